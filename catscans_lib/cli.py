@@ -1,0 +1,144 @@
+"""The command line: check a grid, run the sweep or one run of it, build the book."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from catscans_lib import params, paths
+from catscans_lib.errors import InputError
+
+profile_option = click.option("--profile", default="demo", show_default=True, help="Grid in params/<profile>.yaml.")
+jobs_option = click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Runs at a time.")
+
+
+class _Group(click.Group):
+    """Turns bad input into one message and exit status 2."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except InputError as error:
+            click.echo(f"catscans: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Group)
+def main() -> None:
+    """Cats or CAT scans: which source dataset to pretrain on for a medical target."""
+
+
+@main.command()
+@profile_option
+def check(profile: str) -> None:
+    """Validate a grid and the notebooks it runs; nothing is started."""
+    runs = params.grid(profile)
+    counts = {
+        step: sum(run.step == step for run in runs.values()) for step in dict.fromkeys(r.step for r in runs.values())
+    }
+    click.echo(f"params/{profile}.yaml is valid: " + ", ".join(f"{n} {step}" for step, n in counts.items()) + ".")
+
+
+@main.command()
+@profile_option
+def grid(profile: str) -> None:
+    """Print every run of a grid with its parameters, one JSON object a line."""
+    for run in params.grid(profile).values():
+        click.echo(json.dumps({"run": run.key, "needs": run.needs, "parameters": run.parameters}))
+
+
+@main.command()
+@profile_option
+@jobs_option
+@click.argument("keys", nargs=-1, metavar="[STEP/NAME]...")
+def sweep(profile: str, jobs: int, keys: tuple[str, ...]) -> None:
+    """Run the grid, or only the named runs and what they need; finished runs are kept."""
+    _sweep(profile, jobs, keys)
+
+
+@main.command()
+@profile_option
+@jobs_option
+def book(profile: str, jobs: int) -> None:
+    """Run the grid and build the book; the last line is the path of its front page."""
+    from catscans_lib.runner import say
+
+    _sweep(profile, jobs, ())
+    say("building the book")
+    from catscans_lib.book import build
+
+    index = build(profile)
+    say(f"the book of profile {profile} is built")
+    click.echo(paths.relative(index))
+
+
+@main.command(hidden=True)
+@click.argument("key", metavar="STEP/NAME")
+@profile_option
+@click.option("--parameters", help="JSON object the sweep passes; default: the row of the grid.")
+def run(key: str, profile: str, parameters: str | None) -> None:
+    """Execute one run as the sweep does."""
+    from catscans_lib import runner
+    from catscans_lib.settings import STEPS, validated
+
+    if parameters:
+        step, name = key.split("/")
+        planned = params.Run(step, name, validated(STEPS[step], json.loads(parameters), key), ())
+    else:
+        planned = _planned(profile, (key,))[0]
+    try:
+        runner.execute(planned, profile)
+    except runner.RunFailed as error:
+        click.echo(f"catscans: {error}", err=True)
+        sys.exit(1)
+
+
+def _planned(profile: str, keys: tuple[str, ...]) -> list[params.Run]:
+    runs = params.grid(profile)
+    if wrong := [key for key in keys if key not in runs]:
+        raise InputError(f"Unknown run '{wrong[0]}' of profile {profile}; known: {', '.join(runs)}.")
+    return [runs[key] for key in keys]
+
+
+def _sweep(profile: str, jobs: int, keys: tuple[str, ...]) -> None:
+    runs = params.grid(profile)
+    _planned(profile, keys)
+    _check_folders(runs)
+    os.environ["CATSCANS_STARTED"] = str(time.time())
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", str(paths.root() / "Snakefile"), "--directory", str(paths.root()),
+        "--cores", str(jobs), "--keep-going", "--rerun-incomplete", "--quiet", "rules", "host", "reason",
+        "--config", f"profile={profile}", "--", *(str(paths.run_dir(profile, *key.split("/")) / "run.json") for key in keys),
+    ]  # fmt: skip
+    status = _snakemake(command)
+    if status:
+        missing = [key for key in (keys or runs) if not _is_done(profile, key)]
+        click.echo(f"catscans: the sweep stopped with {len(missing)} runs not done: {', '.join(missing)}.", err=True)
+        click.echo(f"Finished runs are kept. Go on with: .venv/bin/catscans sweep --profile {profile}", err=True)
+        sys.exit(1)
+
+
+def _is_done(profile: str, key: str) -> bool:
+    from catscans_lib.results import is_done
+
+    return is_done(profile, key)
+
+
+def _check_folders(runs: dict[str, params.Run]) -> None:
+    """Fail before anything starts if a folder the grid reads is not given."""
+    if any(getattr(run.settings, "data", None) == "native" for run in runs.values()):
+        paths.data_dir()
+    if any(getattr(run.settings, "weights", None) not in (None, "keras") for run in runs.values()):
+        paths.weights_dir()
+
+
+def _snakemake(command: list[str]) -> int:
+    """Run Snakemake in the terminal's foreground; a lock left by a killed sweep is removed first."""
+    if any((paths.root() / ".snakemake" / "locks").glob("*")):
+        subprocess.run([*command[: command.index("--")], "--unlock"], capture_output=True, check=False)
+    return subprocess.run(command, check=False).returncode

@@ -1,0 +1,24 @@
+"""The datasets of the study: cards, and readers that list the images of a native layout."""
+
+from pathlib import Path
+
+from catscans_lib.datasets.cards import DatasetInfo, get, known
+from catscans_lib.datasets.listing import Listing
+from catscans_lib.errors import InputError
+
+__all__ = ["DatasetInfo", "Listing", "get", "known", "read"]
+
+
+def read(name: str, data_dir: Path) -> Listing:
+    """List the images of a dataset that lies in its native layout below `data_dir`; nothing is decoded.
+
+    Raises
+    ------
+    InputError
+        If the dataset is not known or has no reader, its folder is missing, or no image is found.
+    """
+    info = get(name)
+    if info.read is None:
+        readable = ", ".join(key for key in known() if get(key).read)
+        raise InputError(f"No reader for '{name}' yet; can be read: {readable}. Leave it out, or use PROFILE=demo.")
+    return info.read(Path(data_dir))

@@ -1,0 +1,40 @@
+"""Kermany's chest X-rays as downloaded: ``chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg``."""
+
+import re
+from pathlib import Path
+
+from catscans_lib.datasets.listing import Listing, Problem, Row, class_images, make_listing, native_dir, stem
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+SPLITS = ("train", "val", "test")
+# person134_bacteria_643 -> person134; IM-0755-0001 and IM-0660-0001-0001 -> IM-0755, IM-0660; NORMAL2-IM-1096-0001
+PATIENT = re.compile(r"(person\d+)_(?:bacteria|virus)_.*|((?:NORMAL2-)?IM-\d+)-\d+.*")
+
+
+def read(data_dir: Path) -> Listing:
+    """List the images of all splits; the patient in the file name is the group.
+
+    A file name without a patient is reported and left out, because it could share a patient with another fold.
+    """
+    folder = native_dir(data_dir, "chest_xray")
+    problems: list[Problem] = []
+    rows = []
+    for split in SPLITS:
+        if not (folder / split).is_dir():  # the first published archive has no val
+            continue
+        for label, path in class_images(folder / split, data_dir, problems, expected="|".join(CLASSES)):
+            if group := patient(stem(path)):
+                rows.append(Row(f"{split}/{label}/{stem(path)}", path, label, group, split))
+            else:
+                problems.append(Problem(path, "no patient in the file name, such as person134_bacteria_643; left out"))
+    return make_listing(rows, problems, folder, CLASSES)
+
+
+def patient(name: str) -> str | None:
+    """Return the patient part of a file name without suffix, or None.
+
+    >>> patient("NORMAL2-IM-1096-0001")
+    'NORMAL2-IM-1096'
+    """
+    match = PATIENT.fullmatch(name)
+    return match and (match[1] or match[2])

@@ -1,0 +1,80 @@
+"""ISIC 2018 task 3 as downloaded: a folder of JPEGs, a one-hot ground truth and a table of lesions.
+
+``[ISIC2018/]ISIC2018_Task3_Training_Input/*.jpg``, ``ISIC2018_Task3_Training_GroundTruth/*GroundTruth.csv``, and the
+lesions in ``*LesionGroupings.csv`` or HAM10000's own ``HAM10000_metadata.csv``.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, stem
+from catscans_lib.errors import InputError
+
+CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+INPUT = "ISIC2018_Task3_Training_Input"
+
+
+def read(data_dir: Path) -> Listing:
+    """List the images that have exactly one class and a lesion; every other image or row is reported."""
+    folder = native_dir(data_dir, f"ISIC2018/{INPUT}", INPUT)
+    below = folder.relative_to(data_dir).as_posix()
+    problems: list[Problem] = []
+    names = {stem(name): name for name in image_names(folder, below, problems)}
+    labels = _labels(folder.parent, below, problems)
+    lesions = _lesions(folder.parent)
+    rows = []
+    for image_id in sorted(names.keys() | labels.keys()):
+        path = f"{below}/{names.get(image_id, image_id + '.jpg')}"
+        label, lesion = labels.get(image_id), lesions.get(image_id)
+        if image_id not in names:
+            problems.append(Problem(path, "in the ground truth, but there is no such file"))
+        elif image_id not in labels:
+            problems.append(Problem(path, "not in the ground truth; left out"))
+        elif label and not lesion:
+            problems.append(Problem(path, "no lesion_id, so it cannot be kept in one fold; left out"))
+        elif label:
+            rows.append(Row(image_id, path, label, lesion, ""))
+    return make_listing(rows, problems, folder, CLASSES)
+
+
+def _labels(root: Path, below: str, problems: list[Problem]) -> dict[str, str | None]:
+    """Class of every image in the ground truth; None where the row has no single class (reported here)."""
+    path = _find(root, "*GroundTruth.csv")
+    table = _read_csv(path, ("image", *CLASSES)).drop_duplicates()
+    hot = table[list(CLASSES)].apply(pd.to_numeric, errors="coerce") == 1
+    labels: dict[str, str | None] = {}
+    for image_id, row in zip(table["image"], hot.to_numpy(), strict=True):
+        named = [label for label, is_hot in zip(CLASSES, row, strict=True) if is_hot]
+        labels[image_id] = named[0] if len(named) == 1 and image_id not in labels else None
+        if labels[image_id] is None:
+            said = "a second, different row" if len(named) == 1 else f"{len(named)} classes ({', '.join(named)})"
+            problems.append(Problem(f"{below}/{image_id}.jpg", f"the ground truth says {said}, not one; left out"))
+    return labels
+
+
+def _lesions(root: Path) -> dict[str, str]:
+    path = _find(root, "*LesionGroupings.csv", "HAM10000_metadata.csv")
+    image = "image_id" if path.name == "HAM10000_metadata.csv" else "image"
+    table = _read_csv(path, (image, "lesion_id"))
+    return dict(zip(table[image], table["lesion_id"], strict=True))
+
+
+def _find(root: Path, *patterns: str) -> Path:
+    """First file of a pattern, in the root or one folder below it."""
+    for pattern in patterns:
+        if found := sorted([*root.glob(pattern), *root.glob(f"*/{pattern}")]):
+            return found[0]
+    raise InputError(
+        f"No {' or '.join(patterns)} in '{root}'. Download it from the ISIC 2018 task 3 page and put it there."
+    )
+
+
+def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' parser errors and wrong encodings are all ValueErrors
+        raise InputError(f"Cannot read '{path}': {error}. Download it again.") from error
+    if missing := [column for column in columns if column not in table]:
+        raise InputError(f"'{path}' lacks {', '.join(missing)}; it has {', '.join(table)}. Download it again.")
+    return table

@@ -1,0 +1,136 @@
+"""What a reader of a native layout returns, and the steps the readers share."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from catscans_lib.errors import InputError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class Row(NamedTuple):
+    """One image: unique id, path below the data folder, class name, group and native split ("" where none)."""
+
+    image_id: str
+    path: str
+    label: str
+    group: str
+    split: str
+
+
+class Problem(NamedTuple):
+    """One thing left out: path below the data folder, and why."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of one dataset as found on disk; nothing is decoded yet.
+
+    Attributes
+    ----------
+    images : pandas.DataFrame
+        One row per image, sorted by the unique `image_id`: image_id, path (posix, below the data folder), label,
+        group (images that must share a fold; the image_id where there is no such unit), split ("" where none).
+    classes : tuple of str
+        The classes that have an image, in the order of the card, or sorted where the folders name them.
+    problems : pandas.DataFrame
+        path, problem: what was left out and why.
+    """
+
+    images: pd.DataFrame
+    classes: tuple[str, ...]
+    problems: pd.DataFrame
+
+
+def native_dir(data_dir: Path, *places: str) -> Path:
+    """Return the first of `places` (folders below the data folder) that exists.
+
+    Raises
+    ------
+    InputError
+        If the data folder or every place is missing; the message names what was expected and what is there.
+    """
+    wanted = " or ".join(f"'{place}'" for place in places)
+    if not data_dir.is_dir():
+        raise InputError(f"No data folder '{data_dir}'. Set DATA=folder to the folder that holds {wanted}.")
+    for place in places:
+        if (data_dir / place).is_dir():
+            return data_dir / place
+    found = ", ".join(sorted(entry.name for entry in data_dir.iterdir() if not entry.name.startswith("."))) or "nothing"
+    raise InputError(f"No folder {wanted} in the data folder '{data_dir}', which holds {found}. Set DATA=folder.")
+
+
+def image_names(folder: Path, below: str, problems: list[Problem]) -> list[str]:
+    """Return the names of the images in a folder, sorted; what else lies there becomes a problem.
+
+    Hidden files and text files (licences, attributions) are passed over without a word.
+    """
+    names = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        suffix = Path(entry.name).suffix.lower()
+        if entry.name.startswith(".") or suffix == ".txt":
+            continue
+        if not entry.name.isprintable():  # also catches names that are not UTF-8, which no CSV could hold
+            problems.append(Problem(f"{below}/{entry.name!a}", "file name is not printable text; rename it"))
+        elif suffix not in IMAGE_SUFFIXES or not entry.is_file():
+            problems.append(Problem(f"{below}/{entry.name}", f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}"))
+        else:
+            names.append(entry.name)
+    return names
+
+
+def class_images(
+    parent: Path, data_dir: Path, problems: list[Problem], expected: str = ".+"
+) -> Iterator[tuple[str, str]]:
+    """Yield (label, path below the data folder) for every image in the class folders of `parent`.
+
+    A folder whose name does not match `expected` (a regular expression) or that holds no image becomes a problem.
+    """
+    for folder in sorted(entry for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        below = folder.relative_to(data_dir).as_posix()
+        if not re.fullmatch(expected, folder.name):
+            problems.append(Problem(below, f"not a class folder, its name should match {expected}; left out"))
+            continue
+        names = image_names(folder, below, problems)
+        if not names:
+            problems.append(Problem(below, "class folder without an image"))
+        for name in names:
+            yield folder.name, f"{below}/{name}"
+
+
+def make_listing(
+    rows: Iterable[Row], problems: Iterable[Problem], where: Path, classes: tuple[str, ...] = ()
+) -> Listing:
+    """Sort the rows, keep the first image of every id, and drop the classes that have no image.
+
+    Raises
+    ------
+    InputError
+        If no image is left.
+    """
+    images = pd.DataFrame(rows, columns=Row._fields, dtype=str).sort_values(["image_id", "path"], ignore_index=True)
+    problems = pd.DataFrame(problems, columns=Problem._fields, dtype=str)
+    if images.empty:
+        first = f" First problem: {problems.path[0]}: {problems.problem[0]}." if len(problems) else ""
+        raise InputError(f"No image found in '{where}'.{first} Set DATA=folder to the folder with the images.")
+    again = images["image_id"].duplicated()
+    twice = images.loc[again, ["path"]].assign(problem="same name as another image of its folder; left out")
+    images = images[~again].reset_index(drop=True)
+    found = set(images["label"])
+    empty = [Problem("", f"class {label} has no image") for label in classes if label not in found]
+    problems = pd.concat([problems, twice, pd.DataFrame(empty, columns=Problem._fields, dtype=str)], ignore_index=True)
+    return Listing(images, tuple(c for c in classes or sorted(found) if c in found), problems)
+
+
+def stem(path: str) -> str:
+    """File name without folder and suffix."""
+    return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]

@@ -1,0 +1,126 @@
+"""Image files to small RGB arrays; light on imports, because every worker process starts with it."""
+
+import hashlib
+import io
+import multiprocessing
+import os
+import struct
+import threading
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+CHUNK = 32  # files per task: 1.2 MB at 112 px, long enough to hide the cost of a task
+ORIENTATION = 0x0112  # EXIF tag
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow raises on damaged files; anything else is a mistake in this program and must surface.
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, NotImplementedError, struct.error)
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+class Decoded(NamedTuple):
+    """One file: pixels uint8 (size, size, 3) and SHA-256 of the file, or the problem that prevented it."""
+
+    pixels: np.ndarray | None
+    sha256: str
+    problem: str
+
+
+def decode_files(paths: Sequence[Path], size_px: int, n_processes: int = 1) -> Iterator[Decoded]:
+    """Yield the files in order, decoded here or in worker processes.
+
+    At most ``2 * n_processes`` chunks of 32 files are under way, so memory does not grow with the number of files.
+    """
+    chunks = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))
+    task = partial(_decode_chunk, size_px=size_px)
+    if n_processes == 1:
+        for chunk in chunks:
+            yield from task(chunk)
+        return
+    # spawn, because a fork copies the threads and locks of TensorFlow or a notebook kernel
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_processes, mp_context=spawn, initializer=_end_with_parent) as pool:
+        under_way = deque()
+        for chunk in chunks:
+            under_way.append(pool.submit(task, chunk))
+            if len(under_way) == 2 * n_processes:
+                yield from under_way.popleft().result()
+        while under_way:
+            yield from under_way.popleft().result()
+
+
+def _end_with_parent() -> None:
+    # The workers of a killed run would wait for their next task forever.
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _decode_chunk(paths: Sequence[Path], size_px: int) -> list[Decoded]:
+    return [decode(path, size_px) for path in paths]
+
+
+def decode(path: Path, size_px: int) -> Decoded:
+    """Decode one file to RGB at ``size_px`` x ``size_px`` (aspect ratio squashed, as in the study)."""
+    sha256 = ""
+    try:
+        data = path.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not data:
+            return Decoded(None, sha256, "empty file (0 bytes)")
+        return Decoded(_pixels(data, size_px), sha256, "")
+    except BOMBS:
+        return Decoded(None, sha256, f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first")
+    except UnidentifiedImageError:  # its own message names a memory address
+        return Decoded(None, sha256, "not a readable image")
+    except DAMAGED as error:
+        reason = getattr(error, "strerror", None) or str(error)  # without the absolute path
+        return Decoded(None, sha256, f"cannot be decoded: {reason}")
+
+
+def _pixels(data: bytes, size_px: int) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as damaged EXIF beside good pixels
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(data)) as image:
+            # DCT scaling: libjpeg decodes at 1/2, 1/4 or 1/8, but never below twice the wanted size, so that the
+            # filter still sees enough pixels (at once the wanted size the mean error is three times as large).
+            image.draft("RGB", (2 * size_px, 2 * size_px))
+            orientation = image.getexif().get(ORIENTATION)
+            image.load()
+            rgb = _to_rgb(image)
+    if orientation in UPRIGHT:
+        rgb = rgb.transpose(UPRIGHT[orientation])
+    return np.asarray(rgb.resize((size_px, size_px), Image.Resampling.BILINEAR))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to 8-bit RGB: 16-bit grey keeps its full range, what is transparent becomes white."""
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError(f"grey values {grey.min()} to {grey.max()}, known are 8 and 16 bits")
+        image = Image.fromarray((grey // 256).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating point pixels have no known range")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")

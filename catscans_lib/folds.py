@@ -1,0 +1,123 @@
+"""Saved folds: seeded, stratified, grouped, and with byte-identical images in one fold."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
+
+from catscans_lib.errors import InputError
+
+COLUMNS = ["image_id", "group", "label", "fold"]
+N_TRIES = 10  # seeds derived from the given one, until every class is in every fold
+
+
+def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None = None) -> pd.DataFrame:
+    """Divide the images into folds; the result does not depend on the order of the rows.
+
+    Images of one group, and images with the same bytes, are always in one fold.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per image: image_id (unique), label, group, sha256.
+    n_folds : int
+        At least 2.
+    seed : int
+        At least 0.
+    max_images : int, optional
+        Use about this many images: whole groups, drawn with the class shares kept, but at least one group per class
+        and fold. Never more than `max_images` plus the largest group.
+
+    Returns
+    -------
+    pandas.DataFrame
+        image_id (sorted), group (as given), label, fold (1 to `n_folds`).
+
+    Raises
+    ------
+    InputError
+        If a class has too few groups to be in every fold.
+    """
+    if n_folds < 2:
+        raise InputError(f"Cross-validation needs at least 2 folds, got n_folds={n_folds}.")
+    table = table.sort_values("image_id", ignore_index=True)
+    units = _units(table["group"], table["sha256"])
+    _check_units(table["label"], units, n_folds, "")
+    if max_images is not None and max_images < len(table):
+        keep = _subset(table["label"], units, n_folds, seed, max_images)
+        table, units = table[keep].reset_index(drop=True), units[keep]
+        _check_units(table["label"], units, n_folds, f" among the max_images={max_images} drawn")
+    return table.assign(fold=_split(table["label"], units, n_folds, seed))[COLUMNS]
+
+
+def write(path: Path, folds: pd.DataFrame) -> None:
+    """Save the folds as CSV; the file appears only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    folds.to_csv(part, index=False)
+    part.replace(path)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read saved folds: image_id, group and label as strings (also "NA" and "001"), fold as integer."""
+    if not path.is_file():
+        raise InputError(f"No folds '{path}'. Run the ingest notebook of this target first.")
+    return pd.read_csv(path, dtype=dict.fromkeys(COLUMNS[:3], str) | {"fold": int}, keep_default_na=False)
+
+
+def _units(group: pd.Series, sha256: pd.Series) -> np.ndarray:
+    """Number the sets of images that are linked through a group or through equal bytes, shape (n_images,)."""
+    groups, n_groups = pd.factorize(group)[0], group.nunique()
+    files, n_files = pd.factorize(sha256)[0], sha256.nunique()
+    # Groups and files are the nodes of a graph, images its edges.
+    n_nodes = n_groups + n_files
+    edges = coo_array((np.ones(len(group)), (groups, n_groups + files)), shape=(n_nodes, n_nodes))
+    return connected_components(edges, directed=False)[1][groups]
+
+
+def _check_units(label: pd.Series, units: np.ndarray, n_folds: int, where: str) -> None:
+    n_units = pd.Series(units).groupby(label).nunique().reindex(label.unique(), fill_value=0)
+    for name, count in n_units.sort_index().items():
+        if count < n_folds:
+            raise InputError(
+                f"Class '{name}' has {count} group{'s' * (count != 1)}{where}, fewer than {n_folds} folds. "
+                "Use fewer folds, more images, or leave the class out."
+            )
+
+
+def _subset(label: pd.Series, units: np.ndarray, n_folds: int, seed: int, max_images: int) -> np.ndarray:
+    """Mark the images to use, shape (n_images,) of bool.
+
+    Each class lays its groups on a line from 0 to 1 in random order, each as long as its share of the images; the
+    groups are then taken from left to right over all classes at once, which keeps the class shares.
+    """
+    images = pd.DataFrame({"unit": units, "label": label})
+    sizes = images.groupby("unit").agg(n=("label", "size"), label=("label", "first"))
+    sizes = sizes.sample(frac=1, random_state=np.random.default_rng(seed))
+    by_class = sizes.groupby("label")
+    place = (by_class["n"].cumsum() - sizes["n"] / 2) / by_class["n"].transform("sum")
+    place[by_class.cumcount() < n_folds] = -1  # a rare class must still reach every fold
+    sizes = sizes.loc[place.sort_values(kind="stable").index]
+    taken = sizes.index[(sizes["n"].cumsum() - sizes["n"]) < max_images]
+    return np.isin(units, taken)
+
+
+def _split(label: pd.Series, units: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Fold of every image, shape (n_images,), from 1; tries a few derived seeds until each fold has each class."""
+    for attempt in range(N_TRIES):
+        state = int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0])
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=state)
+        fold = np.zeros(len(label), dtype=int)
+        for number, (_, held_out) in enumerate(splitter.split(label, label, units), start=1):
+            fold[held_out] = number
+        counts = pd.crosstab(label, fold).reindex(columns=range(1, n_folds + 1), fill_value=0)
+        if (counts > 0).all(axis=None):
+            return fold
+    missing = counts.index[(counts == 0).any(axis=1)][0]
+    raise InputError(
+        f"Class '{missing}' is missing in a fold for each of {N_TRIES} seeds: its groups are few or very unequal. "
+        "Use fewer folds, or leave the class out."
+    )

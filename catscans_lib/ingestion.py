@@ -1,0 +1,42 @@
+"""From native files, or the demo world's generator, to the image store and the fold table."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from catscans_lib import datasets, folds, paths, store
+from catscans_lib.settings import Ingest
+
+
+def store_dataset(settings: Ingest, path: Path) -> pd.DataFrame:
+    """Write a dataset's image store; return what was wrong with it (columns path, problem), the rest is kept.
+
+    Raises
+    ------
+    InputError
+        If the dataset's folder is missing, or no image can be read.
+    """
+    if settings.data == "demo":
+        from catscans_lib.datasets import demo
+
+        images, table, classes = demo.make(settings.dataset, n_images=settings.n_images, size_px=settings.size_px)
+        store.write_arrays(path, images, table, classes, dataset=settings.dataset, size_px=settings.size_px)
+        return pd.DataFrame(columns=["path", "problem"])
+    data_dir = paths.data_dir()
+    listing = datasets.read(settings.dataset, data_dir)
+    n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+    undecodable = store.write(
+        path, listing, dataset=settings.dataset, size_px=settings.size_px, data_dir=data_dir, n_processes=n_processes
+    )
+    return pd.concat([listing.problems, undecodable], ignore_index=True)
+
+
+def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFrame:
+    """Cut a target into folds, save the table in one step and return it."""
+    made = folds.make(table, n_folds=settings.n_folds, seed=settings.fold_seed, max_images=settings.max_images)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    made.to_csv(part, index=False)
+    part.replace(path)
+    return made

@@ -1,0 +1,268 @@
+"""From `params/<profile>.yaml` to the validated grid of runs: which notebook runs with which parameters, and after what."""
+
+import ast
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import nbformat
+import yaml
+from pydantic import BaseModel, Field
+
+from catscans_lib import paths, settings
+from catscans_lib.datasets import known
+from catscans_lib.errors import InputError, unknown
+from catscans_lib.settings import Strict, validated
+
+
+class Folds(Strict):
+    """How a target is cut into held-out parts."""
+
+    n_folds: Annotated[int, Field(ge=2)]
+    seed: int
+
+
+class DatasetRow(Strict):
+    """Image size (pixels) of a dataset; how many images the demo world makes of it (None: native files)."""
+
+    size_px: settings.Size
+    n_images: settings.Count | None = None
+
+
+class PretrainBlock(Strict):
+    """Defaults for every source, and what differs for one (`sources`: key -> changed keys)."""
+
+    seed: int
+    defaults: dict[str, Any]
+    sources: dict[str, dict[str, Any] | None]
+
+
+class TransferBlock(Strict):
+    """How every source is used, and one row of settings per target, the same for all its sources."""
+
+    modes: list[str]
+    seeds: list[int]
+    include_none: bool
+    long_epochs: int | None
+    long_learning_rate: float | None
+    defaults: dict[str, Any]
+    targets: dict[str, dict[str, Any] | None]
+
+
+class FeatureMapsBlock(Strict):
+    """Layer (None: the first convolution) and number of maps shown per source."""
+
+    layer: str | None
+    n_maps: int
+
+
+class Profile(Strict):
+    """One complete grid: the content of a file in `params/`."""
+
+    title: str
+    data: Literal["demo", "native"]
+    backbone: str
+    precision: str
+    folds: Folds
+    datasets: dict[str, DatasetRow]
+    pretrain: PretrainBlock
+    transfer: TransferBlock
+    evaluate: dict[str, Any]
+    feature_maps: FeatureMapsBlock
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a notebook: its step, its name below the step, its settings and the runs it needs."""
+
+    step: str
+    name: str
+    settings: BaseModel
+    needs: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """`step/name`, as the sweep and the command line name a run."""
+        return f"{self.step}/{self.name}"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The settings as plain values, by the names the notebook's parameters cell has."""
+        return self.settings.model_dump()
+
+
+def profiles() -> list[str]:
+    """Return the profiles there are files for."""
+    return sorted(path.stem for path in (paths.root() / "params").glob("*.yaml"))
+
+
+def load(profile: str) -> Profile:
+    """Return a profile's validated content; raises InputError for an unknown profile, key, type or dataset."""
+    path = paths.params_path(profile)
+    if not path.is_file():
+        raise unknown("profile", profile, profiles())
+    where = f"params/{profile}.yaml"
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{where} is not readable as YAML: {error}") from None
+    loaded = validated(Profile, content, where)
+    for block, keys in (
+        ("datasets", loaded.datasets),
+        ("pretrain.sources", loaded.pretrain.sources),
+        ("transfer.targets", loaded.transfer.targets),
+    ):
+        for key in keys:
+            if key not in known():
+                raise InputError(f"{where}: {block}: {unknown('dataset', key, known())}")
+            if key not in loaded.datasets:
+                raise InputError(
+                    f"{where}: {block} uses '{key}', which has no row in datasets; it has: {_list(loaded.datasets)}."
+                )
+    return loaded
+
+
+def grid(profile: str) -> dict[str, Run]:
+    """Return every run of a profile by its key, each after the runs it needs."""
+    loaded = load(profile)
+    where = f"params/{profile}.yaml"
+    rows = [*_ingest(loaded), *_pretrain(loaded), *_transfer(loaded), *_reports(loaded)]
+    runs: dict[str, Run] = {}
+    for step, name, place, values, needs in rows:
+        record = validated(settings.STEPS[step], {"profile": profile} | values, f"{where}: {place}")
+        runs[f"{step}/{name}"] = Run(step, name, record, tuple(needs))
+    for step in dict.fromkeys(run.step for run in runs.values()):
+        check_notebook(step)
+    return runs
+
+
+def find(step: str, **given: Any) -> Run:
+    """Return one run of the grid, with every parameter given that is not None put in its place.
+
+    Raises
+    ------
+    InputError
+        If the profile, or the run in it, does not exist, or a value is not valid.
+    """
+    pattern = {
+        "ingest": "{dataset}",
+        "pretrain": "{source}",
+        "transfer": "{source}--{target}",
+        "feature_maps": "{target}",
+    }
+    name = pattern.get(step, "all").format(**given)
+    runs = grid(given["profile"])
+    if f"{step}/{name}" not in runs:
+        known_names = [run.name for run in runs.values() if run.step == step]
+        raise unknown(f"{step} run of profile {given['profile']}", name, known_names)
+    run = runs[f"{step}/{name}"]
+    changed = {key: value for key, value in given.items() if value is not None}
+    return replace(run, settings=validated(settings.STEPS[step], run.parameters | changed, f"{step}.ipynb"))
+
+
+def check_notebook(step: str) -> None:
+    """Raise InputError unless the notebook's parameters cell has exactly the names the sweep passes."""
+    here = set(notebook_parameters(paths.notebook_path(step)))
+    wanted = set(settings.STEPS[step].model_fields)
+    if missing := wanted - here:
+        raise InputError(
+            f"notebooks/{step}.ipynb has no parameter {_list(missing)}; its parameters cell has: {_list(here)}."
+        )
+
+
+def notebook_parameters(path: Path) -> list[str]:
+    """Return the names assigned in the notebook's cell tagged `parameters`."""
+    if not path.is_file():
+        raise InputError(f"No notebook at {paths.relative(path)}.")
+    for cell in nbformat.read(path, as_version=4).cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            targets = [node.targets[0] for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
+            return [target.id for target in targets if isinstance(target, ast.Name)]
+    raise InputError(f"{paths.relative(path)} has no cell tagged 'parameters'.")
+
+
+def _ingest(profile: Profile) -> list[tuple]:
+    used = dict.fromkeys([*_trained_sources(profile), *profile.transfer.targets])
+    return [("ingest", key, f"datasets.{key}", _ingest_values(profile, key), ()) for key in used]
+
+
+def _ingest_values(profile: Profile, key: str) -> dict[str, Any]:
+    is_target = key in profile.transfer.targets
+    row = profile.transfer.targets.get(key) or {}
+    return {
+        "dataset": key,
+        "data": profile.data,
+        **profile.datasets[key].model_dump(),
+        "n_folds": profile.folds.n_folds if is_target else None,
+        "fold_seed": profile.folds.seed,
+        "max_images": row.get("max_images"),
+    }
+
+
+def _trained_sources(profile: Profile) -> list[str]:
+    return [key for key, row in profile.pretrain.sources.items() if not (row or {}).get("weights")]
+
+
+def _pretrain(profile: Profile) -> list[tuple]:
+    trained = _trained_sources(profile)
+    rows = []
+    for key, row in profile.pretrain.sources.items():
+        values = {
+            "source": key,
+            "backbone": profile.backbone,
+            "precision": profile.precision,
+            "size_px": profile.datasets[key].size_px,
+            "seed": profile.pretrain.seed,
+            "exclude": [target for target in profile.transfer.targets if target != key],
+            "weights": None,
+            **profile.pretrain.defaults,
+            **(row or {}),
+        }
+        # Images that lie in a target are taken out of the source, so the targets are read first.
+        reads = dict.fromkeys([key, *profile.transfer.targets]) if key in trained else ()
+        rows.append(("pretrain", key, f"pretrain.sources.{key}", values, [f"ingest/{name}" for name in reads]))
+    return rows
+
+
+def _transfer(profile: Profile) -> list[tuple]:
+    block = profile.transfer
+    rows = []
+    for target, row in block.targets.items():
+        own = {key: value for key, value in (row or {}).items() if key != "max_images"}
+        sources = [*(["none"] if block.include_none else []), *profile.pretrain.sources]
+        for source in (source for source in sources if source != target):
+            values = {
+                "source": source,
+                "target": target,
+                "backbone": profile.backbone,
+                "precision": profile.precision,
+                "size_px": profile.datasets[target].size_px,
+                # Only the baseline is also shown with a longer budget: sources are compared at an equal one.
+                "modes": [mode for mode in block.modes if mode != "fine_tune_long" or source == "none"],
+                "seeds": block.seeds,
+                "long_epochs": block.long_epochs,
+                "long_learning_rate": block.long_learning_rate,
+                **block.defaults,
+                **own,
+            }
+            needs = [f"ingest/{target}", *([f"pretrain/{source}"] if source != "none" else [])]
+            rows.append(("transfer", f"{source}--{target}", f"transfer.targets.{target}", values, needs))
+    return rows
+
+
+def _reports(profile: Profile) -> list[tuple]:
+    transfers = [f"transfer/{name}" for _, name, *_ in _transfer(profile)]
+    rows = [
+        ("evaluate", "all", "evaluate", profile.evaluate, transfers),
+        ("stability", "all", "stability", {}, transfers),
+    ]
+    for target in profile.transfer.targets:
+        sources = [source for source in profile.pretrain.sources if source != target]
+        needs = [f"ingest/{target}", *(f"pretrain/{source}" for source in sources)]
+        values = {"target": target, "sources": sources, **profile.feature_maps.model_dump()}
+        rows.append(("feature_maps", target, "feature_maps", values, needs))
+    return rows
+
+
+def _list(names: Any) -> str:
+    return ", ".join(sorted(names))

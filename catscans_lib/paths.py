@@ -1,0 +1,101 @@
+"""Where everything lies: the only module that knows the project's folders.
+
+`data/<profile>/` holds image stores, `results/<profile>/` one folder per run. A notebook run by hand writes
+below `<profile>/scratch`, so it can never overwrite what a sweep has made.
+"""
+
+import os
+from pathlib import Path
+
+from catscans_lib.errors import InputError
+
+
+def root() -> Path:
+    """Return the project's folder: `CATSCANS_ROOT`, else the nearest folder above with `params/` and `notebooks/`."""
+    if given := os.environ.get("CATSCANS_ROOT"):
+        return Path(given)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    raise InputError(
+        f"No compendium found at {here} or above it (a folder with params/ and notebooks/). "
+        "Change into the project's folder, or set CATSCANS_ROOT."
+    )
+
+
+def relative(path: Path) -> str:
+    """Return a path as it is printed: below the project's folder where possible."""
+    return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
+
+
+def params_path(profile: str) -> Path:
+    """Return the file with a profile's grid."""
+    return root() / "params" / f"{profile}.yaml"
+
+
+def notebook_path(step: str) -> Path:
+    """Return the notebook that does one step."""
+    return root() / "notebooks" / f"{step}.ipynb"
+
+
+def data_dir() -> Path:
+    """Return the folder that holds the native datasets (`CATSCANS_DATA`, set by `make book DATA=folder`)."""
+    return _given_dir("CATSCANS_DATA", "DATA", "the folder that holds the datasets as they were downloaded")
+
+
+def weights_dir() -> Path:
+    """Return the folder that holds weight files (`CATSCANS_WEIGHTS`, set by `make book WEIGHTS=folder`)."""
+    return _given_dir("CATSCANS_WEIGHTS", "WEIGHTS", "the folder that holds the pretrained weight files")
+
+
+def _given_dir(variable: str, option: str, meaning: str) -> Path:
+    hint = f"Set {option}: make book PROFILE=... {option}=folder, or the environment variable {variable}"
+    given = os.environ.get(variable)
+    if not given:
+        raise InputError(f"{option} is not set. {hint} ({meaning}).")
+    if not Path(given).is_dir():
+        raise InputError(f"{option} names '{given}', which is not a folder. {hint} ({meaning}).")
+    if not any(Path(given).iterdir()):
+        raise InputError(f"{option} names '{given}', which is empty. {hint} ({meaning}).")
+    return Path(given)
+
+
+def results_dir(profile: str) -> Path:
+    """Return the folder of a profile's results."""
+    return root() / "results" / profile
+
+
+def run_dir(profile: str, step: str, name: str) -> Path:
+    """Return the folder of one finished run."""
+    return results_dir(profile) / step / name
+
+
+def work_dir(profile: str, step: str, name: str) -> Path:
+    """Return the folder a run writes to until it is done; hidden, so that no reader takes it for a result."""
+    return results_dir(profile) / step / f".{name}.work"
+
+
+def folds_path(profile: str, target: str) -> Path:
+    """Return the table that says which image of a target is held out in which fold."""
+    return results_dir(profile) / "folds" / f"{target}.csv"
+
+
+def tables_dir(profile: str) -> Path:
+    """Return the folder of the tables over all runs."""
+    return results_dir(profile) / "tables"
+
+
+def records_dir(profile: str) -> Path:
+    """Return the folder of Sacred's file observer."""
+    return results_dir(profile) / "records"
+
+
+def store_path(profile: str, dataset: str, size_px: int) -> Path:
+    """Return the HDF5 image store of a dataset at one size."""
+    return root() / "data" / profile / f"{dataset}_{size_px}px.h5"
+
+
+def build_dir(profile: str) -> Path:
+    """Return the folder in which the book is put together and built."""
+    return root() / "_build" / profile

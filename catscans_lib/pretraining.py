@@ -1,0 +1,58 @@
+"""Pretraining on a source: what may be used of it, and the network that comes out."""
+
+import keras
+import numpy as np
+import pandas as pd
+
+from catscans_lib import models, paths, training
+from catscans_lib.settings import Pretrain
+from catscans_lib.store import ImageStore
+
+
+def usable_rows(source: ImageStore, targets: dict[str, pd.DataFrame]) -> tuple[np.ndarray, pd.DataFrame]:
+    """Leave out every source image whose file also lies in a target: it would be held out there and seen here.
+
+    Parameters
+    ----------
+    targets : dict of pandas.DataFrame
+        Per target the store's rows that are in its fold table (column sha256).
+
+    Returns
+    -------
+    rows : numpy.ndarray of int
+        Rows of the source that may be trained on.
+    counts : pandas.DataFrame
+        Columns target, n_removed.
+    """
+    hashes = source.table["sha256"]
+    removed = {target: hashes.isin(table["sha256"]) for target, table in targets.items()}
+    overlap = np.logical_or.reduce([*removed.values(), np.zeros(len(hashes), bool)])
+    counts = pd.DataFrame(
+        [(target, int(mask.sum())) for target, mask in removed.items()], columns=["target", "n_removed"]
+    )
+    return np.flatnonzero(~overlap), counts
+
+
+def pretrain(source: ImageStore, rows: np.ndarray, settings: Pretrain) -> tuple[keras.Model, pd.DataFrame]:
+    """Train a network from random weights on a source; return it with its history (as `history.csv`)."""
+    keras.utils.set_random_seed(settings.seed)
+    backbone = models.backbone(settings.backbone, settings.size_px)
+    model = training.compiled(models.build(backbone, len(source.classes), settings.dropout))
+    labels = source.table["label"].map({name: number for number, name in enumerate(source.classes)}).to_numpy()
+    train, held_back = training.validation_split(source.table, rows, settings.validation_share, settings.seed)
+    history = training.fit(
+        model, source.images, labels, train, held_back, settings, n_classes=len(source.classes), seed=settings.seed
+    )
+    keys = {"fold": 0, "seed": settings.seed, "mode": "pretrain", "learning_rate": settings.learning_rate}
+    return model, history.assign(**keys)
+
+
+def from_weights(settings: Pretrain) -> tuple[keras.Model, str]:
+    """Return a network with the weights of a file (or Keras's own), and where they came from.
+
+    Its head is random and has two classes: the transfer takes only the backbone.
+    """
+    backbone = models.backbone(settings.backbone, settings.size_px)
+    folder = None if settings.weights == "keras" else paths.weights_dir()
+    came_from = models.load_weights(backbone, settings.backbone, settings.weights, folder)
+    return models.build(backbone, 2, settings.dropout), came_from

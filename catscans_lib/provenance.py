@@ -1,0 +1,114 @@
+"""What a result came from: the code behind a step, the commit, the versions of what was installed."""
+
+import ast
+import hashlib
+import json
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import nbformat
+
+from catscans_lib import paths
+
+PACKAGES = (
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "jax",
+    "h5py",
+    "pillow",
+    "papermill",
+)
+
+
+def fingerprint(*parts: object) -> str:
+    """Return 12 hexadecimal digits that change when any part (plain values) does."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def code_fingerprint(step: str) -> str:
+    """Return the fingerprint of a step's notebook and of every library module it reaches.
+
+    Comments, docstrings and layout do not count: what a sweep has made stays valid when only they change.
+    """
+    notebook = nbformat.read(paths.notebook_path(step), as_version=4)
+    cells = [cell.source for cell in notebook.cells]
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    return fingerprint(cells, {str(path.name): _meaning(path) for path in sorted(_reached(code))})
+
+
+def _reached(code: str) -> set[Path]:
+    """Files of the library that `code` imports, directly or through each other."""
+    found: set[Path] = set()
+    waiting = list(_imported(ast.parse(code)))
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imported(_tree(path))
+    return found
+
+
+def _imported(tree: ast.AST) -> set[Path]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {path for name in names if (path := _library_file(name))}
+
+
+def _library_file(name: str) -> Path | None:
+    library = Path(__file__).parent
+    first, *rest = name.split(".")
+    if first != library.name or not rest:
+        return None
+    module = library.joinpath(*rest)
+    candidates = (module.with_suffix(".py"), module / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def _meaning(path: Path) -> str:
+    """The syntax tree without docstrings, as text."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def commit() -> str:
+    """Return the git commit of the project's folder, with `+changes` where files differ from it; "" outside git."""
+
+    def git(*arguments: str) -> str:
+        answer = subprocess.run(
+            ["git", "-C", str(paths.root()), *arguments], capture_output=True, text=True, check=False
+        )
+        return answer.stdout.strip() if answer.returncode == 0 else ""
+
+    try:
+        head = git("rev-parse", "HEAD")
+        return head + ("+changes" if head and git("status", "--porcelain", "--untracked-files=no") else "")
+    except FileNotFoundError:  # git is not installed
+        return ""
+
+
+def versions() -> dict[str, str]:
+    """Return the installed version of each package a result depends on."""
+    installed = {dist.metadata["Name"]: dist.version for dist in metadata.distributions() if dist.metadata["Name"]}
+    return {name: installed[name] for name in PACKAGES if name in installed}

@@ -1,0 +1,48 @@
+"""A Sacred record of each run: configuration, metrics, printed output, files, and how it ended."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from catscans_lib import paths, provenance
+
+
+def recorded(profile: str, name: str, config: dict[str, Any], work: Callable[[], Path]) -> Path:
+    """Do `work`, which returns the folder it filled, and record it with Sacred's file observer; return the folder.
+
+    An error in `work` is recorded as FAILED and raised again. Metrics are the folder's `history.csv`.
+    """
+    from sacred import SETTINGS, Experiment
+    from sacred.observers import FileStorageObserver
+
+    SETTINGS.CAPTURE_MODE = "sys"
+    experiment = Experiment(name.replace("/", "-"), base_dir=str(paths.root()), save_git_info=False)
+    experiment.logger = logging.getLogger("catscans.sacred")
+    experiment.logger.setLevel(logging.CRITICAL)
+    experiment.observers.append(FileStorageObserver(paths.records_dir(profile)))
+    experiment.add_config({key: value for key, value in config.items() if key != "seed"})
+    filled: list[Path] = []
+
+    # Sacred sees neither git nor versions from here, so they are written down by hand.
+    @experiment.main
+    def main(_run):  # noqa: ANN001, ANN202 - Sacred passes its own run object
+        _run.info |= {"commit": provenance.commit(), "versions": provenance.versions()}
+        filled.append(work())
+        _log(_run, filled[0])
+
+    seed = {"seed": config["seed"]} if "seed" in config else {}
+    experiment.run(config_updates=seed)
+    return filled[0]
+
+
+def _log(sacred_run: Any, folder: Path) -> None:
+    for path in sorted([*folder.glob("*.csv"), folder / "run.json"]):
+        sacred_run.add_artifact(str(path))
+    if (folder / "history.csv").is_file():
+        for row in pd.read_csv(folder / "history.csv").itertuples():
+            sacred_run.log_scalar(
+                f"{row.mode}.fold{row.fold}.seed{row.seed}.{row.split}.{row.metric}", row.value, row.epoch
+            )

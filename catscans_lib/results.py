@@ -1,0 +1,81 @@
+"""The tidy tables of a profile, from the runs that are done.
+
+>>> tables = load("demo")                                          # doctest: +SKIP
+>>> tables["aucs"].groupby(["source", "target"])["auc"].mean()     # doctest: +SKIP
+"""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from catscans_lib import paths
+from catscans_lib.errors import InputError
+
+RECORD = "run.json"
+
+
+def is_done(profile: str, key: str) -> bool:
+    """Return whether a run (`step/name`) is finished: its record is in place and says so."""
+    step, name = key.split("/")
+    record = paths.run_dir(profile, step, name) / RECORD
+    return record.is_file() and json.loads(record.read_text()).get("status") == "completed"
+
+
+def record(profile: str, key: str) -> dict[str, Any]:
+    """Return the `run.json` of a finished run."""
+    if not is_done(profile, key):
+        raise InputError(
+            f"{key} is not done in profile {profile}. Make it: .venv/bin/catscans sweep --profile {profile} {key}"
+        )
+    step, name = key.split("/")
+    return json.loads((paths.run_dir(profile, step, name) / RECORD).read_text())
+
+
+def finished(profile: str, step: str) -> list[str]:
+    """Return the names of a step's finished runs, sorted."""
+    folder = paths.results_dir(profile) / step
+    names = [path.parent.name for path in folder.glob(f"*/{RECORD}")]
+    return sorted(name for name in names if not name.startswith(".") and is_done(profile, f"{step}/{name}"))
+
+
+def table(profile: str, step: str, name: str, which: str) -> pd.DataFrame:
+    """Return one CSV of one finished run; label columns and ids stay text."""
+    path = paths.run_dir(profile, step, name) / f"{which}.csv"
+    if not is_done(profile, f"{step}/{name}") or not path.is_file():
+        raise InputError(
+            f"No {which}.csv of {step}/{name} in profile {profile}; finished: {', '.join(finished(profile, step))}."
+        )
+    return read_table(path)
+
+
+def read_table(path: Any) -> pd.DataFrame:
+    """Read a tidy CSV: ids, groups and labels as text (an id like 0123 keeps its zero; a class may be called NA)."""
+    text = {column: str for column in ("image_id", "group", "label", "source", "target", "class", "split", "sha256")}
+    return pd.read_csv(
+        path, dtype=text, keep_default_na=False, na_values={"value": [""], "auc": [""]}, float_precision="round_trip"
+    )
+
+
+def of_transfers(profile: str, which: str) -> pd.DataFrame:
+    """Return a table of all finished transfer runs below each other, with columns source and target first."""
+    parts = []
+    for name in finished(profile, "transfer"):
+        part = table(profile, "transfer", name, which)
+        source, target = name.split("--")
+        parts.append(part.assign(source=source, target=target))
+    if not parts:
+        raise InputError(
+            f"No transfer run of profile {profile} is done. Make them: .venv/bin/catscans sweep --profile {profile}"
+        )
+    together = pd.concat(parts, ignore_index=True)
+    return together[["source", "target", *(column for column in together if column not in ("source", "target"))]]
+
+
+def load(profile: str) -> dict[str, pd.DataFrame]:
+    """Return every tidy table of a profile by name: those over all runs, and `history` and `predictions` of the transfers.
+
+    Scores of classes another target has are NaN in `predictions`.
+    """
+    tables = {path.stem: read_table(path) for path in sorted(paths.tables_dir(profile).glob("*.csv"))}
+    return tables | {which: of_transfers(profile, which) for which in ("history", "predictions")}

@@ -1,0 +1,62 @@
+"""Runs a notebook as the sweep does: papermill in a work folder, recorded, in its place only once every cell is done."""
+
+import os
+import time
+from pathlib import Path
+
+import nbformat
+
+from catscans_lib import params, paths, results, runs
+
+
+class RunFailed(RuntimeError):
+    """A notebook did not complete; the message names the error and the notebook that shows it."""
+
+
+def execute(run: params.Run, profile: str) -> Path:
+    """Execute one run of the grid and return its folder; what was there before stays until this one is done."""
+    from catscans_lib.records import recorded
+
+    say(f"{run.key} started")
+    started = time.time()
+    work = runs.new_work_dir(profile, run.step, run.name)
+    recorded(profile, run.key, run.parameters, lambda: _papermill(run, work))
+    final = runs.publish(profile, run.step, run.name)
+    say(f"{run.key} done in {time.time() - started:.0f} s")
+    return final
+
+
+def say(message: str) -> None:
+    """Print a line with the time since the sweep began."""
+    elapsed = int(time.time() - float(os.environ.get("CATSCANS_STARTED", time.time())))
+    print(f"[{elapsed // 60:02d}:{elapsed % 60:02d}] {message}", flush=True)
+
+
+def _papermill(run: params.Run, work: Path) -> Path:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ[runs.WORK_DIR] = str(work)
+    executed = work / f"{run.step}.ipynb"
+    try:
+        papermill.execute_notebook(
+            str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
+            kernel_name="python3", cwd=str(paths.root()), progress_bar=False,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        raise RunFailed(f"{run.key} failed: {error.ename}: {error.evalue}\nSee {paths.relative(executed)}.") from None
+    except DeadKernelError:
+        raise RunFailed(
+            f"{run.key}: its kernel died (out of memory, or killed). See {paths.relative(executed)}."
+        ) from None
+    if not all_cells_completed(executed) or not (work / results.RECORD).is_file():
+        raise RunFailed(f"{run.key} ended before its last cell. See {paths.relative(executed)}.")
+    return work
+
+
+def all_cells_completed(executed: Path) -> bool:
+    """Return whether papermill completed every code cell of a notebook; an autosaved, half-run one is not done."""
+    notebook = nbformat.read(executed, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return all(cell.metadata.get("papermill", {}).get("status") == "completed" for cell in cells)

@@ -1,0 +1,152 @@
+"""One run from inside its notebook: settings in, tables, figures and model out, done only when all of it is.
+
+    run = runs.start("transfer", profile="demo", source="dtd", target="chest")
+    run.save_table("predictions", predictions)
+    run.finish()
+
+A run writes to a hidden work folder, which takes its final name in one step at the end. Executed by the sweep, the
+runner does that once every cell has completed; by hand, `finish` does, below `results/<profile>/scratch/`.
+"""
+
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import BaseModel
+
+from catscans_lib import figures, params, paths, provenance, results, store
+from catscans_lib.errors import InputError
+
+WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: where to write, and that the runner will publish
+
+
+@dataclass
+class Run:
+    """A run under way. `profile` is where its inputs lie, `output` where its results go."""
+
+    step: str
+    name: str
+    profile: str
+    output: str
+    settings: BaseModel
+    work: Path
+    started: float = field(default_factory=time.time)
+    data: dict[str, str] = field(default_factory=dict)
+
+    def open_store(self, dataset: str, size_px: int) -> store.ImageStore:
+        """Open an image store and note its fingerprint in the run's record."""
+        opened = store.open_store(paths.store_path(self.profile, dataset, size_px))
+        self.data[dataset] = opened.fingerprint
+        return opened
+
+    @property
+    def card(self) -> pd.DataFrame:
+        """The settings as a table, one row each, to show at a notebook's head."""
+        values = self.settings.model_dump()
+        return pd.DataFrame(
+            {"value": [str(value) for value in values.values()]}, index=pd.Index(values, name="setting")
+        )
+
+    def size_of(self, dataset: str) -> int:
+        """Return the side (pixels) of a dataset's images in the run's profile."""
+        return params.load(self.profile).datasets[dataset].size_px
+
+    def images_of_target(self, target: str) -> pd.DataFrame:
+        """Return the rows of a target's image store that are in its fold table."""
+        table = self.open_store(target, self.size_of(target)).table
+        return table[table["image_id"].isin(results.read_table(paths.folds_path(self.profile, target))["image_id"])]
+
+    def save_table(self, name: str, table: pd.DataFrame, *, shared: bool = False) -> None:
+        """Save a tidy table in the run's folder; a shared one goes to `results/<profile>/tables/` when the run is done."""
+        folder = self.work / "tables" if shared else self.work
+        folder.mkdir(exist_ok=True)
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+    def save_figure(self, name: str, figure: Figure, table: pd.DataFrame) -> None:
+        """Save a figure (SVG and PNG) with the table it shows beside it, marked as DEMO where it is one."""
+        figures.save(figure, self.work / "figures", name, table, self.profile)
+
+    def finish(self, **facts: Any) -> None:
+        """Write `run.json`; a run started by hand also takes its final place. `facts` are recorded as they are."""
+        record = {
+            "run_id": f"{self.step}-{self.name}-{self._fingerprint()}",
+            "step": self.step,
+            "name": self.name,
+            "parameters": self.settings.model_dump(),
+            "seed": self.settings.model_dump().get("seed", self.settings.model_dump().get("seeds")),
+            "code": {"commit": provenance.commit(), "fingerprint": provenance.code_fingerprint(self.step)},
+            "data": self.data,
+            "versions": provenance.versions(),
+            "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - self.started, 2),
+            "peak_memory_mb": _peak_memory_mb(),
+            **facts,
+            "status": "completed",
+        }
+        (self.work / results.RECORD).write_text(json.dumps(record, indent=2))
+        if not os.environ.get(WORK_DIR):
+            print(f"Saved in {paths.relative(publish(self.output, self.step, self.name))}")
+
+    def _fingerprint(self) -> str:
+        return provenance.fingerprint(self.settings.model_dump(), provenance.code_fingerprint(self.step), self.data)
+
+
+def start(step: str, **given: Any) -> Run:
+    """Begin a run of `params/<profile>.yaml`; a parameter that is not None takes the place of the file's.
+
+    Raises
+    ------
+    InputError
+        If the run is not in the grid, a value is not valid, or a run it needs has not been made (names the command).
+    """
+    planned = params.find(step, **given)
+    profile = given["profile"]
+    for key in planned.needs:
+        if not results.is_done(profile, key):
+            raise InputError(
+                f"{planned.key} needs {key}, which has not been made for profile {profile}. "
+                f"Make it: .venv/bin/catscans sweep --profile {profile} {key}"
+            )
+    by_sweep = os.environ.get(WORK_DIR)
+    output = profile if by_sweep else f"{profile}/scratch"
+    work = Path(by_sweep) if by_sweep else new_work_dir(output, step, planned.name)
+    figures.set_style()
+    return Run(step, planned.name, profile, output, planned.settings, work)
+
+
+def new_work_dir(output: str, step: str, name: str) -> Path:
+    """Return an empty work folder; what an interrupted attempt left there is removed."""
+    work = paths.work_dir(output, step, name)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    return work
+
+
+def publish(output: str, step: str, name: str) -> Path:
+    """Move a finished run from its work folder to its place, and its shared tables to theirs; return the place."""
+    work, final = paths.work_dir(output, step, name), paths.run_dir(output, step, name)
+    for table in sorted((work / "tables").glob("*.csv")):
+        paths.tables_dir(output).mkdir(parents=True, exist_ok=True)
+        shutil.copy2(table, paths.tables_dir(output) / f".{table.name}.part")
+        (paths.tables_dir(output) / f".{table.name}.part").replace(paths.tables_dir(output) / table.name)
+    old = final.with_name(f".{name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    work.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _peak_memory_mb() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes on Linux
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

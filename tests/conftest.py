@@ -1,0 +1,24 @@
+"""Fixtures shared by the tests."""
+
+from pathlib import Path
+
+import fixtures
+import pytest
+
+REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+
+@pytest.fixture(scope="session")
+def realdata():
+    """Folder with samples of the real datasets, or skip."""
+    if not REALDATA.is_dir():
+        pytest.skip("no real images: ../shared/realdata beside the repository is absent")
+    return REALDATA
+
+
+@pytest.fixture
+def native_data(tmp_path):
+    """Data folder with a tiny imagenet, dtd, chest and isic2018 in their native layouts."""
+    data_dir = tmp_path / "native"
+    fixtures.write_all(data_dir)
+    return data_dir
