@@ -28,7 +28,7 @@ lab: .venv/.complete
 	$(BIN)/jupyter lab notebooks
 
 # The environment is whole only once .complete is there: an interrupted install starts again.
-.venv/.complete: requirements.lock pyproject.toml
+.venv/.complete: requirements.lock
 	@echo "Setting up .venv from requirements.lock (one to two minutes, once) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed, got %d.%d. Set PYTHON=path/to/python3.11." % sys.version_info[:2])'
 	@rm -f $@
@@ -36,8 +36,8 @@ lab: .venv/.complete
 	    && uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock \
 	    && uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
 	  else $(PYTHON) -m venv --clear .venv \
-	    && $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock \
-	    && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; fi
+	    && $(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock \
+	    && $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .; fi
 	@touch $@
 
 # Newer versions: edit pyproject.toml, then run this and the tests.

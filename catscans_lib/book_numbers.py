@@ -7,7 +7,7 @@ import yaml
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import demo
-from catscans_lib.evaluation import tables
+from catscans_lib.evaluation import tables as evaluation
 
 MODES = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
 RUN_STEPS = ("ingest", "pretrain", "transfer", "evaluate", "stability", "feature_maps")
@@ -28,7 +28,7 @@ def numbers(profile: str) -> dict[str, Any]:
         found), ``targets`` (folds and one answer per mode), ``modes`` (mode to title), ``results`` (mode to rows of the
         AUC table), ``runs`` (step to records), ``seconds`` (sum over runs), ``factors`` (truth of the demo world).
     """
-    aucs = _headline(_table(profile, "tables/aucs.csv"))
+    aucs = _table(profile, "tables/aucs.csv", columns=[*evaluation.KEYS, "auc"])
     scores = _table(profile, "tables/transfer_scores.csv")
     runs = {step: records for step in RUN_STEPS if (records := _records(profile, step))}
     targets = [target for target in datasets.known() if target in set(aucs["target"])]
@@ -48,23 +48,12 @@ def numbers(profile: str) -> dict[str, Any]:
     }
 
 
-def title_of(source: str) -> str:
-    """Return the printed title of a dataset key, or of ``none``."""
-    return "random weights" if source == "none" else datasets.get(source).title
-
-
-def _table(profile: str, name: str) -> pd.DataFrame:
-    """Return one table of the profile; empty where it was not made or has no rows."""
+def _table(profile: str, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """Return one table of the profile; empty, with these columns, where it was not made or has no rows."""
     path = paths.results_dir(profile) / name
     if not path.exists() or not path.read_text(encoding="utf-8").strip():
-        return pd.DataFrame()
+        return pd.DataFrame(columns=columns)
     return results.read_table(path)
-
-
-def _headline(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Keep one AUC per run: the weighted average where a target has more than two classes."""
-    columns = ["source", "target", "mode", "fold", "seed", "average", "auc"]
-    return aucs[aucs["average"] != "macro"] if len(aucs) else pd.DataFrame(columns=columns)
 
 
 def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -143,7 +132,7 @@ def _answer(aucs: pd.DataFrame, scores: pd.DataFrame, mode: str) -> dict[str, An
         "mode": mode,
         "mode_title": MODES[mode],
         "best": best,
-        "title": title_of(best),
+        "title": datasets.titles()[best],
         **_spread(auc),
         "n_folds": auc.index.get_level_values("fold").nunique(),
         "n_seeds": auc.index.get_level_values("seed").nunique(),
@@ -168,7 +157,7 @@ def _versus(wide: pd.DataFrame, mode: str, best: str, other: tuple[str, str]) ->
     difference = pairs[mode, best] - pairs[other]
     return {
         "source": other[1],
-        "title": title_of(other[1]),
+        "title": datasets.titles()[other[1]],
         **_spread(pairs[other]),
         "difference": _spread(difference),
         "n_better": int((difference > 0).sum()),
@@ -187,8 +176,8 @@ def _rows(
     profile: str, aucs: pd.DataFrame, scores: pd.DataFrame, mode: str, targets: list[str]
 ) -> list[dict[str, Any]]:
     """Return the AUC table of one mode: a row per source, a cell (or None) per target, the baselines last."""
-    summary = tables.summary(aucs).set_index(["source", "target", "mode"])
-    keys = [(source, mode, title_of(source)) for source in datasets.known()]
+    summary = evaluation.summary(aucs).set_index(["source", "target", "mode"])
+    keys = [(source, mode, datasets.titles()[source]) for source in datasets.known()]
     keys += [("none", mode, "random weights, same budget")]
     keys += [("none", "fine_tune_long", "random weights, longer budget")] if mode == "fine_tune" else []
     rows = []

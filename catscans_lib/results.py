@@ -57,19 +57,25 @@ def read_table(path: Any) -> pd.DataFrame:
     )
 
 
-def of_transfers(profile: str, which: str) -> pd.DataFrame:
-    """Return a table of all finished transfer runs below each other, with columns source and target first."""
-    parts = []
-    for name in finished(profile, "transfer"):
-        part = table(profile, "transfer", name, which)
-        source, target = name.split("--")
-        parts.append(part.assign(source=source, target=target))
-    if not parts:
+def transfers(profile: str) -> list[tuple[str, str, str]]:
+    """Return name, source and target of every finished transfer run; InputError when there is none."""
+    names = finished(profile, "transfer")
+    if not names:
         raise InputError(
             f"No transfer run of profile {profile} is done. Make them: .venv/bin/catscans sweep --profile {profile}"
         )
-    together = pd.concat(parts, ignore_index=True)
-    return together[["source", "target", *(column for column in together if column not in ("source", "target"))]]
+    return [(name, *name.split("--")) for name in names]
+
+
+def of_transfers(profile: str, which: str) -> pd.DataFrame:
+    """Return a table of all finished transfer runs below each other, with columns source and target first."""
+    parts = []
+    for name, source, target in transfers(profile):
+        part = table(profile, "transfer", name, which)
+        part.insert(0, "target", target)
+        part.insert(0, "source", source)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
 
 
 def load(profile: str) -> dict[str, pd.DataFrame]:

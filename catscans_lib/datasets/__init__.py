@@ -6,7 +6,12 @@ from catscans_lib.datasets.cards import DatasetInfo, get, known
 from catscans_lib.datasets.listing import Listing
 from catscans_lib.errors import InputError
 
-__all__ = ["DatasetInfo", "Listing", "get", "known", "read"]
+__all__ = ["DatasetInfo", "Listing", "get", "known", "read", "titles"]
+
+
+def titles() -> dict[str, str]:
+    """Return the printed title of every dataset key, and of `none`."""
+    return {name: get(name).title for name in known()} | {"none": "random weights"}
 
 
 def read(name: str, data_dir: Path) -> Listing:

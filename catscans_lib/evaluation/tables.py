@@ -1,0 +1,97 @@
+"""Tidy tables of AUCs and transfer scores, one row per source, target, mode, fold and seed."""
+
+import pandas as pd
+
+from catscans_lib import results
+from catscans_lib.evaluation.auc import auc, transfer_score
+
+KEYS = ["source", "target", "mode", "fold", "seed"]
+LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the others, never scored against
+
+
+def aucs(
+    predictions: pd.DataFrame, *, run_id: str, source: str, target: str, average: str = "weighted"
+) -> pd.DataFrame:
+    """AUC of every mode, fold and seed of one run, from its predictions.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Columns image_id, fold, seed, mode, label and one score_<class> per class, as in `predictions.csv`.
+    average : {"weighted", "macro"}
+        How one-vs-rest AUCs are averaged; two classes need none and say "binary".
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, target, mode, fold, seed, average, auc, n_images, run_id.
+
+    Raises
+    ------
+    ValueError
+        If an image is predicted twice in one mode and seed, or the predictions of a fold give no AUC (names it).
+    """
+    columns = [column for column in predictions if column.startswith("score_")]
+    classes = tuple(column.removeprefix("score_") for column in columns)
+    if (twice := predictions.duplicated(["image_id", "mode", "seed"])).any():
+        raise ValueError(f"{run_id}: {twice.sum()} images are predicted twice; each belongs to one fold.")
+    rows = []
+    for (mode, fold, seed), part in predictions.groupby(["mode", "fold", "seed"], sort=False):
+        try:
+            value = auc(part["label"], part[columns], classes, average)
+        except ValueError as error:
+            raise ValueError(f"{run_id}, {mode}, fold {fold}, seed {seed}: {error}") from error
+        used = "binary" if len(classes) == 2 else average
+        rows.append((source, target, mode, fold, seed, used, value, len(part), run_id))
+    return pd.DataFrame(rows, columns=[*KEYS, "average", "auc", "n_images", "run_id"])
+
+
+def all_aucs(profile: str, average: str = "weighted") -> pd.DataFrame:
+    """AUCs of every finished transfer run of a profile; columns as `aucs`, in the order source, target, mode, fold."""
+    parts = []
+    for name, source, target in results.transfers(profile):
+        run_id = results.record(profile, f"transfer/{name}")["run_id"]
+        predictions = results.table(profile, "transfer", name, "predictions")
+        parts.append(aucs(predictions, run_id=run_id, source=source, target=target, average=average))
+    return pd.concat(parts, ignore_index=True)
+
+
+def shared_modes(aucs: pd.DataFrame) -> list[str]:
+    """Modes in which sources are compared: all but the baseline's longer budget."""
+    return [mode for mode in aucs["mode"].unique() if mode != LONGER]
+
+
+def transfer_scores(aucs: pd.DataFrame) -> pd.DataFrame:
+    """Transfer score of every source against random weights: same target, mode, fold and seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, target, mode, fold, seed, auc, baseline_auc, transfer_score (per cent). A run whose baseline is
+        absent has no row.
+    """
+    shared = aucs[aucs["mode"].isin(shared_modes(aucs))]
+    pair = ["target", "mode", "fold", "seed"]
+    baseline = shared[shared["source"] == "none"].set_index(pair)["auc"].rename("baseline_auc")
+    scores = shared[shared["source"] != "none"].join(baseline, on=pair, how="inner")
+    scores["transfer_score"] = transfer_score(scores["auc"], scores["baseline_auc"])
+    return scores[[*KEYS, "auc", "baseline_auc", "transfer_score"]].reset_index(drop=True)
+
+
+def summary(aucs: pd.DataFrame) -> pd.DataFrame:
+    """Mean and spread over folds and seeds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, target, mode, auc_mean, auc_sd (ddof 1; NaN for one value), n.
+    """
+    groups = aucs.groupby(["source", "target", "mode"], sort=False)["auc"]
+    return groups.agg(auc_mean="mean", auc_sd="std", n="count").reset_index()
+
+
+def auc_table(summary: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
+    """The summary as one reads it: a row per mode and source, a column per target, "mean ± sd" over folds and seeds."""
+    text = summary["auc_mean"].map("{:.3f}".format) + " ± " + summary["auc_sd"].map("{:.3f}".format)
+    named = summary.assign(text=text, source=summary["source"].map(titles), target=summary["target"].map(titles))
+    return named.pivot(index=["mode", "source"], columns="target", values="text").fillna("–")
