@@ -3,13 +3,15 @@
 # to do again: a run whose parameters, code or inputs have changed, and what depends on it.
 import json
 import os
+import sys
+from pathlib import Path
 
 from catscans_lib import params, paths, provenance
 
 PROFILE = config["profile"]
 RUNS = params.grid(PROFILE)
 CODE = {step: provenance.code_fingerprint(step) for step in {run.step for run in RUNS.values()}}
-os.environ["PROFILE"] = PROFILE
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where catscans is
 
 
 def record(key):

@@ -1,6 +1,7 @@
 """A Sacred record of each run: configuration, metrics, printed output, files, and how it ended."""
 
 import logging
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ def recorded(profile: str, name: str, config: dict[str, Any], work: Callable[[],
 
     An error in `work` is recorded as FAILED and raised again. Metrics are the folder's `history.csv`.
     """
-    from sacred import SETTINGS, Experiment
-    from sacred.observers import FileStorageObserver
+    with warnings.catch_warnings():  # Sacred imports the deprecated pkg_resources; the pin on setuptools keeps it
+        warnings.filterwarnings("ignore", "pkg_resources is deprecated")
+        from sacred import SETTINGS, Experiment
+        from sacred.observers import FileStorageObserver
 
     SETTINGS.CAPTURE_MODE = "sys"
     experiment = Experiment(name.replace("/", "-"), base_dir=str(paths.root()), save_git_info=False)

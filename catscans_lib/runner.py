@@ -17,13 +17,20 @@ def execute(run: params.Run, profile: str) -> Path:
     """Execute one run of the grid and return its folder; what was there before stays until this one is done."""
     from catscans_lib.records import recorded
 
-    say(f"{run.key} started")
+    say(f"{run.key} ...")
     started = time.time()
     work = runs.new_work_dir(profile, run.step, run.name)
     recorded(profile, run.key, run.parameters, lambda: _papermill(run, work))
     final = runs.publish(profile, run.step, run.name)
-    say(f"{run.key} done in {time.time() - started:.0f} s")
+    n_done, n_all = progress(profile)
+    say(f"{run.key} done in {time.time() - started:.0f} s, {n_done} of {n_all} runs")
     return final
+
+
+def progress(profile: str) -> tuple[int, int]:
+    """Return how many runs of a profile are done and how many there are."""
+    keys = params.grid(profile)
+    return sum(results.is_done(profile, key) for key in keys), len(keys)
 
 
 def say(message: str) -> None:
@@ -38,11 +45,12 @@ def _papermill(run: params.Run, work: Path) -> Path:
     from papermill.exceptions import PapermillExecutionError
 
     os.environ[runs.WORK_DIR] = str(work)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no word on which instructions TensorFlow was built with
     executed = work / f"{run.step}.ipynb"
     try:
         papermill.execute_notebook(
             str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
-            kernel_name="python3", cwd=str(paths.root()), progress_bar=False,
+            kernel_name="python3", cwd=str(paths.root()), progress_bar=False, extra_arguments=["--log-level=40"],
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise RunFailed(f"{run.key} failed: {error.ename}: {error.evalue}\nSee {paths.relative(executed)}.") from None

@@ -184,7 +184,8 @@ def test_a_killed_run_leaves_no_store_and_the_old_one_untouched(dtd, native_data
 def test_the_workers_of_a_killed_run_end_too(dtd, native_data):
     code = (
         "import multiprocessing, os, sys; from pathlib import Path; from catscans_lib import decode\n"
-        "next(decode.decode_files([Path(sys.argv[1])] * 100, 24, n_processes=2))\n"
+        "images = decode.decode_files([Path(sys.argv[1])] * 100, 24, n_processes=2)\n"
+        "next(images)\n"
         "print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
         "os.kill(os.getpid(), 9)"
     )
