@@ -46,7 +46,13 @@ def test_the_heat_map_prints_means_leaves_a_run_that_did_not_happen_empty_and_na
 
 def test_scores_are_coloured_from_a_centre_at_zero():
     scores = pd.DataFrame(
-        {"source": ["dtd", "dtd"], "target": "chest", "mode": "linear_probe", "fold": [1, 2], "transfer_score": [2.0, 4.0]}
+        {
+            "source": ["dtd", "dtd"],
+            "target": "chest",
+            "mode": "linear_probe",
+            "fold": [1, 2],
+            "transfer_score": [2.0, 4.0],
+        }
     )
     ax = figures.score_heatmap(scores, "linear_probe", titles=TITLES)
     assert texts(ax) == ["+3.0"]
@@ -115,7 +121,11 @@ def test_grids_show_every_image_and_every_map():
 
 def test_stability_points_show_both_numbers_of_the_common_budget_only():
     numbers = pd.DataFrame(
-        [(source, "chest", mode, 1, 0.1, 0.2) for source in ("dtd", "none") for mode in ("fine_tune", "fine_tune_long")],
+        [
+            (source, "chest", mode, 1, 0.1, 0.2)
+            for source in ("dtd", "none")
+            for mode in ("fine_tune", "fine_tune_long")
+        ],
         columns=["source", "target", "mode", "fold", "late_sd", "largest_rise"],
     )
     axes = figures.stability_points(numbers, titles=TITLES)
