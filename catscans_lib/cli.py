@@ -111,7 +111,7 @@ def _sweep(profile: str, jobs: int, keys: tuple[str, ...]) -> None:
     os.environ["CATSCANS_STARTED"] = str(time.time())
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(paths.root() / "Snakefile"), "--directory", str(paths.root()),
-        "--cores", str(jobs), "--keep-going", "--rerun-incomplete", "--quiet", "rules", "host", "reason",
+        "--cores", str(jobs), "--keep-going", "--rerun-incomplete", "--quiet", "all",
         "--config", f"profile={profile}", "--", *(str(paths.run_dir(profile, *key.split("/")) / "run.json") for key in keys),
     ]  # fmt: skip
     status = _snakemake(command)
@@ -140,4 +140,13 @@ def _snakemake(command: list[str]) -> int:
     """Run Snakemake in the terminal's foreground; a lock left by a killed sweep is removed first."""
     if any((paths.root() / ".snakemake" / "locks").glob("*")):
         subprocess.run([*command[: command.index("--")], "--unlock"], capture_output=True, check=False)
-    return subprocess.run(command, check=False).returncode
+    with subprocess.Popen(command) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # Ctrl-C reached Snakemake too, which now ends its runs
+                continue
+
+
+if __name__ == "__main__":
+    main()

@@ -120,6 +120,7 @@ def start(step: str, **given: Any) -> Run:
     output = profile if by_sweep else f"{profile}/scratch"
     work = Path(by_sweep) if by_sweep else new_work_dir(output, step, planned.name)
     figures.set_style()
+    pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # a path is shown whole
     return Run(step, planned.name, profile, output, planned.settings, work)
 
 

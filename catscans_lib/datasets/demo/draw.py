@@ -1,0 +1,159 @@
+"""Outlines and textures, drawn for many images at once: arrays of shape (n, size, size), float32.
+
+Coordinates run from -1 to 1 over the image. Every texture has the same histogram (each image is turned into ranks), so
+that nothing but its arrangement tells one from another: colour statistics would otherwise give the classes away.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+Array = np.ndarray
+
+
+def coordinates(n: int, size: int, angle: Array | float = 0.0, centre: tuple[Array, Array] = (0.0, 0.0)) -> Array:
+    """Coordinates x, y of every pixel, turned by `angle` (radians) round `centre`; shape (2, n, size, size)."""
+    line = np.linspace(-1, 1, size, dtype="float32")
+    x = line[None, None, :] - _column(centre[0], n)
+    y = line[None, :, None] - _column(centre[1], n)
+    cos, sin = _column(np.cos(angle), n), _column(np.sin(angle), n)
+    return np.stack([cos * x + sin * y, cos * y - sin * x])
+
+
+def outline(kind: str, at: Array, radius: Array, rng: np.random.Generator, *, n_corners: int | None = None) -> Array:
+    """Soft mask (0 to 1) of a closed shape: 1 within, 0 without, about one pixel of transition.
+
+    Parameters
+    ----------
+    kind : {"smooth", "irregular", "polygon", "star", "ring"}
+    at : numpy.ndarray, shape (2, n, size, size)
+        Coordinates round the shape's centre.
+    radius : numpy.ndarray, shape (n,)
+        Shapes of one radius have about the same area, so that size tells no kind from another.
+    n_corners : int, optional
+        Of a polygon or star; default: drawn for each image.
+    """
+    n, size = at.shape[1:3]
+    distance, angle = np.hypot(*at), np.arctan2(at[1], at[0])
+    edge = _edge(kind, angle, n, rng, n_corners)
+    inside = soft(_column(radius, n) * edge - distance, size)
+    if kind == "ring":
+        inside = inside * soft(distance - _column(radius * 0.6, n) * edge, size)
+    return inside
+
+
+def soft(depth: Array, size: int) -> Array:
+    """Turn a depth below an edge (in coordinates) into a mask with one pixel of transition."""
+    return 1 / (1 + np.exp(np.clip(-2.0 * size * depth, -30, 30)))
+
+
+def _edge(kind: str, angle: Array, n: int, rng: np.random.Generator, n_corners: int | None) -> Array:
+    """Radius of the edge in every direction, relative to that of a circle of the same area."""
+    if kind == "smooth":
+        return 1 + _column(rng.uniform(0.05, 0.2, n), n) * np.cos(2 * angle + _column(rng.uniform(0, 6.3, n), n))
+    if kind == "irregular":
+        waves = [
+            _column(rng.uniform(0.08, 0.2, n), n) * np.cos(k * angle + _column(rng.uniform(0, 6.3, n), n))
+            for k in (3, 5, 7)
+        ]
+        return 1 + sum(waves)
+    if kind == "ring":
+        return np.full_like(angle, 1.25)
+    corners = _column(rng.integers(3, 6, n) if n_corners is None else np.full(n, n_corners), n)
+    turn = 2 * np.pi / corners
+    within = np.mod(angle, turn) - turn / 2
+    if kind == "polygon":
+        edge = 1 / np.cos(within)
+        return edge / np.sqrt(np.tan(turn / 2) / (turn / 2))
+    return 1.45 - 1.0 * np.abs(within) / (turn / 2)  # star
+
+
+def texture(kind: str, n: int, size: int, rng: np.random.Generator, *, scale: float = 1.0) -> Array:
+    """A texture in -1..1 with a flat histogram, in a random direction and place; `scale` is that of its grain."""
+    makers = {
+        "grating": _grating, "mesh": _mesh, "checks": _checks, "rings": _rings, "dots": _dots, "nuclei": _nuclei,
+        "streaks": _streaks, "rough": _rough, "cloud": _cloud, "plain": _cloud,
+    }  # fmt: skip
+    return flat_histogram(makers[kind](n, size, rng, scale))
+
+
+def flat_histogram(field: Array) -> Array:
+    """Replace every pixel by its rank in its image, from -1 to 1."""
+    flat = field.reshape(len(field), -1)
+    ranks = np.empty(flat.shape, "float32")
+    np.put_along_axis(ranks, flat.argsort(axis=1), np.linspace(-1, 1, flat.shape[1], dtype="float32")[None], axis=1)
+    return ranks.reshape(field.shape)
+
+
+def smooth_noise(n: int, size: int, rng: np.random.Generator, pixels: float | tuple[float, float]) -> Array:
+    """Gaussian noise blurred over some pixels (of 32; down and across), standard deviation about 1 per image."""
+    sigma = np.broadcast_to(pixels, 2) * size / 32
+    field = ndimage.gaussian_filter(rng.standard_normal((n, size, size), dtype="float32"), (0, *sigma), mode="wrap")
+    return field / field.std(axis=(1, 2), keepdims=True)
+
+
+def discs(n: int, size: int, rng: np.random.Generator, n_discs: int, radius: float, within: float = 1.0) -> Array:
+    """Small round spots (0 to 1) spread over a jittered grid, so that they hardly overlap; shape (n, size, size)."""
+    side = int(np.ceil(np.sqrt(n_discs)))
+    cells = rng.permuted(np.tile(np.arange(side**2), (n, 1)), axis=1)[:, :n_discs]
+    spots = np.zeros((n, size, size), "float32")
+    for cell in cells.T:
+        x, y = ((place + rng.uniform(0.2, 0.8, n)) / side * 2 - 1 for place in (cell % side, cell // side))
+        at = coordinates(n, size, 0.0, (within * x, within * y))
+        spots = np.maximum(spots, soft(radius - np.hypot(*at), size))
+    return spots
+
+
+def _waves(n: int, size: int, rng: np.random.Generator, scale: float) -> tuple[Array, Array]:
+    at = coordinates(n, size, rng.uniform(0, np.pi, n))
+    rate = _column(rng.uniform(11, 16, n) / scale, n)
+    phases = rng.uniform(0, 2 * np.pi, (2, n))
+    return np.sin(rate * at[0] + _column(phases[0], n)), np.sin(rate * at[1] + _column(phases[1], n))
+
+
+def _grating(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+    return _waves(n, size, rng, scale)[0] + 0.15 * smooth_noise(n, size, rng, 0.7)
+
+
+def _mesh(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+    return np.maximum(*_waves(n, size, rng, scale)) + 0.15 * smooth_noise(n, size, rng, 0.7)
+
+
+def _checks(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+    one, two = _waves(n, size, rng, scale)
+    return np.sign(one * two) + 0.3 * smooth_noise(n, size, rng, 0.7)
+
+
+def _rings(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+    at = coordinates(n, size, 0.0, tuple(rng.uniform(-0.5, 0.5, (2, n))))
+    return np.sin(_column(rng.uniform(12, 16, n) / scale, n) * np.hypot(*at)) + 0.15 * smooth_noise(n, size, rng, 0.7)
+
+
+def _dots(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+    return discs(n, size, rng, round(36 / scale), 0.09 * scale) + 0.12 * smooth_noise(n, size, rng, 0.7)
+
+
+def _nuclei(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+    return discs(n, size, rng, round(12 / scale), 0.2 * scale) + 0.12 * smooth_noise(n, size, rng, 0.7)
+
+
+def _streaks(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+    """Lines of noise: blurred along one of eight directions, by turning a field that is blurred down its columns."""
+    big = 2 * size
+    field = smooth_noise(n, big, rng, (4.0 * scale * 16 / 32, 0.35 * scale * 16 / 32))
+    turned = np.empty((n, size, size), "float32")
+    at = (coordinates(n, size, rng.uniform(0, np.pi, n)) + 1.5) / 3 * (big - 1)
+    for number in range(n):
+        turned[number] = ndimage.map_coordinates(field[number], at[::-1, number], order=1, mode="wrap")
+    return turned
+
+
+def _rough(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+    return smooth_noise(n, size, rng, 0.55 * scale)
+
+
+def _cloud(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+    return smooth_noise(n, size, rng, 3.5 * scale)
+
+
+def _column(values: Array | float, n: int) -> Array:
+    return np.broadcast_to(np.asarray(values, "float32"), n)[:, None, None]

@@ -1,0 +1,57 @@
+"""The command line's answers to bad input: one message, exit status 2, nothing started."""
+
+import pytest
+import tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.project(tmp_path_factory.mktemp("project"))
+
+
+def answers(folder, *arguments, **env):
+    """Assert status 2 and that nothing was made; return the message."""
+    result = tiny.catscans(folder, *arguments, **env)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (folder / "results").exists()
+    assert not (folder / "data").exists()
+    return result.stderr
+
+
+def test_a_valid_grid_is_counted(folder):
+    result = tiny.catscans(folder, "check")
+    assert result.stdout == (
+        "params/demo.yaml is valid: 2 ingest, 1 pretrain, 2 transfer, 1 evaluate, 1 stability, 1 feature_maps.\n"
+    )
+
+
+def test_a_learning_rate_that_yaml_reads_as_text_stops_the_sweep_before_it_starts(folder):
+    content = tiny.grid()
+    content["transfer"]["targets"]["chest"]["learning_rate"] = "1e-5"
+    tiny.write_grid(folder, content, "text")
+    message = answers(folder, "sweep", "--profile", "text")
+    assert message.count("\n") == 1
+    assert "params/text.yaml: transfer.targets.chest: learning_rate got the text '1e-5'" in message
+
+
+def test_an_unknown_profile_and_an_unknown_run_name_those_there_are(folder):
+    assert "Unknown profile 'full'; known: demo" in answers(folder, "book", "--profile", "full")
+    assert "Unknown run 'transfer/cats--chest'" in answers(folder, "sweep", "transfer/cats--chest")
+
+
+def test_real_images_without_data_say_what_to_set(folder, tmp_path):
+    tiny.write_grid(folder, tiny.grid() | {"data": "native"}, "real")
+    assert "DATA is not set. Set DATA: make book PROFILE=... DATA=folder" in answers(
+        folder, "book", "--profile", "real"
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "which is empty" in answers(folder, "sweep", "--profile", "real", CATSCANS_DATA=str(empty))
+
+
+def test_a_weights_file_without_its_folder_says_what_to_set(folder):
+    content = tiny.grid() | {"backbone": "squeezenet"}
+    content["pretrain"]["sources"] = {"dtd": {"weights": "squeezenet.h5"}}
+    tiny.write_grid(folder, content, "weights")
+    assert "WEIGHTS is not set" in answers(folder, "sweep", "--profile", "weights")

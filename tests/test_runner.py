@@ -1,0 +1,83 @@
+"""A run takes its place only when every cell is done; what was there before stays until then."""
+
+import json
+
+import nbformat
+import pytest
+import tiny
+
+from catscans_lib import params, paths, results, runner
+from catscans_lib.errors import InputError
+from catscans_lib.runs import start
+
+PARAMETERS = "profile = 'demo'"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project whose transfers are done (empty records), so that the stability notebook may run."""
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)
+    for key, run in params.grid("demo").items():
+        if run.step == "transfer":
+            folder = paths.results_dir("demo") / key
+            folder.mkdir(parents=True)
+            (folder / "run.json").write_text('{"status": "completed"}')
+    return tmp_path
+
+
+def run_notebook(*cells):
+    """Put a notebook with these cells in the place of stability.ipynb and execute it."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(notebook, paths.notebook_path("stability"))
+    return runner.execute(params.grid("demo")["stability/all"], "demo")
+
+
+START = "from catscans_lib import runs; run = runs.start('stability', profile=profile)"
+
+
+def test_a_run_is_done_when_its_last_cell_is_and_its_record_says_from_what(project):
+    folder = run_notebook(START, "run.finish(n=3)")
+    record = json.loads((folder / "run.json").read_text())
+    assert folder == paths.run_dir("demo", "stability", "all")
+    assert results.is_done("demo", "stability/all")
+    assert (record["n"], record["step"], record["parameters"]) == (3, "stability", {"profile": "demo"})
+    assert not paths.work_dir("demo", "stability", "all").exists()
+
+
+def test_a_failed_run_leaves_the_former_result_and_the_notebook_that_shows_the_error(project):
+    before = run_notebook(START, "run.finish(n=1)") / "run.json"
+    text = before.read_text()
+    with pytest.raises(runner.RunFailed, match=r"stability/all failed: ValueError: no such thing\nSee results/demo"):
+        run_notebook(START, "raise ValueError('no such thing')", "run.finish(n=2)")
+    assert before.read_text() == text
+    kept = nbformat.read(paths.work_dir("demo", "stability", "all") / "stability.ipynb", as_version=4)
+    assert "no such thing" in str(kept.cells)
+    statuses = [json.loads(path.read_text())["status"] for path in paths.records_dir("demo").glob("*/run.json")]
+    assert sorted(statuses) == ["COMPLETED", "FAILED"]
+
+
+def test_a_notebook_that_fails_after_finish_is_not_done(project):
+    with pytest.raises(runner.RunFailed, match="ZeroDivisionError"):
+        run_notebook(START, "run.finish()", "1 / 0")
+    assert not results.is_done("demo", "stability/all")
+
+
+def test_a_notebook_that_never_finishes_is_not_done(project):
+    with pytest.raises(runner.RunFailed, match="ended before its last cell"):
+        run_notebook(START)
+    assert not results.is_done("demo", "stability/all")
+
+
+def test_a_kernel_that_is_killed_is_reported(project):
+    with pytest.raises(runner.RunFailed, match="stability/all: its kernel died"):
+        run_notebook(START, "import os; os.kill(os.getpid(), 9)", "run.finish()")
+
+
+def test_a_half_written_record_is_not_done_and_says_which_command_makes_it(project):
+    with pytest.raises(InputError, match="stability/all is not done in profile demo.*catscans sweep --profile demo"):
+        results.record("demo", "stability/all")
+    with pytest.raises(InputError, match=r"feature_maps/chest needs ingest/chest.*sweep --profile demo ingest/chest"):
+        start("feature_maps", profile="demo", target="chest")

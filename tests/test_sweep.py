@@ -1,0 +1,202 @@
+"""The whole way on a tiny grid: a sweep that is interrupted twice, its results, its book, and what a change reruns."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import keras
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+
+from catscans_lib import book, folds, params, results
+
+ALL = {
+    "ingest/dtd", "ingest/chest", "pretrain/dtd", "transfer/none--chest", "transfer/dtd--chest", "evaluate/all",
+    "stability/all", "feature_maps/chest",
+}  # fmt: skip
+PATIENCE_S = 300  # until the machine is taken for stuck
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished sweep: interrupted with Ctrl-C, then with kill -9, then left to end, then started once more."""
+    folder = tiny.project(tmp_path_factory.mktemp("project"))
+    seen = {"folder": folder}
+    seen["ctrl_c"] = interrupted(folder, signal.SIGINT, n_done=1)
+    seen["kill"] = interrupted(folder, signal.SIGKILL, n_done=3)
+    seen["end"] = tiny.catscans(folder, "sweep")
+    seen["first"] = tiny.done(folder)
+    seen["again"] = tiny.catscans(folder, "sweep")
+    seen["second"] = tiny.done(folder)
+    return seen
+
+
+def interrupted(folder, how, n_done):
+    """Start a sweep, end it once more than `n_done` runs are done and one is under way; return what was done then."""
+    log = (folder / f"{how.name}.log").open("w")
+    process = subprocess.Popen(
+        [*tiny.CLI, "sweep"], env=tiny.environment(folder), stdout=log, stderr=log, start_new_session=True, cwd=folder
+    )
+    end = time.monotonic() + PATIENCE_S
+    while len(tiny.done(folder)) < n_done or not any((folder / "results/demo").glob("*/.*.work")):
+        assert process.poll() is None, log
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.killpg(process.pid, how)
+    process.wait(PATIENCE_S)
+    return {"done": tiny.done(folder), "status": process.returncode, "log": (folder / log.name).read_text()}
+
+
+@pytest.fixture
+def project(swept, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(swept["folder"]))
+    return swept["folder"]
+
+
+def test_a_sweep_goes_on_after_ctrl_c_and_after_kill_and_finished_runs_stay_untouched(swept):
+    assert swept["end"].returncode == 0, swept["end"].stderr
+    assert set(swept["first"]) == ALL
+    for stop, least in (("ctrl_c", 1), ("kill", 3)):
+        assert least <= len(swept[stop]["done"]) < len(ALL)
+        assert swept[stop]["done"].items() <= swept["first"].items()
+
+
+def test_ctrl_c_says_what_is_missing_and_how_to_go_on(swept):
+    assert swept["ctrl_c"]["status"] == 1
+    assert re.search(r"the sweep stopped with \d runs not done: .*evaluate/all", swept["ctrl_c"]["log"])
+    assert "Go on with: .venv/bin/catscans sweep --profile demo" in swept["ctrl_c"]["log"]
+
+
+def test_a_second_sweep_reruns_nothing(swept):
+    assert swept["again"].returncode == 0
+    assert swept["second"] == swept["first"]
+
+
+def test_progress_names_what_runs_what_is_done_and_the_time(swept):
+    assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M)
+    assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 8 of 8 runs$", swept["end"].stdout, flags=re.M)
+
+
+def test_nothing_half_done_is_left_behind(project):
+    left = [path for path in (project / "results").rglob(".*") if "records" not in path.parts]
+    assert left == []
+    assert list((project / "data").rglob("*.part")) == []
+
+
+def test_every_notebook_ran_to_its_end_with_the_parameters_of_the_grid(project):
+    for key, run in params.grid("demo").items():
+        folder = project / "results/demo" / key
+        cells = nbformat.read(folder / f"{run.step}.ipynb", as_version=4).cells
+        status = {cell.metadata.papermill.status for cell in cells if cell.cell_type == "code"}
+        assert status == {"completed"}, key
+        record = json.loads((folder / "run.json").read_text())
+        assert record["parameters"] == run.parameters
+        assert record["status"] == "completed"
+        assert record["versions"]["numpy"] == np.__version__
+        assert record["seconds"] > 0
+        assert record["peak_memory_mb"] > 50
+
+
+def test_predictions_are_on_the_saved_folds_at_full_precision(project):
+    saved = folds.read(project / "results/demo/folds/chest.csv")
+    assert sorted(saved["fold"].unique()) == [1, 2, 3]
+    assert saved.groupby("group")["fold"].nunique().max() == 1
+    predictions = results.table("demo", "transfer", "dtd--chest", "predictions")
+    for mode, part in predictions.groupby("mode"):
+        merged = part.merge(saved, on="image_id", suffixes=("", "_saved"))
+        assert len(merged) == len(part) == len(saved), mode
+        assert (merged["fold"] == merged["fold_saved"]).all()
+    assert (predictions["score_PNEUMONIA"].map(lambda value: len(repr(value))) > 8).any()
+
+
+def test_the_tables_follow_from_the_predictions(project):
+    from sklearn.metrics import roc_auc_score
+
+    tables = results.load("demo")
+    assert {"aucs", "transfer_scores", "history", "predictions"} <= set(tables)
+    part = tables["predictions"].query("source == 'dtd' and mode == 'fine_tune' and fold == 2")
+    row = tables["aucs"].query("source == 'dtd' and mode == 'fine_tune' and fold == 2").iloc[0]
+    assert row["auc"] == pytest.approx(roc_auc_score(part["label"] == "PNEUMONIA", part["score_PNEUMONIA"]))
+    assert row["n_images"] == len(part)
+    assert len(tables["transfer_scores"]) == 3 * 2  # folds x modes, one source
+
+
+def test_the_saved_model_opens_without_our_library(project):
+    model = keras.models.load_model(project / "results/demo/transfer/dtd--chest/model.keras")
+    assert model.predict(np.zeros((1, 24, 24, 3)), verbose=0).shape == (1, 1)
+
+
+def test_every_run_has_a_sacred_record_with_its_configuration_and_metrics(project):
+    records = [path.parent for path in (project / "results/demo/records").glob("*/run.json")]
+    statuses = {}
+    for record in records:
+        run = json.loads((record / "run.json").read_text())
+        statuses.setdefault(run["experiment"]["name"], []).append(run["status"])
+    assert {name for name, found in statuses.items() if "COMPLETED" in found} == {key.replace("/", "-") for key in ALL}
+    (record,) = [
+        path
+        for path in records
+        if (run := json.loads((path / "run.json").read_text()))["experiment"]["name"] == "transfer-dtd--chest"
+        and run["status"] == "COMPLETED"
+    ]
+    assert json.loads((record / "config.json").read_text())["learning_rate"] == 1e-3
+    assert "fine_tune.fold1.seed0.train.loss" in json.loads((record / "metrics.json").read_text())
+
+
+def test_every_figure_has_its_table_and_says_demo(project):
+    figures = list((project / "results/demo").glob("*/*/figures/*.svg"))
+    assert len(figures) >= 12
+    for path in figures:
+        assert path.with_suffix(".csv").is_file()
+        assert "DEMO" in path.read_text(), path
+
+
+def test_a_changed_parameter_reruns_that_run_and_what_depends_on_it_only(project):
+    def planned():
+        command = [*tiny.CLI[:1], "-m", "snakemake", "--dry-run", "--quiet", "host", "--config", "profile=demo"]
+        out = subprocess.run(command, cwd=project, env=tiny.environment(project), capture_output=True, text=True)
+        return set(re.findall(r"^rule (\w+):", out.stdout + out.stderr, flags=re.M)) - {"all"}
+
+    content = tiny.grid()
+    assert planned() == set()
+    content["pretrain"]["sources"]["dtd"]["learning_rate"] = 1e-3
+    tiny.write_grid(project, content)
+    try:
+        assert planned() == {
+            "pretrain__dtd", "transfer__dtd__to__chest", "evaluate__all", "stability__all", "feature_maps__chest"
+        }  # fmt: skip
+    finally:
+        tiny.write_grid(project, tiny.grid())
+
+
+def test_a_notebook_by_itself_leaves_the_sweeps_results_alone_and_names_what_is_missing(project):
+    def papermill(**given):
+        command = [*tiny.CLI[:1], "-m", "papermill", "notebooks/stability.ipynb", "out.ipynb", "--no-progress-bar"]
+        command += [word for name, value in given.items() for word in ("-p", name, value)]
+        return subprocess.run(command, cwd=project, env=tiny.environment(project), capture_output=True, text=True)
+
+    before = tiny.done(project)
+    result = papermill(profile="demo")
+    assert result.returncode == 0, result.stderr
+    assert (project / "results/demo/scratch/stability/all/run.json").is_file()
+    assert tiny.done(project).items() >= before.items()
+    tiny.write_grid(project, tiny.grid(), "empty")
+    result = papermill(profile="empty")
+    assert result.returncode != 0
+    assert "stability/all needs transfer/none--chest" in result.stderr
+    assert "catscans sweep --profile empty transfer/none--chest" in result.stderr
+
+
+def test_the_book_of_the_sweep_builds_without_a_warning_and_prints_its_numbers(project):
+    index = book.build("demo")
+    aucs = pd.read_csv(project / "results/demo/tables/aucs.csv")
+    mean = aucs.query("source == 'dtd' and mode == 'linear_probe'")["auc"].mean()
+    assert f"{mean:.3f}" in (index.parent / "results.html").read_text()
+    assert (index.parent / "runs/transfer/dtd--chest.html").is_file()
+    assert "DEMO" in index.read_text()

@@ -1,0 +1,56 @@
+"""A project folder with a tiny grid of the demo world: one source, one target, seconds a run."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CLI = [sys.executable, "-m", "catscans_lib.cli"]
+
+
+def grid():
+    """The demo grid cut down: dtd -> chest, 24 px, 3 folds, one or two epochs."""
+    content = yaml.safe_load((ROOT / "params/demo.yaml").read_text())
+    content["datasets"] = {key: {"size_px": 24, "n_images": 180} for key in ("dtd", "chest")}
+    content["pretrain"]["sources"] = {"dtd": {"epochs": 1}}
+    content["transfer"] |= {"targets": {"chest": {"max_images": 120}}, "modes": ["fine_tune", "linear_probe"]}
+    content["transfer"]["defaults"]["epochs"] = 2
+    return content
+
+
+def project(folder: Path, **files: str) -> Path:
+    """Make the project; `files` replace notebooks (`stability="code"`)."""
+    for name in ("notebooks", "book"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("Snakefile", "_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "params").mkdir()
+    write_grid(folder, grid())
+    return folder
+
+
+def write_grid(folder: Path, content: dict, profile: str = "demo") -> None:
+    (folder / "params" / f"{profile}.yaml").write_text(yaml.safe_dump(content))
+
+
+def catscans(folder: Path, *arguments: str, check: bool = False, **env: str) -> subprocess.CompletedProcess:
+    """Run the command line in a project."""
+    return subprocess.run(
+        [*CLI, *arguments], env=environment(folder, **env), capture_output=True, text=True, check=check, cwd=folder
+    )
+
+
+def environment(folder: Path, **env: str) -> dict:
+    import os
+
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("CATSCANS_")}
+    return {**kept, "CATSCANS_ROOT": str(folder), **env}
+
+
+def done(folder: Path, profile: str = "demo") -> dict[str, int]:
+    """The finished runs and when each was finished (ns)."""
+    records = (folder / "results" / profile).glob("[!rf.]*/[!.]*/run.json")
+    return {f"{path.parts[-3]}/{path.parts[-2]}": path.stat().st_mtime_ns for path in records}
