@@ -1,11 +1,14 @@
 """The command line: check a grid, run the sweep or one run of it, build the book."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import click
 
@@ -138,14 +141,31 @@ def _check_folders(runs: dict[str, params.Run]) -> None:
 
 def _snakemake(command: list[str]) -> int:
     """Run Snakemake in the terminal's foreground; a lock left by a killed sweep is removed first."""
-    if any((paths.root() / ".snakemake" / "locks").glob("*")):
-        subprocess.run([*command[: command.index("--")], "--unlock"], capture_output=True, check=False)
-    with subprocess.Popen(command) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:  # Ctrl-C reached Snakemake too, which now ends its runs
-                continue
+    with _one_sweep_at_a_time() as lock:
+        if any((paths.root() / ".snakemake" / "locks").glob("*")):
+            subprocess.run([*command[: command.index("--")], "--unlock"], capture_output=True, check=False)
+        # Snakemake holds our lock too: should this process be killed, it goes on until its runs have ended.
+        with subprocess.Popen(command, pass_fds=[lock.fileno()]) as process:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:  # Ctrl-C reached Snakemake too, which now ends its runs
+                    continue
+
+
+@contextmanager
+def _one_sweep_at_a_time() -> Iterator[TextIO]:
+    """Hold the folder's lock; the system releases it when its last holder ends, however that happens."""
+    path = paths.root() / ".snakemake" / "catscans.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"Another sweep is at work in {paths.root()}. Wait until it has ended, or stop it with Ctrl-C first."
+            ) from None
+        yield lock
 
 
 if __name__ == "__main__":

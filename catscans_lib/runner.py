@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -46,21 +48,36 @@ def _papermill(run: params.Run, work: Path) -> Path:
 
     os.environ[runs.WORK_DIR] = str(work)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no word on which instructions TensorFlow was built with
-    executed = work / f"{run.step}.ipynb"
+    executed, log = work / f"{run.step}.ipynb", work / "kernel.log"
     try:
-        papermill.execute_notebook(
-            str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
-            kernel_name="python3", cwd=str(paths.root()), progress_bar=False, extra_arguments=["--log-level=40"],
-        )  # fmt: skip
+        with _stderr_to(log):
+            papermill.execute_notebook(
+                str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
+                kernel_name="python3", cwd=str(paths.root()), progress_bar=False, extra_arguments=["--log-level=40"],
+            )  # fmt: skip
     except PapermillExecutionError as error:
         raise RunFailed(f"{run.key} failed: {error.ename}: {error.evalue}\nSee {paths.relative(executed)}.") from None
     except DeadKernelError:
         raise RunFailed(
-            f"{run.key}: its kernel died (out of memory, or killed). See {paths.relative(executed)}."
+            f"{run.key}: its kernel died (out of memory, or killed). See {paths.relative(executed)} and {log.name} beside it."
         ) from None
     if not all_cells_completed(executed) or not (work / results.RECORD).is_file():
         raise RunFailed(f"{run.key} ended before its last cell. See {paths.relative(executed)}.")
+    log.unlink()
     return work
+
+
+@contextmanager
+def _stderr_to(log: Path) -> Iterator[None]:
+    """Send what the kernel's process says outside of its cells (TensorFlow's greetings, a crash) to a file."""
+    terminal = os.dup(2)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def all_cells_completed(executed: Path) -> bool:

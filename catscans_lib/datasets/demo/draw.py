@@ -91,16 +91,25 @@ def smooth_noise(n: int, size: int, rng: np.random.Generator, pixels: float | tu
     return field / field.std(axis=(1, 2), keepdims=True)
 
 
-def discs(n: int, size: int, rng: np.random.Generator, n_discs: int, radius: float, within: float = 1.0) -> Array:
-    """Small round spots (0 to 1) spread over a jittered grid, so that they hardly overlap; shape (n, size, size)."""
-    side = int(np.ceil(np.sqrt(n_discs)))
-    cells = rng.permuted(np.tile(np.arange(side**2), (n, 1)), axis=1)[:, :n_discs]
-    spots = np.zeros((n, size, size), "float32")
+def spots(
+    n: int,
+    size: int,
+    rng: np.random.Generator,
+    n_spots: int,
+    radius: float,
+    *,
+    kind: str = "smooth",
+    within: float = 1.0,
+) -> Array:
+    """Small outlines (0 to 1) spread over a jittered grid, so that they hardly overlap; shape (n, size, size)."""
+    side = int(np.ceil(np.sqrt(n_spots)))
+    cells = rng.permuted(np.tile(np.arange(side**2), (n, 1)), axis=1)[:, :n_spots]
+    drawn = np.zeros((n, size, size), "float32")
     for cell in cells.T:
         x, y = ((place + rng.uniform(0.2, 0.8, n)) / side * 2 - 1 for place in (cell % side, cell // side))
         at = coordinates(n, size, 0.0, (within * x, within * y))
-        spots = np.maximum(spots, soft(radius - np.hypot(*at), size))
-    return spots
+        drawn = np.maximum(drawn, outline(kind, at, np.full(n, radius), rng))
+    return drawn
 
 
 def _waves(n: int, size: int, rng: np.random.Generator, scale: float) -> tuple[Array, Array]:
@@ -129,11 +138,11 @@ def _rings(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
 
 
 def _dots(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    return discs(n, size, rng, round(36 / scale), 0.09 * scale) + 0.12 * smooth_noise(n, size, rng, 0.7)
+    return spots(n, size, rng, round(36 / scale), 0.09 * scale) + 0.12 * smooth_noise(n, size, rng, 0.7)
 
 
 def _nuclei(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    return discs(n, size, rng, round(12 / scale), 0.2 * scale) + 0.12 * smooth_noise(n, size, rng, 0.7)
+    return spots(n, size, rng, round(12 / scale), 0.2 * scale) + 0.12 * smooth_noise(n, size, rng, 0.7)
 
 
 def _streaks(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:

@@ -1,0 +1,181 @@
+"""Factors to pictures, one look per modality: natural images, textures, lesions, X-rays, stained tissue.
+
+Every function draws `n` images of one class, float32 RGB in 0..1, shape (n, size, size, 3). What a label says is in
+`factors`; all else is chance, drawn alike for every class: colour, light, place, direction, noise. `look` holds what the
+images of one group (patient, lesion, slide) have in common, uniform in 0..1, shape (n, 8).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from catscans_lib.datasets.demo import draw
+from catscans_lib.datasets.demo.draw import Array
+
+Rng = np.random.Generator
+LOOK = 8  # numbers that describe a group
+HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])  # optical density in red, green, blue
+
+
+def natural(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
+    """One or two coloured objects, outline and texture by their factors, anywhere on cloudy ground of another colour."""
+    n = len(look)
+    (shape, *corners), *rest = factors[0].split("="), *factors[1:]
+    texture = next((factor for factor in rest if factor not in ("alone", "pair")), "plain")
+    ground = _mix(_colours(n, rng), _colours(n, rng), 0.6 * draw.texture("cloud", n, size, rng))
+    scene = ground + 0.04 * rng.standard_normal(ground.shape, dtype="float32")
+    pattern = draw.texture(texture, n, size, rng) * (0.2 if texture == "plain" else 1.0)
+    body = _mix(_colours(n, rng), _colours(n, rng), pattern)
+    side = rng.uniform(0, 2 * np.pi, n)
+    for turn, (distance, radius) in enumerate([(0.5, 0.4)] * 2 if "pair" in rest else [(0.2, 0.6)]):
+        away = side + np.pi * turn
+        at = draw.coordinates(n, size, rng.uniform(0, 2 * np.pi, n), (distance * np.cos(away), distance * np.sin(away)))
+        n_corners = int(corners[0]) if corners else None
+        inside = draw.outline(shape, at, radius * rng.uniform(0.8, 1.2, n), rng, n_corners=n_corners)
+        scene = _over(scene, body, inside)
+    return scene
+
+
+def texture(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
+    """One texture over the whole frame, in two colours, under light from one side."""
+    n = len(look)
+    pattern = draw.texture(factors[0], n, size, rng, scale=rng.uniform(0.85, 1.2))
+    light = 1 + 0.2 * draw.coordinates(n, size, rng.uniform(0, 2 * np.pi, n))[0]
+    scene = _mix(_colours(n, rng), _colours(n, rng), pattern) * light[..., None]
+    return scene + 0.03 * rng.standard_normal(scene.shape, dtype="float32")
+
+
+def lesion(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
+    """A brown lesion on skin: outline and texture by its factors; skin and lesion tone, hairs and vignette by chance."""
+    n = len(look)
+    skin = np.array([0.93, 0.74, 0.64]) * (0.8 + 0.3 * look[:, :1]) + 0.06 * (look[:, 1:4] - 0.5)
+    brown = np.array([0.52, 0.32, 0.23]) * (0.7 + 0.5 * look[:, 4:5]) + 0.08 * (look[:, 5:8] - 0.5)
+    dark, light = brown * rng.uniform(0.45, 0.6, (n, 1)), brown * rng.uniform(1.2, 1.4, (n, 1))
+    at = draw.coordinates(n, size, rng.uniform(0, 2 * np.pi, n), tuple(rng.uniform(-0.15, 0.15, (2, n))))
+    inside = draw.outline(factors[0], at, rng.uniform(0.5, 0.75, n), rng)
+    body = _mix(dark, light, draw.texture(factors[1], n, size, rng))
+    scene = _over(_plain(skin, size) + 0.03 * draw.smooth_noise(n, size, rng, 1.0)[..., None], body, inside)
+    for _ in range(2):
+        shown = (rng.random(n) < 0.3)[:, None, None]
+        scene = _over(scene, np.full_like(scene, 0.15), 0.8 * shown * _hair(n, size, rng))
+    vignette = 1 - 0.25 * rng.uniform(0, 1, (n, 1, 1)) * np.hypot(*draw.coordinates(n, size)) ** 2
+    return scene * vignette[..., None] + 0.015 * rng.standard_normal(scene.shape, dtype="float32")
+
+
+def xray(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
+    """Two dark lungs, ribs and a heart, posed as the patient is; in one lung something of the class, of equal brightness."""
+    n = len(look)
+    tilt, wide = 0.2 * (look[:, 0] - 0.5), 0.34 + 0.08 * look[:, 1]
+    at = draw.coordinates(n, size, tilt, (0.15 * (look[:, 2] - 0.5), 0.2 * (look[:, 3] - 0.5)))
+    x, y = at
+    body = 0.62 + 0.1 * draw.smooth_noise(n, size, rng, 5.0) - 0.25 * np.abs(x)
+    left, right = (_lung(x, y, side, wide, size) for side in (-1, 1))
+    lungs = np.maximum(left, right)
+    rib = np.sin(_of(9 + 5 * look[:, 4]) * (y + 0.35 * x**2) + _of(6.3 * look[:, 5]))
+    heart = draw.soft(0.3 - np.hypot((x - 0.14) / 0.9, (y - 0.3) / 1.1), size)
+    spine = draw.soft(0.1 - np.abs(x), size)
+    scene = body - 0.42 * lungs + 0.06 * lungs * rib + 0.12 * np.maximum(heart, spine) * (1 - 0.4 * lungs)
+    affected = np.where(_of(rng.random(n)) < 0.5, left, right)
+    finding = _finding(factors, n, size, rng) * affected * (1 - heart)
+    scene = (
+        scene + _of(rng.uniform(5.0, 9.0, n) / np.maximum(finding.sum(axis=(1, 2)), 1e-3)) * finding * (size / 32) ** 2
+    )
+    scene = _of(rng.uniform(0.8, 1.2, n)) * (scene - 0.5) + _of(0.5 + rng.uniform(-0.08, 0.08, n))
+    return np.repeat((scene + 0.02 * rng.standard_normal(scene.shape, dtype="float32"))[..., None], 3, axis=3)
+
+
+def tissue(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
+    """Nuclei in pink tissue, stained as the slide is; the class is in the centre, around it lies either kind."""
+    n = len(look)
+    centre = _nuclei("nuclei" in factors, n, size, rng, within=0.45)
+    around = np.where(_of(rng.random(n)) < 0.5, *(_nuclei(large, n, size, rng, within=1.0) for large in (False, True)))
+    ring = draw.soft(np.hypot(*draw.coordinates(n, size)) - 0.52, size)
+    return _stained(np.maximum(centre, around * ring), look, rng)
+
+
+def tissue_texture(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
+    """Tissue of one texture over the whole frame, with one of four amounts of nuclear stain."""
+    n = len(look)
+    amount = 0.3 + 0.25 * int(factors[1].partition("=")[2])
+    pattern = (draw.texture(factors[0], n, size, rng) + 1) / 2
+    return _stained(amount * pattern, look, rng)
+
+
+SCENES: dict[str, Callable[[tuple[str, ...], Array, int, Rng], Array]] = {
+    "imagenet": natural,
+    "stl10": natural,
+    "sti10": natural,
+    "dtd": texture,
+    "isic2018": lesion,
+    "chest": xray,
+    "pcam_middle": tissue,
+    "pcam_small": tissue,
+    "kimia960": tissue_texture,
+}
+
+
+def _finding(factors: tuple[str, ...], n: int, size: int, rng: Rng) -> Array:
+    """What is seen in a lung: sharp vessels, or an opacity that is a soft blob in half of the images, else a rough patch."""
+    if "dots" in factors:
+        return draw.spots(n, size, rng, 36, 0.07)
+    centre = rng.uniform(-0.5, 0.5, n), rng.uniform(-0.45, 0.35, n)
+    distance = np.hypot(*draw.coordinates(n, size, 0.0, (np.where(centre[0] < 0, -0.42, 0.42), centre[1])))
+    blob = np.exp(-((distance / 0.42) ** 2))
+    rough = blob * (1 + draw.texture("rough", n, size, rng))
+    return np.where(_of(rng.random(n)) < 0.5, blob, rough)
+
+
+def _nuclei(large: bool, n: int, size: int, rng: Rng, *, within: float) -> Array:
+    """Few large irregular nuclei or many small round ones; both cover about the same area."""
+    more = (within / 0.45) ** 2
+    if large:
+        return draw.spots(n, size, rng, round(4 * more), 0.2, kind="irregular", within=within)
+    return draw.spots(n, size, rng, round(16 * more), 0.1, within=within)
+
+
+def _stained(nuclei: Array, look: Array, rng: Rng) -> Array:
+    """Haematoxylin where the nuclei are, eosin elsewhere; light is absorbed as Beer and Lambert say."""
+    n, size = nuclei.shape[:2]
+    vectors = [stain * (1 + 0.2 * (look[:, k : k + 3] - 0.5)) for stain, k in ((HAEMATOXYLIN, 0), (EOSIN, 3))]
+    amounts = 0.8 + 0.5 * look[:, 6], 0.3 + 0.3 * look[:, 7]
+    pink = 0.6 + 0.25 * draw.smooth_noise(n, size, rng, 2.0)
+    fields = nuclei * rng.uniform(0.75, 1.25, (n, 1, 1)), np.clip(pink, 0, None) * (1 - 0.7 * np.clip(nuclei, 0, 1))
+    density = sum(
+        (_of(amount) * field)[..., None] * vector[:, None, None, :]
+        for amount, field, vector in zip(amounts, fields, vectors, strict=True)
+    )
+    light = 0.96 * np.exp(-density)
+    return light + 0.02 * rng.standard_normal(light.shape, dtype="float32")
+
+
+def _lung(x: Array, y: Array, side: int, wide: Array, size: int) -> Array:
+    depth = 1 - np.hypot((x - side * 0.45) / _of(wide), (y + 0.02) / 0.72)
+    return draw.soft(0.4 * depth, size)
+
+
+def _hair(n: int, size: int, rng: Rng) -> Array:
+    x, y = draw.coordinates(n, size, rng.uniform(0, np.pi, n), tuple(rng.uniform(-0.6, 0.6, (2, n))))
+    return draw.soft(0.025 - np.abs(y + _of(rng.uniform(-0.4, 0.4, n)) * x**2), size)
+
+
+def _colours(n: int, rng: Rng) -> Array:
+    return rng.uniform(0.05, 0.95, (n, 3)).astype("float32")
+
+
+def _plain(colour: Array, size: int) -> Array:
+    return np.broadcast_to(colour[:, None, None, :], (len(colour), size, size, 3)).astype("float32")
+
+
+def _mix(one: Array, two: Array, pattern: Array) -> Array:
+    """Blend two colours per image, shape (n, 3), by a pattern in -1..1."""
+    share = ((pattern + 1) / 2)[..., None]
+    return one[:, None, None, :] * (1 - share) + two[:, None, None, :] * share
+
+
+def _over(below: Array, above: Array, mask: Array) -> Array:
+    return below + (above - below) * mask[..., None]
+
+
+def _of(values: Array) -> Array:
+    """One value per image, shaped to go with (n, size, size)."""
+    return np.asarray(values, "float32")[:, None, None]
