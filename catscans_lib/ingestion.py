@@ -35,8 +35,5 @@ def store_dataset(settings: Ingest, path: Path) -> pd.DataFrame:
 def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFrame:
     """Cut a target into folds, save the table in one step and return it."""
     made = folds.make(table, n_folds=settings.n_folds, seed=settings.fold_seed, max_images=settings.max_images)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    made.to_csv(part, index=False)
-    part.replace(path)
+    folds.write(path, made)
     return made

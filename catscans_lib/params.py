@@ -1,15 +1,12 @@
 """From `params/<profile>.yaml` to the validated grid of runs: which notebook runs with which parameters, and after what."""
 
-import ast
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import nbformat
 import yaml
 from pydantic import BaseModel, Field
 
-from catscans_lib import paths, settings
+from catscans_lib import notebooks, paths, settings
 from catscans_lib.datasets import known
 from catscans_lib.errors import InputError, unknown
 from catscans_lib.settings import Strict, validated
@@ -162,23 +159,12 @@ def find(step: str, **given: Any) -> Run:
 
 def check_notebook(step: str) -> None:
     """Raise InputError unless the notebook's parameters cell has exactly the names the sweep passes."""
-    here = set(notebook_parameters(paths.notebook_path(step)))
+    here = set(notebooks.parameters(paths.notebook_path(step)))
     wanted = set(settings.STEPS[step].model_fields)
     if missing := wanted - here:
         raise InputError(
             f"notebooks/{step}.ipynb has no parameter {_list(missing)}; its parameters cell has: {_list(here)}."
         )
-
-
-def notebook_parameters(path: Path) -> list[str]:
-    """Return the names assigned in the notebook's cell tagged `parameters`."""
-    if not path.is_file():
-        raise InputError(f"No notebook at {paths.relative(path)}.")
-    for cell in nbformat.read(path, as_version=4).cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            targets = [node.targets[0] for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
-            return [target.id for target in targets if isinstance(target, ast.Name)]
-    raise InputError(f"{paths.relative(path)} has no cell tagged 'parameters'.")
 
 
 def _ingest(profile: Profile) -> list[tuple]:

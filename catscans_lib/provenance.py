@@ -8,9 +8,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-import nbformat
-
-from catscans_lib import paths
+from catscans_lib import notebooks, paths
 
 PACKAGES = (
     "numpy",
@@ -36,10 +34,11 @@ def code_fingerprint(step: str) -> str:
 
     Comments, docstrings and layout do not count: what a sweep has made stays valid when only they change.
     """
-    notebook = nbformat.read(paths.notebook_path(step), as_version=4)
-    cells = [cell.source for cell in notebook.cells]
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    return fingerprint(cells, {str(path.name): _meaning(path) for path in sorted(_reached(code))})
+    cells = notebooks.cells(paths.notebook_path(step))
+    code = "\n".join(source for kind, source, _ in cells if kind == "code")
+    return fingerprint(
+        [source for _, source, _ in cells], {str(path.name): _meaning(path) for path in sorted(_reached(code))}
+    )
 
 
 def _reached(code: str) -> set[Path]:

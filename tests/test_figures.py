@@ -113,7 +113,9 @@ def test_learning_curves_have_a_panel_per_metric_or_per_split():
 def test_grids_show_every_image_and_every_map():
     image = np.zeros((8, 8, 3), np.uint8)
     figure = figures.image_grid(np.stack([image] * 5), list("abcde"), n_columns=3)
-    assert sum(bool(ax.images) for ax in figure.axes) == 5
+    sheet = figure.axes[0].images[0].get_array()
+    assert (sheet.sum(axis=2) == 0).sum() == 5 * 64
+    assert [text.get_text() for text in figure.axes[0].texts] == list("abcde")
     maps = {"dtd": np.zeros((4, 4, 2)), "imagenet": np.zeros((4, 4, 2))}
     figure = figures.feature_map_grid(image, maps, titles=TITLES)
     assert sum(bool(ax.images) for ax in figure.axes) == 6

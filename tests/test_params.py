@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from catscans_lib import models, params, paths, settings
+from catscans_lib import models, notebooks, params, paths, settings
 from catscans_lib.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -125,7 +125,7 @@ def test_a_parameter_the_notebook_lacks_is_found_before_anything_runs(changed):
 
 @pytest.mark.parametrize("step", settings.STEPS)
 def test_the_notebooks_parameters_are_the_fields_of_its_settings(step):
-    names = params.notebook_parameters(ROOT / "notebooks" / f"{step}.ipynb")
+    names = notebooks.parameters(ROOT / "notebooks" / f"{step}.ipynb")
     assert sorted(names) == sorted(settings.STEPS[step].model_fields)
 
 

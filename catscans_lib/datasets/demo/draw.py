@@ -108,7 +108,7 @@ def spots(
     for cell in cells.T:
         x, y = ((place + rng.uniform(0.2, 0.8, n)) / side * 2 - 1 for place in (cell % side, cell // side))
         at = coordinates(n, size, 0.0, (within * x, within * y))
-        drawn = np.maximum(drawn, outline(kind, at, np.full(n, radius), rng))
+        drawn = np.maximum(drawn, outline(kind, at, radius * rng.uniform(0.7, 1.3, n), rng))
     return drawn
 
 

@@ -22,10 +22,11 @@ def natural(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array
     n = len(look)
     (shape, *corners), *rest = factors[0].split("="), *factors[1:]
     texture = next((factor for factor in rest if factor not in ("alone", "pair")), "plain")
-    ground = _mix(_colours(n, rng), _colours(n, rng), 0.6 * draw.texture("cloud", n, size, rng))
-    scene = ground + 0.04 * rng.standard_normal(ground.shape, dtype="float32")
-    pattern = draw.texture(texture, n, size, rng) * (0.2 if texture == "plain" else 1.0)
-    body = _mix(_colours(n, rng), _colours(n, rng), pattern)
+    grey = 0.5 + 0.25 * (_colours(n, rng) - 0.5)
+    ground = _mix(0.8 * grey, 1.2 * grey, draw.texture("cloud", n, size, rng))
+    scene = ground + 0.03 * rng.standard_normal(ground.shape, dtype="float32")
+    pattern = draw.texture(texture, n, size, rng)
+    body = _mix(*_two_colours(n, rng), 1 + 0.2 * (pattern - 1) if texture == "plain" else pattern)
     side = rng.uniform(0, 2 * np.pi, n)
     for turn, (distance, radius) in enumerate([(0.5, 0.4)] * 2 if "pair" in rest else [(0.2, 0.6)]):
         away = side + np.pi * turn
@@ -41,7 +42,7 @@ def texture(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array
     n = len(look)
     pattern = draw.texture(factors[0], n, size, rng, scale=rng.uniform(0.85, 1.2))
     light = 1 + 0.2 * draw.coordinates(n, size, rng.uniform(0, 2 * np.pi, n))[0]
-    scene = _mix(_colours(n, rng), _colours(n, rng), pattern) * light[..., None]
+    scene = _mix(*_two_colours(n, rng), pattern) * light[..., None]
     return scene + 0.03 * rng.standard_normal(scene.shape, dtype="float32")
 
 
@@ -50,7 +51,7 @@ def lesion(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
     n = len(look)
     skin = np.array([0.93, 0.74, 0.64]) * (0.8 + 0.3 * look[:, :1]) + 0.06 * (look[:, 1:4] - 0.5)
     brown = np.array([0.52, 0.32, 0.23]) * (0.7 + 0.5 * look[:, 4:5]) + 0.08 * (look[:, 5:8] - 0.5)
-    dark, light = brown * rng.uniform(0.45, 0.6, (n, 1)), brown * rng.uniform(1.2, 1.4, (n, 1))
+    dark, light = brown * rng.uniform(0.7, 0.85, (n, 1)), brown * rng.uniform(1.1, 1.25, (n, 1))
     at = draw.coordinates(n, size, rng.uniform(0, 2 * np.pi, n), tuple(rng.uniform(-0.15, 0.15, (2, n))))
     inside = draw.outline(factors[0], at, rng.uniform(0.5, 0.75, n), rng)
     body = _mix(dark, light, draw.texture(factors[1], n, size, rng))
@@ -78,7 +79,7 @@ def xray(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
     affected = np.where(_of(rng.random(n)) < 0.5, left, right)
     finding = _finding(factors, n, size, rng) * affected * (1 - heart)
     scene = (
-        scene + _of(rng.uniform(5.0, 9.0, n) / np.maximum(finding.sum(axis=(1, 2)), 1e-3)) * finding * (size / 32) ** 2
+        scene + _of(rng.uniform(3.0, 6.0, n) / np.maximum(finding.sum(axis=(1, 2)), 1e-3)) * finding * (size / 32) ** 2
     )
     scene = _of(rng.uniform(0.8, 1.2, n)) * (scene - 0.5) + _of(0.5 + rng.uniform(-0.08, 0.08, n))
     return np.repeat((scene + 0.02 * rng.standard_normal(scene.shape, dtype="float32"))[..., None], 3, axis=3)
@@ -129,8 +130,8 @@ def _nuclei(large: bool, n: int, size: int, rng: Rng, *, within: float) -> Array
     """Few large irregular nuclei or many small round ones; both cover about the same area."""
     more = (within / 0.45) ** 2
     if large:
-        return draw.spots(n, size, rng, round(4 * more), 0.2, kind="irregular", within=within)
-    return draw.spots(n, size, rng, round(16 * more), 0.1, within=within)
+        return draw.spots(n, size, rng, round(4 * more), 0.17, kind="irregular", within=within)
+    return draw.spots(n, size, rng, round(9 * more), 0.113, within=within)
 
 
 def _stained(nuclei: Array, look: Array, rng: Rng) -> Array:
@@ -139,13 +140,13 @@ def _stained(nuclei: Array, look: Array, rng: Rng) -> Array:
     vectors = [stain * (1 + 0.2 * (look[:, k : k + 3] - 0.5)) for stain, k in ((HAEMATOXYLIN, 0), (EOSIN, 3))]
     amounts = 0.8 + 0.5 * look[:, 6], 0.3 + 0.3 * look[:, 7]
     pink = 0.6 + 0.25 * draw.smooth_noise(n, size, rng, 2.0)
-    fields = nuclei * rng.uniform(0.75, 1.25, (n, 1, 1)), np.clip(pink, 0, None) * (1 - 0.7 * np.clip(nuclei, 0, 1))
+    fields = nuclei * rng.uniform(0.2, 0.5, (n, 1, 1)), np.clip(pink, 0, None) * (1 - 0.7 * np.clip(nuclei, 0, 1))
     density = sum(
         (_of(amount) * field)[..., None] * vector[:, None, None, :]
         for amount, field, vector in zip(amounts, fields, vectors, strict=True)
     )
     light = 0.96 * np.exp(-density)
-    return light + 0.02 * rng.standard_normal(light.shape, dtype="float32")
+    return light + 0.05 * rng.standard_normal(light.shape, dtype="float32")
 
 
 def _lung(x: Array, y: Array, side: int, wide: Array, size: int) -> Array:
@@ -160,6 +161,13 @@ def _hair(n: int, size: int, rng: Rng) -> Array:
 
 def _colours(n: int, rng: Rng) -> Array:
     return rng.uniform(0.05, 0.95, (n, 3)).astype("float32")
+
+
+def _two_colours(n: int, rng: Rng) -> tuple[Array, Array]:
+    """A dark and a light colour per image, in either order."""
+    dark, light = 0.45 * _colours(n, rng), 1 - 0.45 * _colours(n, rng)
+    swapped = rng.random((n, 1)) < 0.5
+    return np.where(swapped, light, dark), np.where(swapped, dark, light)
 
 
 def _plain(colour: Array, size: int) -> Array:
