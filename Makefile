@@ -1,7 +1,7 @@
 # make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [JOBS=n]   the sweep, then the HTML book
+#           (JOBS: runs at a time; default: what cores and memory allow)
 # make test                                                                      the tests
 PROFILE ?= demo
-JOBS    ?= 2
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 export CATSCANS_DATA    := $(if $(DATA),$(abspath $(DATA)),$(CATSCANS_DATA))
 export CATSCANS_WEIGHTS := $(if $(WEIGHTS),$(abspath $(WEIGHTS)),$(CATSCANS_WEIGHTS))
@@ -10,10 +10,10 @@ BIN := .venv/bin
 
 .PHONY: book sweep test lint format lab lock clean
 book: .venv/.complete
-	@$(BIN)/catscans book --profile $(PROFILE) --jobs $(JOBS)
+	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
 
 sweep: .venv/.complete
-	@$(BIN)/catscans sweep --profile $(PROFILE) --jobs $(JOBS)
+	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
 
 test: .venv/.complete lint
 	$(BIN)/python -m pytest
@@ -32,17 +32,15 @@ lab: .venv/.complete
 	@echo "Setting up .venv from requirements.lock (one to two minutes, once) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed, got %d.%d. Set PYTHON=path/to/python3.11." % sys.version_info[:2])'
 	@rm -f $@
-	@if command -v uv >/dev/null; then uv venv --quiet --clear --python $(PYTHON) .venv \
-	    && uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock \
-	    && uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
-	  else $(PYTHON) -m venv --clear .venv \
-	    && $(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock \
-	    && $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .; fi
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check "$$(grep '^uv==' $<)"
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $<
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Newer versions: edit pyproject.toml, then run this and the tests.
-lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
+lock: .venv/.complete
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
 	    --no-emit-index-url --no-annotate --no-header --upgrade -o requirements.lock
 
 clean:

@@ -1,5 +1,7 @@
 """The command line's answers to bad input: one message, exit status 2, nothing started."""
 
+import fcntl
+
 import pytest
 import tiny
 
@@ -55,3 +57,10 @@ def test_a_weights_file_without_its_folder_says_what_to_set(folder):
     content["pretrain"]["sources"] = {"dtd": {"weights": "squeezenet.h5"}}
     tiny.write_grid(folder, content, "weights")
     assert "WEIGHTS is not set" in answers(folder, "sweep", "--profile", "weights")
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_is_at_work(folder):
+    (folder / ".snakemake").mkdir(exist_ok=True)
+    with (folder / ".snakemake/catscans.lock").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        assert "Another sweep is at work in" in answers(folder, "sweep")

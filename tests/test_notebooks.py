@@ -7,6 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from catscans_lib import notebooks
+from catscans_lib.errors import InputError
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
@@ -31,3 +34,23 @@ def test_cells_are_short_define_nothing_and_every_one_is_introduced(path):
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
             assert len(cell.source.splitlines()) <= 14
             assert "def " not in cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_plain_reader_sees_what_nbformat_sees(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert notebooks.cells(path) == [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
+
+
+def test_what_is_no_notebook_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    path = tmp_path / "a.ipynb"
+    with pytest.raises(InputError, match=r"No notebook at a\.ipynb"):
+        notebooks.cells(path)
+    for text in ("{", "[]", '{"worksheets": []}'):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"a\.ipynb is no notebook of format 4"):
+            notebooks.cells(path)
+    path.write_text('{"cells": []}')
+    with pytest.raises(InputError, match="has no cell tagged 'parameters'"):
+        notebooks.parameters(path)

@@ -71,9 +71,15 @@ def test_a_notebook_that_never_finishes_is_not_done(project):
     assert not results.is_done("demo", "stability/all")
 
 
-def test_a_kernel_that_is_killed_is_reported(project):
-    with pytest.raises(runner.RunFailed, match="stability/all: its kernel died"):
-        run_notebook(START, "import os; os.kill(os.getpid(), 9)", "run.finish()")
+def test_a_kernel_that_is_killed_is_reported_with_its_last_words(project):
+    with pytest.raises(runner.RunFailed, match=r"stability/all: its kernel died .*kernel\.log beside it"):
+        run_notebook(START, "import os; os.write(2, b'last words'); os.kill(os.getpid(), 9)", "run.finish()")
+
+
+def test_what_a_kernel_says_outside_of_its_cells_stays_off_the_terminal(project, capfd):
+    folder = run_notebook(START, "import subprocess; subprocess.run('echo greetings >&2', shell=True)", "run.finish()")
+    assert "greetings" not in capfd.readouterr().err
+    assert not (folder / "kernel.log").exists()
 
 
 def test_a_half_written_record_is_not_done_and_says_which_command_makes_it(project):
