@@ -29,12 +29,13 @@ lab: .venv/.complete
 
 # The environment is whole only once .complete is there: an interrupted install starts again.
 .venv/.complete: requirements.lock
-	@echo "Setting up .venv from requirements.lock (one to two minutes, once) ..."
+	@echo "Setting up .venv from requirements.lock (about a minute, once) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed, got %d.%d. Set PYTHON=path/to/python3.11." % sys.version_info[:2])'
 	@rm -f $@
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check "$$(grep '^uv==' $<)"
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $<
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $< \
+	  || { echo "uv could not; trying pip, which knows your own mirrors"; $(BIN)/python -m pip install -qq -r $<; }
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
