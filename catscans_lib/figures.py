@@ -169,7 +169,7 @@ def stability_points(numbers: pd.DataFrame, *, titles: dict[str, str]) -> np.nda
     """
     shown = numbers[numbers["mode"] == "fine_tune"]
     sources = _ordered(shown["source"])[::-1]
-    targets = list(dict.fromkeys(shown["target"]))
+    targets = _ordered(shown["target"])
     what = {"late_sd": "Spread of the loss, last third of the epochs", "largest_rise": "Largest rise of the loss"}
     figure, axes = plt.subplots(1, 2, figsize=(9, 1.4 + 0.34 * len(sources)), sharey=True)
     for ax, (column, label) in zip(axes, what.items(), strict=True):
@@ -227,16 +227,16 @@ def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: 
     return figure
 
 
-def _ordered(sources: pd.Series) -> list[str]:
-    """Sources in the order of the study's tables, the baseline last."""
-    here = list(dict.fromkeys(sources))
+def _ordered(names: pd.Series) -> list[str]:
+    """Sources or targets in the order of the study's tables, the baseline last."""
+    here = list(dict.fromkeys(names))
     known = [*datasets.known(), *here]
-    return sorted(here, key=lambda source: (source == "none", known.index(source)))
+    return sorted(here, key=lambda name: (name == "none", known.index(name)))
 
 
 def _grid(table: pd.DataFrame, column: str) -> pd.DataFrame:
     wide = table.pivot(index="source", columns="target", values=column)
-    return wide.reindex(_ordered(table["source"]), columns=list(dict.fromkeys(table["target"])))
+    return wide.reindex(_ordered(table["source"]), columns=_ordered(table["target"]))
 
 
 def _heatmap(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from catscans_lib import paths
+from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError
 
 RECORD = "run.json"
@@ -58,13 +58,15 @@ def read_table(path: Any) -> pd.DataFrame:
 
 
 def transfers(profile: str) -> list[tuple[str, str, str]]:
-    """Return name, source and target of every finished transfer run; InputError when there is none."""
+    """Return name, source and target of every finished transfer run, in the study's order; InputError when there is none."""
     names = finished(profile, "transfer")
     if not names:
         raise InputError(
             f"No transfer run of profile {profile} is done. Make them: .venv/bin/catscans sweep --profile {profile}"
         )
-    return [(name, *name.split("--")) for name in names]
+    order = {name: place for place, name in enumerate([*datasets.known(), "none"])}
+    rows = [(name, *name.split("--")) for name in names]
+    return sorted(rows, key=lambda row: (order[row[2]], order[row[1]]))
 
 
 def of_transfers(profile: str, which: str) -> pd.DataFrame:

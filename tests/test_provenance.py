@@ -52,3 +52,20 @@ def test_the_commit_is_empty_outside_git_and_marked_where_files_differ(tmp_path,
 def test_a_fingerprint_depends_on_values_and_not_on_the_order_of_keys():
     assert provenance.fingerprint({"a": 1, "b": 2}) == provenance.fingerprint({"b": 2, "a": 1})
     assert provenance.fingerprint({"a": 1}) != provenance.fingerprint({"a": 2})
+
+
+@pytest.mark.parametrize(
+    ("step", "module", "counts"),
+    [
+        ("transfer", "figures.py", False),
+        ("evaluate", "figures.py", True),
+        ("transfer", "training.py", True),
+        ("evaluate", "training.py", False),
+        ("ingest", "datasets/demo/__init__.py", True),
+        ("evaluate", "evaluation/__init__.py", True),
+    ],
+)
+def test_a_change_counts_for_the_steps_whose_results_it_may_change(monkeypatch, step, module, counts):
+    plain, before = provenance._meaning, provenance.code_fingerprint(step)
+    monkeypatch.setattr(provenance, "_meaning", lambda path: plain(path) + "x" * (path == LIBRARY / module))
+    assert (provenance.code_fingerprint(step) != before) is counts

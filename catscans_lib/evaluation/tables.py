@@ -47,7 +47,7 @@ def aucs(
 
 
 def all_aucs(profile: str, average: str = "weighted") -> pd.DataFrame:
-    """AUCs of every finished transfer run of a profile; columns as `aucs`, in the order source, target, mode, fold."""
+    """AUCs of every finished transfer run of a profile; columns as `aucs`, targets and sources in the study's order."""
     parts = []
     for name, source, target in results.transfers(profile):
         run_id = results.record(profile, f"transfer/{name}")["run_id"]
@@ -94,4 +94,6 @@ def auc_table(summary: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
     """The summary as one reads it: a row per mode and source, a column per target, "mean ± sd" over folds and seeds."""
     text = summary["auc_mean"].map("{:.3f}".format) + " ± " + summary["auc_sd"].map("{:.3f}".format)
     named = summary.assign(text=text, source=summary["source"].map(titles), target=summary["target"].map(titles))
-    return named.pivot(index=["mode", "source"], columns="target", values="text").fillna("–")
+    wide = named.pivot(index=["mode", "source"], columns="target", values="text").fillna("–")
+    rows = list(dict.fromkeys(zip(named["mode"], named["source"], strict=True)))
+    return wide.reindex(index=rows, columns=list(dict.fromkeys(named["target"])))
