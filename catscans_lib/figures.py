@@ -274,7 +274,9 @@ def _bars(aucs: pd.DataFrame, mode: str, titles: dict[str, str]) -> list[tuple[s
 
 def _curves(ax: Axes, rows: pd.DataFrame, colour_by: list[str], titles: dict[str, str]) -> None:
     one = [key for key in ("source", "mode", "fold", "seed", "split") if key in rows and key not in colour_by]
+    order = {(name,): place for place, name in enumerate([*datasets.known(), "none"])}
     for number, (key, part) in enumerate(rows.groupby(colour_by, sort=False)):
+        number = order.get(key, number)  # a source has one colour in every figure
         colour, dashes = COLOURS[number % len(COLOURS)], "-" if number < len(COLOURS) else "--"
         for _, curve in part.groupby(one, sort=False):
             ax.plot(curve["epoch"], curve["value"], color=colour, alpha=0.18, lw=0.8)

@@ -108,6 +108,10 @@ def test_learning_curves_have_a_panel_per_metric_or_per_split():
     axes = figures.learning_curves(history, metric="accuracy", by="source", titles=TITLES)
     assert [ax.get_title(loc="left") for ax in axes] == ["train images", "validation images"]
     assert len(axes[0].lines) == 2 * (2 + 1)  # per source two folds and their mean
+    (alone, *_) = figures.learning_curves(
+        history[history["source"] == "none"], metric="accuracy", by="source", titles=TITLES
+    )
+    assert alone.lines[-1].get_color() == axes[0].lines[-1].get_color() != axes[0].lines[0].get_color()
 
 
 def test_grids_show_every_image_and_every_map():
