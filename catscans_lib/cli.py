@@ -85,15 +85,15 @@ def book(profile: str, jobs: int | None) -> None:
 @main.command(hidden=True)
 @click.argument("key", metavar="STEP/NAME")
 @profile_option
-@click.option("--parameters", help="JSON object the sweep passes; default: the row of the grid.")
-def run(key: str, profile: str, parameters: str | None) -> None:
+@click.option("--planned", help="What the sweep has planned, as JSON; default: the row of the grid as it is now.")
+def run(key: str, profile: str, planned: str | None) -> None:
     """Execute one run as the sweep does."""
     from catscans_lib import runner
     from catscans_lib.settings import STEPS, validated
 
-    if parameters:
-        step, name = key.split("/")
-        planned = params.Run(step, name, validated(STEPS[step], json.loads(parameters), key), ())
+    if planned:
+        (step, name), plan = key.split("/"), json.loads(planned)
+        planned = params.Run(step, name, validated(STEPS[step], plan["parameters"], key), tuple(plan["needs"]))
     else:
         planned = _planned(profile, (key,))[0]
     try:
@@ -118,7 +118,7 @@ def _sweep(profile: str, jobs: int | None, keys: tuple[str, ...]) -> None:
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(paths.root() / "Snakefile"), "--directory", str(paths.root()),
         "--cores", str(jobs or _default_jobs()), "--keep-going", "--rerun-incomplete", "--quiet", "all",
-        "--config", f"profile={profile}", "--", *(str(paths.run_dir(profile, *key.split("/")) / "run.json") for key in keys),
+        "--config", f"profile={profile}", "--", *(str(paths.run_dir(profile, *key.split("/")) / ".done") for key in keys),
     ]  # fmt: skip
     status = _snakemake(command)
     if status:

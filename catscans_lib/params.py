@@ -1,5 +1,6 @@
 """From `params/<profile>.yaml` to the validated grid of runs: which notebook runs with which parameters, and after what."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -86,6 +87,15 @@ class Run:
     def parameters(self) -> dict[str, Any]:
         """The settings as plain values, by the names the notebook's parameters cell has."""
         return self.settings.model_dump()
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The given folders this run reads native files or weights from: another folder may give another result."""
+        used = {
+            "CATSCANS_DATA": self.parameters.get("data") == "native",
+            "CATSCANS_WEIGHTS": self.parameters.get("weights") not in (None, "keras"),
+        }
+        return {variable: os.environ.get(variable, "") for variable, is_used in used.items() if is_used}
 
 
 def profiles() -> list[str]:

@@ -42,8 +42,10 @@ def recorded(profile: str, name: str, config: dict[str, Any], work: Callable[[],
 
 
 def _log(sacred_run: Any, folder: Path) -> None:
-    for path in sorted([*folder.glob("*.csv"), folder / "run.json"]):
+    for path in sorted(folder.glob("*.csv")):
         sacred_run.add_artifact(str(path))
+    # Sacred has a run.json of its own; after an artifact of that name the observer would drop all that follows.
+    sacred_run.add_artifact(str(folder / "run.json"), name="catscans_run.json")
     if (folder / "history.csv").is_file():
         for row in pd.read_csv(folder / "history.csv").itertuples():
             sacred_run.log_scalar(

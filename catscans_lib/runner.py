@@ -16,9 +16,18 @@ class RunFailed(RuntimeError):
 
 
 def execute(run: params.Run, profile: str) -> Path:
-    """Execute one run of the grid and return its folder; what was there before stays until this one is done."""
+    """Execute one run of the grid and return its folder; what was there before stays until this one is done.
+
+    A run that is there from the same recipe is left alone: a sweep that is killed in the moment in which a run is
+    done, or whose results came from another machine, would otherwise do it again.
+    """
     from catscans_lib.records import recorded
 
+    if results.is_done(profile, run.key) and results.record(profile, run.key).get("recipe") == runs.recipe(
+        run, profile
+    ):
+        say(f"{run.key} is there already")
+        return paths.run_dir(profile, run.step, run.name)
     say(f"{run.key} ...")
     started = time.time()
     work = runs.new_work_dir(profile, run.step, run.name)

@@ -39,6 +39,7 @@ class Run:
     output: str
     settings: BaseModel
     work: Path
+    recipe: str
     started: float = field(default_factory=time.time)
     data: dict[str, str] = field(default_factory=dict)
 
@@ -78,7 +79,8 @@ class Run:
     def finish(self, **facts: Any) -> None:
         """Write `run.json`; a run started by hand also takes its final place. `facts` are recorded as they are."""
         record = {
-            "run_id": f"{self.step}-{self.name}-{self._fingerprint()}",
+            "run_id": f"{self.step}-{self.name}-{provenance.fingerprint(self.recipe, self.data, facts)}",
+            "recipe": self.recipe,
             "step": self.step,
             "name": self.name,
             "parameters": self.settings.model_dump(),
@@ -96,8 +98,13 @@ class Run:
         if not os.environ.get(WORK_DIR):
             print(f"Saved in {paths.relative(publish(self.output, self.step, self.name))}")
 
-    def _fingerprint(self) -> str:
-        return provenance.fingerprint(self.settings.model_dump(), provenance.code_fingerprint(self.step), self.data)
+
+def recipe(planned: params.Run, profile: str) -> str:
+    """Return the fingerprint of all that a run's result follows from: settings, code, and the runs and folders it reads."""
+    inputs = {key: results.record(profile, key)["run_id"] for key in planned.needs}
+    return provenance.fingerprint(
+        planned.parameters, provenance.code_fingerprint(planned.step), inputs, planned.folders
+    )
 
 
 def start(step: str, **given: Any) -> Run:
@@ -121,7 +128,7 @@ def start(step: str, **given: Any) -> Run:
     work = Path(by_sweep) if by_sweep else new_work_dir(output, step, planned.name)
     figures.set_style()
     pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # a path is shown whole
-    return Run(step, planned.name, profile, output, planned.settings, work)
+    return Run(step, planned.name, profile, output, planned.settings, work, recipe(planned, profile))
 
 
 def new_work_dir(output: str, step: str, name: str) -> Path:

@@ -22,13 +22,13 @@ def project(tmp_path, monkeypatch):
         if run.step == "transfer":
             folder = paths.results_dir("demo") / key
             folder.mkdir(parents=True)
-            (folder / "run.json").write_text('{"status": "completed"}')
+            (folder / "run.json").write_text('{"status": "completed", "run_id": "r"}')
     return tmp_path
 
 
 def run_notebook(*cells):
     """Put a notebook with these cells in the place of stability.ipynb and execute it."""
-    notebook = nbformat.v4.new_notebook()
+    notebook = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python"}})
     notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
     notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
     nbformat.write(notebook, paths.notebook_path("stability"))
@@ -45,6 +45,20 @@ def test_a_run_is_done_when_its_last_cell_is_and_its_record_says_from_what(proje
     assert results.is_done("demo", "stability/all")
     assert (record["n"], record["step"], record["parameters"]) == (3, "stability", {"profile": "demo"})
     assert not paths.work_dir("demo", "stability", "all").exists()
+
+
+def test_a_run_from_the_same_recipe_is_left_alone_and_one_from_another_is_made_anew(project, capsys):
+    finished = run_notebook(START, "run.finish(n=1)") / "run.json"
+    time = finished.stat().st_mtime_ns
+    run_notebook(START, "run.finish(n=1)")
+    assert finished.stat().st_mtime_ns == time
+    assert "stability/all is there already" in capsys.readouterr().out
+    run_notebook(START, "run.finish(n=2)")
+    assert json.loads(finished.read_text())["n"] == 2
+    (paths.results_dir("demo") / "transfer/none--chest/run.json").write_text('{"status": "completed", "run_id": "s"}')
+    time = finished.stat().st_mtime_ns
+    run_notebook(START, "run.finish(n=2)")
+    assert finished.stat().st_mtime_ns > time
 
 
 def test_a_failed_run_leaves_the_former_result_and_the_notebook_that_shows_the_error(project):

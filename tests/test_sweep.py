@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -25,7 +26,8 @@ PATIENCE_S = 300  # until the machine is taken for stuck
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """A finished sweep: interrupted with Ctrl-C, then with kill -9, then left to end, then started once more."""
+    """A finished sweep: interrupted with Ctrl-C, then with kill -9, left to end, started once more, and once more where
+    nothing but the results came along (as after a kill between the end of a run and its mark)."""
     folder = tiny.project(tmp_path_factory.mktemp("project"))
     seen = {"folder": folder}
     seen["ctrl_c"] = interrupted(folder, signal.SIGINT, n_done=1)
@@ -34,6 +36,11 @@ def swept(tmp_path_factory):
     seen["first"] = tiny.done(folder)
     seen["again"] = tiny.catscans(folder, "sweep")
     seen["second"] = tiny.done(folder)
+    shutil.rmtree(folder / ".snakemake")
+    for mark in (folder / "results/demo").rglob(".done"):
+        mark.unlink()
+    seen["elsewhere"] = tiny.catscans(folder, "sweep")
+    seen["third"] = tiny.done(folder)
     return seen
 
 
@@ -78,13 +85,19 @@ def test_a_second_sweep_reruns_nothing(swept):
     assert swept["second"] == swept["first"]
 
 
+def test_results_without_the_sweeps_own_notes_are_taken_as_they_are(swept):
+    assert swept["elsewhere"].returncode == 0
+    assert swept["elsewhere"].stdout.count("is there already") == len(ALL)
+    assert swept["third"] == swept["first"]
+
+
 def test_progress_names_what_runs_what_is_done_and_the_time(swept):
     assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M)
     assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 8 of 8 runs$", swept["end"].stdout, flags=re.M)
 
 
 def test_nothing_half_done_is_left_behind(project):
-    left = [path for path in (project / "results").rglob(".*") if "records" not in path.parts]
+    left = [path for path in (project / "results").rglob(".*") if "records" not in path.parts and path.name != ".done"]
     assert left == []
     assert list((project / "data").rglob("*.part")) == []
 

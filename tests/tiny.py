@@ -52,5 +52,7 @@ def environment(folder: Path, **env: str) -> dict:
 
 def done(folder: Path, profile: str = "demo") -> dict[str, int]:
     """The finished runs and when each was finished (ns)."""
-    records = (folder / "results" / profile).glob("[!rf.]*/[!.]*/run.json")
-    return {f"{path.parts[-3]}/{path.parts[-2]}": path.stat().st_mtime_ns for path in records}
+    found = (folder / "results" / profile).glob("[!.]*/[!.]*/run.json")
+    return {
+        f"{path.parts[-3]}/{path.parts[-2]}": path.stat().st_mtime_ns for path in found if path.parts[-3] != "records"
+    }
