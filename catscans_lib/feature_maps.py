@@ -34,8 +34,9 @@ def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = N
         layer = next(here.name for here in backbone.layers if isinstance(here, keras.layers.Conv2D))
     if layer not in known:
         raise InputError(f"No layer '{layer}' with feature maps; the network has: {', '.join(known)}.")
-    up_to = keras.Model(backbone.inputs, backbone.get_layer(layer).output)
-    return up_to.predict(images.astype("float32"), verbose=0).astype("float32")
+    up_to = keras.Model(backbone.input, backbone.get_layer(layer).output)
+    outputs = up_to(images.astype("float32"), training=False)  # a few images: tracing a graph would take longer
+    return keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32"))
 
 
 def of_sources(profile: str, settings: FeatureMaps, image: np.ndarray) -> dict[str, np.ndarray]:

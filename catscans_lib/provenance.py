@@ -8,7 +8,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from catscans_lib import notebooks, paths
+from catscans_lib import notebooks, params, paths, results
 
 PACKAGES = (
     "numpy",
@@ -28,6 +28,12 @@ LONG_STEPS = ("ingest", "pretrain", "transfer")
 def fingerprint(*parts: object) -> str:
     """Return 12 hexadecimal digits that change when any part (plain values) does."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def recipe(planned: params.Run, profile: str) -> str:
+    """Return the fingerprint of all that a run's result follows from: settings, code, and the runs and folders it reads."""
+    inputs = {key: results.record(profile, key)["run_id"] for key in planned.needs}
+    return fingerprint(planned.parameters, code_fingerprint(planned.step), inputs, planned.folders)
 
 
 def code_fingerprint(step: str) -> str:

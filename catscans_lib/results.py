@@ -5,6 +5,8 @@
 """
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +15,31 @@ from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError
 
 RECORD = "run.json"
+WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: where a run writes, and that the runner will publish
+
+
+def new_work_dir(output: str, step: str, name: str) -> Path:
+    """Return an empty work folder; what an interrupted attempt left there is removed."""
+    work = paths.work_dir(output, step, name)
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    return work
+
+
+def publish(output: str, step: str, name: str) -> Path:
+    """Move a finished run from its work folder to its place, and its shared tables to theirs; return the place."""
+    work, final = paths.work_dir(output, step, name), paths.run_dir(output, step, name)
+    for table in sorted((work / "tables").glob("*.csv")):
+        paths.tables_dir(output).mkdir(parents=True, exist_ok=True)
+        shutil.copy2(table, paths.tables_dir(output) / f".{table.name}.part")
+        (paths.tables_dir(output) / f".{table.name}.part").replace(paths.tables_dir(output) / table.name)
+    old = final.with_name(f".{name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    work.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    return final
 
 
 def is_done(profile: str, key: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-from catscans_lib import params, paths, results, runs
+from catscans_lib import params, paths, provenance, results
 
 
 class RunFailed(RuntimeError):
@@ -23,16 +23,16 @@ def execute(run: params.Run, profile: str) -> Path:
     """
     from catscans_lib.records import recorded
 
-    if results.is_done(profile, run.key) and results.record(profile, run.key).get("recipe") == runs.recipe(
+    if results.is_done(profile, run.key) and results.record(profile, run.key).get("recipe") == provenance.recipe(
         run, profile
     ):
         say(f"{run.key} is there already")
         return paths.run_dir(profile, run.step, run.name)
     say(f"{run.key} ...")
     started = time.time()
-    work = runs.new_work_dir(profile, run.step, run.name)
+    work = results.new_work_dir(profile, run.step, run.name)
     recorded(profile, run.key, run.parameters, lambda: _papermill(run, work))
-    final = runs.publish(profile, run.step, run.name)
+    final = results.publish(profile, run.step, run.name)
     n_done, n_all = progress(profile)
     say(f"{run.key} done in {time.time() - started:.0f} s, {n_done} of {n_all} runs")
     return final
@@ -55,7 +55,7 @@ def _papermill(run: params.Run, work: Path) -> Path:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    os.environ[runs.WORK_DIR] = str(work)
+    os.environ[results.WORK_DIR] = str(work)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no word on which instructions TensorFlow was built with
     executed, log = work / f"{run.step}.ipynb", work / "kernel.log"
     try:

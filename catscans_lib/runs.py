@@ -11,7 +11,6 @@ runner does that once every cell has completed; by hand, `finish` does, below `r
 import json
 import os
 import resource
-import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -25,8 +24,6 @@ from pydantic import BaseModel
 
 from catscans_lib import figures, params, paths, provenance, results, store
 from catscans_lib.errors import InputError
-
-WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: where to write, and that the runner will publish
 
 
 @dataclass
@@ -95,16 +92,8 @@ class Run:
             "status": "completed",
         }
         (self.work / results.RECORD).write_text(json.dumps(record, indent=2))
-        if not os.environ.get(WORK_DIR):
-            print(f"Saved in {paths.relative(publish(self.output, self.step, self.name))}")
-
-
-def recipe(planned: params.Run, profile: str) -> str:
-    """Return the fingerprint of all that a run's result follows from: settings, code, and the runs and folders it reads."""
-    inputs = {key: results.record(profile, key)["run_id"] for key in planned.needs}
-    return provenance.fingerprint(
-        planned.parameters, provenance.code_fingerprint(planned.step), inputs, planned.folders
-    )
+        if not os.environ.get(results.WORK_DIR):
+            print(f"Saved in {paths.relative(results.publish(self.output, self.step, self.name))}")
 
 
 def start(step: str, **given: Any) -> Run:
@@ -123,36 +112,12 @@ def start(step: str, **given: Any) -> Run:
                 f"{planned.key} needs {key}, which has not been made for profile {profile}. "
                 f"Make it: .venv/bin/catscans sweep --profile {profile} {key}"
             )
-    by_sweep = os.environ.get(WORK_DIR)
+    by_sweep = os.environ.get(results.WORK_DIR)
     output = profile if by_sweep else f"{profile}/scratch"
-    work = Path(by_sweep) if by_sweep else new_work_dir(output, step, planned.name)
+    work = Path(by_sweep) if by_sweep else results.new_work_dir(output, step, planned.name)
     figures.set_style()
     pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # a path is shown whole
-    return Run(step, planned.name, profile, output, planned.settings, work, recipe(planned, profile))
-
-
-def new_work_dir(output: str, step: str, name: str) -> Path:
-    """Return an empty work folder; what an interrupted attempt left there is removed."""
-    work = paths.work_dir(output, step, name)
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    return work
-
-
-def publish(output: str, step: str, name: str) -> Path:
-    """Move a finished run from its work folder to its place, and its shared tables to theirs; return the place."""
-    work, final = paths.work_dir(output, step, name), paths.run_dir(output, step, name)
-    for table in sorted((work / "tables").glob("*.csv")):
-        paths.tables_dir(output).mkdir(parents=True, exist_ok=True)
-        shutil.copy2(table, paths.tables_dir(output) / f".{table.name}.part")
-        (paths.tables_dir(output) / f".{table.name}.part").replace(paths.tables_dir(output) / table.name)
-    old = final.with_name(f".{name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        final.rename(old)
-    work.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-    return final
+    return Run(step, planned.name, profile, output, planned.settings, work, provenance.recipe(planned, profile))
 
 
 def _peak_memory_mb() -> float:
