@@ -8,7 +8,7 @@ import struct
 import threading
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,16 @@ def decode_files(paths: Sequence[Path], size_px: int, n_processes: int = 1) -> I
                 yield from under_way.popleft().result()
         while under_way:
             yield from under_way.popleft().result()
+
+
+def resized(images: Iterable[np.ndarray], size_px: int) -> Iterator[Decoded]:
+    """Yield images that lie in memory, uint8 (height, width, 3), at ``size_px``; the SHA-256 is that of their bytes."""
+    for pixels in images:
+        pixels = np.ascontiguousarray(pixels)
+        sha256 = hashlib.sha256(pixels.data).hexdigest()
+        if pixels.shape[:2] != (size_px, size_px):
+            pixels = np.asarray(Image.fromarray(pixels).resize((size_px, size_px), Image.Resampling.BILINEAR))
+        yield Decoded(pixels, sha256, "")
 
 
 def _end_with_parent() -> None:

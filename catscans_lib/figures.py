@@ -118,7 +118,8 @@ def auc_bars(aucs: pd.DataFrame, target: str, mode: str, *, titles: dict[str, st
         ax.scatter(values.mean(), place, s=44, color=colour, edgecolor="black", marker="D", zorder=3)
     ax.set_yticks(range(len(bars)), [f"{label} (n = {len(values)})" for label, _, values in bars])
     averages = aucs.loc[aucs["target"] == target, "average"].unique()
-    ax.set_xlabel(f"{AVERAGED.get(averages[0], 'AUC') if len(averages) == 1 else 'AUC'} on held-out fold\npoints: folds and seeds; diamond: their mean")
+    what = AVERAGED.get(averages[0], "AUC") if len(averages) == 1 else "AUC"
+    ax.set_xlabel(f"{what} on held-out fold\npoints: folds and seeds; diamond: their mean")
     lowest = min(values.min() for *_, values in bars)
     ax.set_xlim(min(0.5, np.floor(lowest * 10) / 10), 1.0)
     ax.axvline(0.5, color="#BBBBBB", lw=0.8, zorder=0)

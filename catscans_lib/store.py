@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.datasets.listing import Listing
-from catscans_lib.decode import decode_files
+from catscans_lib.decode import decode_files, resized
 from catscans_lib.errors import InputError
 
 READER_VERSION = 1  # raise it when the same files would give other pixels or another table
@@ -65,7 +65,10 @@ def write(
     """
     files = [data_dir / name for name in listing.images["path"]]
     kept, sha256s, problems = [], [], []
-    decoded = decode_files(files, size_px, n_processes)
+    if listing.pixels is None:
+        decoded = decode_files(files, size_px, n_processes)
+    else:
+        decoded = resized(listing.pixels(list(listing.images["path"])), size_px)
     with _new_file(path, len(files), size_px) as file:
         block = _Block(file["images"])
         for row, (name, got) in enumerate(zip(listing.images["path"], decoded, strict=True)):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -19,7 +20,7 @@ def picture(seed, size=(40, 32)):
 
 def save(path, seed, mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture(seed).convert(mode).save(path, quality=90)
+    picture(seed).convert(mode).save(path, **({} if path.suffix == ".tif" else {"quality": 90}))
 
 
 def write_imagenet(data_dir: Path, n_per_class=4):
@@ -63,6 +64,56 @@ def write_isic2018(data_dir: Path, n_per_class=4):
     pd.DataFrame(lesions).to_csv(root / "ISIC2018_Task3_Training_LesionGroupings.csv", index=False)
 
 
+def noise(seed, n, size=96):
+    """RGB images (n, size, size, 3), each a colour gradient of its own with a bright corner, so that a turned one is seen."""
+    rng = np.random.default_rng(seed)
+    images = np.linspace(0, 200, size, dtype="float32")[None, :, None, None] * rng.random((n, 1, 1, 3))
+    images = np.broadcast_to(images, (n, size, size, 3)).astype(np.uint8)
+    images[:, : size // 4, : size // 8, 0] = 255
+    return images
+
+
+def write_stl10(data_dir: Path, n_per_class=2):
+    """Planes of red, green, blue, each stored column by column; labels from 1."""
+    folder = data_dir / "stl10_binary"
+    folder.mkdir(parents=True)
+    for seed, split in enumerate(("train", "test")):
+        codes = np.repeat(np.arange(1, 11, dtype=np.uint8), n_per_class)
+        noise(seed, len(codes)).transpose(0, 3, 2, 1).tofile(folder / f"{split}_X.bin")
+        codes.tofile(folder / f"{split}_y.bin")
+    names = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
+    (folder / "class_names.txt").write_text("\n".join(names) + "\n")
+
+
+def write_sti10(data_dir: Path, n_per_class=2):
+    wnids = "n04326547 n02897820 n03530642 n07840804 n09416076 n03309808 n09247410 n02999410 n09376198 n11669921"
+    for i, wnid in enumerate(wnids.split()):
+        for k in range(n_per_class):
+            save(data_dir / "sti10" / wnid / f"{wnid}_{k}.JPEG", 5000 + 100 * i + k)
+
+
+def write_pcam(data_dir: Path, n=330, size=16):
+    """Three splits of n patches, thirty a slide; classes alternate."""
+    folder = data_dir / "pcam"
+    folder.mkdir(parents=True)
+    for seed, split in enumerate(("train", "valid", "test")):
+        stem = folder / f"camelyonpatch_level_2_split_{split}"
+        with h5py.File(f"{stem}_x.h5", "w") as file:
+            file["x"] = noise(10 + seed, n, size)
+        with h5py.File(f"{stem}_y.h5", "w") as file:
+            file["y"] = (np.arange(n) % 2).astype(np.uint8).reshape(n, 1, 1, 1)
+        slides = [f"camelyon16_{split}_{k // 30:03d}" for k in range(n)]
+        pd.DataFrame({"tumor_patch": np.arange(n) % 2 == 1, "wsi": slides}).to_csv(f"{stem}_meta.csv")
+
+
+def write_kimia960(data_dir: Path, n_per_class=2):
+    for i, letter in enumerate("ABCDEFGHIJKLMNOPQRST"):
+        for k in range(n_per_class):
+            save(data_dir / "kimia_path_960" / f"{letter}{k + 1}.tif", 7000 + 100 * i + k)
+
+
 def write_all(data_dir: Path):
-    for write in (write_imagenet, write_dtd, write_chest, write_isic2018):
+    for write in (
+        write_imagenet, write_dtd, write_chest, write_isic2018, write_stl10, write_sti10, write_pcam, write_kimia960,
+    ):  # fmt: skip
         write(data_dir)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo, get, known
 from catscans_lib.datasets.listing import Listing
-from catscans_lib.errors import InputError
 
 __all__ = ["DatasetInfo", "Listing", "get", "known", "read", "titles"]
 
@@ -20,10 +19,6 @@ def read(name: str, data_dir: Path) -> Listing:
     Raises
     ------
     InputError
-        If the dataset is not known or has no reader, its folder is missing, or no image is found.
+        If the dataset is not known, its folder is missing, or no image is found.
     """
-    info = get(name)
-    if info.read is None:
-        readable = ", ".join(key for key in known() if get(key).read)
-        raise InputError(f"No reader for '{name}' yet; can be read: {readable}. Leave it out, or use PROFILE=demo.")
-    return info.read(Path(data_dir))
+    return get(name).read(Path(data_dir))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from catscans_lib.datasets import chest, dtd, imagenet, isic2018
+from catscans_lib.datasets import chest, dtd, imagenet, isic2018, kimia960, pcam, sti10, stl10
 from catscans_lib.datasets.listing import Listing
 from catscans_lib.errors import unknown
 
@@ -28,8 +28,8 @@ class DatasetInfo:
         Unit whose images must share a fold; None where the dataset does not record one.
     licence, url, citation : str
         Terms of use, home page, key in ``book/references.bib``.
-    read : callable or None
-        ``read(data_dir) -> Listing`` for the native layout; None where there is no reader yet.
+    read : callable
+        ``read(data_dir) -> Listing`` for the native layout.
     """
 
     name: str
@@ -41,13 +41,13 @@ class DatasetInfo:
     licence: str
     url: str
     citation: str
-    read: Callable[[Path], Listing] | None = None
+    read: Callable[[Path], Listing]
 
 
 _IMAGENET_TERMS = "ImageNet terms: non-commercial research and education"
 _PCAM = {
     "modality": "H&E histopathology of lymph nodes, 96 px patches",
-    "classes": ("normal", "tumour"),  # published as 0 and 1: a tumour pixel in the centre 32 x 32
+    "classes": pcam.CLASSES,  # published as 0 and 1: a tumour pixel in the centre 32 x 32
     "group": "slide",  # column wsi of the published meta files
     "licence": "CC0 1.0",
     "url": "https://github.com/basveeling/pcam",
@@ -71,25 +71,25 @@ _CARDS = (
         name="stl10",
         title="STL-10",
         modality="natural images of objects, 96 px",
-        classes=("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
+        classes=stl10.CLASSES,
         n_images=13_000,  # 5,000 training and 8,000 test; the 100,000 without a label are not used
         group=None,
         licence=f"none stated; the images come from ImageNet ({_IMAGENET_TERMS})",
         url="https://cs.stanford.edu/~acoates/stl10/",
         citation="coates2011",
+        read=stl10.read,
     ),
     DatasetInfo(
         name="sti10",
         title="STI-10",
         modality="natural images of textures and materials",
-        # The study's own choice of ten textural ImageNet synsets: n04326547 n02897820 n03530642 n07840804 n09416076
-        # n03309808 n09247410 n02999410 n09376198 n11669921. The image addresses it used are gone.
-        classes=("stone wall", "brick", "honeycomb", "egg", "rock", "fabric", "cloud", "chain", "ocean", "flower"),
+        classes=sti10.CLASSES,  # the study's own choice; the image addresses it used are gone
         n_images=8_060,  # as noted in the study's loader
         group=None,
         licence=_IMAGENET_TERMS,
         url="https://github.com/vcheplygina/cats-scans",
         citation="vandenbrandt2021",
+        read=sti10.read,
     ),
     DatasetInfo(
         name="dtd",
@@ -127,18 +127,19 @@ _CARDS = (
         citation="kermany2018",
         read=chest.read,
     ),
-    DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=100_000, **_PCAM),  # seeded subset of 327,680
-    DatasetInfo(name="pcam_small", title="PCam-small", n_images=10_000, **_PCAM),
+    DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=pcam.N_MIDDLE, read=pcam.read_middle, **_PCAM),
+    DatasetInfo(name="pcam_small", title="PCam-small", n_images=pcam.N_SMALL, read=pcam.read_small, **_PCAM),
     DatasetInfo(
         name="kimia960",
         title="KimiaPath960",
         modality="histopathology of several tissues, 308 x 168 px patches",
-        classes=tuple("ABCDEFGHIJKLMNOPQRST"),
+        classes=kimia960.CLASSES,
         n_images=960,
         group=None,  # each class is one slide, so slides cannot be kept apart from classes
         licence="none stated; made available for research",
         url="https://kimialab.uwaterloo.ca/kimia/index.php/pathology-images-kimia-path960/",
         citation="kumar2017",
+        read=kimia960.read,
     ),
 )
 _BY_NAME = {card.name: card for card in _CARDS}

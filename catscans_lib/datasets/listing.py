@@ -2,16 +2,20 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from catscans_lib.errors import InputError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+# Where images lie in an array and not in files of their own: paths such as "train_X.bin:17" -> an image for each, in
+# order, uint8 (height, width, 3) in RGB.
+Pixels = Callable[[Sequence[str]], Iterator[np.ndarray]]
 
 
 class Row(NamedTuple):
@@ -44,11 +48,14 @@ class Listing:
         The classes that have an image, in the order of the card, or sorted where the folders name them.
     problems : pandas.DataFrame
         path, problem: what was left out and why.
+    pixels : callable or None
+        Reads the images where they are not files; see `Pixels`.
     """
 
     images: pd.DataFrame
     classes: tuple[str, ...]
     problems: pd.DataFrame
+    pixels: Pixels | None = None
 
 
 def native_dir(data_dir: Path, *places: str) -> Path:
@@ -108,7 +115,11 @@ def class_images(
 
 
 def make_listing(
-    rows: Iterable[Row], problems: Iterable[Problem], where: Path, classes: tuple[str, ...] = ()
+    rows: Iterable[Row],
+    problems: Iterable[Problem],
+    where: Path,
+    classes: tuple[str, ...] = (),
+    pixels: Pixels | None = None,
 ) -> Listing:
     """Sort the rows, keep the first image of every id, and drop the classes that have no image.
 
@@ -128,9 +139,20 @@ def make_listing(
     found = set(images["label"])
     empty = [Problem("", f"class {label} has no image") for label in classes if label not in found]
     problems = pd.concat([problems, twice, pd.DataFrame(empty, columns=Problem._fields, dtype=str)], ignore_index=True)
-    return Listing(images, tuple(c for c in classes or sorted(found) if c in found), problems)
+    return Listing(images, tuple(c for c in classes or sorted(found) if c in found), problems, pixels)
 
 
 def stem(path: str) -> str:
     """File name without folder and suffix."""
     return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def in_array(path: str, index: int) -> str:
+    """Return how the path of an image in an array is written: `train_X.bin:00000017`."""
+    return f"{path}:{index:08d}"
+
+
+def array_place(path: str) -> tuple[str, int]:
+    """Return file and index of an image in an array; the inverse of `in_array`."""
+    file, _, index = path.rpartition(":")
+    return file, int(index)

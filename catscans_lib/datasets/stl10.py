@@ -1,0 +1,68 @@
+"""STL-10 as downloaded: ``stl10_binary/{train,test}_{X,y}.bin`` and ``class_names.txt``; images without a label are not read.
+
+Every image is three planes of 96 x 96 bytes (red, green, blue), each stored column by column; labels are bytes from 1.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from catscans_lib.datasets.listing import Listing, Problem, Row, array_place, in_array, make_listing, native_dir
+from catscans_lib.errors import InputError
+
+CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+SHAPE = (3, 96, 96)
+
+
+def read(data_dir: Path) -> Listing:
+    """List the labelled images of both parts; a label out of range is reported, a file of the wrong length refused."""
+    folder = native_dir(data_dir, "stl10_binary", "stl10")
+    names = _names(folder / "class_names.txt")
+    problems: list[Problem] = []
+    rows = []
+    for split in ("train", "test"):
+        place = (folder / f"{split}_X.bin").relative_to(data_dir).as_posix()
+        if not (folder / f"{split}_X.bin").is_file():
+            problems.append(Problem(place, f"no such file, so the {split} images are missing"))
+            continue
+        for index, code in enumerate(_labels(folder, split)):
+            if 1 <= code <= len(names):
+                image_id = f"{split}_{index:05d}"
+                rows.append(Row(image_id, in_array(place, index), names[code - 1], image_id, split))
+            else:
+                problems.append(Problem(in_array(place, index), f"label {code}, known are 1 to {len(names)}; left out"))
+
+    def pixels(paths: Sequence[str]) -> Iterator[np.ndarray]:
+        opened = cache(lambda file: np.memmap(data_dir / file, np.uint8, "r").reshape(-1, *SHAPE))
+        for file, index in map(array_place, paths):
+            yield opened(file)[index].transpose(2, 1, 0)
+
+    return make_listing(rows, problems, folder, CLASSES, pixels)
+
+
+def _names(path: Path) -> list[str]:
+    """Class names in the order of their labels."""
+    if not path.is_file():
+        return list(CLASSES)
+    names = path.read_text().split()
+    if sorted(names) != sorted(CLASSES):
+        raise InputError(f"'{path}' names {', '.join(names)}; STL-10 has {', '.join(CLASSES)}. Download it again.")
+    return names
+
+
+def _labels(folder: Path, split: str) -> np.ndarray:
+    images, labels = folder / f"{split}_X.bin", folder / f"{split}_y.bin"
+    if not labels.is_file():
+        raise InputError(f"No labels '{labels}' for '{images.name}'. Download STL-10 again.")
+    n, rest = divmod(images.stat().st_size, int(np.prod(SHAPE)))
+    if rest:
+        raise InputError(
+            f"'{images}' has {images.stat().st_size:,} bytes, no multiple of an image's {np.prod(SHAPE):,}: it was cut off. "
+            "Download it again."
+        )
+    codes = np.fromfile(labels, np.uint8)
+    if len(codes) != n:
+        raise InputError(f"'{images}' holds {n} images and '{labels.name}' {len(codes)} labels. Download both again.")
+    return codes
