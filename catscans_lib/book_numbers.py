@@ -78,8 +78,9 @@ def _records(profile: str, step: str) -> list[dict[str, Any]]:
 
 def _dataset(profile: str, name: str) -> dict[str, Any]:
     """Return the card of a dataset beside what ingest found of it; a source that came as weights is not ingested."""
-    tables_found = ("summary", "problems", "duplicates")
-    summary, problems, duplicates = (_table(profile, f"ingest/{name}/{table}.csv") for table in tables_found)
+    kinds = ("summary", "problems", "duplicates", "near_duplicates", "split_groups", "formats")
+    found = {kind: _table(profile, f"ingest/{name}/{kind}.csv") for kind in kinds}
+    summary, formats = found["summary"], found["formats"]
     per_class = summary.groupby("class", sort=False)["n_images"].sum().to_dict() if len(summary) else {}
     return {
         "name": name,
@@ -87,8 +88,11 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
         "ingested": paths.run_dir(profile, "ingest", name).exists(),
         "n_found": sum(per_class.values()),
         "per_class": per_class,
-        "problems": problems.to_dict("records"),
-        "n_duplicates": len(duplicates),
+        "modes": formats.groupby("mode")["n_images"].sum().to_dict() if len(formats) else {},
+        "problems": found["problems"].to_dict("records"),
+        "n_duplicates": len(found["duplicates"]),
+        "n_near_duplicates": len(found["near_duplicates"]),
+        "n_split_groups": len(found["split_groups"]),
         "page": _page(profile, "ingest", name),
     }
 

@@ -34,11 +34,13 @@ BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class Decoded(NamedTuple):
-    """One file: pixels uint8 (size, size, 3) and SHA-256 of the file, or the problem that prevented it."""
+    """One file: pixels uint8 (size, size, 3), SHA-256, mode and size of the file, or the problem that prevented it."""
 
     pixels: np.ndarray | None
     sha256: str
     problem: str
+    mode: str = ""  # Pillow's: L is grey, RGB colour, P palette, ...
+    size: str = ""  # width x height in pixels
 
 
 def decode_files(paths: Sequence[Path], size_px: int, n_processes: int = 1) -> Iterator[Decoded]:
@@ -68,10 +70,11 @@ def resized(images: Iterable[np.ndarray], size_px: int) -> Iterator[Decoded]:
     """Yield images that lie in memory, uint8 (height, width, 3), at ``size_px``; the SHA-256 is that of their bytes."""
     for pixels in images:
         pixels = np.ascontiguousarray(pixels)
+        size = f"{pixels.shape[1]} x {pixels.shape[0]}"
         sha256 = hashlib.sha256(pixels.data).hexdigest()
         if pixels.shape[:2] != (size_px, size_px):
             pixels = np.asarray(Image.fromarray(pixels).resize((size_px, size_px), Image.Resampling.BILINEAR))
-        yield Decoded(pixels, sha256, "")
+        yield Decoded(pixels, sha256, "", "RGB", size)
 
 
 def _end_with_parent() -> None:
@@ -95,7 +98,8 @@ def decode(path: Path, size_px: int) -> Decoded:
         sha256 = hashlib.sha256(data).hexdigest()
         if not data:
             return Decoded(None, sha256, "empty file (0 bytes)")
-        return Decoded(_pixels(data, size_px), sha256, "")
+        pixels, mode, (width, height) = _pixels(data, size_px)
+        return Decoded(pixels, sha256, "", mode, f"{width} x {height}")
     except BOMBS:
         return Decoded(None, sha256, f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first")
     except UnidentifiedImageError:  # its own message names a memory address
@@ -105,11 +109,13 @@ def decode(path: Path, size_px: int) -> Decoded:
         return Decoded(None, sha256, f"cannot be decoded: {reason}")
 
 
-def _pixels(data: bytes, size_px: int) -> np.ndarray:
+def _pixels(data: bytes, size_px: int) -> tuple[np.ndarray, str, tuple[int, int]]:
+    """Pixels at the wanted size; mode and size of the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as damaged EXIF beside good pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(data)) as image:
+            mode, size = image.mode, image.size
             # DCT scaling: libjpeg decodes at 1/2, 1/4 or 1/8, but never below twice the wanted size, so that the
             # filter still sees enough pixels (at once the wanted size the mean error is three times as large).
             image.draft("RGB", (2 * size_px, 2 * size_px))
@@ -118,7 +124,7 @@ def _pixels(data: bytes, size_px: int) -> np.ndarray:
             rgb = _to_rgb(image)
     if orientation in UPRIGHT:
         rgb = rgb.transpose(UPRIGHT[orientation])
-    return np.asarray(rgb.resize((size_px, size_px), Image.Resampling.BILINEAR))
+    return np.asarray(rgb.resize((size_px, size_px), Image.Resampling.BILINEAR)), mode, size
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

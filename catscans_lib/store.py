@@ -17,8 +17,8 @@ from catscans_lib.datasets.listing import Listing
 from catscans_lib.decode import decode_files, resized
 from catscans_lib.errors import InputError
 
-READER_VERSION = 1  # raise it when the same files would give other pixels or another table
-COLUMNS = ("image_id", "label", "group", "split", "path", "sha256")
+READER_VERSION = 2  # raise it when the same files would give other pixels or another table
+COLUMNS = ("image_id", "label", "group", "split", "path", "sha256", "mode", "size")
 ATTRIBUTES = ("dataset", "size_px", "classes", "fingerprint", "reader_version")
 
 
@@ -31,7 +31,7 @@ class ImageStore:
     images : numpy.memmap of uint8, shape (n_images, size_px, size_px, 3)
         RGB, read-only.
     table : pandas.DataFrame
-        image_id (sorted, unique), label, group, split, path, sha256; all strings.
+        image_id (sorted, unique), label, group, split, path, sha256, mode and size of the file; all strings.
     classes : tuple of str
         Classes that have an image, in the order of the card.
     dataset : str
@@ -64,7 +64,7 @@ def write(
         If no file could be decoded; then no store is left behind.
     """
     files = [data_dir / name for name in listing.images["path"]]
-    kept, sha256s, problems = [], [], []
+    kept, found, problems = [], [], []
     if listing.pixels is None:
         decoded = decode_files(files, size_px, n_processes)
     else:
@@ -77,12 +77,13 @@ def write(
                 continue
             block.add(got.pixels)
             kept.append(row)
-            sha256s.append(got.sha256)
+            found.append((got.sha256, got.mode, got.size))
         block.flush()
         if not kept:
             first = f" First problem: {problems[0][0]}: {problems[0][1]}." if problems else ""
             raise InputError(f"None of {len(files)} images of '{dataset}' could be decoded.{first} Check DATA=folder.")
-        table = listing.images.iloc[kept].assign(sha256=sha256s)
+        table = listing.images.iloc[kept].copy()
+        table[["sha256", "mode", "size"]] = found
         _describe(file, table, listing.classes, dataset, size_px)
     return pd.DataFrame(problems, columns=["path", "problem"], dtype=str)
 
@@ -106,7 +107,13 @@ def write_arrays(
     sha256s = [hashlib.sha256(images[row].tobytes()).hexdigest() for row in order]
     with _new_file(path, len(table), size_px) as file:
         file["images"][...] = images[order]
-        _describe(file, table.iloc[order].assign(path="", sha256=sha256s), classes, dataset, size_px)
+        _describe(
+            file,
+            table.iloc[order].assign(path="", sha256=sha256s, mode="RGB", size=f"{size_px} x {size_px}"),
+            classes,
+            dataset,
+            size_px,
+        )
 
 
 def open_store(path: Path) -> ImageStore:
@@ -136,19 +143,6 @@ def open_store(path: Path) -> ImageStore:
     return ImageStore(
         images, table, tuple(attrs["classes"]), attrs["dataset"], int(attrs["size_px"]), attrs["fingerprint"]
     )
-
-
-def duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Return sha256, paths (joined by " | ", ids where there is no path) of the images stored more than once."""
-    twice = table[table["sha256"].duplicated(keep=False)]
-    names = twice["path"].where(twice["path"] != "", twice["image_id"])
-    return names.groupby(twice["sha256"]).agg(" | ".join).rename("paths").reset_index()
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return class, split, n_images."""
-    counts = table.groupby(["label", "split"]).size().rename("n_images").reset_index()
-    return counts.rename(columns={"label": "class"})
 
 
 class _Block:

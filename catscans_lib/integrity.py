@@ -1,0 +1,136 @@
+"""What may spoil a result: images that occur twice, almost twice, or on both sides of a split, and odd files.
+
+Everything is read off an image store; tables are tidy and empty where nothing was found.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.fft import dctn
+
+N_BITS = 64
+BLOCK = 2048  # images at a time: memory does not grow with the dataset
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return class, split, n_images."""
+    counts = table.groupby(["label", "split"]).size().rename("n_images").reset_index()
+    return counts.rename(columns={"label": "class"})
+
+
+def formats(table: pd.DataFrame) -> pd.DataFrame:
+    """Return mode (L: grey, RGB: colour, ...), size (width x height) and n_images, most frequent first."""
+    return table.groupby(["mode", "size"]).size().rename("n_images").sort_values(ascending=False).reset_index()
+
+
+def duplicates(table: pd.DataFrame) -> pd.DataFrame:
+    """Byte-identical images.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a set: sha256, paths (joined by " | ", ids where there is no path), across: what the images of the set differ
+        in, of "label", "split" and "group" ("" for none; different labels mean that one of them is wrong).
+    """
+    twice = table[table["sha256"].duplicated(keep=False)]
+    rows = [(sha256, " | ".join(_names(part)), _across(part)) for sha256, part in twice.groupby("sha256")]
+    return pd.DataFrame(rows, columns=["sha256", "paths", "across"], dtype=str)
+
+
+def split_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """Groups (patients, lesions, slides) with images in more than one published split: group, splits, n_images."""
+    found = (
+        table[table["split"] != ""]
+        .groupby("group")["split"]
+        .agg(["nunique", lambda s: ", ".join(sorted(set(s))), "size"])
+    )
+    found.columns = ["n_splits", "splits", "n_images"]
+    return found[found["n_splits"] > 1].drop(columns="n_splits").reset_index()
+
+
+def near_duplicates(images: np.ndarray, table: pd.DataFrame, max_bits: int = 3) -> pd.DataFrame:
+    """Images that look the same although their files differ, by perceptual hash.
+
+    Parameters
+    ----------
+    images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
+    max_bits : int
+        Largest number of the 64 bits in which two hashes differ; below 4, so that one of four quarters is always equal.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a pair: one, other (paths, or ids where there is no path), bits (of difference), across (as in `duplicates`).
+    """
+    if not 0 <= max_bits < 4:
+        raise ValueError(f"max_bits is 0 to 3, got {max_bits}.")
+    hashes = perceptual_hashes(images)
+    pairs = sorted(_close_pairs(hashes, max_bits))
+    rows = []
+    for first, second in pairs:
+        part = table.iloc[[first, second]]
+        if part["sha256"].nunique() == 2:
+            bits = int(np.bitwise_count(hashes[first] ^ hashes[second]))
+            rows.append((*_names(part), bits, _across(part)))
+    return pd.DataFrame(rows, columns=["one", "other", "bits", "across"])
+
+
+def perceptual_hashes(images: np.ndarray) -> np.ndarray:
+    """Hash of the coarse arrangement of grey, shape (n_images,), uint64: signs of the 64 lowest cosine waves round their median.
+
+    It hardly changes with size, compression or brightness (Zauner 2010, "Implementation and benchmarking of perceptual
+    image hash functions"; here on 32 x 32 block means).
+    """
+    hashes = np.empty(len(images), np.uint64)
+    for start in range(0, len(images), BLOCK):
+        waves = dctn(_coarse(images[start : start + BLOCK]), axes=(1, 2))[:, :8, :8].reshape(-1, N_BITS)
+        bits = waves > np.median(waves[:, 1:], axis=1, keepdims=True)
+        hashes[start : start + BLOCK] = np.packbits(bits, axis=1).view(">u8").ravel()
+    return hashes
+
+
+def channel_statistics(images: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return channel, mean and sd (0 to 255, over all pixels of all images), and the mean image, uint8 (size, size, 3)."""
+    total = np.zeros(images.shape[1:])
+    squares = np.zeros(3)
+    for start in range(0, len(images), BLOCK):
+        block = images[start : start + BLOCK].astype("float64")
+        total += block.sum(axis=0)
+        squares += (block**2).sum(axis=(0, 1, 2))
+    mean_image = total / len(images)
+    mean = mean_image.mean(axis=(0, 1))
+    sd = np.sqrt(np.maximum(squares / (len(images) * mean_image[..., 0].size) - mean**2, 0))
+    return pd.DataFrame({"channel": ["red", "green", "blue"], "mean": mean, "sd": sd}), mean_image.round().astype(
+        np.uint8
+    )
+
+
+def _coarse(images: np.ndarray) -> np.ndarray:
+    """Means of 32 x 32 blocks of the grey image, shape (n, 32, 32), float32; smaller images stay as they are."""
+    n_blocks = min(32, images.shape[1])
+    edges = np.arange(n_blocks) * images.shape[1] // n_blocks
+    grey = images.mean(axis=3, dtype="float32")
+    sums = np.add.reduceat(np.add.reduceat(grey, edges, axis=1), edges, axis=2)
+    lengths = np.diff(np.append(edges, images.shape[1]))
+    return sums / (lengths[:, None] * lengths[None, :])
+
+
+def _close_pairs(hashes: np.ndarray, max_bits: int) -> set[tuple[int, int]]:
+    """Pairs of rows at most `max_bits` apart: they agree in one quarter at least, so only those are compared."""
+    pairs: set[tuple[int, int]] = set()
+    for quarter in range(4):
+        keys = (hashes >> np.uint64(16 * quarter)) & np.uint64(0xFFFF)
+        order = np.argsort(keys, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
+            for place, row in enumerate(rows[:-1]):
+                others = rows[place + 1 :]
+                close = others[np.bitwise_count(hashes[others] ^ hashes[row]) <= max_bits]
+                pairs |= {(int(min(row, other)), int(max(row, other))) for other in close}
+    return pairs
+
+
+def _names(part: pd.DataFrame) -> list[str]:
+    return list(part["path"].where(part["path"] != "", part["image_id"]))
+
+
+def _across(part: pd.DataFrame) -> str:
+    return ", ".join(column for column in ("label", "split", "group") if part[column].nunique() > 1)

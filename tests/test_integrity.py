@@ -1,0 +1,97 @@
+"""What may spoil a result is found: equal and nearly equal images, groups across splits, odd files."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from fixtures import picture
+from PIL import Image, ImageEnhance
+
+from catscans_lib import integrity
+
+TABLE = pd.DataFrame(
+    [
+        ("1", "cat", "g", "train", "a.jpg", "s", "RGB", "8 x 8"),
+        ("2", "dog", "h", "train", "b.jpg", "t", "L", "8 x 8"),
+        ("3", "cat", "g", "test", "c.jpg", "s", "RGB", "8 x 8"),
+        ("4", "cat", "i", "test", "", "u", "RGB", "9 x 8"),
+        ("5", "dog", "i", "test", "", "u", "RGB", "8 x 8"),
+    ],
+    columns=["image_id", "label", "group", "split", "path", "sha256", "mode", "size"],
+)
+
+
+def test_duplicates_by_hand():
+    assert integrity.duplicates(TABLE).values.tolist() == [["s", "a.jpg | c.jpg", "split"], ["u", "4 | 5", "label"]]
+    assert integrity.duplicates(TABLE.head(2)).empty
+    assert list(integrity.duplicates(TABLE.head(2)).columns) == ["sha256", "paths", "across"]
+
+
+def test_counts_formats_and_groups_across_splits_by_hand():
+    assert integrity.summary(TABLE).values.tolist() == [
+        ["cat", "test", 2], ["cat", "train", 1], ["dog", "test", 1], ["dog", "train", 1]
+    ]  # fmt: skip
+    assert integrity.formats(TABLE).values.tolist()[0] == ["RGB", "8 x 8", 3]
+    assert integrity.split_groups(TABLE).values.tolist() == [["g", "test, train", 2]]
+    assert integrity.split_groups(TABLE.head(2)).empty
+    assert integrity.split_groups(TABLE.assign(split="")).empty
+
+
+def changed(image):
+    """The image as it is, recompressed, darker, and shrunk to half and back."""
+    jpeg = io.BytesIO()
+    image.save(jpeg, "JPEG", quality=60)
+    half = image.resize((image.width // 2, image.height // 2)).resize(image.size)
+    return [image, Image.open(jpeg), ImageEnhance.Brightness(image).enhance(0.8), half]
+
+
+def store_of(images):
+    table = pd.DataFrame({"image_id": [f"{k:02d}" for k in range(len(images))], "label": "a", "split": "", "path": ""})
+    table = table.assign(group=table["image_id"], sha256=table["image_id"])
+    return np.stack([np.asarray(image) for image in images]), table
+
+
+def test_copies_that_were_recompressed_darkened_or_shrunk_are_found_and_nothing_else():
+    images, table = store_of([copy for seed in range(8) for copy in changed(picture(seed, (96, 96)))])
+    near = integrity.near_duplicates(images, table)
+    pairs = {
+        tuple(sorted((int(one) // 4, int(other) // 4))) for one, other in zip(near["one"], near["other"], strict=True)
+    }
+    assert pairs == {(k, k) for k in range(8)}
+    assert len(near) >= 8 * 5  # of six pairs each
+    assert near["bits"].max() <= 3
+
+
+def test_byte_identical_images_are_no_near_duplicates():
+    images, table = store_of([picture(0, (32, 32))] * 2)
+    assert len(integrity.near_duplicates(images, table)) == 1
+    assert integrity.near_duplicates(images, table.assign(sha256="s")).empty
+
+
+@pytest.mark.parametrize("max_bits", [0, 3])
+def test_close_pairs_are_those_of_a_comparison_of_all_with_all(max_bits):
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**63, 60, dtype=np.uint64)
+    flips = np.uint64(1) << rng.integers(0, 64, (60, 4), dtype=np.uint64)
+    hashes = np.concatenate([hashes, hashes ^ np.bitwise_xor.reduce(flips[:, :2], axis=1), hashes ^ flips[:, 2]])
+    expected = {
+        (i, k)
+        for i in range(len(hashes))
+        for k in range(i + 1, len(hashes))
+        if (int(hashes[i]) ^ int(hashes[k])).bit_count() <= max_bits
+    }
+    assert integrity._close_pairs(hashes, max_bits) == expected
+
+
+def test_more_bits_than_the_search_can_promise_are_refused():
+    with pytest.raises(ValueError, match="max_bits is 0 to 3, got 4"):
+        integrity.near_duplicates(*store_of([picture(0, (32, 32))]), max_bits=4)
+
+
+def test_channel_statistics_are_those_of_numpy():
+    images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), dtype=np.uint8)
+    statistics, mean_image = integrity.channel_statistics(images)
+    assert statistics["mean"].to_numpy() == pytest.approx(images.mean(axis=(0, 1, 2)))
+    assert statistics["sd"].to_numpy() == pytest.approx(images.std(axis=(0, 1, 2)))
+    assert np.abs(mean_image - images.mean(axis=0)).max() <= 0.5
