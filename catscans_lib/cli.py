@@ -111,10 +111,12 @@ def _planned(profile: str, keys: tuple[str, ...]) -> list[params.Run]:
 
 
 def _sweep(profile: str, jobs: int | None, keys: tuple[str, ...]) -> None:
+    from catscans_lib import provenance, runner
+
     runs = params.grid(profile)
     _planned(profile, keys)
     _check_folders(runs)
-    os.environ["CATSCANS_STARTED"] = str(time.time())
+    os.environ |= {runner.STARTED: str(time.time()), runner.CURRENT: " ".join(provenance.current(profile, runs))}
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(paths.root() / "Snakefile"), "--directory", str(paths.root()),
         "--cores", str(jobs or _default_jobs()), "--keep-going", "--rerun-incomplete", "--quiet", "all",

@@ -36,6 +36,22 @@ def recipe(planned: params.Run, profile: str) -> str:
     return fingerprint(planned.parameters, code_fingerprint(planned.step), inputs, planned.folders)
 
 
+def is_current(planned: params.Run, profile: str) -> bool:
+    """Return whether a run is there, made from the recipe it would be made from now."""
+    if not all(results.is_done(profile, key) for key in (planned.key, *planned.needs)):
+        return False
+    return results.record(profile, planned.key).get("recipe") == recipe(planned, profile)
+
+
+def current(profile: str, runs: dict[str, params.Run]) -> list[str]:
+    """Return the keys of the runs that are current, and all runs they need with them; `runs` in the grid's order."""
+    found: list[str] = []
+    for key, run in runs.items():
+        if all(need in found for need in run.needs) and is_current(run, profile):
+            found.append(key)
+    return found
+
+
 def code_fingerprint(step: str) -> str:
     """Return the fingerprint of a step's notebook and of every library module it reaches.
 
@@ -59,7 +75,7 @@ def _reached(code: str) -> set[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _imported(_tree(path))
+            waiting += _imports(path)
     return found
 
 
@@ -84,8 +100,8 @@ def _library_file(name: str) -> Path | None:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def _imports(path: Path) -> set[Path]:
+    return _imported(ast.parse(path.read_text()))
 
 
 @cache

@@ -49,6 +49,12 @@ def is_done(profile: str, key: str) -> bool:
     return record.is_file() and json.loads(record.read_text()).get("status") == "completed"
 
 
+def finished_at(profile: str, key: str) -> float:
+    """Return when a run was finished (s since 1970); minus infinity where it is not."""
+    step, name = key.split("/")
+    return (paths.run_dir(profile, step, name) / RECORD).stat().st_mtime if is_done(profile, key) else float("-inf")
+
+
 def record(profile: str, key: str) -> dict[str, Any]:
     """Return the `run.json` of a finished run."""
     if not is_done(profile, key):

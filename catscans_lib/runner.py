@@ -10,6 +10,9 @@ import nbformat
 
 from catscans_lib import params, paths, provenance, results
 
+STARTED = "CATSCANS_STARTED"  # set by the sweep: when it began (s since 1970)
+CURRENT = "CATSCANS_CURRENT"  # set by the sweep: the runs that were up to date then
+
 
 class RunFailed(RuntimeError):
     """A notebook did not complete; the message names the error and the notebook that shows it."""
@@ -23,9 +26,7 @@ def execute(run: params.Run, profile: str) -> Path:
     """
     from catscans_lib.records import recorded
 
-    if results.is_done(profile, run.key) and results.record(profile, run.key).get("recipe") == provenance.recipe(
-        run, profile
-    ):
+    if provenance.is_current(run, profile):
         say(f"{run.key} is there already")
         return paths.run_dir(profile, run.step, run.name)
     say(f"{run.key} ...")
@@ -39,14 +40,19 @@ def execute(run: params.Run, profile: str) -> Path:
 
 
 def progress(profile: str) -> tuple[int, int]:
-    """Return how many runs of a profile are done and how many there are."""
+    """Return how many runs of a profile are done and how many there are.
+
+    Within a sweep, a run that was there before counts only if the sweep found it up to date at its start.
+    """
+    started, current = float(os.environ.get(STARTED, 0)), os.environ.get(CURRENT, "").split()
     keys = params.grid(profile)
-    return sum(results.is_done(profile, key) for key in keys), len(keys)
+    n_done = sum(key in current or results.finished_at(profile, key) >= started for key in keys)
+    return n_done, len(keys)
 
 
 def say(message: str) -> None:
     """Print a line with the time since the sweep began."""
-    elapsed = int(time.time() - float(os.environ.get("CATSCANS_STARTED", time.time())))
+    elapsed = int(time.time() - float(os.environ.get(STARTED, time.time())))
     print(f"[{elapsed // 60:02d}:{elapsed % 60:02d}] {message}", flush=True)
 
 

@@ -1,12 +1,14 @@
 """A run takes its place only when every cell is done; what was there before stays until then."""
 
 import json
+import os
+from dataclasses import replace
 
 import nbformat
 import pytest
 import tiny
 
-from catscans_lib import params, paths, results, runner
+from catscans_lib import params, paths, provenance, results, runner
 from catscans_lib.errors import InputError
 from catscans_lib.runs import start
 
@@ -59,6 +61,25 @@ def test_a_run_from_the_same_recipe_is_left_alone_and_one_from_another_is_made_a
     time = finished.stat().st_mtime_ns
     run_notebook(START, "run.finish(n=2)")
     assert finished.stat().st_mtime_ns > time
+
+
+def test_progress_counts_what_this_sweep_made_and_what_was_up_to_date_before(project, monkeypatch):
+    assert runner.progress("demo") == (2, 8)  # the fixture's transfers
+    records = [paths.results_dir("demo") / f"transfer/{name}--chest/run.json" for name in ("none", "dtd")]
+    for path, finished in zip(records, (100, 300), strict=True):
+        os.utime(path, (finished, finished))
+    monkeypatch.setenv(runner.STARTED, "200")
+    assert runner.progress("demo") == (1, 8)
+    monkeypatch.setenv(runner.CURRENT, "transfer/none--chest ingest/dtd")
+    assert runner.progress("demo") == (3, 8)
+
+
+def test_a_run_is_current_only_if_all_it_needs_is(project):
+    run_notebook(START, "run.finish()")
+    runs = params.grid("demo")
+    assert provenance.is_current(runs["stability/all"], "demo")
+    assert provenance.current("demo", runs) == []  # what it needs has other recipes
+    assert provenance.current("demo", {"stability/all": replace(runs["stability/all"], needs=())}) == []
 
 
 def test_a_failed_run_leaves_the_former_result_and_the_notebook_that_shows_the_error(project):
