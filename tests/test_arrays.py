@@ -1,5 +1,7 @@
 """The datasets that come as arrays: STL-10, STI-10's arrays, PCam; and KimiaPath960, whose classes are in file names."""
 
+import gzip
+
 import fixtures
 import h5py
 import numpy as np
@@ -132,11 +134,29 @@ def test_pcam_patches_are_those_of_the_file(data_dir):
 def test_pcam_without_slides_or_a_split_says_so(data_dir):
     fixtures.write_pcam(data_dir, n=66, size=16)
     (data_dir / f"{TRAIN}_meta.csv").unlink()
-    test = data_dir / "pcam/camelyonpatch_level_2_split_test_x.h5"
-    test.rename(test.with_name(test.name + ".gz"))
+    (data_dir / "pcam/camelyonpatch_level_2_split_test_x.h5").unlink()
     found = problems(datasets.read("pcam_middle", data_dir))
     assert "patches of one slide may lie in two folds" in found[f"{TRAIN}_meta.csv"]
-    assert "unpack it with gunzip" in found["pcam/camelyonpatch_level_2_split_test_x.h5"]
+    assert "no such file, so the test patches are missing" in found["pcam/camelyonpatch_level_2_split_test_x.h5"]
+
+
+@pytest.mark.parametrize("chunks", [None, (10, 16, 16, 3)])
+def test_pcam_is_read_from_the_packed_files_as_from_the_unpacked(data_dir, chunks):
+    fixtures.write_pcam(data_dir, n=330, size=16)
+    with h5py.File(data_dir / f"{TRAIN}_x.h5", "r+") as file:
+        images = file["x"][:]
+        del file["x"]
+        file.create_dataset("x", data=images, chunks=chunks)
+    plain = stored("pcam_middle", data_dir, 16)
+    for path in (data_dir / "pcam").glob("*.h5"):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    packed = stored("pcam_middle", data_dir, 16)
+    assert packed.fingerprint == plain.fingerprint
+    whole = data_dir / f"{TRAIN}_y.h5.gz"
+    whole.write_bytes(whole.read_bytes()[:-20])
+    with pytest.raises(InputError, match="Cannot read 'y' of"):
+        datasets.read("pcam_middle", data_dir)
 
 
 def test_pcam_files_that_are_broken_or_do_not_belong_together_are_refused(data_dir):

@@ -1,14 +1,18 @@
-"""PatchCamelyon as downloaded: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5`` and ``*_meta.csv``.
+"""PatchCamelyon as downloaded: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``.
 
 The study's two datasets are parts of its 327,680 patches: `pcam_middle` 100,000 and `pcam_small` 10,000, drawn by class with
 a seed. The study drew them from each other's patches; here no patch is in both.
 """
 
+import gzip
 import re
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -53,11 +57,8 @@ def _all(data_dir: Path) -> Listing:
     rows: list[Row] = []
     for split in SPLITS:
         stem = f"camelyonpatch_level_2_split_{split}"
-        if not (folder / f"{stem}_x.h5").is_file():
-            packed = " (only packed; unpack it with gunzip)" if (folder / f"{stem}_x.h5.gz").is_file() else ""
-            problems.append(
-                Problem(f"{below}/{stem}_x.h5", f"no such file{packed}, so the {split} patches are missing")
-            )
+        if _found(folder / f"{stem}_x.h5") is None:
+            problems.append(Problem(f"{below}/{stem}_x.h5", f"no such file, so the {split} patches are missing"))
             continue
         rows += _rows(folder, below, split, problems)
     return make_listing(rows, problems, folder, CLASSES, partial(_pixels, data_dir))
@@ -99,11 +100,28 @@ def _labels(path: Path) -> np.ndarray:
     return labels.astype(int)
 
 
-def _read(path: Path, name: str, what: object) -> object:
+def _found(path: Path) -> Path | None:
+    """The file, or else its packed form as it was downloaded, or else None."""
+    packed = path.with_name(path.name + ".gz")
+    return next((here for here in (path, packed) if here.is_file()), None)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file, or read it out of its packed form from front to back; nothing is unpacked to the disk."""
+    here = _found(path)
+    if here is None:
+        raise FileNotFoundError(f"neither {path.name} nor {path.name}.gz is there")
+    with ExitStack() as stack:
+        source = stack.enter_context(gzip.open(here)) if here.suffix == ".gz" else here
+        yield stack.enter_context(h5py.File(source, "r"))
+
+
+def _read(path: Path, name: str, what: Callable[[h5py.Dataset], Any]) -> Any:
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             return what(file[name])
-    except (OSError, KeyError) as error:
+    except (OSError, EOFError, KeyError, zlib.error) as error:
         raise InputError(f"Cannot read '{name}' of '{path}': {error}. Download it again.") from error
 
 
@@ -122,7 +140,7 @@ def _slides(path: Path, n: int) -> list[str] | None:
 def _pixels(data_dir: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
     """Read patches in the order of the file, a block at a time: single rows through HDF5 are slow."""
     for file, places in groupby(map(array_place, paths), key=lambda place: place[0]):
-        with h5py.File(data_dir / file, "r") as opened:
+        with _opened(data_dir / file) as opened:
             for start, block in groupby((index for _, index in places), key=lambda index: index // BLOCK * BLOCK):
                 patches = opened["x"][start : start + BLOCK]
                 yield from (patches[index - start] for index in block)
