@@ -1,6 +1,10 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
 
 from catscans_lib import datasets, folds, store
 from catscans_lib.errors import InputError
@@ -48,6 +52,40 @@ def test_every_image_is_in_one_fold_and_folds_share_the_classes_evenly(seed):
     counts = pd.crosstab(made["label"], made["fold"])
     assert (counts > 0).all(axis=None)
     assert (counts.max(axis=1) - counts.min(axis=1)).max() <= largest_unit(table)
+
+
+images = st.lists(st.tuples(st.integers(0, 40), st.sampled_from("abc"), st.integers(0, 90)), min_size=20, max_size=120)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(images, st.integers(2, 4), st.integers(0, 5))
+def test_whatever_the_groups_no_unit_is_split_and_every_image_is_held_out_once(rows, n_folds, seed):
+    """Random groups of mixed classes, random copies; either folds that keep what they promise or a class that is named."""
+    table = pd.DataFrame(rows, columns=["group", "label", "sha256"]).astype(str)
+    table["image_id"] = [f"{number:03d}" for number in range(len(table))]
+    try:
+        made = folds.make(table, n_folds=n_folds, seed=seed)
+    except InputError as error:
+        event("refused")
+        assert re.match(r"Class '[abc]' (has \d+ groups?|is missing in a fold)", str(error))
+        return
+    event("folds made")
+    assert list(made["image_id"]) == list(table["image_id"])
+    assert set(made["fold"]) == set(range(1, n_folds + 1))
+    joined = made.merge(table[["image_id", "sha256"]], on="image_id")
+    assert joined.groupby("group")["fold"].nunique().max() == 1
+    assert joined.groupby("sha256")["fold"].nunique().max() == 1
+    assert (pd.crosstab(made["fold"], made["label"]) > 0).all(axis=None)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from("ab"), min_size=20, max_size=90), st.integers(2, 5), st.integers(0, 5))
+def test_without_groups_class_counts_differ_by_one_at_most(labels, n_folds, seed):
+    assume(min(labels.count("a"), labels.count("b")) >= n_folds)
+    ids = [f"{number:03d}" for number in range(len(labels))]
+    table = pd.DataFrame({"image_id": ids, "group": ids, "label": labels, "sha256": ids})
+    counts = pd.crosstab(*(folds.make(table, n_folds=n_folds, seed=seed)[key] for key in ("fold", "label")))
+    assert (counts.max() - counts.min()).max() <= 1
 
 
 def test_folds_keep_the_original_group_and_label_of_every_image():
