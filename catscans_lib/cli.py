@@ -117,15 +117,17 @@ def _sweep(profile: str, jobs: int | None, keys: tuple[str, ...]) -> None:
     _planned(profile, keys)
     _check_folders(runs)
     os.environ |= {runner.STARTED: str(time.time()), runner.CURRENT: " ".join(provenance.current(profile, runs))}
+    marks = [paths.relative(paths.run_dir(profile, *key.split("/")) / ".done") for key in keys]
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(paths.root() / "Snakefile"), "--directory", str(paths.root()),
         "--cores", str(jobs or _default_jobs()), "--keep-going", "--rerun-incomplete", "--quiet", "all",
-        "--config", f"profile={profile}", "--", *(str(paths.run_dir(profile, *key.split("/")) / ".done") for key in keys),
+        "--config", f"profile={profile}", "--", *marks,
     ]  # fmt: skip
     status = _snakemake(command)
     if status:
         missing = [key for key in (keys or runs) if not _is_done(profile, key)]
         click.echo(f"catscans: the sweep stopped with {len(missing)} runs not done: {', '.join(missing)}.", err=True)
+        click.echo(_planning_error(command), err=True, nl=False)
         click.echo(f"Finished runs are kept. Go on with: .venv/bin/catscans sweep --profile {profile}", err=True)
         sys.exit(1)
 
@@ -142,6 +144,14 @@ def _check_folders(runs: dict[str, params.Run]) -> None:
         paths.data_dir()
     if any(getattr(run.settings, "weights", None) not in (None, "keras") for run in runs.values()):
         paths.weights_dir()
+
+
+def _planning_error(command: list[str]) -> str:
+    """What Snakemake says if it cannot even plan the sweep; nothing where it can, for then the runs have said why they failed."""
+    words = ["host" if word == "all" else word for word in command]  # all: say nothing; host: all but the machine
+    words.insert(words.index("--"), "--dry-run")
+    plan = subprocess.run(words, capture_output=True, text=True, check=False)
+    return plan.stdout + plan.stderr if plan.returncode else ""
 
 
 def _default_jobs() -> int:

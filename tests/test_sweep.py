@@ -91,6 +91,37 @@ def test_results_without_the_sweeps_own_notes_are_taken_as_they_are(swept):
     assert swept["third"] == swept["first"]
 
 
+def test_named_runs_are_made_alone_with_what_they_need(tmp_path):
+    folder = tiny.project(tmp_path)
+    result = tiny.catscans(folder, "sweep", "ingest/dtd")
+    assert result.returncode == 0, result.stderr
+    assert set(tiny.done(folder)) == {"ingest/dtd"}
+    assert re.search(r"ingest/dtd done in \d+ s, 1 of 8 runs", result.stdout)
+
+
+def test_a_run_that_fails_is_named_with_its_error_and_the_others_are_finished(tmp_path):
+    folder = tiny.project(tmp_path)
+    notebook = folder / "notebooks/ingest.ipynb"
+    notebook.write_text(
+        notebook.read_text().replace("problems = ingestion", "assert dataset != 'dtd', 'no dtd'\\nproblems = ingestion")
+    )
+    result = tiny.catscans(folder, "sweep", "ingest/dtd", "ingest/chest")
+    assert result.returncode == 1
+    assert set(tiny.done(folder)) == {"ingest/chest"}
+    assert "ingest/dtd failed: AssertionError: no dtd" in result.stderr
+    assert "the sweep stopped with 1 runs not done: ingest/dtd." in result.stderr
+    assert "Building DAG" not in result.stderr
+
+
+def test_a_sweep_that_cannot_be_planned_says_why(tmp_path):
+    folder = tiny.project(tmp_path)
+    (folder / "Snakefile").write_text("rule all:\n    input: 'nobody makes this'\n")
+    result = tiny.catscans(folder, "sweep")
+    assert result.returncode == 1
+    assert "MissingInputException" in result.stderr
+    assert "nobody makes this" in result.stderr
+
+
 def test_progress_names_what_runs_what_is_done_and_the_time(swept):
     assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M)
     assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 8 of 8 runs$", swept["end"].stdout, flags=re.M)
