@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from catscans_lib import datasets, decode, integrity, store
 from catscans_lib.errors import InputError
@@ -233,6 +233,74 @@ def test_generated_images_of_another_shape_or_type_are_refused(shape, dtype, tmp
 
 
 # Tables of a store
+
+
+# Decoding
+
+
+@pytest.mark.parametrize(
+    "mode, colour, expected",
+    [
+        ("L", 90, (90, 90, 90)),
+        ("1", 1, (255, 255, 255)),
+        ("LA", (90, 255), (90, 90, 90)),
+        ("LA", (90, 0), (255, 255, 255)),
+        ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 0), (255, 255, 255)),
+        ("RGBA", (0, 0, 0, 51), (204, 204, 204)),  # one fifth black on white
+        ("I;16", 90 * 256 + 200, (90, 90, 90)),
+        ("P", 0, (255, 0, 0)),
+    ],
+)
+def test_every_mode_of_png_becomes_the_right_rgb(mode, colour, expected, tmp_path):
+    image = Image.new(mode, (6, 5), colour)
+    if mode == "P":
+        image.putpalette([255, 0, 0, 0, 255, 0])
+    assert (pixels_of(image, tmp_path / "x.png") == expected).all()
+
+
+def test_a_transparent_palette_colour_becomes_white(tmp_path):
+    image = Image.new("P", (6, 5), 1)
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    assert (pixels_of(image, tmp_path / "x.png", transparency=1) == 255).all()
+
+
+def test_a_cmyk_jpeg_becomes_rgb(tmp_path):
+    got = pixels_of(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), tmp_path / "x.jpg", quality=100)
+    assert np.abs(got.astype(int) - (255, 0, 0)).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_in_exif_is_applied(orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    fixtures.picture(0).save(tmp_path / "x.jpg", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(tmp_path / "x.jpg")).convert("RGB").resize((SIZE, SIZE), BILINEAR)
+    np.testing.assert_array_equal(decode.decode(tmp_path / "x.jpg", SIZE).pixels, upright)
+
+
+@pytest.mark.parametrize("size", [(1328, 970), (970, 1328), (300, 200), (95, 97)])
+def test_dct_scaling_stays_within_two_grey_levels_of_the_plain_path(size, tmp_path):
+    fixtures.picture(1, size).save(tmp_path / "x.jpg", quality=92)
+    difference = decode.decode(tmp_path / "x.jpg", SIZE).pixels.astype(int) - plain(tmp_path / "x.jpg", SIZE)
+    assert np.abs(difference).mean() < 2
+
+
+def test_damaged_bytes_never_raise(tmp_path):
+    rng = np.random.default_rng(0)
+    fixtures.picture(0).save(tmp_path / "good.jpg", exif=Image.Exif())
+    fixtures.picture(0).quantize(16).save(tmp_path / "good.png")
+    for good in (tmp_path / "good.jpg", tmp_path / "good.png"):
+        for _ in range(200):
+            data = bytearray(good.read_bytes())
+            for place in rng.integers(0, len(data), 5):
+                data[place] = rng.integers(256)
+            (tmp_path / "bad").write_bytes(data[: rng.integers(1, 2 * len(data))])
+            got = decode.decode(tmp_path / "bad", SIZE)
+            assert (got.pixels is None) == bool(got.problem)
+
+
+# Real images
 
 
 def test_real_files_decode_like_the_plain_path_and_keep_their_known_facts(realdata, tmp_path):
