@@ -125,24 +125,20 @@ def _sweep(profile: str, jobs: int | None, keys: tuple[str, ...]) -> None:
     ]  # fmt: skip
     status = _snakemake(command)
     if status:
-        missing = [key for key in (keys or runs) if not _is_done(profile, key)]
+        current = provenance.current(profile, runs)  # a former result of a run that has changed is none
+        missing = [key for key in (keys or runs) if key not in current]
         click.echo(f"catscans: the sweep stopped with {len(missing)} runs not done: {', '.join(missing)}.", err=True)
         click.echo(_planning_error(command), err=True, nl=False)
         click.echo(f"Finished runs are kept. Go on with: .venv/bin/catscans sweep --profile {profile}", err=True)
         sys.exit(1)
 
 
-def _is_done(profile: str, key: str) -> bool:
-    from catscans_lib.results import is_done
-
-    return is_done(profile, key)
-
-
 def _check_folders(runs: dict[str, params.Run]) -> None:
     """Fail before anything starts if a folder the grid reads is not given."""
-    if any(getattr(run.settings, "data", None) == "native" for run in runs.values()):
+    used = {variable for run in runs.values() for variable in run.folders}
+    if "CATSCANS_DATA" in used:
         paths.data_dir()
-    if any(getattr(run.settings, "weights", None) not in (None, "keras") for run in runs.values()):
+    if "CATSCANS_WEIGHTS" in used:
         paths.weights_dir()
 
 

@@ -63,15 +63,15 @@ def write(
     InputError
         If no file could be decoded; then no store is left behind.
     """
-    files = [data_dir / name for name in listing.images["path"]]
     kept, found, problems = [], [], []
+    names = list(listing.images["path"])
     if listing.pixels is None:
-        decoded = decode_files(files, size_px, n_processes)
+        decoded = decode_files([data_dir / name for name in names], size_px, n_processes)
     else:
-        decoded = resized(listing.pixels(list(listing.images["path"])), size_px)
-    with _new_file(path, len(files), size_px) as file:
+        decoded = resized(listing.pixels(names), size_px)
+    with _new_file(path, len(names), size_px) as file:
         block = _Block(file["images"])
-        for row, (name, got) in enumerate(zip(listing.images["path"], decoded, strict=True)):
+        for row, (name, got) in enumerate(zip(names, decoded, strict=True)):
             if got.pixels is None:
                 problems.append((name, got.problem))
                 continue
@@ -81,7 +81,7 @@ def write(
         block.flush()
         if not kept:
             first = f" First problem: {problems[0][0]}: {problems[0][1]}." if problems else ""
-            raise InputError(f"None of {len(files)} images of '{dataset}' could be decoded.{first} Check DATA=folder.")
+            raise InputError(f"None of {len(names)} images of '{dataset}' could be decoded.{first} Check DATA=folder.")
         table = listing.images.iloc[kept].copy()
         table[["sha256", "mode", "size"]] = found
         _describe(file, table, listing.classes, dataset, size_px)

@@ -155,8 +155,19 @@ def test_pcam_is_read_from_the_packed_files_as_from_the_unpacked(data_dir, chunk
     assert packed.fingerprint == plain.fingerprint
     whole = data_dir / f"{TRAIN}_y.h5.gz"
     whole.write_bytes(whole.read_bytes()[:-20])
-    with pytest.raises(InputError, match="Cannot read 'y' of"):
+    with pytest.raises(InputError, match="Cannot read '.*train_y.h5.gz'"):
         datasets.read("pcam_middle", data_dir)
+
+
+def test_packed_patches_that_end_too_soon_are_named_and_leave_no_store(data_dir):
+    fixtures.write_pcam(data_dir, n=330, size=16)
+    path = data_dir / f"{TRAIN}_x.h5"
+    packed = gzip.compress(path.read_bytes())
+    path.with_name(path.name + ".gz").write_bytes(packed[: len(packed) // 2])
+    path.unlink()
+    with pytest.raises(InputError, match="Cannot read '.*train_x.h5.gz'.*Download it again"):
+        stored("pcam_middle", data_dir, 16)
+    assert not list(data_dir.parent.glob("*.h5*"))
 
 
 def test_pcam_files_that_are_broken_or_do_not_belong_together_are_refused(data_dir):
@@ -166,7 +177,7 @@ def test_pcam_files_that_are_broken_or_do_not_belong_together_are_refused(data_d
     with pytest.raises(InputError, match=r"train_x.h5' holds 66 patches and .*train_y.h5' 65 labels"):
         datasets.read("pcam_small", data_dir)
     (data_dir / f"{TRAIN}_x.h5").write_bytes(b"no h5")
-    with pytest.raises(InputError, match="Cannot read 'x' of"):
+    with pytest.raises(InputError, match="Cannot read '.*train_x.h5'"):
         datasets.read("pcam_small", data_dir)
 
 

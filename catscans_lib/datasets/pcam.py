@@ -111,18 +111,18 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file, or read it out of its packed form from front to back; nothing is unpacked to the disk."""
     here = _found(path)
     if here is None:
-        raise FileNotFoundError(f"neither {path.name} nor {path.name}.gz is there")
-    with ExitStack() as stack:
-        source = stack.enter_context(gzip.open(here)) if here.suffix == ".gz" else here
-        yield stack.enter_context(h5py.File(source, "r"))
+        raise InputError(f"No '{path}', packed (.gz) or unpacked. Download it.")
+    try:
+        with ExitStack() as stack:
+            source = stack.enter_context(gzip.open(here)) if here.suffix == ".gz" else here
+            yield stack.enter_context(h5py.File(source, "r"))
+    except (OSError, EOFError, KeyError, zlib.error) as error:
+        raise InputError(f"Cannot read '{here}': {error}. Download it again.") from error
 
 
 def _read(path: Path, name: str, what: Callable[[h5py.Dataset], Any]) -> Any:
-    try:
-        with _opened(path) as file:
-            return what(file[name])
-    except (OSError, EOFError, KeyError, zlib.error) as error:
-        raise InputError(f"Cannot read '{name}' of '{path}': {error}. Download it again.") from error
+    with _opened(path) as file:
+        return what(file[name])
 
 
 def _slides(path: Path, n: int) -> list[str] | None:
