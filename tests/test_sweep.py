@@ -113,6 +113,19 @@ def test_a_run_that_fails_is_named_with_its_error_and_the_others_are_finished(tm
     assert "Building DAG" not in result.stderr
 
 
+def test_a_changed_run_that_fails_is_not_done_though_its_former_result_is_kept(tmp_path):
+    folder = tiny.project(tmp_path)
+    tiny.catscans(folder, "sweep", "ingest/dtd", check=True)
+    before = tiny.done(folder)
+    notebook = folder / "notebooks/ingest.ipynb"
+    notebook.write_text(
+        notebook.read_text().replace("problems = ingestion", "assert False, 'broken'\\nproblems = ingestion")
+    )
+    result = tiny.catscans(folder, "sweep", "ingest/dtd")
+    assert "the sweep stopped with 1 runs not done: ingest/dtd." in result.stderr
+    assert tiny.done(folder) == before
+
+
 def test_a_sweep_that_cannot_be_planned_says_why(tmp_path):
     folder = tiny.project(tmp_path)
     (folder / "Snakefile").write_text("rule all:\n    input: 'nobody makes this'\n")
