@@ -32,7 +32,7 @@ for run in RUNS.values():
             key=run.key,
             planned=json.dumps({"parameters": run.parameters, "needs": run.needs}, sort_keys=True),
             code=CODE[run.step],
-            folders=run.folders,
+            inputs=run.inputs,
         threads: 1
         retries: 1
         shell: "OMP_NUM_THREADS={threads} catscans run {params.key} --profile {config[profile]} --planned {params.planned:q}"

@@ -73,8 +73,8 @@ def ingest_pcam(data_dir: Path, path: Path) -> None:
     """List and store every patch there is, as `pcam_middle` does with its share."""
     from catscans_lib.datasets import pcam
 
-    listing = pcam._all(data_dir)
-    store.write(path, listing, dataset="pcam_middle", size_px=PATCH_PX, data_dir=data_dir)
+    listing = pcam.read_all(data_dir)
+    store.write(path, listing, dataset="pcam_middle", size_px=PATCH_PX)
 
 
 def read_batches(path: Path, n_batches: int) -> None:

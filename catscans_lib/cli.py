@@ -89,7 +89,8 @@ def book(profile: str, jobs: int | None) -> None:
 def run(key: str, profile: str, planned: str | None) -> None:
     """Execute one run as the sweep does."""
     from catscans_lib import runner
-    from catscans_lib.settings import STEPS, validated
+    from catscans_lib.settings import STEPS
+    from catscans_lib.validation import validated
 
     if planned:
         (step, name), plan = key.split("/"), json.loads(planned)
@@ -135,7 +136,7 @@ def _sweep(profile: str, jobs: int | None, keys: tuple[str, ...]) -> None:
 
 def _check_folders(runs: dict[str, params.Run]) -> None:
     """Fail before anything starts if a folder the grid reads is not given."""
-    used = {variable for run in runs.values() for variable in run.folders}
+    used = {variable for run in runs.values() for variable in run.inputs}
     if "CATSCANS_DATA" in used:
         paths.data_dir()
     if "CATSCANS_WEIGHTS" in used:

@@ -8,9 +8,10 @@ import struct
 import threading
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,14 @@ DAMAGED = (OSError, ValueError, SyntaxError, EOFError, NotImplementedError, stru
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
+class Slice(NamedTuple):
+    """One image inside a larger file: the file, and where its bytes begin and how many there are."""
+
+    path: Path
+    start: int
+    length: int
+
+
 class Decoded(NamedTuple):
     """One file: pixels uint8 (size, size, 3), SHA-256, mode and size of the file, or the problem that prevented it."""
 
@@ -43,12 +52,13 @@ class Decoded(NamedTuple):
     size: str = ""  # width x height in pixels
 
 
-def decode_files(paths: Sequence[Path], size_px: int, n_processes: int = 1) -> Iterator[Decoded]:
+def decode_files(files: Iterable[Path | Slice], size_px: int, n_processes: int = 1) -> Iterator[Decoded]:
     """Yield the files in order, decoded here or in worker processes.
 
     At most ``2 * n_processes`` chunks of 32 files are under way, so memory does not grow with the number of files.
     """
-    chunks = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))
+    rest = iter(files)
+    chunks = iter(lambda: list(islice(rest, CHUNK)), [])
     task = partial(_decode_chunk, size_px=size_px)
     if n_processes == 1:
         for chunk in chunks:
@@ -86,15 +96,24 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _decode_chunk(paths: Sequence[Path], size_px: int) -> list[Decoded]:
-    return [decode(path, size_px) for path in paths]
+def _decode_chunk(files: list[Path | Slice], size_px: int) -> list[Decoded]:
+    return [decode(file, size_px) for file in files]
 
 
-def decode(path: Path, size_px: int) -> Decoded:
+def read_bytes(file: Path | Slice) -> bytes:
+    """Return the bytes of an image file, or of the part of a larger file that is one."""
+    if isinstance(file, Path):
+        return file.read_bytes()
+    with file.path.open("rb") as whole:
+        whole.seek(file.start)
+        return whole.read(file.length)
+
+
+def decode(file: Path | Slice, size_px: int) -> Decoded:
     """Decode one file to RGB at ``size_px`` x ``size_px`` (aspect ratio squashed, as in the study)."""
     sha256 = ""
     try:
-        data = path.read_bytes()
+        data = read_bytes(file)
         sha256 = hashlib.sha256(data).hexdigest()
         if not data:
             return Decoded(None, sha256, "empty file (0 bytes)")

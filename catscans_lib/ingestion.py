@@ -23,11 +23,11 @@ def store_dataset(settings: Ingest, path: Path) -> pd.DataFrame:
         images, table, classes = demo.make(settings.dataset, n_images=settings.n_images, size_px=settings.size_px)
         store.write_arrays(path, images, table, classes, dataset=settings.dataset, size_px=settings.size_px)
         return pd.DataFrame(columns=["path", "problem"])
-    data_dir = paths.data_dir()
-    listing = datasets.read(settings.dataset, data_dir)
+    is_below = datasets.get(settings.dataset).is_below_data_dir
+    listing = datasets.read(settings.dataset, paths.data_dir() if is_below else Path())
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     undecodable = store.write(
-        path, listing, dataset=settings.dataset, size_px=settings.size_px, data_dir=data_dir, n_processes=n_processes
+        path, listing, dataset=settings.dataset, size_px=settings.size_px, n_processes=n_processes
     )
     return pd.concat([listing.problems, undecodable], ignore_index=True)
 

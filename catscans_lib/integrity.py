@@ -5,9 +5,9 @@ Everything is read off an image store; tables are tidy and empty where nothing w
 
 import numpy as np
 import pandas as pd
-from scipy.fft import dctn
 
-N_BITS = 64
+from catscans_lib import likeness
+
 BLOCK = 2048  # images at a time: memory does not grow with the dataset
 
 
@@ -47,45 +47,29 @@ def split_groups(table: pd.DataFrame) -> pd.DataFrame:
     return found[found["n_splits"] > 1].drop(columns="n_splits").reset_index()
 
 
-def near_duplicates(images: np.ndarray, table: pd.DataFrame, max_bits: int = 3) -> pd.DataFrame:
+def near_duplicates(images: np.ndarray, table: pd.DataFrame, max_bits: int = likeness.MAX_BITS) -> pd.DataFrame:
     """Images that look the same although their files differ, by perceptual hash.
 
     Parameters
     ----------
     images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
     max_bits : int
-        Largest number of the 64 bits in which two hashes differ; below 4, so that one of four quarters is always equal.
+        Largest number of the 64 bits in which two hashes differ; 0 to 3.
 
     Returns
     -------
     pandas.DataFrame
         One row a pair: one, other (paths, or ids where there is no path), bits (of difference), across (as in `duplicates`).
+        Of images with one and the same hash each is paired with the first only.
     """
-    if not 0 <= max_bits < 4:
-        raise ValueError(f"max_bits is 0 to 3, got {max_bits}.")
-    hashes = perceptual_hashes(images)
-    pairs = sorted(_close_pairs(hashes, max_bits))
+    hashes = likeness.perceptual_hashes(images)
     rows = []
-    for first, second in pairs:
+    for first, second in likeness.close_pairs(hashes, max_bits):
         part = table.iloc[[first, second]]
         if part["sha256"].nunique() == 2:
             bits = int(np.bitwise_count(hashes[first] ^ hashes[second]))
             rows.append((*_names(part), bits, _across(part)))
     return pd.DataFrame(rows, columns=["one", "other", "bits", "across"])
-
-
-def perceptual_hashes(images: np.ndarray) -> np.ndarray:
-    """Hash of the coarse arrangement of grey, shape (n_images,), uint64: signs of the 64 lowest cosine waves round their median.
-
-    It hardly changes with size, compression or brightness (Zauner 2010, "Implementation and benchmarking of perceptual
-    image hash functions"; here on 32 x 32 block means).
-    """
-    hashes = np.empty(len(images), np.uint64)
-    for start in range(0, len(images), BLOCK):
-        waves = dctn(_coarse(images[start : start + BLOCK]), axes=(1, 2))[:, :8, :8].reshape(-1, N_BITS)
-        bits = waves > np.median(waves[:, 1:], axis=1, keepdims=True)
-        hashes[start : start + BLOCK] = np.packbits(bits, axis=1).view(">u8").ravel()
-    return hashes
 
 
 def channel_statistics(images: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
@@ -102,30 +86,6 @@ def channel_statistics(images: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
     return pd.DataFrame({"channel": ["red", "green", "blue"], "mean": mean, "sd": sd}), mean_image.round().astype(
         np.uint8
     )
-
-
-def _coarse(images: np.ndarray) -> np.ndarray:
-    """Means of 32 x 32 blocks of the grey image, shape (n, 32, 32), float32; smaller images stay as they are."""
-    n_blocks = min(32, images.shape[1])
-    edges = np.arange(n_blocks) * images.shape[1] // n_blocks
-    grey = images.mean(axis=3, dtype="float32")
-    sums = np.add.reduceat(np.add.reduceat(grey, edges, axis=1), edges, axis=2)
-    lengths = np.diff(np.append(edges, images.shape[1]))
-    return sums / (lengths[:, None] * lengths[None, :])
-
-
-def _close_pairs(hashes: np.ndarray, max_bits: int) -> set[tuple[int, int]]:
-    """Pairs of rows at most `max_bits` apart: they agree in one quarter at least, so only those are compared."""
-    pairs: set[tuple[int, int]] = set()
-    for quarter in range(4):
-        keys = (hashes >> np.uint64(16 * quarter)) & np.uint64(0xFFFF)
-        order = np.argsort(keys, kind="stable")
-        for rows in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
-            for place, row in enumerate(rows[:-1]):
-                others = rows[place + 1 :]
-                close = others[np.bitwise_count(hashes[others] ^ hashes[row]) <= max_bits]
-                pairs |= {(int(min(row, other)), int(max(row, other))) for other in close}
-    return pairs
 
 
 def _names(part: pd.DataFrame) -> list[str]:

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field
 
-from catscans_lib import notebooks, paths, settings
-from catscans_lib.datasets import known
+from catscans_lib import datasets, notebooks, paths, settings
+from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, unknown
-from catscans_lib.settings import Strict, validated
+from catscans_lib.settings import Strict
+from catscans_lib.validation import validated
 
 
 class Folds(Strict):
@@ -89,13 +90,15 @@ class Run:
         return self.settings.model_dump()
 
     @property
-    def folders(self) -> dict[str, str]:
-        """The given folders this run reads native files or weights from: another folder may give another result."""
+    def inputs(self) -> dict[str, str]:
+        """What this run reads beside other runs: given folders, a card of one's own; another may give another result."""
+        dataset = self.parameters.get("dataset") if self.parameters.get("data") == "native" else None
         used = {
-            "CATSCANS_DATA": self.parameters.get("data") == "native",
+            "CATSCANS_DATA": dataset is not None and datasets.get(dataset).is_below_data_dir,
             "CATSCANS_WEIGHTS": self.parameters.get("weights") not in (None, "keras"),
         }
-        return {variable: os.environ.get(variable, "") for variable, is_used in used.items() if is_used}
+        folders = {variable: os.environ.get(variable, "") for variable, is_used in used.items() if is_used}
+        return folders | ({"card": own.text(dataset)} if dataset in own.names() else {})
 
 
 def profiles() -> list[str]:
@@ -120,8 +123,8 @@ def load(profile: str) -> Profile:
         ("transfer.targets", loaded.transfer.targets),
     ):
         for key in keys:
-            if key not in known():
-                raise InputError(f"{where}: {block}: {unknown('dataset', key, known())}")
+            if key not in datasets.known():
+                raise InputError(f"{where}: {block}: {unknown('dataset', key, datasets.known())}")
             if key not in loaded.datasets:
                 raise InputError(
                     f"{where}: {block} uses '{key}', which has no row in datasets; it has: {_list(loaded.datasets)}."
@@ -187,7 +190,7 @@ def _ingest_values(profile: Profile, key: str) -> dict[str, Any]:
     row = profile.transfer.targets.get(key) or {}
     return {
         "dataset": key,
-        "data": profile.data,
+        "data": "native" if key in own.names() else profile.data,
         **profile.datasets[key].model_dump(),
         "n_folds": profile.folds.n_folds if is_target else None,
         "fold_seed": profile.folds.seed,

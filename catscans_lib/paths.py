@@ -34,6 +34,11 @@ def params_path(profile: str) -> Path:
     return root() / "params" / f"{profile}.yaml"
 
 
+def own_cards_dir() -> Path:
+    """Return the folder with the cards of a user's own datasets."""
+    return root() / "params" / "datasets"
+
+
 def notebook_path(step: str) -> Path:
     """Return the notebook that does one step."""
     return root() / "notebooks" / f"{step}.ipynb"

@@ -31,9 +31,9 @@ def fingerprint(*parts: object) -> str:
 
 
 def recipe(planned: params.Run, profile: str) -> str:
-    """Return the fingerprint of all that a run's result follows from: settings, code, and the runs and folders it reads."""
+    """Return the fingerprint of all that a run's result follows from: settings, code, the runs, folders and cards it reads."""
     inputs = {key: results.record(profile, key)["run_id"] for key in planned.needs}
-    return fingerprint(planned.parameters, code_fingerprint(planned.step), inputs, planned.folders)
+    return fingerprint(planned.parameters, code_fingerprint(planned.step), inputs, planned.inputs)
 
 
 def is_current(planned: params.Run, profile: str) -> bool:

@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from catscans_lib import likeness
 from catscans_lib.datasets.listing import Listing
 from catscans_lib.decode import decode_files, resized
 from catscans_lib.errors import InputError
 
-READER_VERSION = 2  # raise it when the same files would give other pixels or another table
+READER_VERSION = 3  # raise it when the same files would give other pixels or another table
 COLUMNS = ("image_id", "label", "group", "split", "path", "sha256", "mode", "size")
 ATTRIBUTES = ("dataset", "size_px", "classes", "fingerprint", "reader_version")
 
@@ -48,9 +49,7 @@ class ImageStore:
     fingerprint: str
 
 
-def write(
-    path: Path, listing: Listing, *, dataset: str, size_px: int, data_dir: Path, n_processes: int = 1
-) -> pd.DataFrame:
+def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_processes: int = 1) -> pd.DataFrame:
     """Decode the listed files and store them; what cannot be decoded is skipped and returned.
 
     Returns
@@ -66,7 +65,7 @@ def write(
     kept, found, problems = [], [], []
     names = list(listing.images["path"])
     if listing.pixels is None:
-        decoded = decode_files([data_dir / name for name in names], size_px, n_processes)
+        decoded = decode_files(listing.files(), size_px, n_processes)
     else:
         decoded = resized(listing.pixels(names), size_px)
     with _new_file(path, len(names), size_px) as file:
@@ -81,9 +80,14 @@ def write(
         block.flush()
         if not kept:
             first = f" First problem: {problems[0][0]}: {problems[0][1]}." if problems else ""
-            raise InputError(f"None of {len(names)} images of '{dataset}' could be decoded.{first} Check DATA=folder.")
+            raise InputError(
+                f"None of {len(names)} images of '{dataset}' could be decoded.{first} Check '{listing.root}'."
+            )
         table = listing.images.iloc[kept].copy()
         table[["sha256", "mode", "size"]] = found
+        if listing.joins_near_duplicates:
+            hashes = likeness.perceptual_hashes(file["images"])[: len(table)]
+            table["group"] = table["group"].to_numpy()[likeness.groups(hashes)]
         _describe(file, table, listing.classes, dataset, size_px)
     return pd.DataFrame(problems, columns=["path", "problem"], dtype=str)
 

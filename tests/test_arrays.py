@@ -23,7 +23,7 @@ def data_dir(tmp_path):
 def stored(name, data_dir, size_px=96):
     """The opened store of a dataset."""
     path = data_dir.parent / f"{name}.h5"
-    store.write(path, datasets.read(name, data_dir), dataset=name, size_px=size_px, data_dir=data_dir)
+    store.write(path, datasets.read(name, data_dir), dataset=name, size_px=size_px)
     return store.open_store(path)
 
 
@@ -105,7 +105,7 @@ def test_missing_synsets_are_named(data_dir):
         path.unlink()
     (data_dir / "sti10/n03530642").rmdir()
     listing = datasets.read("sti10", data_dir)
-    assert problems(listing)["sti10/n03530642"] == "no such folder, the synset of honeycomb"
+    assert problems(listing)["sti10/n03530642"] == "no such folder or tar, the synset of honeycomb"
     assert len(listing.images) == 18
 
 

@@ -38,7 +38,7 @@ def problems_of(listing):
 # Cards
 
 
-def test_nine_datasets_are_known_in_the_order_of_the_study():
+def test_nine_datasets_are_known_in_the_order_of_the_study_and_five_of_the_thesis():
     assert datasets.known() == (
         "imagenet",
         "stl10",
@@ -49,6 +49,11 @@ def test_nine_datasets_are_known_in_the_order_of_the_study():
         "pcam_middle",
         "pcam_small",
         "kimia960",
+        "catdog",
+        "natural",
+        "diabetic_retinopathy",
+        "isic2017",
+        "bloodcell",
     )
 
 
@@ -69,7 +74,7 @@ def test_cards_state_the_published_numbers_of_images():
 
 
 def test_an_unknown_dataset_is_answered_with_the_known_ones():
-    with pytest.raises(InputError, match="Unknown dataset 'isic'; known: chest, dtd, imagenet, isic2018"):
+    with pytest.raises(InputError, match="Unknown dataset 'isic'; known: bloodcell, catdog, chest"):
         datasets.get("isic")
 
 

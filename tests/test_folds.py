@@ -206,7 +206,7 @@ def test_missing_folds_name_the_path_and_what_to_do(tmp_path):
 @pytest.mark.parametrize("name", ["chest", "isic2018"])
 def test_real_patients_lesions_and_copies_stay_in_one_fold(name, realdata, tmp_path):
     listing = datasets.read(name, realdata)
-    store.write(tmp_path / "x.h5", listing, dataset=name, size_px=8, data_dir=realdata)
+    store.write(tmp_path / "x.h5", listing, dataset=name, size_px=8)
     table = store.open_store(tmp_path / "x.h5").table
     made = folds.make(table, n_folds=5, seed=0).merge(table[["image_id", "sha256"]], on="image_id")
     assert (made.groupby("group")["fold"].nunique() == 1).all()

@@ -59,7 +59,7 @@ def test_copies_that_were_recompressed_darkened_or_shrunk_are_found_and_nothing_
         tuple(sorted((int(one) // 4, int(other) // 4))) for one, other in zip(near["one"], near["other"], strict=True)
     }
     assert pairs == {(k, k) for k in range(8)}
-    assert len(near) >= 8 * 5  # of six pairs each
+    assert len(near) >= 8 * 3  # of four images the first with each of the others
     assert near["bits"].max() <= 3
 
 
@@ -67,26 +67,6 @@ def test_byte_identical_images_are_no_near_duplicates():
     images, table = store_of([picture(0, (32, 32))] * 2)
     assert len(integrity.near_duplicates(images, table)) == 1
     assert integrity.near_duplicates(images, table.assign(sha256="s")).empty
-
-
-@pytest.mark.parametrize("max_bits", [0, 3])
-def test_close_pairs_are_those_of_a_comparison_of_all_with_all(max_bits):
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**63, 60, dtype=np.uint64)
-    flips = np.uint64(1) << rng.integers(0, 64, (60, 4), dtype=np.uint64)
-    hashes = np.concatenate([hashes, hashes ^ np.bitwise_xor.reduce(flips[:, :2], axis=1), hashes ^ flips[:, 2]])
-    expected = {
-        (i, k)
-        for i in range(len(hashes))
-        for k in range(i + 1, len(hashes))
-        if (int(hashes[i]) ^ int(hashes[k])).bit_count() <= max_bits
-    }
-    assert integrity._close_pairs(hashes, max_bits) == expected
-
-
-def test_more_bits_than_the_search_can_promise_are_refused():
-    with pytest.raises(ValueError, match="max_bits is 0 to 3, got 4"):
-        integrity.near_duplicates(*store_of([picture(0, (32, 32))]), max_bits=4)
 
 
 def test_channel_statistics_are_those_of_numpy():

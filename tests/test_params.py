@@ -76,7 +76,7 @@ def test_the_longer_budget_is_the_baselines_alone():
     ("dotted", "value", "message"),
     [
         ("backbone", "resnet", "Unknown backbone 'resnet'; known: resnet50, small_resnet, squeezenet"),
-        ("transfer.targets.isic", {}, "Unknown dataset 'isic'; known: chest, dtd, imagenet"),
+        ("transfer.targets.isic", {}, "Unknown dataset 'isic'; known: bloodcell, catdog, chest"),
         ("datasets.cifar10", {"size_px": 32}, "datasets: Unknown dataset 'cifar10'"),
         ("pretrain.sources.cats", None, "pretrain.sources: Unknown dataset 'cats'"),
         ("transfer.defaults.learning_rate", "1e-5", "got the text '1e-5'; a number is needed.*write 1.0e-05"),

@@ -1,11 +1,32 @@
-"""The datasets of the study: cards, and readers that list the images of a native layout."""
+"""The datasets: those of the study, of the thesis before it, and a user's own; cards, and readers of their layouts."""
 
 from pathlib import Path
 
-from catscans_lib.datasets.cards import DatasetInfo, get, known
+from catscans_lib.datasets import chest, dtd, imagenet, isic2018, kimia960, own, pcam, sti10, stl10, thesis
+from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.listing import Listing
+from catscans_lib.errors import unknown
 
-__all__ = ["DatasetInfo", "Listing", "get", "known", "read", "titles"]
+__all__ = ["PUBLISHED", "DatasetInfo", "Listing", "get", "known", "read", "titles"]
+
+_STUDY = (
+    imagenet.CARD, stl10.CARD, sti10.CARD, dtd.CARD, isic2018.CARD, chest.CARD, pcam.MIDDLE, pcam.SMALL, kimia960.CARD,
+)  # fmt: skip
+PUBLISHED = {card.name: card for card in (*_STUDY, *thesis.CARDS)}  # in the order of the study's tables
+
+
+def known() -> tuple[str, ...]:
+    """Return the dataset keys: those of the study in the order of its tables, of the thesis, and the user's own."""
+    return (*PUBLISHED, *own.names())
+
+
+def get(name: str) -> DatasetInfo:
+    """Return the card of a dataset; InputError when the key is not known, or a card of one's own is faulty."""
+    if name in PUBLISHED:
+        return PUBLISHED[name]
+    if name in own.names():
+        return own.card(name)
+    raise unknown("dataset", name, known())
 
 
 def titles() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.listing import Listing, Problem, Row, class_images, make_listing, native_dir, stem
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -27,7 +28,7 @@ def read(data_dir: Path) -> Listing:
                 rows.append(Row(f"{split}/{label}/{stem(path)}", path, label, group, split))
             else:
                 problems.append(Problem(path, "no patient in the file name, such as person134_bacteria_643; left out"))
-    return make_listing(rows, problems, folder, CLASSES)
+    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES)
 
 
 def patient(name: str) -> str | None:
@@ -38,3 +39,18 @@ def patient(name: str) -> str | None:
     """
     match = PATIENT.fullmatch(name)
     return match and (match[1] or match[2])
+
+
+CARD = DatasetInfo(
+    name="chest",
+    title="Chest X-rays",
+    modality="chest X-rays of children",
+    classes=CLASSES,
+    n_images=5_856,
+    n_per_class={"NORMAL": 1_583, "PNEUMONIA": 4_273},
+    group="patient",  # from the file name; person<N> may join two patients, never split one
+    licence="CC BY 4.0",
+    url="https://data.mendeley.com/datasets/rscbjbr9sj",
+    citation="kermany2018",
+    read=read,
+)

@@ -1,7 +1,12 @@
-"""Describable Textures Dataset as downloaded: ``dtd/images/<class>/*.jpg`` and ``dtd/labels/{train,val,test}1.txt``."""
+"""Describable Textures Dataset as downloaded: ``dtd/images/<class>/*.jpg`` and ``dtd/labels/{train,val,test}1.txt``.
 
+Some of its images are copies of each other, recompressed or in other colours; those that look the same are one group.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
+from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.listing import Listing, Problem, Row, class_images, make_listing, native_dir, stem
 
 
@@ -16,7 +21,7 @@ def read(data_dir: Path) -> Listing:
         rows.append(Row(image_id, path, label, image_id, splits.pop(image_id, "")))
     below = folder.relative_to(data_dir).as_posix()
     problems += [Problem(f"{below}/{left}.jpg", "in an official split, but there is no such file") for left in splits]
-    return make_listing(rows, problems, folder)
+    return replace(make_listing(rows, problems, folder, root=data_dir), joins_near_duplicates=True)
 
 
 def _splits(folder: Path) -> dict[str, str]:
@@ -28,3 +33,25 @@ def _splits(folder: Path) -> dict[str, str]:
             names = (line.strip() for line in path.read_text().splitlines())
             found |= {name.rsplit(".", 1)[0]: split for name in names if name}
     return found
+
+
+WORDS = (
+    "banded", "blotchy", "braided", "bubbly", "bumpy", "chequered", "cobwebbed", "cracked", "crosshatched",
+    "crystalline", "dotted", "fibrous", "flecked", "freckled", "frilly", "gauzy", "grid", "grooved", "honeycombed",
+    "interlaced", "knitted", "lacelike", "lined", "marbled", "matted", "meshed", "paisley", "perforated", "pitted",
+    "pleated", "polka-dotted", "porous", "potholed", "scaly", "smeared", "spiralled", "sprinkled", "stained",
+    "stratified", "striped", "studded", "swirly", "veined", "waffled", "woven", "wrinkled", "zigzagged",
+)  # fmt: skip
+CARD = DatasetInfo(
+    name="dtd",
+    title="Describable Textures (DTD)",
+    modality="natural images of textures",
+    classes=(),  # the folders' names: a part of the words will do
+    n_images=5_640,
+    n_per_class=dict.fromkeys(WORDS, 120),
+    group="near duplicates",
+    licence="available for research; no standard licence",
+    url="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
+    citation="cimpoi2014",
+    read=read,
+)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, stem
+from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, read_csv, stem
 from catscans_lib.errors import InputError
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
@@ -35,13 +36,13 @@ def read(data_dir: Path) -> Listing:
             problems.append(Problem(path, "no lesion_id, so it cannot be kept in one fold; left out"))
         elif label:
             rows.append(Row(image_id, path, label, lesion, ""))
-    return make_listing(rows, problems, folder, CLASSES)
+    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES)
 
 
 def _labels(root: Path, below: str, problems: list[Problem]) -> dict[str, str | None]:
     """Class of every image in the ground truth; None where the row has no single class (reported here)."""
     path = _find(root, "*GroundTruth.csv")
-    table = _read_csv(path, ("image", *CLASSES)).drop_duplicates()
+    table = read_csv(path, ("image", *CLASSES)).drop_duplicates()
     hot = table[list(CLASSES)].apply(pd.to_numeric, errors="coerce") == 1
     labels: dict[str, str | None] = {}
     for image_id, row in zip(table["image"], hot.to_numpy(), strict=True):
@@ -56,7 +57,7 @@ def _labels(root: Path, below: str, problems: list[Problem]) -> dict[str, str | 
 def _lesions(root: Path) -> dict[str, str]:
     path = _find(root, "*LesionGroupings.csv", "HAM10000_metadata.csv")
     image = "image_id" if path.name == "HAM10000_metadata.csv" else "image"
-    table = _read_csv(path, (image, "lesion_id"))
+    table = read_csv(path, (image, "lesion_id"))
     return dict(zip(table[image], table["lesion_id"], strict=True))
 
 
@@ -70,11 +71,16 @@ def _find(root: Path, *patterns: str) -> Path:
     )
 
 
-def _read_csv(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:  # pandas' parser errors and wrong encodings are all ValueErrors
-        raise InputError(f"Cannot read '{path}': {error}. Download it again.") from error
-    if missing := [column for column in columns if column not in table]:
-        raise InputError(f"'{path}' lacks {', '.join(missing)}; it has {', '.join(table)}. Download it again.")
-    return table
+CARD = DatasetInfo(
+    name="isic2018",
+    title="ISIC 2018",
+    modality="dermoscopy of skin lesions",
+    classes=CLASSES,
+    n_images=10_015,  # task 3 training images (HAM10000), of 7,470 lesions
+    n_per_class=dict(zip(CLASSES, (1_113, 6_705, 514, 327, 1_099, 115, 142), strict=True)),
+    group="lesion",
+    licence="CC BY-NC 4.0",
+    url="https://challenge.isic-archive.com/data/#2018",
+    citation="codella2019",
+    read=read,
+)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, stem
 
 CLASSES = tuple("ABCDEFGHIJKLMNOPQRST")
@@ -22,4 +23,21 @@ def read(data_dir: Path) -> Listing:
             problems.append(
                 Problem(f"{below}/{name}", f"begins with '{letters}', known are the letters A to T; left out")
             )
-    return make_listing(rows, problems, folder, CLASSES)
+    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES)
+
+
+CARD = DatasetInfo(
+    name="kimia960",
+    title="KimiaPath960",
+    modality="histopathology of several tissues, 308 x 168 px patches",
+    classes=CLASSES,
+    n_images=960,
+    n_per_class=dict.fromkeys(CLASSES, 48),
+    group=None,  # each class is one slide, so slides cannot be kept apart from classes
+    licence="none stated; made available for research",
+    url="https://kimialab.uwaterloo.ca/kimia/index.php/pathology-images-kimia-path960/",
+    citation="kumar2017",
+    read=read,
+    by_hand="""Fill in the form on the home page; the address of the archive comes by mail.
+Unpack it so that the 960 .tif files lie in DATA/kimia_path_960.""",
+)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,16 +10,18 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from catscans_lib.decode import Slice
 from catscans_lib.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
-# Where images lie in an array and not in files of their own: paths such as "train_X.bin:17" -> an image for each, in
-# order, uint8 (height, width, 3) in RGB.
+PACKED = re.compile(r"(.+\.tar):(.+):(\d+)\+(\d+)")
+# Where images lie in an array and not in files of their own: paths such as "train_X.bin:00000017" -> an image for each,
+# in order, uint8 (height, width, 3) in RGB.
 Pixels = Callable[[Sequence[str]], Iterator[np.ndarray]]
 
 
 class Row(NamedTuple):
-    """One image: unique id, path below the data folder, class name, group and native split ("" where none)."""
+    """One image: unique id, path below the listing's root, class name, group and native split ("" where none)."""
 
     image_id: str
     path: str
@@ -29,7 +31,7 @@ class Row(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One thing left out: path below the data folder, and why."""
+    """One thing left out: path below the listing's root, and why."""
 
     path: str
     problem: str
@@ -42,20 +44,30 @@ class Listing:
     Attributes
     ----------
     images : pandas.DataFrame
-        One row per image, sorted by the unique `image_id`: image_id, path (posix, below the data folder), label,
-        group (images that must share a fold; the image_id where there is no such unit), split ("" where none).
+        One row per image, sorted by the unique `image_id`: image_id, path (posix, below `root`), label, group (images
+        that must share a fold; the image_id where there is no such unit), split ("" where none).
     classes : tuple of str
         The classes that have an image, in the order of the card, or sorted where the folders name them.
     problems : pandas.DataFrame
         path, problem: what was left out and why.
+    root : pathlib.Path
+        The folder that paths are below.
     pixels : callable or None
         Reads the images where they are not files; see `Pixels`.
+    joins_near_duplicates : bool
+        Whether images that look the same are one group: where nothing else tells what belongs together.
     """
 
     images: pd.DataFrame
     classes: tuple[str, ...]
     problems: pd.DataFrame
+    root: Path
     pixels: Pixels | None = None
+    joins_near_duplicates: bool = False
+
+    def files(self) -> Iterator[Path | Slice]:
+        """Yield where the bytes of every image lie, in the order of `images`: a file, or a part of a tar file."""
+        return (file_place(self.root, path) for path in self.images["path"])
 
 
 def native_dir(data_dir: Path, *places: str) -> Path:
@@ -96,16 +108,19 @@ def image_names(folder: Path, below: str, problems: list[Problem]) -> list[str]:
 
 
 def class_images(
-    parent: Path, data_dir: Path, problems: list[Problem], expected: str = ".+"
+    parent: Path, root: Path, problems: list[Problem], expected: str = ".+", only: Collection[str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Yield (label, path below the data folder) for every image in the class folders of `parent`.
+    """Yield (label, path below `root`) for every image in the class folders of `parent`.
 
-    A folder whose name does not match `expected` (a regular expression) or that holds no image becomes a problem.
+    A folder whose name does not match `expected` (a regular expression) or that holds no image becomes a problem; with
+    `only`, other folders that match are passed over without a word.
     """
     for folder in sorted(entry for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        below = folder.relative_to(data_dir).as_posix()
+        below = folder.relative_to(root).as_posix()
         if not re.fullmatch(expected, folder.name):
             problems.append(Problem(below, f"not a class folder, its name should match {expected}; left out"))
+            continue
+        if only is not None and folder.name not in only:
             continue
         names = image_names(folder, below, problems)
         if not names:
@@ -118,10 +133,14 @@ def make_listing(
     rows: Iterable[Row],
     problems: Iterable[Problem],
     where: Path,
+    *,
+    root: Path,
     classes: tuple[str, ...] = (),
     pixels: Pixels | None = None,
 ) -> Listing:
     """Sort the rows, keep the first image of every id, and drop the classes that have no image.
+
+    `where` is what was searched, as an error names it; paths are below `root`.
 
     Raises
     ------
@@ -139,7 +158,7 @@ def make_listing(
     found = set(images["label"])
     empty = [Problem("", f"class {label} has no image") for label in classes if label not in found]
     problems = pd.concat([problems, twice, pd.DataFrame(empty, columns=Problem._fields, dtype=str)], ignore_index=True)
-    return Listing(images, tuple(c for c in classes or sorted(found) if c in found), problems, pixels)
+    return Listing(images, tuple(c for c in classes or sorted(found) if c in found), problems, root, pixels)
 
 
 def stem(path: str) -> str:
@@ -156,3 +175,32 @@ def array_place(path: str) -> tuple[str, int]:
     """Return file and index of an image in an array; the inverse of `in_array`."""
     file, _, index = path.rpartition(":")
     return file, int(index)
+
+
+def in_tar(path: str, member: str, start: int, length: int) -> str:
+    """Return how the path of an image in a tar file is written: `train.tar:n01440764/n01440764_1.JPEG:1536+83456`."""
+    return f"{path}:{member}:{start}+{length}"
+
+
+def file_place(root: Path, path: str) -> Path | Slice:
+    """Return where the bytes of an image lie; the inverse of `in_tar` where the path is of that form."""
+    if match := PACKED.fullmatch(path):
+        return Slice(root / match[1], int(match[3]), int(match[4]))
+    return root / path
+
+
+def file_name(path: str) -> str:
+    """File name with suffix, of a file or of a member of a tar."""
+    match = PACKED.fullmatch(path)
+    return (match[2] if match else path).rsplit("/", 1)[-1]
+
+
+def read_csv(path: Path, columns: Sequence[str], advice: str = "Download it again.") -> pd.DataFrame:
+    """Read a table as text; InputError, with `advice` at its end, when it cannot be read or lacks one of `columns`."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # pandas' parser errors and wrong encodings are ValueErrors
+        raise InputError(f"Cannot read '{path}': {error}. {advice}") from error
+    if missing := [column for column in columns if column not in table]:
+        raise InputError(f"'{path}' lacks {', '.join(missing)}; it has {', '.join(table)}. {advice}")
+    return table

@@ -1,7 +1,8 @@
-"""STI-10: ten textural ImageNet synsets, from a folder of wnids or from the arrays the study kept.
+"""STI-10: ten textural ImageNet synsets, from folders or tars of wnids or from the arrays the study kept.
 
-``sti10/<wnid>/*`` as cut out of ImageNet, or ``sti10/all_imgs.npy`` (n, height, width, 3) with ``sti10/all_labels.npy``.
-The study decoded its arrays with OpenCV, so they are blue, green, red; they are turned round here.
+``sti10/<wnid>/*`` or ``sti10/<wnid>.tar`` as cut out of ImageNet (other wnids may lie there too), or
+``sti10/all_imgs.npy`` (n, height, width, 3) with ``sti10/all_labels.npy``. The study decoded its arrays with OpenCV, so
+they are blue, green, red; they are turned round here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from catscans_lib.datasets import synsets
+from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo
 from catscans_lib.datasets.listing import (
     Listing,
     Problem,
     Row,
     array_place,
-    class_images,
     in_array,
     make_listing,
     native_dir,
-    stem,
 )
 from catscans_lib.errors import InputError
 
@@ -45,13 +46,14 @@ def read(data_dir: Path) -> Listing:
         return _from_arrays(folder, data_dir)
     problems: list[Problem] = []
     rows = []
-    for wnid, path in class_images(folder, data_dir, problems, expected="|".join(WNIDS)):
-        image_id = f"{wnid}/{stem(path)}"
+    for wnid, name, path in synsets.images(folder, data_dir, problems, WNIDS):
+        image_id = f"{wnid}/{name}"
         rows.append(Row(image_id, path, WNIDS[wnid], image_id, ""))
     below = folder.relative_to(data_dir).as_posix()
-    missing = [wnid for wnid in WNIDS if not (folder / wnid).is_dir()]
-    problems += [Problem(f"{below}/{wnid}", f"no such folder, the synset of {WNIDS[wnid]}") for wnid in missing]
-    return make_listing(rows, problems, folder, CLASSES)
+    there = [wnid for wnid in WNIDS if (folder / wnid).is_dir() or (folder / f"{wnid}.tar").is_file()]
+    missing = [wnid for wnid in WNIDS if wnid not in there]
+    problems += [Problem(f"{below}/{wnid}", f"no such folder or tar, the synset of {WNIDS[wnid]}") for wnid in missing]
+    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES)
 
 
 def _from_arrays(folder: Path, data_dir: Path) -> Listing:
@@ -76,7 +78,7 @@ def _from_arrays(folder: Path, data_dir: Path) -> Listing:
         for path in paths:
             yield images[array_place(path)[1]][:, :, ::-1]
 
-    return make_listing(rows, problems, folder, CLASSES, pixels)
+    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES, pixels=pixels)
 
 
 def _class_of(label: object) -> str | None:
@@ -96,3 +98,23 @@ def _load(path: Path, mmap_mode: str | None = None) -> np.ndarray:
         raise InputError(
             f"Cannot read '{path}': {error} Arrays of Python objects are never unpickled; save plain numbers or text."
         ) from error
+
+
+CARD = DatasetInfo(
+    name="sti10",
+    title="STI-10",
+    modality="natural images of textures and materials",
+    classes=CLASSES,  # the study's own choice; the image addresses it used are gone
+    n_images=8_060,  # as noted in the study's loader
+    group=None,
+    licence=IMAGENET_TERMS,
+    url="https://github.com/vcheplygina/cats-scans",
+    citation="vandenbrandt2021",
+    read=read,
+    by_hand="""The study's own list of images cannot be had any more; the synsets can.
+Register at https://www.image-net.org/signup.php and accept the terms.
+Download the tar of each wnid (ImageNet-21k): """
+    + ", ".join(f"{wnid} ({name})" for wnid, name in WNIDS.items())
+    + """.
+Put the tars into DATA/sti10 as they are, or draw 806 images of each: catscans dataset subset FOLDER DATA/sti10.""",
+)

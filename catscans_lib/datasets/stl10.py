@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo
 from catscans_lib.datasets.listing import Listing, Problem, Row, array_place, in_array, make_listing, native_dir
 from catscans_lib.errors import InputError
 
@@ -39,7 +40,7 @@ def read(data_dir: Path) -> Listing:
         for file, index in map(array_place, paths):
             yield opened(file)[index].transpose(2, 1, 0)
 
-    return make_listing(rows, problems, folder, CLASSES, pixels)
+    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES, pixels=pixels)
 
 
 def _names(path: Path) -> list[str]:
@@ -66,3 +67,18 @@ def _labels(folder: Path, split: str) -> np.ndarray:
     if len(codes) != n:
         raise InputError(f"'{images}' holds {n} images and '{labels.name}' {len(codes)} labels. Download both again.")
     return codes
+
+
+CARD = DatasetInfo(
+    name="stl10",
+    title="STL-10",
+    modality="natural images of objects, 96 px",
+    classes=CLASSES,
+    n_images=13_000,  # 5,000 training and 8,000 test; the 100,000 without a label are not used
+    n_per_class=dict.fromkeys(CLASSES, 1_300),
+    group=None,
+    licence=f"none stated; the images come from ImageNet ({IMAGENET_TERMS})",
+    url="https://cs.stanford.edu/~acoates/stl10/",
+    citation="coates2011",
+    read=read,
+)

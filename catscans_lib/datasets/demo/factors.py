@@ -7,7 +7,7 @@ the target gets from that in the end is for the sweep to find out.
 
 import pandas as pd
 
-from catscans_lib.datasets import cards
+from catscans_lib import datasets
 
 Classes = dict[str, tuple[str, ...]]
 
@@ -25,7 +25,7 @@ def _objects() -> Classes:
 
 def _named(dataset: str, factors: list[tuple[str, ...]]) -> Classes:
     """Give the classes of a dataset's card their factors, in order."""
-    return dict(zip(cards.get(dataset).classes, factors, strict=True))
+    return dict(zip(datasets.get(dataset).classes, factors, strict=True))
 
 
 # A factor may have a degree: "polygon=3" is the factor polygon, with three corners; "stain=2" twice as much stain.

@@ -1,0 +1,119 @@
+"""Arrays as MedMNIST publishes them: an ``.npz`` with ``{train,val,test}_{images,labels}``; read as a stream, never unpickled."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from catscans_lib.datasets.listing import Listing, Row, array_place, in_array, make_listing
+from catscans_lib.errors import InputError
+
+SPLITS = ("train", "val", "test")
+ADVICE = "Known is an .npz with train_images, train_labels and the same of val and test, as MedMNIST has it."
+
+
+def from_npz(path: Path, class_names: Sequence[str] = ()) -> Listing:
+    """List the images of all splits; grey ones get three equal channels.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Images uint8 (n, height, width) or (n, height, width, 3), labels whole numbers (n,) or (n, 1).
+    class_names : sequence of str
+        Names of the labels 0, 1, ...; the numbers themselves when empty.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or holds volumes, several labels an image, or objects.
+    """
+    rows, codes = [], set()
+    for split in SPLITS:
+        labels = _labels(path, split)
+        if labels is None:
+            continue
+        codes |= set(labels.tolist())
+        place = f"{path.name}/{split}_images"
+        ids = [f"{split}_{index:06d}" for index in range(len(labels))]
+        rows += [
+            Row(image_id, in_array(place, index), _name(code, class_names, path), image_id, split)
+            for index, (image_id, code) in enumerate(zip(ids, labels.tolist(), strict=True))
+        ]
+    classes = tuple(_name(code, class_names, path) for code in sorted(codes))
+    return make_listing(rows, [], path, root=path.parent, classes=classes, pixels=partial(_pixels, path.parent))
+
+
+def _labels(path: Path, split: str) -> np.ndarray | None:
+    """Labels of one split, shape (n,), after a look at its images; None where there is no such split."""
+    with _opened(path) as archive:
+        names = set(archive.namelist())
+        here = {f"{split}_images.npy", f"{split}_labels.npy"}
+        if not here & names and split != "train":
+            return None
+        if not here <= names:
+            raise InputError(f"'{path}' lacks {min(here - names)[:-4]}; it has {', '.join(sorted(names))}. {ADVICE}")
+        with archive.open(f"{split}_images.npy") as file:
+            shape = _shape(file, f"{path}: {split}_images")
+        with archive.open(f"{split}_labels.npy") as file:
+            labels = np.lib.format.read_array(file, allow_pickle=False)
+    if labels.size != shape[0] or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"'{path}': {split}_labels is {labels.dtype} {labels.shape} for {shape[0]} images; one whole number each is "
+            "needed. Images with several labels at once are not known here."
+        )
+    return labels.ravel()
+
+
+def _shape(file: BinaryIO, where: str) -> tuple[int, ...]:
+    """Shape of the images, from the head of the array."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    shape, is_fortran, dtype = read(file) if read else ((), False, None)
+    is_image = len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)
+    if dtype != np.uint8 or is_fortran or not is_image:
+        raise InputError(
+            f"'{where}' is {dtype} {shape}; known are uint8 (n, height, width) and (n, height, width, 3). "
+            "Volumes in three dimensions have to be cut into images first."
+        )
+    return shape
+
+
+def _pixels(root: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
+    """Read images in the order of the file: what lies between is passed over, nothing is held."""
+    for place, indices in groupby(map(array_place, paths), key=lambda found: found[0]):
+        file_name, _, name = place.rpartition("/")
+        with _opened(root / file_name) as archive, archive.open(f"{name}.npy") as file:
+            shape = _shape(file, place)[1:]
+            n_bytes = int(np.prod(shape))
+            at = 0
+            for _, index in indices:
+                for _ in range(index - at):
+                    file.read(n_bytes)
+                image = np.frombuffer(file.read(n_bytes), np.uint8).reshape(shape)
+                at = index + 1
+                yield image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+
+
+def _name(code: int, class_names: Sequence[str], path: Path) -> str:
+    if not class_names:
+        return str(code)
+    if not 0 <= code < len(class_names):
+        raise InputError(f"'{path}' has the label {code}, but only {len(class_names)} class names are given.")
+    return class_names[code]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"Cannot read '{path}': {error}. {ADVICE}") from error

@@ -1,0 +1,176 @@
+"""The datasets of the thesis study that came before: natural images, retinas, skin lesions, blood cells."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from catscans_lib.datasets import forms
+from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, read_csv, stem
+from catscans_lib.errors import InputError
+
+NATURAL = ("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "person")
+GRADES = ("none", "mild", "moderate", "severe", "proliferative")
+LESIONS = ("melanoma", "seborrheic_keratosis", "nevus")
+CELLS = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
+KAGGLE = "Log in at https://www.kaggle.com and accept the terms of the page named here.\n"
+
+
+def read_catdog(data_dir: Path) -> Listing:
+    """List ``PetImages/{Cat,Dog}/*.jpg`` (Microsoft's archive) or ``dogs-vs-cats/train/{cat,dog}.*.jpg`` (Kaggle's)."""
+    folder = native_dir(data_dir, "PetImages", "dogs-vs-cats/train", "catdog/train", "catdog")
+    if folder.name == "PetImages":
+        listing = forms.from_folder(folder, data_dir, expected="Cat|Dog")
+        return _renamed(listing, {"Cat": "cat", "Dog": "dog"})
+    below = folder.relative_to(data_dir).as_posix()
+    problems: list[Problem] = []
+    rows = []
+    for name in image_names(folder, below, problems):
+        if match := re.fullmatch(r"(cat|dog)\.\d+", stem(name)):
+            rows.append(Row(stem(name), f"{below}/{name}", match[1], stem(name), ""))
+        else:
+            problems.append(Problem(f"{below}/{name}", "not named cat.<number> or dog.<number>; left out"))
+    return make_listing(rows, problems, folder, root=data_dir, classes=("cat", "dog"))
+
+
+def read_natural(data_dir: Path) -> Listing:
+    """List ``natural_images/<class>/*.jpg``."""
+    folder = native_dir(data_dir, "natural_images", "natural")
+    return forms.from_folder(folder, data_dir, classes=NATURAL, expected="|".join(NATURAL))
+
+
+def read_diabetic_retinopathy(data_dir: Path) -> Listing:
+    """List the retinas of ``trainLabels.csv`` (image, level); a patient's two eyes, ``10_left``, ``10_right``, are a group."""
+    folder = native_dir(data_dir, "diabetic-retinopathy-detection", "diabetic_retinopathy")
+    path = folder / "trainLabels.csv"
+    table = read_csv(path, ("image", "level"))
+    if unknown := sorted(set(table["level"]) - set("01234")):
+        raise InputError(f"'{path}' has the level '{unknown[0]}'; known are 0 to 4. Download it again.")
+    below = (folder / "train").relative_to(data_dir).as_posix()
+    rows = pd.DataFrame(
+        {
+            "path": [f"{below}/{name}.jpeg" for name in table["image"]],
+            "label": [GRADES[int(level)] for level in table["level"]],
+            "group": [name.rsplit("_", 1)[0] for name in table["image"]],
+        }
+    )
+    return forms.from_table(rows, data_dir, path, GRADES)
+
+
+def read_isic2017(data_dir: Path) -> Listing:
+    """List ``ISIC-2017_Training_Data/*.jpg`` by the table of part 3; an image that is neither of its two classes is a nevus."""
+    folder = native_dir(
+        data_dir, "ISIC-2017_Training_Data", "ISIC2017/ISIC-2017_Training_Data", "isic2017/ISIC-2017_Training_Data"
+    )
+    path = folder.parent / "ISIC-2017_Training_Part3_GroundTruth.csv"
+    table = read_csv(path, ("image_id", *LESIONS[:2]))
+    hot = table[list(LESIONS[:2])].apply(pd.to_numeric, errors="coerce").to_numpy()
+    below = folder.relative_to(data_dir).as_posix()
+    codes = {(1, 0): LESIONS[0], (0, 1): LESIONS[1], (0, 0): LESIONS[2]}
+    rows = pd.DataFrame(
+        {
+            "path": [f"{below}/{name}.jpg" for name in table["image_id"]],
+            "label": [codes.get(tuple(row), "") for row in hot.tolist()],  # "": reported as an image without a label
+        }
+    )
+    return forms.from_table(rows, data_dir, path, LESIONS)
+
+
+def read_bloodcell(data_dir: Path) -> Listing:
+    """List ``dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg``; the third folder there, TEST_SIMPLE, is left out."""
+    places = ("dataset2-master/images", "dataset2-master/dataset2-master/images", "bloodcell/dataset2-master/images")
+    folder = native_dir(data_dir, *places)
+    problems: list[Problem] = []
+    rows = []
+    for split in ("train", "test"):
+        if not (folder / split.upper()).is_dir():
+            problems.append(Problem(f"{folder.relative_to(data_dir).as_posix()}/{split.upper()}", "no such folder"))
+            continue
+        part = forms.from_folder(folder / split.upper(), data_dir, expected="|".join(CELLS))
+        problems += [Problem(*row) for row in part.problems.itertuples(index=False)]
+        for row in part.images.itertuples(index=False):
+            rows.append(Row(f"{split}/{row.image_id}", row.path, row.label, f"{split}/{row.image_id}", split))
+    return make_listing(rows, problems, folder, root=data_dir, classes=CELLS)
+
+
+def _renamed(listing: Listing, labels: dict[str, str]) -> Listing:
+    images = listing.images.assign(label=listing.images["label"].map(labels))
+    return Listing(images, tuple(labels[name] for name in listing.classes), listing.problems, listing.root)
+
+
+CARDS = (
+    DatasetInfo(
+        name="catdog",
+        title="Cats and dogs",
+        modality="natural images of cats and dogs",
+        classes=("cat", "dog"),
+        n_images=25_000,
+        n_per_class={"cat": 12_500, "dog": 12_500},
+        group=None,
+        licence="none stated; made available for research (Asirra)",
+        url="https://www.microsoft.com/en-us/download/details.aspx?id=54765",
+        citation="elson2007",
+        read=read_catdog,
+    ),
+    DatasetInfo(
+        name="natural",
+        title="Natural Images",
+        modality="natural images of objects",
+        classes=NATURAL,
+        n_images=6_899,
+        n_per_class=dict(zip(NATURAL, (727, 968, 885, 702, 843, 1_000, 788, 986), strict=True)),
+        group=None,
+        licence="CC BY-NC-SA 4.0",
+        url="https://www.kaggle.com/datasets/prasunroy/natural-images",
+        citation="roy2018",
+        read=read_natural,
+        by_hand=KAGGLE + "Download https://www.kaggle.com/datasets/prasunroy/natural-images and unpack it in DATA, to\n"
+        "DATA/natural_images/<class>/*.jpg.",
+    ),
+    DatasetInfo(
+        name="diabetic_retinopathy",
+        title="Diabetic retinopathy",
+        modality="photographs of retinas",
+        classes=GRADES,
+        n_images=35_126,  # the training images; the labels of the others were added later
+        n_per_class=dict(zip(GRADES, (25_810, 2_443, 5_292, 873, 708), strict=True)),
+        group="patient",
+        licence="terms of the Kaggle competition: non-commercial research and education",
+        url="https://www.kaggle.com/c/diabetic-retinopathy-detection",
+        citation="eyepacs2015",
+        read=read_diabetic_retinopathy,
+        by_hand=KAGGLE
+        + "Download train.zip.001 to .005 and trainLabels.csv.zip of the competition diabetic-retinopathy-detection.\n"
+        "Join the parts (cat train.zip.00? > train.zip) and unpack both in DATA/diabetic-retinopathy-detection.",
+    ),
+    DatasetInfo(
+        name="isic2017",
+        title="ISIC 2017",
+        modality="dermoscopy of skin lesions",
+        classes=LESIONS,
+        n_images=2_000,
+        n_per_class=dict(zip(LESIONS, (374, 254, 1_372), strict=True)),
+        group=None,  # the lesion is not published
+        licence="CC0 1.0",
+        url="https://challenge.isic-archive.com/data/#2017",
+        citation="codella2018",
+        read=read_isic2017,
+    ),
+    DatasetInfo(
+        name="bloodcell",
+        title="Blood cells (BCCD, augmented)",
+        modality="stained blood cells under the microscope",
+        classes=CELLS,
+        n_images=12_444,
+        n_per_class=dict(zip(CELLS, (3_120, 3_103, 3_098, 3_123), strict=True)),
+        group=None,  # turned and mirrored copies of about 400 pictures; which belong together is not published
+        licence="MIT",
+        url="https://www.kaggle.com/datasets/paultimothymooney/blood-cells",
+        citation="mooney2018",
+        read=read_bloodcell,
+        by_hand=KAGGLE
+        + "Download https://www.kaggle.com/datasets/paultimothymooney/blood-cells and unpack it in DATA, to\n"
+        "DATA/dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg.",
+    ),
+)
