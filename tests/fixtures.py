@@ -1,5 +1,7 @@
 """Tiny datasets in their native layouts, written with Pillow; all pixels are seeded noise."""
 
+import shutil
+import tarfile
 from pathlib import Path
 
 import h5py
@@ -112,8 +114,95 @@ def write_kimia960(data_dir: Path, n_per_class=2):
             save(data_dir / "kimia_path_960" / f"{letter}{k + 1}.tif", 7000 + 100 * i + k)
 
 
+def write_catdog(data_dir: Path, n_per_class=3):
+    for i, label in enumerate(("Cat", "Dog")):
+        for k in range(n_per_class):
+            save(data_dir / "PetImages" / label / f"{k}.jpg", 8000 + 100 * i + k)
+
+
+def write_natural(data_dir: Path, n_per_class=2):
+    for i, label in enumerate(("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "person")):
+        for k in range(n_per_class):
+            save(data_dir / "natural_images" / label / f"{label}_{k:04d}.jpg", 8300 + 100 * i + k)
+
+
+def write_diabetic_retinopathy(data_dir: Path, n_patients=10):
+    """Both eyes of every patient; the left one is graded 0 to 4 in turn, the right one 0."""
+    folder = data_dir / "diabetic-retinopathy-detection"
+    rows = []
+    for k in range(n_patients):
+        for side, level in (("left", k % 5), ("right", 0)):
+            save(folder / "train" / f"{10 + k}_{side}.jpeg", 9200 + 2 * k + (side == "right"))
+            rows.append({"image": f"{10 + k}_{side}", "level": level})
+    pd.DataFrame(rows).to_csv(folder / "trainLabels.csv", index=False)
+
+
+def write_isic2017(data_dir: Path, n_per_class=3):
+    rows = []
+    for i, hot in enumerate(((1.0, 0.0), (0.0, 1.0), (0.0, 0.0))):
+        for k in range(n_per_class):
+            name = f"ISIC_{100 * i + k:07d}"
+            save(data_dir / "ISIC-2017_Training_Data" / f"{name}.jpg", 9300 + 100 * i + k)
+            save(data_dir / "ISIC-2017_Training_Data" / f"{name}_superpixels.png", 9300 + 100 * i + k)
+            rows.append((name, *hot))
+    table = pd.DataFrame(rows, columns=["image_id", "melanoma", "seborrheic_keratosis"])
+    table.to_csv(data_dir / "ISIC-2017_Training_Part3_GroundTruth.csv", index=False)
+
+
+def write_bloodcell(data_dir: Path, n_per_class=2):
+    for i, split in enumerate(("TRAIN", "TEST", "TEST_SIMPLE")):
+        for k in range(n_per_class):
+            for j, label in enumerate(("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")):
+                path = data_dir / "dataset2-master/images" / split / label / f"_{j}_{100 * i + k}.jpeg"
+                save(path, 9600 + 100 * i + 10 * j + k)
+
+
+def pack(folder: Path, tar: Path):
+    """Move the files of a folder into an uncompressed tar, without the folder's name."""
+    with tarfile.open(tar, "w") as packed:
+        for path in sorted(folder.iterdir()):
+            packed.add(path, path.name)
+    shutil.rmtree(folder)
+
+
+def pack_imagenet(data_dir: Path):
+    """Turn ``imagenet/<wnid>/`` into the tar of tars as it is downloaded."""
+    for wnid in WNIDS:
+        pack(data_dir / "imagenet" / wnid, data_dir / "imagenet" / f"{wnid}.tar")
+    (data_dir / "imagenet").rename(data_dir / "tars")
+    (data_dir / "imagenet").mkdir()
+    pack(data_dir / "tars", data_dir / "imagenet/ILSVRC2012_img_train.tar")
+
+
+def write_npz(path: Path, shape=(28, 28), n=12, n_classes=3):
+    """MedMNIST's form: three splits, labels in turn, all classes in each."""
+    arrays = {}
+    for seed, split in enumerate(("train", "val", "test")):
+        rng = np.random.default_rng(seed)
+        arrays[f"{split}_images"] = rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(n) % n_classes).astype(np.uint8).reshape(n, 1)
+    np.savez_compressed(path, **arrays)
+    return arrays
+
+
+WRITERS = {
+    "imagenet": write_imagenet,
+    "stl10": write_stl10,
+    "sti10": write_sti10,
+    "dtd": write_dtd,
+    "isic2018": write_isic2018,
+    "chest": write_chest,
+    "pcam_middle": write_pcam,
+    "pcam_small": write_pcam,
+    "kimia960": write_kimia960,
+    "catdog": write_catdog,
+    "natural": write_natural,
+    "diabetic_retinopathy": write_diabetic_retinopathy,
+    "isic2017": write_isic2017,
+    "bloodcell": write_bloodcell,
+}
+
+
 def write_all(data_dir: Path):
-    for write in (
-        write_imagenet, write_dtd, write_chest, write_isic2018, write_stl10, write_sti10, write_pcam, write_kimia960,
-    ):  # fmt: skip
+    for write in dict.fromkeys(WRITERS.values()):
         write(data_dir)

@@ -1,6 +1,7 @@
 """The datasets that come as arrays: STL-10, STI-10's arrays, PCam; and KimiaPath960, whose classes are in file names."""
 
 import gzip
+import io
 
 import fixtures
 import h5py
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from catscans_lib import datasets, store
+from catscans_lib.datasets import pcam_png
 from catscans_lib.errors import InputError
 
 TRAIN = "pcam/camelyonpatch_level_2_split_train"
@@ -182,14 +184,85 @@ def test_pcam_files_that_are_broken_or_do_not_belong_together_are_refused(data_d
 
 
 def test_pcam_is_also_read_from_the_pngs_the_study_made(data_dir):
-    images = fixtures.noise(0, 40, 16)
-    (data_dir / "pcam/png").mkdir(parents=True)
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(data_dir / f"pcam/png/{index}_label={index % 2}.png")
+    images = write_pngs(data_dir, 40)
     opened = stored("pcam_middle", data_dir, 16)
     assert len(opened.images) == 12  # 20 * 100,000 / 327,680 of each class
     for row, image_id in enumerate(opened.table["image_id"]):
         assert (opened.images[row] == images[int(image_id)]).all()
+
+
+def test_patches_turned_into_pngs_and_back_are_the_same_files(data_dir):
+    fixtures.write_pcam(data_dir, n=1100, size=16)  # more than one block
+    folder = data_dir / "pcam"
+    before = stored("pcam_middle", data_dir, 16)
+    kept = {path.name: path.read_bytes() for path in folder.glob("*_meta.csv")}
+    arrays = {path.name: h5py.File(path)[path.stem[-1]][:] for path in folder.glob("*.h5")}
+    assert pcam_png.to_png(folder) == 3300
+    assert (folder / "png/1101_label=1.png").is_file()
+    for path in [*folder.glob("*.h5"), *folder.glob("*_meta.csv")]:
+        path.unlink()
+    as_png = stored("pcam_middle", data_dir, 16)
+    columns = ["image_id", "label", "group", "split"]
+    pd.testing.assert_frame_equal(as_png.table[columns], before.table[columns])
+    assert (as_png.images == before.images).all()
+    assert pcam_png.to_h5(folder) == 3300
+    assert {path.name: h5py.File(path)[path.stem[-1]][:].tolist() for path in folder.glob("*.h5")} == {
+        name: array.tolist() for name, array in arrays.items()
+    }
+    for name, content in kept.items():
+        assert pd.read_csv(folder / name)["wsi"].equals(pd.read_csv(io.BytesIO(content))["wsi"])
+
+
+def test_pngs_without_a_table_become_training_patches_in_the_order_of_their_index(data_dir):
+    images = write_pngs(data_dir, 12)
+    assert pcam_png.to_h5(data_dir / "pcam") == 12
+    with h5py.File(data_dir / f"{TRAIN}_x.h5") as file:
+        assert (file["x"][:] == images).all()
+    with h5py.File(data_dir / f"{TRAIN}_y.h5") as file:
+        assert file["y"].shape == (12, 1, 1, 1) and (file["y"][:].ravel() == np.arange(12) % 2).all()
+    assert not list((data_dir / "pcam").glob("*_meta.csv"))
+
+
+def test_all_327680_pngs_have_the_published_splits():
+    table = pcam_png._assumed(list(range(327_680)))
+    assert table.groupby("split").size().to_dict() == {"test": 32_768, "train": 262_144, "valid": 32_768}
+    assert table.set_index("index").loc[262_144].tolist() == ["valid", 0, ""]
+
+
+def test_a_conversion_never_overwrites_and_names_what_does_not_fit(data_dir):
+    fixtures.write_pcam(data_dir, n=33, size=16)
+    folder = data_dir / "pcam"
+    with pytest.raises(InputError, match="train_x.h5' is there already"):
+        pcam_png.to_h5(folder)
+    pcam_png.to_png(folder)
+    with pytest.raises(InputError, match="png' is there already"):
+        pcam_png.to_png(folder)
+    for path in folder.glob("*.h5"):
+        path.unlink()
+    (folder / "png/7_label=1.png").unlink()
+    with pytest.raises(InputError, match="differ, such as in index 7"):
+        pcam_png.to_h5(folder)
+    (folder / "png.csv").unlink()
+    Image.new("RGB", (8, 8)).save(folder / "png/7_label=1.png")
+    with pytest.raises(InputError, match=r"7_label=1.png' is \(8, 8, 3\), the patches before it are \(16, 16, 3\)"):
+        pcam_png.to_h5(folder)
+    assert not list(folder.glob("*.h5*"))
+
+
+def test_a_conversion_that_fails_leaves_no_pngs(data_dir):
+    fixtures.write_pcam(data_dir, n=33, size=16)
+    (data_dir / "pcam/camelyonpatch_level_2_split_test_y.h5").write_bytes(b"no h5")
+    with pytest.raises(InputError, match="Cannot read '.*test_y.h5'"):
+        pcam_png.to_png(data_dir / "pcam")
+    assert not (data_dir / "pcam/png").exists() and not (data_dir / "pcam/png.csv").exists()
+
+
+def write_pngs(data_dir, n):
+    images = fixtures.noise(0, n, 16)
+    (data_dir / "pcam/png").mkdir(parents=True)
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(data_dir / f"pcam/png/{index}_label={index % 2}.png")
+    return images
 
 
 def test_kimia_classes_are_the_letters_that_names_begin_with(data_dir):

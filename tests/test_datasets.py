@@ -19,6 +19,11 @@ FOLDERS = {
     "pcam_middle": "pcam",
     "pcam_small": "pcam",
     "kimia960": "kimia_path_960",
+    "catdog": "PetImages",
+    "natural": "natural_images",
+    "diabetic_retinopathy": "diabetic-retinopathy-detection",
+    "isic2017": "ISIC-2017_Training_Data",
+    "bloodcell": "dataset2-master/images",
 }
 READABLE = tuple(FOLDERS)
 INPUT = "ISIC2018/ISIC2018_Task3_Training_Input"

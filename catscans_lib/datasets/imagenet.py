@@ -26,7 +26,7 @@ def read(data_dir: Path) -> Listing:
 
 def _tar(data_dir: Path) -> Path | None:
     """The tar of tars, where it is there and no folder of a wnid is."""
-    if any((data_dir / folder).glob("n????????/") for folder in ("imagenet/train", "imagenet")):
+    if any(place for folder in ("imagenet/train", "imagenet") for place in (data_dir / folder).glob("n????????/")):
         return None
     return next((path for path in (data_dir / "imagenet" / TAR, data_dir / TAR) if path.is_file()), None)
 

@@ -1,6 +1,7 @@
 """A user's own datasets: a card each in ``params/datasets/<name>.yaml``, written by ``catscans dataset add`` or by hand."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -105,23 +106,21 @@ def card(name: str) -> DatasetInfo:
     )
 
 
-def add(name: str, own: OwnCard, listing: Listing) -> Path:
+def add(name: str, own: OwnCard, listing: Listing, *, taken: Collection[str]) -> Path:
     """Write the card of a dataset, with the images of each class that were found; return its path.
 
     Raises
     ------
     InputError
-        If the name cannot be one, there is such a card already, or fewer than two classes have an image.
+        If the name cannot be one or is among those `taken`, or fewer than two classes have an image.
     """
     path = paths.own_cards_dir() / f"{name}.yaml"
     if not re.fullmatch(NAME, name) or name == "none":
         raise InputError(
             f"'{name}' cannot be the name of a dataset: small letters, digits and _ are known, a letter first."
         )
-    if path.exists():
-        raise InputError(
-            f"There is a dataset '{name}' already: {paths.relative(path)}. Take another name, or delete it."
-        )
+    if name in taken:
+        raise InputError(f"There is a dataset '{name}' already. Take another name.")
     if len(listing.classes) < 2:
         raise InputError(f"'{own.place}' has one class, {listing.classes[0]}; at least two are needed.")
     counts = listing.images["label"].value_counts()
