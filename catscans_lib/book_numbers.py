@@ -10,7 +10,7 @@ from catscans_lib.datasets import demo
 from catscans_lib.evaluation import tables as evaluation
 
 MODES = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
-RUN_STEPS = ("ingest", "pretrain", "transfer", "evaluate", "stability", "feature_maps")
+RUN_STEPS = ("ingest", "overlaps", "pretrain", "transfer", "evaluate", "stability", "feature_maps")
 
 
 def numbers(profile: str) -> dict[str, Any]:
@@ -25,8 +25,9 @@ def numbers(profile: str) -> dict[str, Any]:
     -------
     dict
         ``profile``, ``demo`` (bool), ``settings`` (key, value pairs of the grid), ``datasets`` (card and what ingest
-        found), ``targets`` (folds and one answer per mode), ``modes`` (mode to title), ``results`` (mode to rows of the
-        AUC table), ``runs`` (step to records), ``seconds`` (sum over runs), ``factors`` (truth of the demo world).
+        found), ``overlaps`` (rows of two datasets that share images; None without the run), ``targets`` (folds and one
+        answer per mode), ``modes`` (mode to title), ``results`` (mode to rows of the AUC table), ``runs`` (step to
+        records), ``seconds`` (sum over runs), ``factors`` (truth of the demo world).
     """
     aucs = _table(profile, "tables/aucs.csv", columns=[*evaluation.KEYS, "auc"])
     scores = _table(profile, "tables/transfer_scores.csv")
@@ -39,6 +40,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "demo": profile == "demo",
         "settings": _flat(yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))),
         "datasets": [_dataset(profile, name) for name in datasets.known() if name in named],
+        "overlaps": _overlaps(profile) if "overlaps" in runs else None,
         "targets": [_target(profile, target, aucs, scores, modes) for target in targets],
         "modes": modes,
         "results": {mode: _rows(profile, aucs, scores, mode, targets) for mode in modes},
@@ -78,7 +80,7 @@ def _records(profile: str, step: str) -> list[dict[str, Any]]:
 
 def _dataset(profile: str, name: str) -> dict[str, Any]:
     """Return the card of a dataset beside what ingest found of it; a source that came as weights is not ingested."""
-    kinds = ("summary", "problems", "duplicates", "near_duplicates", "split_groups", "formats")
+    kinds = ("summary", "problems", "duplicates", "near_duplicates", "split_groups", "formats", "decoding")
     found = {kind: _table(profile, f"ingest/{name}/{kind}.csv") for kind in kinds}
     summary, formats = found["summary"], found["formats"]
     per_class = summary.groupby("class", sort=False)["n_images"].sum().to_dict() if len(summary) else {}
@@ -88,6 +90,7 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
         "ingested": paths.run_dir(profile, "ingest", name).exists(),
         "n_found": sum(per_class.values()),
         "per_class": per_class,
+        "decoding": found["decoding"]["mean_difference"].mean() if len(found["decoding"]) else None,
         "modes": formats.groupby("mode")["n_images"].sum().to_dict() if len(formats) else {},
         "problems": found["problems"].to_dict("records"),
         "n_duplicates": len(found["duplicates"]),
@@ -95,6 +98,14 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
         "n_split_groups": len(found["split_groups"]),
         "page": _page(profile, "ingest", name),
     }
+
+
+def _overlaps(profile: str) -> list[dict[str, Any]]:
+    """Return dataset, other (titles), n_identical and n_alike of every two datasets that share an image."""
+    titles = datasets.titles()
+    counts = _table(profile, "overlaps/all/counts.csv", columns=["dataset", "other", "n_identical", "n_alike"])
+    shared = counts[(counts["n_identical"] > 0) | (counts["n_alike"] > 0)]
+    return shared.assign(dataset=shared["dataset"].map(titles), other=shared["other"].map(titles)).to_dict("records")
 
 
 def _page(profile: str, step: str, name: str) -> str:

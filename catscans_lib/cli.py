@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import click
 
-from catscans_lib import params, paths
+from catscans_lib import data_commands, params, paths
 from catscans_lib.errors import InputError
 
 profile_option = click.option("--profile", default="demo", show_default=True, help="Grid in params/<profile>.yaml.")
@@ -36,6 +36,10 @@ class _Group(click.Group):
 @click.group(cls=_Group)
 def main() -> None:
     """Cats or CAT scans: which source dataset to pretrain on for a medical target."""
+
+
+main.add_command(data_commands.download)
+main.add_command(data_commands.dataset)
 
 
 @main.command()

@@ -2,15 +2,26 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from catscans_lib import datasets, folds, paths, store
+from catscans_lib import datasets, decode, folds, paths, store
 from catscans_lib.settings import Ingest
 
+N_COMPARED = 20  # images decoded once more at full size
 
-def store_dataset(settings: Ingest, path: Path) -> pd.DataFrame:
-    """Write a dataset's image store; return what was wrong with it (columns path, problem), the rest is kept.
+
+class Ingested(NamedTuple):
+    """What was wrong (columns path, problem; the rest is stored), and how exact decoding was (path, mean_difference)."""
+
+    problems: pd.DataFrame
+    decoding: pd.DataFrame
+
+
+def store_dataset(settings: Ingest, path: Path) -> Ingested:
+    """Write a dataset's image store; say what was left out and how exactly images were decoded.
 
     Raises
     ------
@@ -22,14 +33,15 @@ def store_dataset(settings: Ingest, path: Path) -> pd.DataFrame:
 
         images, table, classes = demo.make(settings.dataset, n_images=settings.n_images, size_px=settings.size_px)
         store.write_arrays(path, images, table, classes, dataset=settings.dataset, size_px=settings.size_px)
-        return pd.DataFrame(columns=["path", "problem"])
+        return Ingested(pd.DataFrame(columns=["path", "problem"]), pd.DataFrame(columns=["path", "mean_difference"]))
     is_below = datasets.get(settings.dataset).is_below_data_dir
     listing = datasets.read(settings.dataset, paths.data_dir() if is_below else Path())
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     undecodable = store.write(
         path, listing, dataset=settings.dataset, size_px=settings.size_px, n_processes=n_processes
     )
-    return pd.concat([listing.problems, undecodable], ignore_index=True)
+    problems = pd.concat([listing.problems, undecodable], ignore_index=True)
+    return Ingested(problems, _decoding(listing, set(undecodable["path"]), settings.size_px))
 
 
 def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFrame:
@@ -37,3 +49,11 @@ def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFram
     made = folds.make(table, n_folds=settings.n_folds, seed=settings.fold_seed, max_images=settings.max_images)
     folds.write(path, made)
     return made
+
+
+def _decoding(listing: datasets.Listing, undecodable: set[str], size_px: int) -> pd.DataFrame:
+    """Difference to decoding at full size of some images, evenly over the listing; empty where there are no files."""
+    paths = [] if listing.pixels else [path for path in listing.images["path"] if path not in undecodable]
+    chosen = [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, N_COMPARED).astype(int))] if paths else []
+    rows = [(path, decode.scaling_difference(listing.file(path), size_px)) for path in chosen]
+    return pd.DataFrame(rows, columns=["path", "mean_difference"])

@@ -3,6 +3,8 @@
 Everything is read off an image store; tables are tidy and empty where nothing was found.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -15,6 +17,27 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return class, split, n_images."""
     counts = table.groupby(["label", "split"]).size().rename("n_images").reset_index()
     return counts.rename(columns={"label": "class"})
+
+
+def against_published(table: pd.DataFrame, published: Mapping[str, int]) -> pd.DataFrame:
+    """Return class, n_images and n_published of every class that is there or was published; empty where no counts are known.
+
+    Where one of the two does not know a class its number is 0.
+    """
+    if not published:
+        return pd.DataFrame(columns=["class", "n_images", "n_published"])
+    found = table["label"].value_counts()
+    labels = [*published, *sorted(set(found.index) - set(published))]
+    rows = [(label, int(found.get(label, 0)), published.get(label, 0)) for label in labels]
+    return pd.DataFrame(rows, columns=["class", "n_images", "n_published"])
+
+
+def examples(table: pd.DataFrame, max_classes: int = 60) -> pd.DataFrame:
+    """Return the rows to show, class by class: the first 6 of each, or 4 where there are more than ten classes."""
+    n_each = 6 if table["label"].nunique() <= 10 else 4
+    shown = sorted(table["label"].unique())[:max_classes]
+    rows = table[table["label"].isin(shown)].groupby("label").head(n_each)
+    return rows.sort_values("label", kind="stable")
 
 
 def formats(table: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +55,7 @@ def duplicates(table: pd.DataFrame) -> pd.DataFrame:
         in, of "label", "split" and "group" ("" for none; different labels mean that one of them is wrong).
     """
     twice = table[table["sha256"].duplicated(keep=False)]
-    rows = [(sha256, " | ".join(_names(part)), _across(part)) for sha256, part in twice.groupby("sha256")]
+    rows = [(sha256, " | ".join(names(part)), _across(part)) for sha256, part in twice.groupby("sha256")]
     return pd.DataFrame(rows, columns=["sha256", "paths", "across"], dtype=str)
 
 
@@ -68,7 +91,7 @@ def near_duplicates(images: np.ndarray, table: pd.DataFrame, max_bits: int = lik
         part = table.iloc[[first, second]]
         if part["sha256"].nunique() == 2:
             bits = int(np.bitwise_count(hashes[first] ^ hashes[second]))
-            rows.append((*_names(part), bits, _across(part)))
+            rows.append((*names(part), bits, _across(part)))
     return pd.DataFrame(rows, columns=["one", "other", "bits", "across"])
 
 
@@ -88,8 +111,9 @@ def channel_statistics(images: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
     )
 
 
-def _names(part: pd.DataFrame) -> list[str]:
-    return list(part["path"].where(part["path"] != "", part["image_id"]))
+def names(table: pd.DataFrame) -> list[str]:
+    """Return the path of every image, its id where there is no path."""
+    return list(table["path"].where(table["path"] != "", table["image_id"]))
 
 
 def _across(part: pd.DataFrame) -> str:

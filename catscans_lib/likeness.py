@@ -24,6 +24,12 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     return hashes
 
 
+def blank(images: np.ndarray) -> np.ndarray:
+    """Whether all pixels of an image are the same, shape (n_images,), bool: such images look alike and show nothing."""
+    values = images.reshape(len(images), -1)
+    return (values[:, 3:] == values[:, :-3]).all(axis=1)
+
+
 def close_pairs(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
     """Return the pairs of rows whose hashes differ in at most `max_bits` bits, shape (n_pairs, 2), sorted, first < second.
 

@@ -111,9 +111,13 @@ def load(profile: str) -> Profile:
     path = paths.params_path(profile)
     if not path.is_file():
         raise unknown("profile", profile, profiles())
-    where = f"params/{profile}.yaml"
+    return checked(path.read_text(encoding="utf-8"), f"params/{profile}.yaml")
+
+
+def checked(text: str, where: str) -> Profile:
+    """Return the content of a profile's file as a record; InputError, with `where` in front, when it is not valid."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{where} is not readable as YAML: {error}") from None
     loaded = validated(Profile, content, where)
@@ -251,7 +255,9 @@ def _transfer(profile: Profile) -> list[tuple]:
 
 def _reports(profile: Profile) -> list[tuple]:
     transfers = [f"transfer/{name}" for _, name, *_ in _transfer(profile)]
+    read = [name for _, name, *_ in _ingest(profile)]
     rows = [
+        ("overlaps", "all", "datasets", {"datasets": read}, [f"ingest/{name}" for name in read]),
         ("evaluate", "all", "evaluate", profile.evaluate, transfers),
         ("stability", "all", "stability", {}, transfers),
     ]

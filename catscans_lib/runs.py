@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from catscans_lib import figures, params, paths, provenance, results, store
-from catscans_lib.errors import InputError
+from catscans_lib.errors import InputError, unknown
 
 
 @dataclass
@@ -40,9 +40,9 @@ class Run:
     started: float = field(default_factory=time.time)
     data: dict[str, str] = field(default_factory=dict)
 
-    def open_store(self, dataset: str, size_px: int) -> store.ImageStore:
-        """Open an image store and note its fingerprint in the run's record."""
-        opened = store.open_store(paths.store_path(self.profile, dataset, size_px))
+    def open_store(self, dataset: str, size_px: int | None = None) -> store.ImageStore:
+        """Open an image store (None: of the profile's size) and note its fingerprint in the run's record."""
+        opened = store.open_store(paths.store_path(self.profile, dataset, size_px or self.size_of(dataset)))
         self.data[dataset] = opened.fingerprint
         return opened
 
@@ -56,7 +56,10 @@ class Run:
 
     def size_of(self, dataset: str) -> int:
         """Return the side (pixels) of a dataset's images in the run's profile."""
-        return params.load(self.profile).datasets[dataset].size_px
+        known = params.load(self.profile).datasets
+        if dataset not in known:
+            raise unknown(f"dataset of profile {self.profile}", dataset, known)
+        return known[dataset].size_px
 
     def images_of_target(self, target: str) -> pd.DataFrame:
         """Return the rows of a target's image store that are in its fold table."""

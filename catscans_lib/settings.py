@@ -71,6 +71,13 @@ class Ingest(Strict):
     max_images: Count | None
 
 
+class Overlaps(Strict):
+    """Parameters of `overlaps.ipynb`."""
+
+    profile: str
+    datasets: Annotated[list[str], Field(min_length=1)]
+
+
 class Pretrain(Training):
     """Parameters of `pretrain.ipynb`.
 
@@ -128,6 +135,7 @@ class FeatureMaps(Strict):
 
 STEPS: dict[str, type[Strict]] = {
     "ingest": Ingest,
+    "overlaps": Overlaps,
     "pretrain": Pretrain,
     "transfer": Transfer,
     "evaluate": Evaluate,

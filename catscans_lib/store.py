@@ -65,7 +65,7 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
     kept, found, problems = [], [], []
     names = list(listing.images["path"])
     if listing.pixels is None:
-        decoded = decode_files(listing.files(), size_px, n_processes)
+        decoded = decode_files(map(listing.file, names), size_px, n_processes)
     else:
         decoded = resized(listing.pixels(names), size_px)
     with _new_file(path, len(names), size_px) as file:

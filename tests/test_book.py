@@ -63,6 +63,9 @@ def add_results(profile):
     add_run(
         profile, "ingest", "isic2018", summary=summary, problems=problems, duplicates=[{"sha256": "0", "paths": "a b"}]
     )
+    counts = [{"dataset": "dtd", "other": "isic2018", "n_identical": 1234, "n_alike": 5}]
+    counts.append({"dataset": "isic2018", "other": "chest", "n_identical": 0, "n_alike": 0})
+    add_run(profile, "overlaps", "all", counts=counts)
     for name in ("dtd", "imagenet", "none"):
         add_run(profile, "transfer", f"{name}--isic2018")
     figures = ("auc_heatmap_fine_tune", "auc_heatmap_linear_probe", "auc_bars_isic2018_fine_tune")
@@ -130,7 +133,7 @@ def test_every_page_of_a_demo_book_says_demo_and_no_page_of_another_does(project
     assert "DEMO" in (demo / "_config.yml").read_text()
     assert "DEMO" not in (sample / "_config.yml").read_text()
     runs = sorted(demo.glob("runs/*/*.ipynb"))
-    assert len(runs) == 7
+    assert len(runs) == 8
     assert all("DEMO" in nbformat.read(path, as_version=4).cells[0].source for path in runs)
     assert not any("DEMO" in path.read_text() for path in sample.rglob("*.ipynb"))
 
@@ -168,6 +171,23 @@ def test_assembling_again_touches_only_what_changed_and_deletes_what_is_gone(pro
     shutil.rmtree(paths.run_dir("sample", "transfer", "none--isic2018"))
     book.assemble("sample")
     assert not (source / "runs/transfer/none--isic2018.ipynb").exists()
+
+
+def test_images_that_two_datasets_share_are_counted_where_they_were_searched_and_the_section_goes_with_the_run(project):
+    def section():
+        text = (book.assemble("sample") / "data.md").read_text()
+        return text.partition("## Images that two datasets share\n")[2].partition("\n## ")[0]
+
+    add_results("sample")
+    folder = paths.run_dir("sample", "overlaps", "all")
+    dtd, isic2018, chest = (datasets.get(name).title for name in ("dtd", "isic2018", "chest"))
+    assert f"\n| {dtd} | {isic2018} | 1,234 | 5 |\n" in section()
+    assert chest not in section()
+    assert "[the run](runs/overlaps/all.ipynb)" in section()
+    (folder / "counts.csv").write_text("dataset,other,n_identical,n_alike\ndtd,isic2018,0,0\n")
+    assert section().startswith("\nNone.\n")
+    shutil.rmtree(folder)
+    assert section() == ""
 
 
 def test_every_card_and_chapter_cites_a_work_that_is_in_the_bibliography():

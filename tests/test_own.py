@@ -85,6 +85,14 @@ def test_a_table_gives_path_label_group_and_split_under_any_names(tmp_path):
     assert set(images["split"]) == {"train"} and images["group"].equals(images["image_id"])
 
 
+def test_a_table_of_names_finds_its_images_in_a_folder_and_by_their_suffix(tmp_path):
+    write_folder(tmp_path / "images")
+    rows = [(f"{label}/p0_{k}", label) for label in ("mole", "wart") for k in range(2)]
+    place = table_of(tmp_path, rows, ("path", "label"))
+    listing = card_of(form="table", place=str(place), image_dir="images", suffix=".png").read(tmp_path)
+    assert list(listing.images["path"]) == [f"images/{name}.png" for name, _ in rows]
+
+
 def test_rows_that_cannot_be_used_are_reported_and_the_rest_is_kept(tmp_path):
     write_folder(tmp_path)
     rows = [("mole/p0_0.png", "mole", "a"), ("mole/p0_0.png", "mole", "a"), ("wart/p0_0.png", "wart", "b")]
@@ -104,7 +112,7 @@ def test_rows_that_cannot_be_used_are_reported_and_the_rest_is_kept(tmp_path):
 def test_a_table_without_the_columns_says_which_it_has(tmp_path):
     place = table_of(tmp_path, [("a.png", "x", "y")])
     with pytest.raises(
-        InputError, match="lacks patient; it has path, label, group. Correct the table, or name its columns"
+        InputError, match="lacks patient; it has path, label, group. Name its columns: --path-column"
     ):
         card_of(form="table", place=str(place), group_column="patient").read(tmp_path)
 

@@ -19,7 +19,7 @@ from catscans_lib import book, folds, params, results
 
 ALL = {
     "ingest/dtd", "ingest/chest", "pretrain/dtd", "transfer/none--chest", "transfer/dtd--chest", "evaluate/all",
-    "stability/all", "feature_maps/chest",
+    "stability/all", "feature_maps/chest", "overlaps/all",
 }  # fmt: skip
 PATIENCE_S = 300  # until the machine is taken for stuck
 
@@ -96,14 +96,14 @@ def test_named_runs_are_made_alone_with_what_they_need(tmp_path):
     result = tiny.catscans(folder, "sweep", "ingest/dtd")
     assert result.returncode == 0, result.stderr
     assert set(tiny.done(folder)) == {"ingest/dtd"}
-    assert re.search(r"ingest/dtd done in \d+ s, 1 of 8 runs", result.stdout)
+    assert re.search(r"ingest/dtd done in \d+ s, 1 of 9 runs", result.stdout)
 
 
 def test_a_run_that_fails_is_named_with_its_error_and_the_others_are_finished(tmp_path):
     folder = tiny.project(tmp_path)
     notebook = folder / "notebooks/ingest.ipynb"
     notebook.write_text(
-        notebook.read_text().replace("problems = ingestion", "assert dataset != 'dtd', 'no dtd'\\nproblems = ingestion")
+        notebook.read_text().replace("problems, decoding", "assert dataset != 'dtd', 'no dtd'\\nproblems, decoding")
     )
     result = tiny.catscans(folder, "sweep", "ingest/dtd", "ingest/chest")
     assert result.returncode == 1
@@ -119,7 +119,7 @@ def test_a_changed_run_that_fails_is_not_done_though_its_former_result_is_kept(t
     before = tiny.done(folder)
     notebook = folder / "notebooks/ingest.ipynb"
     notebook.write_text(
-        notebook.read_text().replace("problems = ingestion", "assert False, 'broken'\\nproblems = ingestion")
+        notebook.read_text().replace("problems, decoding", "assert False, 'broken'\\nproblems, decoding")
     )
     result = tiny.catscans(folder, "sweep", "ingest/dtd")
     assert "the sweep stopped with 1 runs not done: ingest/dtd." in result.stderr
@@ -137,7 +137,7 @@ def test_a_sweep_that_cannot_be_planned_says_why(tmp_path):
 
 def test_progress_names_what_runs_what_is_done_and_the_time(swept):
     assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M)
-    assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 8 of 8 runs$", swept["end"].stdout, flags=re.M)
+    assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 9 of 9 runs$", swept["end"].stdout, flags=re.M)
 
 
 def test_nothing_half_done_is_left_behind(project):

@@ -65,9 +65,9 @@ class Listing:
     pixels: Pixels | None = None
     joins_near_duplicates: bool = False
 
-    def files(self) -> Iterator[Path | Slice]:
-        """Yield where the bytes of every image lie, in the order of `images`: a file, or a part of a tar file."""
-        return (file_place(self.root, path) for path in self.images["path"])
+    def file(self, path: str) -> Path | Slice:
+        """Return where the bytes of an image lie: a file, or a part of a tar file."""
+        return file_place(self.root, path)
 
 
 def native_dir(data_dir: Path, *places: str) -> Path:

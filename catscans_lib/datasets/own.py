@@ -24,7 +24,8 @@ class OwnCard(Strict):
     """What a card says.
 
     `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place`
-    is where it lies, absolute or below DATA. A table's columns are named; a folder's groups come out of the file names by
+    is where it lies, absolute or below DATA. A table's columns are named; its paths are from the table on, or from `image_dir`
+    beside it, and get the `suffix` (".jpg") where they have none; a folder's groups come out of the file names by
     `group_pattern`; `class_names` are those of the labels 0, 1, ... of arrays.
     """
 
@@ -35,6 +36,8 @@ class OwnCard(Strict):
     label_column: Text = "label"
     group_column: Text | None = None
     split_column: Text | None = None
+    image_dir: Text | None = None
+    suffix: Text | None = None
     group_pattern: Text | None = None
     class_names: list[str] = Field(default_factory=list)
     group: Text | None = None
@@ -60,8 +63,14 @@ class OwnCard(Strict):
         columns = {"path": self.path_column, "label": self.label_column}
         columns |= {"group": self.group_column} if self.group_column else {}
         columns |= {"split": self.split_column} if self.split_column else {}
-        table = read_csv(place, list(columns.values()), "Correct the table, or name its columns in the card.")
-        return table[list(columns.values())].set_axis(list(columns), axis=1)
+        table = read_csv(
+            place, list(columns.values()), "Name its columns: --path-column and so on; in a card path_column and so on."
+        )
+        table = table[list(columns.values())].set_axis(list(columns), axis=1)
+        paths_below = [
+            (Path(self.image_dir or "") / (path.strip() + (self.suffix or ""))).as_posix() for path in table["path"]
+        ]
+        return table.assign(path=paths_below)
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,118 @@
+"""A local HTTP server that does to a download what real ones do: cuts it, stalls, ignores ranges, changes the file."""
+
+import re
+import socket
+import struct
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Answer:
+    """What one request is answered.
+
+    `status` None: 200, 206 or 416, as the Range and If-Range headers ask. Of the body, `cut_after` bytes are sent before
+    the connection is closed, or `stall_after` before nothing more comes; both count from where the range begins.
+    `length`: "given", "chunked", or "none" (the end of the connection is the end of the file).
+    """
+
+    body: bytes = b""
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    has_ranges: bool = True
+    minds_if_range: bool = True
+    cut_after: int | None = None
+    stall_after: int | None = None
+    length: str = "given"
+    resets: bool = False
+
+
+class FileServer(ThreadingHTTPServer):
+    """Answers a path with its answers, one a request, the last one again and again; `asked` holds the requests' headers."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.answers, self.asked = {}, {}
+        self.has_stalled, self.is_closing = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+
+    def put(self, path, *answers):
+        """Set what a path is answered from now on, and return its address."""
+        self.answers[path], self.asked[path] = list(answers), []
+        return self.url + path
+
+    def ranges(self, path):
+        """The Range header of every request for a path."""
+        return [headers.get("Range") for headers in self.asked[path]]
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self.is_closing.set()
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+    def handle_error(self, request, client_address):
+        """A client that goes away in the middle is what the tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *words):
+        pass
+
+    def do_GET(self):
+        answers = self.server.answers.get(self.path, [Answer(status=404)])
+        self.server.asked.setdefault(self.path, []).append(dict(self.headers))
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.close_connection = True
+        if answer.resets:  # no more than a reset
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
+        status, start = self._range(answer)
+        self._send_headers(answer, status, start)
+        self._send_body(answer, b"" if status == 416 else answer.body[start:])
+
+    def _range(self, answer):
+        """Status, and first byte of the body that is sent."""
+        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        validators = (answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
+        is_same = self.headers.get("If-Range") in (None, *validators) or not answer.minds_if_range
+        if answer.status or not found or not answer.has_ranges or not is_same:
+            return answer.status or 200, 0
+        start = int(found[1])
+        return (206, start) if start < len(answer.body) else (416, 0)
+
+    def _send_headers(self, answer, status, start):
+        n = len(answer.body)
+        self.send_response(status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if status in (206, 416):
+            self.send_header("Content-Range", f"bytes {start}-{n - 1}/{n}" if status == 206 else f"bytes */{n}")
+        if answer.length == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+        elif answer.length == "given":
+            self.send_header("Content-Length", str(0 if status == 416 else n - start))
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    def _send_body(self, answer, body):
+        limits = [limit for limit in (answer.cut_after, answer.stall_after) if limit is not None]
+        sent = body[: min(limits)] if limits else body
+        if answer.length == "chunked":
+            sent = b"%x\r\n%b\r\n" % (len(sent), sent) + (b"" if limits else b"0\r\n\r\n")
+        self.wfile.write(sent)
+        self.wfile.flush()
+        if answer.stall_after is not None:
+            self.server.has_stalled.set()
+            self.server.is_closing.wait(30)
