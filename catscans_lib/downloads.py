@@ -26,6 +26,7 @@ TIMEOUT_S = (20.0, 60.0)  # until there is a connection; until more data arrives
 PAUSES_S = (1.0, 3.0, 10.0, 30.0)  # before every further try, as long as none brings anything new
 MAX_PAUSE_S = 120.0  # however long a server asks to wait
 BLOCK_BYTES = 2**20
+USER_AGENT = "catscans (research compendium)"  # Zenodo limits the libraries' own names harder
 REPLACED = "If it lies here, delete it. See the dataset's home page: the publisher may have replaced it."
 
 
@@ -247,7 +248,7 @@ class _Transfer:
 
     def _headers(self, offset: int) -> dict[str, str]:
         """Ask for the bytes from the offset on, but for all of them if the file is another one by now."""
-        headers = {"Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         if offset:
             headers["Range"] = f"bytes={offset}-"
             etag, modified = self.notes.known["etag"], self.notes.known["modified"]

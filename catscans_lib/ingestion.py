@@ -1,6 +1,7 @@
 """From native files, or the demo world's generator, to the image store and the fold table."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,11 @@ def store_dataset(settings: Ingest, path: Path) -> Ingested:
     )
     problems = pd.concat([listing.problems, undecodable], ignore_index=True)
     return Ingested(problems, _decoding(listing, set(undecodable["path"]), settings.size_px))
+
+
+def published_counts(settings: Ingest) -> Mapping[str, int]:
+    """Return the published number of images of each class; empty for generated ones, and where none were published."""
+    return datasets.get(settings.dataset).n_per_class if settings.data == "native" else {}
 
 
 def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFrame:

@@ -235,7 +235,7 @@ def test_an_archive_with_a_wrong_byte_is_unpacked_or_told_but_never_anything_els
     archive = write(tmp_path / f"a.{suffix}", members.items())
     body, n_told = archive.read_bytes(), 0
     rng = np.random.default_rng(1)
-    for place in rng.choice(min(len(body), 2560), 150, replace=False):
+    for place in rng.choice(min(len(body), 2560), 50, replace=False):
         damaged = bytearray(body)
         damaged[place] ^= rng.integers(1, 256)
         archive.write_bytes(damaged)
@@ -243,7 +243,7 @@ def test_an_archive_with_a_wrong_byte_is_unpacked_or_told_but_never_anything_els
             unpack(archive, tmp_path / "out", max_bytes=10**6)
         except InputError:
             n_told += 1
-    assert n_told > 20
+    assert n_told > 8
     assert {path.name for path in tmp_path.iterdir()} == {archive.name, "out"}
 
 

@@ -184,6 +184,7 @@ def test_images_that_two_datasets_share_are_counted_where_they_were_searched_and
     assert f"\n| {dtd} | {isic2018} | 1,234 | 5 |\n" in section()
     assert chest not in section()
     assert "[the run](runs/overlaps/all.ipynb)" in section()
+    assert "| overlaps | 1 | 1 min 1 s |" in (book.assemble("sample") / "rerun.md").read_text()
     (folder / "counts.csv").write_text("dataset,other,n_identical,n_alike\ndtd,isic2018,0,0\n")
     assert section().startswith("\nNone.\n")
     shutil.rmtree(folder)

@@ -12,7 +12,8 @@ import yaml
 from fixtures import picture
 from PIL import Image
 
-from catscans_lib import overlaps, params, runner
+from catscans_lib import overlaps, params, runner, runs
+from catscans_lib.errors import InputError
 from catscans_lib.store import ImageStore
 
 
@@ -140,6 +141,14 @@ def test_examples_take_every_two_datasets_in_turn_and_what_is_only_alike_first()
     assert list(overlaps.examples(identical, alike, n_pairs=2)["row"]) == [10, 12]
 
 
+def test_a_dataset_that_the_profile_lacks_is_named_with_those_it_has():
+    run = runs.Run("overlaps", "all", "sample", "sample", None, None, "")
+    with pytest.raises(
+        InputError, match="Unknown dataset of profile sample 'stl10'; known: chest, dtd, imagenet, isic2018"
+    ):
+        overlaps.read(["stl10"], run.open_store)
+
+
 def test_the_notebook_finds_what_was_put_into_two_datasets(tmp_path, monkeypatch, native_data):
     folder = tiny.project(tmp_path / "project")
     content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
@@ -151,10 +160,10 @@ def test_the_notebook_finds_what_was_put_into_two_datasets(tmp_path, monkeypatch
     lesions = sorted((native_data / "ISIC2018/ISIC2018_Task3_Training_Input").glob("*.jpg"))
     shutil.copy(textures[0], lesions[5])
     Image.open(textures[1]).save(lesions[9], quality=60)
-    runs = params.grid("sample")
-    for key in runs["overlaps/all"].needs:
-        runner.execute(runs[key], "sample")
-    made = runner.execute(runs["overlaps/all"], "sample")
+    grid = params.grid("sample")
+    for key in grid["overlaps/all"].needs:
+        runner.execute(grid[key], "sample")
+    made = runner.execute(grid["overlaps/all"], "sample")
     ((_, _, _, *names, _, _),) = pd.read_csv(made / "identical.csv").values.tolist()
     assert names == ["dtd/images/banded/" + textures[0].name, f"{lesions[5].relative_to(native_data)}"]
     alike = pd.read_csv(made / "alike.csv")

@@ -111,9 +111,7 @@ def test_rows_that_cannot_be_used_are_reported_and_the_rest_is_kept(tmp_path):
 
 def test_a_table_without_the_columns_says_which_it_has(tmp_path):
     place = table_of(tmp_path, [("a.png", "x", "y")])
-    with pytest.raises(
-        InputError, match="lacks patient; it has path, label, group. Name its columns: --path-column"
-    ):
+    with pytest.raises(InputError, match="lacks patient; it has path, label, group. Name its columns: --path-column"):
         card_of(form="table", place=str(place), group_column="patient").read(tmp_path)
 
 
