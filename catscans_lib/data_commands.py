@@ -39,7 +39,9 @@ def download(names: tuple[str, ...], data_dir: Path | None) -> None:
             click.echo(f"{card.title} is not to be had without a login:\n{_indented(card.by_hand)}")
             continue
         for file in card.downloads:
-            downloads.fetch(file, data_dir, mirror=os.environ.get("CATSCANS_MIRROR"))
+            fetched = downloads.fetch(file, data_dir, mirror=os.environ.get("CATSCANS_MIRROR"))
+            if fetched.sha256:
+                click.echo(f"{file.file_name}: no checksum was published; this file has sha256:{fetched.sha256}")
         _say_what_is_there(card, data_dir)
 
 

@@ -1,10 +1,16 @@
 """The commands about data, as a user types them."""
 
+import gzip
+import hashlib
+import shutil
+from dataclasses import replace
+
 import fixtures
 import pytest
 import tiny
 import yaml
 from click.testing import CliRunner
+from file_server import Answer, FileServer
 
 from catscans_lib import cli, datasets, params
 
@@ -44,6 +50,44 @@ def test_datasets_behind_a_login_come_with_the_steps_to_take(project, tmp_path):
     said = catscans("download", "imagenet", "kimia960", "--data", tmp_path)
     assert "ImageNet is not to be had without a login:\n  1. Register at https://www.image-net.org" in said
     assert "1. Fill in the form on the home page" in said
+
+
+def published(folder, server, name):
+    """Serve the fixture of a dataset as its publisher packs it; the card's checksums are those of these files."""
+    fixtures.WRITERS[name](folder)
+    files = []
+    for file in datasets.get(name).downloads:
+        here = folder / file.folder / file.file_name
+        if file.file_name.endswith((".tar.gz", ".zip")):
+            top = "dtd" if name == "dtd" else file.file_name.removesuffix(".zip")
+            kind = "gztar" if file.file_name.endswith(".tar.gz") else "zip"
+            shutil.make_archive(folder / "packed", kind, folder / file.folder, top)
+            here = folder / f"packed{'.tar.gz' if kind == 'gztar' else '.zip'}"
+        elif not here.exists():
+            here.write_bytes(gzip.compress(here.with_suffix("").read_bytes()))
+        body = here.read_bytes()
+        server.put(f"/{file.file_name}", Answer(body))
+        checksum = file.checksum and f"sha256:{hashlib.sha256(body).hexdigest()}"
+        files.append(replace(file, checksum=checksum, n_bytes=None))
+    return replace(datasets.get(name), downloads=tuple(files))
+
+
+@pytest.mark.parametrize(("name", "n_images"), [("dtd", 12), ("isic2018", 28), ("pcam_small", 30)])
+def test_what_is_downloaded_is_read_as_it_comes(project, tmp_path, monkeypatch, name, n_images):
+    with FileServer() as server:
+        card = published(tmp_path / "publisher", server, name)
+        monkeypatch.setitem(datasets.PUBLISHED, name, card)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("CATSCANS_MIRROR", server.url)
+        said = catscans("download", name, "--data", tmp_path / "data")
+        assert f"{name}: {n_images} of {card.n_images:,} images in" in said
+        assert said.count("no checksum was published; this file has sha256:") == {"isic2018": 3}.get(name, 0)
+        n_asked = sum(map(len, server.asked.values()))
+        assert catscans("download", name, "--data", tmp_path / "data").count(" images in ") == 1
+        assert sum(map(len, server.asked.values())) == n_asked == len(card.downloads)
+    fixtures.WRITERS[name](tmp_path / "plain")
+    ids = [list(datasets.read(name, tmp_path / folder).images["image_id"]) for folder in ("data", "plain")]
+    assert ids[0] == ids[1]
 
 
 def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings(project, tmp_path):

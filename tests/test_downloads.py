@@ -20,8 +20,9 @@ import pytest
 import requests
 from file_server import Answer, FileServer
 
-from catscans_lib import downloads
-from catscans_lib.downloads import Download, fetch
+from catscans_lib import web
+from catscans_lib.datasets.cards import Download
+from catscans_lib.downloads import fetch
 from catscans_lib.errors import InputError
 
 BODY = np.random.default_rng(0).bytes(100_000)
@@ -45,8 +46,8 @@ def pauses(monkeypatch):
     """Nobody waits; the pauses that were asked for are kept."""
     pauses = []
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(downloads, "sleep", pauses.append)
-    monkeypatch.setattr(downloads, "TIMEOUT_S", (5.0, 5.0))
+    monkeypatch.setattr(web, "sleep", pauses.append)
+    monkeypatch.setattr(web, "TIMEOUT_S", (5.0, 5.0))
     return pauses
 
 
@@ -67,7 +68,8 @@ def killed_at(point, download, folder):
     module, name = point.rsplit(".", 1)
     code = f"""
 import importlib, os, pathlib
-from catscans_lib.downloads import Download, fetch
+from catscans_lib.datasets.cards import Download
+from catscans_lib.downloads import fetch
 setattr(importlib.import_module({module!r}), {name!r}, lambda *_, **__: os.kill(os.getpid(), 9))
 fetch({download!r}, pathlib.Path({str(folder)!r}))
 """
@@ -140,7 +142,7 @@ def test_tries_are_counted_anew_as_long_as_something_arrives(server, tmp_path):
     cuts = [Answer(BODY, headers=TAG, cut_after=10_000)] * 9
     url = server.put("/cats.bin", *cuts, RIGHT)
     assert fetch(Download(url), tmp_path).path.read_bytes() == BODY
-    assert len(server.asked["/cats.bin"]) == 10 > len(downloads.PAUSES_S) + 1
+    assert len(server.asked["/cats.bin"]) == 10 > len(web.PAUSES_S) + 1
 
 
 @pytest.mark.parametrize("length", ["chunked", "given"])
@@ -150,7 +152,7 @@ def test_a_server_that_stays_away_is_given_up_and_the_half_file_serves_the_next_
     with pytest.raises(InputError, match=r"tried 5 times: .*40,000 of 100,000 bytes are in .*cats.bin.part'. Run it"):
         fetch(download, tmp_path)
     assert len(server.asked["/cats.bin"]) == 5
-    assert pauses == list(downloads.PAUSES_S)
+    assert pauses == list(web.PAUSES_S)
     assert left_in(tmp_path) == [".cats.bin.download", "cats.bin.part"]
     server.put("/cats.bin", RIGHT)
     assert fetch(download, tmp_path).path.read_bytes() == BODY
@@ -164,7 +166,7 @@ def test_a_file_that_ends_with_its_connection_is_whole_only_at_its_published_siz
 
 
 def test_a_silent_server_counts_as_cut(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "TIMEOUT_S", (5.0, 0.1))
+    monkeypatch.setattr(web, "TIMEOUT_S", (5.0, 0.1))
     url = server.put("/cats.bin", Answer(BODY, headers=TAG, stall_after=40_000), RIGHT)
     assert fetch(Download(url), tmp_path).path.read_bytes() == BODY
     assert server.ranges("/cats.bin") == [None, "bytes=40000-"]
@@ -236,7 +238,8 @@ def test_a_half_file_longer_than_the_file_is_not_asked_to_go_on(server, tmp_path
 
 def test_a_download_killed_in_its_middle_asks_only_for_the_rest(server, tmp_path):
     download = Download(server.put("/cats.bin", Answer(BODY, headers=TAG, stall_after=1_000)), sha256(BODY))
-    code = f"import pathlib; from catscans_lib.downloads import *; fetch({download!r}, pathlib.Path({str(tmp_path)!r}))"
+    imports = "import pathlib; from catscans_lib.downloads import Download, fetch"
+    code = f"{imports}; fetch({download!r}, pathlib.Path({str(tmp_path)!r}))"
     part = tmp_path / "cats.bin.part"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         assert server.has_stalled.wait(30)
@@ -325,7 +328,7 @@ def test_a_busy_server_is_asked_again_after_the_pause_it_names(server, tmp_path,
     busy = [Answer(status=status, headers={"Retry-After": after}) for after in ("7", "86400", "soon")]
     url = server.put("/cats.bin", *busy, RIGHT)
     assert fetch(Download(url), tmp_path).path.read_bytes() == BODY
-    assert pauses == [7.0, downloads.MAX_PAUSE_S, downloads.PAUSES_S[2]]
+    assert pauses == [7.0, web.MAX_PAUSE_S, web.PAUSES_S[2]]
 
 
 def test_a_pause_may_be_named_as_a_date(server, tmp_path, pauses):
@@ -337,11 +340,11 @@ def test_a_pause_may_be_named_as_a_date(server, tmp_path, pauses):
 def test_a_server_that_stays_busy_is_given_up(server, tmp_path, pauses):
     with pytest.raises(InputError, match="tried 5 times: the server answers 503. 0 bytes are in"):
         fetch(Download(server.put("/cats.bin", Answer(status=503))), tmp_path)
-    assert pauses == list(downloads.PAUSES_S)
+    assert pauses == list(web.PAUSES_S)
 
 
 def test_what_the_system_says_of_a_connection_is_passed_on(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "PAUSES_S", ())
+    monkeypatch.setattr(web, "PAUSES_S", ())
     with FileServer() as gone:
         url = gone.url + "/cats.bin"
     with pytest.raises(InputError, match="tried 1 times: Connection refused"):
@@ -378,7 +381,7 @@ def test_a_web_page_in_place_of_the_file_is_refused(server, tmp_path):
 
 @pytest.mark.parametrize(("room", "needed"), [(299_999, "300,000"), (0, "300,000")])
 def test_a_file_that_finds_no_room_is_not_begun(server, tmp_path, monkeypatch, room, needed):
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: SimpleNamespace(free=room))
+    monkeypatch.setattr(web.shutil, "disk_usage", lambda _: SimpleNamespace(free=room))
     download = Download(server.put("/cats.zip", RIGHT), unpack=True, n_bytes_unpacked=200_000)
     with pytest.raises(InputError, match=rf"takes {needed} bytes, and '.*' has {room:,} free"):
         fetch(download, tmp_path)
@@ -386,7 +389,7 @@ def test_a_file_that_finds_no_room_is_not_begun(server, tmp_path, monkeypatch, r
 
 
 def test_only_the_rest_of_a_half_file_needs_room(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: SimpleNamespace(free=40_000))
+    monkeypatch.setattr(web.shutil, "disk_usage", lambda _: SimpleNamespace(free=40_000))
     (tmp_path / "cats.bin.part").write_bytes(BODY[:60_000])
     assert fetch(Download(server.put("/cats.bin", RIGHT), sha256(BODY)), tmp_path).path.read_bytes() == BODY
 
@@ -435,10 +438,10 @@ def test_a_redirect_may_not_take_the_encryption_away(start, target, is_followed)
     response.url, response.status_code = f"{start}://u:secret@a.b/c", 302
     response.headers["Location"] = f"{target}://a.b/d?key=secret"
     if is_followed:
-        downloads._refuse_other_schemes(response)
+        web._refuse_other_schemes(response)
     else:
         with pytest.raises(InputError, match="'https://a.b/c' leads to 'http://a.b/d', which is not as safe"):
-            downloads._refuse_other_schemes(response)
+            web._refuse_other_schemes(response)
 
 
 def test_a_mirror_has_the_file_under_its_name_and_the_checksum_still_applies(server, tmp_path):
@@ -461,7 +464,7 @@ def test_a_half_file_is_gone_on_with_from_a_mirror_if_there_is_a_checksum(server
 
 
 def test_user_and_password_are_used_but_neither_told_nor_kept(server, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(downloads, "PAUSES_S", ())
+    monkeypatch.setattr(web, "PAUSES_S", ())
     url = server.put("/cats.bin?key=secret2", Answer(BODY, headers=TAG, cut_after=40_000))
     url = url.replace("//", "//me:secret1@")
     with pytest.raises(InputError) as error:
@@ -536,7 +539,7 @@ def test_the_bound_on_unpacking_is_kept_and_its_room_is_asked_for(server, tmp_pa
     download = Download(server.put("/cats.zip", Answer(body)), unpack=True, n_bytes_unpacked=999)
     with pytest.raises(InputError, match="exceeds the number of bytes"):
         fetch(download, tmp_path)
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: SimpleNamespace(free=998))
+    monkeypatch.setattr(web.shutil, "disk_usage", lambda _: SimpleNamespace(free=998))
     with pytest.raises(InputError, match="To unpack 'cats.zip' takes 999 bytes"):
         fetch(download, tmp_path)
 
@@ -568,9 +571,10 @@ def test_a_download_that_nobody_looks_at_says_nothing(server, tmp_path):
     url = server.put("/cats.bin", Answer(status=503), Answer(OTHER), RIGHT)
     code = f"""
 import pathlib
-from catscans_lib import downloads
-downloads.PAUSES_S = [0]
-downloads.fetch(downloads.{Download(url, sha256(BODY))!r}, pathlib.Path({str(tmp_path)!r}))
+from catscans_lib import web
+from catscans_lib.downloads import Download, fetch
+web.PAUSES_S = [0]
+fetch({Download(url, sha256(BODY))!r}, pathlib.Path({str(tmp_path)!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

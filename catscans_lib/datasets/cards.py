@@ -1,11 +1,54 @@
 """The card of a dataset: what it is, whose it is, how much of it was published, where it comes from and how it is read."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from catscans_lib.datasets.listing import Listing
-from catscans_lib.downloads import Download
+
+
+@dataclass(frozen=True)
+class Download:
+    """One published file.
+
+    Attributes
+    ----------
+    url : str
+        Its http or https address.
+    checksum : str or None
+        "md5:..." or "sha256:..." as published; None where the publisher gives none.
+    n_bytes : int or None
+        Its exact size as published, which is all there is to check where there is no checksum.
+    folder : str
+        Folder below the data folder where it goes, or is unpacked.
+    unpack : bool
+        Whether it is a zip or a tar to be unpacked; the archive is deleted then, also one put there by hand.
+    n_bytes_unpacked : int or None
+        Bound on what unpacking may write; None: 20 times the archive, at least 1 GiB.
+    name : str
+        Its file name where the address does not end in it.
+    """
+
+    url: str
+    checksum: str | None = None
+    n_bytes: int | None = None
+    folder: str = ""
+    unpack: bool = False
+    n_bytes_unpacked: int | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.checksum and not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
+            raise ValueError(f"No checksum 'md5:...' or 'sha256:...' in lower case: '{self.checksum}'.")
+        if not re.fullmatch(r"[^/\\\0.][^/\\\0]*", self.file_name):
+            raise ValueError(f"No file name in '{self.url}'. Give one.")
+
+    @property
+    def file_name(self) -> str:
+        """The name it has on the disk and on a mirror."""
+        return self.name or unquote(PurePosixPath(urlsplit(self.url).path).name)
 
 
 @dataclass(frozen=True)

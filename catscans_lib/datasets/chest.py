@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.listing import Listing, Problem, Row, class_images, make_listing, native_dir, stem
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -53,4 +53,12 @@ CARD = DatasetInfo(
     url="https://data.mendeley.com/datasets/rscbjbr9sj",
     citation="kermany2018",
     read=read,
+    downloads=(
+        Download(  # version 2, without the archive of retinas; its size is known, its checksum was not published
+            "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/f12eaf6d-6023-432f-acc9-80c9d7393433/file_downloaded",
+            n_bytes=1_235_512_464,
+            unpack=True,
+            name="ChestXRay2017.zip",
+        ),
+    ),
 )

@@ -6,7 +6,7 @@ Some of its images are copies of each other, recompressed or in other colours; t
 from dataclasses import replace
 from pathlib import Path
 
-from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.listing import Listing, Problem, Row, class_images, make_listing, native_dir, stem
 
 
@@ -54,4 +54,12 @@ CARD = DatasetInfo(
     url="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
     citation="cimpoi2014",
     read=read,
+    downloads=(
+        Download(
+            "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+            checksum="md5:fff73e5086ae6bdbea199a49dfb8a4c1",
+            n_bytes=625_239_812,
+            unpack=True,
+        ),
+    ),
 )

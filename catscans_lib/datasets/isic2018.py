@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, read_csv, stem
 from catscans_lib.errors import InputError
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 INPUT = "ISIC2018_Task3_Training_Input"
+FILES = "https://isic-challenge-data.s3.amazonaws.com/2018"
 
 
 def read(data_dir: Path) -> Listing:
@@ -83,4 +84,9 @@ CARD = DatasetInfo(
     url="https://challenge.isic-archive.com/data/#2018",
     citation="codella2019",
     read=read,
+    downloads=(  # the publisher gives no checksums
+        Download(f"{FILES}/{INPUT}.zip", folder="ISIC2018", unpack=True, n_bytes_unpacked=8 * 10**9),
+        Download(f"{FILES}/ISIC2018_Task3_Training_GroundTruth.zip", folder="ISIC2018", unpack=True),
+        Download(f"{FILES}/ISIC2018_Task3_Training_LesionGroupings.csv", folder="ISIC2018"),
+    ),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from catscans_lib.datasets import pcam_files, pcam_png
-from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.listing import Listing, Problem, Row, in_array, make_listing, native_dir
 from catscans_lib.datasets.pcam_files import CLASSES, SPLITS
 from catscans_lib.errors import InputError
@@ -81,6 +81,18 @@ def _subset(listing: Listing, start: int, stop: int) -> Listing:
     return replace(listing, images=listing.images.iloc[rows].reset_index(drop=True))
 
 
+_CHECKSUMS = {
+    "train_x.h5.gz": "sha256:d619e741468a7ab35c7e4a75e6821b7e7e6c9411705d45708f2a0efc8960656c",
+    "train_y.h5.gz": "sha256:b74126d2c01b20d3661f9b46765d29cf4e4fba6faba29c8e0d09d406331ab75a",
+    "train_meta.csv": "md5:5a3dd671e465cfd74b5b822125e65b0a",
+    "valid_x.h5.gz": "sha256:f82ee1670d027b4ec388048d9eabc2186b77c009655dae76d624c0ecb053ccb2",
+    "valid_y.h5.gz": "sha256:ce1ae30f08feb468447971cfd0472e7becd0ad96d877c64120c72571439ae48c",
+    "valid_meta.csv": "md5:67589e00a4a37ec317f2d1932c7502ca",
+    "test_x.h5.gz": "sha256:79174c2201ad521602a5888be8f36ee10875f37403dd3f2086caf2182ef87245",
+    "test_y.h5.gz": "sha256:0a522005fccc8bbd04c5a117bfaf81d8da2676f03a29d7499f71d0a0bd6068ef",
+    "test_meta.csv": "md5:3455fd69135b66734e1008f3af684566",
+}
+_FILES = "https://zenodo.org/records/2546921/files/camelyonpatch_level_2_split_"
 _BOTH = {
     "modality": "H&E histopathology of lymph nodes, 96 px patches",
     "classes": CLASSES,  # published as 0 and 1: a tumour pixel in the centre 32 x 32
@@ -88,6 +100,7 @@ _BOTH = {
     "licence": "CC0 1.0",
     "url": "https://github.com/basveeling/pcam",
     "citation": "veeling2018",
+    "downloads": tuple(Download(_FILES + name, checksum, folder="pcam") for name, checksum in _CHECKSUMS.items()),
 }
 MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=read_middle, **_BOTH)
 SMALL = DatasetInfo(name="pcam_small", title="PCam-small", n_images=N_SMALL, read=read_small, **_BOTH)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo
+from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo, Download
 from catscans_lib.datasets.listing import Listing, Problem, Row, array_place, in_array, make_listing, native_dir
 from catscans_lib.errors import InputError
 
@@ -81,4 +81,12 @@ CARD = DatasetInfo(
     url="https://cs.stanford.edu/~acoates/stl10/",
     citation="coates2011",
     read=read,
+    downloads=(
+        Download(  # 2.6 GB, most of it the images without a label
+            "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+            checksum="md5:91f7769df0f17e558f3565bffb0c7dfb",
+            n_bytes=2_640_397_119,
+            unpack=True,
+        ),
+    ),
 )

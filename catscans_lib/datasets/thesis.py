@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from catscans_lib.datasets import forms
-from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, read_csv, stem
 from catscans_lib.errors import InputError
 
@@ -14,6 +14,7 @@ NATURAL = ("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "per
 GRADES = ("none", "mild", "moderate", "severe", "proliferative")
 LESIONS = ("melanoma", "seborrheic_keratosis", "nevus")
 CELLS = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
+ISIC = "https://isic-challenge-data.s3.amazonaws.com/2017"
 KAGGLE = "Log in at https://www.kaggle.com and accept the terms of the page named here.\n"
 
 
@@ -112,6 +113,14 @@ CARDS = (
         url="https://www.microsoft.com/en-us/download/details.aspx?id=54765",
         citation="elson2007",
         read=read_catdog,
+        downloads=(
+            Download(
+                "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip",
+                checksum="sha256:b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9",
+                n_bytes=824_887_076,
+                unpack=True,
+            ),
+        ),
     ),
     DatasetInfo(
         name="natural",
@@ -156,6 +165,10 @@ CARDS = (
         url="https://challenge.isic-archive.com/data/#2017",
         citation="codella2018",
         read=read_isic2017,
+        downloads=(  # the publisher gives no checksums
+            Download(f"{ISIC}/ISIC-2017_Training_Data.zip", unpack=True, n_bytes_unpacked=20 * 10**9),
+            Download(f"{ISIC}/ISIC-2017_Training_Part3_GroundTruth.csv"),
+        ),
     ),
     DatasetInfo(
         name="bloodcell",
