@@ -4,6 +4,19 @@ import os
 from pathlib import Path
 
 import keras
+from threadpoolctl import threadpool_limits
+
+from catscans_lib.settings import Pretrain, Transfer
+
+
+def start(settings: Pretrain | Transfer) -> str:
+    """Set threads, determinism and number format as the settings say; return the number format that is used.
+
+    Call it before anything is computed.
+    """
+    set_threads(settings.threads)
+    set_deterministic(settings.deterministic)
+    return set_precision(settings.precision)
 
 
 def set_precision(name: str) -> str:
@@ -25,14 +38,27 @@ def _has_bfloat16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
-def set_threads() -> None:
-    """Keep TensorFlow to the threads the sweep gave this run (`OMP_NUM_THREADS`); without it, to all there are."""
-    given = os.environ.get("OMP_NUM_THREADS")
+def set_threads(n_threads: int | None = None) -> None:
+    """Keep TensorFlow to so many threads, else to those the sweep gave this run (`OMP_NUM_THREADS`), else to all there are.
+
+    Sums over images are cut into as many parts as there are threads, so the last digits of a result depend on them.
+    """
+    given = n_threads or os.environ.get("OMP_NUM_THREADS")
     if given and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(int(given))
         tf.config.threading.set_inter_op_parallelism_threads(int(given))
+    if given:
+        threadpool_limits(int(given))  # linear algebra, such as that of the linear probe
+
+
+def set_deterministic(on: bool) -> None:
+    """Have TensorFlow take operations that give the same bits every time, also on a GPU, where they may be slower."""
+    if on and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
 def fuse_batch_norm(model: keras.Model) -> None:

@@ -62,6 +62,8 @@ class Profile(Strict):
     data: Literal["demo", "native"]
     backbone: str
     precision: str
+    threads: settings.Count | None = None
+    deterministic: bool = True
     folds: Folds
     datasets: dict[str, DatasetRow]
     pretrain: PretrainBlock
@@ -214,6 +216,8 @@ def _pretrain(profile: Profile) -> list[tuple]:
             "source": key,
             "backbone": profile.backbone,
             "precision": profile.precision,
+            "threads": profile.threads,
+            "deterministic": profile.deterministic,
             "size_px": profile.datasets[key].size_px,
             "seed": profile.pretrain.seed,
             "exclude": [target for target in profile.transfer.targets if target != key],
@@ -239,6 +243,8 @@ def _transfer(profile: Profile) -> list[tuple]:
                 "target": target,
                 "backbone": profile.backbone,
                 "precision": profile.precision,
+                "threads": profile.threads,
+                "deterministic": profile.deterministic,
                 "size_px": profile.datasets[target].size_px,
                 # Only the baseline is also shown with a longer budget: sources are compared at an equal one.
                 "modes": [mode for mode in block.modes if mode != "fine_tune_long" or source == "none"],

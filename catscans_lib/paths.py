@@ -81,6 +81,11 @@ def work_dir(profile: str, step: str, name: str) -> Path:
     return results_dir(profile) / step / f".{name}.work"
 
 
+def checkpoint_dir(profile: str, step: str, name: str) -> Path:
+    """Return the folder in which a run under way keeps what it has done, until it is done."""
+    return results_dir(profile) / step / f".{name}.checkpoint"
+
+
 def folds_path(profile: str, target: str) -> Path:
     """Return the table that says which image of a target is held out in which fold."""
     return results_dir(profile) / "folds" / f"{target}.csv"

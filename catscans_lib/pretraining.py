@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import models, paths, training
+from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.settings import Pretrain
 from catscans_lib.store import ImageStore
 
@@ -33,18 +34,24 @@ def usable_rows(source: ImageStore, targets: dict[str, pd.DataFrame]) -> tuple[n
     return np.flatnonzero(~overlap), counts
 
 
-def pretrain(source: ImageStore, rows: np.ndarray, settings: Pretrain) -> tuple[keras.Model, pd.DataFrame]:
-    """Train a network from random weights on a source; return it with its history (as `history.csv`)."""
+def pretrain(
+    source: ImageStore, rows: np.ndarray, settings: Pretrain, checkpoint: Checkpoint
+) -> tuple[keras.Model, pd.DataFrame]:
+    """Train a network from random weights on a source; return it with its history (as `history.csv`).
+
+    With several learning rates the one with the lowest loss on the images held back is taken.
+    """
     keras.utils.set_random_seed(settings.seed)
     backbone = models.backbone(settings.backbone, settings.size_px)
-    model = training.compiled(models.build(backbone, len(source.classes), settings.dropout))
+    model = models.build(backbone, len(source.classes), settings.dropout)
+    model = training.compiled(model, settings.optimiser, settings.weight_decay)
     labels = source.table["label"].map({name: number for number, name in enumerate(source.classes)}).to_numpy()
     train, held_back = training.validation_split(source.table, rows, settings.validation_share, settings.seed)
-    history = training.fit(
-        model, source.images, labels, train, held_back, settings, n_classes=len(source.classes), seed=settings.seed
-    )
-    keys = {"fold": 0, "seed": settings.seed, "mode": "pretrain", "learning_rate": settings.learning_rate}
-    return model, history.assign(**keys)
+    curve, rates = training.fit_best(
+        model, source.images, labels, train, held_back, settings, n_classes=len(source.classes), seed=settings.seed,
+        states=lambda rate: checkpoint.state(f"pretrain-{rate:g}"),
+    )  # fmt: skip
+    return model, curve.assign(fold=0, seed=settings.seed, mode="pretrain", learning_rate=training.chosen(rates))
 
 
 def from_weights(settings: Pretrain) -> tuple[keras.Model, str]:

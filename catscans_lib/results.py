@@ -39,6 +39,7 @@ def publish(output: str, step: str, name: str) -> Path:
         final.rename(old)
     work.rename(final)
     shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(paths.checkpoint_dir(output, step, name), ignore_errors=True)
     return final
 
 
@@ -85,7 +86,7 @@ def table(profile: str, step: str, name: str, which: str) -> pd.DataFrame:
 def read_table(path: Any) -> pd.DataFrame:
     """Read a tidy CSV: ids, groups and labels as text (an id like 0123 keeps its zero; a class may be called NA)."""
     text = {column: str for column in ("image_id", "group", "label", "source", "target", "class", "split", "sha256")}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"value": [""], "auc": [""]})
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=dict.fromkeys(("value", "auc", "validation_loss"), [""]))
 
 
 def transfers(profile: str) -> list[tuple[str, str, str]]:

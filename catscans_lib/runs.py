@@ -11,6 +11,7 @@ runner does that once every cell has completed; by hand, `finish` does, below `r
 import json
 import os
 import resource
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from catscans_lib import figures, params, paths, provenance, results, store
+from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.errors import InputError, unknown
 
 
@@ -45,6 +47,11 @@ class Run:
         opened = store.open_store(paths.store_path(self.profile, dataset, size_px or self.size_of(dataset)))
         self.data[dataset] = opened.fingerprint
         return opened
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What an interrupted attempt at this run, from the same recipe, has done already."""
+        return Checkpoint.of(paths.checkpoint_dir(self.output, self.step, self.name), self.recipe)
 
     @property
     def card(self) -> pd.DataFrame:
@@ -71,6 +78,11 @@ class Run:
         folder = self.work / "tables" if shared else self.work
         folder.mkdir(exist_ok=True)
         table.to_csv(folder / f"{name}.csv", index=False)
+
+    def keep(self, path: Path) -> None:
+        """Copy a file into the run's folder, where there is one."""
+        if path.is_file():
+            shutil.copy2(path, self.work / path.name)
 
     def save_figure(self, name: str, figure: Figure, table: pd.DataFrame) -> None:
         """Save a figure (SVG and PNG) with the table it shows beside it, marked as DEMO where it is one."""

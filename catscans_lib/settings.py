@@ -3,9 +3,9 @@
 A record refuses keys it does not know and text where a number belongs, so nothing starts on a misread file.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from catscans_lib import datasets, validation
 from catscans_lib.errors import unknown
@@ -45,17 +45,36 @@ class Augmentation(Strict):
 
 
 class Training(Strict):
-    """How a network is trained; the same record for pretraining and fine-tuning."""
+    """How a network is trained; the same record for pretraining and fine-tuning.
+
+    With `other_learning_rates` every one of them and `learning_rate` is tried, and the inner validation images choose. With
+    `patience`, training ends after so many epochs in which their loss has not fallen, and the best epoch is kept.
+    """
 
     epochs: Count
     batch_size: Count
     learning_rate: Rate
-    optimiser: Literal["adam"]
+    other_learning_rates: list[Rate] = Field(default_factory=list)
+    optimiser: Literal["adam", "adamw", "sgd"]
+    weight_decay: Share = 0.0
     schedule: Literal["constant", "halve_after_20", "cosine"]
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    patience: Count | None = None
     dropout: Share
     class_weights: Literal["balanced", "none"]
     augmentation: Augmentation | None
     validation_share: Share
+    threads: Count | None = None
+    deterministic: bool = True
+
+    @model_validator(mode="after")
+    def _has_what_chooses(self) -> Self:
+        if not self.validation_share and (self.other_learning_rates or self.patience):
+            what = "patience" if self.patience else "other_learning_rates"
+            raise ValueError(f"{what} needs inner validation images; set validation_share above 0")
+        if self.weight_decay and self.optimiser != "adamw":
+            raise ValueError(f"weight_decay {self.weight_decay} is for optimiser adamw; it is '{self.optimiser}'")
+        return self
 
 
 class Ingest(Strict):
@@ -96,7 +115,11 @@ class Pretrain(Training):
 
 
 class Transfer(Training):
-    """Parameters of `transfer.ipynb`."""
+    """Parameters of `transfer.ipynb`.
+
+    `train_from` is the first layer of the backbone that learns (None: all do); `batch_norm` says whether the layers of that
+    name go on measuring the images they see (train) or keep what they learnt on the source (frozen).
+    """
 
     profile: str
     source: str
@@ -108,6 +131,8 @@ class Transfer(Training):
     seeds: Annotated[list[int], Field(min_length=1)]
     long_epochs: Count | None
     long_learning_rate: Rate | None
+    train_from: str | None = None
+    batch_norm: Literal["train", "frozen"] = "train"
 
 
 class Evaluate(Strict):

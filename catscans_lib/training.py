@@ -1,96 +1,36 @@
-"""Training a classifier: batches from the image store, augmentation, schedules, the fit loop and its history."""
+"""Training a classifier: optimisers, schedules, the fit loop that can be killed and goes on, and its history."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
+from catscans_lib.batches import Batches
+from catscans_lib.checkpoints import State
+from catscans_lib.errors import InputError
 from catscans_lib.execution import fuse_batch_norm
-from catscans_lib.settings import Augmentation, Training
+from catscans_lib.progress import Progress
+from catscans_lib.settings import Training
 
 PREDICT_BATCH = 128
-
-
-class Batches(keras.utils.PyDataset):
-    """Shuffled, augmented batches of `images[rows]`: float32 in 0..255, shape (batch, size, size, 3).
-
-    Order and augmentation are a function of (seed, epoch, batch), never of what was drawn before.
-    """
-
-    def __init__(
-        self, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, batch_size: int, *, weights: np.ndarray | None = None,
-        augmentation: Augmentation | None = None, seed: int | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.images, self.labels, self.rows, self.batch_size = images, labels, rows, batch_size
-        self.weights, self.augmentation, self.seed, self.epoch = weights, augmentation, seed, 0
-        self._shuffle()
-
-    def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
-
-    def __getitem__(self, index: int) -> tuple:
-        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = _read(self.images, rows)
-        if self.augmentation:
-            images = augment(images, self.augmentation, np.random.default_rng([self.seed, self.epoch, index]))
-        labels = self.labels[rows].astype("float32")
-        return (images, labels) if self.weights is None else (images, labels, self.weights[self.labels[rows]])
-
-    def on_epoch_end(self) -> None:
-        """Shuffle anew for the next epoch."""
-        self.epoch += 1
-        self._shuffle()
-
-    def _shuffle(self) -> None:
-        shuffled = self.seed is not None
-        self.order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows) if shuffled else self.rows
-
-
-def _read(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Read rows from a memory map in file order, returned in the order asked for, as float32."""
-    order = np.argsort(rows, kind="stable")
-    batch = np.empty((len(rows), *images.shape[1:]), "float32")
-    batch[order] = images[rows[order]]
-    return batch
-
-
-def augment(images: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Rotate, shift and mirror each image at random in one bilinear resampling; edges are repeated outwards.
-
-    Parameters
-    ----------
-    images : numpy.ndarray of float32, shape (n, height, width, channels)
-
-    Returns
-    -------
-    numpy.ndarray of float32, same shape
-    """
-    n, height, width, _ = images.shape
-    mirrored = how.horizontal_flip & (rng.random(n) < 0.5)
-    if not (how.rotation_deg or how.shift):  # nothing to interpolate: 1.4 times as fast in training small networks
-        return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-    angle = np.deg2rad(rng.uniform(-how.rotation_deg, how.rotation_deg, n))
-    shift_x, shift_y = rng.uniform(-how.shift, how.shift, (2, n)) * [[width], [height]]
-    mirror = np.where(mirrored, -1.0, 1.0)
-    # Output pixel (x, y) is read at centre + R(angle) (p - centre) * (mirror, 1) + shift.
-    a, b = np.cos(angle) * mirror, -np.sin(angle)
-    d, e = np.sin(angle) * mirror, np.cos(angle)
-    cx, cy = (width - 1) / 2, (height - 1) / 2
-    c, f = cx - a * cx - b * cy + shift_x, cy - d * cx - e * cy + shift_y
-    transforms = np.stack([a, b, c, d, e, f, np.zeros(n), np.zeros(n)], axis=1).astype("float32")
-    moved = keras.ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="nearest")
-    return keras.ops.convert_to_numpy(moved)
+MOMENTUM = 0.9  # of SGD
 
 
 def learning_rate(settings: Training, epoch: int, *, epochs: int, start: float) -> float:
-    """Return the rate of an epoch (counted from 0): constant, halved every epoch after 20, or half a cosine to 0."""
+    """Return the rate of an epoch (counted from 0).
+
+    It rises in equal steps over `warmup_epochs`; then it is constant, halved every epoch after 20, or half a cosine to 0 over
+    the epochs that are left.
+    """
+    warmup = settings.warmup_epochs
+    if epoch < warmup:
+        return start * (epoch + 1) / (warmup + 1)
     if settings.schedule == "halve_after_20":
         return start * 0.5 ** max(0, epoch - 19)
     if settings.schedule == "cosine":
-        return start * 0.5 * (1 + np.cos(np.pi * epoch / epochs))
+        return start * 0.5 * (1 + np.cos(np.pi * (epoch - warmup) / (epochs - warmup)))
     return start
 
 
@@ -114,11 +54,14 @@ def validation_split(table: pd.DataFrame, rows: np.ndarray, share: float, seed: 
     return rows[train], rows[held_back]
 
 
-def compiled(model: keras.Model) -> keras.Model:
-    """Return the model ready to train; `fit` may then be called many times without tracing the graph again."""
+def compiled(model: keras.Model, optimiser: str = "adam", weight_decay: float = 0.0) -> keras.Model:
+    """Return the model ready to train; `fit` may then be called many times without tracing the graph again.
+
+    What is frozen has to be frozen before.
+    """
     binary = model.output_shape[-1] == 1
     model.compile(
-        optimizer=keras.optimizers.Adam(),
+        optimizer=_optimiser(optimiser, weight_decay),
         loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
         weighted_metrics=[],
         metrics=[
@@ -126,15 +69,49 @@ def compiled(model: keras.Model) -> keras.Model:
         ],
         jit_compile=False,  # XLA halves the rate on the CPU
     )
+    model.optimizer.build(model.trainable_variables)
     fuse_batch_norm(model)
     return model
 
 
+def _optimiser(name: str, weight_decay: float) -> keras.optimizers.Optimizer:
+    if name == "sgd":
+        return keras.optimizers.SGD(momentum=MOMENTUM)
+    if name == "adam":
+        return keras.optimizers.Adam()
+    optimiser = keras.optimizers.AdamW(weight_decay=weight_decay)
+    optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimiser
+
+
+def freeze(backbone: keras.Model, train_from: str | None, batch_norm: str) -> None:
+    """Let only the layers from `train_from` on learn (None: all), and batch normalisation measure images or not.
+
+    Parameters
+    ----------
+    batch_norm : str
+        "train", or "frozen": all such layers keep the means and scales they have.
+
+    Raises
+    ------
+    InputError
+        If there is no such layer; lists those with weights.
+    """
+    known = [layer.name for layer in backbone.layers if layer.weights]
+    names = [layer.name for layer in backbone.layers]
+    if train_from is not None and train_from not in names:
+        raise InputError(f"No layer '{train_from}' to train from; the network has: {', '.join(known)}.")
+    first = names.index(train_from) if train_from else 0
+    for number, layer in enumerate(backbone.layers):
+        is_frozen = isinstance(layer, keras.layers.BatchNormalization) and batch_norm == "frozen"
+        layer.trainable = number >= first and not is_frozen
+
+
 def fit(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray, settings: Training,
-    *, n_classes: int, seed: int, epochs: int | None = None, start_rate: float | None = None,
+    *, n_classes: int, seed: int, state: State, epochs: int | None = None, start_rate: float | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Train a compiled model in place, from a fresh optimiser state.
+    """Train a compiled model in place, from a fresh optimiser; from its last whole epoch where `state` holds one.
 
     Parameters
     ----------
@@ -142,7 +119,9 @@ def fit(
         Usually a memory map; only the rows asked for are read.
     labels : numpy.ndarray of int, shape (n_images,)
     rows, validation_rows : numpy.ndarray of int
-        What to train on, and what only the curves are measured on.
+        What to train on, and what the curves are measured on and early stopping follows.
+    state : State
+        Saved after every epoch.
 
     Returns
     -------
@@ -152,35 +131,91 @@ def fit(
     Raises
     ------
     FloatingPointError
-        If the loss stops being a number; names the epoch and the rate.
+        If the loss stops being a number; names the epoch, the rate and the last loss that was one.
     """
     epochs, start_rate = epochs or settings.epochs, start_rate or settings.learning_rate
-    for variable in model.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+    progress = Progress(model, settings.patience, state, seed)
     weights = class_weights(labels[rows], n_classes) if settings.class_weights == "balanced" else None
     batches = Batches(
         images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed
     )
+    batches.start(progress.epoch)
     held_back = Batches(images, labels, validation_rows, PREDICT_BATCH) if len(validation_rows) else None
     rate = keras.callbacks.LearningRateScheduler(
         lambda epoch: learning_rate(settings, epoch, epochs=epochs, start=start_rate)
     )
-    history = model.fit(
-        batches, validation_data=held_back, epochs=epochs, shuffle=False, verbose=0, callbacks=[rate, StopAtNaN()]
-    ).history
-    return _tidy(history)
+    if not progress.has_ended and progress.epoch < epochs:
+        model.fit(
+            batches, validation_data=held_back, initial_epoch=progress.epoch, epochs=epochs, shuffle=False, verbose=0,
+            callbacks=[rate, progress],
+        )  # fmt: skip
+    progress.take_best()
+    return _tidy(progress.history)
 
 
-class StopAtNaN(keras.callbacks.Callback):
-    """Ends training with an error once the loss is no number: going on would only save a broken network."""
+def fit_best(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray, settings: Training,
+    *, n_classes: int, seed: int, states: Callable[[float], State], epochs: int | None = None, start_rate: float | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Train with every listed rate from the model's weights as they are; leave the model as the best one left it.
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Raise FloatingPointError if the epoch's loss is NaN or infinite."""
-        if not np.isfinite(logs["loss"]):
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            raise FloatingPointError(
-                f"Loss is {logs['loss']} in epoch {epoch + 1} at learning rate {rate:g}. Lower the rate."
-            )
+    The best has the lowest loss on the inner validation images (in its best epoch, where `patience` is set; else in the
+    last). Where several are listed, one whose loss stops being a number is passed over.
+
+    Parameters
+    ----------
+    states : callable
+        The state of a rate.
+
+    Returns
+    -------
+    curve, rates : pandas.DataFrame
+        The best one's curve, as `fit` returns it; learning_rate, validation_loss (NaN: none), chosen of all.
+    """
+    start = model.get_weights()
+    rates = list(dict.fromkeys([start_rate or settings.learning_rate, *settings.other_learning_rates]))
+
+    def trained(rate: float) -> pd.DataFrame:
+        model.set_weights(start)
+        return fit(
+            model, images, labels, rows, validation_rows, settings, n_classes=n_classes, seed=seed, state=states(rate),
+            epochs=epochs, start_rate=rate,
+        )  # fmt: skip
+
+    if len(rates) == 1:
+        curve = trained(rates[0])
+        return curve, _rates(rates, [_validation_loss(curve, settings.patience)], 0)
+    losses = []
+    for rate in rates:
+        try:
+            losses.append(_validation_loss(trained(rate), settings.patience))
+        except FloatingPointError as error:
+            print(f"Learning rate {rate:g} is passed over. {error}")
+            losses.append(np.nan)
+    if np.isnan(losses).all():
+        raise FloatingPointError(
+            f"None of the learning rates {', '.join(f'{rate:g}' for rate in rates)} trains. List lower ones."
+        )
+    best = int(np.nanargmin(losses))
+    return trained(rates[best]), _rates(rates, losses, best)  # out of its last state: nothing is trained again
+
+
+def chosen(rates: pd.DataFrame) -> float:
+    """Return the learning rate that was chosen of a table as `fit_best` returns it."""
+    return float(rates.loc[rates["chosen"], "learning_rate"].iloc[0])
+
+
+def _rates(rates: list[float], losses: list[float], best: int) -> pd.DataFrame:
+    table = pd.DataFrame({"learning_rate": rates, "validation_loss": losses})
+    return table.assign(chosen=table.index == best)
+
+
+def _validation_loss(curve: pd.DataFrame, patience: int | None) -> float:
+    """Loss on the inner validation images of the epoch whose weights were kept; NaN where there are no such images."""
+    losses = curve.loc[(curve["split"] == "validation") & (curve["metric"] == "loss"), "value"]
+    if losses.empty:
+        return np.nan
+    return float(losses.min() if patience else losses.iloc[-1])
 
 
 def _tidy(history: dict[str, Sequence[float]]) -> pd.DataFrame:

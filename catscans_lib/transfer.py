@@ -1,4 +1,4 @@
-"""The ways to use a source on a target: fine-tuning all layers, or a linear probe on frozen features.
+"""The ways to use a source on a target: fine-tuning all or some layers, or a linear probe on frozen features.
 
 Both predict every image of the target once, by a network that never saw it: fold by fold, on the saved folds.
 """
@@ -14,12 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from catscans_lib import models, training
+from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.settings import Transfer
 from catscans_lib.store import ImageStore
 
 PENALTIES = np.logspace(-4, 1, 6)  # candidates for C, the inverse strength of the L2 penalty
 HISTORY = ["fold", "seed", "mode", "learning_rate", "epoch", "split", "metric", "value"]
-Tables = tuple[pd.DataFrame, pd.DataFrame]
+RATES = ["fold", "seed", "mode", "learning_rate", "validation_loss", "chosen"]
 
 
 def target_table(store: ImageStore, folds: pd.DataFrame) -> pd.DataFrame:
@@ -38,9 +39,9 @@ def source_backbone(settings: Transfer, seed: int, weights_path: Path | None) ->
 
 
 def all_modes(
-    settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame, *, model_path: Path
-) -> Tables:
-    """Run every mode of the settings once per seed; save the last network fine-tuned at the common budget.
+    settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame, *, checkpoint: Checkpoint
+) -> dict[str, pd.DataFrame]:
+    """Run every mode of the settings once per seed; the last network fine-tuned at the common budget is `saved_model`.
 
     Parameters
     ----------
@@ -48,68 +49,100 @@ def all_modes(
         The source's saved model; None: random weights.
     target : pandas.DataFrame
         As `target_table` returns it.
+    checkpoint : Checkpoint
+        Folds that it has are taken from there.
 
     Returns
     -------
-    predictions, history : pandas.DataFrame
-        Columns as in `predictions.csv` and `history.csv`.
+    dict of pandas.DataFrame
+        predictions, history (columns as in the CSVs of those names), and learning_rates: fold, seed, mode, learning_rate,
+        validation_loss, chosen; one row per rate that was tried.
     """
-    predictions, histories = [], []
+    parts = []
     for seed in settings.seeds:
         for mode in settings.modes:
-            backbone = source_backbone(settings, seed, weights_path)
-            if mode == "linear_probe":
-                predictions.append(linear_probe(backbone, store, target, settings, seed=seed))
-                continue
-            model, predicted, history = fine_tune(
-                backbone, store, target, settings, seed=seed, long=mode == "fine_tune_long"
-            )
-            predictions.append(predicted)
-            histories.append(history)
-            if mode == "fine_tune":
-                model.save(model_path)
-    history = pd.concat(histories, ignore_index=True) if histories else pd.DataFrame(columns=HISTORY)
-    return pd.concat(predictions, ignore_index=True), history[HISTORY]
+            parts += _mode(mode, seed, settings, weights_path, store, target, checkpoint)
+    columns = {"predictions": None, "history": HISTORY, "learning_rates": RATES}
+    return {name: _below_each_other([part[name] for part in parts if name in part], columns[name]) for name in columns}
+
+
+def saved_model(checkpoint: Checkpoint) -> Path:
+    """Return where the last network that was fine-tuned at the common budget is saved while the run is under way."""
+    return checkpoint.folder / "model.keras"
+
+
+def _mode(
+    mode: str, seed: int, settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame,
+    checkpoint: Checkpoint,
+) -> list[dict[str, pd.DataFrame]]:  # fmt: skip
+    """The tables of one mode and seed, fold by fold; nothing is built where all are there."""
+    folds = _folds(target) if mode != "linear_probe" else [(0, None)]
+    names = [f"{mode}-{seed}-{fold}" for fold, _ in folds]
+    if not all(checkpoint.tables(name) for name in names):
+        backbone = source_backbone(settings, seed, weights_path)
+        if mode == "linear_probe":
+            checkpoint.finish(names[0], predictions=linear_probe(backbone, store, target, settings, seed=seed))
+        else:
+            fine_tune(backbone, store, target, settings, seed=seed, mode=mode, checkpoint=checkpoint)
+    return [checkpoint.tables(name) for name in names]
 
 
 def fine_tune(
-    backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int, long: bool = False
-) -> tuple[keras.Model, pd.DataFrame, pd.DataFrame]:
-    """Train all layers on each fold's training images, from the same start, and predict its held-out images.
+    backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int, mode: str = "fine_tune",
+    checkpoint: Checkpoint,
+) -> keras.Model:  # fmt: skip
+    """Train on each fold's training images, from the same start, and predict its held-out images.
+
+    Every fold that is not there yet becomes a part of the checkpoint, with tables as `all_modes` returns them.
 
     Parameters
     ----------
     target : pandas.DataFrame
         As `target_table` returns it.
-    long : bool
-        Take the longer budget (`long_epochs`, `long_learning_rate`).
+    mode : str
+        "fine_tune", or "fine_tune_long" with the longer budget (`long_epochs`, `long_learning_rate`).
 
     Returns
     -------
-    model, predictions, history
-        The network of the last fold, and tables as in `predictions.csv` and `history.csv`.
+    keras.Model
+        The network of the last fold.
     """
-    mode = "fine_tune_long" if long else "fine_tune"
-    epochs, rate = (
-        (settings.long_epochs, settings.long_learning_rate) if long else (settings.epochs, settings.learning_rate)
-    )
-    model = training.compiled(models.build(backbone, len(store.classes), settings.dropout))
+    training.freeze(backbone, settings.train_from, settings.batch_norm)
+    model = models.build(backbone, len(store.classes), settings.dropout)
+    model = training.compiled(model, settings.optimiser, settings.weight_decay)
     start = model.get_weights()
+    is_long = mode == "fine_tune_long"
     labels = np.full(len(store.images), -1)
     labels[target["row"]] = target["code"]
-    predictions, history = [], []
-    for fold, (train, held_out) in _folds(target):
-        model.set_weights(start)
+    folds = _folds(target)
+    for fold, (train, held_out) in folds:
+        name = f"{mode}-{seed}-{fold}"
+        if checkpoint.tables(name):
+            continue
         rows, inner = _inner_split(target, train, settings, seed)
-        curve = training.fit(
-            model, store.images, labels, rows, inner, settings,
-            n_classes=len(store.classes), seed=seed + 1000 * fold, epochs=epochs, start_rate=rate,
+        model.set_weights(start)
+        curve, rates = training.fit_best(
+            model, store.images, labels, rows, inner, settings, n_classes=len(store.classes), seed=seed + 1000 * fold,
+            states=lambda rate, name=name: checkpoint.state(f"{name}-{rate:g}"),
+            epochs=settings.long_epochs if is_long else None,
+            start_rate=settings.long_learning_rate if is_long else None,
         )  # fmt: skip
-        history.append(curve.assign(fold=fold, seed=seed, mode=mode, learning_rate=rate))
         scores = training.probabilities(training.predict(model, store.images, held_out["row"].to_numpy()))
-        predictions.append(_scored(held_out, scores, store.classes, seed, mode))
-        print(f"{mode}, seed {seed}, fold {fold}: {epochs} epochs, training loss {_last(curve):.3f}")
-    return model, pd.concat(predictions, ignore_index=True), pd.concat(history, ignore_index=True)
+        if mode == "fine_tune" and fold == folds[-1][0]:
+            model.save(saved_model(checkpoint))  # before the fold counts as finished
+        keys = {"fold": fold, "seed": seed, "mode": mode}
+        checkpoint.finish(
+            name,
+            predictions=_scored(held_out, scores, store.classes, seed, mode),
+            history=curve.assign(**keys, learning_rate=training.chosen(rates))[HISTORY],
+            learning_rates=rates.assign(**keys)[RATES],
+        )
+        print(f"{mode}, seed {seed}, fold {fold}: {curve['epoch'].max()} epochs, training loss {_last(curve):.3f}")
+    return model
+
+
+def _below_each_other(tables: list[pd.DataFrame], columns: list[str] | None) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def linear_probe(

@@ -40,6 +40,8 @@ def _in_words(record: type[BaseModel], problem: dict, where: str) -> str:
     if isinstance(got, str) and kind in ("float_type", "int_type") and _is_number(got):
         return f"{where}: {place} got the text '{got}'; a number is needed. YAML reads {got} as text: write {_as_yaml(got)}."
     message = str(problem.get("ctx", {}).get("error", problem["msg"]))
+    if not place:  # what several keys say together
+        return f"{where}: {message.removesuffix('.')}."
     return f"{where}: {place} got {got!r}: {message.removesuffix('.')}."
 
 

@@ -3,7 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import models, training
+from catscans_lib import batches, models, training
+from catscans_lib.checkpoints import Checkpoint
+from catscans_lib.errors import InputError
 from catscans_lib.settings import Augmentation, Training
 
 SETTINGS = Training(
@@ -27,10 +29,10 @@ def test_batches_hold_every_row_once_per_epoch_in_an_order_of_seed_and_epoch():
     rows = np.arange(3, 30)
 
     def order(seed, n_epochs=1):
-        batches = training.Batches(images, labels, rows, 8, seed=seed)
+        made = batches.Batches(images, labels, rows, 8, seed=seed)
         for _ in range(n_epochs - 1):
-            batches.on_epoch_end()
-        return np.concatenate([batches[number][0][:, 0, 0, 0] for number in range(len(batches))])
+            made.on_epoch_end()
+        return np.concatenate([made[number][0][:, 0, 0, 0] for number in range(len(made))])
 
     assert sorted(order(0)) == list(rows)
     np.testing.assert_array_equal(order(0), order(0))
@@ -40,14 +42,14 @@ def test_batches_hold_every_row_once_per_epoch_in_an_order_of_seed_and_epoch():
 
 def test_images_and_labels_of_a_batch_belong_together():
     images, labels = dark_and_bright()
-    batch, answers = training.Batches(images, labels, np.arange(32), 32, seed=3, augmentation=MOVE)[0]
+    batch, answers = batches.Batches(images, labels, np.arange(32), 32, seed=3, augmentation=MOVE)[0]
     np.testing.assert_array_equal(batch.mean(axis=(1, 2, 3)) > 100, answers == 1)
     assert batch.dtype == np.float32
 
 
 def test_a_flip_mirrors_an_image_or_leaves_it():
     images = np.random.default_rng(1).random((40, 6, 6, 3)).astype("float32")
-    changed = training.augment(images, FLIP, np.random.default_rng(0))
+    changed = batches.augment(images, FLIP, np.random.default_rng(0))
     same = (changed == images).all(axis=(1, 2, 3))
     mirrored = (changed == images[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (same ^ mirrored).all()
@@ -57,8 +59,8 @@ def test_a_flip_mirrors_an_image_or_leaves_it():
 def test_moving_by_nothing_leaves_the_image_and_moving_keeps_its_range():
     images = np.random.default_rng(1).random((8, 12, 12, 3)).astype("float32")
     still = Augmentation(rotation_deg=1e-9, shift=0.0, horizontal_flip=False)
-    np.testing.assert_allclose(training.augment(images, still, np.random.default_rng(0)), images, atol=1e-4)
-    moved = training.augment(images, MOVE, np.random.default_rng(0))
+    np.testing.assert_allclose(batches.augment(images, still, np.random.default_rng(0)), images, atol=1e-4)
+    moved = batches.augment(images, MOVE, np.random.default_rng(0))
     assert moved.shape == images.shape
     assert not np.allclose(moved, images)
     assert moved.min() >= images.min() - 1e-6
@@ -73,6 +75,13 @@ def test_moving_by_nothing_leaves_the_image_and_moving_keeps_its_range():
 def test_the_learning_rate_follows_its_schedule(schedule, epoch, rate):
     settings = SETTINGS.model_copy(update={"schedule": schedule})
     assert training.learning_rate(settings, epoch, epochs=40, start=1.0) == pytest.approx(rate)
+
+
+def test_a_warm_up_rises_in_equal_steps_before_the_schedule_begins():
+    settings = SETTINGS.model_copy(update={"schedule": "cosine", "warmup_epochs": 4})
+    rates = [training.learning_rate(settings, epoch, epochs=14, start=1.0) for epoch in range(14)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[9] == pytest.approx(0.5) and rates == sorted(rates[:5]) + sorted(rates[5:], reverse=True)
 
 
 def test_balanced_weights_give_every_class_the_same_total():
@@ -93,19 +102,29 @@ def test_the_inner_split_keeps_groups_together_and_uses_every_row_once():
     assert (len(everything), len(nothing)) == (55, 0)
 
 
-def fitted(seed=0, **changes):
-    images, labels = dark_and_bright()
+@pytest.fixture
+def state(tmp_path):
+    return Checkpoint.of(tmp_path / "checkpoint", "recipe").state("part")
+
+
+def made(seed=0, **options):
     keras.utils.set_random_seed(seed)
-    model = training.compiled(models.build(models.backbone("small_resnet", 16), 2, 0.0))
-    settings = SETTINGS.model_copy(update=changes)
+    return training.compiled(models.build(models.backbone("small_resnet", 16), 2, 0.2), **options)
+
+
+def fitted(state, seed=0, model=None, labels=None, **changes):
+    images, right = dark_and_bright()
+    labels = right if labels is None else labels
+    model = model or made(seed)
+    settings = Training(**(SETTINGS.model_dump() | changes))
     history = training.fit(
-        model, images, labels, np.arange(24), np.arange(24, 32), settings, n_classes=2, seed=seed
-    )  # fmt: skip
+        model, images, labels, np.arange(24), np.arange(24, 32), settings, n_classes=2, seed=seed, state=state
+    )
     return model, history
 
 
-def test_training_learns_and_its_history_is_tidy():
-    model, history = fitted(epochs=6)
+def test_training_learns_and_its_history_is_tidy(state):
+    model, history = fitted(state, epochs=6)
     assert list(history.columns) == ["epoch", "split", "metric", "value"]
     assert set(history["split"]) == {"train", "validation"}
     assert set(history["metric"]) == {"loss", "accuracy"}
@@ -118,24 +137,144 @@ def test_training_learns_and_its_history_is_tidy():
     assert (scores[labels[24:32] == 1, 1].min()) > scores[labels[24:32] == 0, 1].max()
 
 
-def test_a_run_repeated_with_its_seed_gives_the_same_curve():
-    one, two = fitted(augmentation=FLIP)[1], fitted(augmentation=FLIP)[1]
+def test_a_run_repeated_with_its_seed_gives_the_same_curve_whatever_was_trained_before(tmp_path):
+    states = [Checkpoint.of(tmp_path / name, "recipe").state("part") for name in "abc"]
+    model, one = fitted(states[0], augmentation=FLIP)
+    _, two = fitted(states[1], augmentation=FLIP)
     pd.testing.assert_frame_equal(one, two)
+    model.set_weights(made().get_weights())  # the same network: its optimiser and its dropout have gone on
+    pd.testing.assert_frame_equal(fitted(states[2], model=model, augmentation=FLIP)[1], one)
 
 
-def test_a_second_fit_starts_from_a_fresh_optimiser():
+@pytest.mark.parametrize("patience", [None, 5])
+def test_training_goes_on_from_its_last_whole_epoch_and_ends_as_if_it_had_not_been_stopped(tmp_path, patience):
+    whole, part = (Checkpoint.of(tmp_path / name, "recipe").state("part") for name in ("whole", "part"))
+    options = {"augmentation": MOVE, "schedule": "constant", "patience": patience}
+    model, history = fitted(whole, epochs=4, **options)
+    fitted(part, epochs=2, **options)
+    again, continued = fitted(part, model=made(seed=9), epochs=4, **options)  # other weights: all comes from the state
+    pd.testing.assert_frame_equal(continued, history)
+    for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_finished_training_is_not_done_again(state, monkeypatch):
+    model, history = fitted(state)
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
+    again, same = fitted(state, model=made(seed=9))
+    pd.testing.assert_frame_equal(same, history)
+    np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
+
+
+def test_with_patience_training_ends_early_with_the_weights_of_its_best_epoch(state):
     images, labels = dark_and_bright()
-    model = training.compiled(models.build(models.backbone("small_resnet", 16), 2, 0.0))
-    start = model.get_weights()
-    arguments = (images, labels, np.arange(24), np.arange(24, 32), SETTINGS)
-    first = training.fit(model, *arguments, n_classes=2, seed=0)
-    model.set_weights(start)
-    pd.testing.assert_frame_equal(training.fit(model, *arguments, n_classes=2, seed=0), first)
+    labels[30:] = 1 - labels[30:]  # two wrong labels: the surer the network, the worse
+    model, history = fitted(state, labels=labels, epochs=40, patience=2, learning_rate=1e-3)
+    losses = history.query("split == 'validation' and metric == 'loss'")["value"]
+    assert len(losses) < 40 and losses.argmin() == len(losses) - 3
+    outputs = training.predict(model, images, np.arange(24, 32))
+    loss = keras.losses.binary_crossentropy(labels[24:32, None].astype("float32"), outputs)
+    assert float(np.mean(keras.ops.convert_to_numpy(loss))) == pytest.approx(losses.min(), rel=1e-4)
 
 
-def test_a_loss_that_is_no_number_ends_training_with_the_rate():
-    with pytest.raises(FloatingPointError, match=r"Loss is .* in epoch 1 at learning rate .*Lower the rate"):
-        fitted(learning_rate=1e30)
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
+def test_every_optimiser_learns(state, optimiser):
+    _, history = fitted(state, model=made(optimiser=optimiser), epochs=6, optimiser=optimiser, learning_rate=3e-3)
+    loss = history.query("split == 'train' and metric == 'loss'")["value"]
+    assert loss.iloc[-1] < 0.8 * loss.iloc[0]
+
+
+def test_weight_decay_shrinks_kernels_and_neither_biases_nor_scales():
+    model = made(optimiser="adamw", weight_decay=0.5)
+    before = model.get_weights()
+    model.optimizer.learning_rate.assign(1.0)
+    model.optimizer.apply([keras.ops.zeros_like(variable) for variable in model.trainable_variables])
+    for variable, old, new in zip(model.weights, before, model.get_weights(), strict=True):
+        factor = 0.5 if variable.name == "kernel" else 1.0
+        np.testing.assert_allclose(new, factor * old, err_msg=variable.path)
+
+
+def test_a_state_of_another_recipe_is_thrown_away(tmp_path):
+    first = Checkpoint.of(tmp_path / "checkpoint", "one")
+    first.state("part").save([np.arange(3)], {"epoch": 1})
+    first.finish("fold", table=pd.DataFrame({"a": [1]}))
+    assert Checkpoint.of(tmp_path / "checkpoint", "one").state("part").load()[1] == {"epoch": 1}
+    other = Checkpoint.of(tmp_path / "checkpoint", "two")
+    assert other.state("part").load() is None and other.tables("fold") is None
+
+
+def test_finishing_a_part_keeps_its_tables_to_the_last_digit_and_drops_its_states(tmp_path):
+    checkpoint = Checkpoint.of(tmp_path, "one")
+    checkpoint.state("fold-0.1").save([], {})
+    table = pd.DataFrame({"image_id": ["01", "NA"], "score_a": np.random.default_rng(0).random(2), "fold": [1, 2]})
+    checkpoint.finish("fold", predictions=table)
+    pd.testing.assert_frame_equal(checkpoint.tables("fold")["predictions"], table)
+    assert checkpoint.state("fold-0.1").load() is None
+
+
+def test_a_loss_that_is_no_number_ends_training_with_the_rate_and_the_last_finite_loss(state):
+    with pytest.raises(FloatingPointError, match=r"Loss is .* in epoch 1 at learning rate 1e\+30. Lower the rate"):
+        fitted(state, learning_rate=1e30)
+    fitted(state, epochs=2)
+    with pytest.raises(FloatingPointError, match=r"in epoch 3 .*; the last finite one was 0\.\d+. Lower the rate"):
+        fitted(state, epochs=3, learning_rate=1e30)
+
+
+def best_of(tmp_path, *rates, **changes):
+    images, labels = dark_and_bright()
+    checkpoint = Checkpoint.of(tmp_path, "recipe")
+    settings = Training(**(SETTINGS.model_dump() | {"epochs": 4} | changes | {"learning_rate": rates[0]}))
+    settings = settings.model_copy(update={"other_learning_rates": list(rates[1:])})
+    model = made()
+    curve, table = training.fit_best(
+        model, images, labels, np.arange(24), np.arange(24, 32), settings, n_classes=2, seed=0,
+        states=lambda rate: checkpoint.state(f"part-{rate:g}"),
+    )  # fmt: skip
+    return model, curve, table
+
+
+def test_of_several_rates_the_inner_validation_images_choose_and_the_model_is_that_of_the_best(tmp_path):
+    model, curve, rates = best_of(tmp_path / "several", 1e-6, 3e-3, 1e-7)
+    assert rates["chosen"].tolist() == [False, True, False]
+    assert rates["validation_loss"].idxmin() == 1 and training.chosen(rates) == 3e-3
+    alone, same, _ = best_of(tmp_path / "one", 3e-3)
+    pd.testing.assert_frame_equal(curve, same)
+    for one, two in zip(model.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_rate_that_diverges_is_passed_over_but_not_all_of_them(tmp_path):
+    rates = best_of(tmp_path / "some", 1e30, 3e-3)[2]
+    assert rates["chosen"].tolist() == [False, True] and np.isnan(rates["validation_loss"][0])
+    with pytest.raises(FloatingPointError, match=r"None of the learning rates 1e\+30, 1e\+29 trains"):
+        best_of(tmp_path / "all", 1e30, 1e29)
+
+
+def test_what_chooses_needs_inner_validation_images():
+    for changes in ({"patience": 2}, {"other_learning_rates": [1e-4]}):
+        with pytest.raises(ValueError, match=f"{next(iter(changes))} needs inner validation images"):
+            Training(**(SETTINGS.model_dump() | {"validation_share": 0.0} | changes))
+
+
+def test_layers_before_the_named_one_do_not_learn_and_frozen_normalisation_keeps_its_numbers(state):
+    backbone = models.backbone("small_resnet", 16)
+    training.freeze(backbone, "block3_conv1", "frozen")
+    before = {variable.path: keras.ops.convert_to_numpy(variable) for variable in backbone.weights}
+    model = training.compiled(models.build(backbone, 2, 0.0))
+    fitted(state, model=model)
+    names = [layer.name for layer in backbone.layers]
+    for layer in backbone.layers:
+        learns = names.index(layer.name) >= names.index("block3_conv1") and not layer.name.endswith("_bn")
+        for variable in layer.weights:
+            same = np.array_equal(keras.ops.convert_to_numpy(variable), before[variable.path])
+            assert same != learns, variable.path
+
+
+def test_a_layer_that_is_not_there_is_answered_with_those_with_weights():
+    with pytest.raises(
+        InputError, match="No layer 'conv9' to train from; the network has: conv1, conv1_bn, block2_conv1"
+    ):
+        training.freeze(models.backbone("small_resnet", 16), "conv9", "train")
 
 
 def test_one_sigmoid_output_becomes_two_columns():

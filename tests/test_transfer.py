@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from catscans_lib import evaluation, pretraining, store, transfer
+from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.settings import Pretrain, Transfer
 
 COMMON = {
@@ -47,7 +48,8 @@ def target(brightness):
 @pytest.fixture(scope="module")
 def saved(brightness, tmp_path_factory):
     """The saved model of a network pretrained on the same images, and its history."""
-    model, history = pretraining.pretrain(brightness, np.arange(60), PRETRAIN)
+    checkpoint = Checkpoint.of(tmp_path_factory.mktemp("pretrain"), "recipe")
+    model, history = pretraining.pretrain(brightness, np.arange(60), PRETRAIN, checkpoint)
     path = tmp_path_factory.mktemp("model") / "model.keras"
     model.save(path)
     return path, history
@@ -55,8 +57,9 @@ def saved(brightness, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def everything(brightness, target, saved, tmp_path_factory):
-    path = tmp_path_factory.mktemp("run") / "model.keras"
-    return (*transfer.all_modes(TRANSFER, saved[0], brightness, target, model_path=path), path)
+    checkpoint = Checkpoint.of(tmp_path_factory.mktemp("run"), "recipe")
+    tables = transfer.all_modes(TRANSFER, saved[0], brightness, target, checkpoint=checkpoint)
+    return tables["predictions"], tables["history"], transfer.saved_model(checkpoint)
 
 
 def test_images_that_also_lie_in_a_target_are_left_out_and_counted(brightness):
@@ -113,7 +116,7 @@ def test_the_saved_network_is_the_one_of_the_last_fold_at_the_common_budget(ever
     np.testing.assert_allclose(outputs, last[["score_a", "score_b", "score_c"]], atol=1e-5)
 
 
-def test_no_fold_sees_its_held_out_images_or_their_groups(brightness, target, monkeypatch):
+def test_no_fold_sees_its_held_out_images_or_their_groups(brightness, target, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(
         transfer.training, "fit",
@@ -121,7 +124,7 @@ def test_no_fold_sees_its_held_out_images_or_their_groups(brightness, target, mo
             [(1, "train", "loss", 0.0)], columns=["epoch", "split", "metric", "value"]),
     )  # fmt: skip
     backbone = transfer.source_backbone(TRANSFER, 0, None)
-    transfer.fine_tune(backbone, brightness, target, TRANSFER, seed=0)
+    transfer.fine_tune(backbone, brightness, target, TRANSFER, seed=0, checkpoint=Checkpoint.of(tmp_path, "recipe"))
     for fold, rows in enumerate(seen, start=1):
         held_out = target[target["fold"] == fold]
         assert rows == set(target["row"]) - set(held_out["row"])

@@ -1,0 +1,77 @@
+"""What a long run has done so far, kept on disk until it is finished: whole parts as tables, the one under way as arrays.
+
+A run that was killed goes on from there, and ends with the numbers it would have had.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib import results
+
+RECIPE = "recipe.txt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of finished parts and states, which belong to one recipe (settings, code, inputs)."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, folder: Path, recipe: str) -> "Checkpoint":
+        """Open a run's checkpoint; what was made by another recipe is thrown away."""
+        made_by = folder / RECIPE
+        if not made_by.is_file() or made_by.read_text(encoding="utf-8") != recipe:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            made_by.write_text(recipe, encoding="utf-8")
+        return cls(folder)
+
+    def tables(self, part: str) -> dict[str, pd.DataFrame] | None:
+        """Return the tables of a finished part by name, or None where it is not finished."""
+        place = self.folder / part
+        return {path.stem: results.read_table(path) for path in place.glob("*.csv")} if place.is_dir() else None
+
+    def finish(self, part: str, **tables: pd.DataFrame) -> None:
+        """Keep the tables of a part, which is finished from now on; the states below its name are dropped."""
+        hidden = self.folder / f".{part}"
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir()
+        for name, table in tables.items():
+            table.to_csv(hidden / f"{name}.csv", index=False)
+        hidden.rename(self.folder / part)
+        for path in self.folder.glob(f"{part}*.npz"):
+            path.unlink()
+
+    def state(self, name: str) -> "State":
+        """Return the place of a state; its name begins with that of the part it belongs to."""
+        return State(self.folder / f"{name}.npz")
+
+
+@dataclass(frozen=True)
+class State:
+    """Arrays and facts at the end of an epoch; replaced in one step, so that one is always whole."""
+
+    path: Path
+
+    def save(self, arrays: list[np.ndarray], facts: dict[str, Any]) -> None:
+        """Keep the arrays, in order, and facts that JSON can hold."""
+        part = self.path.with_suffix(".part")
+        with part.open("wb") as file:
+            named = {f"{number:05d}": array for number, array in enumerate(arrays)}
+            np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **named)
+        part.replace(self.path)
+
+    def load(self) -> tuple[list[np.ndarray], dict[str, Any]] | None:
+        """Return what was saved last, or None."""
+        if not self.path.is_file():
+            return None
+        with np.load(self.path, allow_pickle=False) as saved:
+            names = sorted(name for name in saved.files if name != "facts")
+            return [saved[name] for name in names], json.loads(saved["facts"].tobytes())

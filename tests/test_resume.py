@@ -1,0 +1,77 @@
+"""A run that is killed in its middle goes on from its last whole epoch and ends with the same bytes."""
+
+import shutil
+import subprocess
+import time
+
+import psutil
+import pytest
+import tiny
+import yaml
+
+KEYS = ("pretrain/dtd", "transfer/dtd--chest")
+PATIENCE_S = 300  # until the machine is taken for stuck
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project with the undisturbed results of one pretraining and one transfer of four epochs."""
+    folder = tiny.project(tmp_path_factory.mktemp("project"))
+    content = tiny.grid()
+    content["pretrain"]["sources"]["dtd"] = {"epochs": 4}
+    content["transfer"]["defaults"] |= {"epochs": 4, "other_learning_rates": [1.0e-4]}
+    tiny.write_grid(folder, content)
+    tiny.catscans(folder, "sweep", *KEYS, check=True)
+    return folder
+
+
+def killed_at(folder, key, states):
+    """Start a run, kill it and its kernel once the checkpoint has at least so many epochs, and return how far it was."""
+    step, name = key.split("/")
+    checkpoint = folder / f"results/demo/{step}/.{name}.checkpoint"
+    with subprocess.Popen([*tiny.CLI, "run", key], env=tiny.environment(folder), cwd=folder) as process:
+        deadline = time.time() + PATIENCE_S
+        while not states(checkpoint):
+            assert process.poll() is None and time.time() < deadline
+            time.sleep(0.01)
+        for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            child.kill()
+    assert not (folder / f"results/demo/{step}/{name}").exists()
+    return {path.name for path in checkpoint.iterdir()}
+
+
+def has_epoch(checkpoint):
+    return any(checkpoint.glob("*.npz"))
+
+
+def has_fold_and_epoch(checkpoint):
+    return any(checkpoint.glob("fine_tune-0-1/*.csv")) and any(checkpoint.glob("fine_tune-0-2*.npz"))
+
+
+@pytest.mark.parametrize(("key", "states"), [(KEYS[0], has_epoch), (KEYS[1], has_fold_and_epoch)])
+def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_undisturbed_one(project, tmp_path, key, states):
+    folder = shutil.copytree(project, tmp_path / "project")
+    place = folder / "results/demo" / key
+    tables = {path.name: path.read_bytes() for path in place.glob("*.csv")}
+    assert "history.csv" in tables
+    shutil.rmtree(place)
+    left = killed_at(folder, key, states)
+    result = tiny.catscans(folder, "run", key)
+    assert result.returncode == 0, result.stderr
+    assert {path.name: path.read_bytes() for path in place.glob("*.csv")} == tables
+    assert not place.with_name(f".{place.name}.checkpoint").exists()
+    if states is has_fold_and_epoch:  # the fold that was there has not been trained again
+        assert "fine_tune-0-1" in left
+        assert "fine_tune, seed 0, fold 1:" not in (place / "transfer.ipynb").read_text()
+
+
+def test_settings_that_changed_after_the_kill_begin_anew(project, tmp_path):
+    folder = shutil.copytree(project, tmp_path / "project")
+    shutil.rmtree(folder / "results/demo/pretrain/dtd")
+    killed_at(folder, KEYS[0], has_epoch)
+    content = yaml.safe_load((folder / "params/demo.yaml").read_text())
+    content["pretrain"]["sources"]["dtd"] = {"epochs": 1}
+    tiny.write_grid(folder, content)
+    tiny.catscans(folder, "run", KEYS[0], check=True)
+    history = (folder / "results/demo/pretrain/dtd/history.csv").read_text().splitlines()
+    assert len(history) == 1 + 4  # one epoch: loss and accuracy, of training and of validation
