@@ -11,6 +11,9 @@ import nbformat
 from catscans_lib import params, paths, provenance, results
 
 STARTED = "CATSCANS_STARTED"  # set by the sweep: when it began (s since 1970)
+NO_ROOM = (
+    "Is the disk full, or the folder not writable? What was finished before is kept; run it again when there is room."
+)
 CURRENT = "CATSCANS_CURRENT"  # set by the sweep: the runs that were up to date then
 
 
@@ -71,7 +74,12 @@ def _papermill(run: params.Run, work: Path) -> Path:
                 kernel_name="python3", cwd=str(paths.root()), progress_bar=False, extra_arguments=["--log-level=40"],
             )  # fmt: skip
     except PapermillExecutionError as error:
-        raise RunFailed(f"{run.key} failed: {error.ename}: {error.evalue}\nSee {paths.relative(executed)}.") from None
+        advice = f" {NO_ROOM}" if error.ename in ("OSError", "PermissionError") else ""
+        raise RunFailed(
+            f"{run.key} failed: {error.ename}: {error.evalue}{advice}\nSee {paths.relative(executed)}."
+        ) from None
+    except OSError as error:
+        raise RunFailed(f"{run.key} failed: cannot write its notebook: {error} {NO_ROOM}") from None
     except DeadKernelError:
         raise RunFailed(
             f"{run.key}: its kernel died (out of memory, or killed). See {paths.relative(executed)} and {log.name} beside it."

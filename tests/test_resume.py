@@ -1,5 +1,6 @@
 """A run that is killed in its middle goes on from its last whole epoch and ends with the same bytes."""
 
+import resource
 import shutil
 import subprocess
 import time
@@ -63,6 +64,25 @@ def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_undisturbed_one(proj
     if states is has_fold_and_epoch:  # the fold that was there has not been trained again
         assert "fine_tune-0-1" in left
         assert "fine_tune, seed 0, fold 1:" not in (place / "transfer.ipynb").read_text()
+
+
+@pytest.mark.parametrize("n_bytes", [2_000, 300_000])  # no room for the notebook; none for the model
+def test_a_disk_without_room_is_named_and_earlier_results_stay(project, tmp_path, n_bytes):
+    folder = shutil.copytree(project, tmp_path / "project")
+    shutil.rmtree(folder / "results/demo/transfer/dtd--chest")
+    before = tiny.done(folder)
+    result = subprocess.run(
+        [*tiny.CLI, "run", KEYS[1]], env=tiny.environment(folder), cwd=folder, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)),
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert (
+        "transfer/dtd--chest failed: " in result.stderr
+        and "Is the disk full, or the folder not writable?" in result.stderr
+    )
+    assert tiny.done(folder) == before
+    result = tiny.catscans(folder, "run", KEYS[1])
+    assert result.returncode == 0, result.stderr
 
 
 def test_settings_that_changed_after_the_kill_begin_anew(project, tmp_path):
