@@ -1,6 +1,7 @@
 # make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [JOBS=n]   the sweep, then the HTML book
 #           (JOBS: runs at a time; default: what cores and memory allow)
 # make test                                                                      the tests
+# make test-slow                                                                 those with real kills, which take minutes
 PROFILE ?= demo
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 export CATSCANS_DATA    := $(if $(DATA),$(abspath $(DATA)),$(CATSCANS_DATA))
@@ -8,7 +9,7 @@ export CATSCANS_WEIGHTS := $(if $(WEIGHTS),$(abspath $(WEIGHTS)),$(CATSCANS_WEIG
 
 BIN := .venv/bin
 
-.PHONY: book sweep test lint format lab lock clean
+.PHONY: book sweep test test-slow lint format lab lock clean
 book: .venv/.complete
 	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
 
@@ -17,6 +18,9 @@ sweep: .venv/.complete
 
 test: .venv/.complete lint
 	$(BIN)/python -m pytest
+
+test-slow: .venv/.complete
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/.complete
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -18,7 +18,7 @@ def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = N
         A network without its head, as `models.backbone` returns it.
     images : numpy.ndarray, shape (n_images, height, width, 3), 0..255
     layer : str or None
-        Name of the layer; None: the first convolution.
+        Name of the layer, "preprocess" for what the network makes of its input; None: the first convolution.
 
     Returns
     -------
@@ -29,12 +29,14 @@ def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = N
     InputError
         If there is no such layer, or its output is no map; lists the layers.
     """
-    known = [here.name for here in backbone.layers if len(here.output.shape) == 4]
+    # not `here.output`: a layer that is itself a model (ConvNeXt's first) would give a tensor of its inner graph
+    known = {here.name: keras.Operation.output.fget(here) for here in backbone.layers}
+    known = {name: output for name, output in known.items() if len(output.shape) == 4}
     if layer is None:
-        layer = next(here.name for here in backbone.layers if isinstance(here, keras.layers.Conv2D))
+        layer = next(here.name for here in backbone.layers if isinstance(here, keras.layers.Conv2D | keras.Model))
     if layer not in known:
         raise InputError(f"No layer '{layer}' with feature maps; the network has: {', '.join(known)}.")
-    up_to = keras.Model(backbone.input, backbone.get_layer(layer).output)
+    up_to = keras.Model(backbone.input, known[layer])
     outputs = up_to(images.astype("float32"), training=False)  # a few images: tracing a graph would take longer
     return keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32"))
 

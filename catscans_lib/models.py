@@ -1,24 +1,28 @@
 """Networks by name. Every network takes RGB images from 0 to 255: what it does to them first is its own first layer.
 
 A model is `backbone` (images -> pooled features, a nested model of that name) -> `dropout` -> `head` (one sigmoid unit
-for two classes, softmax for more). Saved models hold plain Keras layers only, so they open without this library.
+for two classes, softmax for more). Saved models hold Keras's own layers only, so they open without this library.
 """
 
-import hashlib
+import inspect
+import re
+from collections import Counter
 from pathlib import Path
 
-import h5py
 import keras
-import numpy as np
 from keras import layers
 
-from catscans_lib.errors import InputError, unknown
+from catscans_lib import networks, weights
+from catscans_lib.errors import InputError
+from catscans_lib.weights import load_weights as load_weights
 
-CAFFE_OFFSET = (-123.68, -116.779, -103.939)  # minus the mean of ImageNet's red, green, blue
+NUMBER = re.compile(r"(?:_(\d+))?$")
 
 
 def build(backbone: keras.Model, n_classes: int, dropout: float) -> keras.Model:
     """Return a new classifier on a backbone: shape (n, size, size, 3) in 0..255 -> (n, 1) or (n, n_classes)."""
+    if n_classes < 2:
+        raise InputError(f"A classifier tells at least 2 classes apart; got {n_classes}.")
     inputs = keras.Input(backbone.input_shape[1:], name="image")
     features = layers.Dropout(dropout, name="dropout")(backbone(inputs))
     units, activation = (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
@@ -31,85 +35,57 @@ def backbone(name: str, size_px: int) -> keras.Model:
     Raises
     ------
     InputError
-        If the name is not known.
+        If the name is not known or the images are too small for the network.
     """
-    makers = {"small_resnet": _small_resnet, "squeezenet": _squeezenet, "resnet50": _resnet50}
-    if name not in makers:
-        raise unknown("backbone", name, tuple(makers))
-    return makers[name](keras.Input((size_px, size_px, 3), name="rgb"))
+    networks.check_size(name, size_px)
+    info = networks.find(name)
+    image = keras.Input((size_px, size_px, 3), name="rgb")
+    how = info.preprocessing
+    # float32 also where the rest computes in bfloat16, whose 8 bits would blur the image before anything is seen in it
+    x = layers.Rescaling(how.scale, how.offset, dtype="float32", name="preprocess")(image)
+    if info.application:
+        return _application(info.application, x)
+    return {"small_resnet": _small_resnet, "squeezenet": _squeezenet}[name](image, x)
 
 
 def saved_backbone(path: Path, name: str, size_px: int) -> keras.Model:
-    """Return the backbone of a saved model, made anew for images of `size_px`, with the saved weights."""
+    """Return the backbone of a saved model, made anew for images of `size_px`, with the saved weights.
+
+    Only numbers are read from the file: its head and its graph are never built.
+    """
     network = backbone(name, size_px)
-    network.set_weights(keras.models.load_model(path, compile=False).get_layer("backbone").get_weights())
+    weights.fill_from_file(network, name, path)
     return network
 
 
-def load_weights(network: keras.Model, name: str, weights: str, folder: Path | None) -> str:
-    """Fill a backbone with ImageNet weights, in place; return where they came from, with the file's SHA-256.
-
-    Parameters
-    ----------
-    weights : str
-        "keras" (`keras.applications` downloads them; ResNet50) or a file in `folder` (SqueezeNet 1.1 in Keras-1 layout).
-
-    Raises
-    ------
-    InputError
-        If the file is missing or does not hold this network, or Keras has no weights for it.
-    """
-    if weights == "keras":
-        if name != "resnet50":
-            raise InputError(f"Keras offers no ImageNet weights for '{name}', only for resnet50. Name a file instead.")
-        reference = keras.applications.ResNet50(include_top=False, weights="imagenet", pooling="avg")
-        network.set_weights(reference.get_weights())
-        _expect_rgb(network.get_layer("conv1_conv"))
-        return "keras.applications resnet50 imagenet"
-    if name != "squeezenet":
-        raise InputError(
-            f"Weights file '{weights}' is for squeezenet; the profile's backbone is '{name}'. Use weights: keras."
-        )
-    path = folder / weights
-    if not path.is_file():
-        raise InputError(
-            f"No weights file '{weights}' in WEIGHTS; it has: {', '.join(sorted(p.name for p in folder.iterdir()))}."
-        )
-    _load_squeezenet(network, path)
-    return f"{weights} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+def _application(function: str, x: keras.KerasTensor) -> keras.Model:
+    """A network of `keras.applications` on the output of our first layer, in place of any preprocessing of its own."""
+    make = getattr(keras.applications, function)
+    own = {"include_preprocessing": False} if "include_preprocessing" in inspect.signature(make).parameters else {}
+    network = make(include_top=False, weights=None, input_tensor=x, pooling="avg", **own)
+    if any(isinstance(layer, layers.Normalization) for layer in network.layers):  # EfficientNet cannot be made without
+        network = keras.models.clone_model(network, call_function=_call_unless_preprocessing)
+    _renumber(network.operations)
+    return keras.Model(network.inputs[0], network.outputs[0], name="backbone")
 
 
-def _load_squeezenet(network: keras.Model, path: Path) -> None:
-    """Copy the 25 convolutions of a Keras-1 file, whose layers are called `fire2/squeeze1x1` where ours use `_`."""
-    try:
-        with h5py.File(path, "r") as file:
-            stored = {
-                layer: [file[layer][name][()] for name in file[layer].attrs["weight_names"]]
-                for layer in _text(file.attrs["layer_names"])
-            }
-        for layer, arrays in stored.items():
-            if arrays:
-                network.get_layer(layer.replace("/", "_")).set_weights(arrays)
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(
-            f"Weights file '{path.name}' does not hold SqueezeNet 1.1 in Keras-1 layout: {error}"
-        ) from error
-    _expect_rgb(network.get_layer("conv1"))
+def _call_unless_preprocessing(layer: layers.Layer, *args: object, **kwargs: object) -> object:
+    again = isinstance(layer, layers.Rescaling | layers.Normalization) and layer.name != "preprocess"
+    return args[0] if again else layer(*args, **kwargs)
 
 
-def _text(names: np.ndarray) -> list[str]:
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+def _renumber(operations: list[keras.Operation]) -> None:
+    """Count what Keras named itself from 0, whatever was built before: a layer has the same name in every process."""
+    counts: Counter[str] = Counter()
+    for operation in sorted(operations, key=lambda operation: int(NUMBER.search(operation.name)[1] or 0)):
+        kind = NUMBER.sub("", operation.name)
+        if kind.replace("_", "") == type(operation).__name__.lower():
+            operation.name = f"{kind}_{counts[kind]}" if counts[kind] else kind
+            counts[kind] += 1
 
 
-def _expect_rgb(first: layers.Conv2D) -> None:
-    """Turn the first convolution round to take RGB: these weights were trained on blue, green, red."""
-    kernel, *bias = first.get_weights()
-    first.set_weights([kernel[:, :, ::-1], *bias])
-
-
-def _small_resnet(image: keras.KerasTensor) -> keras.Model:
+def _small_resnet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
     """About 80,000 numbers, three residual blocks; made for the demo world's 32-pixel images."""
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess")(image)
     x = layers.ReLU(name="conv1_relu")(_normalised_conv(x, 16, 3, 1, "conv1"))
     for number, (width, stride) in enumerate([(16, 1), (32, 2), (64, 2)], start=2):
         x = _residual_block(x, width, stride, f"block{number}")
@@ -129,9 +105,8 @@ def _normalised_conv(x: keras.KerasTensor, width: int, size: int, stride: int, n
     return layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
 
 
-def _squeezenet(image: keras.KerasTensor) -> keras.Model:
-    """SqueezeNet 1.1 (Iandola et al. 2016, arXiv:1602.07360) up to fire9: 722,496 numbers, 512 features."""
-    x = layers.Rescaling(1.0, offset=CAFFE_OFFSET, name="preprocess")(image)
+def _squeezenet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
+    """SqueezeNet 1.1 up to fire9: 722,496 numbers, 512 features."""
     x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(x)
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)
     for number, width in enumerate([16, 16, 32, 32, 48, 48, 64, 64], start=2):
@@ -146,9 +121,3 @@ def _fire(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
     left = layers.Conv2D(4 * width, 1, activation="relu", name=f"{name}_expand1x1")(squeeze)
     right = layers.Conv2D(4 * width, 3, padding="same", activation="relu", name=f"{name}_expand3x3")(squeeze)
     return layers.Concatenate(name=f"{name}_concat")([left, right])
-
-
-def _resnet50(image: keras.KerasTensor) -> keras.Model:
-    """ResNet-50 as in `keras.applications` (He et al. 2016, arXiv:1512.03385), 2,048 features."""
-    x = layers.Rescaling(1.0, offset=CAFFE_OFFSET, name="preprocess")(image)
-    return keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x, pooling="avg", name="backbone")

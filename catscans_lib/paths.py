@@ -106,6 +106,11 @@ def store_path(profile: str, dataset: str, size_px: int) -> Path:
     return root() / "data" / profile / f"{dataset}_{size_px}px.h5"
 
 
+def features_dir(profile: str) -> Path:
+    """Return the folder with the features of frozen networks."""
+    return root() / "data" / profile / "features"
+
+
 def build_dir(profile: str) -> Path:
     """Return the folder in which the book is put together and built."""
     return root() / "_build" / profile

@@ -37,12 +37,12 @@ class Progress(keras.callbacks.Callback):
         if self.patience:
             self._judge(logs["val_loss"])
         facts = {name: getattr(self, name) for name in ("epoch", "best_loss", "best_epoch", "has_ended", "history")}
-        self.state.save([*map(keras.ops.convert_to_numpy, self.variables), *self.best], facts)
+        self.state.save([*map(_value, self.variables), *self.best], facts)
 
     def _judge(self, loss: float) -> None:
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = float(loss), self.epoch
-            self.best = [keras.ops.convert_to_numpy(variable) for variable in self.weights]
+            self.best = [_value(variable) for variable in self.weights]
         self.has_ended = self.epoch - self.best_epoch >= self.patience
         self.model.stop_training = self.has_ended
 
@@ -73,6 +73,10 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     return [*model.weights, *model.optimizer.variables, *_random_states(model)]
 
 
+def _value(variable: keras.Variable) -> np.ndarray:
+    return keras.ops.convert_to_numpy(variable.value)
+
+
 def _random_states(model: keras.Model) -> list[keras.Variable]:
     return [layer.seed_generator.state for layer in _layers(model) if getattr(layer, "seed_generator", None)]
 
@@ -80,7 +84,7 @@ def _random_states(model: keras.Model) -> list[keras.Variable]:
 def _reset(model: keras.Model, seed: int) -> None:
     """Set optimiser and dropout to what follows from the seed alone, whatever was trained before."""
     for variable in model.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+        variable.assign(np.zeros_like(_value(variable)))
     for number, variable in enumerate(_random_states(model)):
         state = np.random.SeedSequence([seed, number]).generate_state(1)[0]
         variable.assign(np.array([state, 0], dtype="uint32"))

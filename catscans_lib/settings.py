@@ -5,12 +5,12 @@ A record refuses keys it does not know and text where a number belongs, so nothi
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from catscans_lib import datasets, validation
+from catscans_lib import datasets, networks, validation
 from catscans_lib.errors import unknown
 
-BACKBONES = ("resnet50", "small_resnet", "squeezenet")
+BACKBONES = tuple(networks.NETWORKS)
 MODES = ("fine_tune", "linear_probe", "fine_tune_long")
 Share = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[int, Field(ge=8, le=1024)]
@@ -31,9 +31,14 @@ class Strict(validation.Strict):
     @field_validator("backbone", check_fields=False)
     @classmethod
     def _known_backbone(cls, name: str) -> str:
-        if name not in BACKBONES:
-            raise unknown("backbone", name, BACKBONES)
-        return name
+        return networks.find(name).name
+
+    @field_validator("size_px", check_fields=False)
+    @classmethod
+    def _large_enough(cls, size_px: int, others: ValidationInfo) -> int:
+        if "backbone" in others.data:  # which stands before size_px
+            networks.check_size(others.data["backbone"], size_px)
+        return size_px
 
 
 class Augmentation(Strict):

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from catscans_lib import models, training
+from catscans_lib import features, models, training
 from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.settings import Transfer
 from catscans_lib.store import ImageStore
@@ -39,8 +39,9 @@ def source_backbone(settings: Transfer, seed: int, weights_path: Path | None) ->
 
 
 def all_modes(
-    settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame, *, checkpoint: Checkpoint
-) -> dict[str, pd.DataFrame]:
+    settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame, *, checkpoint: Checkpoint,
+    features_dir: Path | None = None,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Run every mode of the settings once per seed; the last network fine-tuned at the common budget is `saved_model`.
 
     Parameters
@@ -51,6 +52,8 @@ def all_modes(
         As `target_table` returns it.
     checkpoint : Checkpoint
         Folds that it has are taken from there.
+    features_dir : pathlib.Path, optional
+        Where features of frozen networks are kept; they are not when it is not given.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def all_modes(
     parts = []
     for seed in settings.seeds:
         for mode in settings.modes:
-            parts += _mode(mode, seed, settings, weights_path, store, target, checkpoint)
+            parts += _mode(mode, seed, settings, weights_path, store, target, checkpoint, features_dir)
     columns = {"predictions": None, "history": HISTORY, "learning_rates": RATES}
     return {name: _below_each_other([part[name] for part in parts if name in part], columns[name]) for name in columns}
 
@@ -73,7 +76,7 @@ def saved_model(checkpoint: Checkpoint) -> Path:
 
 def _mode(
     mode: str, seed: int, settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint, features_dir: Path | None,
 ) -> list[dict[str, pd.DataFrame]]:  # fmt: skip
     """The tables of one mode and seed, fold by fold; nothing is built where all are there."""
     folds = _folds(target) if mode != "linear_probe" else [(0, None)]
@@ -81,7 +84,8 @@ def _mode(
     if not all(checkpoint.tables(name) for name in names):
         backbone = source_backbone(settings, seed, weights_path)
         if mode == "linear_probe":
-            checkpoint.finish(names[0], predictions=linear_probe(backbone, store, target, settings, seed=seed))
+            predictions = linear_probe(backbone, store, target, settings, seed=seed, features_dir=features_dir)
+            checkpoint.finish(names[0], predictions=predictions)
         else:
             fine_tune(backbone, store, target, settings, seed=seed, mode=mode, checkpoint=checkpoint)
     return [checkpoint.tables(name) for name in names]
@@ -146,8 +150,9 @@ def _below_each_other(tables: list[pd.DataFrame], columns: list[str] | None) -> 
 
 
 def linear_probe(
-    backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int
-) -> pd.DataFrame:
+    backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int,
+    features_dir: Path | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Predict held-out images by logistic regression on the frozen network's features.
 
     The penalty is chosen on grouped inner folds of the training images, never on the held-out fold.
@@ -157,20 +162,15 @@ def linear_probe(
     pandas.DataFrame
         Columns as in `predictions.csv`.
     """
-    features = extract_features(backbone, store.images, target["row"].to_numpy())
+    found = features.cached(backbone, store, target["row"].to_numpy(), features_dir)
     predictions = []
     for _, (train, held_out) in _folds(target):
         probe = _probe(settings.class_weights == "balanced", seed, train)
-        probe.fit(features[train.index], train["code"])
+        probe.fit(found[train.index], train["code"])
         scores = np.zeros((len(held_out), len(store.classes)))
-        scores[:, probe.classes_] = probe.predict_proba(features[held_out.index])
+        scores[:, probe.classes_] = probe.predict_proba(found[held_out.index])
         predictions.append(_scored(held_out, scores, store.classes, seed, "linear_probe"))
     return pd.concat(predictions, ignore_index=True)
-
-
-def extract_features(backbone: keras.Model, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the pooled features of `images[rows]`, shape (n_rows, n_features), float32, in inference mode."""
-    return training.predict(backbone, images, rows)
 
 
 def _probe(balanced: bool, seed: int, train: pd.DataFrame) -> GridSearchCV:

@@ -3,6 +3,7 @@
 import resource
 import shutil
 import subprocess
+import sys
 import time
 
 import psutil
@@ -10,6 +11,7 @@ import pytest
 import tiny
 import yaml
 
+pytestmark = pytest.mark.slow
 KEYS = ("pretrain/dtd", "transfer/dtd--chest")
 PATIENCE_S = 300  # until the machine is taken for stuck
 
@@ -95,3 +97,37 @@ def test_settings_that_changed_after_the_kill_begin_anew(project, tmp_path):
     tiny.catscans(folder, "run", KEYS[0], check=True)
     history = (folder / "results/demo/pretrain/dtd/history.csv").read_text().splitlines()
     assert len(history) == 1 + 4  # one epoch: loss and accuracy, of training and of validation
+
+
+def tables_of(folder, below="results/demo"):
+    found = [path for step in ("pretrain", "transfer") for path in (folder / below / step).glob("[!.]*/*.csv")]
+    return {path.relative_to(folder / below).as_posix(): path.read_bytes() for path in found}
+
+
+def test_results_depend_neither_on_how_many_runs_go_at_a_time_nor_on_who_starts_them(project, tmp_path):
+    before = tables_of(project)
+    assert {"pretrain/dtd/history.csv", "transfer/dtd--chest/predictions.csv"} <= set(before)
+    folder = tiny.project(tmp_path / "other")
+    shutil.copy(project / "params/demo.yaml", folder / "params/demo.yaml")
+    tiny.catscans(folder, "sweep", "--jobs", "3", check=True)  # with other runs beside them
+    tables = tables_of(folder)
+    assert {name: tables[name] for name in before} == before
+    papermill = [sys.executable, "-m", "papermill", folder / "notebooks/transfer.ipynb", tmp_path / "out.ipynb"]
+    given = [
+        "-p",
+        "profile",
+        "demo",
+        "-p",
+        "source",
+        "dtd",
+        "-p",
+        "target",
+        "chest",
+        "--cwd",
+        folder,
+        "--log-level",
+        "ERROR",
+    ]
+    subprocess.run([*papermill, *given], env=tiny.environment(folder), check=True, capture_output=True)
+    by_hand = tables_of(folder, "results/demo/scratch")
+    assert by_hand["transfer/dtd--chest/predictions.csv"] == before["transfer/dtd--chest/predictions.csv"]

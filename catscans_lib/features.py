@@ -1,0 +1,47 @@
+"""Pooled features of a frozen network; computed once for the same weights and images, and kept on disk."""
+
+import hashlib
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from catscans_lib import training
+from catscans_lib.store import ImageStore
+
+VERSION = 1  # raise it when the same network would give other features
+
+
+def extract(backbone: keras.Model, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the pooled features of `images[rows]`, shape (n_rows, n_features), float32, in inference mode."""
+    return training.predict(backbone, images, rows)
+
+
+def cached(backbone: keras.Model, store: ImageStore, rows: np.ndarray, folder: Path | None) -> np.ndarray:
+    """Return what `extract` does, out of `folder` where it was computed before (None: nothing is kept).
+
+    The file's name follows from the weights, the number format, the images (the store's fingerprint, which knows their
+    size) and the rows.
+    """
+    if folder is None:
+        return extract(backbone, store.images, rows)
+    path = folder / f"{store.dataset}_{_key(backbone, store, rows)}.npy"
+    if path.is_file():
+        return np.load(path, allow_pickle=False)
+    found = extract(backbone, store.images, rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.save(file, found)
+    part.replace(path)
+    return found
+
+
+def _key(backbone: keras.Model, store: ImageStore, rows: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{VERSION} {store.fingerprint} {keras.config.dtype_policy().name}".encode())
+    for layer in backbone.layers:
+        digest.update(f"{layer.name} {type(layer).__name__}".encode())
+    for array in [*backbone.get_weights(), rows]:
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,114 @@
+"""The networks there are, looked up by name. Importing this module does not import Keras, which takes seconds.
+
+All but two are those of `keras.applications`, under their names in snake case.
+"""
+
+from dataclasses import dataclass
+
+from catscans_lib.errors import InputError, unknown
+
+PerChannel = tuple[float, float, float]  # red, green, blue
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network does first: value * scale + offset, for red, green, blue from 0 to 255."""
+
+    words: str
+    scale: float | PerChannel
+    offset: float | PerChannel
+    bgr: bool = False  # published weights were trained on blue, green, red
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """One network; `application` is its function in `keras.applications`, None for a network of our own."""
+
+    name: str
+    title: str
+    preprocessing: Preprocessing
+    smallest_px: int
+    reference: str
+    application: str | None
+
+
+MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue in 0..1
+CENTRED = Preprocessing("minus ImageNet's mean colour", 1.0, (-123.68, -116.779, -103.939), bgr=True)
+SCALED = Preprocessing("scaled to -1..1", 1 / 127.5, -1.0)
+SCALED_128 = Preprocessing("divided by 128, minus 1", 1 / 128, -1.0)
+STANDARDISED = Preprocessing(
+    "minus ImageNet's mean colour, divided by its standard deviation",
+    tuple(1 / (255 * sd) for sd in SD),
+    tuple(-mean / sd for mean, sd in zip(MEAN, SD, strict=True)),
+)
+
+_OWN = (
+    NetworkInfo(
+        "small_resnet", "small residual network", SCALED, 8, "after He et al. (2016), arXiv:1512.03385", None
+    ),
+    NetworkInfo("squeezenet", "SqueezeNet 1.1", CENTRED, 31, "Iandola et al. (2016), arXiv:1602.07360", None),
+)  # fmt: skip
+_FAMILIES = (  # preprocessing, smallest side in pixels, reference, name: function of keras.applications
+    (STANDARDISED, 32, "Liu et al. (2022), arXiv:2201.03545", {
+        "convnext_tiny": "ConvNeXtTiny", "convnext_small": "ConvNeXtSmall", "convnext_base": "ConvNeXtBase",
+        "convnext_large": "ConvNeXtLarge", "convnext_xlarge": "ConvNeXtXLarge",
+    }),
+    (STANDARDISED, 32, "Huang et al. (2017), arXiv:1608.06993", {
+        "densenet121": "DenseNet121", "densenet169": "DenseNet169", "densenet201": "DenseNet201",
+    }),
+    (STANDARDISED, 32, "Tan & Le (2019), arXiv:1905.11946", {
+        f"efficientnet_b{number}": f"EfficientNetB{number}" for number in range(8)
+    }),
+    (STANDARDISED, 32, "Tan & Le (2021), arXiv:2104.00298", {
+        f"efficientnet_v2_b{number}": f"EfficientNetV2B{number}" for number in range(4)
+    }),
+    (SCALED_128, 32, "Tan & Le (2021), arXiv:2104.00298", {
+        f"efficientnet_v2_{size}": f"EfficientNetV2{size.upper()}" for size in "sml"
+    }),
+    (SCALED, 75, "Szegedy et al. (2016), arXiv:1512.00567", {"inception_v3": "InceptionV3"}),
+    (SCALED, 75, "Szegedy et al. (2017), arXiv:1602.07261", {"inception_resnet_v2": "InceptionResNetV2"}),
+    (SCALED, 32, "Howard et al. (2017), arXiv:1704.04861", {"mobilenet": "MobileNet"}),
+    (SCALED, 32, "Sandler et al. (2018), arXiv:1801.04381", {"mobilenet_v2": "MobileNetV2"}),
+    (SCALED, 32, "Howard et al. (2019), arXiv:1905.02244", {
+        "mobilenet_v3_small": "MobileNetV3Small", "mobilenet_v3_large": "MobileNetV3Large",
+    }),
+    (SCALED, 32, "Zoph et al. (2018), arXiv:1707.07012", {
+        "nasnet_mobile": "NASNetMobile", "nasnet_large": "NASNetLarge",
+    }),
+    (CENTRED, 32, "He et al. (2016), arXiv:1512.03385", {
+        "resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152",
+    }),
+    (SCALED, 32, "He et al. (2016), arXiv:1603.05027", {
+        "resnet50_v2": "ResNet50V2", "resnet101_v2": "ResNet101V2", "resnet152_v2": "ResNet152V2",
+    }),
+    (CENTRED, 32, "Simonyan & Zisserman (2015), arXiv:1409.1556", {"vgg16": "VGG16", "vgg19": "VGG19"}),
+    (SCALED, 71, "Chollet (2017), arXiv:1610.02357", {"xception": "Xception"}),
+)  # fmt: skip
+NETWORKS = {info.name: info for info in _OWN} | {
+    name: NetworkInfo(name, function, preprocessing, smallest_px, reference, function)
+    for preprocessing, smallest_px, reference, members in _FAMILIES
+    for name, function in members.items()
+}
+
+
+def find(name: str) -> NetworkInfo:
+    """Return the network of a name.
+
+    Raises
+    ------
+    InputError
+        If there is none; lists those there are.
+    """
+    if name not in NETWORKS:
+        raise unknown("backbone", name, list(NETWORKS))
+    return NETWORKS[name]
+
+
+def check_size(name: str, size_px: int) -> None:
+    """Raise InputError if the network is not known, or images of this side are too small for it."""
+    smallest = find(name).smallest_px
+    if size_px < smallest:
+        raise InputError(
+            f"Backbone '{name}' needs images of at least {smallest} px; got size_px {size_px}. "
+            "Raise size_px or take another backbone."
+        )
