@@ -33,6 +33,6 @@ for run in RUNS.values():
             planned=json.dumps({"parameters": run.parameters, "needs": run.needs}, sort_keys=True),
             code=CODE[run.step],
             inputs=run.inputs,
-        threads: workflow.cores if run.parameters.get("threads", 1) is None else run.parameters.get("threads", 1)
+        threads: run.parameters.get("threads", 1) or os.cpu_count()
         retries: 1
         shell: "OMP_NUM_THREADS={threads} catscans run {params.key} --profile {config[profile]} --planned {params.planned:q}"

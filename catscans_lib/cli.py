@@ -121,7 +121,8 @@ def _sweep(profile: str, jobs: int | None, keys: tuple[str, ...]) -> None:
     runs = params.grid(profile)
     _planned(profile, keys)
     _check_folders(runs)
-    os.environ |= {runner.STARTED: str(time.time()), runner.CURRENT: " ".join(provenance.current(profile, runs))}
+    before = provenance.current(profile, runs)
+    os.environ |= {runner.STARTED: str(time.time()), runner.CURRENT: " ".join(before)}
     marks = [paths.relative(paths.run_dir(profile, *key.split("/")) / ".done") for key in keys]
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(paths.root() / "Snakefile"), "--directory", str(paths.root()),
@@ -129,6 +130,8 @@ def _sweep(profile: str, jobs: int | None, keys: tuple[str, ...]) -> None:
         "--config", f"profile={profile}", "--", *marks,
     ]  # fmt: skip
     status = _snakemake(command)
+    if not status and set(keys or runs) <= set(before):
+        runner.say(f"nothing to do: all {len(keys or runs)} runs are there from these settings and this code")
     if status:
         current = provenance.current(profile, runs)  # a former result of a run that has changed is none
         missing = [key for key in (keys or runs) if key not in current]

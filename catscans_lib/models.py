@@ -5,8 +5,6 @@ for two classes, softmax for more). Saved models hold Keras's own layers only, s
 """
 
 import inspect
-import re
-from collections import Counter
 from pathlib import Path
 
 import keras
@@ -15,8 +13,6 @@ from keras import layers
 from catscans_lib import networks, weights
 from catscans_lib.errors import InputError
 from catscans_lib.weights import load_weights as load_weights
-
-NUMBER = re.compile(r"(?:_(\d+))?$")
 
 
 def build(backbone: keras.Model, n_classes: int, dropout: float) -> keras.Model:
@@ -65,23 +61,15 @@ def _application(function: str, x: keras.KerasTensor) -> keras.Model:
     network = make(include_top=False, weights=None, input_tensor=x, pooling="avg", **own)
     if any(isinstance(layer, layers.Normalization) for layer in network.layers):  # EfficientNet cannot be made without
         network = keras.models.clone_model(network, call_function=_call_unless_preprocessing)
-    _renumber(network.operations)
+    names = weights.renumbered([part.name for part in network.operations], network.operations)
+    for part in network.operations:  # so that a layer has the same name in every process
+        part.name = names.get(part.name, part.name)
     return keras.Model(network.inputs[0], network.outputs[0], name="backbone")
 
 
 def _call_unless_preprocessing(layer: layers.Layer, *args: object, **kwargs: object) -> object:
     again = isinstance(layer, layers.Rescaling | layers.Normalization) and layer.name != "preprocess"
     return args[0] if again else layer(*args, **kwargs)
-
-
-def _renumber(operations: list[keras.Operation]) -> None:
-    """Count what Keras named itself from 0, whatever was built before: a layer has the same name in every process."""
-    counts: Counter[str] = Counter()
-    for operation in sorted(operations, key=lambda operation: int(NUMBER.search(operation.name)[1] or 0)):
-        kind = NUMBER.sub("", operation.name)
-        if kind.replace("_", "") == type(operation).__name__.lower():
-            operation.name = f"{kind}_{counts[kind]}" if counts[kind] else kind
-            counts[kind] += 1
 
 
 def _small_resnet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:

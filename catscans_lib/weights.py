@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -12,7 +13,7 @@ from catscans_lib import networks
 from catscans_lib.errors import InputError
 from catscans_lib.weight_files import Stored, read
 
-NUMBERED = re.compile(r"(conv2d|separable_conv2d|depthwise_conv2d|batch_normalization|layer_normalization|dense)(?:_(\d+))?")
+NUMBER = re.compile(r"(?:_(\d+))?$")
 
 
 def load_weights(network: keras.Model, name: str, weights: str, folder: Path | None) -> str:
@@ -57,14 +58,14 @@ def _published(name: str) -> Stored:
     if function is None:
         raise InputError(f"Keras offers no ImageNet weights for '{name}'. Put a file in WEIGHTS and name it instead.")
     try:
-        model = getattr(keras.applications, function)(include_top=False, weights="imagenet", pooling="avg")
+        make = getattr(keras.applications, function)
+        model = make(include_top=False, weights="imagenet", input_shape=(224, 224, 3), pooling="avg")
     except Exception as error:  # Keras raises no narrower one when it cannot download
         raise InputError(
             f"Keras could not download its ImageNet weights for '{name}': {error}. Without a connection, put the file "
             "(..._notop.h5) in WEIGHTS and name it in `weights`."
         ) from error
-    arrays = {layer.name: [keras.ops.convert_to_numpy(v) for v in _older_order(layer)] for layer in model.layers}
-    return Stored({layer: held for layer, held in arrays.items() if held}, ordered=True, own=False)
+    return Stored({layer.name: layer.get_weights() for layer in model.layers if layer.weights}, ordered=True, own=False)
 
 
 def _digest(stored: Stored) -> str:
@@ -77,30 +78,19 @@ def _digest(stored: Stored) -> str:
 
 def _fill(network: keras.Model, name: str, stored: Stored, source: str) -> None:
     info = networks.find(name)
-    places = _places(network, stored.ordered)
-    layers = stored.layers if stored.ordered else _renumbered(stored.layers)
+    parts = network.layers if stored.ordered else _innermost(network)
+    places = {layer.name: layer for layer in parts if layer.weights}
     try:
-        layers = _without_normalisation(layers)
-        pairs = _pairs(places, layers, stored.ordered)
-        _check(places, layers, pairs)
+        found = _without_normalisation(stored.layers)
+        pairs = _pairs(places, found, stored.ordered)
+        _check(places, found, pairs)
     except ValueError as error:
         raise InputError(f"{source} is not for {info.title}: {error}.") from error
     for place, layer in pairs.items():
-        for variable, array in zip(places[place], layers[layer], strict=True):
+        for variable, array in zip(places[place].weights, found[layer], strict=True):
             variable.assign(array)
     if info.preprocessing.bgr and not stored.own:
         _expect_rgb(network)
-
-
-def _places(network: keras.Model, ordered: bool) -> dict[str, list[keras.Variable]]:
-    """The network's variables as a file of this layout holds them, layer by layer."""
-    if ordered:
-        return {layer.name: _older_order(layer) for layer in network.layers if layer.weights}
-    return _renumbered({layer.name: layer.weights for layer in _innermost(network) if layer.weights})
-
-
-def _older_order(layer: keras.layers.Layer) -> list[keras.Variable]:
-    return layer.trainable_weights + layer.non_trainable_weights
 
 
 def _innermost(model: keras.Model) -> list[keras.layers.Layer]:
@@ -108,51 +98,65 @@ def _innermost(model: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layers in nested for layer in layers]
 
 
-def _renumbered(layers: dict) -> dict:
-    """Count layers that Keras named itself from 0: conv2d_94 and conv2d_95 of one session are conv2d_0 and conv2d_1."""
-    matches = sorted(filter(None, map(NUMBERED.fullmatch, layers)), key=lambda match: int(match[2] or 0))
-    counts: Counter = Counter()
-    names = {}
-    for match in matches:
-        names[match[0]] = f"{match[1]}_{counts[match[1]]}"
-        counts[match[1]] += 1
-    return {names.get(name, name): held for name, held in layers.items()}
-
-
-def _without_normalisation(layers: dict) -> dict:
+def _without_normalisation(found: dict) -> dict:
     """Leave out EfficientNet's own normalisation, which our first layer does: ImageNet's mean, and SD (as published)."""
-    own = {name: held for name, held in layers.items() if re.fullmatch(r"normalization(_\d+)?", name)}
+    own = {name: arrays for name, arrays in found.items() if NUMBER.sub("", name) == "normalization"}
     for name, (mean, variance, *_) in own.items():
         if not (np.allclose(mean, networks.MEAN, atol=1e-3) and np.allclose(variance, networks.SD, atol=1e-3)):
             raise ValueError(
                 f"its layer '{name}' normalises with mean {mean.round(3)} and variance {variance.round(3)}, "
                 f"the network with {networks.MEAN} and {networks.SD}"
             )
-    return {name: held for name, held in layers.items() if name not in own}
+    return {name: arrays for name, arrays in found.items() if name not in own}
 
 
-def _pairs(places: dict, layers: dict, ordered: bool) -> dict[str, str]:
-    """Which layer of the file belongs to each of the network.
+def _pairs(places: dict[str, keras.layers.Layer], found: dict, ordered: bool) -> dict[str, str]:
+    """Which layer of the file belongs to each of the network: by name, else in order, as Keras does for its older layout.
 
-    By name; but where the older layout does not have all names (Keras has changed some since), in order, as Keras does.
+    Keras has changed names since it published its files, and where it gave the names itself they only count layers.
     """
-    if ordered and any(name not in layers or NUMBERED.fullmatch(name) for name in places):
-        return dict(zip(places, layers, strict=False))
-    return {name: name for name in places}
+    if ordered and (places.keys() - found.keys() or renumbered(places, places.values())):
+        return dict(zip(places, found, strict=False))
+    counted = renumbered(found, places.values())
+    names = {counted.get(name, name): name for name in found}
+    return {place: names[place] for place in places if place in names}
 
 
-def _check(places: dict, layers: dict, pairs: dict[str, str]) -> None:
+def renumbered(names: Iterable[str], parts: Iterable[keras.Operation]) -> dict[str, str]:
+    """Count the names that Keras gave from 0: conv2d_94 and conv2d_95 of one process become conv2d and conv2d_1.
+
+    Parameters
+    ----------
+    parts : iterable of keras.Operation
+        The layers that may be among them: a name is Keras's own if it is that of their class.
+
+    Returns
+    -------
+    dict of str
+        New names of those that Keras gave.
+    """
+    classes = {type(part).__name__.lower() for part in parts}
+    given = [name for name in names if NUMBER.sub("", name).replace("_", "") in classes]
+    counts: Counter[str] = Counter()
+    new = {}
+    for name in sorted(given, key=lambda name: int(NUMBER.search(name)[1] or 0)):
+        kind = NUMBER.sub("", name)
+        new[name] = f"{kind}_{counts[kind]}" if counts[kind] else kind
+        counts[kind] += 1
+    return new
+
+
+def _check(places: dict[str, keras.layers.Layer], found: dict, pairs: dict[str, str]) -> None:
     """Every layer has its numbers and no convolution is left over; a head, which has none, may be."""
-    for place, variables in places.items():
-        layer = pairs.get(place)
-        if layer not in layers:
+    for place, layer in places.items():
+        if place not in pairs:
             raise ValueError(f"it has no layer '{place}'")
-        found, needed = ([tuple(part.shape) for part in parts] for parts in (layers[layer], variables))
-        if found != needed:
-            raise ValueError(f"its layer '{layer}' has the shapes {found}, the network's '{place}' {needed}")
-    for layer, parts in layers.items():
-        if layer not in pairs.values() and any(part.ndim > 2 for part in parts):
-            raise ValueError(f"the network has no layer '{layer}'")
+        held, needed = ([tuple(part.shape) for part in parts] for parts in (found[pairs[place]], layer.weights))
+        if held != needed:
+            raise ValueError(f"its layer '{pairs[place]}' has the shapes {held}, the network's '{place}' {needed}")
+    for name, arrays in found.items():
+        if name not in pairs.values() and any(array.ndim > 2 for array in arrays):
+            raise ValueError(f"the network has no layer '{name}'")
 
 
 def _expect_rgb(network: keras.Model) -> None:

@@ -55,6 +55,7 @@ def test_real_images_without_data_say_what_to_set(folder, tmp_path):
 def test_a_weights_file_without_its_folder_says_what_to_set(folder):
     content = tiny.grid() | {"backbone": "squeezenet"}
     content["pretrain"]["sources"] = {"dtd": {"weights": "squeezenet.h5"}}
+    content["datasets"] = {key: row | {"size_px": 32} for key, row in content["datasets"].items()}
     tiny.write_grid(folder, content, "weights")
     assert "WEIGHTS is not set" in answers(folder, "sweep", "--profile", "weights")
 

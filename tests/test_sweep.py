@@ -82,6 +82,8 @@ def test_ctrl_c_says_what_is_missing_and_how_to_go_on(swept):
 
 def test_a_second_sweep_reruns_nothing(swept):
     assert swept["again"].returncode == 0
+    assert "nothing to do: all 9 runs are there" in swept["again"].stdout
+    assert "nothing to do" not in swept["end"].stdout
     assert swept["second"] == swept["first"]
 
 
