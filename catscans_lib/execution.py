@@ -72,7 +72,7 @@ def fuse_batch_norm(model: keras.Model) -> None:
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             fuse_batch_norm(layer)
-        elif isinstance(layer, keras.layers.BatchNormalization):
+        elif isinstance(layer, keras.layers.BatchNormalization) and layer.scale and layer.center:
             _fuse(layer)
 
 

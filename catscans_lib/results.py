@@ -14,6 +14,7 @@ import pandas as pd
 from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError
 
+NUMBERS = ("value", "auc", "validation_loss")  # empty where there is none
 RECORD = "run.json"
 WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: where a run writes, and that the runner will publish
 
@@ -86,7 +87,7 @@ def table(profile: str, step: str, name: str, which: str) -> pd.DataFrame:
 def read_table(path: Any) -> pd.DataFrame:
     """Read a tidy CSV: ids, groups and labels as text (an id like 0123 keeps its zero; a class may be called NA)."""
     text = {column: str for column in ("image_id", "group", "label", "source", "target", "class", "split", "sha256")}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=dict.fromkeys(("value", "auc", "validation_loss"), [""]))
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={column: [""] for column in NUMBERS})
 
 
 def transfers(profile: str) -> list[tuple[str, str, str]]:

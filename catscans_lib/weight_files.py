@@ -57,7 +57,7 @@ def read(path: Path) -> Stored:
             return _read(file)
     except InputError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(
             f"Weights file '{path.name}' holds no weights as Keras saves them, and nothing else is opened "
             f"(a pickle could run code): {error}"
@@ -65,7 +65,7 @@ def read(path: Path) -> Stored:
 
 
 def _refuse_code(name: str, config: dict) -> None:
-    """Nothing of the model is built, but what its own code made of the numbers cannot be known either."""
+    """Refuse a model with code of its own: none of it would run here, but what it made of the numbers is not known."""
     for item in _objects({key: value for key, value in config.items() if key != "compile_config"}):
         kind, module = str(item["class_name"]), str(item.get("module") or "keras")
         if kind in CODE:

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from published import shorten
 
 from catscans_lib import feature_maps, models
 from catscans_lib.errors import InputError
@@ -16,6 +17,14 @@ def test_a_map_is_the_image_convolved_with_the_first_kernel():
     maps = feature_maps.activations(network, image)
     assert maps.shape == (1, 4, 4, 2)
     np.testing.assert_allclose(maps[0, 2, 1], by_hand, rtol=1e-4)
+
+
+def test_where_the_first_layer_is_a_model_of_its_own_its_output_is_taken(monkeypatch):
+    shorten(monkeypatch)
+    network = models.backbone("convnext_tiny", 32)
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype("uint8")
+    by_hand = network.get_layer("convnext_tiny_stem")(network.get_layer("preprocess")(image))
+    np.testing.assert_allclose(feature_maps.activations(network, image), by_hand, atol=1e-5)
 
 
 def test_an_unknown_layer_and_one_without_maps_name_those_there_are():

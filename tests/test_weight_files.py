@@ -8,6 +8,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from published import write_older
 
 from catscans_lib import weight_files
 from catscans_lib.errors import InputError
@@ -27,18 +28,6 @@ def network(extra=()):
     return keras.Sequential(
         [keras.Input((8, 8, 3)), *extra, keras.layers.Conv2D(4, 3, name="first"), keras.layers.BatchNormalization(name="bn")]
     )  # fmt: skip
-
-
-def write_older(path, layers, **attributes):
-    """The layout of older Keras, written by hand: layer -> list of arrays."""
-    with h5py.File(path, "w") as file:
-        file.attrs.update(layer_names=np.array(list(layers), "S"), **attributes)
-        for layer, arrays in layers.items():
-            group = file.create_group(layer)
-            names = [f"{layer}/part{number}:0" for number in range(len(arrays))]
-            group.attrs["weight_names"] = np.array(names, "S")
-            for name, array in zip(names, arrays, strict=True):
-                group[name] = array
 
 
 def rewritten(path, **members):
@@ -125,6 +114,14 @@ def test_a_pickle_inside_an_archive_is_not_opened(tmp_path):
     with pytest.raises(InputError, match="'model.keras' holds no weights as Keras saves them"):
         weight_files.read(tmp_path / "model.keras")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("config", ["[]", "not JSON", "{}"])
+def test_an_archive_that_is_not_one_of_keras_is_refused(tmp_path, config):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", config)
+    with pytest.raises(InputError, match="'model.keras' holds no weights as Keras saves them"):
+        weight_files.read(tmp_path / "model.keras")
 
 
 def test_a_file_that_points_to_another_or_holds_no_numbers_is_refused(tmp_path):
