@@ -126,6 +126,10 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
     if card.group is None:
         click.echo("No group is given: images of one patient may lie in two folds, and an AUC may be too high for it.")
     click.echo(f"Wrote {paths.relative(card_path)} and a row in {paths.relative(profile_path)}.")
+    try:
+        params.grid(profile)
+    except InputError as error:
+        click.echo(f"The grid is not valid yet: {error}")
     data = " DATA=folder" if datasets.get(name).is_below_data_dir else ""
     click.echo(f"Next: .venv/bin/catscans check --profile {profile}, then make book PROFILE={profile}{data}")
 

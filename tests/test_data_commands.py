@@ -135,10 +135,16 @@ def test_an_own_table_joins_a_grid_that_is_there_as_source_and_target_and_its_co
 def test_own_arrays_get_the_names_of_their_labels(project, tmp_path):
     fixtures.write_npz(tmp_path / "blood.npz")
     catscans(
-        "dataset", "add", "blood", tmp_path / "blood.npz", "--class-names", "red, white, platelet", "--size-px", 28
+        "dataset", "add", "blood", tmp_path / "blood.npz", "--class-names", "red, white, platelet", "--size-px", 32
     )
     assert set(datasets.get("blood").n_per_class) == {"red", "white", "platelet"}
-    assert params.grid("mine")["ingest/blood"].settings.size_px == 28
+    assert params.grid("mine")["ingest/blood"].settings.size_px == 32
+
+
+def test_a_size_that_the_network_cannot_take_is_told_at_once(project, tmp_path):
+    fixtures.write_npz(tmp_path / "blood.npz")
+    said = catscans("dataset", "add", "blood", tmp_path / "blood.npz", "--size-px", 28)
+    assert "The grid is not valid yet: params/mine.yaml: transfer.targets.blood: size_px got 28" in said
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def project(tmp_path, monkeypatch, native_data):
     content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
     content["folds"]["n_folds"] = 2
     for row in content["datasets"].values():
-        row["size_px"] = 16
+        row["size_px"] = 32
     tiny.write_grid(folder, content, "sample")
     monkeypatch.setenv("CATSCANS_ROOT", str(folder))
     monkeypatch.setenv("CATSCANS_DATA", str(native_data))
