@@ -1,6 +1,7 @@
 # make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [JOBS=n]   the sweep, then the HTML book
 #           (JOBS: runs at a time; default: what cores and memory allow)
 # make test                                                                      the tests
+# make peers                                                                     PyTorch for benchmarks/training.py (4 GB)
 # make test-slow                                                                 those with real kills, which take minutes
 PROFILE ?= demo
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ export CATSCANS_WEIGHTS := $(if $(WEIGHTS),$(abspath $(WEIGHTS)),$(CATSCANS_WEIG
 
 BIN := .venv/bin
 
-.PHONY: book sweep test test-slow lint format lab lock clean
+.PHONY: book sweep test test-slow lint format lab lock peers clean
 book: .venv/.complete
 	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
 
@@ -47,6 +48,11 @@ lab: .venv/.complete
 lock: .venv/.complete
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
 	    --no-emit-index-url --no-annotate --no-header --upgrade -o requirements.lock
+
+# The networks that the benchmark compares with, apart from our own environment.
+peers: .venv/.complete
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers
+	@$(BIN)/uv pip install --quiet --python .venv-peers/bin/python $$(sed -n 's/^peers = \["\(.*\)"\]/\1/p' pyproject.toml)
 
 clean:
 	rm -rf data/* results/* _build

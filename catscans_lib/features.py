@@ -6,15 +6,19 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from catscans_lib import training
+from catscans_lib.batches import Batches
+from catscans_lib.fast_inference import inference
 from catscans_lib.store import ImageStore
+from catscans_lib.training import PREDICT_BATCH
 
 VERSION = 1  # raise it when the same network would give other features
 
 
 def extract(backbone: keras.Model, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return the pooled features of `images[rows]`, shape (n_rows, n_features), float32, in inference mode."""
-    return training.predict(backbone, images, rows)
+    compute = inference(backbone)
+    batches = Batches(images, np.zeros(len(images), int), rows, PREDICT_BATCH)
+    return np.concatenate([compute(batches[number][0]) for number in range(len(batches))])
 
 
 def cached(backbone: keras.Model, store: ImageStore, rows: np.ndarray, folder: Path | None) -> np.ndarray:

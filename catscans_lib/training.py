@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from catscans_lib.batches import Batches
 from catscans_lib.checkpoints import State
 from catscans_lib.errors import InputError
-from catscans_lib.execution import fuse_batch_norm
+from catscans_lib.fast_training import speed_up
 from catscans_lib.progress import Progress
 from catscans_lib.settings import Training
 
@@ -70,7 +70,7 @@ def compiled(model: keras.Model, optimiser: str = "adam", weight_decay: float = 
         jit_compile=False,  # XLA halves the rate on the CPU
     )
     model.optimizer.build(model.trainable_variables)
-    fuse_batch_norm(model)
+    speed_up(model)
     return model
 
 

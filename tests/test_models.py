@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from published import shorten
 
-from catscans_lib import execution, feature_maps, features, models, networks, training
+from catscans_lib import fast_training, feature_maps, features, models, networks, training
 from catscans_lib.batches import Batches
 from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.errors import InputError
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_random_weights():
 
 def test_a_saved_model_opens_with_plain_keras_and_predicts_the_same(tmp_path):
     model = models.build(models.backbone("small_resnet", 32), 7, dropout=0.2)
-    execution.fuse_batch_norm(model)  # as training leaves it
+    fast_training.fuse_batch_norm(model)  # as training leaves it
     before = model.predict(images(), verbose=0)
     model.save(tmp_path / "model.keras")
     reopened = keras.models.load_model(tmp_path / "model.keras")
@@ -93,7 +93,7 @@ def test_fused_batch_normalisation_trains_as_the_plain_one_does():
         model = models.build(models.backbone("small_resnet", 32), 2, dropout=0.0)
         model.compile(optimizer=keras.optimizers.SGD(0.1), loss="binary_crossentropy", jit_compile=False)
         if fuse:
-            execution.fuse_batch_norm(model)
+            fast_training.fuse_batch_norm(model)
         model.fit(images(8), np.array([0, 1] * 4, "float32"), batch_size=8, epochs=2, shuffle=False, verbose=0)
         return model.get_weights()
 

@@ -13,7 +13,7 @@ def reached(names):
 
 def test_the_code_behind_a_notebook_is_what_it_imports_directly_or_through_others():
     files = reached("transfer")
-    assert {"transfer.py", "models.py", "training.py", "execution.py", "settings.py"} <= files
+    assert {"transfer.py", "models.py", "training.py", "fast_training.py", "settings.py"} <= files
     assert not {"book.py", "cli.py", "stability.py", "figures.py"} & files
     assert "similarity.py" not in reached("stability")
     assert "models.py" not in reached("stability, figures")

@@ -1,0 +1,181 @@
+"""What `benchmarks/training.py` compares: this library, Keras as it comes, and the original's way; one process each.
+
+    .venv/bin/python benchmarks/contestants.py WAY FOLDER
+
+reads names of pieces of work from the standard input, and answers each with a number (mostly median seconds).
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+from catscans_lib import fast_inference, machine, models, store, training
+from catscans_lib.batches import Batches
+from catscans_lib.decode import decode_files
+from catscans_lib.settings import Augmentation
+
+SIZE_PX, BATCH, STEPS, N_EPOCH_IMAGES = 96, 64, 4, 256
+SMALL_PX = 32
+AUGMENTATION = Augmentation(rotation_deg=10, shift=0.1, horizontal_flip=True)
+
+
+def classifier(name: str, size_px: int, ours: bool) -> keras.Model:
+    """A network of two classes, compiled as the library does, or as Keras does by itself."""
+    model = models.build(models.backbone(name, size_px), 2, 0.2)
+    if ours:
+        return training.compiled(model)
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def training_step(ours: bool) -> Callable[[], object]:
+    """One step of fine-tuning ResNet50."""
+    model = classifier("resnet50", SIZE_PX, ours)
+    model.make_train_function()
+    images = tf.random.uniform((BATCH, SIZE_PX, SIZE_PX, 3), 0, 255)
+    batch = images, tf.cast(tf.range(BATCH) % 2, tf.float32)
+    return lambda: float(model.train_function(iter([batch]))["loss"])
+
+
+def features(ours: bool) -> Callable[[], object]:
+    """Features of a batch."""
+    network = models.backbone("resnet50", SIZE_PX)
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, SIZE_PX, SIZE_PX, 3)).astype("float32")
+    extract = fast_inference.inference(network) if ours else network.predict_on_batch
+    return lambda: extract(images)
+
+
+def product(side: int) -> Callable[[], object]:
+    """A product of two bfloat16 matrices: what the machine can do at best."""
+    one, other = (tf.cast(tf.random.normal((side, side)), tf.bfloat16) for _ in range(2))
+    multiply = tf.function(lambda: tf.linalg.matmul(one, other)[0], autograph=False)
+    return lambda: multiply().numpy()
+
+
+def epoch_from_store(jpegs: Path) -> Callable[[], object]:
+    """An epoch of ResNet50 from JPEGs; the first one also decodes them into the store."""
+    model = classifier("resnet50", SIZE_PX, ours=True)
+    paths = sorted(jpegs.glob("*.jpg"))[:N_EPOCH_IMAGES]
+    labels, batches = np.arange(len(paths)) % 2, []
+
+    def epoch() -> None:
+        if not batches:
+            pixels = np.stack([decoded.pixels for decoded in decode_files(paths, SIZE_PX)])
+            table = pd.DataFrame({"image_id": [path.stem for path in paths], "label": np.array(["a", "b"])[labels]})
+            table = table.assign(group=table["image_id"], split="")
+            path = jpegs / "store.h5"
+            store.write_arrays(path, pixels, table, ("a", "b"), dataset="chest", size_px=SIZE_PX)
+            rows = np.arange(len(paths))
+            batches.append(
+                Batches(store.open_store(path).images, labels, rows, BATCH, augmentation=AUGMENTATION, seed=0)
+            )
+        model.fit(batches[0], shuffle=False, verbose=0)
+
+    return epoch
+
+
+def epoch_from_files(jpegs: Path) -> Callable[[], object]:
+    """The original's way: every epoch decodes, resizes and augments the files, in float32."""
+    model = classifier("resnet50", SIZE_PX, ours=False)
+    paths = sorted(jpegs.glob("*.jpg"))[:N_EPOCH_IMAGES]
+    table = pd.DataFrame({"file": [str(path) for path in paths], "label": np.arange(len(paths)) % 2})
+    generator = ImageDataGenerator(
+        rotation_range=AUGMENTATION.rotation_deg, width_shift_range=AUGMENTATION.shift,
+        height_shift_range=AUGMENTATION.shift, horizontal_flip=True,
+    )  # fmt: skip
+    flow = generator.flow_from_dataframe(
+        table, x_col="file", y_col="label", class_mode="raw", target_size=(SIZE_PX, SIZE_PX), batch_size=BATCH
+    )
+    return lambda: model.fit(flow, verbose=0)
+
+
+def small_epoch(folder: Path, n_images: int) -> Callable[[], object]:
+    """An epoch of the small network on n images of a store, small but for its length."""
+    path = folder / f"small_{n_images}.h5"
+    if not path.is_file():
+        write_noise(path, n_images)
+    model = classifier("small_resnet", SMALL_PX, ours=True)
+    batches = Batches(
+        store.open_store(path).images, np.arange(n_images) % 2, np.arange(n_images), BATCH,
+        augmentation=AUGMENTATION, seed=0,
+    )  # fmt: skip
+    return lambda: model.fit(batches, shuffle=False, verbose=0)
+
+
+def write_noise(path: Path, n_images: int) -> None:
+    """Store images of noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n_images, SMALL_PX, SMALL_PX, 3), np.uint8)
+    names = [f"{number:06d}" for number in range(n_images)]
+    table = pd.DataFrame({"image_id": names, "group": names, "label": "a", "split": ""})
+    store.write_arrays(path, pixels, table, ("a", "b"), dataset="chest", size_px=SMALL_PX)
+
+
+def private_memory() -> float:
+    """Memory of this process in MB without the pages it maps from files (all of it where the system cannot tell)."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return float(status.read_text().split("RssAnon:")[1].split()[0]) / 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory_of_an_epoch(folder: Path, n_images: int) -> float:
+    """Private memory (MB) while an epoch on n images ends."""
+    small_epoch(folder, n_images)()
+    return private_memory()
+
+
+def work(name: str, way: str, folder: Path) -> Callable[[], object]:
+    """Make a piece of work ready."""
+    kind, _, number = name.partition(" ")
+    return {
+        "training": lambda: training_step(way == "ours"),
+        "features": lambda: features(way == "ours"),
+        "product": lambda: product(int(number)),
+        "epoch": lambda: (epoch_from_store if way == "ours" else epoch_from_files)(folder),
+        "small": lambda: small_epoch(folder, int(number)),
+    }[kind]()
+
+
+def median_seconds(job: Callable[[], object], times: int) -> float:
+    """Median wall time of a few calls."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        job()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def main() -> None:
+    """Answer what is asked; epochs are timed from the first, everything else after warming up."""
+    way, folder = sys.argv[1], Path(sys.argv[2])
+    machine.set_threads()
+    if way == "ours":
+        machine.set_precision("auto")
+    keras.utils.set_random_seed(0)
+    ready = {}
+    print(f"= {tf.__version__}", flush=True)
+    for name in map(str.strip, sys.stdin):
+        if name.startswith("memory"):
+            print(f"= {memory_of_an_epoch(folder, int(name.split()[1]))}", flush=True)
+            continue
+        is_epoch = name.startswith(("epoch", "small"))
+        if name not in ready:
+            ready[name] = work(name, way, folder)
+            for _ in range(0 if is_epoch else 3):
+                ready[name]()
+        print(f"= {median_seconds(ready[name], 1 if is_epoch else STEPS)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

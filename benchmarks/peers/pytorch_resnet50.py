@@ -1,0 +1,139 @@
+"""PyTorch's turns for `benchmarks/training.py`; runs in an environment of its own, which has torch 2.13.0 and no more.
+
+The network is that of `keras.applications.ResNet50` (stride in the first 1x1 convolution of a stage), in channels-last
+memory and bfloat16, with Adam in its fused form; features are computed with batch normalisation folded in.
+"""
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+os.environ["TORCHINDUCTOR_FREEZING"] = (
+    "1"  # compiled inference folds, prepacks and fuses; it changes nothing in training
+)
+
+import torch
+from torch import nn
+from torch.fx.experimental.optimization import fuse
+from torch.nn import functional
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SIZE_PX, BATCH, STEPS = 96, 64, 4
+
+
+def normalised_conv(n_in: int, n_out: int, size: int, stride: int = 1) -> list[nn.Module]:
+    """Convolution without a bias, as is usual before batch normalisation."""
+    return [nn.Conv2d(n_in, n_out, size, stride, padding=size // 2, bias=False), nn.BatchNorm2d(n_out)]
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolution beside a shortcut."""
+
+    def __init__(self, n_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        first, second = normalised_conv(n_in, width, 1, stride), normalised_conv(width, width, 3)
+        self.body = nn.Sequential(
+            *first, nn.ReLU(inplace=True), *second, nn.ReLU(inplace=True), *normalised_conv(width, 4 * width, 1)
+        )
+        changes = n_in != 4 * width or stride > 1
+        self.shortcut = nn.Sequential(*normalised_conv(n_in, 4 * width, 1, stride)) if changes else nn.Identity()
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(self.body(x) + self.shortcut(x))
+
+
+def backbone() -> nn.Sequential:
+    """ResNet-50 up to the pooled features."""
+    parts, n_in = [*normalised_conv(3, 64, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)], 64
+    for width, n_blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for number in range(n_blocks):
+            parts.append(Bottleneck(n_in, width, stride if number == 0 else 1))
+            n_in = 4 * width
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def on_device(module: nn.Module | torch.Tensor) -> nn.Module | torch.Tensor:
+    """Move to where it is computed, channels last."""
+    return module.to(DEVICE, memory_format=torch.channels_last)
+
+
+def finished(value: torch.Tensor) -> float:
+    """Wait for a number."""
+    return value.float().sum().item()
+
+
+def training(compiled: bool) -> Callable[[], object]:
+    """One step of fine-tuning with autocast."""
+    model = on_device(nn.Sequential(backbone(), nn.Dropout(0.2), nn.Linear(2048, 1))).train()
+    optimiser = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
+    images = on_device(torch.rand(BATCH, 3, SIZE_PX, SIZE_PX) * 255 - 120)
+    labels = (torch.arange(BATCH, device=DEVICE) % 2).float()[:, None]
+    forward = torch.compile(model) if compiled else model
+
+    def step() -> None:
+        with torch.autocast(DEVICE, torch.bfloat16):
+            outputs = forward(images)
+        loss = functional.binary_cross_entropy_with_logits(outputs.float(), labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        finished(loss)
+
+    return step
+
+
+def features(compiled: bool, autocast: bool = False, batch: int = BATCH) -> Callable[[], object]:
+    """Features of a batch; the weights are bfloat16, or autocast makes them so."""
+    model = on_device(fuse(backbone().eval()))
+    model = model if autocast else model.bfloat16()
+    images = on_device(torch.rand(batch, 3, SIZE_PX, SIZE_PX) * 255 - 120)
+    forward = torch.compile(model) if compiled else model
+
+    def extract() -> None:
+        with torch.inference_mode(), torch.autocast(DEVICE, torch.bfloat16, enabled=autocast):
+            finished(forward(images if autocast else images.bfloat16()))
+
+    return extract
+
+
+def product(side: int) -> Callable[[], object]:
+    """A product of two bfloat16 matrices."""
+    one, other = (torch.rand(side, side, device=DEVICE).bfloat16() for _ in range(2))
+    return lambda: finished((one @ other)[0])
+
+
+WORK = {
+    "training, eager": lambda: training(compiled=False),
+    "training, compiled": lambda: training(compiled=True),
+    "features, eager": lambda: features(compiled=False),
+    "features, compiled": lambda: features(compiled=True),
+    "features, compiled, autocast": lambda: features(compiled=True, autocast=True),
+    "features, compiled, batch of 128": lambda: features(compiled=True, batch=128),
+    "product": lambda: product(2048),
+}
+
+
+def main() -> None:
+    """Answer each line that names a piece of work with its median seconds, per 64 images; the first time it warms up."""
+    torch.manual_seed(0)
+    torch.set_num_threads(int(sys.argv[1]))
+    ready = {}
+    print(f"= {torch.__version__}", flush=True)
+    for name in map(str.strip, sys.stdin):
+        if name not in ready:
+            ready[name] = WORK[name]()
+            for _ in range(3):
+                ready[name]()
+        times = []
+        for _ in range(STEPS):
+            start = time.perf_counter()
+            ready[name]()
+            times.append(time.perf_counter() - start)
+        print(f"= {statistics.median(times) / (2 if name.endswith('128') else 1)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
