@@ -110,15 +110,15 @@ def _use_matrix_products(layer: layers.Conv2D) -> None:
     import tensorflow as tf
 
     size, padding = layer.kernel_size[0], layer.padding.upper()
-    reader = only_reader(layer)
+    reader, thins = only_reader(layer), layer.strides == (2, 2)
 
     def call(inputs):  # noqa: ANN001, ANN202 - Keras's own signature
-        thinned = every_second(inputs) if layer.strides == (2, 2) else inputs
         variables = [layer.kernel, layer.bias] if layer.use_bias else [layer.kernel]
-        return layer.activation(convolve(thinned, *map(tf.convert_to_tensor, variables)))
+        return layer.activation(convolve(inputs, *map(tf.convert_to_tensor, variables)))
 
     @tf.custom_gradient
     def convolve(inputs, kernel, *bias):  # noqa: ANN001, ANN002, ANN202 - tensors
+        inputs = every_second(inputs) if thins else inputs
         outputs = tf.nn.conv2d(inputs, kernel, 1, padding)
         if bias:
             outputs = tf.nn.bias_add(outputs, bias[0])
@@ -127,6 +127,7 @@ def _use_matrix_products(layer: layers.Conv2D) -> None:
             of_inputs = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.shape(inputs), filter=kernel, out_backprop=gradient, strides=[1] * 4, padding=padding
             )
+            of_inputs = _spread(of_inputs) if thins else of_inputs
             rows = tf.reshape(gradient, (-1, layer.filters))
             of_kernel = _kernel_gradient(inputs, gradient, size, padding)
             if not bias:
@@ -138,6 +139,16 @@ def _use_matrix_products(layer: layers.Conv2D) -> None:
         return outputs, gradients
 
     layer.call = call
+
+
+def _spread(gradient):  # noqa: ANN001, ANN202 - tensors
+    """Return the gradient of `every_second`: the gradient at the pixels that were read, 0 at the others."""
+    import tensorflow as tf
+
+    height, width, channels = gradient.shape[1:]
+    rows = tf.reshape(gradient, (-1, height, 1, width, channels))
+    spread = tf.pad(rows, ((0, 0), (0, 0), (0, 1), (0, 0), (0, channels)))  # odd columns lie beside, odd rows below
+    return tf.reshape(spread, (-1, 2 * height, 2 * width, channels))
 
 
 def _kernel_gradient(inputs, gradient, size: int, padding: str):  # noqa: ANN001, ANN202 - tensors
