@@ -6,7 +6,7 @@ from keras import layers
 from catscans_lib import machine
 from catscans_lib.fast_layers import every_second, is_plain_conv, leaves, only_reader, takes_every_second
 
-MATMUL_CHANNELS = 128  # below, oneDNN's own filter gradient is as fast as a matrix product
+MATMUL_CHANNELS = {1: 128, 3: 256}  # filter size: below so many, oneDNN's own filter gradient is as fast
 
 
 def speed_up(model: keras.Model) -> None:
@@ -94,9 +94,9 @@ def _fuse_adam(optimizer: keras.optimizers.Adam) -> None:
 
 def _wide(layer: layers.Layer) -> bool:
     """Say whether a convolution gains from matrix products: wide, and 1x1 or of stride 1."""
-    if not is_plain_conv(layer) or layer.kernel_size[0] % 2 == 0:
+    if not is_plain_conv(layer) or layer.kernel_size[0] not in MATMUL_CHANNELS:
         return False
-    if min(layer.kernel.shape[-2:]) < MATMUL_CHANNELS:
+    if min(layer.kernel.shape[-2:]) < MATMUL_CHANNELS[layer.kernel_size[0]]:
         return False
     return layer.strides == (1, 1) or takes_every_second(layer)
 
