@@ -1,9 +1,13 @@
 """Batches from an image store: shuffled, augmented, a function of seed, epoch and place alone."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 
 from catscans_lib.settings import Augmentation
+
+READ_AHEAD = 2  # batches
 
 
 class Batches(keras.utils.PyDataset):
@@ -18,8 +22,8 @@ class Batches(keras.utils.PyDataset):
     ) -> None:  # fmt: skip
         super().__init__()
         self.images, self.labels, self.rows, self.batch_size = images, labels, rows, batch_size
-        self.weights, self.augmentation, self.seed, self.epoch = weights, augmentation, seed, 0
-        self._shuffle()
+        self.weights, self.augmentation, self.seed, self.order = weights, augmentation, seed, rows
+        self.start(0)
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_size)
@@ -32,18 +36,30 @@ class Batches(keras.utils.PyDataset):
         labels = self.labels[rows].astype("float32")
         return (images, labels) if self.weights is None else (images, labels, self.weights[self.labels[rows]])
 
-    def on_epoch_end(self) -> None:
-        """Shuffle anew for the next epoch."""
-        self.start(self.epoch + 1)
-
     def start(self, epoch: int) -> None:
-        """Go to an epoch, counted from 0."""
+        """Go to an epoch, counted from 0: shuffle anew."""
         self.epoch = epoch
-        self._shuffle()
+        if self.seed is not None:
+            self.order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
 
-    def _shuffle(self) -> None:
-        shuffled = self.seed is not None
-        self.order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows) if shuffled else self.rows
+
+def stream(batches: Batches) -> keras.utils.PyDataset | Iterator:
+    """Return the batches as Keras is to have them: read ahead while it computes, from the epoch they stand at.
+
+    On TensorFlow this is what Keras would make of them, but without tf.data's own tuning. Its thread often misses that an
+    epoch is over and sleeps on, as long as the epoch took: two of five epochs were 1.3 to 1.8 times as long.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in batches[0])
+    made = tf.data.Dataset.from_generator(
+        lambda: (batches[number] for number in range(len(batches))), output_signature=signature
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return made.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(READ_AHEAD).with_options(options)
 
 
 def _read(images: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from catscans_lib.batches import Batches
+from catscans_lib.batches import Batches, stream
 from catscans_lib.checkpoints import State
 from catscans_lib.errors import InputError
 from catscans_lib.fast_training import speed_up
@@ -139,15 +139,15 @@ def fit(
     batches = Batches(
         images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed
     )
-    batches.start(progress.epoch)
-    held_back = Batches(images, labels, validation_rows, PREDICT_BATCH) if len(validation_rows) else None
+    held_back = stream(Batches(images, labels, validation_rows, PREDICT_BATCH)) if len(validation_rows) else None
+    order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch))
     rate = keras.callbacks.LearningRateScheduler(
         lambda epoch: learning_rate(settings, epoch, epochs=epochs, start=start_rate)
     )
     if not progress.has_ended and progress.epoch < epochs:
         model.fit(
-            batches, validation_data=held_back, initial_epoch=progress.epoch, epochs=epochs, shuffle=False, verbose=0,
-            callbacks=[rate, progress],
+            stream(batches), validation_data=held_back, initial_epoch=progress.epoch, epochs=epochs, shuffle=False, verbose=0,
+            callbacks=[order, rate, progress],
         )  # fmt: skip
     progress.take_best()
     return _tidy(progress.history)
@@ -230,7 +230,7 @@ def _tidy(history: dict[str, Sequence[float]]) -> pd.DataFrame:
 def predict(model: keras.Model, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return the model's output for `images[rows]`, shape (n_rows, n_outputs), float32."""
     batches = Batches(images, np.zeros(len(images), int), rows, PREDICT_BATCH)
-    return model.predict(batches, verbose=0).astype("float32")
+    return model.predict(stream(batches), verbose=0).astype("float32")
 
 
 def probabilities(output: np.ndarray) -> np.ndarray:

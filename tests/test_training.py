@@ -30,14 +30,28 @@ def test_batches_hold_every_row_once_per_epoch_in_an_order_of_seed_and_epoch():
 
     def order(seed, n_epochs=1):
         made = batches.Batches(images, labels, rows, 8, seed=seed)
-        for _ in range(n_epochs - 1):
-            made.on_epoch_end()
+        made.start(n_epochs - 1)
         return np.concatenate([made[number][0][:, 0, 0, 0] for number in range(len(made))])
 
     assert sorted(order(0)) == list(rows)
     np.testing.assert_array_equal(order(0), order(0))
     assert not np.array_equal(order(0), order(1))
     assert not np.array_equal(order(0), order(0, n_epochs=2))
+
+
+@pytest.mark.parametrize("with_weights", [False, True])
+def test_a_stream_brings_the_batches_of_the_epoch_they_stand_at(with_weights):
+    images, labels = dark_and_bright()
+    weights = np.array([1.0, 3.0], "float32") if with_weights else None
+    made = batches.Batches(images, labels, np.arange(30), 8, seed=0, augmentation=MOVE, weights=weights)
+    flowing = batches.stream(made)
+    for epoch in (0, 1):
+        made.start(epoch)
+        arrived = list(flowing)
+        assert len(arrived) == len(made) == 4
+        for number, parts in enumerate(arrived):
+            for part, expected in zip(parts, made[number], strict=True):
+                np.testing.assert_array_equal(part, expected)
 
 
 def test_images_and_labels_of_a_batch_belong_together():
