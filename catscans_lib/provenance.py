@@ -63,7 +63,7 @@ def code_fingerprint(step: str) -> str:
     library = Path(__file__).parent
     meanings = {str(path.relative_to(library)): _meaning(path) for path in sorted(_reached(code))}
     if step in LONG_STEPS:
-        del meanings["figures.py"]
+        meanings = {name: meaning for name, meaning in meanings.items() if not name.startswith("figures/")}
     return fingerprint([source for _, source, _ in cells], meanings)
 
 
