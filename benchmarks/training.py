@@ -1,7 +1,7 @@
 """How fast does the library train and extract features, compared with others? Prints one table.
 
     make peers                                             # once: PyTorch in .venv-peers (4 GB)
-    .venv/bin/python benchmarks/training.py [--images FOLDER] [--rounds 7]
+    .venv/bin/python benchmarks/training.py [--images FOLDER] [--rounds 7] [--only TABLE ...]
 
 Everything is measured in this run. Each way has a process of its own, and the ways take turns, round by round; a value
 is the median over the rounds, a ratio the median of the ratios within a round, so that a slow moment of the machine hits
@@ -137,41 +137,71 @@ def best_of(ours: list[float], peers: dict[str, list[float]], target: str) -> li
     return [row(f"  {name}", rates(peers[name]), "images/s", ratios[name], targets.get(name, "")) for name in peers]
 
 
-def table_of(rounds: int, folder: Path, threads: int) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Measure everything."""
-    ours, plain = (Way(sys.executable, HERE / "contestants.py", name, folder) for name in ("ours", "plain"))
-    torch = Way(PEERS, HERE / "peers" / "pytorch_resnet50.py", threads) if PEERS.is_file() else None
-    versions = {"TensorFlow": ours.version, **({"PyTorch": torch.version} if torch else {})}
-    works = {"ours": (ours, "training"), "Keras float32": (plain, "training")}
-    products = {f"in TensorFlow, {side}": (ours, f"product {side}") for side in (2048, 4096)}
-    if torch:
-        works |= {f"PyTorch, {name}": (torch, name) for name in TORCH_TRAINING}
-        products["in PyTorch, 2048"] = (torch, "product")
-    rows = training_rows(take_turns(works | products, rounds), tuple(products))
-    works = {"ours": (ours, "features"), "Keras float32": (plain, "features")}
-    if torch:
-        works |= {f"PyTorch, {name}": (torch, name) for name in TORCH_FEATURES}
-    seconds = take_turns(works, rounds)
-    rows.append(row("feature extraction ResNet50, ours", rates(seconds["ours"]), "images/s"))
+class Contestants:
+    """The processes that are compared."""
+
+    def __init__(self, folder: Path, images: Path | None, threads: int) -> None:
+        self.folder, self.images = folder, images
+        self.ours, self.plain = (
+            Way(sys.executable, HERE / "contestants.py", name, folder) for name in ("ours", "plain")
+        )
+        self.torch = Way(PEERS, HERE / "peers" / "pytorch_resnet50.py", threads) if PEERS.is_file() else None
+        self.versions = {"TensorFlow": self.ours.version, **({"PyTorch": self.torch.version} if self.torch else {})}
+
+    def both(self, work: str) -> dict[str, tuple[Way, str]]:
+        """Ours and plain Keras."""
+        return {"ours": (self.ours, work), "Keras float32": (self.plain, work)}
+
+    def peers(self, works: tuple[str, ...]) -> dict[str, tuple[Way, str]]:
+        """Ways of PyTorch, where it is installed."""
+        return {f"PyTorch, {name}": (self.torch, name) for name in works if self.torch}
+
+    def close(self) -> None:
+        """End all of them."""
+        for way in filter(None, (self.ours, self.plain, self.torch)):
+            way.close()
+
+
+def training_table(here: Contestants, rounds: int) -> list[dict]:
+    """Fine-tuning, and products of matrices as what the machine can do at best."""
+    products = {f"in TensorFlow, {side}": (here.ours, f"product {side}") for side in (2048, 4096)}
+    products |= {"in PyTorch, 2048": (here.torch, "product")} if here.torch else {}
+    works = here.both("training") | here.peers(TORCH_TRAINING) | products
+    return training_rows(take_turns(works, rounds), tuple(products))
+
+
+def features_table(here: Contestants, rounds: int) -> list[dict]:
+    """Features of a frozen network."""
+    seconds = take_turns(here.both("features") | here.peers(TORCH_FEATURES), rounds)
     slow = {"": seconds["Keras float32"]}
-    rows.append(row("  Keras float32", rates(slow[""]), "images/s", compare(seconds["ours"], slow)[""]))
     peers = {name: times for name, times in seconds.items() if name.startswith("PyTorch")}
-    rows += best_of(seconds["ours"], peers, ">= 1.15")
-    if torch:
-        torch.close()
-    seconds = take_turns({"ours": (ours, "epoch"), "files": (plain, "epoch")}, max(3, rounds // 2))
-    rows.append(row(f"epoch 2 and later, {N_EPOCH_IMAGES} JPEGs, ours", seconds["ours"], "s"))
-    ratios = compare(seconds["ours"], {"": seconds["files"]})[""]
-    rows.append(row("  ImageDataGenerator, Keras float32", seconds["files"], "s", ratios, ">= 2.5"))
-    seconds = take_turns({str(size): (ours, f"small {size}") for size in SIZES}, rounds)
+    return [
+        row("feature extraction ResNet50, ours", rates(seconds["ours"]), "images/s"),
+        row("  Keras float32", rates(slow[""]), "images/s", compare(seconds["ours"], slow)[""]),
+        *best_of(seconds["ours"], peers, ">= 1.15"),
+    ]
+
+
+def files_table(here: Contestants, rounds: int) -> list[dict]:
+    """Epochs from image files."""
+    make_jpegs(here.folder, here.images, N_EPOCH_IMAGES)
+    seconds = take_turns(here.both("epoch"), max(3, rounds // 2))
+    ratios = compare(seconds["ours"], {"": seconds["Keras float32"]})[""]
+    return [
+        row(f"epoch 2 and later, {N_EPOCH_IMAGES} JPEGs, ours", seconds["ours"], "s"),
+        row("  ImageDataGenerator, Keras float32", seconds["Keras float32"], "s", ratios, ">= 2.5"),
+    ]
+
+
+def length_table(here: Contestants, rounds: int) -> list[dict]:
+    """Epochs of more and more images."""
+    seconds = take_turns({str(size): (here.ours, f"small {size}") for size in SIZES}, rounds)
     per_image = {size: [one / size for one in seconds[str(size)]] for size in SIZES}
+    rows = []
     for size in SIZES:
         ratios = compare(per_image[size], {"": per_image[SIZES[-1]]})[""]
         rows.append(row(f"epoch of {size:,} images, small network", seconds[str(size)], "s", ratios, "0.90 to 1.10"))
-    rows.append(line_row([statistics.median(seconds[str(size)]) for size in SIZES]))
-    for way in (ours, plain):
-        way.close()
-    return pd.DataFrame(rows + memory_rows(folder)).fillna(""), versions
+    return [*rows, line_row([statistics.median(seconds[str(size)]) for size in SIZES])]
 
 
 def line_row(seconds: list[float]) -> dict:
@@ -181,11 +211,11 @@ def line_row(seconds: list[float]) -> dict:
     return row(f"  apart from the line {start:.3f} s + {1e6 * slope:.0f} us an image", apart, "%", target="within 10 %")
 
 
-def memory_rows(folder: Path) -> list[dict]:
+def memory_table(here: Contestants, rounds: int) -> list[dict]:
     """Private memory after an epoch on more and more images, in a fresh process each."""
     found = {}
     for size in SIZES:
-        way = Way(sys.executable, HERE / "contestants.py", "ours", folder)
+        way = Way(sys.executable, HERE / "contestants.py", "ours", here.folder)
         found[size] = way.ask(f"memory {size}")
         way.close()
     return [
@@ -200,6 +230,12 @@ def memory_rows(folder: Path) -> list[dict]:
     ]
 
 
+TABLES = {
+    "training": training_table, "features": features_table, "files": files_table, "length": length_table,
+    "memory": memory_table,
+}  # fmt: skip
+
+
 def processor() -> str:
     """The processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -212,14 +248,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=TABLES, nargs="+", default=list(TABLES))
     given = parser.parse_args()
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        make_jpegs(Path(folder), given.images, N_EPOCH_IMAGES)
-        table, versions = table_of(given.rounds, Path(folder), threads)
-    print(table.to_string(index=False))
-    names = ", ".join(f"{name} {version}" for name, version in versions.items())
+        here, rows = Contestants(Path(folder), given.images, threads), []
+        for name in given.only:
+            rows += TABLES[name](here, given.rounds)
+            print(pd.DataFrame(rows).fillna("").to_string(index=False), file=sys.stderr)  # should it be stopped
+        here.close()
+    print(pd.DataFrame(rows).fillna("").to_string(index=False))
+    names = ", ".join(f"{name} {version}" for name, version in here.versions.items())
     print("ours / it: rate of ours over rate of the row; share of the rate; rate per image over that of 8,000 images.")
     minutes = (time.perf_counter() - start) / 60
     print(f"{given.rounds} rounds, {minutes:.0f} minutes; {processor()}, {threads} cores; {names}.")
