@@ -13,7 +13,7 @@ import jinja2
 import nbformat
 import yaml
 
-from catscans_lib import book_numbers, paths
+from catscans_lib import book_numbers, interactive, paths
 from catscans_lib.errors import InputError
 
 DEMO_NOTE = "DEMO: made-up images, not a medical result"
@@ -91,7 +91,9 @@ def _copies(profile: str) -> dict[str, bytes]:
     files |= {f"tables/{p.name}": p for p in results.glob("tables/*.csv")}
     files |= {f"_static/{p.name}": p for p in (book / "_static").glob("*")}
     files["references.bib"] = book / "references.bib"
-    return {place: path.read_bytes() for place, path in sorted(files.items())}
+    return {place: path.read_bytes() for place, path in sorted(files.items())} | {
+        interactive.SCRIPT: interactive.script()
+    }
 
 
 def _run_pages(context: dict[str, Any]) -> dict[str, bytes]:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
 import click
 
-from catscans_lib import data_commands, params, paths
+from catscans_lib import data_commands, params, paths, settings
 from catscans_lib.errors import InputError
 
 profile_option = click.option("--profile", default="demo", show_default=True, help="Grid in params/<profile>.yaml.")
@@ -84,6 +84,38 @@ def book(profile: str, jobs: int | None) -> None:
     index = build(profile)
     say(f"the book of profile {profile} is built")
     click.echo(paths.relative(index))
+
+
+@main.command()
+@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="CSV with a row per image.")
+@click.option("--against", type=click.Path(path_type=Path), help="Other predictions of the same images: a paired test.")
+@click.option("--label", help="Column of the true class; default: y_true, label or y.")
+@click.option("--group", help="Column of patients, lesions or slides; default: group, where there is one.")
+@click.option("--positive", help="Which of two classes the score is of; default: the last by name.")
+@click.option(
+    "--average",
+    type=click.Choice(get_args(settings.Average)),
+    default="weighted",
+    show_default=True,
+    help="For more than two classes.",
+)
+@click.option("--draws", type=click.IntRange(100), default=2000, show_default=True, help="Draws of the bootstrap.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate(
+    predictions: Path, against: Path | None, label: str | None, group: str | None, positive: str | None, average: str,
+    draws: int, seed: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Print AUC, interval and paired test of anybody's predictions; no sweep is needed.
+
+    The CSV has the true class (y_true) and, for two classes, score, else score_<class> for each; image_id and group help.
+    """
+    from catscans_lib.evaluation import given
+
+    files = [path for path in (predictions, against) if path]
+    read = [given.read(path, label=label, group=group, positive=positive) for path in files]
+    found = given.evaluate(read[0], read[1] if against else None, average=average, n_draws=draws, seed=seed)
+    click.echo(json.dumps(found) if as_json else given.text(found))
 
 
 @main.command(hidden=True)

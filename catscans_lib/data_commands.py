@@ -89,6 +89,10 @@ def check(names: tuple[str, ...], data_dir: Path | None) -> None:
 )
 @click.option("--class-names", help="npz: names of the labels 0, 1, ..., joined by commas.")
 @click.option("--group", help="Word for what must share a fold, such as patient.")
+@click.option(
+    "--part-of",
+    help="The dataset it was selected from under the same image ids; shared images are never pretrained on.",
+)
 @click.option("--modality", default="own images", show_default=True, help="What the images show.")
 @click.option("--licence", default="not stated", show_default=True, help="Terms of use.")
 @click.option("--profile", default="mine", show_default=True, help="The grid that gets a row; a new one is made.")

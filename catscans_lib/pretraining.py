@@ -1,5 +1,7 @@
 """Pretraining on a source: what may be used of it, and the network that comes out."""
 
+from collections.abc import Collection
+
 import keras
 import numpy as np
 import pandas as pd
@@ -10,13 +12,18 @@ from catscans_lib.settings import Pretrain
 from catscans_lib.store import ImageStore
 
 
-def usable_rows(source: ImageStore, targets: dict[str, pd.DataFrame]) -> tuple[np.ndarray, pd.DataFrame]:
-    """Leave out every source image whose file also lies in a target: it would be held out there and seen here.
+def usable_rows(
+    source: ImageStore, targets: dict[str, pd.DataFrame], with_same_ids: Collection[str] = ()
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Leave out every source image that also lies in a target: it would be held out there and seen here.
 
     Parameters
     ----------
     targets : dict of pandas.DataFrame
-        Per target the store's rows that are in its fold table (column sha256).
+        Per target the store's rows that are in its fold table (columns image_id, sha256).
+    with_same_ids : collection of str
+        Targets that are declared to be parts of the same dataset as the source: an equal id is enough there. In the others
+        the file has to be the same.
 
     Returns
     -------
@@ -25,8 +32,11 @@ def usable_rows(source: ImageStore, targets: dict[str, pd.DataFrame]) -> tuple[n
     counts : pandas.DataFrame
         Columns target, n_removed.
     """
-    hashes = source.table["sha256"]
-    removed = {target: hashes.isin(table["sha256"]) for target, table in targets.items()}
+    ids, hashes = source.table["image_id"], source.table["sha256"]
+    removed = {
+        target: hashes.isin(table["sha256"]) | (ids.isin(table["image_id"]) & (target in with_same_ids))
+        for target, table in targets.items()
+    }
     overlap = np.logical_or.reduce([*removed.values(), np.zeros(len(hashes), bool)])
     counts = pd.DataFrame(
         [(target, int(mask.sum())) for target, mask in removed.items()], columns=["target", "n_removed"]

@@ -84,6 +84,14 @@ def table(profile: str, step: str, name: str, which: str) -> pd.DataFrame:
     return read_table(path)
 
 
+def optional(profile: str, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """Return one table of a profile by its place; empty, with these columns, where it was not made or has no rows."""
+    path = paths.results_dir(profile) / name
+    if not path.exists() or not path.read_text(encoding="utf-8").strip():
+        return pd.DataFrame(columns=columns)
+    return read_table(path)
+
+
 def read_table(path: Any) -> pd.DataFrame:
     """Read a tidy CSV: ids, groups and labels as text (an id like 0123 keeps its zero; a class may be called NA)."""
     text = {column: str for column in ("image_id", "group", "label", "source", "target", "class", "split", "sha256")}

@@ -137,3 +137,57 @@ def test_stability_points_show_both_numbers_of_the_common_budget_only():
     axes = figures.stability_points(numbers, titles=TITLES)
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["random weights", "Describable Textures (DTD)"]
     assert len(axes[0].collections[0].get_offsets()) == 2
+
+
+def test_a_bar_carries_the_interval_over_groups_of_its_own_mode():
+    intervals = pd.DataFrame(
+        [
+            ("dtd", "fine_tune", 0.70, 0.90, "bootstrap over groups"),
+            ("dtd", "fine_tune", 0.10, 0.99, "DeLong over images"),
+            ("imagenet", "fine_tune", 0.85, 0.97, "bootstrap over groups"),
+            ("none", "fine_tune", 0.60, 0.80, "bootstrap over groups"),
+            ("none", "fine_tune_long", 0.65, 0.85, "bootstrap over groups"),
+        ],
+        columns=["source", "mode", "low", "high", "method"],
+    ).assign(target="isic2018")
+    ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES, intervals=intervals)
+    drawn = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] != 0.5]
+    assert drawn == [(0.60, 0.80), (0.65, 0.85), (0.70, 0.90), (0.85, 0.97)]
+    assert "95 % bootstrap over groups" in ax.get_xlabel()
+
+
+def test_sources_whose_ranks_are_close_share_a_bar_and_others_do_not():
+    ranks = pd.DataFrame(
+        {"source": ["imagenet", "dtd", "stl10", "none"], "mean_rank": [1.0, 2.2, 3.0, 4.0], "critical_difference": 1.5}
+    ).assign(mode="fine_tune", n_targets=3, friedman_p=0.01)
+    ax = figures.critical_difference(ranks, "fine_tune", titles=TITLES)
+    bars = [tuple(np.round(line.get_xdata(), 2)) for line in ax.lines if line.get_linewidth() == 3.5]
+    assert bars == [(0.95, 2.25), (2.15, 3.05), (2.95, 4.05)]
+    assert any(text.startswith("critical difference 1.50") for text in texts(ax))
+
+
+def test_roc_curves_have_a_panel_per_class_and_a_band_per_source():
+    grid = np.linspace(0, 1, 5)
+    bands = pd.concat(
+        [
+            pd.DataFrame(
+                {"false_positive_rate": grid, "true_positive_rate": grid**0.5, "low": grid, "high": 1.0, "n": 3}
+            ).assign(source=source, mode="fine_tune", **{"class": name})
+            for source in ("dtd", "none")
+            for name in ("MEL", "NV", "BCC")
+        ]
+    )
+    axes = figures.roc_curves(bands, titles=TITLES)
+    assert [ax.get_title(loc="left") for ax in axes] == [f"{name} against the rest" for name in ("MEL", "NV", "BCC")]
+    assert all(len(ax.collections) == 2 for ax in axes)
+
+
+def test_a_calibration_point_is_the_share_of_all_classes_in_its_bin():
+    table = pd.DataFrame(
+        {
+            "source": "dtd", "mode": "fine_tune", "class": ["a", "b", "a"], "low": [0.0, 0.0, 0.5], "high": [0.5, 0.5, 1.0],
+            "mean_score": [0.2, 0.4, 0.9], "share": [0.0, 0.5, 1.0], "n": [30, 10, 20],
+        }
+    )  # fmt: skip
+    ax = figures.calibration_curves(table, titles=TITLES)
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.25, 0.125], [0.9, 1.0]])

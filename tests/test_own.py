@@ -195,6 +195,19 @@ def test_an_added_dataset_is_known_by_its_card_and_its_counts(project, tmp_path)
     assert datasets.titles()["moles"] == "Moles"
 
 
+def test_a_selection_of_another_dataset_says_so_and_shares_its_image_ids(project, tmp_path):
+    write_folder(tmp_path / "moles")
+    own.add(
+        "few",
+        card_of(place=str(tmp_path / "moles"), part_of="isic2018"),
+        card_of(place=str(tmp_path / "moles")).read(tmp_path),
+        taken=(),
+    )
+    assert datasets.parts_of_the_same("few", ["chest", "isic2018"]) == ["isic2018"]
+    assert datasets.parts_of_the_same("isic2018", ["few", "chest"]) == ["few"]
+    assert datasets.parts_of_the_same("pcam_small", ["chest", "pcam_middle"]) == ["pcam_middle"]
+
+
 def test_a_card_may_name_a_place_below_data(project, tmp_path):
     write_folder(tmp_path / "data/moles")
     card = card_of(place="moles")

@@ -63,10 +63,19 @@ def everything(brightness, target, saved, tmp_path_factory):
 
 
 def test_images_that_also_lie_in_a_target_are_left_out_and_counted(brightness):
-    elsewhere = pd.DataFrame({"sha256": [brightness.table["sha256"][5], brightness.table["sha256"][9], "other"]})
+    elsewhere = pd.DataFrame(
+        {"image_id": brightness.table["image_id"][:3], "sha256": [*brightness.table["sha256"][[5, 9]], "other"]}
+    )
     rows, counts = pretraining.usable_rows(brightness, {"chest": elsewhere, "isic2018": elsewhere.iloc[2:]})
     assert sorted(set(range(60)) - set(rows)) == [5, 9]
     assert counts.to_dict("list") == {"target": ["chest", "isic2018"], "n_removed": [2, 0]}
+
+
+def test_images_with_the_id_of_one_in_a_target_are_left_out_where_both_are_parts_of_one_dataset(brightness):
+    target = pd.DataFrame({"image_id": brightness.table["image_id"][[3, 4]], "sha256": ["another", "coding"]})
+    rows, counts = pretraining.usable_rows(brightness, {"chest": target, "dtd": target}, ["chest"])
+    assert sorted(set(range(60)) - set(rows)) == [3, 4]
+    assert counts.to_dict("list") == {"target": ["chest", "dtd"], "n_removed": [2, 0]}
 
 
 def test_pretraining_says_which_curve_it_gives(saved):

@@ -1,5 +1,6 @@
 """The datasets: those of the study, of the thesis before it, and a user's own; cards, and readers of their layouts."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from catscans_lib.datasets import chest, dtd, imagenet, isic2018, kimia960, own, pcam, sti10, stl10, thesis
@@ -7,7 +8,7 @@ from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.listing import Listing
 from catscans_lib.errors import unknown
 
-__all__ = ["PUBLISHED", "DatasetInfo", "Listing", "get", "known", "read", "titles"]
+__all__ = ["PUBLISHED", "DatasetInfo", "Listing", "get", "known", "parts_of_the_same", "read", "titles"]
 
 _STUDY = (
     imagenet.CARD, stl10.CARD, sti10.CARD, dtd.CARD, isic2018.CARD, chest.CARD, pcam.MIDDLE, pcam.SMALL, kimia960.CARD,
@@ -32,6 +33,12 @@ def get(name: str) -> DatasetInfo:
 def titles() -> dict[str, str]:
     """Return the printed title of every dataset key, and of `none`."""
     return {name: get(name).title for name in known()} | {"none": "random weights"}
+
+
+def parts_of_the_same(name: str, others: Iterable[str]) -> list[str]:
+    """Return those of the other datasets that share image ids with a dataset: both are parts of one, or one of the other."""
+    parent = get(name).part_of or name
+    return [other for other in others if (get(other).part_of or other) == parent]
 
 
 def read(name: str, data_dir: Path) -> Listing:

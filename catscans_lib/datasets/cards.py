@@ -77,6 +77,9 @@ class DatasetInfo:
         What a user has to do where there is nothing to download, one step a line.
     is_below_data_dir : bool
         Whether it lies below the folder that DATA names.
+    part_of : str or None
+        Name of the larger dataset whose image ids it keeps. Images of two of its parts with the same id are the same image,
+        also where one was stored in another size or format, so that their files differ.
     """
 
     name: str
@@ -93,6 +96,7 @@ class DatasetInfo:
     downloads: tuple[Download, ...] = ()
     by_hand: str = ""
     is_below_data_dir: bool = True
+    part_of: str | None = None
 
 
 IMAGENET_TERMS = "ImageNet terms: non-commercial research and education"

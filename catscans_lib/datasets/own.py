@@ -26,7 +26,8 @@ class OwnCard(Strict):
     `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place`
     is where it lies, absolute or below DATA. A table's columns are named; its paths are from the table on, or from `image_dir`
     beside it, and get the `suffix` (".jpg") where they have none; a folder's groups come out of the file names by
-    `group_pattern`; `class_names` are those of the labels 0, 1, ... of arrays.
+    `group_pattern`; `class_names` are those of the labels 0, 1, ... of arrays. A selection of another dataset under the same
+    image ids says so with `part_of`.
     """
 
     title: Text
@@ -45,6 +46,7 @@ class OwnCard(Strict):
     licence: Text = "not stated"
     url: str = ""
     n_per_class: dict[str, int] = Field(default_factory=dict)
+    part_of: Text | None = None
 
     def read(self, data_dir: Path) -> Listing:
         """List the images; paths are below the folder that the card names, or in which its file lies."""
@@ -112,6 +114,7 @@ def card(name: str) -> DatasetInfo:
         read=own.read,
         n_per_class=own.n_per_class,
         is_below_data_dir=not Path(own.place).is_absolute(),
+        part_of=own.part_of,
     )
 
 

@@ -100,6 +100,7 @@ _BOTH = {
     "licence": "CC0 1.0",
     "url": "https://github.com/basveeling/pcam",
     "citation": "veeling2018",
+    "part_of": "pcam",
     "downloads": tuple(Download(_FILES + name, checksum, folder="pcam") for name, checksum in _CHECKSUMS.items()),
 }
 MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=read_middle, **_BOTH)

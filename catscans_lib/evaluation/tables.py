@@ -1,12 +1,25 @@
 """Tidy tables of AUCs and transfer scores, one row per source, target, mode, fold and seed."""
 
+from collections.abc import Callable, Iterable
+
 import pandas as pd
 
 from catscans_lib import results
-from catscans_lib.evaluation.auc import auc, transfer_score
+from catscans_lib.evaluation import metrics
+from catscans_lib.evaluation.auc import auc, per_class, transfer_score
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the others, never scored against
+
+
+def score_columns(predictions: pd.DataFrame) -> list[str]:
+    """Return the score columns of predictions of one target; those of other targets' classes are empty there."""
+    return [column for column in predictions if column.startswith("score_") and predictions[column].notna().any()]
+
+
+def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the classes that score columns are of."""
+    return tuple(column.removeprefix("score_") for column in columns)
 
 
 def aucs(
@@ -18,8 +31,8 @@ def aucs(
     ----------
     predictions : pandas.DataFrame
         Columns image_id, fold, seed, mode, label and one score_<class> per class, as in `predictions.csv`.
-    average : {"weighted", "macro"}
-        How one-vs-rest AUCs are averaged; two classes need none and say "binary".
+    average : str
+        How AUCs of more than two classes are averaged, as in `auc`; two classes need none and say "binary".
 
     Returns
     -------
@@ -31,8 +44,8 @@ def aucs(
     ValueError
         If an image is predicted twice in one mode and seed, or the predictions of a fold give no AUC (names it).
     """
-    columns = [column for column in predictions if column.startswith("score_")]
-    classes = tuple(column.removeprefix("score_") for column in columns)
+    columns = score_columns(predictions)
+    classes = classes_of(columns)
     if (twice := predictions.duplicated(["image_id", "mode", "seed"])).any():
         raise ValueError(f"{run_id}: {twice.sum()} images are predicted twice; each belongs to one fold.")
     rows = []
@@ -54,6 +67,65 @@ def all_aucs(profile: str, average: str = "weighted") -> pd.DataFrame:
         predictions = results.table(profile, "transfer", name, "predictions")
         parts.append(aucs(predictions, run_id=run_id, source=source, target=target, average=average))
     return pd.concat(parts, ignore_index=True)
+
+
+def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
+    """AUC of every class against the rest, per source, target, mode, fold and seed; a class absent from a fold is a row without one.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Predictions of transfer runs below each other, with columns source and target.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, target, mode, fold, seed, class, auc (NaN: the class is absent), n_positive, n_negative.
+    """
+    return _by_fold(predictions, per_class)
+
+
+def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Every other metric of every fold: columns source, target, mode, fold, seed, metric, value, as `metrics.metrics` has them."""
+
+    def tidy(*given: object) -> pd.DataFrame:
+        return pd.DataFrame(metrics.metrics(*given).items(), columns=["metric", "value"])
+
+    return _by_fold(predictions, tidy)
+
+
+def _by_fold(predictions: pd.DataFrame, of: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    """Tables of `of(labels, scores, classes)` for every fold below each other, keys first."""
+    parts = []
+    for keys, part in predictions.groupby(KEYS, sort=False):
+        columns = score_columns(part)
+        table = of(part["label"], part[columns], classes_of(columns))
+        parts.append(table.assign(**dict(zip(KEYS, keys, strict=True)))[[*KEYS, *table]])
+    return pd.concat(parts, ignore_index=True)
+
+
+def completeness(planned: Iterable[tuple[str, str]], aucs: pd.DataFrame) -> pd.DataFrame:
+    """Which runs of the grid have results?
+
+    Parameters
+    ----------
+    planned : iterable of (str, str)
+        Source and target of every transfer run of the grid.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, target, done, modes, n_folds, n_seeds, n_aucs; a run that is not done has zeros.
+    """
+    found = aucs.groupby(["source", "target"], sort=False).agg(
+        modes=("mode", lambda modes: " ".join(modes.unique())), n_folds=("fold", "nunique"),
+        n_seeds=("seed", "nunique"), n_aucs=("auc", "size"),
+    )  # fmt: skip
+    table = found.reindex(pd.MultiIndex.from_tuples(planned, names=["source", "target"]))
+    counts = ["n_folds", "n_seeds", "n_aucs"]
+    table = table.assign(done=table["n_aucs"].notna(), modes=table["modes"].fillna(""))
+    table[counts] = table[counts].fillna(0).astype(int)
+    return table.reset_index()[["source", "target", "done", "modes", *counts]]
 
 
 def shared_modes(aucs: pd.DataFrame) -> list[str]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from catscans_lib import datasets
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#888888")
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), "-.")  # told apart also in grey
 MARKERS = {"isic2018": "o", "chest": "s", "pcam_middle": "^"}
 DEMO_STAMP = "DEMO – made-up images, not a medical result"
 

@@ -1,0 +1,234 @@
+"""What the book says of the results: answers, tables, comparisons and pieces one may point at, from the tables of one profile."""
+
+from typing import Any
+
+import pandas as pd
+
+from catscans_lib import datasets, interactive, paths, results
+from catscans_lib.evaluation import tables as evaluation
+
+MODES = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
+COLUMNS = {
+    "aucs": [*evaluation.KEYS, "auc"],
+    "transfer_scores": [*evaluation.KEYS, "transfer_score"],
+    "auc_intervals": ["source", "target", "mode", "low", "high", "method"],
+    "score_intervals": ["source", "target", "mode", "transfer_score", "low", "high"],
+    "comparisons": ["target", "mode", "source_a", "source_b", "test", "p", "p_adjusted", "low", "high"],
+    "effects": ["target", "mode", "source_a", "source_b", "rope", "p_b_better", "p_equivalent", "p_a_better"],
+    "completeness": ["source", "target", "done"],
+    "ranks": ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"],
+}
+Tables = dict[str, pd.DataFrame]
+
+
+def numbers(profile: str) -> dict[str, Any]:
+    """Return the part of what the chapters are rendered with that follows from the evaluation.
+
+    Returns
+    -------
+    dict
+        ``sources`` (all that have an AUC), ``targets`` (folds and one answer per mode), ``modes`` (mode to title), ``results``
+        (mode to rows of the AUC table), ``missing`` (source and target of runs of the grid that are not done), ``ranks`` (mode to
+        Friedman's p, critical difference and number of targets), ``interactive`` (name to a piece of HTML).
+    """
+    found = {
+        name: results.optional(profile, f"tables/{name}.csv", columns=columns) for name, columns in COLUMNS.items()
+    }
+    aucs = found["aucs"]
+    targets = [target for target in datasets.known() if target in set(aucs["target"])]
+    modes = {mode: title for mode, title in MODES.items() if mode in set(aucs["mode"])}
+    return {
+        "sources": set(aucs["source"]),
+        "targets": [_target(profile, target, modes, found) for target in targets],
+        "modes": modes,
+        "results": {mode: _rows(profile, mode, targets, found) for mode in modes},
+        "missing": _missing(found["completeness"]),
+        "ranks": _ranks(found["ranks"]),
+        "interactive": _interactive(found["auc_intervals"], modes) if len(found["auc_intervals"]) else {},
+    }
+
+
+def page(profile: str, step: str, name: str) -> str:
+    """Return the place of a run's notebook in the book, or nothing where there is none to show."""
+    shown = (paths.run_dir(profile, step, name) / f"{step}.ipynb").exists()
+    return f"runs/{step}/{name}.ipynb" if shown else ""
+
+
+def _target(profile: str, target: str, modes: dict[str, str], found: Tables) -> dict[str, Any]:
+    folds = results.optional(profile, f"folds/{target}.csv")
+    answers = [_answer(target, mode, found) for mode in modes]
+    return {
+        "name": target,
+        "card": datasets.get(target),
+        "n_images": len(folds),
+        "n_groups": folds["group"].nunique() if len(folds) else 0,
+        "n_folds": folds["fold"].nunique() if len(folds) else 0,
+        "n_classes": folds["label"].nunique() if len(folds) else 0,
+        "answers": [answer for answer in answers if answer],
+    }
+
+
+def _answer(target: str, mode: str, found: Tables) -> dict[str, Any] | None:
+    """Say which source was best for one target in one mode, against what, over which runs.
+
+    Differences are paired: the same folds and seeds, never means of different ones.
+    """
+    aucs = found["aucs"][found["aucs"]["target"] == target]
+    wide = aucs.pivot_table(index=["fold", "seed"], columns=["mode", "source"], values="auc")
+    sources = [source for at, source in wide.columns if at == mode and source != "none"]
+    if not sources:
+        return None
+    means = wide[mode][sources].mean().sort_values(ascending=False, kind="stable")
+    best = means.index[0]
+    auc = wide[mode, best].dropna()
+
+    def versus(other: str) -> dict[str, Any] | None:
+        against = _versus(wide, mode, best, (mode, other))
+        return against and against | _tests(found, target, mode, best, other)
+
+    return {
+        "mode": mode,
+        "mode_title": MODES[mode],
+        "best": best,
+        "title": datasets.titles()[best],
+        **_spread(auc),
+        **_interval(found["auc_intervals"], best, target, mode),
+        "n_folds": auc.index.get_level_values("fold").nunique(),
+        "n_seeds": auc.index.get_level_values("seed").nunique(),
+        "n_sources": len(sources),
+        "score": _score(found, best, target, mode),
+        "baseline": versus("none"),
+        "longer": _versus(wide, mode, best, ("fine_tune_long", "none")) if mode == "fine_tune" else None,
+        "runner_up": versus(means.index[1]) if len(means) > 1 else None,
+    }
+
+
+def _of_cell(table: pd.DataFrame, source: str, target: str, mode: str) -> pd.DataFrame:
+    return table[(table["source"] == source) & (table["target"] == target) & (table["mode"] == mode)]
+
+
+def _interval(intervals: pd.DataFrame, source: str, target: str, mode: str) -> dict[str, float]:
+    """Return low and high of one cell (95 %, over groups: that method stands first); NaN where there is none."""
+    rows = _of_cell(intervals, source, target, mode)
+    return rows.iloc[0][["low", "high"]].to_dict() if len(rows) else {"low": float("nan"), "high": float("nan")}
+
+
+def _score(found: Tables, source: str, target: str, mode: str) -> dict[str, Any] | None:
+    """Return mean, sd and n over folds and seeds, low and high (95 %) of the transfer score (per cent), or None."""
+    rows = _of_cell(found["transfer_scores"], source, target, mode)
+    interval = _interval(found["score_intervals"], source, target, mode)
+    return _spread(rows["transfer_score"]) | interval if len(rows) else None
+
+
+def _tests(found: Tables, target: str, mode: str, one: str, other: str) -> dict[str, float]:
+    """Return what the tests say of one source minus another; NaN where they were not compared.
+
+    low, high (95 %, over groups), p and p_adjusted (Nadeau and Bengio's test), better and equivalent (probabilities), rope.
+    """
+    facts = dict.fromkeys(("low", "high", "p", "p_adjusted", "better", "equivalent", "rope"), float("nan"))
+    for row in _of_pair(found["comparisons"], target, mode, one, other).itertuples():
+        if row.test == "nadeau_bengio":
+            facts |= {"p": row.p, "p_adjusted": row.p_adjusted}
+        if row.test == "bootstrap":
+            low, high = (row.low, row.high) if row.source_a == one else (-row.high, -row.low)
+            facts |= {"low": low, "high": high}
+    for row in _of_pair(found["effects"], target, mode, one, other).itertuples():
+        better = row.p_a_better if row.source_a == one else row.p_b_better
+        facts |= {"better": better, "equivalent": row.p_equivalent, "rope": row.rope}
+    return facts
+
+
+def _of_pair(table: pd.DataFrame, target: str, mode: str, one: str, other: str) -> pd.DataFrame:
+    both = table["source_a"].isin([one, other]) & table["source_b"].isin([one, other])
+    return table[both & (table["target"] == target) & (table["mode"] == mode)]
+
+
+def _versus(wide: pd.DataFrame, mode: str, best: str, other: tuple[str, str]) -> dict[str, Any] | None:
+    """Compare the best source with another column over the folds and seeds that both have."""
+    if other not in wide.columns:
+        return None
+    pairs = wide[[(mode, best), other]].dropna()
+    difference = pairs[mode, best] - pairs[other]
+    return {
+        "source": other[1],
+        "title": datasets.titles()[other[1]],
+        **_spread(pairs[other]),
+        "difference": _spread(difference),
+        "n_better": int((difference > 0).sum()),
+    }
+
+
+def _spread(values: pd.Series) -> dict[str, Any]:
+    """Return mean, standard deviation (ddof 1; NaN for one value) and count."""
+    return {"mean": values.mean(), "sd": values.std(ddof=1), "n": int(values.count())}
+
+
+def _rows(profile: str, mode: str, targets: list[str], found: Tables) -> list[dict[str, Any]]:
+    """Return the AUC table of one mode: a row per source, a cell (or None) per target, the baselines last."""
+    summary = evaluation.summary(found["aucs"]).set_index(["source", "target", "mode"])
+    keys = [(source, mode, datasets.titles()[source]) for source in datasets.known()]
+    keys += [("none", mode, "random weights, same budget")]
+    keys += [("none", "fine_tune_long", "random weights, longer budget")] if mode == "fine_tune" else []
+    rows = []
+    for source, at, title in keys:
+        cells = [_cell(profile, summary, found, source, target, at) for target in targets]
+        if any(cells):
+            rows.append({"source": source, "title": title, "cells": cells})
+    for column in range(len(targets)):
+        cells = [row["cells"][column] for row in rows if row["source"] != "none" and row["cells"][column]]
+        for cell in cells:
+            cell["best"] = cell["mean"] == max(other["mean"] for other in cells)
+    return rows
+
+
+def _cell(
+    profile: str, summary: pd.DataFrame, found: Tables, source: str, target: str, mode: str
+) -> dict[str, Any] | None:
+    if (source, target, mode) not in summary.index:
+        return None
+    row = summary.loc[(source, target, mode)]
+    return {
+        "mean": row["auc_mean"],
+        "sd": row["auc_sd"],
+        "n": int(row["n"]),
+        **_interval(found["auc_intervals"], source, target, mode),
+        "score": _score(found, source, target, mode) if source != "none" else None,
+        "best": False,
+        "page": page(profile, "transfer", f"{source}--{target}"),
+    }
+
+
+def _missing(completeness: pd.DataFrame) -> list[dict[str, str]]:
+    """Return title of source and target of every run of the grid that is not done."""
+    titles = datasets.titles()
+    rows = completeness[~completeness["done"].astype(bool)]
+    return [{"source": titles[row.source], "target": titles[row.target]} for row in rows.itertuples()]
+
+
+def _ranks(ranks: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return per mode p of Friedman's test, critical difference, number of targets and of sources, and the first source."""
+    found = {}
+    for mode, here in ranks.groupby("mode", sort=False):
+        first = here.loc[here["mean_rank"].idxmin()]
+        facts = first[["friedman_p", "critical_difference", "n_targets", "mean_rank"]].to_dict()
+        found[mode] = facts | {"n_sources": len(here), "first": datasets.titles()[first["source"]]}
+    return found
+
+
+def _interactive(intervals: pd.DataFrame, modes: dict[str, str]) -> dict[str, str]:
+    """Return the pieces of HTML that one may point at, sort and search."""
+    titles = datasets.titles()
+    shown = intervals[intervals["method"].str.startswith("bootstrap")]
+    table = pd.DataFrame(
+        {
+            "source": shown["source"].map(titles), "target": shown["target"].map(titles),
+            "mode": shown["mode"].map(lambda mode: modes.get(mode, mode.replace("_", " "))),
+            "AUC": shown["auc"].round(4), "95 % low": shown["low"].round(4), "95 % high": shown["high"].round(4),
+            "sd of folds": shown["fold_sd"].round(4), "images": shown["n_images"], "groups": shown["n_groups"],
+        }
+    )  # fmt: skip
+    return {
+        "auc_heatmap": interactive.auc_heatmap(intervals, titles=titles, modes=modes),
+        "table_script": interactive.table_script(),
+        "auc_table": interactive.table(table, "auc-table", "AUC on held-out folds; 95 % by bootstrap over groups."),
+    }

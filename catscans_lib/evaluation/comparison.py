@@ -1,0 +1,273 @@
+"""Is one source better than another, given AUCs on few folds or targets? Tests, and how large a difference is.
+
+Missing values are refused everywhere: which folds or targets two sources share is for the caller to choose and to say.
+"""
+
+from math import factorial, prod
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+FLAT = 1e-12  # AUCs that differ by less are equal up to floating point
+
+
+class CorrectedT(NamedTuple):
+    """Mean difference, t, two-sided p, interval of the mean (low, high) and degrees of freedom."""
+
+    mean: float
+    t: float
+    p: float
+    low: float
+    high: float
+    df: int
+
+
+class Wilcoxon(NamedTuple):
+    """Smaller sum of signed ranks, and two-sided p."""
+
+    statistic: float
+    p: float
+
+
+class Friedman(NamedTuple):
+    """Chi-squared with p, Iman-Davenport's F with p, mean ranks (1: best), shape (n_sources,), and Kendall's W in [0, 1]."""
+
+    chi2: float
+    p: float
+    f: float
+    f_p: float
+    mean_ranks: np.ndarray
+    kendall_w: float
+
+
+class Nemenyi(NamedTuple):
+    """Mean ranks further apart than the critical difference differ; p of all pairs, shape (n_sources, n_sources)."""
+
+    critical_difference: float
+    p: np.ndarray
+
+
+class Posterior(NamedTuple):
+    """Probabilities that the difference lies below, in and above the region of practical equivalence; they sum to 1."""
+
+    p_left: float
+    p_rope: float
+    p_right: float
+
+
+def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float = 0.95) -> CorrectedT:
+    """Corrected resampled t-test: a paired t-test whose variance allows for training sets that overlap between folds.
+
+    Parameters
+    ----------
+    difference : array_like of float, shape (n_folds,)
+        AUC of one source minus that of the other on the same folds; at least two.
+    test_train_ratio : float
+        Held-out images per training image, above 0; 1 / (k - 1) in k-fold cross-validation.
+    level : float
+        Of the interval, in (0, 1).
+
+    Returns
+    -------
+    CorrectedT
+        ``t = mean / sqrt((1 / n_folds + test_train_ratio) * variance)`` with n_folds - 1 degrees of freedom. Where all
+        differences are equal there is no interval (nan): of 0, t is 0 and p 1; of another number, neither is defined.
+
+    Raises
+    ------
+    ValueError
+        If a difference is missing, there are fewer than two, or the ratio or the level is out of range.
+
+    References
+    ----------
+    Nadeau and Bengio (2003), Machine Learning 52(3), equation 9.
+    """
+    difference = _differences(difference)
+    if not 0 < level < 1:
+        raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")
+    mean, scale, df = _location(difference, test_train_ratio)
+    if scale == 0:
+        t, p = (0.0, 1.0) if mean == 0 else (np.nan, np.nan)
+        return CorrectedT(mean, t, p, np.nan, np.nan, df)
+    t, half = mean / scale, scale * float(stats.t.ppf((1 + level) / 2, df))
+    return CorrectedT(mean, t, float(2 * stats.t.sf(abs(t), df)), mean - half, mean + half, df)
+
+
+def wilcoxon(difference: ArrayLike) -> Wilcoxon:
+    """Wilcoxon's signed-rank test on differences, shape (n,); zeros are left out, and of nothing but zeros p is 1.
+
+    With n differences p is never below ``2 ** (1 - n)``, 0.0625 for five folds.
+    """
+    difference = _differences(difference)
+    nonzero = difference[difference != 0]
+    if len(nonzero) == 0:
+        return Wilcoxon(0.0, 1.0)
+    found = stats.wilcoxon(nonzero)
+    return Wilcoxon(float(found.statistic), float(found.pvalue))
+
+
+def friedman(matrix: ArrayLike) -> Friedman:
+    """Do sources differ over blocks (targets, or folds)? Friedman's rank test with Iman and Davenport's F.
+
+    Parameters
+    ----------
+    matrix : array_like of float, shape (n_blocks, n_sources)
+        AUCs, at least two blocks and three sources, nothing missing.
+
+    Returns
+    -------
+    Friedman
+        Corrected for ties, which get their mean rank. Where all blocks rank alike F is infinite, and its p the chance of that,
+        ``(1 / n_sources!) ** (n_blocks - 1)`` without ties; where no block ranks at all, chi2 and F are 0 and p is 1.
+
+    References
+    ----------
+    Friedman (1937), JASA 32. Iman and Davenport (1980), Comm. Stat. A 9(6). Conover (1999), Practical Nonparametric
+    Statistics, for F without a denominator.
+    """
+    matrix = _matrix(matrix)
+    n, k = matrix.shape
+    ranks = stats.rankdata(-matrix, axis=1)
+    if np.ptp(ranks, axis=1).max() == 0:
+        return Friedman(0.0, 1.0, 0.0, 1.0, ranks.mean(axis=0), 0.0)
+    chi2, p = map(float, stats.friedmanchisquare(*ranks.T))
+    most = n * (k - 1)
+    if np.isclose(chi2, most, rtol=1e-9):
+        tied = np.unique(ranks[0], return_counts=True)[1].tolist()
+        f, f_p = np.inf, (prod(map(factorial, tied)) / factorial(k)) ** (n - 1)
+    else:
+        f = (n - 1) * chi2 / (most - chi2)
+        f_p = float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
+    return Friedman(chi2, p, f, f_p, ranks.mean(axis=0), chi2 / most)
+
+
+def nemenyi(matrix: ArrayLike, alpha: float = 0.05) -> Nemenyi:
+    """Which sources differ in mean rank, all pairs at once? Follows Friedman's test; matrix as there.
+
+    Parameters
+    ----------
+    alpha : float
+        Chance of any false difference that the critical difference allows, in (0, 1).
+
+    References
+    ----------
+    Nemenyi (1963). Demsar (2006), JMLR 7.
+    """
+    matrix = _matrix(matrix)
+    n, k = matrix.shape
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha lies in (0, 1), such as 0.05; got {alpha}.")
+    mean_ranks = stats.rankdata(-matrix, axis=1).mean(axis=0)
+    error = np.sqrt(k * (k + 1) / (12 * n))  # the studentized range has its sqrt(2) in the quantile
+    apart, place = np.unique(np.abs(np.subtract.outer(mean_ranks, mean_ranks)).round(12), return_inverse=True)
+    p = stats.studentized_range.sf(apart / error, k, np.inf)[place].reshape(k, k)
+    return Nemenyi(float(stats.studentized_range.ppf(1 - alpha, k, np.inf) * error), np.where(np.eye(k) == 1, 1.0, p))
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """Adjust p values, shape (n,), for being a family (Holm 1979); NaN is no test, does not count and stays NaN.
+
+    >>> holm([0.01, 0.04, 0.03, float("nan")]).round(2)
+    array([0.03, 0.06, 0.06,  nan])
+    """
+    p = np.asarray(p, dtype=float)
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError(f"A p value lies in [0, 1]; got {np.nanmin(p):.3g} to {np.nanmax(p):.3g}.")
+    adjusted = np.full(p.shape, np.nan)
+    tests = np.flatnonzero(~np.isnan(p))
+    order = tests[np.argsort(p[tests], kind="stable")]
+    stricter = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stricter), 1)
+    return adjusted
+
+
+def cohens_d(difference: ArrayLike) -> float:
+    """Mean of paired differences, shape (n,), over their standard deviation (d_z); of zeros 0, of another constant NaN."""
+    difference = _differences(difference)
+    if np.ptp(difference) <= FLAT:
+        return np.nan if difference.any() else 0.0
+    return float(difference.mean() / difference.std(ddof=1))
+
+
+def superiority(difference: ArrayLike) -> float:
+    """Share of differences above 0, ties one half: 0.5 for no effect, 1 where the first is always better."""
+    difference = _differences(difference)
+    return float(np.mean((np.sign(difference) + 1) / 2))
+
+
+def rank_biserial(difference: ArrayLike) -> float:
+    """Ranks of positive minus ranks of negative differences, over all ranks (Kerby 2014), in [-1, 1]; zeros are left out."""
+    difference = _differences(difference)
+    nonzero = difference[difference != 0]
+    if len(nonzero) == 0:
+        return 0.0
+    ranks = stats.rankdata(np.abs(nonzero))
+    return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
+
+
+def correlated_bayes(difference: ArrayLike, test_train_ratio: float, rope: float) -> Posterior:
+    """Bayesian correlated t-test: how probable is it that the true difference matters?
+
+    Parameters
+    ----------
+    difference, test_train_ratio
+        As in `nadeau_bengio`, whose statistic the posterior mirrors.
+    rope : float
+        Region of practical equivalence: true differences from -rope to rope count as none. At least 0.
+
+    Returns
+    -------
+    Posterior
+        Of a Student distribution at the mean difference, with n - 1 degrees of freedom and scale
+        ``sqrt((1 / n + rho / (1 - rho)) * variance)``, rho being the held-out share of all images. Where all differences are
+        equal it is a single point.
+
+    References
+    ----------
+    Corani and Benavoli (2015), Machine Learning 100(2-3). Benavoli et al. (2017), JMLR 18(77).
+    """
+    difference = _differences(difference)
+    if not rope >= 0:
+        raise ValueError(f"rope is a difference that does not matter, at least 0; got {rope}.")
+    mean, scale, df = _location(difference, test_train_ratio)
+    if scale == 0:
+        return Posterior(float(mean < -rope), float(-rope <= mean <= rope), float(mean > rope))
+    left, right = float(stats.t.cdf(-rope, df, mean, scale)), float(stats.t.sf(rope, df, mean, scale))
+    return Posterior(left, 1 - left - right, right)
+
+
+def _location(difference: np.ndarray, test_train_ratio: float) -> tuple[float, float, int]:
+    """Return mean, its standard error between overlapping training sets (0 where all differences are equal), and df.
+
+    The two definitions agree: with rho = test / (train + test), rho / (1 - rho) = test / train.
+    """
+    if not 0 < test_train_ratio < np.inf:
+        raise ValueError(f"test_train_ratio is above 0, 0.25 for five folds; got {test_train_ratio}.")
+    n, mean = len(difference), float(difference.mean())
+    if np.ptp(difference) <= FLAT:
+        return mean, 0.0, n - 1
+    return mean, float(np.sqrt((1 / n + test_train_ratio) * difference.var(ddof=1))), n - 1
+
+
+def _differences(difference: ArrayLike) -> np.ndarray:
+    difference = np.asarray(difference, dtype=float)
+    if difference.ndim != 1 or len(difference) < 2:
+        raise ValueError(f"A comparison needs at least two paired differences; got shape {difference.shape}.")
+    if missing := (~np.isfinite(difference)).sum():
+        raise ValueError(f"{missing} of {len(difference)} differences are missing. Pass only the folds that both have.")
+    return np.where(np.abs(difference) <= FLAT, 0, difference)
+
+
+def _matrix(matrix: ArrayLike) -> np.ndarray:
+    matrix = np.asarray(matrix, dtype=float)
+    if matrix.ndim != 2 or matrix.shape[0] < 2 or matrix.shape[1] < 3:
+        raise ValueError(
+            f"Ranks need at least two blocks (rows) and three sources (columns); got shape {matrix.shape}."
+        )
+    if missing := (~np.isfinite(matrix).all(axis=1)).sum():
+        raise ValueError(
+            f"{missing} of {len(matrix)} blocks lack a source. Pass complete blocks, or the sources that all blocks have."
+        )
+    return matrix

@@ -1,0 +1,171 @@
+"""How precise is an AUC, and do two models differ on the same images? DeLong's variance, in O(n log n).
+
+The AUC is the mean of the components v10 (per positive: the share of negatives below it, ties one half), and of v01 (per
+negative: the share of positives above it). Its variance is var(v10) / n_positive + var(v01) / n_negative, and mid-ranks
+give all components by sorting. Images count as independent: where a patient has several, bootstrap over patients instead.
+
+References
+----------
+DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44(3). Sun and Xu (2014), IEEE Signal Processing Letters 21(11).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+from scipy.special import expit, logit
+
+METHODS = ("logit", "wald")
+
+
+class Paired(NamedTuple):
+    """Difference of two AUCs on the same images (a minus b), its variance, and the test that it is 0."""
+
+    difference: float
+    variance: float
+    z: float
+    p: float
+    low: float
+    high: float
+
+
+def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """AUCs of models on the same images, and how they vary together.
+
+    Parameters
+    ----------
+    labels : array_like of bool, shape (n,)
+        True where the image is positive.
+    scores : array_like of float, shape (n,) or (n_models, n)
+        Higher means positive; any scale.
+
+    Returns
+    -------
+    aucs : numpy.ndarray of float, shape (n_models,)
+        In [0, 1]; ties count one half.
+    covariance : numpy.ndarray of float, shape (n_models, n_models)
+        Exactly 0 where a model separates the classes or all scores are equal: the formula then knows no uncertainty, which does
+        not mean that there is none (`interval` gives none). NaN with a single positive or negative.
+
+    Raises
+    ------
+    ValueError
+        If the labels are not bool or of one kind only, a score is no number, or the shapes do not match.
+    """
+    v10, v01 = _components(labels, scores)
+    return v10.mean(axis=1), _variance_of_mean(v10) + _variance_of_mean(v01)
+
+
+def interval(auc: float, variance: float, level: float = 0.95, method: str = "logit") -> tuple[float, float]:
+    """Confidence interval of an AUC from its variance.
+
+    Parameters
+    ----------
+    auc : float
+        In [0, 1].
+    variance : float
+        As `delong` returns it.
+    level : float
+        In (0, 1).
+    method : {"logit", "wald"}
+        Normal on the logit scale, which stays within (0, 1) and is better near 1, or on the AUC's own, cut off at 0 and 1. An
+        AUC of exactly 0 or 1 has no logit and gets the Wald interval.
+
+    Returns
+    -------
+    tuple of float
+        Low and high. (nan, nan) where the variance is 0 or NaN, as with classes that are told apart without a fault: an
+        interval from 1 to 1 would claim a certainty that so few images cannot give.
+
+    Raises
+    ------
+    ValueError
+        If the AUC, the variance or the level is out of range, or the method unknown.
+    """
+    if method not in METHODS:
+        raise ValueError(f"Unknown method '{method}'; known: {', '.join(METHODS)}.")
+    if not 0 <= auc <= 1 or variance < 0:
+        raise ValueError(f"An AUC lies in [0, 1] and its variance is not below 0; got {auc} and {variance}.")
+    half = _quantile(level) * np.sqrt(variance)
+    if not variance > 0:
+        return np.nan, np.nan
+    if method == "logit" and 0 < auc < 1:
+        half /= auc * (1 - auc)  # the slope of the logit
+        return float(expit(logit(auc) - half)), float(expit(logit(auc) + half))
+    return float(max(auc - half, 0)), float(min(auc + half, 1))
+
+
+def paired(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, level: float = 0.95) -> Paired:
+    """Test whether two models have the same AUC on the same images.
+
+    Parameters
+    ----------
+    labels : array_like of bool, shape (n,)
+    scores_a, scores_b : array_like of float, shape (n,)
+        Of the same images in the same order.
+    level : float
+        Of the interval of the difference, in (0, 1).
+
+    Returns
+    -------
+    Paired
+        z and two-sided p of the normal test, and the Wald interval. Where the variance is 0 there is no interval (nan); models
+        that rank alike, or both without a fault, have z 0 and p 1, others no z and no p.
+
+    Raises
+    ------
+    ValueError
+        As `delong`.
+    """
+    v10, v01 = _components(labels, np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)]))
+    apart = v10[:1] - v10[1:], v01[:1] - v01[1:]  # differences first, so that equal ranks give a variance of exactly 0
+    difference, variance = float(apart[0].mean()), float(sum(map(_variance_of_mean, apart))[0, 0])
+    if variance == 0:
+        z, p = (0.0, 1.0) if difference == 0 else (np.nan, np.nan)
+        return Paired(difference, variance, z, p, np.nan, np.nan)
+    z, half = difference / np.sqrt(variance), _quantile(level) * np.sqrt(variance)
+    return Paired(
+        difference,
+        variance,
+        float(z),
+        float(2 * stats.norm.sf(abs(z))),
+        float(difference - half),
+        float(difference + half),
+    )
+
+
+def _components(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return v10, shape (n_models, n_positive), and v01, shape (n_models, n_negative)."""
+    labels, scores = np.asarray(labels), np.atleast_2d(np.asarray(scores, dtype=float))
+    _check(labels, scores)
+    positive, negative = scores[:, labels], scores[:, ~labels]
+    ranks = stats.rankdata(scores, axis=1)
+    v10 = (ranks[:, labels] - stats.rankdata(positive, axis=1)) / negative.shape[1]
+    v01 = 1 - (ranks[:, ~labels] - stats.rankdata(negative, axis=1)) / positive.shape[1]
+    return v10, v01
+
+
+def _variance_of_mean(components: np.ndarray) -> np.ndarray:
+    """Covariance of the means, shape (n_models, n_models)."""
+    n_models, n = components.shape
+    if n < 2:
+        return np.full((n_models, n_models), np.nan)
+    return np.atleast_2d(np.cov(components)) / n
+
+
+def _quantile(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")
+    return float(stats.norm.ppf((1 + level) / 2))
+
+
+def _check(labels: np.ndarray, scores: np.ndarray) -> None:
+    if labels.dtype != bool:
+        raise ValueError(f"DeLong needs bool labels; got {labels.dtype}. Pass labels == the positive class.")
+    if scores.shape[1:] != labels.shape:
+        raise ValueError(f"{labels.shape} labels need as many scores of each model; got {scores.shape}.")
+    if labels.all() or not labels.any():
+        raise ValueError(f"An AUC needs positives and negatives; got {labels.sum()} and {(~labels).sum()}.")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{(~np.isfinite(scores)).sum()} scores are no numbers.")

@@ -1,0 +1,132 @@
+"""How sure are we of an AUC or a transfer score? Intervals over groups of images, from draws that all sources share."""
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib.evaluation import bootstrap, delong
+from catscans_lib.evaluation.auc import transfer_score
+from catscans_lib.evaluation.tables import KEYS, classes_of, score_columns, shared_modes
+
+LEVEL = 0.95
+CELL = ["source", "target", "mode"]
+
+
+def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -> pd.DataFrame:
+    """AUCs of every fold under draws of whole groups (patients, lesions, slides) with replacement.
+
+    The same groups are drawn for every source, mode and seed of a target, so that differences are paired.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Predictions of transfer runs below each other: columns source, target, group and those of `predictions.csv`.
+    n_draws : int
+    seed : int
+        Of the draws.
+    average : str
+        As in `auc`.
+
+    Returns
+    -------
+    pandas.DataFrame, shape (n_folds_of_all_cells, n_draws)
+        Indexed by source, target, mode, fold, seed; NaN where a draw lacks a class that the AUC needs.
+    """
+    rows = {}
+    for keys, part in predictions.sort_values("image_id", kind="stable").groupby(KEYS, sort=False):
+        columns = score_columns(part)
+        rows[keys] = bootstrap.auc_draws(
+            part["label"], part[columns], classes_of(columns), part["group"],
+            n_draws=n_draws, seed=seed + keys[KEYS.index("fold")], average=average,
+        )  # fmt: skip
+    index = pd.MultiIndex.from_tuples(rows, names=KEYS)
+    return pd.DataFrame(np.stack(list(rows.values())), index=index)
+
+
+def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Mean AUC over folds and seeds with its intervals: over groups, and for two classes also DeLong's over images.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; no interval), n_folds, n_seeds,
+        n_images, n_groups, method, n_draws (those that gave an AUC; empty for DeLong). Levels are 95 %.
+    """
+    shown = aucs.groupby(CELL, sort=False).agg(
+        auc=("auc", "mean"), fold_sd=("auc", "std"), n_folds=("fold", "nunique"), n_seeds=("seed", "nunique")
+    )
+    groups = predictions.groupby(CELL, sort=False).agg(n_images=("image_id", "nunique"), n_groups=("group", "nunique"))
+    over_groups = _percentiles(draws.groupby(CELL, sort=False).mean()).assign(method="bootstrap over groups")
+    over_images = _delong(predictions).assign(method="DeLong over images")
+    intervals = pd.concat([part for part in (over_groups, over_images) if len(part)])
+    table = intervals.join(shown.join(groups)).reset_index()
+    columns = ["auc", "low", "high", "fold_sd", "n_folds", "n_seeds", "n_images", "n_groups", "method", "n_draws"]
+    return table.reindex(columns=[*CELL, *columns])
+
+
+def score_intervals(scores: pd.DataFrame, draws: pd.DataFrame) -> pd.DataFrame:
+    """Mean transfer score (per cent) over folds and seeds with its 95 % interval over groups; the baseline is drawn along.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        As `transfer_scores` returns it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, target, mode, transfer_score, low, high, fold_sd, n (folds and seeds), n_draws.
+    """
+    keys = pd.MultiIndex.from_frame(scores[KEYS])
+    of_source, baseline = draws.loc[keys], draws.loc[_with_source(keys, "none")]
+    drawn = pd.DataFrame(_score(of_source.to_numpy(), baseline.to_numpy()), index=keys)
+    shown = scores.groupby(CELL, sort=False)["transfer_score"].agg(transfer_score="mean", fold_sd="std", n="count")
+    table = shown.join(_percentiles(drawn.groupby(CELL, sort=False).mean())).reset_index()
+    return table[[*CELL, "transfer_score", "low", "high", "fold_sd", "n", "n_draws"]]
+
+
+def _score(auc: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+    """Transfer scores; NaN where a draw gave no AUC, or a baseline of 0."""
+    usable = np.isfinite(auc) & (baseline > 0)
+    scores = np.full(auc.shape, np.nan)
+    scores[usable] = transfer_score(auc[usable], baseline[usable])
+    return scores
+
+
+def _with_source(keys: pd.MultiIndex, source: str) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(keys.to_frame(index=False).assign(source=source))
+
+
+def _percentiles(draws: pd.DataFrame) -> pd.DataFrame:
+    """Return low, high (2.5 and 97.5 per cent) and n_draws of every row; draws that gave no number are left out and counted."""
+    low, high = (draws.quantile(q, axis=1) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return pd.DataFrame({"low": low, "high": high, "n_draws": draws.notna().sum(axis=1)})
+
+
+def _delong(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return low and high of the mean over folds, for targets of two classes.
+
+    Folds hold different images, so their variances add up; seeds repeat the same images, and their mean variance is taken,
+    as if they were one. Images of a patient count as independent here: compare with the draws over groups.
+    """
+    rows = {}
+    for cell, part in predictions.groupby(CELL, sort=False):
+        columns = score_columns(part)
+        if len(columns) == 2:
+            found = [_fold_variance(fold, columns) for _, fold in part.groupby(["fold", "seed"])]
+            aucs, variances = np.transpose(found)
+            n_folds = part["fold"].nunique()
+            rows[cell] = delong.interval(aucs.mean(), variances.mean() / n_folds, LEVEL)
+    index = pd.MultiIndex.from_tuples(rows, names=CELL) if rows else None
+    return pd.DataFrame(list(rows.values()), columns=["low", "high"], index=index)
+
+
+def _fold_variance(fold: pd.DataFrame, columns: list[str]) -> tuple[float, float]:
+    positive = classes_of(columns)[1]
+    aucs, covariance = delong.delong((fold["label"] == positive).to_numpy(), fold[columns[1]].to_numpy())
+    return float(np.ravel(aucs)[0]), float(np.ravel(covariance)[0])
+
+
+def shared(draws: pd.DataFrame) -> pd.DataFrame:
+    """Return the draws of the modes in which sources are compared."""
+    modes = draws.index.get_level_values("mode")
+    return draws[modes.isin(shared_modes(pd.DataFrame({"mode": modes})))]

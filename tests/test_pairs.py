@@ -1,0 +1,164 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from catscans_lib import evaluation
+
+CLASSES = ("no", "yes")
+
+
+def predictions(source, fold, signal, *, mode="fine_tune", seed=0, target="chest", n=60):
+    """Scores with a signal of the class, on images that all sources share; three images a patient."""
+    rng = np.random.default_rng([fold, seed, int(100 * signal), len(source)])
+    labels = np.arange(n) % 2
+    score = 1 / (1 + np.exp(-(signal * (2 * labels - 1) + rng.normal(0, 1, n))))
+    ids = [f"{fold}-{number:03d}" for number in range(n)]
+    return pd.DataFrame(
+        {
+            "source": source, "target": target, "image_id": ids, "group": [f"{fold}-{number // 3}" for number in range(n)],
+            "fold": fold, "seed": seed, "mode": mode, "label": np.array(CLASSES)[labels],
+            "score_no": 1 - score, "score_yes": score,
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Three sources on two targets in three folds; dtd is better than none, stl10 like dtd."""
+    signal = {"none": 0.1, "dtd": 1.2, "stl10": 1.2}
+    parts = [
+        predictions(source, fold, signal[source], target=target)
+        for source, fold, target in itertools.product(signal, (1, 2, 3), ("chest", "pcam_middle"))
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    aucs = pd.concat(
+        [
+            evaluation.aucs(part, run_id=source, source=source, target=target)
+            for (source, target), part in table.groupby(["source", "target"], sort=False)
+        ],
+        ignore_index=True,
+    )
+    return table, aucs, evaluation.draws(table, n_draws=300, seed=0, average="weighted")
+
+
+def test_all_sources_get_the_same_draws_so_that_a_source_never_differs_from_its_copy(study):
+    table, *_ = study
+    copy = table[table["source"] == "dtd"].assign(source="kimia960")
+    both = evaluation.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
+    one, other = (both.xs(source, level="source") for source in ("dtd", "kimia960"))
+    np.testing.assert_array_equal(one, other)
+    assert both.shape == (4 * 2 * 3, 50)
+
+
+def test_an_interval_holds_the_mean_and_names_its_method_and_its_n(study):
+    table, aucs, draws = study
+    intervals = evaluation.auc_intervals(aucs, draws, table)
+    assert intervals["method"].value_counts().to_dict() == {"bootstrap over groups": 6, "DeLong over images": 6}
+    assert ((intervals["low"] < intervals["auc"]) & (intervals["auc"] < intervals["high"])).all()
+    row = intervals.set_index(["source", "target", "method"]).loc[("dtd", "chest", "bootstrap over groups")]
+    assert (row["n_folds"], row["n_seeds"], row["n_images"], row["n_groups"], row["n_draws"]) == (3, 1, 180, 60, 300)
+    expected = aucs.query("source == 'dtd' and target == 'chest'")["auc"]
+    assert (row["auc"], row["fold_sd"]) == pytest.approx((expected.mean(), expected.std()))
+
+
+def test_the_score_of_a_source_is_drawn_together_with_its_baseline(study):
+    _, aucs, draws = study
+    scores = evaluation.transfer_scores(aucs)
+    intervals = evaluation.score_intervals(scores, draws).set_index(["source", "target"])
+    row = intervals.loc[("dtd", "chest")]
+    assert row["transfer_score"] == pytest.approx(
+        scores.query("source == 'dtd' and target == 'chest'")["transfer_score"].mean()
+    )
+    keys = [("dtd", "chest", "fine_tune", fold, 0) for fold in (1, 2, 3)]
+    by_hand = np.mean([100 * (draws.loc[key] / draws.loc[("none", *key[1:])] - 1) for key in keys], axis=0)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])))
+
+
+def test_every_two_sources_are_compared_by_four_tests_and_only_real_differences_are_found(study):
+    table, aucs, draws = study
+    found = evaluation.comparisons(aucs, draws, table)
+    assert len(found) == 2 * 3 * 4
+    assert set(found["test"]) == {"nadeau_bengio", "wilcoxon", "delong", "bootstrap"}
+    by_pair = found.set_index(["target", "source_a", "source_b", "test"])
+    for target in ("chest", "pcam_middle"):
+        for test in ("nadeau_bengio", "delong", "bootstrap"):
+            assert by_pair.loc[(target, "none", "dtd", test), "p"] < 0.05
+            assert by_pair.loc[(target, "none", "dtd", test), "high"] < 0
+        assert by_pair.loc[(target, "dtd", "stl10", "delong"), "p"] > 0.05
+    means = aucs.groupby(["target", "source"])["auc"].mean()
+    assert by_pair.loc[("chest", "none", "dtd", "delong"), "difference"] == pytest.approx(
+        means["chest", "none"] - means["chest", "dtd"]
+    )
+
+
+def test_pairs_with_random_weights_are_a_family_of_their_own(study):
+    table, aucs, draws = study
+    found = evaluation.comparisons(aucs, draws, table).query("target == 'chest' and test == 'delong'")
+    alone = found.query("source_a == 'dtd' and source_b == 'stl10'")
+    assert alone["p_adjusted"].item() == alone["p"].item()
+    against_none = found.drop(alone.index).sort_values("p")
+    expected = [2 * against_none["p"].iloc[0], max(2 * against_none["p"].iloc[0], against_none["p"].iloc[1])]
+    assert against_none["p_adjusted"].tolist() == pytest.approx(expected)
+
+
+def test_the_probabilities_of_a_difference_sum_to_one_and_point_to_the_better_source(study):
+    _, aucs, _ = study
+    effects = evaluation.effects(aucs, rope=0.01).set_index(["target", "source_a", "source_b"])
+    total = effects[["p_b_better", "p_equivalent", "p_a_better"]].sum(axis=1)
+    np.testing.assert_allclose(total, 1)
+    row = effects.loc[("chest", "none", "dtd")]
+    assert row["p_b_better"] > 0.95
+    assert (row["superiority"], row["n_folds"]) == (0.0, 3)
+
+
+def test_sources_are_ranked_over_the_targets_that_all_of_them_have(study):
+    _, aucs, _ = study
+    ranks = evaluation.ranks(aucs)
+    assert ranks.set_index("source")["mean_rank"]["none"] == 3.0
+    assert ranks["n_targets"].unique().tolist() == [2]
+    assert evaluation.ranks(aucs[aucs["target"] == "chest"]).empty
+
+
+def test_a_pair_on_one_common_fold_is_not_compared(study):
+    table, aucs, draws = study
+    few = aucs[(aucs["source"] != "dtd") | (aucs["fold"] == 1)]
+    found = evaluation.comparisons(few, draws, table)
+    assert set(found["source_a"]) | set(found["source_b"]) == {"none", "stl10"}
+
+
+def test_runs_of_the_grid_that_are_not_done_are_rows_without_results(study):
+    _, aucs, _ = study
+    planned = [("dtd", "chest"), ("imagenet", "chest")]
+    complete = evaluation.completeness(planned, aucs)
+    assert complete["done"].tolist() == [True, False]
+    assert complete[["modes", "n_folds", "n_aucs"]].values.tolist() == [["fine_tune", 3, 3], ["", 0, 0]]
+
+
+def test_classes_and_metrics_of_every_fold_come_with_their_keys(study):
+    table, aucs, _ = study
+    classes = evaluation.class_aucs(table)
+    merged = classes[classes["class"] == "yes"].merge(aucs, on=["source", "target", "mode", "fold", "seed"])
+    np.testing.assert_allclose(merged["auc_x"], merged["auc_y"])
+    metrics = evaluation.fold_metrics(table)
+    assert {"brier", "balanced_accuracy", "ece"} <= set(metrics["metric"])
+    assert len(metrics) == len(aucs) * metrics["metric"].nunique()
+
+
+def test_a_roc_band_spans_the_folds_and_ends_in_both_corners(study):
+    table, aucs, _ = study
+    shown = evaluation.best_and_baseline(table, aucs, "chest", "fine_tune")
+    assert list(shown["source"].unique())[1:] == ["none"]
+    bands = evaluation.roc_bands(shown)
+    assert ((bands["low"] <= bands["true_positive_rate"]) & (bands["true_positive_rate"] <= bands["high"])).all()
+    assert bands["n"].unique().tolist() == [3]
+    assert set(bands["class"]) == {"yes"}
+    ends = bands.groupby("source")["true_positive_rate"].agg(["first", "last"])
+    np.testing.assert_array_equal(ends, [[0.0, 1.0]] * 2)
+    area = bands.groupby("source").apply(
+        lambda part: np.trapezoid(part["true_positive_rate"], part["false_positive_rate"])
+    )
+    means = aucs.query("target == 'chest'").groupby("source")["auc"].mean()
+    for source, value in area.items():
+        assert value == pytest.approx(means[source], abs=0.02)
