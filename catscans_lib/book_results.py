@@ -121,11 +121,11 @@ def _score(found: Tables, source: str, target: str, mode: str) -> dict[str, Any]
 
 
 def _tests(found: Tables, target: str, mode: str, one: str, other: str) -> dict[str, float]:
-    """Return what the tests say of one source minus another; NaN where they were not compared.
+    """Return what the tests say of one source minus another; nothing where they were not compared.
 
     low, high (95 %, over groups), p and p_adjusted (Nadeau and Bengio's test), better and equivalent (probabilities), rope.
     """
-    facts = dict.fromkeys(("low", "high", "p", "p_adjusted", "better", "equivalent", "rope"), float("nan"))
+    facts = {}
     for row in _of_pair(found["comparisons"], target, mode, one, other).itertuples():
         if row.test == "nadeau_bengio":
             facts |= {"p": row.p, "p_adjusted": row.p_adjusted}

@@ -57,6 +57,27 @@ def add_run(profile, step, name, *, cells=None, figures=(), **tables):
         pd.DataFrame(rows).to_csv(folder / f"{table}.csv", index=False)
 
 
+def evaluated():
+    """Tables of the evaluation beside the AUCs; the pair is written as imagenet minus dtd, the book says dtd minus imagenet."""
+    cell = {"source": "dtd", "target": "isic2018", "mode": "fine_tune"}
+    rest = {"fold_sd": 0.07, "n_folds": 2, "n_seeds": 1, "n_images": 4, "n_groups": 2, "n_draws": 2000}
+    ways = [("bootstrap over groups", 0.80, 0.91), ("DeLong over images", 0.79, 0.92)]
+    intervals = [cell | rest | {"auc": 0.85, "low": low, "high": high, "method": way} for way, low, high in ways]
+    pair = {"target": "isic2018", "mode": "fine_tune", "source_a": "imagenet", "source_b": "dtd"}
+    comparisons = [
+        pair | {"test": "nadeau_bengio", "p": 0.4, "p_adjusted": 0.8, "low": -0.9, "high": 0.9},
+        pair | {"test": "bootstrap", "p": 0.3, "p_adjusted": 0.6, "low": -0.12, "high": 0.02},
+    ]
+    effects = [pair | {"rope": 0.01, "p_b_better": 0.7, "p_equivalent": 0.2, "p_a_better": 0.1}]
+    ranks = {"mode": "fine_tune", "source": ["dtd", "none"], "mean_rank": [1.0, 2.0], "n_targets": 2}
+    tables = {
+        "auc_intervals": intervals, "score_intervals": [cell | {"transfer_score": 15.0, "low": 3.0, "high": 27.0}],
+        "comparisons": comparisons, "effects": effects, "ranks": ranks | {"friedman_p": 0.12, "critical_difference": 1.4},
+        "completeness": {"source": ["dtd", "stl10"], "target": "isic2018", "done": [True, False]},
+    }  # fmt: skip
+    return {name: pd.DataFrame(table) for name, table in tables.items()}
+
+
 def add_results(profile):
     summary = [{"class": "NV", "split": "", "n_images": 30}, {"class": "a|b", "split": "", "n_images": 10}]
     problems = [{"path": "isic/a|b.jpg", "problem": "cannot identify `image` file"}]
@@ -84,6 +105,8 @@ def add_results(profile):
     paths.tables_dir(profile).mkdir(parents=True)
     pd.DataFrame(rows).to_csv(paths.tables_dir(profile) / "aucs.csv", index=False)
     pd.DataFrame(scores).to_csv(paths.tables_dir(profile) / "transfer_scores.csv", index=False)
+    for name, table in evaluated().items():
+        table.to_csv(paths.tables_dir(profile) / f"{name}.csv", index=False)
     paths.folds_path(profile, "isic2018").parent.mkdir()
     folds = {"image_id": ["1", "2", "3", "4"], "group": ["g", "g", "h", "h"], "label": ["NV", "DF", "NV", "DF"]}
     pd.DataFrame({**folds, "fold": [1, 1, 2, 2]}).to_csv(paths.folds_path(profile, "isic2018"), index=False)
@@ -101,8 +124,25 @@ def test_the_best_source_is_compared_with_both_baselines_fold_by_fold(project):
     assert answer["baseline"]["n_better"] == 2
     assert answer["longer"]["difference"]["mean"] == pytest.approx(0.04)
     assert answer["longer"]["n_better"] == 1
-    assert answer["score"] == {"mean": 15.0, "sd": pytest.approx(7.0711, abs=1e-4), "n": 2}
+    assert answer["score"] == {"mean": 15.0, "sd": pytest.approx(7.0711, abs=1e-4), "n": 2, "low": 3.0, "high": 27.0}
     assert (probe["best"], probe["baseline"], probe["longer"], probe["runner_up"]) == ("imagenet", None, None, None)
+
+
+def test_a_difference_is_told_from_the_side_of_the_best_source_whichever_way_it_was_tested(project):
+    add_results("sample")
+    answer = book.numbers("sample")["targets"][0]["answers"][0]
+    assert (answer["low"], answer["high"]) == (0.80, 0.91)
+    told = {key: answer["runner_up"][key] for key in ("low", "high", "p", "p_adjusted", "better", "equivalent")}
+    assert told == {"low": -0.02, "high": 0.12, "p": 0.4, "p_adjusted": 0.8, "better": 0.7, "equivalent": 0.2}
+    assert "p" not in answer["baseline"]  # not compared: no number rather than a wrong one
+
+
+def test_a_run_of_the_grid_that_is_missing_is_named_on_the_results_page(project):
+    add_results("sample")
+    text = (book.assemble("sample") / "results.md").read_text()
+    assert "1 run of the grid is missing" in text
+    assert "STL-10 → ISIC 2018." in text
+    assert "*p* = 0.120" in text
 
 
 def test_the_longer_baseline_is_a_row_of_its_own_and_never_the_best(project):
@@ -229,8 +269,8 @@ def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_networ
     add_results("demo")
     index = book.build("demo")
     front = index.read_text()
-    assert "AUC 0.850 ± 0.071" in front
-    assert "+0.150 ± 0.071" in front
+    assert "AUC 0.850 (95 % 0.800 to 0.910)" in front
+    assert "+0.150, better in 2 of 2" in front
     results = (index.parent / "results.html").read_text()
     assert "runs/transfer/dtd--isic2018.html" in results
     for page in set(index.parent.rglob("*.html")) - set(index.parent.rglob("_static/**/*.html")):

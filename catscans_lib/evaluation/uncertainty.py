@@ -60,7 +60,7 @@ def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataF
     intervals = pd.concat([part for part in (over_groups, over_images) if len(part)])
     table = intervals.join(shown.join(groups)).reset_index()
     columns = ["auc", "low", "high", "fold_sd", "n_folds", "n_seeds", "n_images", "n_groups", "method", "n_draws"]
-    return table.reindex(columns=[*CELL, *columns])
+    return table.reindex(columns=[*CELL, *columns]).astype({"n_draws": "Int64"})
 
 
 def score_intervals(scores: pd.DataFrame, draws: pd.DataFrame) -> pd.DataFrame:

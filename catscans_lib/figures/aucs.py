@@ -119,7 +119,7 @@ def roc_curves(bands: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
             ax.fill_between(x, part["low"], part["high"], color=COLOURS[number], alpha=0.18, linewidth=0)
             label = f"{titles[source]} (n = {part['n'].iloc[0]})"
             ax.plot(x, part["true_positive_rate"], lw=1.8, label=label, **style)
-        ax.set_title(f"{name} against the rest" if len(classes) > 1 else name)
+        ax.set_title(f"{name} against the rest" if len(classes) > 1 else f"Positive: {name}")
         ax.set_aspect("equal")
     for ax in axes.flat[len(classes) :]:
         ax.set_axis_off()
