@@ -138,7 +138,7 @@ def _wilcoxon(difference: np.ndarray) -> dict:
 
 def _bootstrap(draws: pd.DataFrame, target: str, mode: str, a: str, b: str) -> dict:
     one, other = (draws.xs((source, target, mode), level=["source", "target", "mode"]) for source in (a, b))
-    drawn = (one - other).dropna(how="all").mean().to_numpy()
+    drawn = (one - other).dropna(how="all").mean(skipna=False).to_numpy()
     low, high = bootstrap.interval(drawn, LEVEL)
     return {"test": "bootstrap", "statistic": np.nan, "p": bootstrap.p_value(drawn), "low": low, "high": high}
 

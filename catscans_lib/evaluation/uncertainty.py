@@ -49,13 +49,13 @@ def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataF
     -------
     pandas.DataFrame
         Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; no interval), n_folds, n_seeds,
-        n_images, n_groups, method, n_draws (those that gave an AUC; empty for DeLong). Levels are 95 %.
+        n_images, n_groups, method, n_draws (those with every class in every fold; empty for DeLong). Levels are 95 %.
     """
     shown = aucs.groupby(CELL, sort=False).agg(
         auc=("auc", "mean"), fold_sd=("auc", "std"), n_folds=("fold", "nunique"), n_seeds=("seed", "nunique")
     )
     groups = predictions.groupby(CELL, sort=False).agg(n_images=("image_id", "nunique"), n_groups=("group", "nunique"))
-    over_groups = _percentiles(draws.groupby(CELL, sort=False).mean()).assign(method="bootstrap over groups")
+    over_groups = _percentiles(draws.groupby(CELL, sort=False).mean(skipna=False)).assign(method="bootstrap over groups")
     over_images = _delong(predictions).assign(method="DeLong over images")
     intervals = pd.concat([part for part in (over_groups, over_images) if len(part)])
     table = intervals.join(shown.join(groups)).reset_index()
@@ -80,7 +80,7 @@ def score_intervals(scores: pd.DataFrame, draws: pd.DataFrame) -> pd.DataFrame:
     of_source, baseline = draws.loc[keys], draws.loc[_with_source(keys, "none")]
     drawn = pd.DataFrame(_score(of_source.to_numpy(), baseline.to_numpy()), index=keys)
     shown = scores.groupby(CELL, sort=False)["transfer_score"].agg(transfer_score="mean", fold_sd="std", n="count")
-    table = shown.join(_percentiles(drawn.groupby(CELL, sort=False).mean())).reset_index()
+    table = shown.join(_percentiles(drawn.groupby(CELL, sort=False).mean(skipna=False))).reset_index()
     return table[[*CELL, "transfer_score", "low", "high", "fold_sd", "n", "n_draws"]]
 
 

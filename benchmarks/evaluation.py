@@ -1,0 +1,132 @@
+"""How fast are the variance of an AUC and its bootstrap, compared with scikit-learn in a loop? Prints one table.
+
+    .venv/bin/python benchmarks/evaluation.py [--rounds 5] [--loop-draws 60]
+
+Scores and groups are made by this run. Ways that are compared take turns, round by round; a value is the median over the
+rounds, a ratio the median of the ratios within a round. The loop draws the same groups and calls roc_auc_score on their rows;
+it is timed on fewer draws and scaled to all of them, as every draw costs it the same. Before timing, both ways are checked to
+give the same AUCs.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import sklearn
+from sklearn.metrics import roc_auc_score
+
+from catscans_lib.evaluation.bootstrap import auc_draws
+from catscans_lib.evaluation.delong import delong
+
+N_DELONG = (81_920, 163_840, 327_680, 655_360, 1_310_720)
+N_PCAM = 327_680  # patches of PatchCamelyon
+N_IMAGES, N_DRAWS = 10_000, 2_000
+SHARES = (0.11, 0.67, 0.05, 0.03, 0.11, 0.01, 0.02)  # of the seven classes of ISIC 2018
+
+
+def predictions(n_classes: int, per_group: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], np.ndarray]:
+    """Labels, probabilities, classes and groups."""
+    rng = np.random.default_rng(0)
+    classes = tuple(f"class_{number}" for number in range(n_classes))
+    number = rng.choice(n_classes, N_IMAGES, p=SHARES if n_classes == len(SHARES) else None)
+    logits = 1.5 * np.eye(n_classes)[number] + rng.normal(size=(N_IMAGES, n_classes))
+    scores = np.exp(logits)
+    groups = np.arange(N_IMAGES) // per_group
+    return np.array(classes)[number], scores / scores.sum(axis=1, keepdims=True), classes, groups
+
+
+def loop(
+    labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...], groups: np.ndarray, n_draws: int
+) -> np.ndarray:
+    """What one would write first: draw groups, put their rows together, call roc_auc_score."""
+    rng = np.random.default_rng(0)
+    names, codes = np.unique(groups.astype(str), return_inverse=True)
+    rows_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    numbers, draws = np.argmax(labels[:, None] == np.array(classes), axis=1), []
+    options = {} if len(classes) == 2 else {"multi_class": "ovr", "average": "weighted"}
+    given = scores[:, 1] if len(classes) == 2 else scores
+    for _ in range(n_draws):
+        rows = np.concatenate([rows_of[code] for code in rng.integers(len(names), size=len(names))])
+        draws.append(roc_auc_score(numbers[rows], given[rows], **options))
+    return np.array(draws)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def take_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Wall times (s) of every way, one round after another."""
+    taken = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, work in ways.items():
+            taken[name].append(seconds(work))
+    return taken
+
+
+def row(what: str, values: list[float], unit: str, target: str = "") -> dict:
+    """One line of the table."""
+    return {
+        "what": what,
+        "median": f"{statistics.median(values):.4g}",
+        "range": f"{min(values):.4g}-{max(values):.4g}",
+        "unit": unit,
+        "target": target,
+    }
+
+
+def delong_rows(rounds: int) -> list[dict]:
+    """Seconds for ever more predictions, and those per n log n over those of the smallest n."""
+    rng = np.random.default_rng(0)
+    labels = rng.random(max(N_DELONG)) < 0.5
+    scores = labels + rng.normal(size=max(N_DELONG))
+    taken = take_turns({str(n): lambda n=n: delong(labels[:n], scores[:n]) for n in N_DELONG}, rounds)
+    cost = {n: [one / (n * np.log(n)) for one in taken[str(n)]] for n in N_DELONG}
+    rows = []
+    for n in N_DELONG:
+        ratios = [one / first for one, first in zip(cost[n], cost[N_DELONG[0]], strict=True)]
+        rows.append(row(f"DeLong, {n:,} predictions", taken[str(n)], "s", "< 1" if n == N_PCAM else ""))
+        rows.append(row(f"  per n log n, over that of {N_DELONG[0]:,}", ratios, "x", "flat"))
+    return rows
+
+
+def bootstrap_rows(n_classes: int, per_group: int, rounds: int, n_loop: int) -> list[dict]:
+    """Seconds for all draws, ours and those of the loop, and their ratio."""
+    given = predictions(n_classes, per_group)
+    np.testing.assert_allclose(auc_draws(*given, n_draws=5, seed=0), loop(*given, 5), atol=1e-12)
+    ways = {"ours": lambda: auc_draws(*given, n_draws=N_DRAWS, seed=0), "loop": lambda: loop(*given, n_loop)}
+    taken = take_turns(ways, rounds)
+    scaled = [one * N_DRAWS / n_loop for one in taken["loop"]]
+    ratios = [slow / fast for slow, fast in zip(scaled, taken["ours"], strict=True)]
+    return [
+        row(f"bootstrap, {n_classes} classes, groups of {per_group}", taken["ours"], "s", "< 10"),
+        row(f"  roc_auc_score in a loop, from {n_loop} draws", scaled, "s"),
+        row("  ratio", ratios, "x", ">= 20"),
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--loop-draws", type=int, default=60)
+    given = parser.parse_args()
+    rows = delong_rows(given.rounds)
+    for n_classes in (2, len(SHARES)):
+        for per_group in (1, 3):
+            rows += bootstrap_rows(n_classes, per_group, given.rounds, given.loop_draws)
+    print(pd.DataFrame(rows).to_string(index=False))
+    print(f"Bootstrap: {N_DRAWS:,} draws of {N_IMAGES:,} predictions; the loop is timed on fewer and scaled.")
+    versions = f"scikit-learn {sklearn.__version__}, NumPy {np.__version__}"
+    print(f"Medians of {given.rounds} rounds; {os.cpu_count()} cores; {versions}.")
+
+
+if __name__ == "__main__":
+    main()
