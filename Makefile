@@ -1,4 +1,4 @@
-# make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [JOBS=n]   the sweep, then the HTML book
+# make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [REFERENCE=folder] [JOBS=n]   the sweep, then the HTML book
 #           (JOBS: runs at a time; default: what cores and memory allow)
 # make test                                                                      the tests
 # make peers                                                                     PyTorch for benchmarks/training.py (4 GB)
@@ -7,6 +7,7 @@ PROFILE ?= demo
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 export CATSCANS_DATA    := $(if $(DATA),$(abspath $(DATA)),$(CATSCANS_DATA))
 export CATSCANS_WEIGHTS := $(if $(WEIGHTS),$(abspath $(WEIGHTS)),$(CATSCANS_WEIGHTS))
+export CATSCANS_REFERENCE := $(if $(REFERENCE),$(abspath $(REFERENCE)),$(CATSCANS_REFERENCE))
 
 BIN := .venv/bin
 

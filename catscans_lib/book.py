@@ -18,7 +18,14 @@ from catscans_lib.errors import InputError
 
 DEMO_NOTE = "DEMO: made-up images, not a medical result"
 _HIDDEN = {"parameters": "hide-input", "injected-parameters": "remove-input"}
-_FIGURE_STEPS = ("evaluate", "stability", "feature_maps")  # the others' figures are read in their notebooks
+_FIGURE_STEPS = (
+    "evaluate",
+    "stability",
+    "feature_maps",
+    "similarity",
+    "transferability",
+    "published",
+)  # the others' figures are read in their notebooks
 _NOISE = re.compile(
     r"\[IPKernelApp\] WARNING|^WARNING: All log messages before absl|^[IWE]\d{4} \d\d:\d\d|: I tensorflow/"
 )
@@ -102,7 +109,8 @@ def _run_pages(context: dict[str, Any]) -> dict[str, bytes]:
     for step, runs in context["runs"].items():
         for run in filter(lambda run: run["page"], runs):
             path = paths.run_dir(context["profile"], step, run["name"]) / f"{step}.ipynb"
-            page = run_page(path.read_text(encoding="utf-8"), step, run, demo=context["demo"])
+            is_demo = context["demo"] and step != "published"  # whose numbers are of the real study
+            page = run_page(path.read_text(encoding="utf-8"), step, run, demo=is_demo)
             pages[run["page"]] = page.encode()
         if any(run["page"] and run["name"] != "all" for run in runs):
             pages[f"runs/{step}.md"] = _template("_runs.md", {}).render(context, step=step, records=runs).encode()

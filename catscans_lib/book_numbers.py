@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import pandas as pd
 import yaml
 
-from catscans_lib import book_results, datasets, paths, results
+from catscans_lib import book_results, book_similarity, datasets, paths, published, results
 from catscans_lib.datasets import demo
 
-RUN_STEPS = ("ingest", "overlaps", "pretrain", "transfer", "evaluate", "stability", "feature_maps")
+RUN_STEPS = (
+    "ingest", "overlaps", "pretrain", "transfer", "evaluate", "stability", "feature_maps", "similarity",
+    "transferability", "published",
+)  # fmt: skip
 
 
 def numbers(profile: str) -> dict[str, Any]:
@@ -22,8 +26,10 @@ def numbers(profile: str) -> dict[str, Any]:
     -------
     dict
         ``profile``, ``demo`` (bool), ``settings`` (key, value pairs of the grid), ``datasets`` (card and what ingest
-        found), ``overlaps`` (rows of two datasets that share images; None without the run), ``runs`` (step to records),
-        ``seconds`` (sum over runs), ``factors`` (truth of the demo world), and what `book_results.numbers` returns.
+        found), ``overlaps`` (rows of two datasets that share images; None without the run),
+        ``stability`` (rows of its tables; None without the run), ``runs`` (step to records),
+        ``seconds`` (sum over runs), ``factors`` (truth of the demo world), and what `book_results.numbers`
+        and `book_similarity.numbers` return; ``published`` (see `published.numbers`).
     """
     runs = {step: records for step in RUN_STEPS if (records := _records(profile, step))}
     evaluated = book_results.numbers(profile)
@@ -34,10 +40,13 @@ def numbers(profile: str) -> dict[str, Any]:
         "settings": _flat(yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))),
         "datasets": [_dataset(profile, name) for name in datasets.known() if name in named],
         "overlaps": _overlaps(profile) if "overlaps" in runs else None,
+        "stability": _stability(profile) if "stability" in runs else None,
         "runs": runs,
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),
         "factors": demo.shared_factors() if profile == "demo" else None,
         **evaluated,
+        **book_similarity.numbers(profile),
+        "published": published.numbers(profile),
     }
 
 
@@ -91,3 +100,18 @@ def _overlaps(profile: str) -> list[dict[str, Any]]:
     )
     shared = counts[(counts["n_identical"] > 0) | (counts["n_alike"] > 0)]
     return shared.assign(dataset=shared["dataset"].map(titles), other=shared["other"].map(titles)).to_dict("records")
+
+
+def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:
+    """Return rows of summary (a verdict per source, target and mode), seed_spread and rank_agreement, with titles to print."""
+    titles, folder = datasets.titles(), paths.run_dir(profile, "stability", "all")
+    places = {"summary": "stability_summary", "seed_spread": "seed_spread", "rank_agreement": "rank_agreement"}
+    found = {}
+    for name, stem in places.items():
+        path = folder / f"{stem}.csv"
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else pd.DataFrame()
+        for column, title in (("source", "title"), ("target", "target_title")):
+            if column in table:
+                table[title] = table[column].map(titles)
+        found[name] = table.to_dict("records")
+    return found

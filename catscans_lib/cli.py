@@ -118,6 +118,34 @@ def evaluate(
     click.echo(json.dumps(found) if as_json else given.text(found))
 
 
+@main.command()
+@click.argument("place", type=click.Path(path_type=Path))
+@click.option(
+    "--from", "profile", default="demo", show_default=True, help="Profile whose networks and results are used."
+)
+@click.option("--mode", help="How the source will be used: fine_tune or linear_probe; default: the profile's first.")
+@click.option("--measure", "measures", multiple=True, help="What tells how close a source is; may be repeated.")
+@click.option("--n-images", type=click.IntRange(20), default=500, show_default=True, help="Images looked at, at most.")
+@click.option("--seed", default=0, show_default=True, help="Seed of their choice.")
+@click.option("--label-column", default="label", show_default=True, help="CSV: column with the classes.")
+@click.option("--path-column", default="path", show_default=True, help="CSV: column with the images' paths.")
+@click.option("--group-column", help="CSV: column with the patient, lesion or slide.")
+@click.option(
+    "--group-pattern", help="Folder: regular expression for file names; its part in parentheses is the group."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Advise on a source for your own images, without training on them.
+
+    PLACE is a folder with a folder for each class, a CSV with columns path and label, or an .npz as MedMNIST publishes it.
+    """
+    from catscans_lib import recommend as advisor
+
+    name = profile.removeprefix("results/").rstrip("/")
+    told = advisor.recommend(place, name, measures=list(measures) or None, **given)
+    click.echo(json.dumps(told) if as_json else advisor.text(told))
+
+
 @main.command(hidden=True)
 @click.argument("key", metavar="STEP/NAME")
 @profile_option
@@ -180,6 +208,8 @@ def _check_folders(runs: dict[str, params.Run]) -> None:
         paths.data_dir()
     if "CATSCANS_WEIGHTS" in used:
         paths.weights_dir()
+    if paths.REFERENCE in used:
+        paths.reference_dir()
 
 
 def _planning_error(command: list[str]) -> str:

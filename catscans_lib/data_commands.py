@@ -112,7 +112,7 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
     names = tuple(word.strip() for word in (given.pop("class_names") or "").split(",") if word.strip())
     given["title"] = given["title"] or name
     given["group"] = given["group"] or ("group" if given["group_column"] or given["group_pattern"] else None)
-    card = own.OwnCard(form=_form(place), place=_place(place), class_names=list(names), **given)
+    card = own.OwnCard(form=own.form_of(place), place=_place(place), class_names=list(names), **given)
     listing = card.read(Path(os.environ.get("CATSCANS_DATA", "")))
     card_path = own.add(name, card, listing, taken=datasets.known())
     try:
@@ -186,16 +186,6 @@ def _given(data_dir: Path | None) -> Path:
     if data_dir is None:
         raise InputError("DATA is not set. Pass --data FOLDER, or set the environment variable CATSCANS_DATA.")
     return data_dir
-
-
-def _form(place: Path) -> str:
-    if place.is_dir():
-        return "folder"
-    forms = {".csv": "table", ".npz": "arrays"}
-    if not place.is_file() or place.suffix.lower() not in forms:
-        got = f"'{place}' is no such thing" if place.exists() else f"There is no '{place}'"
-        raise InputError(f"{got}. Give a folder with a folder for each class, a .csv with path and label, or an .npz.")
-    return forms[place.suffix.lower()]
 
 
 def _place(place: Path) -> str:

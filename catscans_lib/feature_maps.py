@@ -1,12 +1,40 @@
-"""What one layer of a network makes of one image."""
+"""What a layer makes of an image: source by source, and before and after fine-tuning."""
 
 import keras
 import numpy as np
 import pandas as pd
 
-from catscans_lib import models, paths, results
 from catscans_lib.errors import InputError
-from catscans_lib.settings import FeatureMaps
+from catscans_lib.source_networks import SourceNetworks
+from catscans_lib.store import ImageStore
+
+MOST_IMAGES = 3  # shown where none are named
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFrame:
+    """Choose images to look at: the named ones, else the first of each class, in the order of ids, at most three.
+
+    Returns
+    -------
+    pandas.DataFrame
+        image_id, label; the index is the row in the store.
+
+    Raises
+    ------
+    InputError
+        If there is no such image; lists some that there are.
+    """
+    table = images.table[["image_id", "label"]]
+    if image_ids is None:
+        return table.loc[[table.index[table["label"] == name][0] for name in images.classes[:MOST_IMAGES]]]
+    if missing := [name for name in image_ids if name not in set(table["image_id"])]:
+        some = ", ".join(table["image_id"].iloc[:: max(1, len(table) // 5)])
+        raise InputError(
+            f"No image '{missing[0]}' in {images.dataset}, which has {len(table):,}; some of them: {some}."
+        )
+    place = pd.Series(table.index, index=table["image_id"])
+    return table.loc[place[image_ids]]
 
 
 def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = None) -> np.ndarray:
@@ -29,9 +57,7 @@ def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = N
     InputError
         If there is no such layer, or its output is no map; lists the layers.
     """
-    # not `here.output`: a layer that is itself a model (ConvNeXt's first) would give a tensor of its inner graph
-    known = {here.name: keras.Operation.output.fget(here) for here in backbone.layers}
-    known = {name: output for name, output in known.items() if len(output.shape) == 4}
+    known = map_layers(backbone)
     if layer is None:
         layer = next(here.name for here in backbone.layers if isinstance(here, keras.layers.Conv2D | keras.Model))
     if layer not in known:
@@ -41,8 +67,34 @@ def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = N
     return keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32"))
 
 
-def of_sources(profile: str, settings: FeatureMaps, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Feature maps of one image, source by source, the ones that vary most over the image first.
+def map_layers(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
+    """Return the layers with maps, by name, in the network's order: each with its output (n, height, width, channels)."""
+    # not `here.output`: a layer that is itself a model (ConvNeXt's first) would give a tensor of its inner graph
+    outputs = {here.name: keras.Operation.output.fget(here) for here in backbone.layers}
+    return {name: output for name, output in outputs.items() if len(output.shape) == 4}
+
+
+def of_sources(networks: SourceNetworks, images: np.ndarray, layer: str | None, n_maps: int) -> dict[str, np.ndarray]:
+    """Feature maps of pretrained networks, source by source: the channels that vary most over an image first.
+
+    Parameters
+    ----------
+    images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
+
+    Returns
+    -------
+    dict of numpy.ndarray, shape (n_images, height, width, n_maps)
+        The same channels for every image.
+    """
+    maps = {}
+    for source in networks.sources:
+        found = activations(networks.pretrained(source), images, layer)
+        maps[source] = found[..., _largest(found.std(axis=(1, 2)), n_maps)]
+    return maps
+
+
+def before_and_after(networks: SourceNetworks, image: np.ndarray, layer: str | None, n_maps: int) -> dict[str, Pair]:
+    """Feature maps of one image in the pretrained and in the fine-tuned network: the channels that changed most first.
 
     Parameters
     ----------
@@ -50,24 +102,48 @@ def of_sources(profile: str, settings: FeatureMaps, image: np.ndarray) -> dict[s
 
     Returns
     -------
-    dict of numpy.ndarray, shape (height, width, n_maps)
+    dict of (numpy.ndarray, numpy.ndarray), both of shape (height, width, n_maps)
     """
-    maps = {}
-    for source in settings.sources:
-        made = results.record(profile, f"pretrain/{source}")["parameters"]
-        path = paths.run_dir(profile, "pretrain", source) / "model.keras"
-        backbone = models.saved_backbone(path, made["backbone"], image.shape[1])
-        found = activations(backbone, image, settings.layer)[0]
-        most = np.argsort(-found.std(axis=(0, 1)), kind="stable")
-        maps[source] = found[:, :, most[: settings.n_maps]]
-    return maps
+    pairs = {}
+    for source in networks.sources:
+        before = activations(networks.pretrained(source), image, layer)
+        after = activations(networks.fine_tuned(source), image, layer)
+        most = _largest(np.abs(after - before).mean(axis=(1, 2)), n_maps)
+        pairs[source] = before[0][..., most], after[0][..., most]
+    return pairs
 
 
-def strengths(maps: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Mean and spread of every map over the image: columns source, map (from 1), mean, sd."""
+def _largest(numbers: np.ndarray, n: int) -> np.ndarray:
+    """Channels with the largest mean over the images, shape (n_images, n_channels) -> (n,)."""
+    return np.argsort(-numbers.mean(axis=0), kind="stable")[:n]
+
+
+def strengths(maps: dict[str, np.ndarray], image_ids: list[str]) -> pd.DataFrame:
+    """Mean and spread of every map over its image: columns source, image_id, map (from 1), mean, sd."""
     rows = [
-        (source, number, float(here[:, :, number - 1].mean()), float(here[:, :, number - 1].std()))
+        (source, image_id, number, float(one.mean()), float(one.std()))
         for source, here in maps.items()
-        for number in range(1, here.shape[2] + 1)
+        for image_id, of_image in zip(image_ids, here, strict=True)
+        for number, one in enumerate(np.moveaxis(of_image, -1, 0), start=1)
     ]
-    return pd.DataFrame(rows, columns=["source", "map", "mean", "sd"])
+    return pd.DataFrame(rows, columns=["source", "image_id", "map", "mean", "sd"])
+
+
+def differences(pairs: dict[str, Pair]) -> pd.DataFrame:
+    """How far fine-tuning moved every map.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, map (from 1), range (of values, before and after together), mean_difference and largest_difference
+        (after - before, the latter with its sign).
+    """
+    rows = []
+    for source, (before, after) in pairs.items():
+        for number in range(before.shape[-1]):
+            one, other = before[..., number], after[..., number]
+            change = (other - one).ravel()
+            span = max(one.max(), other.max()) - min(one.min(), other.min())
+            largest = change[np.abs(change).argmax()]
+            rows.append((source, number + 1, float(span), float(change.mean()), float(largest)))
+    return pd.DataFrame(rows, columns=["source", "map", "range", "mean_difference", "largest_difference"])

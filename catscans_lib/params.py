@@ -49,10 +49,22 @@ class TransferBlock(Strict):
 
 
 class FeatureMapsBlock(Strict):
-    """Layer (None: the first convolution) and number of maps shown per source."""
+    """Layer (None: the first convolution), numbers of maps, examples and images compared, and the seed of these images."""
 
     layer: str | None
     n_maps: int
+    n_examples: int = 3
+    n_cka_images: int = 200
+    seed: int = 0
+
+
+class SimilarityBlock(Strict):
+    """The source whose network sees all images, how many of each dataset, the seeds of their draws, and measures (None: all)."""
+
+    probe: str
+    n_images: int
+    seeds: list[int]
+    measures: list[str] | None = None
 
 
 class Profile(Strict):
@@ -70,6 +82,8 @@ class Profile(Strict):
     transfer: TransferBlock
     evaluate: dict[str, Any]
     feature_maps: FeatureMapsBlock
+    similarity: SimilarityBlock | None = None
+    transferability: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,7 @@ class Run:
         used = {
             "CATSCANS_DATA": dataset is not None and datasets.get(dataset).is_below_data_dir,
             "CATSCANS_WEIGHTS": self.parameters.get("weights") not in (None, "keras"),
+            paths.REFERENCE: self.step == "published",
         }
         folders = {variable: os.environ.get(variable, "") for variable, is_used in used.items() if is_used}
         return folders | ({"card": own.text(dataset)} if dataset in own.names() else {})
@@ -152,6 +167,11 @@ def grid(profile: str) -> dict[str, Run]:
     return runs
 
 
+def transfers(profile: str) -> list[tuple[str, str]]:
+    """Return source and target of every transfer run of a profile."""
+    return [tuple(run.name.split("--")) for run in grid(profile).values() if run.step == "transfer"]
+
+
 def find(step: str, **given: Any) -> Run:
     """Return one run of the grid, with every parameter given that is not None put in its place.
 
@@ -165,6 +185,7 @@ def find(step: str, **given: Any) -> Run:
         "pretrain": "{source}",
         "transfer": "{source}--{target}",
         "feature_maps": "{target}",
+        "similarity": "{target}",
     }
     name = pattern.get(step, "all").format(**given)
     runs = grid(given["profile"])
@@ -173,7 +194,10 @@ def find(step: str, **given: Any) -> Run:
         raise unknown(f"{step} run of profile {given['profile']}", name, known_names)
     run = runs[f"{step}/{name}"]
     changed = {key: value for key, value in given.items() if value is not None}
-    return replace(run, settings=validated(settings.STEPS[step], run.parameters | changed, f"{step}.ipynb"))
+    needs = () if changed.get("logs") else run.needs  # curves of one's own come from no run of the grid
+    return replace(
+        run, settings=validated(settings.STEPS[step], run.parameters | changed, f"{step}.ipynb"), needs=needs
+    )
 
 
 def check_notebook(step: str) -> None:
@@ -267,12 +291,35 @@ def _reports(profile: Profile) -> list[tuple]:
         ("evaluate", "all", "evaluate", profile.evaluate, transfers),
         ("stability", "all", "stability", {}, transfers),
     ]
+    if os.environ.get(paths.REFERENCE):
+        rows.append(("published", "all", "published", {}, ()))
     for target in profile.transfer.targets:
         sources = [source for source in profile.pretrain.sources if source != target]
         needs = [f"ingest/{target}", *(f"pretrain/{source}" for source in sources)]
+        sources += ["none"] if profile.transfer.include_none else []
+        needs += [f"transfer/{source}--{target}" for source in sources]
         values = {"target": target, "sources": sources, **profile.feature_maps.model_dump()}
         rows.append(("feature_maps", target, "feature_maps", values, needs))
-    return rows
+    return rows + (_similarity(profile, transfers) if profile.similarity else [])
+
+
+def _similarity(profile: Profile, transfers: list[str]) -> list[tuple]:
+    block, sources = profile.similarity, list(profile.pretrain.sources)
+    if block.probe not in sources:
+        raise InputError(
+            f"similarity.probe is '{block.probe}', which is no source of this grid; it has: {_list(sources)}."
+        )
+    rows, trained = [], _trained_sources(profile)
+    for target in profile.transfer.targets:
+        others = [source for source in sources if source != target]
+        read = dict.fromkeys([target, *(source for source in trained if source != target)])
+        needs = [f"ingest/{name}" for name in read] + [
+            f"pretrain/{source}" for source in dict.fromkeys([*others, block.probe])
+        ]
+        values = {"target": target, "sources": others, **block.model_dump()}
+        rows.append(("similarity", target, "similarity", values, needs))
+    needs = [*transfers, *(f"similarity/{target}" for target in profile.transfer.targets)]
+    return [*rows, ("transferability", "all", "transferability", profile.transferability, needs)]
 
 
 def _list(names: Any) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from catscans_lib.errors import InputError
 
+REFERENCE = "CATSCANS_REFERENCE"  # names a folder that need not be given: without it there is one chapter less
+
 
 def root() -> Path:
     """Return the project's folder: `CATSCANS_ROOT`, else the nearest folder above with `params/` and `notebooks/`."""
@@ -52,6 +54,11 @@ def data_dir() -> Path:
 def weights_dir() -> Path:
     """Return the folder that holds weight files (`CATSCANS_WEIGHTS`, set by `make book WEIGHTS=folder`)."""
     return _given_dir("CATSCANS_WEIGHTS", "WEIGHTS", "the folder that holds the pretrained weight files")
+
+
+def reference_dir() -> Path:
+    """Return the folder that holds published results (`CATSCANS_REFERENCE`, set by `make book REFERENCE=folder`)."""
+    return _given_dir(REFERENCE, "REFERENCE", "the folder that holds published results to compare with")
 
 
 def _given_dir(variable: str, option: str, meaning: str) -> Path:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from catscans_lib import models, paths, training
+from catscans_lib import histories, models, paths, training
 from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.settings import Pretrain
 from catscans_lib.store import ImageStore
@@ -49,7 +49,7 @@ def pretrain(
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train a network from random weights on a source; return it with its history (as `history.csv`).
 
-    With several learning rates the one with the lowest loss on the images held back is taken.
+    With several learning rates the one with the lowest loss on the images held back is taken; the history is its own.
     """
     keras.utils.set_random_seed(settings.seed)
     backbone = models.backbone(settings.backbone, settings.size_px)
@@ -57,11 +57,11 @@ def pretrain(
     model = training.compiled(model, settings.optimiser, settings.weight_decay)
     labels = source.table["label"].map({name: number for number, name in enumerate(source.classes)}).to_numpy()
     train, held_back = training.validation_split(source.table, rows, settings.validation_share, settings.seed)
-    curve, rates = training.fit_best(
+    curves, rates = training.fit_best(
         model, source.images, labels, train, held_back, settings, n_classes=len(source.classes), seed=settings.seed,
         states=lambda rate: checkpoint.state(f"pretrain-{rate:g}"),
     )  # fmt: skip
-    return model, curve.assign(fold=0, seed=settings.seed, mode="pretrain", learning_rate=training.chosen(rates))
+    return model, histories.chosen_curves(curves, rates).assign(fold=0, seed=settings.seed, mode="pretrain")
 
 
 def from_weights(settings: Pretrain) -> tuple[keras.Model, str]:

@@ -8,6 +8,14 @@ import numpy as np
 from catscans_lib.checkpoints import State
 
 
+class LossIsNoNumber(FloatingPointError):
+    """Training ended there; `history` holds the values of every epoch by name, and the loss of the last one too."""
+
+    def __init__(self, message: str, history: dict[str, list[float]]) -> None:
+        super().__init__(message)
+        self.history = history
+
+
 class Progress(keras.callbacks.Callback):
     """Follows a training run: ends it when the loss is no number or falls no more, keeps the best epoch, saves every epoch."""
 
@@ -28,8 +36,9 @@ class Progress(keras.callbacks.Callback):
         """Note the epoch, judge it, and save where training stands."""
         if not np.isfinite(logs["loss"]):
             last = f"; the last finite one was {self.history['loss'][-1]:.4g}" if self.history else ""
-            raise FloatingPointError(
-                f"Loss is {logs['loss']} in epoch {epoch + 1} at learning rate {logs['learning_rate']:g}{last}. Lower the rate."
+            raise LossIsNoNumber(
+                f"Loss is {logs['loss']} in epoch {epoch + 1} at learning rate {logs['learning_rate']:g}{last}. Lower the rate.",
+                self.history | {"loss": [*self.history.get("loss", []), float(logs["loss"])]},
             )
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))

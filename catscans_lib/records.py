@@ -6,15 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from catscans_lib import paths, provenance
+from catscans_lib import histories, paths, provenance, results
 
 
 def recorded(profile: str, name: str, config: dict[str, Any], work: Callable[[], Path]) -> Path:
     """Do `work`, which returns the folder it filled, and record it with Sacred's file observer; return the folder.
 
-    An error in `work` is recorded as FAILED and raised again. Metrics are the folder's `history.csv`.
+    An error in `work` is recorded as FAILED and raised again. Metrics are those of the folder's `history.csv`: the curves of the
+    learning rates that were chosen.
     """
     with warnings.catch_warnings():  # Sacred imports the deprecated pkg_resources; the pin on setuptools keeps it
         warnings.filterwarnings("ignore", "pkg_resources is deprecated")
@@ -47,7 +46,10 @@ def _log(sacred_run: Any, folder: Path) -> None:
     # Sacred has a run.json of its own; after an artifact of that name the observer would drop all that follows.
     sacred_run.add_artifact(str(folder / "run.json"), name="catscans_run.json")
     if (folder / "history.csv").is_file():
-        for row in pd.read_csv(folder / "history.csv").itertuples():
+        history = results.read_table(folder / "history.csv")
+        if (folder / "learning_rates.csv").is_file():
+            history = histories.chosen_curves(history, results.read_table(folder / "learning_rates.csv"))
+        for row in history.itertuples():
             sacred_run.log_scalar(
                 f"{row.mode}.fold{row.fold}.seed{row.seed}.{row.split}.{row.metric}", row.value, row.epoch
             )

@@ -14,7 +14,10 @@ import pandas as pd
 from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError
 
-NUMBERS = ("value", "auc", "validation_loss")  # empty where there is none
+NUMBERS = (  # empty where there is none
+    "value", "auc", "validation_loss", "difference", "statistic", "p", "p_adjusted", "low", "high", "fold_sd", "n_draws",
+    "cohens_d", "p_max", "regret", "regret_imagenet",
+)  # fmt: skip
 RECORD = "run.json"
 WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: where a run writes, and that the runner will publish
 
@@ -94,7 +97,10 @@ def optional(profile: str, name: str, columns: list[str] | None = None) -> pd.Da
 
 def read_table(path: Any) -> pd.DataFrame:
     """Read a tidy CSV: ids, groups and labels as text (an id like 0123 keeps its zero; a class may be called NA)."""
-    text = {column: str for column in ("image_id", "group", "label", "source", "target", "class", "split", "sha256")}
+    text = {
+        column: str
+        for column in ("image_id", "group", "label", "source", "target", "class", "split", "sha256", "probe")
+    }
     return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={column: [""] for column in NUMBERS})
 
 
@@ -119,6 +125,17 @@ def of_transfers(profile: str, which: str) -> pd.DataFrame:
         part.insert(0, "source", source)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+def of_similarities(profile: str) -> pd.DataFrame:
+    """Return the measures of all finished similarity runs below each other, targets in the study's order."""
+    order = {name: place for place, name in enumerate(datasets.known())}
+    names = sorted(finished(profile, "similarity"), key=order.get)
+    if not names:
+        raise InputError(
+            f"No similarity run of profile {profile} is done. Make them: .venv/bin/catscans sweep --profile {profile}"
+        )
+    return pd.concat([table(profile, "similarity", name, "similarity") for name in names], ignore_index=True)
 
 
 def load(profile: str) -> dict[str, pd.DataFrame]:

@@ -16,6 +16,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[int, Field(ge=8, le=1024)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Average = Literal["weighted", "macro", "micro", "ovo_macro", "ovo_weighted"]  # of AUCs of more than two classes
 
 
 class Strict(validation.Strict):
@@ -144,23 +145,70 @@ class Evaluate(Strict):
     """Parameters of `evaluate.ipynb`."""
 
     profile: str
-    average: Literal["weighted", "macro"]
+    average: Average
+    n_draws: Count = 2000
+    draw_seed: int = 0
+    rope: Annotated[float, Field(ge=0, lt=1)] = 0.01
 
 
 class Stability(Strict):
-    """Parameters of `stability.ipynb`."""
+    """Parameters of `stability.ipynb`.
+
+    With `logs`, files of Keras's CSVLogger (below the project's folder, or absolute), these are shown instead of the profile's.
+    """
 
     profile: str
+    logs: Annotated[list[str], Field(min_length=1)] | None = None
 
 
 class FeatureMaps(Strict):
-    """Parameters of `feature_maps.ipynb`; `layer` None is the first convolution."""
+    """Parameters of `feature_maps.ipynb`.
+
+    `image_ids` None takes the first image of each class, at most three; `layer` None is the first convolution. Sources are
+    compared on `n_cka_images` images drawn with `seed`; Grad-CAM shows `n_examples` that are right and as many that are wrong.
+    """
 
     profile: str
     target: str
     sources: Annotated[list[str], Field(min_length=1)]
+    image_ids: Annotated[list[str], Field(min_length=1)] | None = None
     layer: str | None
     n_maps: Count
+    n_examples: Count = 3
+    n_cka_images: Annotated[int, Field(ge=4, le=200)] = 200  # four: the estimator's least
+    seed: int = 0
+
+
+class Similarity(Strict):
+    """Parameters of `similarity.ipynb`.
+
+    Images are seen by the network of the source `probe`, about `n_images` of each dataset, drawn anew for each of `seeds`;
+    `measures` None takes all of `similarity.registry`.
+    """
+
+    profile: str
+    target: str
+    sources: Annotated[list[str], Field(min_length=1)]
+    probe: str
+    n_images: Annotated[int, Field(ge=20)]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    measures: Annotated[list[str], Field(min_length=1)] | None = None
+
+
+class Transferability(Strict):
+    """Parameters of `transferability.ipynb`: draws and permutations behind every interval and p, and their seed."""
+
+    profile: str
+    n_draws: Annotated[int, Field(ge=100)] = 2000
+    draw_seed: int = 0
+
+
+class Published(Strict):
+    """Parameters of `published.ipynb`; `n_draws` of every bootstrap and permutation."""
+
+    profile: str
+    n_draws: Annotated[int, Field(ge=100)] = 2000
+    draw_seed: int = 0
 
 
 STEPS: dict[str, type[Strict]] = {
@@ -171,4 +219,7 @@ STEPS: dict[str, type[Strict]] = {
     "evaluate": Evaluate,
     "stability": Stability,
     "feature_maps": FeatureMaps,
+    "similarity": Similarity,
+    "transferability": Transferability,
+    "published": Published,
 }

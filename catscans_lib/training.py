@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
+from catscans_lib import monitoring
 from catscans_lib.batches import Batches, stream
 from catscans_lib.checkpoints import State
 from catscans_lib.errors import InputError
 from catscans_lib.fast_training import speed_up
-from catscans_lib.progress import Progress
+from catscans_lib.progress import LossIsNoNumber, Progress
 from catscans_lib.settings import Training
 
 PREDICT_BATCH = 128
@@ -67,7 +68,7 @@ def compiled(model: keras.Model, optimiser: str = "adam", weight_decay: float = 
         metrics=[
             keras.metrics.BinaryAccuracy("accuracy") if binary else keras.metrics.SparseCategoricalAccuracy("accuracy")
         ],
-        jit_compile=False,  # XLA halves the rate on the CPU
+        jit_compile=keras.backend.backend() == "jax",  # TensorFlow: XLA halves the rate on the CPU
     )
     model.optimizer.build(model.trainable_variables)
     speed_up(model)
@@ -126,11 +127,15 @@ def fit(
     Returns
     -------
     pandas.DataFrame
-        Columns epoch (from 1), split (train or validation), metric (loss or accuracy), value.
+        Columns epoch (from 1), split (train or validation), metric (loss, accuracy or auc), value. Training loss and accuracy
+        are means over the batches of the epoch, as they were trained on: augmented, with dropout, the loss with class weights,
+        by a network that changes meanwhile. All else is measured at the epoch's end, on images as they are: loss, accuracy and
+        AUC of the inner validation images, and the AUC of as many training images (`monitoring.watched`). The AUC is exact,
+        weighted one-vs-rest; NaN where one class occurs. Without inner validation images there is no AUC.
 
     Raises
     ------
-    FloatingPointError
+    LossIsNoNumber
         If the loss stops being a number; names the epoch, the rate and the last loss that was one.
     """
     epochs, start_rate = epochs or settings.epochs, start_rate or settings.learning_rate
@@ -139,18 +144,32 @@ def fit(
     batches = Batches(
         images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed
     )
-    held_back = stream(Batches(images, labels, validation_rows, PREDICT_BATCH)) if len(validation_rows) else None
     order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch))
     rate = keras.callbacks.LearningRateScheduler(
         lambda epoch: learning_rate(settings, epoch, epochs=epochs, start=start_rate)
     )
+    measured = [_measured(model, images, labels, rows, validation_rows)] if len(validation_rows) else []
     if not progress.has_ended and progress.epoch < epochs:
         model.fit(
-            stream(batches), validation_data=held_back, initial_epoch=progress.epoch, epochs=epochs, shuffle=False, verbose=0,
-            callbacks=[order, rate, progress],
+            stream(batches), initial_epoch=progress.epoch, epochs=epochs, shuffle=False, verbose=0,
+            callbacks=[order, rate, *measured, progress],
         )  # fmt: skip
     progress.take_best()
     return _tidy(progress.history)
+
+
+def _measured(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray
+) -> keras.callbacks.Callback:
+    """Add to each epoch's logs what is measured at its end; batch by batch, which for few images is faster than `predict`."""
+    watched = monitoring.watched(labels, rows, validation_rows)
+    batches = Batches(images, labels, watched, PREDICT_BATCH)
+
+    def measure(epoch: int, logs: dict) -> None:
+        outputs = np.concatenate([model.predict_on_batch(batches[number][0]) for number in range(len(batches))])
+        logs.update(monitoring.measures(labels[watched], probabilities(outputs), len(validation_rows)))
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=measure)
 
 
 def fit_best(
@@ -169,8 +188,9 @@ def fit_best(
 
     Returns
     -------
-    curve, rates : pandas.DataFrame
-        The best one's curve, as `fit` returns it; learning_rate, validation_loss (NaN: none), chosen of all.
+    curves, rates : pandas.DataFrame
+        The curves of all rates as `fit` returns them, with a column learning_rate; one whose loss stopped being a number ends
+        with that epoch's training loss. And learning_rate, validation_loss (NaN: none), chosen of all.
     """
     start = model.get_weights()
     rates = list(dict.fromkeys([start_rate or settings.learning_rate, *settings.other_learning_rates]))
@@ -184,25 +204,33 @@ def fit_best(
 
     if len(rates) == 1:
         curve = trained(rates[0])
-        return curve, _rates(rates, [_validation_loss(curve, settings.patience)], 0)
-    losses = []
+        return _curves(rates, [curve]), _rates(rates, [_validation_loss(curve, settings.patience)], 0)
+    curves, losses = [], []
     for rate in rates:
         try:
-            losses.append(_validation_loss(trained(rate), settings.patience))
-        except FloatingPointError as error:
+            curves.append(trained(rate))
+            losses.append(_validation_loss(curves[-1], settings.patience))
+        except LossIsNoNumber as error:
             print(f"Learning rate {rate:g} is passed over. {error}")
+            curves.append(_tidy(error.history))
             losses.append(np.nan)
     if np.isnan(losses).all():
         raise FloatingPointError(
             f"None of the learning rates {', '.join(f'{rate:g}' for rate in rates)} trains. List lower ones."
         )
     best = int(np.nanargmin(losses))
-    return trained(rates[best]), _rates(rates, losses, best)  # out of its last state: nothing is trained again
+    trained(rates[best])  # out of its last state: nothing is trained again
+    return _curves(rates, curves), _rates(rates, losses, best)
 
 
 def chosen(rates: pd.DataFrame) -> float:
     """Return the learning rate that was chosen of a table as `fit_best` returns it."""
     return float(rates.loc[rates["chosen"], "learning_rate"].iloc[0])
+
+
+def _curves(rates: list[float], curves: list[pd.DataFrame]) -> pd.DataFrame:
+    parts = [curve.assign(learning_rate=rate) for rate, curve in zip(rates, curves, strict=True)]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _rates(rates: list[float], losses: list[float], best: int) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from catscans_lib import features, models, training
+from catscans_lib import features, histories, models, training
 from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.settings import Transfer
 from catscans_lib.store import ImageStore
@@ -58,8 +58,8 @@ def all_modes(
     Returns
     -------
     dict of pandas.DataFrame
-        predictions, history (columns as in the CSVs of those names), and learning_rates: fold, seed, mode, learning_rate,
-        validation_loss, chosen; one row per rate that was tried.
+        predictions, history (columns as in the CSVs of those names; the curves of every rate that was tried), and
+        learning_rates: fold, seed, mode, learning_rate, validation_loss, chosen; one row per rate that was tried.
     """
     parts = []
     for seed in settings.seeds:
@@ -125,7 +125,7 @@ def fine_tune(
             continue
         rows, inner = _inner_split(target, train, settings, seed)
         model.set_weights(start)
-        curve, rates = training.fit_best(
+        curves, rates = training.fit_best(
             model, store.images, labels, rows, inner, settings, n_classes=len(store.classes), seed=seed + 1000 * fold,
             states=lambda rate, name=name: checkpoint.state(f"{name}-{rate:g}"),
             epochs=settings.long_epochs if is_long else None,
@@ -138,9 +138,10 @@ def fine_tune(
         checkpoint.finish(
             name,
             predictions=_scored(held_out, scores, store.classes, seed, mode),
-            history=curve.assign(**keys, learning_rate=training.chosen(rates))[HISTORY],
+            history=curves.assign(**keys)[HISTORY],
             learning_rates=rates.assign(**keys)[RATES],
         )
+        curve = histories.chosen_curves(curves, rates)
         print(f"{mode}, seed {seed}, fold {fold}: {curve['epoch'].max()} epochs, training loss {_last(curve):.3f}")
     return model
 

@@ -66,6 +66,7 @@ def evaluated():
     pair = {"target": "isic2018", "mode": "fine_tune", "source_a": "imagenet", "source_b": "dtd"}
     comparisons = [
         pair | {"test": "nadeau_bengio", "p": 0.4, "p_adjusted": 0.8, "low": -0.9, "high": 0.9},
+        pair | {"test": "wilcoxon", "p": 1.0, "p_adjusted": 1.0, "low": None, "high": None},
         pair | {"test": "bootstrap", "p": 0.3, "p_adjusted": 0.6, "low": -0.12, "high": 0.02},
     ]
     effects = [pair | {"rope": 0.01, "p_b_better": 0.7, "p_equivalent": 0.2, "p_a_better": 0.1}]

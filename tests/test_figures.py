@@ -114,15 +114,12 @@ def test_learning_curves_have_a_panel_per_metric_or_per_split():
     assert alone.lines[-1].get_color() == axes[0].lines[-1].get_color() != axes[0].lines[0].get_color()
 
 
-def test_grids_show_every_image_and_every_map():
+def test_a_grid_shows_every_image():
     image = np.zeros((8, 8, 3), np.uint8)
     figure = figures.image_grid(np.stack([image] * 5), list("abcde"), n_columns=3)
     sheet = figure.axes[0].images[0].get_array()
     assert (sheet.sum(axis=2) == 0).sum() == 5 * 64
     assert [text.get_text() for text in figure.axes[0].texts] == list("abcde")
-    maps = {"dtd": np.zeros((4, 4, 2)), "imagenet": np.zeros((4, 4, 2))}
-    figure = figures.feature_map_grid(image, maps, titles=TITLES)
-    assert sum(bool(ax.images) for ax in figure.axes) == 6
 
 
 def test_stability_points_show_both_numbers_of_the_common_budget_only():

@@ -96,7 +96,7 @@ def test_settings_that_changed_after_the_kill_begin_anew(project, tmp_path):
     tiny.write_grid(folder, content)
     tiny.catscans(folder, "run", KEYS[0], check=True)
     history = (folder / "results/demo/pretrain/dtd/history.csv").read_text().splitlines()
-    assert len(history) == 1 + 4  # one epoch: loss and accuracy, of training and of validation
+    assert len(history) == 1 + 6  # one epoch: loss, accuracy and AUC, of training and of validation
 
 
 def tables_of(folder, below="results/demo"):

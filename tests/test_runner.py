@@ -12,7 +12,7 @@ from catscans_lib import params, paths, provenance, results, runner
 from catscans_lib.errors import InputError
 from catscans_lib.runs import start
 
-PARAMETERS = "profile = 'demo'"
+PARAMETERS = "profile = 'demo'\nlogs = None"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_run_is_done_when_its_last_cell_is_and_its_record_says_from_what(proje
     record = json.loads((folder / "run.json").read_text())
     assert folder == paths.run_dir("demo", "stability", "all")
     assert results.is_done("demo", "stability/all")
-    assert (record["n"], record["step"], record["parameters"]) == (3, "stability", {"profile": "demo"})
+    assert (record["n"], record["step"], record["parameters"]) == (3, "stability", {"profile": "demo", "logs": None})
     assert not paths.work_dir("demo", "stability", "all").exists()
 
 

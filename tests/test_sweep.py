@@ -19,7 +19,7 @@ from catscans_lib import book, folds, params, results
 
 ALL = {
     "ingest/dtd", "ingest/chest", "pretrain/dtd", "transfer/none--chest", "transfer/dtd--chest", "evaluate/all",
-    "stability/all", "feature_maps/chest", "overlaps/all",
+    "stability/all", "feature_maps/chest", "overlaps/all", "similarity/chest", "transferability/all",
 }  # fmt: skip
 PATIENCE_S = 300  # until the machine is taken for stuck
 
@@ -82,7 +82,7 @@ def test_ctrl_c_says_what_is_missing_and_how_to_go_on(swept):
 
 def test_a_second_sweep_reruns_nothing(swept):
     assert swept["again"].returncode == 0
-    assert "nothing to do: all 9 runs are there" in swept["again"].stdout
+    assert "nothing to do: all 11 runs are there" in swept["again"].stdout
     assert "nothing to do" not in swept["end"].stdout
     assert swept["second"] == swept["first"]
 
@@ -98,7 +98,7 @@ def test_named_runs_are_made_alone_with_what_they_need(tmp_path):
     result = tiny.catscans(folder, "sweep", "ingest/dtd")
     assert result.returncode == 0, result.stderr
     assert set(tiny.done(folder)) == {"ingest/dtd"}
-    assert re.search(r"ingest/dtd done in \d+ s, 1 of 9 runs", result.stdout)
+    assert re.search(r"ingest/dtd done in \d+ s, 1 of 11 runs", result.stdout)
 
 
 def test_a_run_that_fails_is_named_with_its_error_and_the_others_are_finished(tmp_path):
@@ -139,7 +139,7 @@ def test_a_sweep_that_cannot_be_planned_says_why(tmp_path):
 
 def test_progress_names_what_runs_what_is_done_and_the_time(swept):
     assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M)
-    assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 9 of 9 runs$", swept["end"].stdout, flags=re.M)
+    assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 11 of 11 runs$", swept["end"].stdout, flags=re.M)
 
 
 def test_nothing_half_done_is_left_behind(project):
@@ -228,7 +228,8 @@ def test_a_changed_parameter_reruns_that_run_and_what_depends_on_it_only(project
     tiny.write_grid(project, content)
     try:
         assert planned() == {
-            "pretrain__dtd", "transfer__dtd__to__chest", "evaluate__all", "stability__all", "feature_maps__chest"
+            "pretrain__dtd", "transfer__dtd__to__chest", "evaluate__all", "stability__all", "feature_maps__chest",
+            "similarity__chest", "transferability__all",
         }  # fmt: skip
     finally:
         tiny.write_grid(project, tiny.grid())

@@ -3,9 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import batches, models, training
+from catscans_lib import batches, histories, models, monitoring, training
 from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.errors import InputError
+from catscans_lib.evaluation import auc
 from catscans_lib.settings import Augmentation, Training
 
 SETTINGS = Training(
@@ -141,7 +142,8 @@ def test_training_learns_and_its_history_is_tidy(state):
     model, history = fitted(state, epochs=6)
     assert list(history.columns) == ["epoch", "split", "metric", "value"]
     assert set(history["split"]) == {"train", "validation"}
-    assert set(history["metric"]) == {"loss", "accuracy"}
+    assert set(history["metric"]) == {"loss", "accuracy", "auc"}
+    assert len(history) == 6 * 2 * 3
     loss = history.query("split == 'train' and metric == 'loss'")
     assert loss["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     assert loss["value"].iloc[-1] < 0.5 * loss["value"].iloc[0]
@@ -149,6 +151,69 @@ def test_training_learns_and_its_history_is_tidy(state):
     scores = training.probabilities(training.predict(model, images, np.arange(24, 32)))
     assert scores.shape == (8, 2)
     assert (scores[labels[24:32] == 1, 1].min()) > scores[labels[24:32] == 0, 1].max()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_what_is_measured_at_the_end_of_training_is_what_the_trained_network_says(state, n_classes):
+    images, _ = dark_and_bright()
+    labels = np.random.default_rng(0).integers(0, n_classes, 32)  # nothing to learn: AUCs away from 1
+    keras.utils.set_random_seed(0)
+    model = training.compiled(models.build(models.backbone("small_resnet", 16), n_classes, 0.2))
+    settings = Training(**SETTINGS.model_dump())
+    history = training.fit(
+        model, images, labels, np.arange(20), np.arange(20, 32), settings, n_classes=n_classes, seed=0, state=state
+    )
+    last = history[history["epoch"] == 2].set_index(["split", "metric"])["value"]
+    scores = training.probabilities(training.predict(model, images, np.arange(32)))
+    names = tuple(str(code) for code in range(n_classes))
+    for split, rows in (
+        ("validation", np.arange(20, 32)),
+        ("train", monitoring.watched(labels, np.arange(20), np.arange(20, 32))[12:]),
+    ):
+        assert len(rows) == 12
+        assert last[split, "auc"] == pytest.approx(auc(labels[rows].astype(str), scores[rows], names))
+    loss, accuracy = model.evaluate(images[20:].astype("float32"), labels[20:].astype("float32"), verbose=0)
+    assert last["validation", "loss"] == pytest.approx(loss, rel=1e-4)
+    assert last["validation", "accuracy"] == pytest.approx(accuracy)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Only TensorFlow traces graphs here.")
+def test_many_trainings_of_a_model_trace_each_of_its_graphs_once(tmp_path, monkeypatch):
+    model, traced = made(), []
+    for name in ("train_step", "predict_step"):
+        step = getattr(model, name)
+        monkeypatch.setattr(model, name, lambda *args, name=name, step=step: traced.append(name) or step(*args))
+    for number in range(3):
+        fitted(Checkpoint.of(tmp_path / str(number), "recipe").state("part"), model=model)
+    assert sorted(traced) == ["predict_step", "train_step"]
+
+
+def test_without_inner_validation_images_the_curve_is_that_of_training(state):
+    images, labels = dark_and_bright()
+    settings = SETTINGS.model_copy(update={"validation_share": 0.0})
+    none = np.arange(0)
+    history = training.fit(made(), images, labels, np.arange(32), none, settings, n_classes=2, seed=0, state=state)
+    assert set(zip(history["split"], history["metric"], strict=True)) == {("train", "loss"), ("train", "accuracy")}
+
+
+def test_training_images_are_watched_at_equal_steps_through_the_classes_as_many_as_are_validated_on():
+    labels = np.array([1, 0, 0, 1, 0, 0, 9, 9, 9])
+    rows, validation_rows = np.arange(6), np.array([6, 7, 8])
+    # in the order of classes: rows 1, 2, 4, 5 of class 0 and 0, 3 of class 1; every second of them
+    assert monitoring.watched(labels, rows, validation_rows).tolist() == [6, 7, 8, 1, 4, 0]
+    assert sorted(monitoring.watched(labels, rows[:2], validation_rows)[3:]) == [0, 1]
+
+
+def test_the_measures_at_the_end_of_an_epoch_agree_with_a_hand_calculation():
+    labels = np.array([0, 1, 1, 0, 0, 1, 1])
+    scores = np.array([0.2, 0.8, 0.1, 0.0, 0.3, 0.3, 0.9])  # of class 1
+    found = monitoring.measures(labels, np.stack([1 - scores, scores], axis=1), 3)
+    assert found["val_loss"] == pytest.approx(-(2 * np.log(0.8) + np.log(0.1)) / 3)
+    assert found["val_accuracy"] == pytest.approx(2 / 3)
+    assert found["val_auc"] == pytest.approx(1 / 2)  # 0.2 lies below 0.8 and above 0.1
+    assert found["auc"] == pytest.approx(3.5 / 4)  # a tie of 0.3 with 0.3
+    assert np.isnan(monitoring.auc(labels[1:3], np.ones((2, 2)) / 2))  # one class
+    assert np.isnan(monitoring.auc(labels, np.full((7, 2), np.nan)))
 
 
 def test_a_run_repeated_with_its_seed_gives_the_same_curve_whatever_was_trained_before(tmp_path):
@@ -248,18 +313,23 @@ def best_of(tmp_path, *rates, **changes):
 
 
 def test_of_several_rates_the_inner_validation_images_choose_and_the_model_is_that_of_the_best(tmp_path):
-    model, curve, rates = best_of(tmp_path / "several", 1e-6, 3e-3, 1e-7)
+    model, curves, rates = best_of(tmp_path / "several", 1e-6, 3e-3, 1e-7)
     assert rates["chosen"].tolist() == [False, True, False]
     assert rates["validation_loss"].idxmin() == 1 and training.chosen(rates) == 3e-3
     alone, same, _ = best_of(tmp_path / "one", 3e-3)
-    pd.testing.assert_frame_equal(curve, same)
+    pd.testing.assert_frame_equal(histories.chosen_curves(curves, rates), same)
+    slow = curves[curves["learning_rate"] == 1e-7].reset_index(drop=True)  # the curves of the others are kept, too
+    pd.testing.assert_frame_equal(slow, best_of(tmp_path / "slow", 1e-7)[1])
     for one, two in zip(model.get_weights(), alone.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 def test_a_rate_that_diverges_is_passed_over_but_not_all_of_them(tmp_path):
-    rates = best_of(tmp_path / "some", 1e30, 3e-3)[2]
+    _, curves, rates = best_of(tmp_path / "some", 1e30, 3e-3)
     assert rates["chosen"].tolist() == [False, True] and np.isnan(rates["validation_loss"][0])
+    (last,) = curves[curves["learning_rate"] == 1e30].to_dict("records")  # its curve goes up to there
+    assert (last["epoch"], last["split"], last["metric"]) == (1, "train", "loss")
+    assert not np.isfinite(last["value"])
     with pytest.raises(FloatingPointError, match=r"None of the learning rates 1e\+30, 1e\+29 trains"):
         best_of(tmp_path / "all", 1e30, 1e29)
 

@@ -115,6 +115,18 @@ def test_the_history_has_every_epoch_of_every_fold_and_the_longer_budget_its_own
     assert history.groupby("mode")["learning_rate"].first().to_dict() == {"fine_tune": 3e-3, "fine_tune_long": 1e-3}
 
 
+def test_the_history_has_the_curves_of_all_rates_and_the_rates_say_which_was_chosen(brightness, target, tmp_path):
+    settings = TRANSFER.model_copy(update={"modes": ["fine_tune"], "epochs": 2, "other_learning_rates": [1e30, 1e-6]})
+    checkpoint = Checkpoint.of(tmp_path, "recipe")
+    tables = transfer.all_modes(settings, None, brightness, target, checkpoint=checkpoint)
+    history, rates = tables["history"], tables["learning_rates"]
+    assert rates.groupby("learning_rate")["chosen"].sum().to_dict() == {1e-6: 0, 3e-3: 3, 1e30: 0}
+    n_epochs = history[history["split"] == "train"].groupby(["learning_rate", "metric"])["epoch"].max()
+    assert n_epochs.to_dict() == {
+        (1e30, "loss"): 1, **{(rate, metric): 2 for rate in (1e-6, 3e-3) for metric in ("accuracy", "auc", "loss")}
+    }  # fmt: skip
+
+
 def test_the_saved_network_is_the_one_of_the_last_fold_at_the_common_budget(everything, brightness, target):
     import keras
 

@@ -18,6 +18,7 @@ def grid():
     content["pretrain"]["sources"] = {"dtd": {"epochs": 1}}
     content["transfer"] |= {"targets": {"chest": {"max_images": 120}}, "modes": ["fine_tune", "linear_probe"]}
     content["transfer"]["defaults"]["epochs"] = 2
+    content["similarity"] |= {"probe": "dtd", "n_images": 60, "seeds": [0]}
     return content
 
 

@@ -75,6 +75,17 @@ class OwnCard(Strict):
         return table.assign(path=paths_below)
 
 
+def form_of(place: Path) -> str:
+    """Return the `form` of what lies somewhere; InputError where it is none of those known."""
+    if place.is_dir():
+        return "folder"
+    forms = {".csv": "table", ".npz": "arrays"}
+    if not place.is_file() or place.suffix.lower() not in forms:
+        got = f"'{place}' is no such thing" if place.exists() else f"There is no '{place}'"
+        raise InputError(f"{got}. Give a folder with a folder for each class, a .csv with path and label, or an .npz.")
+    return forms[place.suffix.lower()]
+
+
 def names() -> tuple[str, ...]:
     """Return the names there are cards for, sorted; none outside a project's folder."""
     try:

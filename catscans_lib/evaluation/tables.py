@@ -70,7 +70,7 @@ def all_aucs(profile: str, average: str = "weighted") -> pd.DataFrame:
 
 
 def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
-    """AUC of every class against the rest, per source, target, mode, fold and seed; a class absent from a fold is a row without one.
+    """AUC of every class against the rest in every fold; a class that is absent there is a row without one.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Every other metric of every fold: columns source, target, mode, fold, seed, metric, value, as `metrics.metrics` has them."""
+    """Every other metric of every fold: columns source, target, mode, fold, seed, metric, value (see `metrics.metrics`)."""
 
     def tidy(*given: object) -> pd.DataFrame:
         return pd.DataFrame(metrics.metrics(*given).items(), columns=["metric", "value"])

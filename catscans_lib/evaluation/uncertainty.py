@@ -48,14 +48,16 @@ def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataF
     Returns
     -------
     pandas.DataFrame
-        Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; no interval), n_folds, n_seeds,
-        n_images, n_groups, method, n_draws (those with every class in every fold; empty for DeLong). Levels are 95 %.
+        Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; no interval), n_folds,
+        n_seeds, n_images, n_groups, method, n_draws (those with every class in every fold; empty for DeLong). Levels are 95 %.
     """
     shown = aucs.groupby(CELL, sort=False).agg(
         auc=("auc", "mean"), fold_sd=("auc", "std"), n_folds=("fold", "nunique"), n_seeds=("seed", "nunique")
     )
     groups = predictions.groupby(CELL, sort=False).agg(n_images=("image_id", "nunique"), n_groups=("group", "nunique"))
-    over_groups = _percentiles(draws.groupby(CELL, sort=False).mean(skipna=False)).assign(method="bootstrap over groups")
+    over_groups = _percentiles(draws.groupby(CELL, sort=False).mean(skipna=False)).assign(
+        method="bootstrap over groups"
+    )
     over_images = _delong(predictions).assign(method="DeLong over images")
     intervals = pd.concat([part for part in (over_groups, over_images) if len(part)])
     table = intervals.join(shown.join(groups)).reset_index()

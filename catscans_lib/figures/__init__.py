@@ -4,21 +4,38 @@ Colours are those of Okabe and Ito (2008), told apart also by readers who are co
 centred on 0 shows scores.
 """
 
-from catscans_lib.figures.aucs import auc_bars
-from catscans_lib.figures.curves import learning_curves, stability_points
-from catscans_lib.figures.heatmaps import auc_heatmap, factors_heatmap, score_heatmap
-from catscans_lib.figures.images import feature_map_grid, image_grid
+from catscans_lib.figures.associations import association_forest, measure_against_auc, noise_floor
+from catscans_lib.figures.aucs import auc_bars, calibration_curves, critical_difference, roc_curves
+from catscans_lib.figures.curves import curve_grid, learning_curves, rate_curves, stability_points
+from catscans_lib.figures.heatmaps import auc_heatmap, factors_heatmap, rank_map, score_heatmap
+from catscans_lib.figures.images import before_after_grid, feature_map_grid, filter_grid, grad_cam_grid, image_grid
+from catscans_lib.figures.layers import change_heatmap, cka_matrices, kept_heatmap
 from catscans_lib.figures.style import COLOURS, DEMO_STAMP, save, set_style, stamp
 
 __all__ = [
     "COLOURS",
     "DEMO_STAMP",
+    "association_forest",
     "auc_bars",
     "auc_heatmap",
+    "before_after_grid",
+    "calibration_curves",
+    "change_heatmap",
+    "cka_matrices",
+    "critical_difference",
+    "curve_grid",
     "factors_heatmap",
     "feature_map_grid",
+    "filter_grid",
+    "grad_cam_grid",
     "image_grid",
+    "kept_heatmap",
     "learning_curves",
+    "measure_against_auc",
+    "noise_floor",
+    "rank_map",
+    "rate_curves",
+    "roc_curves",
     "save",
     "score_heatmap",
     "set_style",

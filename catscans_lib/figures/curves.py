@@ -1,27 +1,40 @@
-"""How training went."""
+"""How training went: curves over the epochs, and how calm they were."""
+
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from catscans_lib import datasets
 from catscans_lib.figures.style import COLOURS, MARKERS, ordered
+
+METRICS = {"loss": "Loss", "accuracy": "Accuracy", "auc": "AUC"}  # in the order of the panels
+SPLITS = {"train": "training", "validation": "inner validation"}
+NUMBERS = {
+    "late_sd": "Late spread of the loss (sd)", "largest_rise": "Largest rise of the loss",
+    "auc_late_sd": "Late spread of the AUC (sd)", "auc_largest_drop": "Largest drop of the AUC",
+}  # fmt: skip
 
 
 def learning_curves(
     history: pd.DataFrame, *, metric: str | None = None, by: str | None = None, titles: dict[str, str] | None = None
 ) -> np.ndarray:
-    """Curves over the epochs: every fold and seed faint, their mean on top.
+    """Curves over the epochs: every fold and seed faint, their mean on top; training dashed, inner validation solid.
+
+    The mean of an epoch is that of the curves that got so far.
 
     Parameters
     ----------
     history : pandas.DataFrame
-        Columns mode, fold, seed, epoch, split, metric, value (and `by`).
+        Columns epoch, split, metric, value, and those that tell curves apart (mode, fold, seed; and `by`).
     metric : str or None
-        Show one metric, with a panel per split; None: a panel per metric, splits as colours.
+        Show one metric, with a panel per split; None: a panel per metric.
     by : str or None
-        Column that gives the colours; None: mode and split.
+        Column that gives the colours; None: the mode, where there are several.
 
     Returns
     -------
@@ -29,57 +42,170 @@ def learning_curves(
     """
     shown = history if metric is None else history[history["metric"] == metric]
     panel = "split" if metric else "metric"
-    panels = list(shown[panel].unique())
+    panels = list(shown[panel].unique()) if metric else _metrics(shown)
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.4), squeeze=False)
-    colour_by = [by] if by else [key for key in ("mode", "split") if shown[key].nunique() > 1] or ["split"]
     for ax, name in zip(axes[0], panels, strict=True):
-        _curves(ax, shown[shown[panel] == name], colour_by, titles or {})
-        ax.set_title(f"{name} images" if metric else name.capitalize())
+        _curves(ax, shown[shown[panel] == name], by or _several(shown, "mode"), titles or {})
+        ax.set_title(f"{name} images" if metric else _title(name))
         ax.set_xlabel("Epoch")
-        ax.set_ylabel((metric or name).capitalize())
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+        ax.set_ylabel(_label(metric or name, shown["split"] if metric is None else [name]))
+    _legend(figure, axes)
+    return axes[0]
+
+
+def curve_grid(history: pd.DataFrame, *, by: str = "source", titles: dict[str, str] | None = None) -> np.ndarray:
+    """All curves of a target: a row per source (or what `by` names), a column per metric, a colour per learning rate.
+
+    Every fold and seed is a faint line, their mean a strong one; training is dashed, inner validation solid.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        As for `learning_curves`; learning_rate where there is one.
+
+    Returns
+    -------
+    numpy.ndarray of matplotlib.axes.Axes, shape (n_rows, n_metrics)
+    """
+    names, metrics, titles = ordered(history[by]), _metrics(history), titles or {}
+    colours = _several(history, "learning_rate")
+    size = (3.4 * len(metrics), 0.8 + 1.7 * len(names))
+    figure, axes = plt.subplots(len(names), len(metrics), figsize=size, squeeze=False, sharex=True, sharey="col")
+    for row, name in zip(axes, names, strict=True):
+        of_row = history[history[by] == name]
+        for ax, metric in zip(row, metrics, strict=True):
+            _curves(ax, of_row[of_row["metric"] == metric], colours, titles, keys=history[colours] if colours else None)
+            ax.set_ylabel(_title(metric))
+        row[0].set_title(titles.get(name, name), fontsize=9)
+    for ax in axes[-1]:
+        ax.set_xlabel("Epoch")
+    _legend(figure, axes)
+    return axes
+
+
+def rate_curves(
+    history: pd.DataFrame, *, metric: str = "accuracy", by: str | None = None, titles: dict[str, str] | None = None
+) -> np.ndarray:
+    """One metric at every learning rate that was tried, a panel per rate with common axes: is a lower one calmer?
+
+    With one colour a panel, training is dashed and inner validation solid; with several only the inner validation is shown,
+    where there is one.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        As for `learning_curves`, with learning_rate.
+    by : str or None
+        Column that gives the colours.
+
+    Returns
+    -------
+    numpy.ndarray of matplotlib.axes.Axes, shape (n_rates,)
+    """
+    shown = history[history["metric"] == metric]
+    if by and shown.groupby("learning_rate")[by].nunique().gt(1).any() and "validation" in set(shown["split"]):
+        shown = shown[shown["split"] == "validation"]
+    rates = sorted(history["learning_rate"].dropna().unique())
+    figure, axes = plt.subplots(1, len(rates), figsize=(4.2 * len(rates), 3.4), squeeze=False, sharex=True, sharey=True)
+    for ax, rate in zip(axes[0], rates, strict=True):
+        _curves(ax, shown[shown["learning_rate"] == rate], by, titles or {}, keys=shown[by] if by else None)
+        ax.set_title(f"learning rate {rate:g}")
+        ax.set_xlabel("Epoch")
+    axes[0, 0].set_ylabel(_label(metric, shown["split"]))
+    _legend(figure, axes)
     return axes[0]
 
 
 def stability_points(numbers: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
-    """Both stability numbers of every source, a point per fold and seed, marked by target; lower is calmer.
+    """The stability numbers of every source, a point per fold and seed, marked by target; lower is calmer.
 
     Parameters
     ----------
     numbers : pandas.DataFrame
-        As `stability.numbers` returns it; the modes with the common budget are shown.
+        As `stability.numbers` returns it; the modes with the common budget are shown. Of logs, a row per log.
+
+    Returns
+    -------
+    numpy.ndarray of matplotlib.axes.Axes, shape (n_numbers,)
+        A panel per number that there is: of the loss, and of the AUC where it was measured.
     """
+    if "log" in numbers:
+        numbers = numbers.assign(source=numbers["log"], target="logs", mode="fine_tune")
     shown = numbers[numbers["mode"] == "fine_tune"]
-    sources = ordered(shown["source"])[::-1]
-    targets = ordered(shown["target"])
-    what = {"late_sd": "Spread of the loss, last third of the epochs", "largest_rise": "Largest rise of the loss"}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 1.4 + 0.34 * len(sources)), sharey=True)
-    for ax, (column, label) in zip(axes, what.items(), strict=True):
+    sources, targets = ordered(shown["source"])[::-1], ordered(shown["target"])
+    what = {column: label for column, label in NUMBERS.items() if column in shown and shown[column].notna().any()}
+    size = (1.5 + 3.2 * max(1, len(what)), 1.4 + 0.34 * len(sources))
+    figure, axes = plt.subplots(1, max(1, len(what)), figsize=size, sharey=True, squeeze=False)
+    for ax, (column, label) in zip(axes[0], what.items(), strict=bool(what)):
         for number, target in enumerate(targets):
             rows = shown[shown["target"] == target]
-            place = rows["source"].map(sources.index) + 0.22 * (number - (len(targets) - 1) / 2)
+            offset = 0.22 * (number - (len(targets) - 1) / 2)
             style = {"color": COLOURS[number], "marker": MARKERS.get(target, "o")}
-            ax.scatter(rows[column], place, s=14, alpha=0.35, linewidths=0, **style)
+            places = rows["source"].map(sources.index) + offset
+            ax.scatter(rows[column], places, s=14, alpha=0.35, linewidths=0, **style)
             mean = rows.groupby("source")[column].mean()
-            at = np.array([sources.index(source) for source in mean.index]) + 0.22 * (number - (len(targets) - 1) / 2)
-            ax.scatter(mean, at, s=42, edgecolor="black", label=titles[target], **style)
+            at = np.array([sources.index(source) for source in mean.index]) + offset
+            ax.scatter(mean, at, s=42, edgecolor="black", label=titles.get(target, target), **style)
         ax.set_xlabel(label)
         ax.grid(axis="y", color="#EEEEEE")
-    axes[0].set_yticks(range(len(sources)), [titles[source] for source in sources])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(targets), fontsize=8)
-    return axes
+    axes[0, 0].set_yticks(range(len(sources)), [titles.get(source, source) for source in sources])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=max(1, len(targets)), fontsize=8)
+    return axes[0]
 
 
-def _curves(ax: Axes, rows: pd.DataFrame, colour_by: list[str], titles: dict[str, str]) -> None:
-    one = [key for key in ("source", "mode", "fold", "seed", "split") if key in rows and key not in colour_by]
-    order = {(name,): place for place, name in enumerate([*datasets.known(), "none"])}
-    for number, (key, part) in enumerate(rows.groupby(colour_by, sort=False)):
-        number = order.get(key, number)  # a source has one colour in every figure
-        colour, dashes = COLOURS[number % len(COLOURS)], "-" if number < len(COLOURS) else "--"
-        for _, curve in part.groupby(one, sort=False):
-            ax.plot(curve["epoch"], curve["value"], color=colour, alpha=0.18, lw=0.8)
-        mean = part.groupby("epoch")["value"].mean()
-        label = ", ".join(titles.get(str(name), str(name).replace("_", "-")) for name in key)
-        style = {"marker": "o"} if len(mean) == 1 else {}
-        ax.plot(mean.index, mean, color=colour, ls=dashes, lw=2, label=label, **style)
+def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: dict[str, str], keys: Sequence | None = None) -> None:
+    """Draw one panel; `keys` are the values of `by` in the whole figure, where this panel may lack some."""
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    keys = list(dict.fromkeys(rows[by] if keys is None else keys)) if by else [None]
+    one = [column for column in rows if column not in ("epoch", "metric", "value", "split", by)]
+    place = {name: number for number, name in enumerate([*datasets.known(), "none"])}
+    for number, key in enumerate(keys):
+        number = place.get(key, number)  # a source has one colour in every figure
+        of_key = rows[rows[by] == key] if by else rows
+        for split, part in of_key.groupby("split", sort=False):
+            # A panel of one split has no use for dashes: they tell the tenth source from the first.
+            is_dashed = number >= len(COLOURS) if rows["split"].nunique() == 1 else split == "train"
+            style = {"color": COLOURS[number % len(COLOURS)], "ls": "--" if is_dashed else "-"}
+            for _, curve in part.groupby(one, sort=False, dropna=False) if one else [((), part)]:
+                ax.plot(curve["epoch"], curve["value"], alpha=0.18, lw=0.8, **style)
+            mean = part.groupby("epoch")["value"].mean()
+            words = [
+                *([_name(key, by, titles)] if by else []),
+                *([SPLITS[split]] if rows["split"].nunique() > 1 else []),
+            ]
+            marker = {"marker": "o"} if len(mean) == 1 else {}
+            ax.plot(mean.index, mean, lw=2, label=", ".join(words) or SPLITS[split], **style, **marker)
+
+
+def _name(key: object, by: str, titles: dict[str, str]) -> str:
+    if by == "learning_rate":
+        return f"learning rate {key:g}"
+    return titles.get(str(key), str(key) if by == "log" else str(key).replace("_", "-"))
+
+
+def _legend(figure: Figure, axes: np.ndarray) -> None:
+    """One legend for all panels: a curve that only some of them have is in it, too."""
+    pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes.flat]
+    entries = {label: handle for panel in pairs for handle, label in panel}
+    figure.legend(entries.values(), entries.keys(), loc="outside right upper", fontsize=8)
+
+
+def _metrics(history: pd.DataFrame) -> list[str]:
+    """Return the metrics of a history, those that there are always first, the same in every figure."""
+    here = list(dict.fromkeys(history["metric"]))
+    return [name for name in METRICS if name in here] + [name for name in here if name not in METRICS]
+
+
+def _several(history: pd.DataFrame, column: str) -> str | None:
+    return column if column in history and history[column].nunique() > 1 else None
+
+
+def _title(metric: str) -> str:
+    return METRICS.get(metric, metric)
+
+
+def _label(metric: str, splits: Sequence[str]) -> str:
+    """Say what is measured on which images."""
+    here = [SPLITS[split] for split in dict.fromkeys(splits)]
+    return f"{_title(metric)} on {' and '.join(here)} images" if len(here) == 1 else _title(metric)

@@ -47,6 +47,26 @@ def factors_heatmap(factors: pd.DataFrame, *, titles: dict[str, str], ax: Axes |
     return ax
 
 
+def rank_map(ranks: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+    """Rank of every source (column) by every measure (row), 1 being the closest; hatched: the measure cannot see it.
+
+    Parameters
+    ----------
+    ranks : pandas.DataFrame
+        Columns measure, source, rank; measures are shown in their order.
+    """
+    wide = ranks.pivot(index="measure", columns="source", values="rank")
+    wide = wide.reindex(list(dict.fromkeys(ranks["measure"])), columns=ordered(ranks["source"]))
+    if ax is None:
+        _, ax = plt.subplots(figsize=(3.4 + 0.75 * wide.shape[1], 1.6 + 0.24 * wide.shape[0]))
+    norm = Normalize(1, max(2, wide.shape[1]))
+    names = titles | {name: name.replace("_", " ") for name in wide.index}
+    ax = _heatmap(wide, names, "{:.3g}", "cividis_r", norm, "Rank (1: closest)", ax)
+    ax.set(xlabel="Source", ylabel="Measure")
+    ax.tick_params(axis="x", rotation=60)
+    return ax
+
+
 def _grid(table: pd.DataFrame, column: str) -> pd.DataFrame:
     wide = table.pivot(index="source", columns="target", values=column)
     return wide.reindex(ordered(table["source"]), columns=ordered(table["target"]))

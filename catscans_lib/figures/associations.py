@@ -1,0 +1,164 @@
+"""Do measures predict transfer? Measure against AUC, all measures side by side, and what a distance is worth near 0."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from catscans_lib.figures.style import COLOURS, MARKERS
+
+AXES = {
+    "pearson": "Pearson's r", "spearman": "Spearman's ρ", "kendall": "Kendall's τ", "weighted_kendall": "Weighted Kendall's τ",
+    "regret": "Regret: best AUC minus AUC of the source chosen", "accuracy": "Share of pairs whose better source is found",
+}  # fmt: skip
+CHANCE = {"accuracy": 0.5}  # of the others 0; regret has no such line
+
+
+def measure_against_auc(
+    results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None, score: str = "auc",
+) -> np.ndarray:  # fmt: skip
+    """What the sources reached against how close a measure puts them, a panel per target; closer is on the right.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        Columns source, target, fold and `score`, of one mode; faint points are folds (and seeds), strong ones their mean.
+    similarity : pandas.DataFrame
+        Columns source, target, measure, value, larger_is_closer.
+    titles, sources : mapping
+        Printed names of targets and measures; (short) names of sources.
+
+    Returns
+    -------
+    numpy.ndarray of matplotlib.axes.Axes, shape (n_targets,)
+
+    Raises
+    ------
+    ValueError
+        If no source has both a result and a value.
+    """
+    titles, sources = titles or {}, sources or {}
+    here = similarity[similarity["measure"] == measure]
+    values = here.groupby(["source", "target"])["value"].mean().rename("value")
+    shown = results[results["source"] != "none"].join(values, on=["source", "target"], how="inner")
+    if shown.empty:
+        known = ", ".join(similarity["measure"].unique())
+        raise ValueError(f"No source with a result has a value of measure '{measure}'; known: {known}.")
+    targets = list(shown["target"].unique())
+    figure, axes = plt.subplots(1, len(targets), figsize=(3.3 * len(targets), 3.5), squeeze=False)
+    is_distance = not here["larger_is_closer"].iloc[0]
+    for number, (ax, target) in enumerate(zip(axes[0], targets, strict=True)):
+        part = shown[shown["target"] == target]
+        means = part.groupby("source", sort=False)[["value", score]].mean()
+        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS.get(target, "o")}
+        ax.scatter(part["value"], part[score], s=12, alpha=0.3, linewidths=0, **style)
+        ax.scatter(means["value"], means[score], s=42, edgecolor="black", linewidths=0.6, zorder=3, **style)
+        if is_distance:
+            ax.invert_xaxis()
+        _label_points(ax, means["value"], means[score], [sources.get(name, name) for name in means.index])
+        ax.set_title(f"{titles.get(target, target)} (n = {len(means)})", fontsize=10)
+    what = titles.get(measure, measure) + (" (a distance: axis reversed)" if is_distance else "")
+    figure.supxlabel(f"{what}, closer to the right", fontsize=10)
+    axes[0, 0].set_ylabel("AUC on held-out fold" if score == "auc" else "Transfer score (%)")
+    return axes[0]
+
+
+def association_forest(
+    associations: pd.DataFrame, statistic: str = "kendall", target: str = "all", *,
+    titles: Mapping[str, str] | None = None, n_draws: int | None = None, ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """One statistic of every measure with its interval, the best on top; rules that a measure has to beat are orange.
+
+    Parameters
+    ----------
+    associations : pandas.DataFrame
+        As `transferability.associations` returns it, of one evidence and mode.
+    """
+    here = associations[(associations["statistic"] == statistic) & (associations["target"] == target)]
+    here = here.dropna(subset="value").sort_values("value", ascending=statistic != "regret", kind="stable")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 1.3 + 0.27 * len(here)))
+    if statistic != "regret":
+        ax.axvline(CHANCE.get(statistic, 0), color="#999999", lw=0.9, zorder=0)
+    for place, row in enumerate(here.itertuples()):
+        is_rule = row.kind == "baseline"
+        style = {"color": COLOURS[1] if is_rule else COLOURS[0], "marker": "D" if is_rule else "o"}
+        ax.plot([row.low, row.high], [place, place], color=style["color"], lw=1.6, solid_capstyle="butt")
+        ax.scatter(row.value, place, s=40, edgecolor="black", linewidths=0.6, zorder=3, **style)
+    ax.set_yticks(range(len(here)), [f"{(titles or {}).get(row.measure, row.measure)}" for row in here.itertuples()])
+    for label, kind in zip(ax.get_yticklabels(), here["kind"], strict=True):
+        label.set_color("#A34700" if kind == "baseline" else "black")
+    ax.set_ylim(-0.7, len(here) - 0.3)
+    drawn = f", {n_draws:,} draws" if n_draws else ""
+    n = here["n"].unique()
+    pairs = "pairs" if target == "all" else "sources"
+    count = f"n = {n[0]} {pairs}" if len(n) == 1 else f"n = {n.min()} to {n.max()} {pairs}"
+    ax.set_xlabel(
+        f"{AXES[statistic]} ({count})\nline: 95 % bootstrap over sources and folds{drawn}\ndiamond: simple rule"
+    )
+    return ax
+
+
+def noise_floor(floor: pd.DataFrame, *, titles: Mapping[str, str] | None = None, ax: Axes | None = None) -> Axes:
+    """Distances of datasets to themselves (two subsets of the same) beside distances to others; below the bar is noise.
+
+    Parameters
+    ----------
+    floor : pandas.DataFrame
+        As `published.noise_floor` returns it.
+    """
+    own = floor[floor["kind"] == "self"].sort_values("mean", ascending=False)
+    cross = floor[floor["kind"] == "cross"]
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 1.4 + 0.42 * len(own)))
+    for place, row in enumerate(own.itertuples()):
+        of_set = cross[(cross["source"] == row.source) | (cross["target"] == row.source)]
+        is_below = of_set["mean"] < row.mean
+        ax.barh(place, row.mean, height=0.66, color=COLOURS[5], alpha=0.5, zorder=1)
+        ax.plot([row.mean - row.sd, row.mean + row.sd], [place, place], color=COLOURS[0], lw=1.4, zorder=2)
+        ax.scatter(row.mean, place, s=44, color=COLOURS[0], edgecolor="black", linewidths=0.6, marker="D", zorder=4)
+        for below, colour, size in ((False, "#888888", 22), (True, COLOURS[1], 44)):
+            at = of_set.loc[is_below == below, "mean"]
+            ax.scatter(at, np.full(len(at), place), s=size, color=colour, edgecolor="white", linewidths=0.4, zorder=3)
+    handles = [
+        ax.scatter([], [], s=44, color=COLOURS[0], edgecolor="black", marker="D", label="to itself (line: ± 1 sd)"),
+        ax.scatter([], [], s=22, color="#888888", label="to another dataset"),
+        ax.scatter([], [], s=44, color=COLOURS[1], label="to another dataset, closer than to itself"),
+    ]
+    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8)
+    ax.set_yticks(range(len(own)), [(titles or {}).get(name, name) for name in own["source"]])
+    ax.set_xlim(0, 1)
+    n = own["n"].iloc[0]
+    ax.set_xlabel(f"Distance between two subsets, raw cosine of Task2Vec\n(mean of n = {n:,} pairs of subsets)")
+    return ax
+
+
+def _label_points(ax: Axes, x: pd.Series, y: pd.Series, names: list[str]) -> None:
+    """Write names beside points, outwards where there is room, else on the other side, lower or higher."""
+    ax.margins(x=0.45)
+    low, high = sorted(ax.get_xlim())
+    bottom, top = ax.get_ylim()
+    across, up = (x.to_numpy() - low) / (high - low), (y.to_numpy() - bottom) / (top - bottom)
+    across = 1 - across if ax.xaxis_inverted() else across  # shares of the panel
+    taken = [(at - 0.02, at + 0.02, height) for at, height in zip(across, up, strict=True)]
+    for at, height, name in zip(across, up, names, strict=True):
+        outwards = 1 if at > 0.5 else -1
+        places = [(side, height + lift) for lift in (0, -0.05, 0.05, -0.1, 0.1) for side in (outwards, -outwards)]
+        boxes = [
+            (*sorted((at + 0.025 * side, at + (0.033 * len(name) + 0.02) * side)), level) for side, level in places
+        ]
+        free = [number for number, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
+        side, level = places[free[0] if free else 0]
+        taken.append(boxes[free[0] if free else 0])
+        ax.annotate(
+            name, (at + 0.03 * side, level), xycoords="axes fraction", fontsize=7.5, va="center",
+            ha="left" if side > 0 else "right",
+        )  # fmt: skip
+
+
+def _overlap(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    """Whether two lines of text meet, each left, right, height."""
+    return one[0] < other[1] and other[0] < one[1] and abs(one[2] - other[2]) < 0.045

@@ -1,0 +1,115 @@
+"""Tables of the original study and of a later one, in the layout of our own.
+
+They are read from a folder that is not part of the project (`paths.reference_dir`); nothing of it is repeated here.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from catscans_lib import datasets, transferability
+from catscans_lib.errors import InputError
+
+PAIR = ["source", "target"]
+COMMITTED = "aucs_scores_distances.csv"  # in results/ of the original's repository; may be put into the folder
+NAMES = {
+    "isic": "isic2018",
+    "textures": "dtd",
+    "kimia": "kimia960",
+    "pcam-middle": "pcam_middle",
+    "pcam-small": "pcam_small",
+}
+N_CLASSES = {"imagenet": 1000}  # of datasets whose cards do not list them
+SCORES = ("fu", "leep", "logme", "ncti", "nleep", "parc", "sfda")
+# Images and classes of the second study's sources: MedMNIST 2.1.0 (info.py), Mei et al. (2022) for radimagenet. Its
+# `medmnist` is all of them but the target.
+MEDMNIST_SOURCES = {
+    "imagenet": (1281167, 1000), "radimagenet": (1350000, 165), "medmnist": (708069, 92), "bloodmnist": (17092, 8),
+    "breastmnist": (780, 2), "chestmnist": (112120, 14), "dermamnist": (10015, 7), "octmnist": (109309, 4),
+    "organamnist": (58850, 11), "organcmnist": (23660, 11), "organsmnist": (25221, 11), "pathmnist": (107180, 9),
+    "pneumoniamnist": (5856, 2), "retinamnist": (1600, 5), "tissuemnist": (236386, 8),
+}  # fmt: skip
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    """Return one table of the reference folder; InputError where it is not there."""
+    if not (folder / name).is_file():
+        raise InputError(
+            f"No {name} in the folder that REFERENCE names, '{folder}'. The chapter 'Published results' says what the "
+            "folder holds and from which public repositories it is made."
+        )
+    return pd.read_csv(folder / name)
+
+
+def aucs(folder: Path) -> pd.DataFrame:
+    """AUCs of the original study: source, target, mode, fold, seed, auc, transfer_score (per cent), is_baseline.
+
+    Its baselines are the pairs of a dataset with itself: pretrained on images of the held-out folds, so leaked.
+    """
+    table = read(folder, "paper_aucs.csv")
+    return table.assign(mode="fine_tune", seed=0, is_baseline=table["is_baseline"].astype(bool))
+
+
+def similarity(folder: Path) -> pd.DataFrame:
+    """Distances of the original study, mean over its 100 subsets of every dataset, and the experts' distance.
+
+    As published, a dataset is at distance 0 from itself, and ImageNet, which was never embedded, has the distances of
+    STL-10.
+
+    Returns
+    -------
+    pandas.DataFrame
+        source, target, measure, value, larger_is_closer (never).
+    """
+    table = read(folder, "task2vec_distances.csv")
+    task2vec = table[table["pairing"] == "same index"].rename(columns={"mean": "value"})
+    itself = task2vec[["target", "measure"]].drop_duplicates().assign(source=lambda rows: rows["target"], value=0.0)
+    imagenet = task2vec[task2vec["source"] == "stl10"].assign(source="imagenet")
+    experts = (
+        read(folder, "expert_distances.csv").rename(columns={"expert_distance": "value"}).assign(measure="experts")
+    )
+    together = pd.concat([task2vec, itself, imagenet, experts], ignore_index=True)
+    return together[[*PAIR, "measure", "value"]].assign(larger_is_closer=False)
+
+
+def baselines(folder: Path) -> pd.DataFrame:
+    """Simple rules for the original study's sources, as `transferability.baselines` returns them."""
+    cards = [datasets.get(name) for name in datasets.known()]
+    sources = pd.DataFrame(
+        {
+            "source": [card.name for card in cards],
+            "n_images": [card.n_images for card in cards],
+            "n_classes": [N_CLASSES.get(card.name, len(card.classes or card.n_per_class)) for card in cards],
+        }
+    )
+    return transferability.baselines(aucs(folder), sources)
+
+
+def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Results, scores and simple rules of Juodelyte et al. (2024): 15 sources, 11 targets (chestmnist has no score).
+
+    Returns
+    -------
+    results : pandas.DataFrame
+        source, target, mode, fold (there is one), seed, auc.
+    similarity, baselines : pandas.DataFrame
+        Seven scores; rules, the linear probe (an eighth score there) among them.
+    """
+    table = read(folder, "medmnist_transfer.csv")
+    table = table[table.groupby("target")["lp"].transform("count") > 0]
+    found = table[[*PAIR, "auc"]].assign(mode="fine_tune", fold=1, seed=0)
+    scores = table.melt(PAIR, list(SCORES), var_name="measure").assign(larger_is_closer=True)
+    probe = table[PAIR].assign(measure="linear_probe", value=table["lp"], larger_is_closer=True)
+    sources = pd.DataFrame.from_dict(MEDMNIST_SOURCES, orient="index", columns=["n_images", "n_classes"])
+    rules = transferability.baselines(found, sources.rename_axis("source").reset_index())
+    return found, scores.dropna(subset="value"), pd.concat([rules, probe], ignore_index=True)
+
+
+def committed_draws(folder: Path) -> pd.DataFrame | None:
+    """Distances of the five draws behind the published figure: source, target, draw (1..5), value; None where not given."""
+    if not (folder / COMMITTED).is_file():
+        return None
+    table = read(folder, COMMITTED).replace({"source": NAMES, "target": NAMES})
+    columns = [f"distance_{draw}" for draw in range(1, 6)]
+    long = table.melt(PAIR, columns, var_name="draw")
+    return long.assign(draw=long["draw"].str.removeprefix("distance_").astype(int))

@@ -1,0 +1,232 @@
+"""From a folder of images to advice: which source to start from, what that rests on, and when not to trust it."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib import advice, datasets, params, results
+from catscans_lib.datasets import own
+from catscans_lib.errors import InputError
+
+MEASURES = (
+    "logme",
+    "linear_probe_auc",
+    "regularised_h_score",
+    "sfda",
+    "n_leep",
+)  # by default, where the evidence has them
+FEW_IMAGES = 20  # of a class; below, no measure says much
+FAR_MEASURE = "mmd_rbf"  # tells whether images are unlike all that is known
+
+
+def recommend(
+    place: Path, profile: str, *, mode: str | None = None, measures: list[str] | None = None, n_images: int = 500, seed: int = 0,
+    **card: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Rank the sources of a profile for a user's own images, without training on them.
+
+    Parameters
+    ----------
+    place : pathlib.Path
+        A folder with a folder for each class, a CSV with path and label, or an .npz as MedMNIST publishes it.
+    profile : str
+        Whose networks and results are used.
+    mode : str, optional
+        "fine_tune" or "linear_probe": how the source will be used; None: the first that the profile has.
+    measures : list of str, optional
+        What tells how close a source is; None: those of `advice.MEASURES` that the profile has values of.
+    n_images : int
+        At most so many images are looked at, each class by its share.
+    seed : int
+        Of that draw, and of the draws behind intervals.
+    **card
+        Further fields of an `OwnCard`: columns, patterns, group.
+
+    Returns
+    -------
+    dict
+        Plain values: place, profile, mode, n_images, classes (images of each that were looked at), n_groups (None: not known),
+        measures, advice (rows of `advice.advise`, with title), evidence (slope, slope_sd, n_targets, effect_sd, noise_sd), check
+        (rows of `advice.held_out_check`), warnings (sentences).
+
+    Raises
+    ------
+    InputError
+        If the images cannot be read, or the profile has no results to learn from (names the command that makes them).
+    """
+    aucs, similarity = _evidence(profile)
+    mode = mode or str(aucs["mode"].iloc[0])
+    aucs = aucs[aucs["mode"] == mode]
+    if aucs.empty:
+        raise InputError(f"Profile {profile} has no AUCs of mode '{mode}'.")
+    known = set(similarity["measure"])
+    measures = _measures(measures, known)
+    sources = sorted(set(similarity["source"]) & set(aucs["source"]))
+    listing = own.OwnCard(title=place.name, form=own.form_of(place), place=str(place.resolve()), **card).read(
+        place.parent
+    )
+    found, facts = _measured(listing, profile, sources, measures, n_images, seed)
+    near = advice.closeness(similarity, measures)
+    try:
+        calibration = advice.calibrate(aucs, near)
+    except ValueError as error:
+        raise InputError(f"Profile {profile}: {error}") from error
+    n_targets = calibration.n_targets
+    check = advice.held_out_check(aucs, similarity, measures) if n_targets > 2 else pd.DataFrame(columns=advice.CHECK)
+    table = advice.advise(calibration, advice.closeness(found, measures)["own"], seed)
+    table.insert(1, "title", table["source"].map(datasets.titles()))
+    has_groups = bool(card.get("group_column") or card.get("group_pattern"))
+    told = {
+        "place": str(place), "profile": profile, "mode": mode, "n_images": facts["n_images"], "classes": facts["classes"],
+        "n_groups": facts["n_groups"] if has_groups else None, "measures": measures, "advice": table.to_dict("records"),
+        "evidence": {
+            "slope": calibration.slope, "slope_sd": calibration.slope_sd, "n_targets": calibration.n_targets,
+            "effect_sd": calibration.effect_sd, "noise_sd": calibration.noise_sd,
+        },
+        "check": check.to_dict("records"),
+    }  # fmt: skip
+    return told | {"warnings": _warnings(told, _farness(similarity, found), check)}
+
+
+def _evidence(profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """AUCs and measures of a profile; InputError where there are none."""
+    params.load(profile)
+    aucs, similarity = (results.optional(profile, f"tables/{name}.csv") for name in ("aucs", "similarity"))
+    if aucs.empty or similarity.empty:
+        missing = "evaluate/all" if aucs.empty else "transferability/all"
+        raise InputError(
+            f"Profile {profile} has no results to learn from. Make them: .venv/bin/catscans sweep --profile {profile} {missing}"
+        )
+    return aucs, similarity
+
+
+def _measures(asked: list[str] | None, known: set[str]) -> list[str]:
+    if unknown := sorted(set(asked or []) - known):
+        raise InputError(f"No values of measure '{unknown[0]}' in this profile; it has: {', '.join(sorted(known))}.")
+    chosen = asked or [name for name in advice.MEASURES if name in known]
+    if not chosen:
+        raise InputError(
+            f"This profile has none of {', '.join(advice.MEASURES)}. Choose --measure from: {', '.join(sorted(known))}."
+        )
+    return chosen
+
+
+def _measured(
+    listing: datasets.Listing, profile: str, sources: list[str], measures: list[str], n_images: int, seed: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Values of the measures for target "own", as a table of similarity, and what was looked at."""
+    from catscans_lib import measuring, store
+
+    loaded = params.load(profile)
+    size_px = max(loaded.datasets[target].size_px for target in loaded.transfer.targets)
+    images = _drawn(listing.images, n_images, seed)
+    few = datasets.Listing(
+        images,
+        tuple(dict.fromkeys(images["label"])),
+        listing.problems,
+        listing.root,
+        listing.pixels,
+        listing.joins_near_duplicates,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "own.h5"
+        store.write(path, few, dataset="own", size_px=size_px)
+        opened = store.open_store(path)
+        subset = measuring.subset(opened, np.arange(len(opened.table)), n_images, seed)
+        values = measuring.of_images(profile, subset, sources, [*measures, FAR_MEASURE], _probe(profile), seed)
+        counts = opened.table["label"].iloc[subset.rows].value_counts().to_dict()
+        n_groups = len(set(subset.groups))
+    return values, {"n_images": len(subset.rows), "classes": counts, "n_groups": n_groups}
+
+
+def _drawn(images: pd.DataFrame, n_images: int, seed: int) -> pd.DataFrame:
+    """Return about so many of the listed images, every class by its share and with at least two, in the order of the list."""
+    rng = np.random.default_rng(seed)
+    kept = []
+    for _, members in images.groupby("label", sort=False):
+        n = min(len(members), max(2, round(n_images * len(members) / len(images))))
+        kept.append(rng.choice(members.index.to_numpy(), n, replace=False))
+    return images.loc[np.sort(np.concatenate(kept))]
+
+
+def _probe(profile: str) -> str:
+    block = params.load(profile).similarity
+    if block is None:
+        raise InputError(f"params/{profile}.yaml has no block `similarity`. Copy it from params/demo.yaml.")
+    return block.probe
+
+
+def _farness(similarity: pd.DataFrame, found: pd.DataFrame) -> tuple[float, float] | None:
+    """Distance to the nearest source of the own images, and the largest such distance of any known target."""
+    known = similarity[(similarity["measure"] == FAR_MEASURE) & (similarity["source"] != similarity["target"])]
+    own_values = found.loc[found["measure"] == FAR_MEASURE, "value"]
+    if known.empty or own_values.empty:
+        return None
+    means = known.groupby(["target", "source"])["value"].mean()
+    return float(own_values.min()), float(means.groupby(level="target").min().max())
+
+
+def _warnings(told: dict[str, Any], farness: tuple[float, float] | None, check: pd.DataFrame) -> list[str]:
+    evidence, found = told["evidence"], []
+    if told["profile"].split("/")[0] == "demo":
+        found.append(
+            "The networks are those of the demo world, trained on made-up images: this shows the way, and advises on nothing."
+        )
+    for name, n in told["classes"].items():
+        if n < FEW_IMAGES:
+            found.append(f"Class '{name}' has {n} images; below {FEW_IMAGES} no measure says much.")
+    if told["n_groups"] is None:
+        found.append("No groups are given: if a patient has several images, the sources look better than they are.")
+    if evidence["slope"] < 2 * evidence["slope_sd"]:
+        found.append(
+            f"On the {evidence['n_targets']} known targets the measures do not clearly order the sources (slope "
+            f"{evidence['slope']:.4f}, sd {evidence['slope_sd']:.4f} AUC): the ranking rests mostly on what was best elsewhere."
+        )
+    if check.empty:
+        found.append("With two known targets none can be left out, so the advice was not checked.")
+    elif check["regret"].mean() >= check["regret_random"].mean():
+        found.append(
+            "Each known target left out in turn, this advice was no better than a random choice "
+            f"(AUC lost: {check['regret'].mean():.3f} against {check['regret_random'].mean():.3f})."
+        )
+    if farness is None:
+        found.append(
+            "Whether your images are unlike all sources was not checked: no images of the sources are at hand."
+        )
+    elif farness[0] > farness[1]:
+        found.append(
+            f"Your images are far from every source ({FAR_MEASURE} {farness[0]:.3f}; the farthest known target {farness[1]:.3f})."
+        )
+    return found
+
+
+def text(told: dict[str, Any]) -> str:
+    """Return advice as lines to read."""
+    counts = ", ".join(f"{name} {n}" for name, n in told["classes"].items())
+    evidence, best = told["evidence"], told["advice"][0]
+    lines = [
+        f"{told['place']}: {told['n_images']} images ({counts})",
+        f"Start from {best['title']}: the best of {len(told['advice'])} with probability {best['p_best']:.2f}, "
+        f"expected loss of AUC {best['loss']:.3f}.",
+        "",
+        f"{'source':<28}{'AUC against their mean (95 %)':<34}{'best':>6}{'loss':>8}",
+    ]
+    for row in told["advice"]:
+        gain = f"{row['gain']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        lines.append(f"{row['title']:<28}{gain:<34}{row['p_best']:>6.2f}{row['loss']:>8.3f}")
+    lines += [
+        "",
+        f"Rests on {', '.join(told['measures'])}, calibrated on {evidence['n_targets']} targets ({told['mode']}).",
+    ]
+    if told["check"]:
+        check = pd.DataFrame(told["check"])
+        imagenet = check["regret_imagenet"]
+        others = f", always ImageNet {imagenet.mean():.3f}" if imagenet.notna().all() else ""
+        lines.append(
+            f"Each of these left out in turn: the advice would have lost {check['regret'].mean():.3f} AUC, a random choice "
+            f"{check['regret_random'].mean():.3f}{others}."
+        )
+    return "\n".join([*lines, *(f"Take care: {sentence}" for sentence in told["warnings"])])

@@ -1,0 +1,142 @@
+"""Does a measure order the sources of a target as their AUCs do? Six answers, for many draws of sources and folds at once.
+
+A draw says how often each source counts. All answers but Pearson's r follow from who is above whom, so a draw weights the
+signs of differences, and no source is copied.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+STATISTICS = ("pearson", "spearman", "kendall", "weighted_kendall", "regret", "accuracy")
+N_POOLED = 2  # the first so many are pooled over targets as sums, the others as means
+
+
+class Draws(NamedTuple):
+    """Draws of one target's results.
+
+    Attributes
+    ----------
+    y : numpy.ndarray of float, shape (n_draws, n_sources)
+        Mean AUC (or transfer score) of each source; 0 where there is none.
+    counts : numpy.ndarray of float, shape (n_draws, n_sources)
+        How often each source is in the draw; 0 where it has no result.
+    above : numpy.ndarray of float, shape (n_draws, n_sources, n_sources)
+        1 where the source of the row is better than that of the column, -1 where worse, 0 where equal.
+    """
+
+    y: np.ndarray
+    counts: np.ndarray
+    above: np.ndarray
+
+
+class Found(NamedTuple):
+    """Of one measure, on one target or over several.
+
+    Attributes
+    ----------
+    values : numpy.ndarray of float, shape (6, n_draws)
+        In the order of `STATISTICS`; NaN where a draw gives none.
+    sums : numpy.ndarray of float, shape (2, 3, n_draws)
+        Of products and of both squares about the target's mean: of values (for Pearson), of ranks (for Spearman).
+    """
+
+    values: np.ndarray
+    sums: np.ndarray
+
+
+def draws(y: np.ndarray, counts: np.ndarray) -> Draws:
+    """Prepare results, NaN where missing, and how often each source is drawn, both of shape (n_draws, n_sources)."""
+    counts, y = np.where(np.isnan(y), 0.0, counts), np.nan_to_num(y)
+    return Draws(y, counts, np.sign(y[:, :, None] - y[:, None, :]))
+
+
+def on_target(x: np.ndarray, drawn: Draws) -> Found:
+    """Compare a measure with the results of one target.
+
+    Parameters
+    ----------
+    x : numpy.ndarray of float, shape (n_sources,)
+        Larger is closer; NaN where the measure has no value: that source is left out.
+
+    Returns
+    -------
+    Found
+        pearson, spearman, kendall (tau-b) and weighted_kendall (additive hyperbolic weights, mean over both rankings) in
+        [-1, 1]; NaN where all values, or all results, are the same. regret: best result minus that of the source with the
+        largest value, mean over ties, at least 0. accuracy: share in [0, 1] of the pairs with different results in which
+        the better source has the larger value, ties one half.
+
+    References
+    ----------
+    Kendall (1945), Biometrika 33(3). Vigna (2015), WWW '15, for the weighted one.
+    """
+    m = drawn.counts * ~np.isnan(x)
+    x, y = np.nan_to_num(x), drawn.y
+    above_x, above_y = np.sign(x[:, None] - x), drawn.above
+    # For each source: against how many it wins by both minus by one only, differs in x, differs in y.
+    rows = _row_sums(above_x * above_y, m), m @ np.abs(above_x), _row_sums(np.abs(above_y), m)
+    moments = _products(_centred(np.broadcast_to(x, y.shape), m), _centred(y, m), m)
+    ranks = _products(m @ above_x.T, _row_sums(above_y, m), m)  # wins minus losses: twice the centred rank
+    is_flat = ((m * rows[1]).sum(axis=1) == 0) | ((m * rows[2]).sum(axis=1) == 0)
+    sums = np.where(is_flat, 0, np.stack([moments, ranks]))
+    tops = [_top_weights(np.where(one != 0, one, other), m) for one, other in ((above_x, above_y), (above_y, above_x))]
+    tau, *weighted = (_tau(*rows, weight) for weight in (m, *tops))
+    with np.errstate(invalid="ignore"):  # 0 / 0: all results are the same
+        accuracy = (1 + (m * rows[0]).sum(axis=1) / (m * rows[2]).sum(axis=1)) / 2
+    return Found(
+        np.stack([*_ratio(*sums.swapaxes(0, 1)), tau, np.mean(weighted, axis=0), _regret(x, y, m), accuracy]), sums
+    )
+
+
+def over_targets(found: Sequence[Found]) -> Found:
+    """Join targets without comparing sources across them.
+
+    pearson and spearman are those of values (ranks) minus the target's mean, so a target with more sources, or a wider
+    spread, counts more; the others are means over the targets on which they are defined.
+    """
+    sums = np.sum([one.sums for one in found], axis=0)
+    rest = np.stack([one.values[N_POOLED:] for one in found])
+    known = ~np.isnan(rest)
+    with np.errstate(invalid="ignore"):  # 0 / 0: on no target
+        means = np.where(known, rest, 0).sum(axis=0) / known.sum(axis=0)
+    return Found(np.concatenate([_ratio(*sums.swapaxes(0, 1)), means]), sums)
+
+
+def _row_sums(matrices: np.ndarray, m: np.ndarray) -> np.ndarray:
+    return (matrices @ m[:, :, None])[:, :, 0]
+
+
+def _centred(values: np.ndarray, m: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # 0 / 0: nothing drawn
+        return values - (m * values).sum(axis=1, keepdims=True) / m.sum(axis=1, keepdims=True)
+
+
+def _products(x: np.ndarray, y: np.ndarray, m: np.ndarray) -> np.ndarray:
+    return np.stack([(m * x * y).sum(axis=1), (m * x * x).sum(axis=1), (m * y * y).sum(axis=1)])
+
+
+def _ratio(products: np.ndarray, squares_x: np.ndarray, squares_y: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # 0 / 0: all the same
+        return np.clip(products / np.sqrt(squares_x * squares_y), -1, 1)
+
+
+def _tau(both: np.ndarray, in_x: np.ndarray, in_y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return _ratio(*((weight * row).sum(axis=1) for row in (both, in_x, in_y)))
+
+
+def _top_weights(above: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Sum of 1 / place over the copies of each source, place 1 being the top; copies and full ties share their places."""
+    harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, m.sum(axis=1).max() + 1))])
+    first = _row_sums((above < 0).astype(float), m).astype(int)  # how many are above
+    tied = _row_sums((above == 0).astype(float), m)
+    return m / np.maximum(tied, 1) * (harmonic[first + tied.astype(int)] - harmonic[first])
+
+
+def _regret(x: np.ndarray, y: np.ndarray, m: np.ndarray) -> np.ndarray:
+    shown = np.where(m > 0, x, -np.inf)
+    chosen = m * (shown == shown.max(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # 0 / 0: nothing drawn
+        lost = np.where(m > 0, y, -np.inf).max(axis=1) - (chosen * y).sum(axis=1) / chosen.sum(axis=1)
+    return np.maximum(lost, 0)  # a mean over copies may be off by a last digit

@@ -1,0 +1,243 @@
+"""What every measure keeps to, whatever it is: read off its record, so that a new one is tested by being registered."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+from threadpoolctl import threadpool_limits
+
+from catscans_lib import similarity
+from catscans_lib.errors import InputError
+from catscans_lib.similarity import Inputs, measure, meta_features
+
+N_CLASSES = 3
+AT_SAME = {"domain_auc": 0.5}  # where it is not 0: no better than chance
+
+
+def measures(condition=lambda one: True):
+    return pytest.mark.parametrize("name", [one.name for one in similarity.MEASURES.values() if condition(one)])
+
+
+LABELLED = measures(lambda one: "labels" in one.needs and one.larger_is_closer)
+FROM_FEATURES = measures(lambda one: "features" in one.needs)
+DISTANCES = measures(lambda one: not one.larger_is_closer)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Matrices are tiny here: two threads spend most of their time waiting for each other."""
+    with threadpool_limits(1):
+        yield
+
+
+def classes_in_space(rng, n, d, separation):
+    """Labels in turn, and classes of unlike spread round means `separation` apart along the axes."""
+    labels = np.arange(n) % N_CLASSES
+    spread = rng.uniform(0.5, 1.5, (N_CLASSES, d))
+    return separation * np.eye(N_CLASSES, d)[labels] + rng.normal(size=(n, d)) * spread[labels], labels
+
+
+def answers(rng, yes):
+    rows = [(rater, question, "yes" if rng.random() < yes else "no") for rater in range(14) for question in "abc"]
+    return pd.DataFrame(rows, columns=["rater", "question", "answer"])
+
+
+def world(n=60, d=8, separation=2.0, shift=1.0, seed=0):
+    """Everything a measure can need; the source lies `shift` away from the target in all that is compared."""
+    rng = np.random.default_rng(seed)
+    features, labels = classes_in_space(rng, n, d, separation)
+    source, source_labels = classes_in_space(rng, n - 6, d, separation)
+    images = rng.integers(0, 180, (12, 16, 16, 3)).astype("uint8")
+    source_images = (rng.integers(0, 180, (10, 16, 16, 3)) + 30 * shift).clip(0, 255).astype("uint8")
+    described = [meta_features.describe(images=one) for one in (images, source_images, images // 2)]
+    fisher = rng.gamma(2.0, size=200)
+    return Inputs(
+        features=features, labels=labels, source_head=softmax(3 * features[:, :5], axis=1),
+        reference_features=np.tanh(features[:, : d // 2]) + 0.5 * rng.normal(size=(n, d // 2)),
+        source_features=source + shift, source_labels=source_labels, images=images, source_images=source_images,
+        fisher=fisher, source_fisher=fisher * np.exp(shift * rng.normal(size=200)),
+        answers=answers(rng, 0.1), source_answers=answers(rng, 0.1 + 0.4 * shift),
+        meta_features=described[0], source_meta_features=described[1],
+        meta_scale=meta_features.scale(pd.DataFrame(described)),
+    )  # fmt: skip
+
+
+@measures()
+def test_a_value_is_a_number_in_the_stated_range_and_the_seed_repeats_it(name):
+    one = similarity.get(name)
+    value = similarity.compute(name, world(), seed=3)
+    assert isinstance(value, float)
+    assert one.range[0] - 1e-9 <= value <= one.range[1] + 1e-9
+    assert value == similarity.compute(name, world(), seed=3)
+
+
+@measures()
+def test_a_record_says_what_the_measure_needs_costs_cannot_see_and_where_it_is_from(name):
+    one = similarity.get(name)
+    assert one.name == name
+    assert one.needs <= {field.name for field in fields(Inputs)}
+    assert all([one.title, one.cost, one.reference, one.blind_to])
+    assert one.invariances <= {"rotation", "scale", "shift"}
+
+
+def test_no_two_measures_share_a_name_and_an_unknown_one_is_refused_with_those_known():
+    assert len({one.title for one in similarity.MEASURES.values()}) == len(similarity.known())
+    with pytest.raises(InputError, match="Unknown measure 'LogME'; known: .*logme"):
+        similarity.compute("LogME", world())
+
+
+@measures()
+def test_a_missing_part_is_named(name):
+    last = similarity.get(name).arguments[-1]
+    with pytest.raises(InputError, match=f"needs .*; not given: {last}. Pass"):
+        similarity.compute(name, replace(world(), **{last: None}))
+    assert name not in similarity.computable(replace(world(), **{last: None}))
+    assert name in similarity.computable(world())
+
+
+@LABELLED
+def test_labels_at_random_score_lower_than_the_true_ones(name):
+    inputs = world()
+    shuffled = [replace(inputs, labels=np.random.default_rng(seed).permutation(inputs.labels)) for seed in range(3)]
+    true = similarity.compute(name, inputs)
+    assert max(similarity.compute(name, one) for one in shuffled) < true
+
+
+CHANCE = {
+    "linear_probe_auc": 0.5,
+    "linear_probe_accuracy": 1 / 3,
+    "knn_accuracy": 1 / 3,
+    "parc": 0.0,
+    "silhouette": 0.0,
+}
+
+
+@pytest.mark.parametrize("name", CHANCE)
+def test_labels_at_random_score_at_chance(name):
+    inputs = world(n=240)
+    values = [
+        similarity.compute(name, replace(inputs, labels=np.random.default_rng(seed).permutation(inputs.labels)))
+        for seed in range(6)
+    ]
+    assert np.mean(values) == pytest.approx(CHANCE[name], abs=1.0 if name == "parc" else 0.05)
+
+
+@LABELLED
+def test_classes_further_apart_score_higher(name):
+    values = [similarity.compute(name, world(separation=separation)) for separation in (0.0, 2.0, 4.0)]
+    assert values[0] < values[1] < values[2]
+
+
+@DISTANCES
+def test_a_source_further_away_is_further_away(name):
+    values = [similarity.compute(name, world(shift=shift)) for shift in (0.0, 1.0, 2.0)]
+    assert values[0] < values[1] <= values[2]
+    assert values[1] < values[2] or name == "domain_auc"  # which is 1 once the two do not overlap
+
+
+@DISTANCES
+def test_the_distance_to_oneself_is_0_or_by_chance_below(name):
+    inputs = world()
+    itself = {field.name: getattr(inputs, field.name.removeprefix("source_")) for field in fields(Inputs)
+              if field.name.startswith("source_") and field.name != "source_head"}  # fmt: skip
+    at_same = similarity.compute(name, replace(inputs, **itself)) - AT_SAME.get(name, 0)
+    assert at_same <= 1e-6 * similarity.compute(name, inputs)
+
+
+@measures(lambda one: one.is_symmetric)
+def test_the_two_sides_may_change_places(name):
+    inputs = world()
+    one = similarity.get(name)
+    sides = [part for part in one.arguments if part != "meta_scale"]
+    half = len(sides) // 2
+    turned = dict(zip(sides, [getattr(inputs, part) for part in sides[half:] + sides[:half]], strict=True))
+    expected = pytest.approx(similarity.compute(name, inputs), rel=1e-6, abs=0.05 if name == "domain_auc" else 1e-9)
+    assert similarity.compute(name, replace(inputs, **turned)) == expected
+
+
+TRANSFORMS = {
+    "rotation": lambda x: x @ np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))[0],
+    "scale": lambda x: 3 * x,
+    "shift": lambda x: x + np.arange(x.shape[1]),
+}
+CLAIMS = [(one.name, kind) for one in similarity.MEASURES.values() for kind in sorted(one.invariances)]
+
+
+@pytest.mark.parametrize(("name", "kind"), CLAIMS)
+def test_what_a_measure_claims_not_to_see_changes_nothing(name, kind):
+    inputs = world()
+    parts = ("features", "source_features") if "features" in similarity.get(name).needs else ("fisher", "source_fisher")
+    changed = replace(inputs, **{part: TRANSFORMS[kind](getattr(inputs, part)) for part in parts})
+    assert similarity.compute(name, changed) == pytest.approx(similarity.compute(name, inputs), rel=1e-5, abs=1e-9)
+
+
+@FROM_FEATURES
+def test_fewer_images_than_features_give_a_number_in_range(name):
+    one = similarity.get(name)
+    value = similarity.compute(name, world(n=30, d=100))
+    assert one.range[0] - 1e-9 <= value <= one.range[1] + 1e-9
+
+
+@FROM_FEATURES
+@pytest.mark.parametrize("constant", [slice(2, 4), slice(None)])
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_features_that_are_the_same_for_all_images_give_no_nan(name, constant, value):
+    inputs = world(n=30)
+    changed = {part: getattr(inputs, part).copy() for part in ("features", "source_features", "reference_features")}
+    for part in changed.values():
+        part[:, constant] = value
+    found = similarity.compute(name, replace(inputs, **changed))
+    assert np.isfinite(found)
+    assert similarity.get(name).range[0] - 1e-9 <= found <= similarity.get(name).range[1] + 1e-9
+
+
+@FROM_FEATURES
+def test_a_feature_that_is_no_number_is_refused_with_its_row(name):
+    inputs = world()
+    inputs.features[7, 2] = np.nan
+    with pytest.raises(InputError, match="features: row 7 holds NaN or infinity \\(1 of 60 rows do\\)"):
+        similarity.compute(name, inputs)
+
+
+@measures(lambda one: "labels" in one.needs)
+def test_labels_of_one_class_of_other_kinds_or_with_a_gap_are_refused(name):
+    inputs = world()
+    for labels, message in (
+        (np.zeros(60, int), "all 60 images are of one class"),
+        (inputs.labels.astype(float), "whole numbers from 0"),
+        (inputs.labels - 1, "whole numbers from 0"),
+        (inputs.labels * 2, "class 1 has none"),
+        (inputs.labels[1:], r"shape \(60,\), of at least 2 images; got \(59,\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            similarity.compute(name, replace(inputs, labels=labels))
+
+
+@FROM_FEATURES
+def test_what_is_passed_in_is_left_as_it_was(name):
+    inputs = world()
+    before = {field.name: np.copy(getattr(inputs, field.name)) for field in fields(Inputs) if "features" in field.name}
+    similarity.compute(name, inputs)
+    for part, values in before.items():
+        np.testing.assert_array_equal(getattr(inputs, part), values)
+
+
+@measures(lambda one: "source_features" in one.needs)
+def test_features_of_two_networks_are_not_compared_as_if_of_one(name):
+    inputs = world()
+    with pytest.raises(InputError, match="come from one network; got 8 and 7 features"):
+        similarity.compute(name, replace(inputs, source_features=inputs.source_features[:, :7]))
+
+
+def test_a_measure_passes_on_what_it_needs_uses_and_draws_by_and_nothing_else():
+    def function(*given, **named):
+        assert (given, named) == ((1, 2), {"groups": 3, "metric": "auc", "seed": 7})
+        return 5
+
+    record = measure.Measure(
+        name="a", title="A", function=function, arguments=("labels", "features"), larger_is_closer=True, range=(0, 9),
+        cost="", reference="", blind_to="", optional=("groups", "source_groups"), settings={"metric": "auc"}, is_random=True,
+    )  # fmt: skip
+    assert record.compute(Inputs(features=2, labels=1, groups=3, images=4), seed=7) == 5.0
