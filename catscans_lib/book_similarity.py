@@ -19,8 +19,8 @@ def numbers(profile: str) -> dict[str, Any]:
     -------
     dict
         ``measures`` (rows of title, closer, blind to, reference), ``predictions`` (mode to rows of title, kind, Spearman's
-        rho with low, high and p_max, regret, accuracy over all targets, the best first), ``carried`` (mode to mean regret of each rule on
-        targets left out), ``advice_check`` (mode to mean regrets and share covered).
+        rho with low, high and p_max, regret, accuracy over all targets, the best first), ``carried`` (mode to mean regret
+        of each rule on targets left out), ``advice_check`` (mode to mean regrets and share covered).
     """
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()

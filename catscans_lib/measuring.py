@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -11,6 +12,8 @@ import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from catscans_lib import features, fisher, models, params, paths, results
+from catscans_lib.datasets.listing import read_csv
+from catscans_lib.fast_inference import inference
 from catscans_lib.settings import Similarity
 from catscans_lib.similarity import meta_features, registry
 from catscans_lib.similarity.measure import Inputs, Measure
@@ -85,6 +88,7 @@ class Networks:
     def __init__(self, profile: str, probe: str) -> None:
         self.profile, self.probe = profile, probe
         self.built: dict[tuple[str, int], keras.Model] = {}
+        self.computing: dict[int, features.Compute] = {}
         self.squares: dict[int, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
 
     def parameters(self, source: str) -> dict:
@@ -99,8 +103,17 @@ class Networks:
                 del self.built[key]  # one at a time: memory does not grow with the number of sources
             name = self.parameters(source)["backbone"]
             self.built[source, size_px] = models.saved_backbone(self._path(source), name, size_px)
-        folder = paths.features_dir(self.profile)
-        return features.cached(self.built[source, size_px], images.store, images.rows, folder).astype("float64")
+        network, folder = self.built[source, size_px], paths.features_dir(self.profile)
+        fast = partial(self._fast, source, size_px)
+        return features.cached(network, images.store, images.rows, folder, fast).astype("float64")
+
+    def _fast(self, source: str, size_px: int) -> features.Compute:
+        """What computes features quickly; the probe's is made once."""
+        if source != self.probe:
+            return inference(self.built[source, size_px])
+        if size_px not in self.computing:
+            self.computing[size_px] = inference(self.built[source, size_px])
+        return self.computing[size_px]
 
     def fisher(self, images: Subset, found: np.ndarray, seed: int) -> np.ndarray | None:
         """Return the Task2Vec embedding of images under the probe, whose features of them are `found`; None on other backends."""
@@ -140,6 +153,7 @@ class Side:
     features: np.ndarray
     meta_features: pd.Series
     fisher: np.ndarray | None
+    answers: pd.DataFrame | None = None
 
 
 def of_target(profile: str, settings: Similarity) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -159,8 +173,9 @@ def of_target(profile: str, settings: Similarity) -> tuple[pd.DataFrame, pd.Data
         Columns measure, seconds (sum), n (times it was computed).
     """
     networks, rows, taken = Networks(profile, settings.probe), [], []
+    answers = _answers(settings.answers)
     for seed in settings.seeds:
-        for source, inputs, probe in _inputs(profile, settings, networks, seed):
+        for source, inputs, probe in _inputs(profile, settings, networks, answers, seed):
             computable = set(registry.computable(inputs))
             for measure in _chosen(settings.measures):
                 if measure.name in computable and _compares_images(measure) == bool(probe):
@@ -177,6 +192,14 @@ def of_target(profile: str, settings: Similarity) -> tuple[pd.DataFrame, pd.Data
     return pd.DataFrame(rows, columns=COLUMNS), seconds.reset_index()
 
 
+def _answers(file: str | None) -> dict[str, pd.DataFrame]:
+    """What raters said of each dataset, out of a CSV with columns dataset, rater, question, answer."""
+    if file is None:
+        return {}
+    table = read_csv(Path(file), ["dataset", "rater", "question", "answer"], "The book's questionnaire.csv has them.")
+    return dict(iter(table.groupby("dataset")))
+
+
 def _chosen(names: list[str] | None) -> list[Measure]:
     return [registry.get(name) for name in names or registry.known()]
 
@@ -186,7 +209,9 @@ def _compares_images(measure: Measure) -> bool:
     return any(part.startswith("source_") and part != "source_head" for part in measure.needs)
 
 
-def _inputs(profile: str, settings: Similarity, networks: Networks, seed: int) -> Iterator[tuple[str, Inputs, str]]:
+def _inputs(
+    profile: str, settings: Similarity, networks: Networks, answers: dict[str, pd.DataFrame], seed: int
+) -> Iterator[tuple[str, Inputs, str]]:
     """Source, inputs, and the probe they were taken with ("": the source's own network), for every source and the noise floor."""
     target = _subset_of(profile, settings.target, settings.n_images, seed, is_target=True)
     sides = {settings.target: _side(networks, target, seed)}
@@ -194,6 +219,7 @@ def _inputs(profile: str, settings: Similarity, networks: Networks, seed: int) -
         if networks.parameters(source)["weights"] is None:
             images = _subset_of(profile, source, settings.n_images, seed)
             sides[source] = _side(networks, images, seed)
+    sides = {name: replace(side, answers=answers.get(name)) for name, side in sides.items()}
     described = pd.DataFrame([side.meta_features for side in sides.values()])
     scale = meta_features.scale(described) if len(sides) > 1 else None
     rows = _rows_of(profile, settings.target, target.store, is_target=True)
@@ -233,6 +259,7 @@ def _between(target: Side, source: Side, scale: pd.Series | None) -> Inputs:
         fisher=target.fisher, meta_features=target.meta_features, source_features=source.features,
         source_labels=source.images.labels, source_groups=source.images.groups, source_images=source.images.images,
         source_fisher=source.fisher, source_meta_features=source.meta_features, meta_scale=scale,
+        answers=target.answers, source_answers=source.answers,
     )  # fmt: skip
 
 
@@ -274,7 +301,7 @@ def about(names: list[str] | None = None) -> pd.DataFrame:
     rows = [
         (
             measure.name, measure.title, "larger" if measure.larger_is_closer else "smaller", *measure.range, measure.cost,
-            measure.reference, measure.blind_to,
+            measure.reference.split(", ", 1)[-1], measure.blind_to,
         )
         for measure in _chosen(names)
     ]  # fmt: skip

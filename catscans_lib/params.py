@@ -65,6 +65,7 @@ class SimilarityBlock(Strict):
     n_images: int
     seeds: list[int]
     measures: list[str] | None = None
+    answers: str | None = None
 
 
 class Profile(Strict):

@@ -183,7 +183,7 @@ class Similarity(Strict):
     """Parameters of `similarity.ipynb`.
 
     Images are seen by the network of the source `probe`, about `n_images` of each dataset, drawn anew for each of `seeds`;
-    `measures` None takes all of `similarity.registry`.
+    `measures` None takes all of `similarity.registry`; `answers` is a CSV with what raters said of each dataset.
     """
 
     profile: str
@@ -193,6 +193,7 @@ class Similarity(Strict):
     n_images: Annotated[int, Field(ge=20)]
     seeds: Annotated[list[int], Field(min_length=1)]
     measures: Annotated[list[str], Field(min_length=1)] | None = None
+    answers: str | None = None
 
 
 class Transferability(Strict):

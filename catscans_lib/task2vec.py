@@ -137,7 +137,7 @@ def embed(
     subset, how = Subset(store.dataset, seed, half), {"kind": kind, "balanced": balanced, "n_draws": n_draws, "c": c}
     if folder is None:
         return _embedded(store, probe, rows, subset, **how)
-    settings = f"{features._key(probe.network, store, rows)} {VERSION} {subset} {how}"
+    settings = f"{features.key(probe.network, store, rows)} {VERSION} {subset} {how}"
     path = folder / f"{store.dataset}_{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
     if not path.is_file():
         save(path, {subset: _embedded(store, probe, rows, subset, **how)})

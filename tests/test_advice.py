@@ -26,7 +26,7 @@ def world(n_targets, slope, effect=0.0, noise=0.005, seed=0):
 
 
 def test_closeness_is_free_of_scale_and_direction_and_knows_no_noise_floor():
-    aucs, values = world(2, 0.02)
+    _, values = world(2, 0.02)
     near = advice.closeness(values, ["m"])
     np.testing.assert_allclose(near.groupby(level="target").mean(), 0, atol=1e-12)
     np.testing.assert_allclose(near.groupby(level="target").std(), 1)
