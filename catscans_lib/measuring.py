@@ -14,6 +14,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from catscans_lib import features, fisher, models, params, paths, results
 from catscans_lib.datasets.listing import read_csv
 from catscans_lib.fast_inference import inference
+from catscans_lib.features import Compute
 from catscans_lib.settings import Similarity
 from catscans_lib.similarity import meta_features, registry
 from catscans_lib.similarity.measure import Inputs, Measure
@@ -88,7 +89,7 @@ class Networks:
     def __init__(self, profile: str, probe: str) -> None:
         self.profile, self.probe = profile, probe
         self.built: dict[tuple[str, int], keras.Model] = {}
-        self.computing: dict[int, features.Compute] = {}
+        self.computing: dict[int, Compute] = {}
         self.squares: dict[int, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
 
     def parameters(self, source: str) -> dict:
@@ -107,7 +108,7 @@ class Networks:
         fast = partial(self._fast, source, size_px)
         return features.cached(network, images.store, images.rows, folder, fast).astype("float64")
 
-    def _fast(self, source: str, size_px: int) -> features.Compute:
+    def _fast(self, source: str, size_px: int) -> Compute:
         """What computes features quickly; the probe's is made once."""
         if source != self.probe:
             return inference(self.built[source, size_px])
