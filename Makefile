@@ -19,7 +19,7 @@ sweep: .venv/.complete
 	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
 
 test: .venv/.complete lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/.complete
 	$(BIN)/python -m pytest -m slow

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from catscans_lib import features, fisher, models, params, paths, results
+from catscans_lib.datasets import demo
 from catscans_lib.datasets.listing import read_csv
 from catscans_lib.fast_inference import inference
 from catscans_lib.features import Compute
@@ -282,6 +283,19 @@ def titles() -> dict[str, str]:
 def between_datasets(similarity: pd.DataFrame) -> pd.DataFrame:
     """Return a table of similarity without its noise floors: rows of a target and itself."""
     return similarity[similarity["source"] != similarity["target"]]
+
+
+def declared_shares(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
+    """Return the truth of the demo world as a table of similarity, for the pairs that were measured; empty in other profiles.
+
+    It is the share of a target's class factors that the source's labels exercise.
+    """
+    columns = ["source", "target", "measure", "value", "larger_is_closer"]
+    if profile.split("/")[0] != "demo":
+        return pd.DataFrame(columns=columns)
+    shares = demo.shared_factors().rename(columns={"share": "value"})
+    measured = shares.merge(similarity[["source", "target"]].drop_duplicates())
+    return measured.assign(measure="declared_share", larger_is_closer=True)[columns]
 
 
 def facts_of_sources(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:

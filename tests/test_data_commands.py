@@ -96,7 +96,7 @@ def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings(
     assert said.startswith("objects: 40 images in 8 classes.\nNo group is given: images of one patient may lie in two")
     assert "Wrote params/datasets/objects.yaml and a row in params/mine.yaml.\n" in said
     runs = params.grid("mine")
-    assert [key for key in runs if key.startswith("transfer")] == [
+    assert [key for key in runs if key.startswith("transfer/")] == [
         "transfer/none--objects",
         "transfer/imagenet--objects",
     ]

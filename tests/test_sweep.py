@@ -76,7 +76,7 @@ def test_a_sweep_goes_on_after_ctrl_c_and_after_kill_and_finished_runs_stay_unto
 
 def test_ctrl_c_says_what_is_missing_and_how_to_go_on(swept):
     assert swept["ctrl_c"]["status"] == 1
-    assert re.search(r"the sweep stopped with \d runs not done: .*evaluate/all", swept["ctrl_c"]["log"])
+    assert re.search(r"the sweep stopped with \d+ runs not done: .*evaluate/all", swept["ctrl_c"]["log"])
     assert "Go on with: .venv/bin/catscans sweep --profile demo" in swept["ctrl_c"]["log"]
 
 

@@ -344,3 +344,11 @@ def test_a_distance_is_drawn_with_the_close_sources_on_the_right():
 def test_a_figure_of_a_measure_that_is_not_there_names_those_that_are():
     with pytest.raises(ValueError, match="measure 'leep'; known: m"):
         figures.measure_against_auc(results(), measure(AUCS), "leep")
+
+
+def test_a_forest_without_any_value_is_drawn_empty():
+    table = pd.DataFrame(
+        {"statistic": "spearman", "target": "all", "measure": ["m"], "kind": "measure", "value": np.nan, "n": 1}
+    ).assign(low=np.nan, high=np.nan)
+    axes = figures.association_forest(table, "spearman")
+    assert "n = 0 pairs" in axes.get_xlabel()

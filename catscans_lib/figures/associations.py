@@ -72,6 +72,8 @@ def association_forest(
 ) -> Axes:  # fmt: skip
     """One statistic of every measure with its interval, the best on top; rules that a measure has to beat are orange.
 
+    Measures without a value (of one source there is no correlation) are left out.
+
     Parameters
     ----------
     associations : pandas.DataFrame
@@ -93,7 +95,7 @@ def association_forest(
         label.set_color("#A34700" if kind == "baseline" else "black")
     ax.set_ylim(-0.7, len(here) - 0.3)
     drawn = f", {n_draws:,} draws" if n_draws else ""
-    n = here["n"].unique()
+    n = here["n"].unique() if len(here) else np.array([0])
     pairs = "pairs" if target == "all" else "sources"
     count = f"n = {n[0]} {pairs}" if len(n) == 1 else f"n = {n.min()} to {n.max()} {pairs}"
     ax.set_xlabel(

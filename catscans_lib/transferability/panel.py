@@ -11,6 +11,7 @@ BASELINES = {
     "most_classes": "most classes",
     "linear_probe": "linear probe",
     "random": "random choice",
+    "declared_share": "declared share (truth)",  # of the demo world
 }
 PAIR = ["source", "target"]
 
