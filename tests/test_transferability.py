@@ -247,7 +247,7 @@ def test_rules_know_imagenet_the_largest_source_the_most_classes_and_the_linear_
     probe = results({"imagenet": 0.5, "dtd": 0.9, "stl10": 0.6}, mode="linear_probe")
     both = pd.concat([results(), probe])
     rules = transferability.baselines(both, sources)
-    assert set(rules["measure"]) == set(transferability.BASELINES)
+    assert set(rules["measure"]) == set(transferability.BASELINES) - {"declared_share"}  # which only the demo world has
     best = rules.loc[rules.groupby("measure")["value"].idxmax()].set_index("measure")["source"]
     assert best.drop("random").to_dict() == {
         "always_imagenet": "imagenet", "largest_source": "dtd", "most_classes": "imagenet", "linear_probe": "dtd",
