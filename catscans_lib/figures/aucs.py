@@ -43,8 +43,8 @@ def auc_bars(
     ax.set_yticks(range(len(bars)), [f"{label} (n = {len(values)})" for label, _, values, _ in bars])
     averages = aucs.loc[aucs["target"] == target, "average"].unique()
     what = AVERAGED.get(averages[0], "AUC") if len(averages) == 1 else "AUC"
-    note = "points: folds and seeds; diamond: their mean"
-    note += "; line: 95 % bootstrap over groups" if len(ends) else ""
+    note = "points: folds and seeds; diamond: mean"
+    note += "\nline: 95 % bootstrap over groups" if len(ends) else ""
     ax.set_xlabel(f"{what} on held-out fold\n{note}")
     lowest = min([values.min() for _, _, values, _ in bars] + [low for low, _ in ends if np.isfinite(low)])
     ax.set_xlim(min(0.5, np.floor(lowest * 10) / 10), 1.0)
