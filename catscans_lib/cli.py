@@ -139,6 +139,7 @@ def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: boo
 
     PLACE is a folder with a folder for each class, a CSV with columns path and label, or an .npz as MedMNIST publishes it.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start has nothing to say here
     from catscans_lib import recommend as advisor
 
     name = profile.removeprefix("results/").rstrip("/")

@@ -81,7 +81,7 @@ def table(shown: pd.DataFrame, name: str, caption: str) -> str:
 
     return to_html_datatable(
         shown, caption, table_id=name, connected=False, display_logo_when_loading=False, showIndex=False,
-        lengthMenu=[10, 25, 100], pageLength=25, classes="display compact", maxBytes=0, style="width:100%",
+        lengthMenu=[10, 25, 100], pageLength=25, scrollX=True, classes="display compact", maxBytes=0, style="width:100%",
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from catscans_lib.similarity import meta_features, registry
 from catscans_lib.similarity.measure import Inputs, Measure
 from catscans_lib.squared_gradients import squared_gradients
 from catscans_lib.store import ImageStore, open_store
+from catscans_lib.transferability import BASELINES
 
 COLUMNS = ["source", "target", "measure", "value", "larger_is_closer", "probe", "n_images", "seed"]
 
@@ -276,8 +277,8 @@ def _by_network(networks: Networks, source: str, target: Side) -> Inputs:
 
 
 def titles() -> dict[str, str]:
-    """Return the printed title of every measure."""
-    return {name: measure.title for name, measure in registry.MEASURES.items()}
+    """Return the printed title of every measure, and of the rules that it has to beat."""
+    return {name: measure.title for name, measure in registry.MEASURES.items()} | BASELINES
 
 
 def between_datasets(similarity: pd.DataFrame) -> pd.DataFrame:

@@ -56,7 +56,8 @@ def progress(profile: str) -> tuple[int, int]:
 def say(message: str) -> None:
     """Print a line with the time since the sweep began."""
     elapsed = int(time.time() - float(os.environ.get(STARTED, time.time())))
-    print(f"[{elapsed // 60:02d}:{elapsed % 60:02d}] {message}", flush=True)
+    # with its end in one piece: runs print side by side, and print() may write the end of a line by itself
+    print(f"[{elapsed // 60:02d}:{elapsed % 60:02d}] {message}\n", end="", flush=True)
 
 
 def _papermill(run: params.Run, work: Path) -> Path:

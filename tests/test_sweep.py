@@ -138,7 +138,7 @@ def test_a_sweep_that_cannot_be_planned_says_why(tmp_path):
 
 
 def test_progress_names_what_runs_what_is_done_and_the_time(swept):
-    assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M)
+    assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M), swept["end"].stdout
     assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 11 of 11 runs$", swept["end"].stdout, flags=re.M)
 
 

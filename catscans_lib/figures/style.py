@@ -19,6 +19,7 @@ def set_style() -> None:
     mpl.rcParams.update(
         {
             "figure.constrained_layout.use": True,
+            "figure.constrained_layout.w_pad": 0.1,  # inches: a reader's font may be wider than ours
             "figure.dpi": 100,
             "savefig.dpi": 160,
             "font.size": 10,
