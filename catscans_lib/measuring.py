@@ -150,11 +150,14 @@ class Networks:
 
 @dataclass(frozen=True)
 class Side:
-    """What is known of one dataset's images apart from any source: features by the probe, meta-features, embedding."""
+    """What is known of one dataset's images apart from any source: features by the probe, meta-features, embedding.
+
+    Meta-features and the embedding are None where no measure asks for them: an embedding takes a pass back through the network.
+    """
 
     images: Subset
     features: np.ndarray
-    meta_features: pd.Series
+    meta_features: pd.Series | None
     fisher: np.ndarray | None
     answers: pd.DataFrame | None = None
 
@@ -216,18 +219,19 @@ def _inputs(
     profile: str, settings: Similarity, networks: Networks, answers: dict[str, pd.DataFrame], seed: int
 ) -> Iterator[tuple[str, Inputs, str]]:
     """Source, inputs, and the probe they were taken with ("": the source's own network), for every source and the noise floor."""
+    needs = _needs(settings.measures)
     target = _subset_of(profile, settings.target, settings.n_images, seed, is_target=True)
-    sides = {settings.target: _side(networks, target, seed)}
+    sides = {settings.target: _side(networks, target, seed, needs)}
     for source in settings.sources:
         if networks.parameters(source)["weights"] is None:
             images = _subset_of(profile, source, settings.n_images, seed)
-            sides[source] = _side(networks, images, seed)
+            sides[source] = _side(networks, images, seed, needs)
     sides = {name: replace(side, answers=answers.get(name)) for name, side in sides.items()}
-    described = pd.DataFrame([side.meta_features for side in sides.values()])
-    scale = meta_features.scale(described) if len(sides) > 1 else None
+    described = [side.meta_features for side in sides.values() if side.meta_features is not None]
+    scale = meta_features.scale(pd.DataFrame(described)) if len(described) > 1 else None
     rows = _rows_of(profile, settings.target, target.store, is_target=True)
     parts = [subset(target.store, half(target.store, rows, seed, which), settings.n_images, seed) for which in (0, 1)]
-    halves = [_side(networks, part, seed) for part in parts]
+    halves = [_side(networks, part, seed, needs) for part in parts]
     yield settings.target, _between(*halves, scale), settings.probe
     for source in settings.sources:
         if source in sides:
@@ -248,11 +252,18 @@ def _rows_of(profile: str, dataset: str, store: ImageStore, is_target: bool) -> 
     return rows[store.table["image_id"].isin(results.read_table(paths.folds_path(profile, dataset))["image_id"])]
 
 
-def _side(networks: Networks, images: Subset, seed: int) -> Side:
-    found = networks.features(networks.probe, images)
-    described = meta_features.describe(images.labels, images.images, found)
-    described["log10_n_images"] = np.log10(images.n_available)  # of the dataset, not of what was drawn
-    return Side(images, found, described, networks.fisher(images, found, seed))
+def _side(networks: Networks, images: Subset, seed: int, needs: frozenset[str]) -> Side:
+    found, described, embedding = networks.features(networks.probe, images), None, None
+    if "meta_features" in needs:
+        described = meta_features.describe(images.labels, images.images, found)
+        described["log10_n_images"] = np.log10(images.n_available)  # of the dataset, not of what was drawn
+    if "fisher" in needs:
+        embedding = networks.fisher(images, found, seed)
+    return Side(images, found, described, embedding)
+
+
+def _needs(measures: list[str] | None) -> frozenset[str]:
+    return frozenset().union(*(measure.needs for measure in _chosen(measures)))
 
 
 def _between(target: Side, source: Side, scale: pd.Series | None) -> Inputs:
@@ -356,12 +367,12 @@ def of_images(
 
     Measures that compare two sets of images are computed for the sources whose images lie in their stores.
     """
-    networks, rows = Networks(profile, probe), []
-    side, n_images = _side(networks, images, seed), len(images.rows)
+    networks, rows, needs = Networks(profile, probe), [], _needs(measures)
+    side, n_images = _side(networks, images, seed, needs), len(images.rows)
     for source in sources:
         given = {"": _by_network(networks, source, side)}
         if (others := _if_stored(profile, source, n_images, seed)) is not None:
-            given[probe] = _between(side, _side(networks, others, seed), None)
+            given[probe] = _between(side, _side(networks, others, seed, needs), None)
         for measure in _chosen(measures):
             name = probe if _compares_images(measure) else ""
             if name in given and measure.name in registry.computable(given[name]):

@@ -11,13 +11,6 @@ from catscans_lib import advice, datasets, params, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
 
-MEASURES = (
-    "logme",
-    "linear_probe_auc",
-    "regularised_h_score",
-    "sfda",
-    "n_leep",
-)  # by default, where the evidence has them
 FEW_IMAGES = 20  # of a class; below, no measure says much
 FAR_MEASURE = "mmd_rbf"  # tells whether images are unlike all that is known
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from catscans_lib.evaluation import bootstrap, delong
 from catscans_lib.evaluation.auc import transfer_score
-from catscans_lib.evaluation.tables import KEYS, classes_of, score_columns, shared_modes
+from catscans_lib.evaluation.tables import KEYS, classes_of, score_columns
 
 LEVEL = 0.95
 CELL = ["source", "target", "mode"]
@@ -126,9 +126,3 @@ def _fold_variance(fold: pd.DataFrame, columns: list[str]) -> tuple[float, float
     positive = classes_of(columns)[1]
     aucs, covariance = delong.delong((fold["label"] == positive).to_numpy(), fold[columns[1]].to_numpy())
     return float(np.ravel(aucs)[0]), float(np.ravel(covariance)[0])
-
-
-def shared(draws: pd.DataFrame) -> pd.DataFrame:
-    """Return the draws of the modes in which sources are compared."""
-    modes = draws.index.get_level_values("mode")
-    return draws[modes.isin(shared_modes(pd.DataFrame({"mode": modes})))]
