@@ -65,15 +65,18 @@ def subset(store: ImageStore, rows: np.ndarray, n_images: int, seed: int) -> Sub
     rows : numpy.ndarray of int
         Places in the store that may be drawn from.
     """
-    names = store.table["label"].to_numpy()[rows]
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for name in np.unique(names):
-        members = rng.permutation(rows[names == name])
-        drawn.append(members[: max(2, round(n_images * len(members) / len(rows)))])
-    chosen = np.sort(np.concatenate(drawn))
+    chosen = rows[draw(store.table["label"].to_numpy()[rows], n_images, seed)]
     labels = np.unique(store.table["label"].to_numpy()[chosen], return_inverse=True)[1]
     return Subset(store, chosen, labels, len(rows))
+
+
+def draw(labels: np.ndarray, n_images: int, seed: int) -> np.ndarray:
+    """Return places of about `n_images` of the labels, sorted: every class by its share, at least two where it has them."""
+    rng, drawn = np.random.default_rng(seed), []
+    for name in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == name))
+        drawn.append(members[: max(2, round(n_images * len(members) / len(labels)))])
+    return np.sort(np.concatenate(drawn))
 
 
 def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """From a folder of images to advice: which source to start from, what that rests on, and when not to trust it."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +116,8 @@ def _measured(
 
     loaded = params.load(profile)
     size_px = max(loaded.datasets[target].size_px for target in loaded.transfer.targets)
-    images = _drawn(listing.images, n_images, seed)
-    few = datasets.Listing(
-        images,
-        tuple(dict.fromkeys(images["label"])),
-        listing.problems,
-        listing.root,
-        listing.pixels,
-        listing.joins_near_duplicates,
-    )
+    images = listing.images.iloc[measuring.draw(listing.images["label"].to_numpy(), n_images, seed)]
+    few = replace(listing, images=images, classes=tuple(dict.fromkeys(images["label"])))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "own.h5"
         store.write(path, few, dataset="own", size_px=size_px)
@@ -133,16 +127,6 @@ def _measured(
         counts = opened.table["label"].iloc[subset.rows].value_counts().to_dict()
         n_groups = len(set(subset.groups))
     return values, {"n_images": len(subset.rows), "classes": counts, "n_groups": n_groups}
-
-
-def _drawn(images: pd.DataFrame, n_images: int, seed: int) -> pd.DataFrame:
-    """Return about so many of the listed images, every class by its share and with at least two, in the order of the list."""
-    rng = np.random.default_rng(seed)
-    kept = []
-    for _, members in images.groupby("label", sort=False):
-        n = min(len(members), max(2, round(n_images * len(members) / len(images))))
-        kept.append(rng.choice(members.index.to_numpy(), n, replace=False))
-    return images.loc[np.sort(np.concatenate(kept))]
 
 
 def _probe(profile: str) -> str:
