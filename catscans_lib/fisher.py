@@ -64,6 +64,12 @@ def fit_head(features: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | 
     return Head(kernel, intercept - mean @ kernel)
 
 
+def balanced(labels: np.ndarray) -> np.ndarray:
+    """Return weights of images, 1 on average, under which every class (0 to n_classes - 1) counts the same."""
+    counts = np.bincount(labels)
+    return len(labels) / len(counts) / counts[labels]
+
+
 def of_head(head: Head, features: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Fisher information of the head's own kernel, in closed form: the mean over images of ``p_c (1 - p_c) x_j ** 2``.
 

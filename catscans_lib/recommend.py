@@ -112,17 +112,17 @@ def _measured(
     listing: datasets.Listing, profile: str, sources: list[str], measures: list[str], n_images: int, seed: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Values of the measures for target "own", as a table of similarity, and what was looked at."""
-    from catscans_lib import measuring, store
+    from catscans_lib import measuring, store, subsets
 
     loaded = params.load(profile)
     size_px = max(loaded.datasets[target].size_px for target in loaded.transfer.targets)
-    images = listing.images.iloc[measuring.draw(listing.images["label"].to_numpy(), n_images, seed)]
+    images = listing.images.iloc[subsets.draw(listing.images["label"].to_numpy(), n_images, seed)]
     few = replace(listing, images=images, classes=tuple(dict.fromkeys(images["label"])))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "own.h5"
         store.write(path, few, dataset="own", size_px=size_px)
         opened = store.open_store(path)
-        subset = measuring.subset(opened, np.arange(len(opened.table)), n_images, seed)
+        subset = subsets.subset(opened, np.arange(len(opened.table)), n_images, seed)
         values = measuring.of_images(profile, subset, sources, [*measures, FAR_MEASURE], _probe(profile), seed)
         counts = opened.table["label"].iloc[subset.rows].value_counts().to_dict()
         n_groups = len(set(subset.groups))

@@ -10,7 +10,7 @@ import tiny
 from click.testing import CliRunner
 from PIL import Image
 
-from catscans_lib import measuring, models, params, paths, recommend, results, store
+from catscans_lib import measuring, models, params, paths, recommend, results, similarity_tables, store
 from catscans_lib.cli import main
 from catscans_lib.datasets import demo
 from catscans_lib.errors import InputError
@@ -18,7 +18,7 @@ from catscans_lib.similarity import registry
 
 SOURCES = ("stl10", "dtd", "kimia960")
 TARGETS = ("isic2018", "chest", "pcam_middle")
-SIZE, N = 24, 120
+SIZE, N = 24, 240
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def made(tmp_path_factory):
     content["datasets"] = {name: {"size_px": SIZE, "n_images": N} for name in (*SOURCES, *TARGETS)}
     content["pretrain"]["sources"] = {name: {"epochs": 1} for name in SOURCES}
     content["transfer"]["targets"] = {name: {} for name in TARGETS}
-    content["similarity"] = {"probe": "stl10", "n_images": 60, "seeds": [0]}
+    content["similarity"] = {"probe": "stl10", "n_images": 120, "seeds": [0]}
     tiny.write_grid(folder, content)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATSCANS_ROOT", str(folder))
@@ -58,9 +58,13 @@ def write_network(name, seed):
     place = paths.run_dir("demo", "pretrain", name)
     place.mkdir(parents=True)
     models.build(models.backbone("small_resnet", SIZE), len(demo.CLASSES[name]), 0.2).save(place / "model.keras")
-    parameters = {"backbone": "small_resnet", "weights": None, "size_px": SIZE}
+    parameters = {"backbone": "small_resnet", "weights": None, "size_px": SIZE, "patience": 2 if seed else None}
     record = {"status": "completed", "parameters": parameters, "n_images": N}
     (place / "run.json").write_text(json.dumps(record))
+    curves = [(epoch, "auc", auc) for epoch, auc in enumerate((0.6, 0.9, 0.8), 1)]
+    curves += [(epoch, "loss", loss) for epoch, loss in enumerate((0.7, 0.3, 0.4), 1)]
+    table = pd.DataFrame(curves, columns=["epoch", "metric", "value"]).assign(split="validation")
+    table.to_csv(place / "history.csv", index=False)
 
 
 def evidence():
@@ -112,11 +116,11 @@ def test_every_measure_is_computed_for_every_source_that_it_can_see(measured):
 
 def test_the_noise_floor_is_measured_and_lies_below_the_distance_to_other_datasets(measured):
     values = measured[0].query(
-        "measure in ['mmd_rbf', 'frechet_distance', 'energy_distance', 'task2vec_symmetric_cosine']"
+        "measure in ['mmd_rbf', 'frechet_distance', 'energy_distance', 'task2vec_symmetric_cosine', 'task2vec_head']"
     )
     own = values[values["source"] == "chest"].set_index("measure")["value"]
     others = values[values["source"] != "chest"].groupby("measure")["value"].min()
-    assert len(own) == 4
+    assert len(own) == 5
     assert (own < others[own.index]).all()
 
 
@@ -137,16 +141,10 @@ def test_the_same_seed_gives_the_same_values(project, measured):
 
 
 def test_ranks_count_from_the_closest_whichever_way_a_measure_points(measured):
-    ranks = measuring.ranks(measured[0]).set_index(["measure", "source"])["rank"]
+    ranks = similarity_tables.ranks(measured[0]).set_index(["measure", "source"])["rank"]
     values = measured[0][measured[0]["source"] != "chest"].groupby(["measure", "source"])["value"].mean()
     assert ranks["logme"].idxmin() == values["logme"].idxmax()
     assert ranks["kid"].idxmin() == values["kid"].idxmin()
-
-
-def test_halves_share_no_group(project):
-    opened = store.open_store(paths.store_path("demo", "chest", SIZE))
-    one, other = (set(opened.table["group"].iloc[measuring.half(opened, np.arange(N), 0, which)]) for which in (0, 1))
-    assert one and other and not one & other
 
 
 def test_what_raters_said_becomes_a_distance(project, tmp_path):
@@ -247,6 +245,7 @@ def test_all_similarity_runs_of_a_profile_come_as_one_table(project, measured):
     table = results.of_similarities("demo")
     assert len(table) == len(measured[0])
     assert set(table["probe"]) == {"", "stl10"}
-    facts = measuring.facts_of_sources("demo", table).set_index("source")
-    assert facts.loc["dtd"].to_dict() == {"n_images": N, "n_classes": len(demo.CLASSES["dtd"])}
+    facts = similarity_tables.facts_of_sources("demo", table).set_index("source")
+    assert facts.loc["dtd"].to_dict() == {"n_images": N, "n_classes": len(demo.CLASSES["dtd"]), "auc": 0.9}
     assert set(facts.index) == set(SOURCES)
+    assert facts.loc["stl10", "auc"] == 0.8  # without patience the last epoch is taken

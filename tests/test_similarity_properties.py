@@ -53,11 +53,12 @@ def world(n=60, d=8, separation=2.0, shift=1.0, seed=0):
     source_images = (rng.integers(0, 180, (10, 16, 16, 3)) + 30 * shift).clip(0, 255).astype("uint8")
     described = [meta_features.describe(images=one) for one in (images, source_images, images // 2)]
     fisher = rng.gamma(2.0, size=200)
+    source_fisher = fisher * np.exp(shift * rng.normal(size=200))
     return Inputs(
         features=features, labels=labels, source_head=softmax(3 * features[:, :5], axis=1),
         reference_features=np.tanh(features[:, : d // 2]) + 0.5 * rng.normal(size=(n, d // 2)),
         source_features=source + shift, source_labels=source_labels, images=images, source_images=source_images,
-        fisher=fisher, source_fisher=fisher * np.exp(shift * rng.normal(size=200)),
+        fisher=fisher, source_fisher=source_fisher, head_fisher=fisher[::2], source_head_fisher=source_fisher[::2],
         answers=answers(rng, 0.1), source_answers=answers(rng, 0.1 + 0.4 * shift),
         meta_features=described[0], source_meta_features=described[1],
         meta_scale=meta_features.scale(pd.DataFrame(described)),

@@ -242,15 +242,17 @@ def test_folds_are_drawn_too():
     assert value_of(related(aucs, measure({"a": 1.0, "b": 0.0})), "regret", "high") > 0
 
 
-def test_rules_know_imagenet_the_largest_source_the_most_classes_and_the_linear_probe():
-    sources = pd.DataFrame({"source": list(AUCS), "n_images": [9, 99, 3, np.nan], "n_classes": [1000, 47, 10, 20]})
+def test_rules_know_imagenet_the_largest_source_the_most_classes_the_best_network_and_the_linear_probe():
+    facts = {"n_images": [9, 99, 3, np.nan], "n_classes": [1000, 47, 10, 20], "auc": [0.8, 0.7, 0.9, np.nan]}
+    sources = pd.DataFrame({"source": list(AUCS)} | facts)
     probe = results({"imagenet": 0.5, "dtd": 0.9, "stl10": 0.6}, mode="linear_probe")
     both = pd.concat([results(), probe])
     rules = transferability.baselines(both, sources)
     assert set(rules["measure"]) == set(transferability.BASELINES) - {"declared_share"}  # which only the demo world has
     best = rules.loc[rules.groupby("measure")["value"].idxmax()].set_index("measure")["source"]
     assert best.drop("random").to_dict() == {
-        "always_imagenet": "imagenet", "largest_source": "dtd", "most_classes": "imagenet", "linear_probe": "dtd",
+        "always_imagenet": "imagenet", "largest_source": "dtd", "most_classes": "imagenet", "source_auc": "stl10",
+        "linear_probe": "dtd",
     }  # fmt: skip
     table = related(both, measure(AUCS), rules)
     assert value_of(table[table["mode"] == "fine_tune"], "regret", measure="linear_probe") == pytest.approx(0.1)

@@ -32,6 +32,8 @@ class Inputs:
     images, source_images : numpy.ndarray of uint8, shape (n_images, height, width, 3)
     fisher, source_fisher : array_like of float, shape (n_filters,)
         Diagonal of the Fisher information of one probe network fitted to each: its Task2Vec embedding.
+    head_fisher, source_head_fisher : array_like of float, shape (n_features,)
+        The same of the fitted head alone, mean over classes.
     meta_features, source_meta_features : pandas.Series
         Meta-features of each, as `meta_features.describe` gives them.
     meta_scale : pandas.Series
@@ -52,6 +54,8 @@ class Inputs:
     source_images: np.ndarray | None = None
     fisher: np.ndarray | None = None
     source_fisher: np.ndarray | None = None
+    head_fisher: np.ndarray | None = None
+    source_head_fisher: np.ndarray | None = None
     meta_features: pd.Series | None = None
     source_meta_features: pd.Series | None = None
     meta_scale: pd.Series | None = None

@@ -4,6 +4,8 @@ NCTI (Wang et al., 2023, ICCV) is not among them: its score is a sum of parts th
 the candidates, so a single source has none.
 """
 
+from collections.abc import Iterable
+
 from catscans_lib.errors import unknown
 from catscans_lib.similarity import (
     classifiers,
@@ -36,6 +38,11 @@ def get(name: str) -> Measure:
     if name not in MEASURES:
         raise unknown("measure", name, known())
     return MEASURES[name]
+
+
+def chosen(names: Iterable[str] | None) -> list[Measure]:
+    """Return the named measures, or all of them."""
+    return [get(name) for name in names or known()]
 
 
 def computable(inputs: Inputs) -> tuple[str, ...]:

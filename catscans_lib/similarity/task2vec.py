@@ -188,4 +188,9 @@ MEASURES = (
         name="task2vec_log_euclid", title="Task2Vec, log-Euclidean", function=log_euclid, **_TWO, range=(0, np.inf),
         invariances=_SCALE, blind_to="filters that one of the two does not use; which filters matter much",
     ),
+    Measure(
+        name="task2vec_head", title="Task2Vec of the last layer, normalised cosine", function=symmetric_cosine,
+        **_TWO | {"arguments": ("head_fisher", "source_head_fisher"), "cost": "O(n_features)"}, range=(0, 1),
+        blind_to="all layers but the last: it takes features alone, and no pass back through the network",
+    ),
 )  # fmt: skip
