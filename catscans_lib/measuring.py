@@ -1,7 +1,7 @@
 """Every measure of similarity for every source of one target, on subsets of its images and of the source's."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -151,17 +151,20 @@ def _by_network(networks: PretrainedNetworks, source: str, target: Side) -> Inpu
 
 
 def of_images(
-    profile: str, images: Subset, sources: list[str], measures: list[str], probe: str, seed: int
-) -> pd.DataFrame:
+    profile: str, images: Subset, sources: list[str], measures: list[str], probe: str, seed: int,
+    files: Mapping[str, Path] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Compute measures of every source for images that are no dataset of the profile; as `of_target`, with target "own".
 
-    Measures that compare two sets of images are computed for the sources whose images lie in their stores.
+    Measures that compare two sets of images are computed for the sources whose images lie in their stores. `files` are
+    weights that are no source of the profile, by the names under which they are told of.
     """
-    networks, rows, needs = PretrainedNetworks(profile, probe), [], _needs(measures)
+    networks, rows, needs = PretrainedNetworks(profile, probe, files), [], _needs(measures)
     side, n_images = _side(networks, images, seed, needs), len(images.rows)
-    for source in sources:
+    for source in [*sources, *networks.files]:
         given = {"": _by_network(networks, source, side)}
-        if (others := subsets.if_stored(profile, source, n_images, seed)) is not None:
+        others = None if source in networks.files else subsets.if_stored(profile, source, n_images, seed)
+        if others is not None:
             given[probe] = _between(side, _side(networks, others, seed, needs), None)
         for measure in registry.chosen(measures):
             name = probe if _compares_images(measure) else ""

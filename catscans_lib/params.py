@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -68,6 +69,12 @@ class SimilarityBlock(Strict):
     answers: str | None = None
 
 
+class RecordsBlock(Strict):
+    """Which of Sacred's observers hear of every run; addresses and tokens come from the environment, never from here."""
+
+    observers: Annotated[list[Literal["file", "mongo", "sql", "neptune"]], Field(min_length=1)] = ["file"]
+
+
 class Profile(Strict):
     """One complete grid: the content of a file in `params/`."""
 
@@ -85,6 +92,7 @@ class Profile(Strict):
     feature_maps: FeatureMapsBlock
     similarity: SimilarityBlock | None = None
     transferability: dict[str, Any] = Field(default_factory=dict)
+    records: RecordsBlock = RecordsBlock()
 
 
 @dataclass(frozen=True)
@@ -176,6 +184,8 @@ def transfers(profile: str) -> list[tuple[str, str]]:
 def find(step: str, **given: Any) -> Run:
     """Return one run of the grid, with every parameter given that is not None put in its place.
 
+    Advice on one's own images is in no grid; it needs the grid's AUCs and measures.
+
     Raises
     ------
     InputError
@@ -190,11 +200,14 @@ def find(step: str, **given: Any) -> Run:
     }
     name = pattern.get(step, "all").format(**given)
     runs = grid(given["profile"])
+    changed = {key: value for key, value in given.items() if value is not None}
+    if step == "recommend":
+        own_images = validated(settings.STEPS[step], changed, f"{step}.ipynb")
+        return Run(step, Path(own_images.place).stem, own_images, ("transferability/all", "evaluate/all"))
     if f"{step}/{name}" not in runs:
         known_names = [run.name for run in runs.values() if run.step == step]
         raise unknown(f"{step} run of profile {given['profile']}", name, known_names)
     run = runs[f"{step}/{name}"]
-    changed = {key: value for key, value in given.items() if value is not None}
     needs = () if changed.get("logs") else run.needs  # curves of one's own come from no run of the grid
     return replace(
         run, settings=validated(settings.STEPS[step], run.parameters | changed, f"{step}.ipynb"), needs=needs

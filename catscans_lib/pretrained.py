@@ -1,13 +1,13 @@
 """The pretrained networks of a profile's sources: what each makes of some images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from catscans_lib import features, fisher, models, paths, results
+from catscans_lib import features, fisher, models, params, paths, results
 from catscans_lib.fast_inference import inference
 from catscans_lib.features import Compute
 from catscans_lib.squared_gradients import squared_gradients
@@ -17,17 +17,19 @@ from catscans_lib.subsets import Subset
 class PretrainedNetworks:
     """Pretrained networks of a profile's sources: features and answers of their heads, computed once per network and images.
 
-    `probe` is the source whose network sees all images.
+    `probe` is the source whose network sees all images; `files` are weights that are no source of the profile, by name.
     """
 
-    def __init__(self, profile: str, probe: str) -> None:
-        self.profile, self.probe = profile, probe
+    def __init__(self, profile: str, probe: str, files: Mapping[str, Path] | None = None) -> None:
+        self.profile, self.probe, self.files = profile, probe, files or {}
         self.built: dict[tuple[str, int], keras.Model] = {}
         self.computing: dict[int, Compute] = {}
         self.squares: dict[int, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
 
     def parameters(self, source: str) -> dict:
         """Return the settings of a source's pretraining; InputError where it is not done."""
+        if source in self.files:
+            return {"backbone": params.load(self.profile).backbone, "weights": self.files[source].name}
         return results.record(self.profile, f"pretrain/{source}")["parameters"]
 
     def features(self, source: str, images: Subset) -> np.ndarray:
@@ -80,4 +82,4 @@ class PretrainedNetworks:
         return odds / odds.sum(axis=1, keepdims=True)
 
     def _path(self, source: str) -> Path:
-        return paths.run_dir(self.profile, "pretrain", source) / "model.keras"
+        return self.files.get(source) or paths.run_dir(self.profile, "pretrain", source) / "model.keras"

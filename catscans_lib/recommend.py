@@ -1,6 +1,7 @@
 """From a folder of images to advice: which source to start from, what that rests on, and when not to trust it."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from catscans_lib import advice, datasets, params, results
+from catscans_lib import advice, datasets, params, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
+from catscans_lib.settings import Recommend
 
 FEW_IMAGES = 20  # of a class; below, no measure says much
 FAR_MEASURE = "mmd_rbf"  # tells whether images are unlike all that is known
@@ -18,7 +20,7 @@ FAR_MEASURE = "mmd_rbf"  # tells whether images are unlike all that is known
 
 def recommend(
     place: Path, profile: str, *, mode: str | None = None, measures: list[str] | None = None, n_images: int = 500, seed: int = 0,
-    **card: Any,
+    weights: Sequence[Path] = (), **card: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Rank the sources of a profile for a user's own images, without training on them.
 
@@ -36,6 +38,8 @@ def recommend(
         At most so many images are looked at, each class by its share.
     seed : int
         Of that draw, and of the draws behind intervals.
+    weights : sequence of pathlib.Path
+        Files with weights of the profile's network, ranked as further sources under the names of the files.
     **card
         Further fields of an `OwnCard`: columns, patterns, group.
 
@@ -62,7 +66,7 @@ def recommend(
     listing = own.OwnCard(title=place.name, form=own.form_of(place), place=str(place.resolve()), **card).read(
         place.parent
     )
-    found, facts = _measured(listing, profile, sources, measures, n_images, seed)
+    found, facts = _measured(listing, profile, sources, measures, n_images, seed, _named(weights, sources))
     near = advice.closeness(similarity, measures)
     try:
         calibration = advice.calibrate(aucs, near)
@@ -71,7 +75,7 @@ def recommend(
     n_targets = calibration.n_targets
     check = advice.held_out_check(aucs, similarity, measures) if n_targets > 2 else pd.DataFrame(columns=advice.CHECK)
     table = advice.advise(calibration, advice.closeness(found, measures)["own"], seed)
-    table.insert(1, "title", table["source"].map(datasets.titles()))
+    table.insert(1, "title", table["source"].map(datasets.titles()).fillna(table["source"]))
     has_groups = bool(card.get("group_column") or card.get("group_pattern"))
     told = {
         "place": str(place), "profile": profile, "mode": mode, "n_images": facts["n_images"], "classes": facts["classes"],
@@ -83,6 +87,13 @@ def recommend(
         "check": check.to_dict("records"),
     }  # fmt: skip
     return told | {"warnings": _warnings(told, _farness(similarity, found), check)}
+
+
+def of_settings(settings: Recommend) -> dict[str, Any]:
+    """Return `recommend` for the parameters of its notebook."""
+    given = {key: value for key, value in settings.model_dump().items() if value is not None}
+    place, weights = paths.root() / given.pop("place"), [paths.root() / file for file in given.pop("weights")]
+    return recommend(place, **given, weights=weights)
 
 
 def _evidence(profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -108,9 +119,22 @@ def _measures(asked: list[str] | None, known: set[str]) -> list[str]:
     return chosen
 
 
+def _named(weights: Sequence[Path], sources: list[str]) -> dict[str, Path]:
+    """Weights files by the names they are told of under."""
+    files = {path.name.split(".")[0]: path for path in weights}
+    if missing := [path for path in weights if not path.is_file()]:
+        raise InputError(f"There is no weights file '{missing[0]}'.")
+    if twice := set(files) & set(sources):
+        raise InputError(f"A weights file is called '{min(twice)}', as a source of this profile is. Rename it.")
+    if len(files) < len(weights):
+        raise InputError("Two weights files have the same name. Rename one: advice is told under these names.")
+    return files
+
+
 def _measured(
-    listing: datasets.Listing, profile: str, sources: list[str], measures: list[str], n_images: int, seed: int
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+    listing: datasets.Listing, profile: str, sources: list[str], measures: list[str], n_images: int, seed: int,
+    files: dict[str, Path],
+) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
     """Values of the measures for target "own", as a table of similarity, and what was looked at."""
     from catscans_lib import measuring, store, subsets
 
@@ -123,7 +147,7 @@ def _measured(
         store.write(path, few, dataset="own", size_px=size_px)
         opened = store.open_store(path)
         subset = subsets.subset(opened, np.arange(len(opened.table)), n_images, seed)
-        values = measuring.of_images(profile, subset, sources, [*measures, FAR_MEASURE], _probe(profile), seed)
+        values = measuring.of_images(profile, subset, sources, [*measures, FAR_MEASURE], _probe(profile), seed, files)
         counts = opened.table["label"].iloc[subset.rows].value_counts().to_dict()
         n_groups = len(set(subset.groups))
     return values, {"n_images": len(subset.rows), "classes": counts, "n_groups": n_groups}

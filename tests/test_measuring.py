@@ -1,6 +1,7 @@
 """Measures of every source for a target, and advice for a user's own images, on networks with random numbers."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import tiny
 from click.testing import CliRunner
 from PIL import Image
 
-from catscans_lib import measuring, models, params, paths, recommend, results, similarity_tables, store
+from catscans_lib import measuring, models, notebooks, params, paths, recommend, results, similarity_tables, store
 from catscans_lib.cli import main
 from catscans_lib.datasets import demo
 from catscans_lib.errors import InputError
@@ -249,3 +250,48 @@ def test_all_similarity_runs_of_a_profile_come_as_one_table(project, measured):
     assert facts.loc["dtd"].to_dict() == {"n_images": N, "n_classes": len(demo.CLASSES["dtd"]), "auc": 0.9}
     assert set(facts.index) == set(SOURCES)
     assert facts.loc["stl10", "auc"] == 0.8  # without patience the last epoch is taken
+
+
+def test_other_weights_are_ranked_under_the_name_of_their_file(project, moles, tmp_path):
+    file = tmp_path / "mine.keras"
+    shutil.copy(paths.run_dir("demo", "pretrain", "dtd") / "model.keras", file)
+    status, output = ask(moles, "--weights", file, "--json")
+    assert status == 0, output
+    rows = {row["source"]: row for row in json.loads(output)["advice"]}
+    assert set(rows) == {*SOURCES, "mine"} and rows["mine"]["title"] == "mine"
+    assert rows["mine"]["closeness"] == pytest.approx(rows["dtd"]["closeness"])  # the same network
+    assert (
+        rows["mine"]["high"] - rows["mine"]["low"] >= rows["dtd"]["high"] - rows["dtd"]["low"]
+    )  # nothing is known of it
+
+
+def test_weights_that_cannot_be_ranked_are_refused(project, moles, tmp_path):
+    (tmp_path / "dtd.h5").write_text("")
+    (tmp_path / "other.h5").write_text("")
+    assert (
+        "A weights file is called 'dtd', as a source of this profile is. Rename it."
+        in ask(moles, "--weights", tmp_path / "dtd.h5")[1]
+    )
+    assert "There is no weights file" in ask(moles, "--weights", tmp_path / "none.h5")[1]
+    status, output = ask(moles, "--weights", tmp_path / "other.h5")
+    assert status == 2 and "other.h5" in output
+
+
+def test_the_notebook_gives_the_advice_of_the_command(project, moles, monkeypatch, capsys):
+    for key in ("transferability/all", "evaluate/all"):
+        place = paths.run_dir("demo", *key.split("/"))
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "run.json").write_text('{"status": "completed", "run_id": "x"}')
+    cells = notebooks.cells(paths.notebook_path("recommend"))
+    space = {}
+    for kind, source, tags in cells:
+        if kind == "code":
+            exec(source, space)
+            space |= {"place": str(moles), "group_pattern": r"(p\d+)_.*"} if "parameters" in tags else {}
+    told = json.loads(ask(moles, "--group-pattern", r"(p\d+)_.*", "--json")[1])
+    folder = paths.run_dir("demo/scratch", "recommend", moles.name)
+    saved = pd.read_csv(folder / "advice.csv")
+    assert saved["source"].tolist() == [row["source"] for row in told["advice"]]
+    assert saved["gain"].to_numpy() == pytest.approx([row["gain"] for row in told["advice"]])
+    assert (folder / "figures/advice.svg").is_file()
+    assert "Start from" in capsys.readouterr().out

@@ -4,7 +4,7 @@ Colours are those of Okabe and Ito (2008), told apart also by readers who are co
 centred on 0 shows scores.
 """
 
-from catscans_lib.figures.associations import association_forest, measure_against_auc, noise_floor
+from catscans_lib.figures.associations import advice_bars, association_forest, measure_against_auc, noise_floor
 from catscans_lib.figures.aucs import auc_bars, calibration_curves, critical_difference, roc_curves
 from catscans_lib.figures.curves import curve_grid, learning_curves, rate_curves, stability_points
 from catscans_lib.figures.heatmaps import auc_heatmap, factors_heatmap, rank_map, score_heatmap
@@ -15,6 +15,7 @@ from catscans_lib.figures.style import COLOURS, DEMO_STAMP, save, set_style, sta
 __all__ = [
     "COLOURS",
     "DEMO_STAMP",
+    "advice_bars",
     "association_forest",
     "auc_bars",
     "auc_heatmap",

@@ -104,6 +104,30 @@ def association_forest(
     return ax
 
 
+def advice_bars(advice: pd.DataFrame, *, targets: int | None = None, ax: Axes | None = None) -> Axes:
+    """What every source is expected to reach on a new target, against their mean, with its interval; the best on top.
+
+    Parameters
+    ----------
+    advice : pandas.DataFrame
+        As `advice.advise` returns it, with a column title.
+    targets : int, optional
+        How many known targets the advice was calibrated on, for the label.
+    """
+    here = advice.iloc[::-1]
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 1.3 + 0.3 * len(here)))
+    ax.axvline(0, color="#999999", lw=0.9, zorder=0)
+    for place, row in enumerate(here.itertuples()):
+        ax.plot([row.low, row.high], [place, place], color=COLOURS[0], lw=1.6, solid_capstyle="butt")
+        ax.scatter(row.gain, place, s=40, color=COLOURS[0], edgecolor="black", linewidths=0.6, zorder=3)
+    ax.set_yticks(range(len(here)), [f"{row.title} (best: {row.p_best:.0%})" for row in here.itertuples()])
+    ax.set_ylim(-0.7, len(here) - 0.3)
+    known = f", calibrated on n = {targets} targets" if targets else ""
+    ax.set_xlabel(f"Expected AUC minus the mean of these {len(here)} sources\nline: 95 %{known}")
+    return ax
+
+
 def noise_floor(floor: pd.DataFrame, *, titles: Mapping[str, str] | None = None, ax: Axes | None = None) -> Axes:
     """Distances of datasets to themselves (two subsets of the same) beside distances to others; below the bar is noise.
 
