@@ -4,23 +4,32 @@ from typing import Any
 
 import pandas as pd
 
-from catscans_lib import results
+from catscans_lib import datasets, interactive, results
+from catscans_lib.similarity import registry
 
 ASSOCIATIONS = [
     "mode", "target", "measure", "kind", "statistic", "value", "low", "high", "n", "p", "p_adjusted", "p_max",
 ]  # fmt: skip
+SIMILARITY = ["source", "target", "measure", "value", "larger_is_closer"]
+AUCS = ["source", "target", "mode", "fold", "seed", "auc"]
 CHECK = ["target", "advised", "regret", "regret_imagenet", "regret_random", "covered", "mode"]
 
 
-def numbers(profile: str) -> dict[str, Any]:
+def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
     """Return the part of what the chapters are rendered with that is about measures.
+
+    Parameters
+    ----------
+    modes : dict of str
+        Printed title of every mode whose AUCs are shown.
 
     Returns
     -------
     dict
-        ``measures`` (rows of title, closer, blind to, reference), ``predictions`` (mode to rows of title, kind, Spearman's
-        rho with low, high and p_max, regret, accuracy over all targets, the best first), ``carried`` (mode to mean regret
-        of each rule on targets left out), ``advice_check`` (mode to mean regrets and share covered).
+        ``measures`` (rows of title, closer, blind to, citation), ``predictions`` (mode to rows of title, kind, Spearman's
+        rho with low, high, p_max and n pairs, regret, accuracy over all targets, the best first), ``n_sources`` (most of a
+        target; 0: none), ``carried`` (mode to mean regret
+        of each rule on targets left out), ``advice_check`` (mode to mean regrets and share covered), ``explore`` (name to a piece of HTML).
     """
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()
@@ -28,9 +37,12 @@ def numbers(profile: str) -> dict[str, Any]:
     found = results.optional(profile, "tables/associations.csv", columns=ASSOCIATIONS)
     carried = results.optional(profile, "tables/left_out.csv", columns=["mode", "rule", "regret"])
     check = results.optional(profile, "tables/advice_check.csv", columns=CHECK)
+    citations = [registry.get(name).reference.split(",")[0] for name in about.get("measure", [])]
+    predictions = {mode: _rows(here, titles) for mode, here in found.groupby("mode", sort=False)}
     return {
-        "measures": about.rename(columns={"blind to": "blind_to"}).to_dict("records"),
-        "predictions": {mode: _rows(here, titles) for mode, here in found.groupby("mode", sort=False)},
+        "measures": about.rename(columns={"blind to": "blind_to"}).assign(citation=citations).to_dict("records"),
+        "predictions": predictions,
+        "n_sources": int(found.loc[found["target"] != "all", "n"].max()) if len(found) else 0,
         "carried": {
             mode: here.groupby("rule", sort=False)["regret"].mean().sort_values().to_dict()
             for mode, here in carried.groupby("mode", sort=False)
@@ -39,7 +51,51 @@ def numbers(profile: str) -> dict[str, Any]:
             mode: here[["regret", "regret_imagenet", "regret_random", "covered"]].mean().to_dict() | {"n": len(here)}
             for mode, here in check.groupby("mode", sort=False)
         },
+        "explore": _explore(profile, titles, modes, predictions),
     }
+
+
+def _explore(
+    profile: str, titles: dict[str, str], modes: dict[str, str], predictions: dict[str, list[dict[str, Any]]]
+) -> dict[str, str]:
+    """Return the pieces of HTML that one may point at, sort and search, as far as their tables are there."""
+    similarity = results.optional(profile, "tables/similarity.csv", columns=SIMILARITY)
+    between = similarity[similarity["source"] != similarity["target"]]
+    aucs = results.optional(profile, "tables/aucs.csv", columns=AUCS)
+    names, chosen = (
+        datasets.titles(),
+        {name: title for name, title in titles.items() if name in set(between["measure"])},
+    )
+    pieces = {}
+    if chosen:
+        shown = between.assign(measure=between["measure"].map(titles), source=between["source"].map(names))
+        shown = shown.groupby(["measure", "source", shown["target"].map(names)], sort=False)["value"].agg(
+            ["mean", "std", "size"]
+        )
+        shown = shown.reset_index().rename(columns={"mean": "value", "std": "sd of draws", "size": "draws"})
+        pieces["similarity_heatmap"] = interactive.similarity_heatmap(between, titles=names, measures=chosen)
+        pieces["similarity_table"] = interactive.table(
+            shown.round(5), "similarity-table", "What every measure says; value: mean over draws of images."
+        )
+    if chosen and len(aucs):
+        pieces["transfer_scatter"] = interactive.scatter(between, aucs, titles=names, measures=chosen, modes=modes)
+    if predictions:
+        rows = [row | {"mode": modes.get(mode, mode)} for mode, of_mode in predictions.items() for row in of_mode]
+        pieces["predictions_table"] = interactive.table(
+            _predictions_table(rows),
+            "predictions-table",
+            "Every measure and rule; ρ and its 95 % interval over all targets.",
+        )
+    return pieces
+
+
+def _predictions_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    columns = {
+        "title": "measure or rule", "kind": "kind", "mode": "use", "value": "ρ", "low": "95 % low", "high": "95 % high",
+        "p_max": "p", "regret": "regret", "accuracy": "accuracy", "n": "pairs",
+    }  # fmt: skip
+    table = pd.DataFrame(rows)[list(columns)].replace({"kind": {"baseline": "rule"}})
+    return table.rename(columns=columns).round(4)
 
 
 def _rows(of_mode: pd.DataFrame, titles: dict[str, str]) -> list[dict[str, Any]]:
@@ -52,5 +108,13 @@ def _rows(of_mode: pd.DataFrame, titles: dict[str, str]) -> list[dict[str, Any]]
         rho = pooled.loc[(measure, "spearman")]
         others = {name: pooled.loc[(measure, name), "value"] for name in ("regret", "accuracy")}
         title = titles.get(measure, BASELINES.get(measure, measure))
-        rows.append({"title": title, "kind": kind, **rho[["value", "low", "high", "p_max"]].to_dict(), **others})
+        rows.append(
+            {
+                "title": title,
+                "kind": kind,
+                "n": int(rho["n"]),
+                **rho[["value", "low", "high", "p_max"]].to_dict(),
+                **others,
+            }
+        )
     return sorted(rows, key=lambda row: (row["value"] != row["value"], -row["value"]))

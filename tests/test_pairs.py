@@ -76,6 +76,14 @@ def test_the_score_of_a_source_is_drawn_together_with_its_baseline(study):
     assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])))
 
 
+def test_without_a_baseline_there_are_no_scores_and_the_rest_is_as_ever(study):
+    _, aucs, draws = study
+    without = evaluation.transfer_scores(aucs[aucs["source"] != "none"])
+    expected = evaluation.score_intervals(evaluation.transfer_scores(aucs), draws)
+    found = evaluation.score_intervals(without, draws)
+    assert found.empty and list(found.columns) == list(expected.columns)
+
+
 def test_every_two_sources_are_compared_by_four_tests_and_only_real_differences_are_found(study):
     table, aucs, draws = study
     found = evaluation.comparisons(aucs, draws, table)

@@ -76,8 +76,10 @@ def score_intervals(scores: pd.DataFrame, draws: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns source, target, mode, transfer_score, low, high, fold_sd, n (folds and seeds), n_draws.
+        Columns source, target, mode, transfer_score, low, high, fold_sd, n (folds and seeds), n_draws; no row without a baseline.
     """
+    if scores.empty:
+        return pd.DataFrame(columns=[*CELL, "transfer_score", "low", "high", "fold_sd", "n", "n_draws"])
     keys = pd.MultiIndex.from_frame(scores[KEYS])
     of_source, baseline = draws.loc[keys], draws.loc[_with_source(keys, "none")]
     drawn = pd.DataFrame(_score(of_source.to_numpy(), baseline.to_numpy()), index=keys)

@@ -1,0 +1,120 @@
+"""Advice on real images held out of every source: cells out of blood smears, on a small sweep of the real sample.
+
+What the advice is worth is not believed but measured here: a linear probe of every source's network on these very cells.
+"""
+
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+import tiny
+import yaml
+from conftest import REALDATA
+from PIL import Image
+
+from catscans_lib import params, paths, pretrained, results, store, subsets
+from catscans_lib.datasets import own
+from catscans_lib.similarity import registry
+from catscans_lib.similarity.measure import Inputs
+
+pytestmark = pytest.mark.slow
+WEIGHTS = REALDATA.parent / "weights"
+SOURCES = ("imagenet", "dtd", "isic2018", "chest")
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """A folder of three kinds of blood cell, cut out of smears at their published boxes; a smear's cells are a group."""
+    if not REALDATA.is_dir():
+        pytest.skip("no real images: ../shared/realdata beside the repository is absent")
+    folder = tmp_path_factory.mktemp("own") / "cells"
+    for annotation in sorted((REALDATA / "bccd/BCCD/Annotations").glob("*.xml")):
+        smear = Image.open(REALDATA / f"bccd/BCCD/JPEGImages/{annotation.stem}.jpg").convert("RGB")
+        for number, cell in enumerate(list(ET.parse(annotation).getroot().iter("object"))[:3]):
+            left, top, right, bottom = (
+                int(cell.find(f"bndbox/{end}").text) for end in ("xmin", "ymin", "xmax", "ymax")
+            )
+            if min(right - left, bottom - top) >= 16:
+                place = folder / cell.find("name").text
+                place.mkdir(parents=True, exist_ok=True)
+                smear.crop((left, top, right, bottom)).resize((112, 112)).save(
+                    place / f"{annotation.stem}_{number}.png"
+                )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The sample profile cut down: two epochs of each source, linear probes only, the measures that advice rests on."""
+    if not (REALDATA.is_dir() and WEIGHTS.is_dir()):
+        pytest.skip(
+            "no real images or weights: ../shared/realdata or ../shared/weights beside the repository is absent"
+        )
+    folder = tiny.project(tmp_path_factory.mktemp("real"))
+    content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
+    content["folds"]["n_folds"] = 3
+    content["pretrain"]["sources"] |= {name: {"epochs": 2} for name in SOURCES[1:]}
+    content["transfer"] |= {"modes": ["linear_probe"], "include_none": False}
+    measures = ["logme", "linear_probe_auc", "regularised_h_score", "sfda", "n_leep", "mmd_rbf"]
+    content["similarity"] |= {"n_images": 150, "seeds": [0], "measures": measures}
+    content["transferability"]["n_draws"] = 100
+    tiny.write_grid(folder, content, "sample")
+    given = {"CATSCANS_DATA": str(REALDATA), "CATSCANS_WEIGHTS": str(WEIGHTS)}
+    swept = tiny.catscans(folder, "sweep", "--profile", "sample", "evaluate/all", "transferability/all", **given)
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    return folder
+
+
+@pytest.fixture
+def advice(project, cells):
+    words = ("recommend", str(cells), "--from", "sample", "--group-pattern", r"(.*)_\d+", "--json")
+    told = tiny.catscans(project, *words)
+    assert told.returncode == 0, told.stdout + told.stderr
+    return json.loads(told.stdout)
+
+
+def test_the_advice_on_cells_loses_less_than_a_random_choice(advice, cells, project, monkeypatch, tmp_path):
+    monkeypatch.setenv("CATSCANS_ROOT", str(project))
+    assert {row["source"] for row in advice["advice"]} == set(SOURCES)
+    truth = probed(cells, tmp_path)
+    regret = {source: max(truth.values()) - auc for source, auc in truth.items()}
+    assert regret[advice["advice"][0]["source"]] < np.mean(list(regret.values()))
+    told = {row["source"]: row["gain"] for row in advice["advice"]}
+    assert np.corrcoef([told[source] for source in SOURCES], [truth[source] for source in SOURCES])[0, 1] > 0
+
+
+def probed(cells, folder):
+    """AUC of a linear probe on each source's features of all the cells, folds by smear."""
+    listing = own.OwnCard(title="cells", form="folder", place=str(cells), group_pattern=r"(.*)_\d+").read(cells.parent)
+    store.write(folder / "cells.h5", listing, dataset="own", size_px=112)
+    opened = store.open_store(folder / "cells.h5")
+    all_cells = subsets.subset(opened, np.arange(len(opened.table)), len(opened.table), 0)
+    networks = pretrained.PretrainedNetworks("sample", "imagenet")
+    return {
+        source: registry.compute(
+            "linear_probe_auc",
+            Inputs(features=networks.features(source, all_cells), labels=all_cells.labels, groups=all_cells.groups),
+        )
+        for source in SOURCES
+    }
+
+
+def test_what_the_advice_rests_on_is_told(advice, project):
+    assert sum(advice["classes"].values()) == advice["n_images"]
+    assert advice["n_groups"] <= 120
+    assert advice["evidence"]["n_targets"] == 2
+    assert any("none can be left out" in sentence for sentence in advice["warnings"])
+    assert not any("made-up images" in sentence for sentence in advice["warnings"])
+
+
+def test_no_image_of_the_cells_lies_in_a_source(project, cells, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(project))
+    known = set()
+    for name, row in params.load("sample").datasets.items():
+        path = paths.store_path("sample", name, row.size_px)
+        known |= set(store.open_store(path).table["sha256"]) if path.is_file() else set()
+    import hashlib
+
+    assert known and not known & {hashlib.sha256(path.read_bytes()).hexdigest() for path in cells.glob("*/*.png")}
+    assert results.finished("sample", "pretrain") == sorted(SOURCES)
