@@ -3,13 +3,14 @@
 What has arrived lies in ``<name>.part``.
 """
 
+import random
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from catscans_lib.datasets.cards import Download
@@ -26,15 +27,47 @@ PAUSES_S = (1.0, 3.0, 10.0, 30.0)  # before every further try, as long as none b
 MAX_PAUSE_S = 120.0  # however long a server asks to wait
 BLOCK_BYTES = 2**20
 USER_AGENT = "catscans (research compendium)"  # Zenodo limits the libraries' own names harder
+Result = TypeVar("Result")
 REPLACED = "If it lies here, delete it. See the dataset's home page: the publisher may have replaced it."
 
 
-class _Interrupted(Exception):
+class Interrupted(Exception):
     """A try that failed of what may pass; the server may have asked for a pause."""
 
     def __init__(self, why: str, pause_s: float = 0.0) -> None:
         super().__init__(why)
         self.pause_s = pause_s
+
+
+def insist(
+    attempt: Callable[[], Result], *, reached: Callable[[], int] = lambda: 0, say: Callable[[str], Any] = lambda _: None,
+    spread: float = 0.0,
+) -> Result:  # fmt: skip
+    """Try until it succeeds; a try after which more is `reached` than ever before starts the count of tries again.
+
+    Parameters
+    ----------
+    attempt : callable
+        Raises `Interrupted` where another try may help.
+    reached : callable
+        How far the tries have come (bytes).
+    say : callable
+        Told before every pause why there is one and how long it is.
+    spread : float
+        Every pause is longer by a random share of itself, up to this, lest many that were cut together come back together.
+    """
+    furthest, pauses = reached(), list(PAUSES_S)
+    while True:
+        try:
+            return attempt()
+        except Interrupted as error:
+            if reached() > furthest:
+                furthest, pauses = reached(), list(PAUSES_S)
+            if not pauses:
+                raise
+            pause_s = max(pauses.pop(0), min(error.pause_s, MAX_PAUSE_S)) * random.uniform(1, 1 + spread)
+            say(f"{error}; again in {pause_s:.0f} s")
+            sleep(pause_s)
 
 
 class Transfer:
@@ -68,8 +101,8 @@ class Transfer:
             disable=None if self.progress is None else not self.progress,
         )  # fmt: skip
         with bar, requests.Session() as session:
-            session.hooks["response"].append(_refuse_other_schemes)
-            self._receive_all(session, bar)
+            session.hooks["response"].append(refuse_other_schemes)
+            self.receive(session, bar)
         self._hand_over(Path(output_file))
 
     def _hand_over(self, place: Path) -> None:
@@ -80,20 +113,12 @@ class Transfer:
         except OSError:  # a file system without links
             self.part.replace(place)
 
-    def _receive_all(self, session: "requests.Session", bar: "tqdm") -> None:
-        """Try until the file is whole; a try that brought something new starts the count again."""
-        furthest, pauses = self._size(), list(PAUSES_S)
-        while True:
-            try:
-                return self._receive(session, bar)
-            except _Interrupted as error:
-                if self._size() > furthest:
-                    furthest, pauses = self._size(), list(PAUSES_S)
-                if not pauses:
-                    raise self._failure(error) from error
-                pause_s = max(pauses.pop(0), min(error.pause_s, MAX_PAUSE_S))
-                bar.set_postfix_str(f"{error}; again in {pause_s:.0f} s")
-                sleep(pause_s)
+    def receive(self, session: "requests.Session", bar: "tqdm", spread: float = 0.0) -> None:
+        """Bring the half file to its end, as long as every few tries bring something new."""
+        try:
+            insist(lambda: self._receive(session, bar), reached=self._size, say=bar.set_postfix_str, spread=spread)
+        except Interrupted as error:
+            raise self._failure(error) from error
 
     def _receive(self, session: "requests.Session", bar: "tqdm") -> None:
         """Ask once for what is missing."""
@@ -101,13 +126,12 @@ class Transfer:
         if offset and offset == self.notes.known["n_bytes"]:
             return
         request = {"headers": self._headers(offset), "stream": True, "timeout": TIMEOUT_S}
-        with self._network_errors(), session.get(self.url, **request) as response:
+        with network_errors(self._refusal), session.get(self.url, **request) as response:
+            raise_if_busy(response)
             status = response.status_code
-            if status in (408, 429) or status >= 500:
-                raise _Interrupted(f"the server answers {status}", _retry_after(response))
             if offset and (status == 416 or (status == 206 and not self._continues(response, offset))):
                 self.part.unlink()
-                raise _Interrupted("the server has another file than before")
+                raise Interrupted("the server has another file than before")
             if status != 200 and not (offset and status == 206):
                 raise self._refusal(f"the server answers {status}")
             self._write(response, offset if status == 206 else 0, bar)
@@ -148,7 +172,7 @@ class Transfer:
                 file.flush()
                 bar.update(len(block))
         if self._size() < (n_bytes or 0):
-            raise _Interrupted("the connection was cut")
+            raise Interrupted("the connection was cut")
         check_size(self.download, self._size(), shown(self.url))
         self.notes.add(n_bytes=self._size())
 
@@ -161,25 +185,10 @@ class Transfer:
         needed = max(0, (n_bytes or 0) - offset) + (self.download.n_bytes_unpacked or 0)
         check_room(self.place.parent, needed, f"download '{self.place.name}'")
 
-    @contextmanager
-    def _network_errors(self) -> Iterator[None]:
-        """Tell what may pass from what will not; the libraries' own messages hold the address with all its secrets."""
-        import requests
-        from urllib3.exceptions import HTTPError
-
-        try:
-            yield
-        except InputError:
-            raise
-        except (requests.exceptions.SSLError, requests.TooManyRedirects, ValueError) as error:
-            raise self._refusal(_why(error)) from None
-        except (requests.RequestException, HTTPError) as error:
-            raise _Interrupted(_why(error)) from None
-
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def _failure(self, error: _Interrupted) -> InputError:
+    def _failure(self, error: Interrupted) -> InputError:
         n_bytes = self.notes.known["n_bytes"] or self.download.n_bytes
         there = f"{self._size():,} of {n_bytes:,}" if n_bytes else f"{self._size():,}"
         return InputError(
@@ -195,6 +204,29 @@ class Transfer:
         )
 
 
+@contextmanager
+def network_errors(refusal: Callable[[str], InputError]) -> Iterator[None]:
+    """Tell what may pass from what will not; the libraries' own messages hold the address with all its secrets."""
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (requests.exceptions.SSLError, requests.TooManyRedirects, ValueError) as error:
+        raise refusal(_why(error)) from None
+    except (requests.RequestException, HTTPError) as error:
+        raise Interrupted(_why(error)) from None
+
+
+def raise_if_busy(response: "requests.Response") -> None:
+    """Raise `Interrupted` if the server asks to come back later, or fails for now; a full disk (507) does not pass."""
+    status = response.status_code
+    if status in (408, 429) or (status >= 500 and status != 507):
+        raise Interrupted(f"the server answers {status}", retry_after(response))
+
+
 def part_of(place: Path) -> Path:
     return place.with_name(f"{place.name}.part")
 
@@ -204,7 +236,7 @@ def shown(url: str) -> str:
     return re.split(r"[?#]", re.sub(r"(?<=//)[^/]*@", "", url))[0]
 
 
-def _refuse_other_schemes(response: "requests.Response", **_: Any) -> None:
+def refuse_other_schemes(response: "requests.Response", **_: Any) -> None:
     """Let https not lead to http, nor anything to ftp."""
     target = urljoin(response.url, response.headers.get("Location", ""))
     if response.is_redirect and urlsplit(target).scheme not in ("https", urlsplit(response.url).scheme):
@@ -226,7 +258,8 @@ def _identity(response: "requests.Response") -> dict[str, Any]:
     }
 
 
-def _retry_after(response: "requests.Response") -> float:
+def retry_after(response: "requests.Response") -> float:
+    """Return the pause (s) that a server asks for; 0: none."""
     from urllib3 import Retry
     from urllib3.exceptions import InvalidHeader
 

@@ -438,10 +438,10 @@ def test_a_redirect_may_not_take_the_encryption_away(start, target, is_followed)
     response.url, response.status_code = f"{start}://u:secret@a.b/c", 302
     response.headers["Location"] = f"{target}://a.b/d?key=secret"
     if is_followed:
-        web._refuse_other_schemes(response)
+        web.refuse_other_schemes(response)
     else:
         with pytest.raises(InputError, match="'https://a.b/c' leads to 'http://a.b/d', which is not as safe"):
-            web._refuse_other_schemes(response)
+            web.refuse_other_schemes(response)
 
 
 def test_a_mirror_has_the_file_under_its_name_and_the_checksum_still_applies(server, tmp_path):
