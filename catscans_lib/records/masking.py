@@ -1,0 +1,94 @@
+"""Secrets stay out of all that is written: values of environment variables with telling names, and passwords in addresses."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+MASKED = "[secret]"
+N_LEAST = 8  # characters; a shorter value would be found in numbers and words that are no secret
+TEXT = (".ipynb", ".json", ".csv", ".log", ".txt", ".md", ".svg", ".html", ".yaml")
+_NAME = re.compile(
+    r"TOKEN(?!I[SZ])|SECRET|PASSW(OR)?D|PASSPHRASE|API_?KEY|(ACCESS|PRIVATE)_?KEY|CREDENTIAL|_PAT$", re.I
+)
+_IN_ADDRESS = re.compile(r"(://[^\s/:@'\"\\<>]*):[^\s/@'\"\\<>]+@")
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What to hide: the secrets of the environment, in every form in which they may be written; longest first."""
+
+    values: tuple[str, ...]
+
+    @classmethod
+    def of_environment(cls) -> "Mask":
+        """Return the mask of what the environment holds now."""
+        lines = {line for value in _secrets().values() for line in value.splitlines() if len(line) >= N_LEAST}
+        forms = {form for line in lines for form in _forms(line)}
+        return cls(tuple(sorted(forms, key=len, reverse=True)))
+
+    def __call__(self, text: str) -> str:
+        """Return a text without secrets."""
+        for value in self.values:
+            text = text.replace(value, MASKED)
+        return _IN_ADDRESS.sub(rf"\1:{MASKED}@", text)
+
+    def plain(self, values: Any) -> Any:
+        """Return plain values (what JSON can hold) without secrets."""
+        return json.loads(self(json.dumps(values)))
+
+    def error(self, error: BaseException) -> None:
+        """Take secrets out of the texts of an error and of those it came from."""
+        chain, waiting = [], [error]
+        while waiting:
+            one = waiting.pop()
+            if one is not None and one not in chain:
+                chain.append(one)
+                waiting += [one.__cause__, one.__context__]
+        for one in chain:
+            one.args = tuple(self._text(value) for value in one.args)
+            for name in {*vars(one), "filename", "strerror"} & set(
+                dir(one)
+            ):  # where papermill and the system keep texts
+                value = getattr(one, name)
+                if (masked := self._text(value)) != value:
+                    setattr(one, name, masked)
+
+    def folder(self, folder: Path) -> None:
+        """Take secrets out of every text file below a folder."""
+        for path in (path for path in folder.rglob("*") if path.suffix in TEXT and path.is_file()):
+            before = path.read_bytes().decode("utf-8", "surrogateescape")
+            after = self(before)
+            if after != before:
+                path.write_bytes(after.encode("utf-8", "surrogateescape"))
+
+    def _text(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self(value)
+        return [self._text(part) for part in value] if isinstance(value, list) else value
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Take secrets out of the environment, so that what is started meanwhile does not even know them."""
+    secrets = _secrets()
+    for name in secrets:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(secrets)
+
+
+def _secrets() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if _NAME.search(name) or _IN_ADDRESS.search(value)}
+
+
+def _forms(text: str) -> set[str]:
+    """A text as it is, and as JSON, Python and addresses write it."""
+    return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1], quote(text, "")}
