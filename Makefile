@@ -1,7 +1,11 @@
 # make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [REFERENCE=folder] [JOBS=n]   the sweep, then the HTML book
 #           (JOBS: runs at a time; default: what cores and memory allow)
+# make pdf [PROFILE=...]                                                         the chapters of that book as one PDF (needs Chromium)
+# make lab                                                                       JupyterLab, at a notebook to play with the results
 # make test                                                                      the tests
+# make gpu                                                                       TensorFlow for an NVIDIA GPU in this environment (3 GB)
 # make peers                                                                     PyTorch for benchmarks/training.py (4 GB)
+# make neptune-env, mlflow-env                                                   where records go to Neptune's client, to MLflow
 # make test-slow                                                                 those with real kills, which take minutes
 PROFILE ?= demo
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
@@ -11,9 +15,12 @@ export CATSCANS_REFERENCE := $(if $(REFERENCE),$(abspath $(REFERENCE)),$(CATSCAN
 
 BIN := .venv/bin
 
-.PHONY: book sweep test test-slow lint format lab lock peers clean
+.PHONY: book pdf sweep test test-slow lint format lab lock gpu peers neptune-env mlflow-env clean
 book: .venv/.complete
 	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
+
+pdf: .venv/.complete
+	@$(BIN)/catscans pdf --profile $(PROFILE)
 
 sweep: .venv/.complete
 	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
@@ -31,7 +38,7 @@ format: .venv/.complete
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/nbstripout notebooks/*.ipynb
 
 lab: .venv/.complete
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/reanalysis.ipynb
 
 # The environment is whole only once .complete is there: an interrupted install starts again.
 .venv/.complete: requirements.lock
@@ -50,10 +57,22 @@ lock: .venv/.complete
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \
 	    --no-emit-index-url --no-annotate --no-header --upgrade -o requirements.lock
 
+# TensorFlow with CUDA in the place of that for processors alone, which has the same files; Linux, with NVIDIA's driver.
+gpu: .venv/.complete
+	@$(BIN)/uv pip uninstall --quiet --python $(BIN)/python tensorflow-cpu
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+	    "tensorflow[and-cuda]==$$(sed -n 's/^tensorflow-cpu==\([^ ]*\).*/\1/p' requirements.lock)"
+	@$(BIN)/python -c 'import tensorflow as tf; print("GPUs:", tf.config.list_physical_devices("GPU") or "none is seen; see nvidia-smi")'
+
 # The networks that the benchmark compares with, apart from our own environment.
 peers: .venv/.complete
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers
 	@$(BIN)/uv pip install --quiet --python .venv-peers/bin/python $$(sed -n 's/^peers = \["\(.*\)"\]/\1/p' pyproject.toml)
+
+# What run records are converted with; neither resolves with our own packages.
+neptune-env mlflow-env: %-env: .venv/.complete
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-$*/bin/python $$(sed -n 's/^$* = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",')
 
 clean:
 	rm -rf data/* results/* _build
