@@ -14,8 +14,6 @@ import pandas as pd
 
 from catscans_lib import results
 
-RECIPE = "recipe.txt"
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -24,14 +22,17 @@ class Checkpoint:
     folder: Path
 
     @classmethod
-    def of(cls, folder: Path, recipe: str) -> "Checkpoint":
-        """Open a run's checkpoint; what was made by another recipe is thrown away."""
-        made_by = folder / RECIPE
-        if not made_by.is_file() or made_by.read_text(encoding="utf-8") != recipe:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            made_by.write_text(recipe, encoding="utf-8")
-        return cls(folder)
+    def of(cls, folder: Path, recipe: str, *, alone: bool = True) -> "Checkpoint":
+        """Open a run's checkpoint; what was made by another recipe is thrown away.
+
+        Jobs that fill one checkpoint side by side are not `alone`: they leave everything else as it is.
+        """
+        if alone:
+            for other in folder.glob("*"):
+                if other.name != recipe:
+                    shutil.rmtree(other) if other.is_dir() else other.unlink()
+        (folder / recipe).mkdir(parents=True, exist_ok=True)
+        return cls(folder / recipe)
 
     def tables(self, part: str) -> dict[str, pd.DataFrame] | None:
         """Return the tables of a finished part by name, or None where it is not finished."""
@@ -46,8 +47,12 @@ class Checkpoint:
         for name, table in tables.items():
             table.to_csv(hidden / f"{name}.csv", index=False)
         hidden.rename(self.folder / part)
-        for path in self.folder.glob(f"{part}*.npz"):
+        for path in self.folder.glob(f"{part}-*.npz"):
             path.unlink()
+
+    def note(self, name: str, facts: dict[str, Any]) -> None:
+        """Keep what a job that filled a part of this checkpoint took; `notes` finds it."""
+        (self.folder / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
 
     def state(self, name: str) -> "State":
         """Return the place of a state; its name begins with that of the part it belongs to."""
@@ -75,3 +80,8 @@ class State:
         with np.load(self.path, allow_pickle=False) as saved:
             names = sorted(name for name in saved.files if name != "facts")
             return [saved[name] for name in names], json.loads(saved["facts"].tobytes())
+
+
+def notes(folder: Path, recipe: str) -> list[dict[str, Any]]:
+    """Return what jobs have noted in a run's checkpoint."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / recipe).glob("*.json"))]

@@ -44,11 +44,30 @@ def set_deterministic(on: bool) -> None:
 
 
 def set_precision(name: str) -> str:
-    """Set Keras's number format and return the one used; "auto" takes mixed bfloat16 where the hardware has it."""
+    """Set Keras's number format and return the one used; "auto" takes the one that the hardware is made for."""
     if name == "auto":
-        name = "mixed_bfloat16" if has_gpu() or _has_bfloat16() else "float32"
+        name = _of_gpu(gpu_capability()) if has_gpu() else _of_processor()
     keras.config.set_dtype_policy(name)
     return name
+
+
+def _of_gpu(capability: tuple[int, int] | None) -> str:
+    """NVIDIA's matrix units know bfloat16 from compute capability 8.0 on, float16 from 7.0; others get what all have."""
+    if capability is None or capability < (7, 0):
+        return "float32"
+    return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
+
+
+def _of_processor() -> str:
+    return "mixed_bfloat16" if _has_bfloat16() else "float32"
+
+
+def gpu_capability() -> tuple[int, int] | None:
+    """Return the compute capability of the first GPU, such as (8, 0); None where it is not NVIDIA's."""
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("compute_capability")
 
 
 def has_gpu() -> bool:

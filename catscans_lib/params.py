@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field
 
-from catscans_lib import datasets, notebooks, paths, settings
+from catscans_lib import datasets, notebooks, overrides, paths, settings
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, unknown
 from catscans_lib.settings import Strict
@@ -75,6 +75,15 @@ class RecordsBlock(Strict):
     observers: Annotated[list[Literal["file", "mongo", "sql", "neptune"]], Field(min_length=1)] = ["file"]
 
 
+class Resources(Strict):
+    """What one run asks for: cores (None: the machine's), memory (MB), wall time (minutes, None: no limit), GPUs."""
+
+    threads: settings.Count | None = None
+    memory_mb: settings.Count = 2000
+    minutes: settings.Count | None = None
+    gpus: Annotated[int, Field(ge=0)] = 0
+
+
 class Profile(Strict):
     """One complete grid: the content of a file in `params/`."""
 
@@ -93,6 +102,16 @@ class Profile(Strict):
     similarity: SimilarityBlock | None = None
     transferability: dict[str, Any] = Field(default_factory=dict)
     records: RecordsBlock = RecordsBlock()
+    resources: dict[str, Resources] = Field(default_factory=dict)
+
+
+BLOCKS: dict[overrides.Place, type[BaseModel]] = {  # where --set puts a name that the file does not have
+    (): Profile,
+    ("pretrain", "defaults"): settings.Pretrain,
+    ("transfer", "defaults"): settings.Transfer,
+    ("evaluate",): settings.Evaluate,
+    ("transferability",): settings.Transferability,
+}
 
 
 @dataclass(frozen=True)
@@ -137,16 +156,24 @@ def load(profile: str) -> Profile:
     path = paths.params_path(profile)
     if not path.is_file():
         raise unknown("profile", profile, profiles())
-    return checked(path.read_text(encoding="utf-8"), f"params/{profile}.yaml")
+    return checked(path.read_text(encoding="utf-8"), _where(profile), overrides.given())
 
 
-def checked(text: str, where: str) -> Profile:
-    """Return the content of a profile's file as a record; InputError, with `where` in front, when it is not valid."""
+def _where(profile: str) -> str:
+    """The file and what was changed in it for this sweep, as messages name it."""
+    return f"params/{profile}.yaml" + "".join(f" --set {name}={value}" for name, value in overrides.given().items())
+
+
+def checked(text: str, where: str, changes: dict[str, Any] | None = None) -> Profile:
+    """Return the content of a profile's file, with changes as of `--set`; InputError, `where` in front, when it is not valid."""
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{where} is not readable as YAML: {error}") from None
-    loaded = validated(Profile, content, where)
+    loaded = validated(Profile, overrides.applied(content, changes or {}, BLOCKS), where)
+    for step in loaded.resources:
+        if step not in (*settings.STEPS, "default"):
+            raise InputError(f"{where}: resources: {unknown('step', step, [*settings.STEPS, 'default'])}")
     for block, keys in (
         ("datasets", loaded.datasets),
         ("pretrain.sources", loaded.pretrain.sources),
@@ -164,8 +191,7 @@ def checked(text: str, where: str) -> Profile:
 
 def grid(profile: str) -> dict[str, Run]:
     """Return every run of a profile by its key, each after the runs it needs."""
-    loaded = load(profile)
-    where = f"params/{profile}.yaml"
+    loaded, where = load(profile), _where(profile)
     rows = [*_ingest(loaded), *_pretrain(loaded), *_transfer(loaded), *_reports(loaded)]
     runs: dict[str, Run] = {}
     for step, name, place, values, needs in rows:
@@ -174,6 +200,19 @@ def grid(profile: str) -> dict[str, Run]:
     for step in dict.fromkeys(run.step for run in runs.values()):
         check_notebook(step)
     return runs
+
+
+def changed_places(profile: str, name: str) -> list[str]:
+    """Return where a change of the grid (`--set name=...`) goes, each place as `block.key`."""
+    content = yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))
+    return [".".join(place) for place in overrides.places(content, name, BLOCKS)]
+
+
+def resources(profile: str, step: str) -> Resources:
+    """Return what a run of a step asks for: the step's row in `resources`, what it lacks from the row `default`."""
+    rows = load(profile).resources
+    given = [rows[name].model_dump(exclude_unset=True) for name in ("default", step) if name in rows]
+    return Resources(**{name: value for row in given for name, value in row.items()})
 
 
 def transfers(profile: str) -> list[tuple[str, str]]:

@@ -41,6 +41,11 @@ def own_cards_dir() -> Path:
     return root() / "params" / "datasets"
 
 
+def cluster_dir() -> Path:
+    """Return the folder with a profile of Snakemake for each place a sweep may run at."""
+    return root() / "params" / "cluster"
+
+
 def notebook_path(step: str) -> Path:
     """Return the notebook that does one step."""
     return root() / "notebooks" / f"{step}.ipynb"
@@ -86,6 +91,11 @@ def run_dir(profile: str, step: str, name: str) -> Path:
 def work_dir(profile: str, step: str, name: str) -> Path:
     """Return the folder a run writes to until it is done; hidden, so that no reader takes it for a result."""
     return results_dir(profile) / step / f".{name}.work"
+
+
+def lock_path(profile: str, step: str, name: str) -> Path:
+    """Return the file whose lock the process holds that executes a run."""
+    return root() / ".snakemake" / "runs" / f"{profile}.{step}.{name}.lock"
 
 
 def checkpoint_dir(profile: str, step: str, name: str) -> Path:

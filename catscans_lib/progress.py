@@ -94,6 +94,8 @@ def _reset(model: keras.Model, seed: int) -> None:
     """Set optimiser and dropout to what follows from the seed alone, whatever was trained before."""
     for variable in model.optimizer.variables:
         variable.assign(np.zeros_like(_value(variable)))
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):  # of float16; a scale of 0 would train nothing
+        model.optimizer.dynamic_scale.assign(model.optimizer.initial_scale)
     for number, variable in enumerate(_random_states(model)):
         state = np.random.SeedSequence([seed, number]).generate_state(1)[0]
         variable.assign(np.array([state, 0], dtype="uint32"))

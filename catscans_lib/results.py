@@ -6,8 +6,9 @@
 
 import json
 import shutil
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -47,11 +48,37 @@ def publish(output: str, step: str, name: str) -> Path:
     return final
 
 
+class Facts(NamedTuple):
+    """What tells one finished run from another: its id, the recipe it was made from and the code in that; "" where unknown."""
+
+    run_id: str
+    recipe: str
+    code: str
+
+
+def facts(profile: str, key: str) -> Facts | None:
+    """Return the facts of a run (`step/name`); None where it is not finished: its record is not in place or does not say so."""
+    step, name = key.split("/")
+    path = paths.run_dir(profile, step, name) / RECORD
+    try:
+        there = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return _facts(path, there.st_ino, there.st_mtime_ns, there.st_size)
+
+
+@lru_cache(maxsize=2**17)
+def _facts(path: Path, *version: int) -> Facts | None:
+    """A record is read once as long as it stays: of thousands of runs each asks for all that it needs."""
+    record = json.loads(path.read_text())
+    if record.get("status") != "completed":
+        return None
+    return Facts(record.get("run_id", ""), record.get("recipe", ""), record.get("code", {}).get("fingerprint", ""))
+
+
 def is_done(profile: str, key: str) -> bool:
     """Return whether a run (`step/name`) is finished: its record is in place and says so."""
-    step, name = key.split("/")
-    record = paths.run_dir(profile, step, name) / RECORD
-    return record.is_file() and json.loads(record.read_text()).get("status") == "completed"
+    return facts(profile, key) is not None
 
 
 def finished_at(profile: str, key: str) -> float:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from catscans_lib import figures, params, paths, provenance, results, store
-from catscans_lib.checkpoints import Checkpoint
+from catscans_lib.checkpoints import Checkpoint, notes
 from catscans_lib.errors import InputError, unknown
 
 
@@ -39,6 +39,7 @@ class Run:
     settings: BaseModel
     work: Path
     recipe: str
+    inputs: dict[str, str]
     started: float = field(default_factory=time.time)
     data: dict[str, str] = field(default_factory=dict)
 
@@ -99,16 +100,22 @@ class Run:
             "seed": self.settings.model_dump().get("seed", self.settings.model_dump().get("seeds")),
             "code": {"commit": provenance.commit(), "fingerprint": provenance.code_fingerprint(self.step)},
             "data": self.data,
+            "inputs": self.inputs,
             "versions": provenance.versions(),
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.started, 2),
-            "peak_memory_mb": _peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(),
+            **({"fold_jobs": jobs} if (jobs := self._fold_jobs()) else {}),
             **facts,
             "status": "completed",
         }
         (self.work / results.RECORD).write_text(json.dumps(record, indent=2))
         if not os.environ.get(results.WORK_DIR):
             print(f"Saved in {paths.relative(results.publish(self.output, self.step, self.name))}")
+
+    def _fold_jobs(self) -> list[dict[str, Any]]:
+        """What jobs that trained folds ahead of this run took; `seconds` is the notebook's alone."""
+        return notes(paths.checkpoint_dir(self.output, self.step, self.name), self.recipe)
 
 
 def start(step: str, **given: Any) -> Run:
@@ -132,9 +139,11 @@ def start(step: str, **given: Any) -> Run:
     work = Path(by_sweep) if by_sweep else results.new_work_dir(output, step, planned.name)
     figures.set_style()
     pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # a path is shown whole
-    return Run(step, planned.name, profile, output, planned.settings, work, provenance.recipe(planned, profile))
+    recipe, inputs = provenance.recipe(planned, profile), provenance.run_ids(planned, profile)
+    return Run(step, planned.name, profile, output, planned.settings, work, recipe, inputs)
 
 
-def _peak_memory_mb() -> float:
+def peak_memory_mb() -> float:
+    """Return the most memory this process has had so far (MB)."""
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes on Linux
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

@@ -113,7 +113,7 @@ class Pretrain(Training):
     profile: str
     source: str
     backbone: str
-    precision: Literal["auto", "float32", "mixed_bfloat16"]
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
     size_px: Size
     seed: int
     exclude: list[str]
@@ -131,7 +131,7 @@ class Transfer(Training):
     source: str
     target: str
     backbone: str
-    precision: Literal["auto", "float32", "mixed_bfloat16"]
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
     size_px: Size
     modes: Annotated[list[Literal["fine_tune", "linear_probe", "fine_tune_long"]], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
@@ -139,6 +139,11 @@ class Transfer(Training):
     long_learning_rate: Rate | None
     train_from: str | None = None
     batch_norm: Literal["train", "frozen"] = "train"
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether any of the modes trains a network fold by fold."""
+        return set(self.modes) != {"linear_probe"}
 
 
 class Evaluate(Strict):

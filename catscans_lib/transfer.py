@@ -3,6 +3,7 @@
 Both predict every image of the target once, by a network that never saw it: fold by fold, on the saved folds.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import keras
@@ -69,6 +70,20 @@ def all_modes(
     return {name: _below_each_other([part[name] for part in parts if name in part], columns[name]) for name in columns}
 
 
+def train_folds(
+    settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame, numbers: Collection[int], *,
+    checkpoint: Checkpoint,
+) -> None:  # fmt: skip
+    """Fine-tune these folds alone, in every mode and seed: the parts of the checkpoint in which `all_modes` finds them."""
+    for seed in settings.seeds:
+        for mode in (mode for mode in settings.modes if mode != "linear_probe"):
+            if not all(checkpoint.tables(f"{mode}-{seed}-{fold}") for fold in numbers):
+                backbone = source_backbone(settings, seed, weights_path)
+                fine_tune(
+                    backbone, store, target, settings, seed=seed, mode=mode, checkpoint=checkpoint, numbers=numbers
+                )
+
+
 def saved_model(checkpoint: Checkpoint) -> Path:
     """Return where the last network that was fine-tuned at the common budget is saved while the run is under way."""
     return checkpoint.folder / "model.keras"
@@ -93,7 +108,7 @@ def _mode(
 
 def fine_tune(
     backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int, mode: str = "fine_tune",
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint, numbers: Collection[int] | None = None,
 ) -> keras.Model:  # fmt: skip
     """Train on each fold's training images, from the same start, and predict its held-out images.
 
@@ -105,6 +120,8 @@ def fine_tune(
         As `target_table` returns it.
     mode : str
         "fine_tune", or "fine_tune_long" with the longer budget (`long_epochs`, `long_learning_rate`).
+    numbers : collection of int, optional
+        The folds to train; all.
 
     Returns
     -------
@@ -121,7 +138,7 @@ def fine_tune(
     folds = _folds(target)
     for fold, (train, held_out) in folds:
         name = f"{mode}-{seed}-{fold}"
-        if checkpoint.tables(name):
+        if checkpoint.tables(name) or (numbers is not None and fold not in numbers):
             continue
         rows, inner = _inner_split(target, train, settings, seed)
         model.set_weights(start)

@@ -40,15 +40,15 @@ def killed_at(folder, key, states):
         for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
             child.kill()
     assert not (folder / f"results/demo/{step}/{name}").exists()
-    return {path.name for path in checkpoint.iterdir()}
+    return {path.name for path in checkpoint.glob("*/*")}
 
 
 def has_epoch(checkpoint):
-    return any(checkpoint.glob("*.npz"))
+    return any(checkpoint.glob("*/*.npz"))
 
 
 def has_fold_and_epoch(checkpoint):
-    return any(checkpoint.glob("fine_tune-0-1/*.csv")) and any(checkpoint.glob("fine_tune-0-2*.npz"))
+    return any(checkpoint.glob("*/fine_tune-0-1/*.csv")) and any(checkpoint.glob("*/fine_tune-0-2*.npz"))
 
 
 @pytest.mark.parametrize(("key", "states"), [(KEYS[0], has_epoch), (KEYS[1], has_fold_and_epoch)])

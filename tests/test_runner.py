@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 
 import nbformat
@@ -70,8 +73,8 @@ def test_progress_counts_what_this_sweep_made_and_what_was_up_to_date_before(pro
         os.utime(path, (finished, finished))
     monkeypatch.setenv(runner.STARTED, "200")
     assert runner.progress("demo") == (1, 11)
-    monkeypatch.setenv(runner.CURRENT, "transfer/none--chest ingest/dtd")
-    assert runner.progress("demo") == (3, 11)
+    (records[0].parent / runner.MARK).touch()
+    assert runner.progress("demo") == (2, 11)
 
 
 def test_a_run_is_current_only_if_all_it_needs_is(project):
@@ -122,3 +125,28 @@ def test_a_half_written_record_is_not_done_and_says_which_command_makes_it(proje
         results.record("demo", "stability/all")
     with pytest.raises(InputError, match=r"feature_maps/chest needs ingest/chest.*sweep --profile demo ingest/chest"):
         start("feature_maps", profile="demo", target="chest")
+
+
+def test_a_run_that_another_process_executes_is_waited_for(project, capsys):
+    """As after a kill of the sweep that started it; both would write to one work folder."""
+    path = paths.lock_path("demo", "stability", "all")
+    path.parent.mkdir(parents=True)
+    code = f"import fcntl; f = open({str(path)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); f.write('process 1'); f.flush(); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        threading.Timer(0.5, other.stdin.close).start()  # its input ends, and so does it
+        run_notebook(START, "run.finish()")
+        other.wait(60)
+    assert "stability/all waits for process 1, which a former sweep started" in capsys.readouterr().out
+    assert results.is_done("demo", "stability/all")
+
+
+def test_a_run_without_memory_says_what_helps(project):
+    with pytest.raises(runner.RunFailed, match="MemoryError: much.*fewer runs at a time"):
+        run_notebook(START, "raise MemoryError('much')")
+
+
+def test_a_run_that_takes_longer_than_it_may_is_stopped(project, monkeypatch):
+    monkeypatch.setenv("CATSCANS_MINUTES", "0.15")
+    with pytest.raises(runner.RunFailed, match="was stopped: it took longer than the 0.15 minutes it may"):
+        run_notebook("import time; time.sleep(600)")

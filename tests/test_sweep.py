@@ -89,7 +89,7 @@ def test_a_second_sweep_reruns_nothing(swept):
 
 def test_results_without_the_sweeps_own_notes_are_taken_as_they_are(swept):
     assert swept["elsewhere"].returncode == 0
-    assert swept["elsewhere"].stdout.count("is there already") == len(ALL)
+    assert "nothing to do: all 11 runs are there" in swept["elsewhere"].stdout
     assert swept["third"] == swept["first"]
 
 
@@ -220,7 +220,7 @@ def test_a_changed_parameter_reruns_that_run_and_what_depends_on_it_only(project
     def planned():
         command = [*tiny.CLI[:1], "-m", "snakemake", "--dry-run", "--quiet", "host", "--config", "profile=demo"]
         out = subprocess.run(command, cwd=project, env=tiny.environment(project), capture_output=True, text=True)
-        return set(re.findall(r"^rule (\w+):", out.stdout + out.stderr, flags=re.M)) - {"all"}
+        return set(re.findall(r"output: results/demo/(\S+)/\.done", out.stdout + out.stderr))
 
     content = tiny.grid()
     assert planned() == set()
@@ -228,11 +228,35 @@ def test_a_changed_parameter_reruns_that_run_and_what_depends_on_it_only(project
     tiny.write_grid(project, content)
     try:
         assert planned() == {
-            "pretrain__dtd", "transfer__dtd__to__chest", "evaluate__all", "stability__all", "feature_maps__chest",
-            "similarity__chest", "transferability__all",
+            "pretrain/dtd", "transfer/dtd--chest", "evaluate/all", "stability/all", "feature_maps/chest",
+            "similarity/chest", "transferability/all",
         }  # fmt: skip
     finally:
         tiny.write_grid(project, tiny.grid())
+
+
+def dry_run(project, *words):
+    """The plan, and the counts of runs, done, to run."""
+    result = tiny.catscans(project, "sweep", "params/demo.yaml", "--dry-run", *words)
+    assert result.returncode == 0, result.stderr
+    told = re.search(r"(\d+) runs, (\d+) done, (\d+) to run", result.stdout)
+    return result.stdout, tuple(map(int, told.groups()))
+
+
+def test_a_dry_run_of_a_grids_file_tells_the_plan_and_starts_nothing(project):
+    before = tiny.done(project)
+    assert dry_run(project)[1] == (11, 11, 0)
+    text, counts = dry_run(project, "--set", "transfer.defaults.epochs=1", "--only", "step=evaluate")
+    assert "--set: transfer.defaults.epochs = 1, for this sweep" in text
+    assert "6 of 11 runs" in text and counts == (11, 3, 3)  # the transfers and the evaluation; not ingest and pretrain
+    assert "rests on: finished runs of this profile" in text
+    assert tiny.done(project) == before
+
+
+def test_options_after_two_dashes_are_snakemakes(project):
+    result = tiny.catscans(project, "sweep", "ingest/dtd", "--dry-run", "--", "--no-such-option")
+    assert result.returncode == 2
+    assert "Snakemake: error: unrecognized arguments: --no-such-option" in result.stderr
 
 
 def test_a_notebook_by_itself_leaves_the_sweeps_results_alone_and_names_what_is_missing(project):

@@ -282,6 +282,18 @@ def test_a_state_of_another_recipe_is_thrown_away(tmp_path):
     assert other.state("part").load() is None and other.tables("fold") is None
 
 
+def test_jobs_that_fill_a_checkpoint_side_by_side_leave_each_others_work_alone(tmp_path):
+    Checkpoint.of(tmp_path, "two").state("part").save([], {})
+    jobs = [Checkpoint.of(tmp_path, "one", alone=False) for _ in range(2)]
+    jobs[0].state("fold-10-0.1").save([], {})
+    jobs[1].finish("fold-1", table=pd.DataFrame({"a": [1]}))
+    assert jobs[1].state("fold-10-0.1").load() is not None
+    assert jobs[0].tables("fold-1") is not None
+    assert Checkpoint.of(tmp_path, "two", alone=False).state("part").load() is not None
+    Checkpoint.of(tmp_path, "one")
+    assert Checkpoint.of(tmp_path, "two").state("part").load() is None
+
+
 def test_finishing_a_part_keeps_its_tables_to_the_last_digit_and_drops_its_states(tmp_path):
     checkpoint = Checkpoint.of(tmp_path, "one")
     checkpoint.state("fold-0.1").save([], {})

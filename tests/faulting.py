@@ -1,0 +1,132 @@
+"""A project with a library of its own, so that a test may break or change it; its processes, and how they are killed."""
+
+import os
+import shutil
+import subprocess
+import time
+from itertools import chain
+from pathlib import Path
+
+import psutil
+import tiny
+
+PATIENCE_S = 300  # until the machine is taken for stuck
+IGNORED = shutil.ignore_patterns("__pycache__")
+
+
+def grid() -> dict:
+    """The tiny grid with less of everything that takes time."""
+    content = tiny.grid()
+    content["transfer"]["defaults"]["epochs"] = 1
+    content["similarity"]["measures"] = ["frechet_distance", "domain_auc"]
+    for step in ("evaluate", "transferability"):
+        content[step]["n_draws"] = 100
+    return content
+
+
+def project(folder: Path) -> Path:
+    """Make the project with a copy of the library, which its processes use in place of the installed one."""
+    shutil.copytree(tiny.ROOT / "catscans_lib", folder / "catscans_lib", ignore=IGNORED)
+    tiny.project(folder)
+    tiny.write_grid(folder, grid())
+    return folder
+
+
+def environment(folder: Path, **env: str) -> dict[str, str]:
+    return tiny.environment(folder, PYTHONPATH=str(folder), **env)
+
+
+def catscans(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
+    return tiny.catscans(folder, *arguments, PYTHONPATH=str(folder), **env)
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen:
+    """Start the command line and leave it alone; what it says goes to `started.log`."""
+    with (folder / "started.log").open("a") as log:
+        return subprocess.Popen(
+            [*tiny.CLI, *arguments], env=environment(folder), cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def processes(folder: Path) -> dict[str, list[psutil.Process]]:
+    """The living processes of a project by what they are, also those whose parents are gone."""
+    words = {
+        "sweep": "catscans_lib.cli sweep",
+        "snakemake": "-m snakemake",
+        "papermill": "catscans run",
+        "kernel": "ipykernel_launcher",
+    }
+    found: dict[str, list[psutil.Process]] = {kind: [] for kind in words}
+    for process in psutil.process_iter():
+        try:
+            command, root = " ".join(process.cmdline()), process.environ().get("CATSCANS_ROOT")
+        except psutil.Error:  # it has ended, or is somebody else's
+            continue
+        if root == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+            for kind, word in words.items():
+                if word in command and not command.startswith(("/bin/sh", "/bin/bash", "bash", "sh")):
+                    found[kind].append(process)
+    return found
+
+
+def kill(victims: list[psutil.Process]) -> None:
+    for process in victims:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def kill_all(folder: Path) -> None:
+    """Kill what a test has left, and wait until it is gone."""
+    end = time.monotonic() + PATIENCE_S
+    while victims := [*chain.from_iterable(processes(folder).values())]:
+        kill(victims)
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def wait_for(what, folder: Path) -> None:
+    """Wait until `what(folder)` is so."""
+    end = time.monotonic() + PATIENCE_S
+    while not what(folder):
+        assert time.monotonic() < end, (folder / "started.log").read_text()
+        time.sleep(0.05)
+
+
+def wait_for_kernel(folder: Path, sweep: subprocess.Popen) -> None:
+    """Wait until a notebook is executed, or the sweep has ended."""
+    wait_for(lambda folder: processes(folder)["kernel"] or sweep.poll() is not None, folder)
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """Every table of a project's results; run ids are among the columns, times of day and durations are not.
+
+    Records of runs (Sacred's, `run.json`) hold times, executed notebooks and SVG too; models are kept with the date.
+    """
+    results = folder / "results/demo"
+    found = [path for path in results.rglob("*.csv") if "records" not in path.parts]
+    hidden = [path for path in found if any(part.startswith(".") for part in path.relative_to(results).parts)]
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in found if path not in hidden}
+
+
+def of_run(key: str, content: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: table for name, table in content.items() if name.startswith(f"{key}/")}
+
+
+def copy(folder: Path, to: Path) -> Path:
+    """Copy a project with its results; times of files come along."""
+    return shutil.copytree(folder, to, ignore=shutil.ignore_patterns("*.pyc"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace text in a file that has it."""
+    text = path.read_text()
+    assert old in text, f"{path} has no {old!r}"
+    path.write_text(text.replace(old, new))
+
+
+def set_time(folder: Path, seconds: float) -> None:
+    """Set the times of all files of the results, relative to now."""
+    for path in (folder / "results").rglob("*"):
+        os.utime(path, (time.time() + seconds,) * 2)

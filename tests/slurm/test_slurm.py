@@ -1,0 +1,123 @@
+"""A sweep on a real Slurm, every fold a job of its own: the same tables as on this machine, and failures are told."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+import slurm_cluster
+import tiny
+
+pytestmark = pytest.mark.slow
+LIMIT_S = 900  # until the cluster is taken for stuck
+SQUEUE = (  # without accounting; short jobs want short waits
+    "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--slurm-no-account",
+    "--slurm-keep-successful-logs", "--latency-wait", "20",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    if reason := slurm_cluster.why_not():
+        pytest.skip(f"no Slurm: {reason}")
+    with slurm_cluster.running(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+def project(folder):
+    folder.mkdir()
+    shutil.copytree(tiny.ROOT / "params/cluster", folder / "params/cluster")
+    shutil.copytree(tiny.ROOT / "notebooks", folder / "notebooks")
+    for name in ("Snakefile", "_config.yml", "_toc.yml"):
+        shutil.copy(tiny.ROOT / name, folder / name)
+    tiny.write_grid(folder, tiny.grid())
+    return folder
+
+
+def sweep(folder, slurm, *words):
+    """A sweep on the cluster, ended by force where it hangs."""
+    command = [
+        "timeout",
+        "-k",
+        "10",
+        str(LIMIT_S),
+        *tiny.CLI,
+        "sweep",
+        "params/demo.yaml",
+        "--cluster",
+        "slurm",
+        *words,
+    ]
+    env = tiny.environment(folder)
+    return subprocess.run([*command, "--", *SQUEUE], env=env, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def swept(slurm, tmp_path_factory):
+    """The same grid here and on the cluster."""
+    below = tmp_path_factory.mktemp("sweeps")
+    here, there = project(below / "here"), project(below / "there")
+    tiny.catscans(here, "sweep", check=True)
+    return here, there, sweep(there, slurm)
+
+
+def tables(folder):
+    """Every tidy table but the one of measured times."""
+    found = [path for path in (folder / "results/demo").rglob("*.csv") if path.name != "seconds.csv"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if "records" not in path.parts}
+
+
+def test_a_sweep_on_slurm_gives_the_tables_of_a_sweep_on_this_machine(swept):
+    here, there, result = swept
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert set(tiny.done(there)) == set(tiny.done(here))
+    expected, found = tables(here), tables(there)
+    assert {"results/demo/tables/aucs.csv", "results/demo/transfer/dtd--chest/predictions.csv"} <= set(expected)
+    assert set(found) == set(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+
+
+def test_every_run_was_a_job_of_slurms_and_so_was_every_fold(swept, slurm):
+    _, there, result = swept
+    assert result.returncode == 0, result.stderr
+    jobs = slurm.ask("scontrol", "--oneliner", "show", "jobs").splitlines()
+    assert len(jobs) == 11 + 2 * 3  # runs; transfers times folds
+    assert all("JobState=COMPLETED" in job for job in jobs)
+    for name in ("none--chest", "dtd--chest"):
+        record = json.loads((there / f"results/demo/transfer/{name}/run.json").read_text())
+        assert [(job["first"], job["n"]) for job in record["fold_jobs"]] == [(1, 1), (2, 1), (3, 1)]
+        assert "fine_tune, seed 0" not in (there / f"results/demo/transfer/{name}/transfer.ipynb").read_text()
+
+
+def test_jobs_ask_for_what_the_profile_says(swept, slurm):
+    jobs = slurm.ask("scontrol", "--oneliner", "show", "jobs").splitlines()
+    assert all("Partition=main" in job and "NumCPUs=1 " in job and "MinMemoryNode=2000M" in job for job in jobs)
+
+
+def test_what_is_done_is_told_while_runs_are_elsewhere(swept):
+    *_, result = swept
+    assert "transfer/dtd--chest done, " in result.stdout
+    assert ", 11 of 11 runs" in result.stdout
+
+
+def test_a_run_that_fails_on_the_cluster_is_told_with_its_traceback_and_the_others_go_on(slurm, tmp_path):
+    folder = project(tmp_path / "project")
+    notebook = folder / "notebooks/ingest.ipynb"
+    notebook.write_text(
+        notebook.read_text().replace("problems, decoding", "assert dataset != 'dtd', 'no dtd'\\nproblems, decoding")
+    )
+    result = sweep(folder, slurm, "ingest/dtd", "ingest/chest")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert set(tiny.done(folder)) == {"ingest/chest"}
+    assert "ingest/dtd failed: AssertionError: no dtd" in result.stderr
+    assert "See results/demo/ingest/.dtd.work/ingest.ipynb" in result.stderr
+    assert slurm.ask("squeue", "-h") == ""
+
+
+def test_no_daemon_and_no_file_of_the_system_outlives_the_cluster(slurm):
+    """The last test: it stops the cluster."""
+    daemons = list(slurm.daemons.values())
+    assert [process.poll() for process in daemons] == [None] * 3
+    slurm.stop()
+    assert None not in [process.poll() for process in daemons]
+    assert not slurm_cluster.CONFIG.exists()
