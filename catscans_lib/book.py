@@ -4,33 +4,40 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from fnmatch import fnmatch
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import nbformat
 import yaml
 
-from catscans_lib import book_numbers, interactive, paths
+from catscans_lib import (
+    book_html,
+    book_library,
+    book_numbers,
+    book_records,
+    book_templates,
+    interactive,
+    paths,
+    provenance,
+)
+from catscans_lib.book_templates import DEMO_NOTE
 from catscans_lib.errors import InputError
 
-DEMO_NOTE = "DEMO: made-up images, not a medical result"
+SCRIPTS = "extra"  # its content goes to the book's top: what lies in _static would be loaded by every page
 _HIDDEN = {"parameters": "hide-input", "injected-parameters": "remove-input"}
 _FIGURE_STEPS = (
-    "evaluate",
-    "stability",
-    "feature_maps",
-    "similarity",
-    "transferability",
-    "published",
-)  # the others' figures are read in their notebooks
+    "ingest", "evaluate", "stability", "feature_maps", "similarity", "transferability", "published",
+)  # fmt: skip      # the others' figures are read in their notebooks
 _NOISE = re.compile(
     r"\[IPKernelApp\] WARNING|^WARNING: All log messages before absl|^[IWE]\d{4} \d\d:\d\d|: I tensorflow/"
 )
 
 numbers = book_numbers.numbers
+_template = book_templates.template
 
 
 class BookError(RuntimeError):
@@ -60,6 +67,7 @@ def build(profile: str) -> Path:
         shutil.rmtree(folder / "_build", ignore_errors=True)
         warnings = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error", line)]
         raise BookError(f"The book of '{profile}' was not built; whole log: {log_path}.\n" + "\n".join(warnings[:20]))
+    book_html.finish(index.parent)
     return index
 
 
@@ -79,8 +87,9 @@ def assemble(profile: str) -> Path:
             f"No results of profile '{profile}' in {paths.results_dir(profile)}. "
             f"Run `catscans sweep --profile {profile}` first."
         )
-    staged = _copies(profile) | _run_pages(context)
-    staged |= _chapters(context, staged)
+    context |= {"built": datetime.now(UTC), "commit": provenance.commit(), "repository": _repository()}
+    staged = _copies(profile) | _run_pages(context) | book_records.files(profile, context["runs"])
+    staged |= _chapters(context, staged) | book_library.pages(profile)
     staged["_toc.yml"] = _toc(staged)
     staged["_config.yml"] = _config(profile)
     folder = paths.build_dir(profile)
@@ -90,6 +99,13 @@ def assemble(profile: str) -> Path:
     return folder / "source"
 
 
+def _repository() -> str:
+    """Return owner and name of the project's repository on GitHub, as CITATION.cff has it; "" where it says none."""
+    path = paths.root() / "CITATION.cff"
+    address = yaml.safe_load(path.read_text(encoding="utf-8")).get("repository-code", "") if path.is_file() else ""
+    return address.partition("github.com/")[2].strip("/")
+
+
 def _copies(profile: str) -> dict[str, bytes]:
     """Return figures and tables of the results, bibliography and static files, each under its place in the book."""
     book, results = paths.root() / "book", paths.results_dir(profile)
@@ -97,10 +113,17 @@ def _copies(profile: str) -> dict[str, bytes]:
     files = {f"figures/{p.parts[-4]}/{p.parts[-3]}/{p.name}": p for p in figures}
     files |= {f"tables/{p.name}": p for p in results.glob("tables/*.csv")}
     files |= {f"_static/{p.name}": p for p in (book / "_static").glob("*")}
-    files["references.bib"] = book / "references.bib"
+    files |= {f"notebooks/{p.name}": p for p in (paths.root() / "notebooks").glob("*.ipynb")}
+    files |= {"references.bib": book / "references.bib", f"{SCRIPTS}/scripts/mathjax.js": _mathjax()}
     return {place: path.read_bytes() for place, path in sorted(files.items())} | {
-        interactive.SCRIPT: interactive.script()
+        f"{SCRIPTS}/{interactive.SCRIPT}": interactive.script()
     }
+
+
+def _mathjax() -> Path:
+    """Return MathJax as one file that needs no fonts, from the package that holds it."""
+    package = metadata.distribution("sphinx-mathjax-offline")
+    return Path(str(package.locate_file("sphinx-mathjax-offline/static/mathjax/tex-svg.js")))
 
 
 def _run_pages(context: dict[str, Any]) -> dict[str, bytes]:
@@ -110,14 +133,14 @@ def _run_pages(context: dict[str, Any]) -> dict[str, bytes]:
         for run in filter(lambda run: run["page"], runs):
             path = paths.run_dir(context["profile"], step, run["name"]) / f"{step}.ipynb"
             is_demo = context["demo"] and step != "published"  # whose numbers are of the real study
-            page = run_page(path.read_text(encoding="utf-8"), step, run, demo=is_demo)
+            page = run_page(path.read_text(encoding="utf-8"), step, run, profile=context["profile"], demo=is_demo)
             pages[run["page"]] = page.encode()
         if any(run["page"] and run["name"] != "all" for run in runs):
             pages[f"runs/{step}.md"] = _template("_runs.md", {}).render(context, step=step, records=runs).encode()
     return pages
 
 
-def run_page(notebook: str, step: str, run: dict[str, Any], *, demo: bool) -> str:
+def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, demo: bool) -> str:
     """Turn an executed notebook into a page of the book.
 
     The page gets the run's own title and record, folds or drops the cells of parameters (the record lists the values
@@ -128,7 +151,9 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, demo: bool) -> st
     notebook : str
         Content of the executed ``.ipynb`` file.
     step, run
-        Name of the step, and the run's record with ``name``, ``seconds``, ``peak_memory_mb``, ``parameters``.
+        Name of the step, and the run's ``run.json`` with ``name``, ``seconds``, ``peak_memory_mb``, ``parameters``.
+    profile : str
+        Whose records hold that of the run.
     demo : bool
         Whether to say on the page that the images are made up.
     """
@@ -136,16 +161,28 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, demo: bool) -> st
     notebook = re.sub(rf"{re.escape(root)}(?![\w.-])", ".", notebook.replace(f"{root}/", ""))
     content = nbformat.reads(notebook, as_version=4)
     content.metadata.pop("papermill", None)
+    question = run_title(step, run["name"])
     for cell in content.cells:
+        question = _question(cell) or question
+        cell.metadata["mystnb"] = {"image": {"alt": f"Figure: {question}"}}
         tags = cell.metadata.get("tags", [])
         cell.metadata["tags"] = [*tags, *(_HIDDEN[tag] for tag in tags if tag in _HIDDEN)]
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := _without_noise(output))]
     _drop_title(content.cells)
     # The identifier is fixed: a random one would make every assembly look like a change.
-    head = _template("_run_head.md", {}).render(title=run_title(step, run["name"]), step=step, run=run, demo=demo)
+    head = _template("_run_head.md", {}).render(
+        title=run_title(step, run["name"]), run=run, profile=profile, demo=demo,
+        record=book_records.rows(run), place=book_records.place(step, run["name"]),
+    )  # fmt: skip
     content.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="run-head"))
     return nbformat.writes(content)
+
+
+def _question(cell: Any) -> str:
+    """Return the heading of a cell of text, which is what the figures below it answer; "" where there is none."""
+    headings = re.findall(r"^#+ (.+)$", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
+    return book_templates.plain(headings[-1]) if headings else ""
 
 
 def run_title(step: str, name: str) -> str:
@@ -175,58 +212,11 @@ def _without_noise(output: Any) -> Any | None:
 
 
 def _chapters(context: dict[str, Any], staged: Iterable[str]) -> dict[str, bytes]:
-    """Render every chapter of ``book/``; names with a leading underscore are parts of chapters."""
-    names = sorted(path.name for path in (paths.root() / "book").glob("[!_]*.md"))
-    return {name: _template(name, staged).render(context).encode() for name in names}
-
-
-def _template(name: str, staged: Iterable[str]) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(paths.root() / "book"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"number": _number, "signed": lambda x, n=3: _number(x, n, "+"), "code": _code}
-    environment.filters["clock"] = _clock
-    environment.globals |= {"figure": _figure_in(staged), "staged": set(staged), "demo_note": DEMO_NOTE}
-    return environment.get_template(name)
-
-
-def _number(value: float, digits: int = 3, sign: str = "") -> str:
-    return "–" if value != value else f"{value:{sign}.{digits}f}"
-
-
-def _clock(seconds: float) -> str:
-    """Return a duration as people say it.
-
-    >>> _clock(7.25), _clock(95), _clock(7300)
-    ('7.2 s', '1 min 35 s', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _code(text: Any) -> str:
-    """Return text as inline code that may stand in a table: paths and messages are data, not Markdown."""
-    return "`" + re.sub(r"\s+", " ", str(text)).replace("`", "'").replace("|", r"\|") + "`"
-
-
-def _figure_in(staged: Iterable[str]) -> Callable[[str, str, str, str], str]:
-    """Return a function for chapters: the figure with its caption and its numbers, or nothing when it was not made."""
-
-    def figure(step: str, name: str, stem: str, caption: str) -> str:
-        place = f"figures/{step}/{name}/{stem}"
-        image = next((f"{place}.{kind}" for kind in ("svg", "png") if f"{place}.{kind}" in staged), None)
-        if image is None:
-            return ""
-        download = f" Numbers: {{download}}`{stem}.csv <{place}.csv>`." if f"{place}.csv" in staged else ""
-        return f":::{{figure}} {image}\n:alt: {caption}\n\n{caption}{download}\n:::\n"
-
-    return figure
+    """Render every chapter of `book/`, and a page for every dataset; names with a leading underscore are parts of chapters."""
+    names = sorted(path.name for path in (paths.root() / "book").glob("[!_]*.md") if path.name != "library.md")
+    made = {name: _template(name, staged).render(context).encode() for name in names}
+    card = _template("_dataset.md", staged)
+    return made | {f"datasets/{d['name']}.md": card.render(context, d=d).encode() for d in context["datasets"]}
 
 
 def _toc(staged: Iterable[str]) -> bytes:

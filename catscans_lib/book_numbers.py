@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from catscans_lib import book_results, book_similarity, datasets, paths, published, results
+from catscans_lib import book_answer, book_costs, book_results, book_similarity, datasets, paths, published, results
 from catscans_lib.datasets import demo
 
 RUN_STEPS = (
@@ -29,12 +29,13 @@ def numbers(profile: str) -> dict[str, Any]:
         found), ``overlaps`` (rows of two datasets that share images; None without the run),
         ``stability`` (rows of its tables; None without the run), ``runs`` (step to records),
         ``seconds`` (sum over runs), ``factors`` (truth of the demo world), and what `book_results.numbers`
-        and `book_similarity.numbers` return; ``published`` (see `published.numbers`).
+        and `book_similarity.numbers` return; ``published`` (see `published.numbers`); ``answer`` (three sentences) and
+        ``extremes`` (mode to a figure in words).
     """
     runs = {step: records for step in RUN_STEPS if (records := _records(profile, step))}
     evaluated = book_results.numbers(profile)
     named = {run["name"] for step in ("ingest", "pretrain") for run in runs.get(step, [])} | evaluated["sources"]
-    return {
+    found = {
         "profile": profile,
         "demo": profile == "demo",
         "settings": _flat(yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))),
@@ -45,9 +46,11 @@ def numbers(profile: str) -> dict[str, Any]:
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),
         "factors": demo.shared_factors() if profile == "demo" else None,
         **evaluated,
-        **book_similarity.numbers(profile),
+        **book_similarity.numbers(profile, evaluated["modes"]),
         "published": published.numbers(profile),
+        "costs": book_costs.numbers(),
     }
+    return found | {"answer": book_answer.sentences(found), "extremes": book_answer.extremes(found)}
 
 
 def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -84,10 +87,11 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
         "per_class": per_class,
         "decoding": found["decoding"]["mean_difference"].mean() if len(found["decoding"]) else None,
         "modes": formats.groupby("mode")["n_images"].sum().to_dict() if len(formats) else {},
-        "problems": found["problems"].to_dict("records"),
-        "n_duplicates": len(found["duplicates"]),
-        "n_near_duplicates": len(found["near_duplicates"]),
-        "n_split_groups": len(found["split_groups"]),
+        "sizes": formats.groupby("size")["n_images"].sum().nlargest(3).to_dict() if len(formats) else {},
+        **{
+            kind: found[kind].to_dict("records")
+            for kind in ("problems", "duplicates", "near_duplicates", "split_groups")
+        },
         "page": book_results.page(profile, "ingest", name),
     }
 

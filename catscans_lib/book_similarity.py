@@ -29,7 +29,8 @@ def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
         ``measures`` (rows of title, closer, blind to, citation), ``predictions`` (mode to rows of title, kind, Spearman's
         rho with low, high, p_max and n pairs, regret, accuracy over all targets, the best first), ``n_sources`` (most of a
         target; 0: none), ``carried`` (mode to mean regret
-        of each rule on targets left out), ``advice_check`` (mode to mean regrets and share covered), ``explore`` (name to a piece of HTML).
+        of each rule on targets left out), ``advice_check`` (mode to mean regrets and share covered), ``explore`` (name to a
+        piece of HTML).
     """
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()

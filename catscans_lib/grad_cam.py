@@ -10,7 +10,9 @@ from catscans_lib.fast_layers import leaves
 from catscans_lib.source_networks import SourceNetworks
 from catscans_lib.store import ImageStore
 
-TOLERANCE = 0.05  # by which a probability may differ from the saved one: bfloat16 in a batch of another size was 0.012 off
+TOLERANCE = (
+    0.05  # by which a probability may differ from the saved one: bfloat16 in a batch of another size was 0.012 off
+)
 
 
 def held_out(networks: SourceNetworks) -> pd.DataFrame:

@@ -5,10 +5,15 @@ import html
 import pandas as pd
 import plotly.graph_objects as go
 
-from catscans_lib.figures.style import ordered
+from catscans_lib.figures.style import COLOURS, ordered
 
-SCRIPT = "_static/plotly.min.js"  # where the book has Plotly
-CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"], "responsive": True}
+SCRIPT = "scripts/plotly.min.js"  # where the book has Plotly; _static/interactive.js has what the selectors do
+CONFIG = {"displayModeBar": False, "responsive": True}
+LAYOUT = {  # the placeholder tells it from the default, which leaves the search away where a table is small
+    "topStart": "pageLength", "topEnd": {"search": {"placeholder": "any column"}}, "bottomStart": "info", "bottomEnd": "paging",
+}  # fmt: skip
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "star", "cross")
+CLOSER = {True: "larger is closer", False: "smaller is closer"}
 
 
 def script() -> bytes:
@@ -19,7 +24,7 @@ def script() -> bytes:
 
 
 def auc_heatmap(intervals: pd.DataFrame, *, titles: dict[str, str], modes: dict[str, str]) -> str:
-    """Mean AUC of every source and target, a button per mode; pointing at a cell shows its interval and n.
+    """Mean AUC of every source and target, a selector of the mode; pointing at a cell shows its interval and n.
 
     Parameters
     ----------
@@ -29,31 +34,16 @@ def auc_heatmap(intervals: pd.DataFrame, *, titles: dict[str, str], modes: dict[
         Printed title of every mode shown.
     """
     shown = intervals[intervals["method"].str.startswith("bootstrap")]
-    figure = go.Figure([_heatmap(shown[shown["mode"] == mode], titles) for mode in modes])
-    for number, trace in enumerate(figure.data):
-        trace.visible = number == 0
-    buttons = [
-        {"label": title, "method": "restyle", "args": ["visible", [other == number for other in range(len(modes))]]}
-        for number, title in enumerate(modes.values())
-    ]
-    menu = {"buttons": buttons, "type": "buttons", "direction": "right", "x": 0, "xanchor": "left", "y": 1.14}
-    n_rows = shown["source"].nunique()
-    figure.update_layout(
-        template="simple_white", height=150 + 34 * n_rows, margin={"l": 10, "r": 10, "t": 60, "b": 10},
-        updatemenus=[menu] if len(modes) > 1 else [], xaxis_title="Target", yaxis_title="Source",
-        yaxis={"autorange": "reversed", "automargin": True}, plot_bgcolor="#EEEEEE",
+    figure = go.Figure([_auc_cells(shown[shown["mode"] == mode], titles, mode) for mode in modes])
+    _heatmap_layout(figure, shown["source"].nunique())
+    return _html(
+        figure, "auc-heatmap", "Heat map of the AUC of every source and target; the table below has its numbers",
+        {"mode": ("Use of the source", modes)},
     )  # fmt: skip
-    return _html(figure, "auc-heatmap", "Heat map of the AUC of every source and target")
 
 
-def _heatmap(cells: pd.DataFrame, titles: dict[str, str]) -> go.Heatmap:
-    sources, targets = ordered(cells["source"]), ordered(cells["target"])
-    by_cell = cells.set_index(["source", "target"])
-
-    def grid(of: pd.Series) -> list[list]:
-        return of.unstack().reindex(index=sources, columns=targets).to_numpy(dtype=object, na_value=None).tolist()
-
-    lines = by_cell.apply(
+def _auc_cells(cells: pd.DataFrame, titles: dict[str, str], mode: str) -> go.Heatmap:
+    lines = cells.set_index(["source", "target"]).apply(
         lambda cell: (
             f"AUC {cell['auc']:.3f}<br>95 % {cell['low']:.3f} to {cell['high']:.3f} ({cell['method']})<br>"
             f"spread of folds {cell['fold_sd']:.3f}<br>{cell['n_images']:,} images, {cell['n_groups']:,} groups, "
@@ -61,18 +51,143 @@ def _heatmap(cells: pd.DataFrame, titles: dict[str, str]) -> go.Heatmap:
         ),
         axis=1,
     )
-    return go.Heatmap(
-        z=grid(by_cell["auc"]), x=[titles[name] for name in targets], y=[titles[name] for name in sources],
-        customdata=grid(lines), texttemplate="%{z:.3f}", colorscale="Cividis", hoverongaps=False, xgap=2, ygap=2,
-        hovertemplate="%{y} → %{x}<br>%{customdata}<extra></extra>", zmin=min(0.5, by_cell["auc"].min()), zmax=1,
-        colorbar={"title": {"text": "AUC, mean of folds", "side": "right"}},
+    return _cells(
+        cells.set_index(["source", "target"])["auc"], lines, titles, meta={"mode": mode}, texttemplate="%{z:.3f}",
+        colorscale="Cividis", zmin=min(0.5, cells["auc"].min()), zmax=1, bar="AUC, mean of folds",
     )  # fmt: skip
 
 
-def _html(figure: go.Figure, name: str, what: str) -> str:
-    """Return a figure as HTML that takes Plotly from the book's own folder, with words for those who cannot see it."""
+def similarity_heatmap(similarity: pd.DataFrame, *, titles: dict[str, str], measures: dict[str, str]) -> str:
+    """What a measure says of every source and target, coloured by the source's rank for the target, a selector of the measure.
+
+    Parameters
+    ----------
+    similarity : pandas.DataFrame
+        As `results.of_similarities` returns it; draws of images are averaged, a dataset beside itself is left out.
+    measures : dict of str
+        Printed title of every measure that may be chosen.
+    """
+    between = similarity[similarity["source"] != similarity["target"]]
+    figure = go.Figure(
+        [_measure_cells(between[between["measure"] == name], titles, name, title) for name, title in measures.items()]
+    )
+    _heatmap_layout(figure, between["source"].nunique())
+    return _html(
+        figure, "similarity-heatmap", "Heat map of a measure for every source and target; the table below has its numbers",
+        {"measure": ("Measure", measures)},
+    )  # fmt: skip
+
+
+def _measure_cells(rows: pd.DataFrame, titles: dict[str, str], name: str, title: str) -> go.Heatmap:
+    larger = bool(rows["larger_is_closer"].iloc[0])
+    values = rows.groupby(["source", "target"], sort=False)["value"].mean()
+    ranks = values.groupby("target").rank(ascending=not larger)
+    counts = values.groupby("target").transform("count")
+    lines = "rank " + ranks.map("{:g}".format) + " of " + counts.map("{:.0f}".format) + f"<br>{CLOSER[larger]}"
+    return _cells(
+        ranks, title + " " + values.map("{:.4g}".format) + "<br>" + lines, titles, meta={"measure": name},
+        text=values.map("{:.3g}".format), texttemplate="%{text}", colorscale="Cividis_r", zmin=1, bar="rank (1: closest)",
+    )  # fmt: skip
+
+
+def _cells(
+    colour: pd.Series, lines: pd.Series, titles: dict[str, str], *, bar: str, text: pd.Series | None = None, **look: object
+) -> go.Heatmap:  # fmt: skip
+    """Return a heat map of what is indexed by (source, target), in the order of the study's tables."""
+    sources, targets = (ordered(colour.index.get_level_values(level)) for level in ("source", "target"))
+
+    def grid(of: pd.Series) -> list[list]:
+        return of.unstack().reindex(index=sources, columns=targets).to_numpy(dtype=object, na_value=None).tolist()
+
+    return go.Heatmap(
+        z=grid(colour), x=[titles[name] for name in targets], y=[titles[name] for name in sources],
+        customdata=grid(lines), text=None if text is None else grid(text), hoverongaps=False, xgap=2, ygap=2,
+        hovertemplate="%{y} → %{x}<br>%{customdata}<extra></extra>",
+        colorbar={"title": {"text": bar, "side": "right"}, "thickness": 14}, **look,
+    )  # fmt: skip
+
+
+def _heatmap_layout(figure: go.Figure, n_rows: int) -> None:
+    _layout(figure, height=130 + 34 * n_rows, xaxis_title="Target", yaxis_title="Source")
+    figure.update_layout(plot_bgcolor="rgba(128,128,128,0.15)", yaxis_autorange="reversed")
+
+
+def scatter(
+    similarity: pd.DataFrame, aucs: pd.DataFrame, *, titles: dict[str, str], measures: dict[str, str],
+    modes: dict[str, str],
+) -> str:  # fmt: skip
+    """Mean AUC of every source against what a measure says of it, selectors of measure, target and mode.
+
+    Parameters
+    ----------
+    similarity, aucs : pandas.DataFrame
+        As `results.of_similarities` and `evaluation.all_aucs` return them; means over draws, over folds and seeds.
+    measures, modes : dict of str
+        Printed titles of what may be chosen; the first of each is shown at first, with all targets.
+    """
+    values = similarity.groupby(["measure", "target", "source"], sort=False)["value"].mean().reset_index()
+    means = aucs.groupby(["mode", "target", "source"], sort=False)["auc"].mean().reset_index()
+    points = values.merge(means, on=["target", "source"])
+    closer = similarity.drop_duplicates("measure").set_index("measure")["larger_is_closer"]
+    targets = ordered(points["target"])
+    groups = points[points["measure"].isin(measures) & points["mode"].isin(modes)].groupby(
+        ["measure", "mode", "target"], sort=False
+    )
+    figure = go.Figure([_points(here, key, targets, titles, measures, closer) for key, here in groups])
+    _layout(figure, height=480, xaxis_title="Measure", yaxis_title="AUC, mean of folds")
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    chosen = {"measure": ("Measure", measures), "mode": ("Use of the source", modes)}
+    chosen["target"] = ("Target", {"": "all"} | {name: titles[name] for name in targets})
+    return _html(
+        figure, "transfer-scatter", "Scatter plot of AUC against a measure of similarity, a point per source", chosen
+    )
+
+
+def _points(
+    here: pd.DataFrame, key: tuple[str, str, str], targets: list[str], titles: dict[str, str], measures: dict[str, str],
+    closer: pd.Series,
+) -> go.Scatter:  # fmt: skip
+    measure, mode, target = key
+    number = targets.index(target)
+    return go.Scatter(
+        x=here["value"].tolist(), y=here["auc"].round(5).tolist(), text=here["source"].map(titles).tolist(), mode="markers",
+        name=titles[target], marker={"color": COLOURS[number], "symbol": SYMBOLS[number % len(SYMBOLS)], "size": 10},
+        meta={"measure": measure, "mode": mode, "target": target, "x": f"{measures[measure]} ({CLOSER[bool(closer[measure])]})"},
+        hovertemplate="%{text} → %{fullData.name}<br>AUC %{y:.3f}<br>measure %{x:.4g}<extra></extra>",
+    )  # fmt: skip
+
+
+def _layout(figure: go.Figure, **own: object) -> None:
+    """Colours are left to the page, which may be dark; dragging scrolls the page, also on a telephone."""
+    clear = "rgba(0,0,0,0)"
+    figure.update_layout(
+        template="none", paper_bgcolor=clear, plot_bgcolor=clear, dragmode=False, margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        xaxis={"automargin": True, "zeroline": False}, yaxis={"automargin": True, "zeroline": False}, **own,
+    )  # fmt: skip
+
+
+def _html(figure: go.Figure, name: str, what: str, selectors: dict[str, tuple[str, dict[str, str]]]) -> str:
+    """Return a figure with its selectors as HTML that takes Plotly from the book's own folder.
+
+    Parameters
+    ----------
+    what : str
+        Words for those who cannot see the figure.
+    selectors : dict
+        Key of the traces' `meta` to a label and the choices (value, text); the first choice is shown at first.
+    """
+    first = {key: next(iter(choices), "") for key, (_, choices) in selectors.items()}
+    for trace in figure.data:
+        trace.visible = all(value in ("", trace.meta[key]) for key, value in first.items())
     piece = figure.to_html(full_html=False, include_plotlyjs=SCRIPT, config=CONFIG, div_id=name)
-    return f'<div role="img" aria-label="{html.escape(what)}">{piece}</div>'
+    chosen = "".join(_select(name, key, *selector) for key, selector in selectors.items() if len(selector[1]) > 1)
+    return f'<div class="selectors">{chosen}</div>\n<div role="img" aria-label="{html.escape(what)}">{piece}</div>'
+
+
+def _select(figure: str, key: str, label: str, choices: dict[str, str]) -> str:
+    options = "".join(f'<option value="{html.escape(k)}">{html.escape(v)}</option>' for k, v in choices.items())
+    opened = f'<select data-figure="{figure}" name="{key}" autocomplete="off">'
+    return f"<label>{html.escape(label)} {opened}{options}</select></label> "
 
 
 def table(shown: pd.DataFrame, name: str, caption: str) -> str:
@@ -80,8 +195,8 @@ def table(shown: pd.DataFrame, name: str, caption: str) -> str:
     from itables.javascript import to_html_datatable
 
     return to_html_datatable(
-        shown, caption, table_id=name, connected=False, display_logo_when_loading=False, showIndex=False,
-        lengthMenu=[10, 25, 100], pageLength=25, scrollX=True, classes="display compact", maxBytes=0, style="width:100%",
+        shown, caption, table_id=name, connected=False, display_logo_when_loading=False, showIndex=False, layout=LAYOUT,
+        lengthMenu=[10, 25, 100], pageLength=10, scrollX=True, classes="display compact", maxBytes=0, style="width:100%",
     )  # fmt: skip
 
 

@@ -1,7 +1,9 @@
 """A user's own datasets: a card each in ``params/datasets/<name>.yaml``, written by ``catscans dataset add`` or by hand."""
 
 import re
+import time
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +18,9 @@ from catscans_lib.datasets.listing import Listing, read_csv
 from catscans_lib.errors import InputError
 from catscans_lib.validation import Strict, validated
 
+SETTLED_NS = (
+    2 * 10**9
+)  # a folder that has changed less long ago may change again within one tick of its file system's clock
 NAME = r"[a-z][a-z0-9_]*"
 Text = Annotated[str, Field(min_length=1)]
 
@@ -90,8 +95,16 @@ def names() -> tuple[str, ...]:
     """Return the names there are cards for, sorted; none outside a project's folder."""
     try:
         folder = paths.own_cards_dir()
-    except InputError:
+        changed = folder.stat().st_mtime_ns
+    except (InputError, FileNotFoundError):
         return ()
+    is_settled = time.time_ns() - changed > SETTLED_NS
+    return _listed(folder, changed) if is_settled else _listed.__wrapped__(folder, changed)
+
+
+@lru_cache(maxsize=8)
+def _listed(folder: Path, changed: int) -> tuple[str, ...]:
+    """List a folder once as long as nothing comes or goes there: a grid of thousands of runs asks for every one."""
     return tuple(sorted(path.stem for path in folder.glob("*.yaml") if re.fullmatch(NAME, path.stem)))
 
 
@@ -102,9 +115,13 @@ def text(name: str) -> str:
 
 def load(name: str) -> OwnCard:
     """Return a card's content; InputError that names the place where it is faulty."""
-    where = f"params/datasets/{name}.yaml"
+    return _read(text(name), f"params/datasets/{name}.yaml")
+
+
+@lru_cache(maxsize=1024)
+def _read(written: str, where: str) -> OwnCard:
     try:
-        return validated(OwnCard, yaml.safe_load(text(name)), where)
+        return validated(OwnCard, yaml.safe_load(written), where)
     except yaml.YAMLError as error:
         raise InputError(f"{where} is not readable as YAML: {error}") from None
 

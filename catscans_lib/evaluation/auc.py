@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.metrics import roc_auc_score
 
 AVERAGES = ("weighted", "macro", "micro", "ovo_macro", "ovo_weighted")
+CLASS_COLUMNS = ("class", "auc", "n_positive", "n_negative")
 ROUNDING = 0.0005  # a probability that is kept with three decimals is off by at most this
 
 
@@ -68,7 +68,7 @@ def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average:
     present = np.unique(labels)
     if len(present) < 2:
         raise ValueError(f"An AUC needs images of two classes; all {len(labels)} are '{''.join(present)}'.")
-    return averaged(roc_auc_score, labels, scores, classes, average)
+    return averaged(area, labels, scores, classes, average)
 
 
 def per_class(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -79,14 +79,30 @@ def per_class(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) ->
     pandas.DataFrame
         Columns class, auc, n_positive, n_negative, a row per class. The AUC is NaN where one of the numbers is 0.
     """
+    return pd.DataFrame(class_rows(labels, scores, classes), columns=CLASS_COLUMNS)
+
+
+def class_rows(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> list[tuple[str, float, int, int]]:
+    """Return the rows of `per_class`: a table of many folds is put together once, not one by one."""
     labels, scores = checked(labels, scores, classes)
     rows = []
     for name, score in zip(classes, scores.T, strict=True):
         positive = labels == name
-        defined = positive.any() and not positive.all()
-        value = roc_auc_score(positive, score) if defined else np.nan
-        rows.append((name, float(value), int(positive.sum()), int((~positive).sum())))
-    return pd.DataFrame(rows, columns=["class", "auc", "n_positive", "n_negative"])
+        n = int(positive.sum())
+        value = area(positive, score) if 0 < n < len(positive) else np.nan
+        rows.append((name, value, n, len(positive) - n))
+    return rows
+
+
+def area(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Share of pairs of a positive (bool) and a negative in which the positive has the higher score; a tie counts one half.
+
+    scikit-learn's `roc_auc_score` gives the same and takes 2 ms for 40 images, 50 times as long.
+    """
+    below = np.sort(scores[~positive])
+    above = scores[positive]
+    won = np.searchsorted(below, above, "left").sum() + np.searchsorted(below, above, "right").sum()
+    return float(won / (2 * len(above) * len(below)))
 
 
 def absent_classes(labels: ArrayLike, classes: tuple[str, ...]) -> tuple[str, ...]:

@@ -135,6 +135,37 @@ def paired(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, level: f
     )
 
 
+def all_pairs(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Differences of the AUCs of every two models, and their variances, as `paired` has them for two.
+
+    Parameters
+    ----------
+    labels : array_like of bool, shape (n,)
+    scores : array_like of float, shape (n_models, n)
+        NaN where a model has no score of an image; two models are compared on the images of both.
+
+    Returns
+    -------
+    differences, variances : numpy.ndarray of float, shape (n_models, n_models)
+        AUC of the row's model minus that of the column's; NaN where two models share no image.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores, dtype=float)
+    known = np.isfinite(scores)
+    whole = np.flatnonzero(known.all(axis=1))
+    differences, variances = np.full((2, len(scores), len(scores)), np.nan)
+    if len(whole):
+        v10, v01 = _components(labels, scores[whole])
+        for row, number in enumerate(whole):
+            apart = v10[row] - v10, v01[row] - v01
+            differences[number, whole] = apart[0].mean(axis=1)
+            variances[number, whole] = sum(map(_own_variance_of_mean, apart))
+    for one, other in np.argwhere(~np.isin(np.indices(differences.shape), whole).all(axis=0)):
+        if (both := known[one] & known[other]).any():
+            found = paired(labels[both], scores[one, both], scores[other, both])
+            differences[one, other], variances[one, other] = found.difference, found.variance
+    return differences, variances
+
+
 def _components(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return v10, shape (n_models, n_positive), and v01, shape (n_models, n_negative)."""
     labels, scores = np.asarray(labels), np.atleast_2d(np.asarray(scores, dtype=float))
@@ -152,6 +183,12 @@ def _variance_of_mean(components: np.ndarray) -> np.ndarray:
     if n < 2:
         return np.full((n_models, n_models), np.nan)
     return np.atleast_2d(np.cov(components)) / n
+
+
+def _own_variance_of_mean(components: np.ndarray) -> np.ndarray:
+    """The diagonal of `_variance_of_mean`, shape (n_models,)."""
+    n_models, n = components.shape
+    return components.var(axis=1, ddof=1) / n if n > 1 else np.full(n_models, np.nan)
 
 
 def _quantile(level: float) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.metrics import average_precision_score, recall_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from catscans_lib.evaluation.auc import averaged, checked
 
@@ -53,17 +53,23 @@ def metrics(
     right = is_class[np.arange(len(labels)), decided]
     squared = (scores - is_class) ** 2
     present = np.flatnonzero(is_class.any(axis=0))
-    recall = recall_score(is_class.argmax(axis=1), decided, labels=present, average="macro")
+    recall = np.mean([right[is_class[:, one]].mean() for one in present])
     one_class = len(present) < 2
     return {
         "accuracy": float(right.mean()),
         "balanced_accuracy": float(recall),
-        "average_precision": np.nan
-        if one_class
-        else averaged(average_precision_score, labels, scores, classes, average),
+        "average_precision": np.nan if one_class else averaged(average_precision, labels, scores, classes, average),
         "brier": float(squared[:, 1].mean() if len(classes) == 2 else squared.sum(axis=1).mean()),
         "ece": _expected_calibration_error(confidence, right),
     }
+
+
+def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Mean precision over the positives (bool) found by descending score; images of one score are found together."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    found = np.cumsum(positive[order])[last]
+    return float(np.sum(np.diff(found, prepend=0) * found / (last + 1)) / found[-1])
 
 
 def calibration(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], n_bins: int = 10) -> pd.DataFrame:
@@ -116,15 +122,23 @@ def _probabilities(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...
 def _bins(scores: np.ndarray, hit: np.ndarray, n_bins: int) -> pd.DataFrame:
     """Return low, high, mean_score, share and n of the bins of equal width that have a score."""
     edges = np.linspace(0, 1, n_bins + 1)
-    number = np.searchsorted(edges[1:-1], scores)
-    n = np.bincount(number, minlength=n_bins)
-    kept = n > 0
-    sums = [np.bincount(number, weights=values, minlength=n_bins)[kept] for values in (scores, hit)]
+    kept, mean_score, share, n = _means(scores, hit, edges)
     return pd.DataFrame(
-        {"low": edges[:-1][kept], "high": edges[1:][kept], "mean_score": sums[0] / n[kept], "share": sums[1] / n[kept]}
-    ).assign(n=n[kept])
+        {"low": edges[:-1][kept], "high": edges[1:][kept], "mean_score": mean_score, "share": share, "n": n}
+    )
+
+
+def _means(
+    scores: np.ndarray, hit: np.ndarray, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return which bins have a score (bool), and of these mean score, share of hits and n."""
+    number = np.searchsorted(edges[1:-1], scores)
+    n = np.bincount(number, minlength=len(edges) - 1)
+    kept = n > 0
+    sums = [np.bincount(number, weights=values, minlength=len(n))[kept] for values in (scores, hit)]
+    return kept, sums[0] / n[kept], sums[1] / n[kept], n[kept]
 
 
 def _expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    bins = _bins(confidence, right, ECE_BINS)
-    return float(np.average((bins["mean_score"] - bins["share"]).abs(), weights=bins["n"]))
+    _, mean_score, share, n = _means(confidence, right, np.linspace(0, 1, ECE_BINS + 1))
+    return float(np.average(np.abs(mean_score - share), weights=n))

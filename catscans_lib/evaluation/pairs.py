@@ -1,11 +1,11 @@
 """Which differences between sources are real? Every two sources of a target, on the same folds, by several tests."""
 
-from collections.abc import Iterator
-from itertools import combinations
+from collections.abc import Callable, Iterator
+from itertools import combinations, groupby
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from catscans_lib.evaluation import bootstrap, comparison, delong
 from catscans_lib.evaluation.tables import classes_of, score_columns, shared_modes
@@ -18,6 +18,7 @@ EFFECTS = [
     "target", "mode", "source_a", "source_b", "difference", "n_folds", "cohens_d", "superiority", "rope",
     "p_b_better", "p_equivalent", "p_a_better",
 ]  # fmt: skip
+Row = tuple[str, float, float, float, float]  # test, statistic, p, low, high
 FAMILY = ["target", "mode", "test", "against"]
 
 
@@ -48,15 +49,13 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
         pairs with random weights, which answer another question.
     """
     rows = []
-    for target, mode, a, b, difference in _pairs(aucs):
-        here = [_nadeau_bengio(difference), _wilcoxon(difference), _bootstrap(draws, target, mode, a, b)]
-        here += _delong(predictions, target, mode, a, b)
-        rows += [
-            {"target": target, "mode": mode, "source_a": a, "source_b": b, "difference": difference.mean()} | one
-            for one in here
-        ]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    table["against"] = np.where((table[["source_a", "source_b"]] == "none").any(axis=1), "none", "sources")
+    for (target, mode), pairs in groupby(_pairs(aucs), key=lambda pair: pair[:2]):
+        drawn, paired = _Drawn(draws, target, mode), _paired_delong(predictions, target, mode)
+        for _, _, a, b, difference in pairs:
+            here = [_nadeau_bengio(difference), _wilcoxon(difference), _bootstrap(drawn.difference(a, b)), paired(a, b)]
+            rows += [(target, mode, a, b, difference.mean(), *one) for one in here if one]
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "p_adjusted"])
+    table["against"] = np.where((table["source_a"] == "none") | (table["source_b"] == "none"), "none", "sources")
     table["p_adjusted"] = table.groupby(FAMILY)["p"].transform(lambda p: comparison.holm(p.to_numpy()))
     return table[COLUMNS]
 
@@ -114,11 +113,20 @@ def _pairs(aucs: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray]
     """Target, mode, two sources and the differences of their AUCs on the folds that both have; seeds are averaged."""
     shared = aucs[aucs["mode"].isin(shared_modes(aucs))]
     for (target, mode), here in shared.groupby(["target", "mode"], sort=False):
-        wide = here.pivot_table(index=["fold", "seed"], columns="source", values="auc", sort=False)
+        wide = here.pivot_table(index=["fold", "seed"], columns="source", values="auc")
+        folds = np.unique(wide.index.get_level_values("fold"), return_inverse=True)[1]
+        values = {source: wide[source].to_numpy() for source in wide}
         for a, b in combinations(here["source"].unique(), 2):
-            difference = (wide[a] - wide[b]).dropna().groupby(level="fold").mean().to_numpy()
+            difference = _by_fold(values[a] - values[b], folds)
             if len(difference) >= 2:
                 yield target, mode, a, b, difference
+
+
+def _by_fold(difference: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Means over the seeds of each fold; folds without a value are left out."""
+    known = ~np.isnan(difference)
+    n = np.bincount(folds[known])
+    return np.bincount(folds[known], weights=difference[known])[n > 0] / n[n > 0]
 
 
 def _ratio(difference: np.ndarray) -> float:
@@ -126,45 +134,69 @@ def _ratio(difference: np.ndarray) -> float:
     return 1 / (len(difference) - 1)
 
 
-def _nadeau_bengio(difference: np.ndarray) -> dict:
+def _nadeau_bengio(difference: np.ndarray) -> Row:
     found = comparison.nadeau_bengio(difference, _ratio(difference), LEVEL)
-    return {"test": "nadeau_bengio", "statistic": found.t, "p": found.p, "low": found.low, "high": found.high}
+    return "nadeau_bengio", found.t, found.p, found.low, found.high
 
 
-def _wilcoxon(difference: np.ndarray) -> dict:
+def _wilcoxon(difference: np.ndarray) -> Row:
     found = comparison.wilcoxon(difference)
-    return {"test": "wilcoxon", "statistic": found.statistic, "p": found.p, "low": np.nan, "high": np.nan}
+    return "wilcoxon", found.statistic, found.p, np.nan, np.nan
 
 
-def _bootstrap(draws: pd.DataFrame, target: str, mode: str, a: str, b: str) -> dict:
-    one, other = (draws.xs((source, target, mode), level=["source", "target", "mode"]) for source in (a, b))
-    drawn = (one - other).dropna(how="all").mean(skipna=False).to_numpy()
-    low, high = bootstrap.interval(drawn, LEVEL)
-    return {"test": "bootstrap", "statistic": np.nan, "p": bootstrap.p_value(drawn), "low": low, "high": high}
+def _bootstrap(drawn: np.ndarray) -> Row:
+    return "bootstrap", np.nan, bootstrap.p_value(drawn), *bootstrap.interval(drawn, LEVEL)
 
 
-def _delong(predictions: pd.DataFrame, target: str, mode: str, a: str, b: str) -> list[dict]:
-    """Paired DeLong per fold; folds hold different images, so their variances add up. Nothing for more than two classes."""
+class _Drawn:
+    """The draws of a target and mode, of every source on the same folds and seeds."""
+
+    def __init__(self, draws: pd.DataFrame, target: str, mode: str) -> None:
+        here = draws.xs((target, mode), level=["target", "mode"])
+        rows = here.index.droplevel("source").unique()
+        self.of = {
+            source: part.droplevel("source").reindex(rows).to_numpy() for source, part in here.groupby(level="source")
+        }
+
+    def difference(self, a: str, b: str) -> np.ndarray:
+        """AUC of a minus AUC of b in every draw, mean over the folds and seeds both have; NaN where one of these has none."""
+        apart = self.of[a] - self.of[b]
+        return apart[~np.isnan(apart).all(axis=1)].mean(axis=0)
+
+
+def _paired_delong(predictions: pd.DataFrame, target: str, mode: str) -> Callable[[str, str], Row | None]:
+    """Return DeLong's paired test of two sources; None for more than two classes.
+
+    Folds hold different images, so their variances add up; seeds repeat the same images, and their mean variance is taken.
+    """
     of = predictions[(predictions["target"] == target) & (predictions["mode"] == mode)]
     columns = score_columns(of)
     if len(columns) != 2:
-        return []
-    one, other = (of[of["source"] == source].set_index(["fold", "seed", "image_id"]) for source in (a, b))
-    both = one[["label", columns[1]]].join(other[columns[1]].rename("other"), how="inner")
-    found = []
-    for _, seeds in both.groupby(level="fold"):
-        pairs = [
-            delong.paired((part["label"] == classes_of(columns)[1]).to_numpy(), part[columns[1]], part["other"])
-            for _, part in seeds.groupby(level="seed")
-        ]
-        found.append((np.mean([pair.difference for pair in pairs]), np.mean([pair.variance for pair in pairs])))
-    differences, variances = np.transpose(found)
-    return [{"test": "delong"} | _z_test(differences.mean(), np.sqrt(variances.sum()) / len(found))]
+        return lambda a, b: None
+    scores = of.pivot(index=["fold", "seed", "image_id"], columns="source", values=columns[1])
+    labels = of.drop_duplicates(["fold", "seed", "image_id"]).set_index(["fold", "seed", "image_id"])["label"]
+    positive = (labels.reindex(scores.index) == classes_of(columns)[1]).to_numpy()
+    place = {source: number for number, source in enumerate(scores)}
+    levels = (scores.index.get_level_values(name) for name in ("fold", "seed"))
+    parts = pd.Series(range(len(scores))).groupby([*map(np.asarray, levels)]).indices
+    folds = np.array([fold for fold, _ in parts])
+    found = [delong.all_pairs(positive[rows], scores.to_numpy()[rows].T) for rows in parts.values()]
+    differences, variances = (np.stack(each) for each in zip(*found, strict=True))
+
+    def test(a: str, b: str) -> Row:
+        one, other = place[a], place[b]
+        shared = ~np.isnan(differences[:, one, other])  # on no common image there is no difference
+        number = np.unique(folds[shared], return_inverse=True)[1]
+        n = np.bincount(number)
+        means = [np.bincount(number, each[shared, one, other]) / n for each in (differences, variances)]
+        return "delong", *_z_test(means[0].mean(), np.sqrt(means[1].sum()) / len(n))
+
+    return test
 
 
-def _z_test(difference: float, sd: float) -> dict:
+def _z_test(difference: float, sd: float) -> tuple[float, float, float, float]:
     """Of a difference that is normally distributed; two models with the same ranks have sd 0 and p 1."""
     if sd == 0:
-        return {"statistic": np.nan, "p": float(difference == 0), "low": np.nan, "high": np.nan}
-    z, half = difference / sd, sd * stats.norm.ppf((1 + LEVEL) / 2)
-    return {"statistic": z, "p": 2 * stats.norm.sf(abs(z)), "low": difference - half, "high": difference + half}
+        return np.nan, float(difference == 0), np.nan, np.nan
+    z, half = difference / sd, sd * special.ndtri((1 + LEVEL) / 2)
+    return z, 2 * special.ndtr(-abs(z)), difference - half, difference + half

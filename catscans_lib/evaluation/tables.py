@@ -6,7 +6,7 @@ import pandas as pd
 
 from catscans_lib import results
 from catscans_lib.evaluation import metrics
-from catscans_lib.evaluation.auc import auc, per_class, transfer_score
+from catscans_lib.evaluation.auc import CLASS_COLUMNS, auc, class_rows, transfer_score
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the others, never scored against
@@ -82,26 +82,21 @@ def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Columns source, target, mode, fold, seed, class, auc (NaN: the class is absent), n_positive, n_negative.
     """
-    return _by_fold(predictions, per_class)
+    return _by_fold(predictions, class_rows, CLASS_COLUMNS)
 
 
 def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
     """Every other metric of every fold: columns source, target, mode, fold, seed, metric, value (see `metrics.metrics`)."""
-
-    def tidy(*given: object) -> pd.DataFrame:
-        return pd.DataFrame(metrics.metrics(*given).items(), columns=["metric", "value"])
-
-    return _by_fold(predictions, tidy)
+    return _by_fold(predictions, lambda *given: metrics.metrics(*given).items(), ("metric", "value"))
 
 
-def _by_fold(predictions: pd.DataFrame, of: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-    """Tables of `of(labels, scores, classes)` for every fold below each other, keys first."""
-    parts = []
+def _by_fold(predictions: pd.DataFrame, of: Callable[..., Iterable[tuple]], names: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of `of(labels, scores, classes)` for every fold below each other, keys first."""
+    rows = []
     for keys, part in predictions.groupby(KEYS, sort=False):
         columns = score_columns(part)
-        table = of(part["label"], part[columns], classes_of(columns))
-        parts.append(table.assign(**dict(zip(KEYS, keys, strict=True)))[[*KEYS, *table]])
-    return pd.concat(parts, ignore_index=True)
+        rows += [(*keys, *row) for row in of(part["label"], part[columns], classes_of(columns))]
+    return pd.DataFrame(rows, columns=[*KEYS, *names])
 
 
 def completeness(planned: Iterable[tuple[str, str]], aucs: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ centred on 0 shows scores.
 """
 
 from catscans_lib.figures.associations import advice_bars, association_forest, measure_against_auc, noise_floor
-from catscans_lib.figures.aucs import auc_bars, calibration_curves, critical_difference, roc_curves
+from catscans_lib.figures.aucs import auc_bars, auc_panels, calibration_curves, critical_difference, roc_curves
 from catscans_lib.figures.curves import curve_grid, learning_curves, rate_curves, stability_points
 from catscans_lib.figures.heatmaps import auc_heatmap, factors_heatmap, rank_map, score_heatmap
 from catscans_lib.figures.images import before_after_grid, feature_map_grid, filter_grid, grad_cam_grid, image_grid
@@ -19,6 +19,7 @@ __all__ = [
     "association_forest",
     "auc_bars",
     "auc_heatmap",
+    "auc_panels",
     "before_after_grid",
     "calibration_curves",
     "change_heatmap",

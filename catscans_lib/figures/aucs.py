@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from catscans_lib.figures.style import COLOURS, DASHES
+from catscans_lib.figures.style import COLOURS, DASHES, ordered
 
 AVERAGED = {
     "binary": "AUC", "weighted": "weighted one-vs-rest AUC", "macro": "macro one-vs-rest AUC",
@@ -51,6 +51,55 @@ def auc_bars(
     ax.axvline(0.5, color="#BBBBBB", lw=0.8, zorder=0)
     ax.set_title(f"{titles[target]}, {mode.replace('_', '-')}")
     return ax
+
+
+def auc_panels(aucs: pd.DataFrame, intervals: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> np.ndarray:
+    """All sources on all targets: a panel per target, one row per source in the same order, random weights as lines.
+
+    A diamond is the mean, its line the 95 % interval over groups, a faint point a fold and seed. Sources that are good over
+    all targets stand on top.
+
+    Parameters
+    ----------
+    aucs, intervals : pandas.DataFrame
+        As `evaluation.all_aucs` and `evaluation.auc_intervals` return them.
+    """
+    here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
+    relative = here["auc"] - here.groupby("target")["auc"].transform("mean")
+    sources = relative.groupby(here["source"]).mean().sort_values().index.tolist()
+    targets = ordered(here["target"])
+    size = (1.9 + 2.3 * len(targets), 1.3 + 0.3 * len(sources))
+    _, panels = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
+    for ax, target in zip(panels[0], targets, strict=True):
+        _rows_of_sources(ax, here[here["target"] == target], intervals[intervals["target"] == target], mode, sources)
+        _baselines(ax, aucs[(aucs["target"] == target) & (aucs["source"] == "none")], mode)
+        ax.set_title(titles[target])
+    panels[0, 0].set_yticks(range(len(sources)), [titles[source] for source in sources])
+    panels[0, len(targets) // 2].set_xlabel(f"AUC on held-out images, {mode.replace('_', '-')}")
+    return panels[0]
+
+
+def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode: str, sources: list[str]) -> None:
+    ends = intervals[intervals["method"].str.startswith("bootstrap") & (intervals["mode"] == mode)].set_index("source")
+    means = here.groupby("source")["auc"].mean()
+    for place, source in enumerate(sources):
+        ax.axhline(place, color="#EEEEEE", lw=0.8, zorder=0)
+        if source not in means:
+            continue
+        values, is_best = here.loc[here["source"] == source, "auc"], means[source] == means.max()
+        colour = COLOURS[1] if is_best else COLOURS[0]
+        ax.scatter(values, [place] * len(values), s=12, color="#333333", alpha=0.35, linewidths=0, zorder=2)
+        if source in ends.index:
+            ax.plot(ends.loc[source, ["low", "high"]], [place, place], color=colour, lw=1.8, zorder=3)
+        ax.scatter(means[source], place, s=42, color=colour, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
+
+
+def _baselines(ax: Axes, none: pd.DataFrame, mode: str) -> None:
+    """Vertical lines: random weights with the same budget, dashed with the longer one of fine-tuning."""
+    for of, dash in ((mode, "-"), ("fine_tune_long", "--")):
+        values = none.loc[none["mode"] == of, "auc"]
+        if len(values) and (of == mode or mode == "fine_tune"):
+            ax.axvline(values.mean(), color="#666666", lw=1.2, ls=dash, zorder=1)
 
 
 def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:

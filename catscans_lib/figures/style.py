@@ -39,8 +39,10 @@ def set_style() -> None:
 
 def stamp(figure: Figure, profile: str) -> None:
     """Write on a figure of the demo world that it is one."""
-    if profile.split("/")[0] == "demo" and not any(text.get_text() == DEMO_STAMP for text in figure.texts):
-        figure.supxlabel(DEMO_STAMP, fontsize=8, color="#B00020", weight="bold", x=0.01, ha="left")
+    if profile.split("/")[0] == "demo" and not any(text.get_text().startswith("DEMO") for text in figure.texts):
+        fits = figure.get_figwidth() > 3.5
+        stamp = DEMO_STAMP if fits else DEMO_STAMP.replace(", ", ",\n")
+        figure.supxlabel(stamp, fontsize=8, color="#B00020", weight="bold", x=0.01, ha="left")
 
 
 def save(figure: Figure, folder: Path, name: str, table: pd.DataFrame, profile: str) -> None:

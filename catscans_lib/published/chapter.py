@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from catscans_lib import paths, results, transferability
+from catscans_lib import datasets, paths, results, transferability
 from catscans_lib.published.tables import COMMITTED
 
 STEP = "published"
@@ -13,6 +13,7 @@ TABLES = (
     "correlations", "draws", "random_draws", "noise_floor", "fold_tests", "ranks", "associations", "associations_within",
     "left_out",
 )  # fmt: skip
+FOLDS = ["source", "target", "fold", "auc", "transfer_score", "is_baseline"]
 TITLES = {
     "experts": "experts' distance", "cosine_hessian": "Task2Vec: raw cosine", "cosine_symnorm": "Task2Vec: normalised cosine",
     "cosine_symnorm_eps0": "Task2Vec: normalised cosine, no ε", "entropy_symnorm": "Task2Vec: entropy",
@@ -32,7 +33,7 @@ def numbers(profile: str) -> dict[str, Any] | None:
         ``correlations`` (measure to pairs to row), ``draws``, ``spread`` (of r over random draws: mean, sd, low, high, n,
         share_below the published one), ``floor`` (rows of `noise_floor`), ``tests`` (rows of `fold_tests`), ``ranks`` (pairs
         to p, critical difference and mean ranks), ``predictions`` (evidence to a row for every measure over all targets, by
-        statistic), ``left_out`` (evidence to rows of rule and mean regret).
+        statistic), ``left_out`` (evidence to rows of rule and mean regret), ``aucs`` (targets and rows of the published table).
     """
     if not results.is_done(profile, f"{STEP}/all"):
         return None
@@ -50,7 +51,26 @@ def numbers(profile: str) -> dict[str, Any] | None:
         "ranks": {name: _ranking(part) for name, part in found["ranks"].groupby("pairs", sort=False)},
         "predictions": _predictions(found["associations"], found["associations_within"]),
         "left_out": _left_out(found["left_out"]),
+        "aucs": _as_published(profile),
     }
+
+
+def _as_published(profile: str) -> dict[str, Any]:
+    """Return targets and, by source, a cell per target: mean and sd (ddof 0, as published) of the AUC, mean score, is_baseline."""
+    folds = results.optional(profile, f"{STEP}/all/aucs.csv", columns=FOLDS)
+    cells = folds.groupby(["source", "target"], sort=False).agg(
+        mean=("auc", "mean"), sd=("auc", lambda auc: auc.std(ddof=0)), score=("transfer_score", "mean"),
+        is_baseline=("is_baseline", "any"), n=("auc", "size"),
+    )  # fmt: skip
+    names, targets = datasets.titles() | TITLES, list(dict.fromkeys(folds["target"]))
+    rows = [
+        {
+            "title": names[source],
+            "cells": [cells.loc[(source, t)].to_dict() if (source, t) in cells.index else None for t in targets],
+        }
+        for source in dict.fromkeys(folds["source"])
+    ]
+    return {"targets": [names[target] for target in targets], "rows": rows}
 
 
 def _unique(rows: list[dict[str, Any]]) -> list[str]:

@@ -82,7 +82,7 @@ def baselines(results: pd.DataFrame, sources: pd.DataFrame | None = None) -> pd.
         Columns source, target, mode and auc. Where mode linear_probe is there, its mean AUC is a rule too: train the
         cheapest model on each source's features and take the best.
     sources : pandas.DataFrame, optional
-        Columns source, n_images, n_classes, auc (of the source's network on its own task); NaN where not known.
+        Columns source, n_images, n_classes, and auc (of the source's network on its own task) where that is known; NaN where not.
 
     Returns
     -------
@@ -96,7 +96,8 @@ def baselines(results: pd.DataFrame, sources: pd.DataFrame | None = None) -> pd.
         facts = sources.set_index("source")
         rules["largest_source"] = pairs["source"].map(facts["n_images"])
         rules["most_classes"] = pairs["source"].map(facts["n_classes"])
-        rules["source_auc"] = pairs["source"].map(facts["auc"])
+        if "auc" in facts:
+            rules["source_auc"] = pairs["source"].map(facts["auc"])
     probes = results[results["mode"] == "linear_probe"].groupby(PAIR)["auc"].mean()
     if len(probes):
         rules["linear_probe"] = pairs.join(probes, on=PAIR)["auc"]

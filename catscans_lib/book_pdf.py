@@ -1,0 +1,103 @@
+"""The chapters of a built book as one PDF: their pages are joined into one, which Chromium prints."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import yaml
+from bs4 import BeautifulSoup, Tag
+
+from catscans_lib import paths
+from catscans_lib.errors import InputError
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+PARTS = ("The study",)  # of the table of contents; references follow, runs and the library stay in the HTML book
+SCREEN_ONLY = (
+    ".headerlink, details, script, .selectors, .js-plotly-plot, .prev-next-footer, .toctree-wrapper, link, style"
+)
+PLAY = "point-sort-and-search"  # the sections with figures one may point at
+
+
+def print_pdf(profile: str) -> Path:
+    """Write `_build/<profile>/catscans-<profile>.pdf` from the HTML book; return its path.
+
+    Raises
+    ------
+    InputError
+        If the book is not built, or there is no Chromium to print with.
+    """
+    html = paths.build_dir(profile) / "_build" / "html"
+    if not (html / "index.html").is_file():
+        raise InputError(f"No book of profile '{profile}' to print. Run `make book PROFILE={profile}` first.")
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise InputError(
+            f"No browser to print with; looked for {', '.join(BROWSERS)}. Install one: apt install chromium."
+        )
+    page, target = html / "paper.html", paths.build_dir(profile) / f"catscans-{profile}.pdf"
+    page.write_text(joined(html, paths.build_dir(profile) / "source" / "_toc.yml"), encoding="utf-8")
+    target.unlink(missing_ok=True)
+    options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]
+    options += ["--no-sandbox"] if os.geteuid() == 0 else []
+    command = [browser, *options, "--virtual-time-budget=60000", f"--print-to-pdf={target}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    page.unlink()
+    if not target.is_file():
+        raise RuntimeError(f"{Path(browser).name} printed nothing:\n{done.stderr[-2000:]}")
+    return target
+
+
+def joined(html: Path, toc: Path) -> str:
+    """Return one HTML page with the chapters of a built book, its links kept within the page where they can be."""
+    names = _chapters(toc)
+    whole = BeautifulSoup(_SHELL, "html.parser")
+    contents = whole.select_one("#contents")
+    for name in names:
+        article = _article(html / f"{name}.html", name, names)
+        entry = whole.new_tag("a", href=f"#{name}")
+        entry.string = article.find("h1").get_text()
+        contents.append(entry)
+        whole.body.append(article)
+    whole.style.string = (paths.root() / "book" / "_paper.css").read_text(encoding="utf-8")
+    whole.title.string = whole.body.find("h1", class_=None).get_text()
+    first = whole.find(id=names[0])
+    first.insert_after(contents.extract())
+    return str(whole)
+
+
+def _chapters(toc: Path) -> list[str]:
+    content = yaml.safe_load(toc.read_text(encoding="utf-8"))
+    study = [chapter["file"] for part in content["parts"] if part["caption"] in PARTS for chapter in part["chapters"]]
+    return [content["root"], *study, "references"]
+
+
+def _article(path: Path, name: str, names: list[str]) -> Tag:
+    """Return the text of a page: what only a screen can do is gone, anchors are those of the joined page."""
+    article = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").find("article")
+    for section in article.select(f"section[id^={PLAY}]"):
+        section.decompose()
+    for node in article.select(SCREEN_ONLY):
+        node.decompose()
+    for node in article.find_all(id=True):
+        node["id"] = f"{name}--{node['id']}"
+    for link in article.find_all("a", href=True):
+        _within(link, name, names)
+    article["id"] = name
+    return article
+
+
+def _within(link: Tag, name: str, names: list[str]) -> None:
+    """Turn a link to a chapter or a place in one into an anchor; links to other pages of the book lose their address."""
+    page, _, anchor = link["href"].partition("#")
+    target = page.removesuffix(".html") or name
+    if target in names:
+        link["href"] = f"#{target}--{anchor}" if anchor else f"#{target}"
+    elif "://" not in page and not page.startswith("mailto:"):
+        del link["href"]
+
+
+_SHELL = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title></title>
+<script>window.MathJax = {options: {processHtmlClass: "math", ignoreHtmlClass: "page"}, startup: {typeset: true}};</script>
+<script src="scripts/mathjax.js"></script><style></style></head>
+<body class="page"><nav id="contents"><h2>Contents</h2></nav></body></html>"""
