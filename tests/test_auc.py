@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from catscans_lib.evaluation.auc import AVERAGES, absent_classes, auc, per_class
+from catscans_lib.evaluation.auc import AVERAGES, absent_classes, area, auc, per_class
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
 SEVEN = tuple("abcdefg")
@@ -153,3 +153,10 @@ def test_labels_and_classes_that_do_not_fit_are_refused_in_words(labels, classes
 def test_an_unknown_average_is_refused_with_those_known():
     with pytest.raises(ValueError, match="Unknown average 'mean'; known: weighted, macro, micro, ovo_macro, ovo_w"):
         auc(["no", "yes"], binary([0.1, 0.9]), ("no", "yes"), "mean")
+
+
+def test_the_area_of_one_comparison_with_ties_is_that_of_scikit_learn():
+    rng = np.random.default_rng(6)
+    for n in (2, 9, 300):
+        positive, scores = np.arange(n) % 2 == 0, rng.integers(6, size=n) / 5
+        assert area(positive, scores) == pytest.approx(roc_auc_score(positive, scores), abs=1e-15)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from catscans_lib.evaluation.delong import delong, interval, paired
+from catscans_lib.evaluation.delong import all_pairs, delong, interval, paired
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
 SCORES = ("score_1", "score_2", "score_3_with_ties")
@@ -206,3 +206,26 @@ def test_input_without_an_auc_is_refused_in_words(labels, scores, message):
 def test_an_interval_of_nothing_sensible_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         interval(**given)
+
+
+def test_all_pairs_at_once_are_those_of_two_at_a_time_also_where_a_model_lacks_images():
+    labels, scores = seeded(60, n_models=4)
+    scores = np.array(scores)
+    scores[2, :9] = np.nan
+    scores[3] = scores[0]
+    differences, variances = all_pairs(labels, scores)
+    for one in range(4):
+        for other in range(4):
+            both = np.isfinite(scores[one] + scores[other])
+            found = paired(labels[both], scores[one, both], scores[other, both])
+            assert differences[one, other] == pytest.approx(found.difference, abs=1e-15)
+            assert variances[one, other] == pytest.approx(found.variance, rel=1e-12)
+    assert variances[0, 3] == 0
+
+
+def test_models_without_a_common_image_are_not_compared():
+    labels, scores = seeded(20, n_models=2)
+    scores = np.array(scores)
+    scores[0, :10], scores[1, 10:] = np.nan, np.nan
+    differences, variances = all_pairs(labels, scores)
+    assert np.isnan(differences[0, 1]) and np.isnan(variances[0, 1])

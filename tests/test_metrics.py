@@ -11,7 +11,7 @@ from sklearn.metrics import (
 )
 from sklearn.preprocessing import label_binarize
 
-from catscans_lib.evaluation.metrics import calibration, metrics, roc
+from catscans_lib.evaluation.metrics import average_precision, calibration, metrics, roc
 
 TWO, THREE = ("no", "yes"), ("a", "b", "c")
 
@@ -42,6 +42,13 @@ def test_average_precision_is_averaged_as_in_scikit_learn(average):
     labels, scores = three_classes()
     want = average_precision_score(label_binarize(labels, classes=THREE), scores, average=average)
     assert metrics(labels, scores, THREE, average)["average_precision"] == pytest.approx(want)
+
+
+def test_average_precision_with_ties_agrees_with_scikit_learn():
+    rng = np.random.default_rng(5)
+    for n in (2, 7, 200):
+        positive, scores = np.arange(n) % 3 == 0, rng.integers(5, size=n) / 4
+        assert average_precision(positive, scores) == pytest.approx(average_precision_score(positive, scores))
 
 
 def test_metrics_of_two_classes_agree_with_scikit_learn():

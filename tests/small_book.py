@@ -1,0 +1,154 @@
+"""A small project with the real chapters: one target, two sources and random weights, two folds, all numbers by hand."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+
+from catscans_lib import paths
+
+ROOT = Path(__file__).parents[1]
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c6360000002000001e221bc330000000049454e44ae426082"
+)
+# Two folds by hand. Means: dtd .85, imagenet .80, none .70, none longer .81; dtd minus none: .10 and .20.
+AUCS = {
+    ("dtd", "fine_tune"): (0.80, 0.90),
+    ("imagenet", "fine_tune"): (0.82, 0.78),
+    ("none", "fine_tune"): (0.70, 0.70),
+    ("none", "fine_tune_long"): (0.84, 0.78),
+    ("imagenet", "linear_probe"): (0.60, 0.62),
+}
+
+
+def make(folder):
+    """Put the chapters and two profiles of one small grid into a folder."""
+    shutil.copytree(ROOT / "book", folder / "book")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "params").mkdir()
+    for profile in ("demo", "sample"):
+        (folder / "params" / f"{profile}.yaml").write_text("title: tiny\nfolds: {n_folds: 2, seed: 7}\n")
+
+
+def loads_from_outside(page):
+    """Addresses of scripts, styles, images, fonts and frames that a browser would fetch when it shows the page."""
+    tags = r"<(?:script|img|iframe|source|audio|video|embed)\b[^>]*\bsrc=|<link\b[^>]*\bhref=|<object\b[^>]*\bdata="
+    return re.findall(rf"""(?:{tags}|@import |url\(|\bimport\()\s*["']?((?:https?:)?//[^"')> ]+)""", page)
+
+
+def add_run(profile, step, name, *, cells=None, figures=(), **tables):
+    folder = paths.run_dir(profile, step, name)
+    (folder / "figures").mkdir(parents=True)
+    parameters = nbformat.v4.new_code_cell("source = 'imagenet'", metadata={"tags": ["parameters"]})
+    injected = nbformat.v4.new_code_cell("source = 'dtd'", metadata={"tags": ["injected-parameters"]})
+    notebook = nbformat.v4.new_notebook(
+        cells=cells or [nbformat.v4.new_markdown_cell("# Own title"), parameters, injected]
+    )
+    notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+    nbformat.write(notebook, folder / f"{step}.ipynb")
+    record = {"step": step, "name": name, "parameters": {"source": "dtd"}, "seconds": 61.0, "peak_memory_mb": 512.0}
+    (folder / "run.json").write_text(pd.Series({**record, "status": "completed"}).to_json())
+    for stem in figures:
+        (folder / "figures" / f"{stem}.png").write_bytes(PIXEL)
+        (folder / "figures" / f"{stem}.csv").write_text("a\n1\n")
+    for table, rows in tables.items():
+        pd.DataFrame(rows).to_csv(folder / f"{table}.csv", index=False)
+
+
+def evaluated():
+    """Tables of the evaluation beside the AUCs; the pair is written as imagenet minus dtd, the book says dtd minus imagenet."""
+    cell = {"source": "dtd", "target": "isic2018", "mode": "fine_tune"}
+    rest = {"fold_sd": 0.07, "n_folds": 2, "n_seeds": 1, "n_images": 4, "n_groups": 2, "n_draws": 2000}
+    ways = [("bootstrap over groups", 0.80, 0.91), ("DeLong over images", 0.79, 0.92)]
+    intervals = [cell | rest | {"auc": 0.85, "low": low, "high": high, "method": way} for way, low, high in ways]
+    pair = {"target": "isic2018", "mode": "fine_tune", "source_a": "imagenet", "source_b": "dtd"}
+    comparisons = [
+        pair | {"test": "nadeau_bengio", "p": 0.4, "p_adjusted": 0.8, "low": -0.9, "high": 0.9},
+        pair | {"test": "wilcoxon", "p": 1.0, "p_adjusted": 1.0, "low": None, "high": None},
+        pair | {"test": "bootstrap", "p": 0.3, "p_adjusted": 0.6, "low": -0.12, "high": 0.02},
+    ]
+    effects = [pair | {"rope": 0.01, "p_b_better": 0.7, "p_equivalent": 0.2, "p_a_better": 0.1}]
+    ranks = {"mode": "fine_tune", "source": ["dtd", "none"], "mean_rank": [1.0, 2.0], "n_targets": 2}
+    tables = {
+        "auc_intervals": intervals, "score_intervals": [cell | {"transfer_score": 15.0, "low": 3.0, "high": 27.0}],
+        "comparisons": comparisons, "effects": effects, "ranks": ranks | {"friedman_p": 0.12, "critical_difference": 1.4},
+        "completeness": {"source": ["dtd", "stl10"], "target": "isic2018", "done": [True, False]},
+    }  # fmt: skip
+    return {name: pd.DataFrame(table) for name, table in tables.items()}
+
+
+def add_results(profile):
+    summary = [{"class": "NV", "split": "", "n_images": 30}, {"class": "a|b", "split": "", "n_images": 10}]
+    problems = [{"path": "isic/a|b.jpg", "problem": "cannot identify `image` file"}]
+    add_run(
+        profile, "ingest", "isic2018", summary=summary, problems=problems, duplicates=[{"sha256": "0", "paths": "a b"}]
+    )
+    counts = [{"dataset": "dtd", "other": "isic2018", "n_identical": 1234, "n_alike": 5}]
+    counts.append({"dataset": "isic2018", "other": "chest", "n_identical": 0, "n_alike": 0})
+    add_run(profile, "overlaps", "all", counts=counts)
+    for name in ("dtd", "imagenet", "none"):
+        add_run(profile, "transfer", f"{name}--isic2018")
+    figures = ("auc_heatmap_fine_tune", "auc_heatmap_linear_probe", "auc_bars_isic2018_fine_tune")
+    add_run(profile, "evaluate", "all", figures=figures)
+    add_run(profile, "stability", "all", figures=("stability", "learning_curves_isic2018"))
+    add_run(profile, "feature_maps", "isic2018", figures=("feature_maps",))
+    key = {"target": "isic2018", "seed": 0}
+    rows = [
+        {"source": source, **key, "mode": mode, "fold": fold, "average": "weighted", "auc": auc}
+        for (source, mode), values in AUCS.items()
+        for fold, auc in enumerate(values, start=1)
+    ]
+    scores = [
+        {"source": "dtd", **key, "mode": "fine_tune", "fold": fold, "transfer_score": 10.0 * fold} for fold in (1, 2)
+    ]
+    paths.tables_dir(profile).mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(paths.tables_dir(profile) / "aucs.csv", index=False)
+    pd.DataFrame(scores).to_csv(paths.tables_dir(profile) / "transfer_scores.csv", index=False)
+    for name, table in evaluated().items():
+        table.to_csv(paths.tables_dir(profile) / f"{name}.csv", index=False)
+    paths.folds_path(profile, "isic2018").parent.mkdir()
+    folds = {"image_id": ["1", "2", "3", "4"], "group": ["g", "g", "h", "h"], "label": ["NV", "DF", "NV", "DF"]}
+    pd.DataFrame({**folds, "fold": [1, 1, 2, 2]}).to_csv(paths.folds_path(profile, "isic2018"), index=False)
+
+
+def add_similarity(profile):
+    """Three measures of two sources, for the figures and tables that one may choose from."""
+    values = {
+        ("logme", "dtd"): 0.3,
+        ("logme", "imagenet"): 0.2,
+        ("cka", "dtd"): 0.4,
+        ("cka", "imagenet"): 0.6,
+        ("kid", "dtd"): 0.1,
+    }
+    rows = [
+        {
+            "source": source,
+            "target": "isic2018",
+            "measure": measure,
+            "value": value,
+            "larger_is_closer": measure != "kid",
+        }
+        for (measure, source), value in values.items()
+    ]
+    pd.DataFrame(rows).assign(probe="imagenet", n_images=4, seed=0).to_csv(
+        paths.tables_dir(profile) / "similarity.csv", index=False
+    )
+    titles = {
+        "measure": ["logme", "cka", "kid"],
+        "title": ["LogME", "Linear CKA", "Kernel distance"],
+        "closer": "larger",
+    }
+    add_run(profile, "similarity", "isic2018", measures=titles | {"blind to": "size", "reference": ""})
+    statistics = {"spearman": 1.0, "regret": 0.0, "accuracy": 1.0}
+    found = [
+        {"mode": "fine_tune", "target": target, "measure": measure, "kind": kind, "statistic": name, "value": value}
+        for target in ("isic2018", "all")
+        for measure, kind in (("logme", "measure"), ("always_imagenet", "baseline"))
+        for name, value in statistics.items()
+    ]
+    own = {"low": -1.0, "high": 1.0, "n": 2, "p": 0.5, "p_adjusted": 1.0, "p_max": 1.0}
+    pd.DataFrame(found).assign(**own).to_csv(paths.tables_dir(profile) / "associations.csv", index=False)

@@ -1,0 +1,196 @@
+"""The built book in a browser without a network. Slow; needs Chromium, and npm for the rules of accessibility.
+
+`CATSCANS_TEST_BOOK=_build/demo/_build/html pytest -m slow tests/test_browser.py` looks at a whole book instead of the small one.
+"""
+
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+import small_book
+
+from catscans_lib import book, book_pdf
+
+pytestmark = pytest.mark.slow
+AXE = "axe-core@4.10.3"
+WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+# The theme's own remark when it is first opened, and summaries of search results, which a browser reads over http only.
+HARMLESS = ("invalid theme mode", "Fetch API cannot load file:")
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """The folder of a built book."""
+    if given := os.environ.get("CATSCANS_TEST_BOOK"):
+        return Path(given).resolve()
+    folder = tmp_path_factory.mktemp("project")
+    small_book.make(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CATSCANS_ROOT", str(folder))
+        small_book.add_results("demo")
+        small_book.add_similarity("demo")
+        return book.build("demo").parent
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next((found for name in book_pdf.BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("needs Chromium (apt install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which the dev packages hold")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, html):
+    """Open a page of the book offline; what it asked for from outside, what failed and what it complained of are kept."""
+    contexts = []
+
+    def open_page(name, *, size=WIDE, scheme="light"):
+        context = browser.new_context(viewport=size, color_scheme=scheme)
+        context.route("http*://**", lambda route: route.abort())
+        contexts.append(context)
+        page = context.new_page()
+        page.wrong = []
+        page.on("request", lambda request: _note(page, request.url.startswith("http"), f"asked for {request.url}"))
+        page.on("requestfailed", lambda request: _note(page, True, f"failed: {request.url} {request.failure}"))
+        page.on("console", lambda message: _note(page, message.type == "error", message.text))
+        page.on("pageerror", lambda error: _note(page, True, str(error)))
+        page.goto((html / f"{name}.html").as_uri() if "?" not in name else f"{html.as_uri()}/{name}")
+        page.wait_for_load_state("load")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def _note(page, is_wrong, text):
+    if is_wrong and not any(words in text for words in HARMLESS):
+        page.wrong.append(text)
+
+
+def pages(html):
+    """All pages of a book; of the runs, the datasets and the library the first of each kind."""
+    found = sorted(path.relative_to(html) for path in html.rglob("*.html") if "_static" not in path.parts)
+    kinds = {path.parent if len(path.parts) > 1 else path: path for path in reversed(found)}
+    return [path.with_suffix("").as_posix() for path in kinds.values()]
+
+
+def test_no_page_loads_anything_from_outside_or_fails_to_load_something(visit, html):
+    for name in pages(html):
+        page = visit(name)
+        page.wait_for_timeout(300)
+        assert page.wrong == [], name
+
+
+def test_no_page_is_wider_than_a_telephone(visit, html):
+    for name in pages(html):
+        page = visit(name, size=PHONE)
+        page.wait_for_timeout(200)
+        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over <= 0, f"{name} is {over} px too wide"
+
+
+def test_equations_are_rendered_numbered_and_referred_to(visit):
+    page = visit("methods")
+    page.wait_for_selector("div.math mjx-container svg")
+    assert page.locator("div.math mjx-container svg").count() >= 6
+    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    assert page.locator(".eqno").first.inner_text().startswith("(1)")
+    assert page.locator("a.reference[href='#equation-eq-auc']").first.inner_text() == "(1)"
+
+
+def test_pointing_at_a_cell_says_its_interval_and_a_selector_changes_what_is_shown(visit):
+    page = visit("results")
+    figure = page.locator("#auc-heatmap")
+    figure.scroll_into_view_if_needed()
+    cell = figure.locator(".heatmaplayer image").first.bounding_box()
+    page.mouse.move(cell["x"] + cell["width"] * 0.1, cell["y"] + cell["height"] * 0.05)
+    page.wait_for_selector("#auc-heatmap .hoverlayer .hovertext")
+    assert "95 %" in figure.locator(".hovertext").first.text_content()
+
+    page = visit("transferability")
+    shown = "document.querySelector('#transfer-scatter').data.filter(t => t.visible).map(t => t.meta.measure)"
+    first = page.evaluate(shown)
+    choice = page.locator("select[data-figure='transfer-scatter'][name='measure']")
+    choice.focus()  # with the keyboard alone
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(f"JSON.stringify({shown}) !== JSON.stringify({first})")
+    second = page.evaluate(shown)
+    assert set(second) == {choice.input_value()}
+    title = page.evaluate("document.querySelector('#transfer-scatter').layout.xaxis.title.text")
+    assert title.startswith(choice.locator("option:checked").inner_text())
+
+
+def test_tables_are_sorted_and_searched(visit):
+    page = visit("transferability")
+    rows = page.locator("#predictions-table tbody tr")
+    page.wait_for_selector("#predictions-table tbody tr")
+    before = rows.count()
+    page.locator("#predictions-table_wrapper input[type=search]").fill("imagenet")
+    page.wait_for_function(f"document.querySelectorAll('#predictions-table tbody tr').length < {before}")
+    assert all("imagenet" in text.lower() for text in rows.all_inner_texts())
+
+
+def test_search_finds_a_word_of_a_chapter(visit):
+    page = visit("search.html?q=baseline")
+    page.wait_for_selector("#search-results li a[href*='methods.html']")
+
+
+def test_everything_one_can_use_is_reached_with_the_keyboard(visit):
+    page = visit("transferability")
+    reached = set()
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("(e => e.name || e.type || e.tagName)(document.activeElement)"))
+        if {"measure", "search"} <= reached:
+            return
+    pytest.fail(f"only reached {sorted(map(str, reached))}")
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The rules of accessibility, from npm."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm, to fetch axe-core")
+    folder = tmp_path_factory.mktemp("axe")
+    done = subprocess.run(["npm", "pack", AXE], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"npm cannot fetch {AXE}: {done.stderr[-300:]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_a_serious_fault_of_accessibility_such_as_text_too_pale_to_read(visit, html, axe, scheme):
+    for name in pages(html):
+        page = visit(name, scheme=scheme)
+        page.wait_for_timeout(300)
+        page.wait_for_function("document.getAnimations().length === 0")  # colours fade in
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        serious = [
+            (fault["id"], node["target"], node["failureSummary"])
+            for fault in found
+            if fault["impact"] in ("serious", "critical")
+            for node in fault["nodes"][:3]
+        ]
+        assert serious == [], name
+
+
+def test_the_chapters_are_printed_as_a_pdf(html, browser, monkeypatch):
+    if "CATSCANS_TEST_BOOK" in os.environ:
+        pytest.skip("prints the small book only")
+    monkeypatch.setenv("CATSCANS_ROOT", str(html.parents[3]))
+    path = book_pdf.print_pdf("demo")
+    content = path.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert content.count(b"/Type /Page\n") >= 10
+    assert not (html / "paper.html").exists()
