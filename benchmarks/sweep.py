@@ -4,7 +4,8 @@
 
 A run that only imports, starts and ends is made in two ways, which take turns round by round: by bare papermill, from the same
 notebook without our calls (the floor), and by `catscans run`; then several of them, two at a time, and within a sweep. Wall time
-tells what one waits for, processor time what a busy machine does not blur. With --demo, the whole demo sweep is run with one and with two runs at a time.
+tells what one waits for, processor time what a busy machine does not blur. With --demo, the whole demo sweep is run with one and
+with two runs at a time.
 """
 
 import argparse
@@ -28,7 +29,7 @@ KINDS = {
     "pandas and matplotlib": "evaluate",
     "keras": "transfer",
 }  # what is imported: the notebook whose imports these are
-N_RUNS = 6
+N_RUNS = 4
 TARGET = 1.2
 
 
@@ -80,7 +81,8 @@ def took(folder: Path, *command: str) -> tuple[float, float]:
 def ways(folder: Path) -> dict[str, tuple[float, float]]:
     """Seconds a run in every way; where several are made, two at a time, those of all divided by their number."""
     names = (folder / "names").read_text().split()
-    bare = f"{sys.executable} -m papermill bare.ipynb out.NAME.ipynb -k python3 --no-progress-bar --log-level ERROR -p dataset NAME"
+    options = "-k python3 --no-progress-bar --log-level ERROR -p dataset NAME"
+    bare = f"{sys.executable} -m papermill bare.ipynb out.NAME.ipynb {options}"
     found = {}
     for n in (1, len(names)):
         shutil.rmtree(folder / "results", ignore_errors=True)
@@ -102,10 +104,12 @@ def overhead(rounds: int) -> list[dict]:
             project(Path(place) / "project", step)
             ways(Path(place) / "project")  # compiles, warms the disk's cache
             measured = [ways(Path(place) / "project") for _ in range(rounds)]
-        for number, way in enumerate(measured[0]):
-            here, is_floor = [one[way] for one in measured], number % 2 == 0
-            floor = here if is_floor else floor
-            rows.append({"imports": kind, "way": way} | _columns(here, floor, is_floor=is_floor))
+        names = list(measured[0])
+        for floor, ours in zip(names[::2], names[1::2], strict=True):
+            least = [one[floor] for one in measured]
+            for way in (floor, ours):
+                here = [one[way] for one in measured]
+                rows.append({"imports": kind, "way": way} | _columns(here, least, is_floor=way == floor))
     return rows
 
 

@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from sphinx.ext.napoleon import Config, NumpyDocstring
@@ -39,9 +40,14 @@ class Module:
 
 def pages(profile: str) -> dict[str, bytes]:
     """Return the overview and the pages of all packages, by their places in the book."""
-    packages = {package: list(_modules(package)) for package in _packages()}
+    packages = _read()
     made = {f"library/{name}.md": _render("_library.md", package=name, modules=of) for name, of in packages.items()}
     return made | {"library.md": _render("library.md", packages=packages, profile=profile)}
+
+
+@cache
+def _read() -> dict[str, list[Module]]:
+    return {package: list(_modules(package)) for package in _packages()}
 
 
 def _packages() -> list[str]:

@@ -162,7 +162,8 @@ def _layout(figure: go.Figure, **own: object) -> None:
     clear = "rgba(0,0,0,0)"
     figure.update_layout(
         template="none", paper_bgcolor=clear, plot_bgcolor=clear, dragmode=False, margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        xaxis={"automargin": True, "zeroline": False}, yaxis={"automargin": True, "zeroline": False}, **own,
+        xaxis={"automargin": True, "zeroline": False},
+        yaxis={"automargin": True, "zeroline": False, "title": {"standoff": 12}}, **own,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The plan of a sweep: runs by kind, how many are done, what the others are expected to cost, and what that rests on."""
 
-from catscans_lib import costs, params
+from catscans_lib import costs, failures, params
 
 
 def text(profile: str, runs: dict[str, params.Run], done: list[str], chosen: list[str], *, with_gpu: bool) -> str:
@@ -22,7 +22,8 @@ def text(profile: str, runs: dict[str, params.Run], done: list[str], chosen: lis
         return head
     tell = costs.estimator(profile, with_gpu=with_gpu)
     expected = {key: tell(runs[key]) for key in waiting}
-    return "\n".join([head, *_table(runs, chosen, expected), *_total(expected)])
+    which = [f"  to run: {failures.named(waiting)}"] if len(waiting) < len(chosen) else []
+    return "\n".join([head, *_table(runs, chosen, expected), *which, *_total(expected)])
 
 
 def _table(runs: dict[str, params.Run], chosen: list[str], expected: dict[str, costs.Cost]) -> list[str]:

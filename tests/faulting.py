@@ -60,9 +60,10 @@ def processes(folder: Path) -> dict[str, list[psutil.Process]]:
     for process in psutil.process_iter():
         try:
             command, root = " ".join(process.cmdline()), process.environ().get("CATSCANS_ROOT")
+            is_alive = process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:  # it has ended, or is somebody else's
             continue
-        if root == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+        if root == str(folder) and is_alive:
             for kind, word in words.items():
                 if word in command and not command.startswith(("/bin/sh", "/bin/bash", "bash", "sh")):
                     found[kind].append(process)
@@ -100,12 +101,13 @@ def wait_for_kernel(folder: Path, sweep: subprocess.Popen) -> None:
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    """Every table of a project's results; run ids are among the columns, times of day and durations are not.
+    """Every table of a project's results, run ids included; only `seconds.csv` of the measures is a table of durations.
 
-    Records of runs (Sacred's, `run.json`) hold times, executed notebooks and SVG too; models are kept with the date.
+    Not compared: records of runs (Sacred's, `run.json`), executed notebooks and pictures, which hold times, and saved models,
+    which hold the date; what models predict is in the tables.
     """
     results = folder / "results/demo"
-    found = [path for path in results.rglob("*.csv") if "records" not in path.parts]
+    found = [path for path in results.rglob("*.csv") if "records" not in path.parts and path.name != "seconds.csv"]
     hidden = [path for path in found if any(part.startswith(".") for part in path.relative_to(results).parts)]
     return {path.relative_to(results).as_posix(): path.read_bytes() for path in found if path not in hidden}
 

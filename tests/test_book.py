@@ -1,13 +1,14 @@
 import re
 import shutil
 import subprocess
+import sys
 
 import nbformat
 import pandas as pd
 import pytest
 from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
 
-from catscans_lib import book, book_templates, datasets, paths
+from catscans_lib import book, book_library, book_templates, datasets, paths
 from catscans_lib.errors import InputError
 
 
@@ -248,7 +249,7 @@ def test_labels_of_figures_tables_and_equations_are_defined_once_and_every_refer
     assert len([label for label in labels if label.startswith("eq-")]) >= 6
 
 
-def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_network(project):
+def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_network(project, monkeypatch):
     add_results("demo")
     index = book.build("demo")
     front = index.read_text()
@@ -264,8 +265,30 @@ def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_networ
     assert "catscans_lib.evaluation.auc.auc" in (index.parent / "library/catscans_lib.evaluation.html").read_text()
     download = nbformat.read(index.parent / "_sources/runs/transfer/dtd--isic2018.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in download.cells)
+    monkeypatch.setattr(book_library, "pages", lambda profile: {})  # built once, that is enough
     with pytest.raises(book.BookError, match="no_such_work"):
         (project / "book" / "limitations.md").write_text("# Limitations\n\n{cite}`no_such_work`\n")
         book.build("demo")
     with pytest.raises(book.BookError, match="no_such_work"):
         book.build("demo")  # a failed build must not pass the second time
+
+
+def test_docstrings_become_restructured_text_and_code_in_them_stays_code():
+    text = book_library.rst("Return `x` of val_.\n\nParameters\n----------\nx : float, shape (n,)\n    In [0, 1].\n")
+    assert "Return ``x`` of val\\_." in text
+    assert ":Parameters: **x** (*float, shape (n,)*) -- In [0, 1]." in text
+
+
+def test_the_library_reference_has_every_public_function_with_its_signature_and_imports_nothing():
+    code = (
+        "import sys; from catscans_lib import book_library; book_library.pages('demo'); print('keras' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout.strip() == "False"
+    )
+    page = book_library.pages("demo")["library/catscans_lib.evaluation.md"].decode()
+    assert (
+        ".. py:function:: auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str='weighted')"
+        in page
+    )
+    assert "_fast" not in page

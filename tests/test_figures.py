@@ -44,6 +44,25 @@ def test_the_heat_map_prints_means_leaves_a_run_that_did_not_happen_empty_and_na
     assert labels == [TITLES["dtd"], TITLES["isic2018"], "random weights"]
 
 
+def test_panels_of_all_targets_show_sources_in_one_order_the_best_in_orange_and_both_baselines_as_lines():
+    table = aucs()
+    other = table[table["source"] == "dtd"].assign(target="chest", auc=0.6)
+    methods = {"method": "bootstrap over groups", "mode": "fine_tune", "low": 0.5, "high": 0.95}
+    intervals = pd.DataFrame([{"source": s, "target": "isic2018"} | methods for s in ("dtd", "imagenet")])
+    first, second = figures.auc_panels(pd.concat([table, other]), intervals, "fine_tune", titles=TITLES)
+    assert [label.get_text() for label in first.get_yticklabels()] == [TITLES["dtd"], TITLES["imagenet"]]
+    means = {
+        tuple(dot.get_offsets()[0].round(3)): dot.get_facecolor()[0]
+        for dot in first.collections
+        if dot.get_sizes()[0] > 20
+    }
+    assert set(means) == {(0.82, 0), (0.92, 1)}
+    assert means[(0.92, 1)][0] > means[(0.92, 1)][2]  # orange
+    baselines = [line.get_xdata()[0] for line in first.lines if line.get_color() == "#666666"]
+    assert baselines == pytest.approx([0.72, 0.77])
+    assert not [line for line in second.lines if line.get_color() == "#666666"]
+
+
 def test_scores_are_coloured_from_a_centre_at_zero():
     scores = pd.DataFrame(
         {

@@ -1,6 +1,8 @@
+import json
 import re
 
 import pandas as pd
+import pytest
 
 from catscans_lib import datasets, interactive
 
@@ -35,6 +37,58 @@ def test_a_cell_that_is_pointed_at_says_its_interval_and_what_it_rests_on():
     assert "linear probe" in text
     assert "DeLong" not in text
     assert 'aria-label="' in piece
+
+
+def similarity():
+    rows = [
+        ("logme", "dtd", 0.5, True),
+        ("logme", "imagenet", 0.3, True),
+        ("kid", "dtd", 0.5, False),
+        ("kid", "imagenet", 0.3, False),
+    ]
+    table = pd.DataFrame(rows, columns=["measure", "source", "value", "larger_is_closer"])
+    return pd.concat(
+        [table.assign(target="chest", seed=0), table.assign(target="chest", seed=1, value=table["value"] + 0.2)]
+    )
+
+
+def traces(figure):
+    """The traces of a piece of HTML, as its script hands them to Plotly."""
+    return json.loads(re.search(r"Plotly\.newPlot\(\s*\"[\w-]+\",\s*(\[.*?\]),\s*\{\"template", figure, flags=re.S)[1])
+
+
+def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
+    piece = interactive.similarity_heatmap(similarity(), titles=TITLES, measures={"logme": "LogME", "kid": "KID"})
+    logme, kid = traces(piece)
+    assert (logme["y"], logme["z"], logme["text"]) == (
+        [TITLES["imagenet"], TITLES["dtd"]],
+        [[2.0], [1.0]],
+        [["0.4"], ["0.6"]],
+    )
+    assert kid["z"] == [[1.0], [2.0]]
+    assert "smaller is closer" in kid["customdata"][0][0]
+    assert (logme["visible"], kid["visible"]) == (True, False)
+
+
+def test_points_are_means_over_draws_and_folds_and_only_the_first_choice_is_shown_on_all_targets():
+    aucs = pd.DataFrame(
+        [(source, fold, auc) for source, auc in (("dtd", 0.9), ("imagenet", 0.8)) for fold in (1, 2)],
+        columns=["source", "fold", "auc"],
+    ).assign(target="chest", mode="fine_tune", seed=0)
+    aucs["auc"] += 0.01 * aucs["fold"]
+    measures = {"logme": "LogME", "kid": "KID"}
+    piece = interactive.scatter(
+        similarity(), aucs, titles=TITLES, measures=measures, modes={"fine_tune": "fine-tuning"}
+    )
+    shown = [trace for trace in traces(piece) if trace["visible"]]
+    assert [trace["meta"]["measure"] for trace in shown] == ["logme"]
+    assert dict(zip(shown[0]["text"], zip(shown[0]["x"], shown[0]["y"], strict=True), strict=True)) == {
+        TITLES["dtd"]: (pytest.approx(0.6), pytest.approx(0.915)),
+        TITLES["imagenet"]: (pytest.approx(0.4), pytest.approx(0.815)),
+    }
+    assert shown[0]["meta"]["x"] == "LogME (larger is closer)"
+    assert '<select data-figure="transfer-scatter" name="target"' in piece
+    assert 'name="mode"' not in piece  # one choice is none
 
 
 def test_nothing_is_loaded_from_outside():

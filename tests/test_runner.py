@@ -131,7 +131,10 @@ def test_a_run_that_another_process_executes_is_waited_for(project, capsys):
     """As after a kill of the sweep that started it; both would write to one work folder."""
     path = paths.lock_path("demo", "stability", "all")
     path.parent.mkdir(parents=True)
-    code = f"import fcntl; f = open({str(path)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); f.write('process 1'); f.flush(); print(flush=True); input()"
+    code = (
+        f"import fcntl; f = open({str(path)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+        "f.write('process 1'); f.flush(); print(flush=True); input()"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         threading.Timer(0.5, other.stdin.close).start()  # its input ends, and so does it

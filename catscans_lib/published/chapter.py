@@ -56,7 +56,7 @@ def numbers(profile: str) -> dict[str, Any] | None:
 
 
 def _as_published(profile: str) -> dict[str, Any]:
-    """Return targets and, by source, a cell per target: mean and sd (ddof 0, as published) of the AUC, mean score, is_baseline."""
+    """Return targets and, by source, a cell per target: mean and sd (ddof 0, as published) of AUC, mean score, is_baseline."""
     folds = results.optional(profile, f"{STEP}/all/aucs.csv", columns=FOLDS)
     cells = folds.groupby(["source", "target"], sort=False).agg(
         mean=("auc", "mean"), sd=("auc", lambda auc: auc.std(ddof=0)), score=("transfer_score", "mean"),
