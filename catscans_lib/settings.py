@@ -220,8 +220,8 @@ class Published(Strict):
 class Recommend(Strict):
     """Parameters of `recommend.ipynb`, which is in no grid: advice on one's own images, as `catscans recommend` gives it.
 
-    `place` is a folder with a folder for each class, a CSV or an .npz, absolute or below the project's folder; `weights` are files
-    that are ranked as further sources; columns are a CSV's, the pattern is for the names of a folder's files.
+    `place` is a folder with a folder for each class, a CSV or an .npz, absolute or below the project's folder; `weights` are
+    files that are ranked as further sources; columns are a CSV's, the pattern is for the names of a folder's files.
     """
 
     profile: str
