@@ -78,7 +78,7 @@ def run(sweep: Sweep, runs: dict[str, params.Run], before: list[str]) -> int:
     os.environ[runner.STARTED] = str(started)
     command = snakemake(sweep)
     _check_writable(paths.root() / ".snakemake")
-    with _one_sweep_at_a_time() as lock, _followed(sweep, runs, before):
+    with one_sweep_at_a_time() as lock, _followed(sweep, runs, before):
         for folder in (paths.results_dir(sweep.profile), paths.features_dir(sweep.profile).parent):
             _check_writable(folder)
         _mark(sweep.profile, runs, before)
@@ -234,9 +234,10 @@ def _in_foreground(command: list[str], lock: TextIO) -> int:
 
 
 @contextmanager
-def _one_sweep_at_a_time() -> Iterator[TextIO]:
+def one_sweep_at_a_time() -> Iterator[TextIO]:
     """Hold the folder's lock; the system releases it when its last holder ends, however that happens."""
     path = paths.root() / ".snakemake" / "catscans.lock"
+    path.parent.mkdir(exist_ok=True)
     with path.open("a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ import pytest
 import tiny
 from click.testing import CliRunner
 
-from catscans_lib import book, cli, params, paths, provenance, runner
+from catscans_lib import book, cli, params, paths, provenance, runner, sweeping
 from catscans_lib.crate import metadata
 from catscans_lib.crate.export import export
 from catscans_lib.crate.restore import restore
@@ -282,6 +282,13 @@ def test_a_crate_of_another_version_or_of_other_code_says_what_to_do(made, there
     assert not list((there / "results").glob("*"))
     done = CliRunner().invoke(cli.main, ["import", str(made[1]), "--other-code"])
     assert "1 of the 9 runs of params/demo.yaml are to be done: evaluate/all" in done.output, done.output
+
+
+def test_nothing_is_imported_while_a_sweep_is_at_work(made, there):
+    with sweeping.one_sweep_at_a_time():
+        refused = CliRunner().invoke(cli.main, ["import", str(made[1])])
+    assert refused.exit_code == 2 and "Another sweep is at work" in refused.output
+    assert not (there / "results").exists()
 
 
 def test_the_command_says_what_came_and_what_is_next(made, there):
