@@ -27,7 +27,7 @@ from catscans_lib import evaluation
 
 ROOT = Path(__file__).parents[1]
 N_IMAGES = 200  # of a target, in groups of two
-SIZES = ((10, 5, 5, 3), (30, 15, 5, 3), (100, 5, 5, 3), (10, 50, 5, 3), (100, 50, 1, 1), (100, 50, 5, 1))
+SIZES = ((10, 5, 5, 3), (30, 15, 5, 3), (100, 5, 5, 3), (10, 50, 5, 3), (100, 50, 2, 1), (100, 50, 5, 1))
 
 
 class Shape(NamedTuple):
@@ -44,7 +44,7 @@ class Shape(NamedTuple):
 
 
 def project(folder: Path, shape: Shape) -> None:
-    """Write the paper's grid with made-up datasets; a grid cannot have fewer than two folds."""
+    """Write the paper's grid with made-up datasets."""
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     shutil.copy(ROOT / "Snakefile", folder)
     (folder / "params/datasets").mkdir(parents=True)
@@ -58,7 +58,7 @@ def project(folder: Path, shape: Shape) -> None:
     grid["datasets"] = {name: {"size_px": 96} for name in [*sources, *targets]}
     grid["pretrain"]["sources"] = dict.fromkeys(sources)
     grid["transfer"] |= {"targets": dict.fromkeys(targets), "seeds": list(range(shape.seeds))}
-    grid["folds"]["n_folds"], grid["similarity"]["probe"] = max(2, shape.folds), sources[0]
+    grid["folds"]["n_folds"], grid["similarity"]["probe"] = shape.folds, sources[0]
     (folder / "params/scale.yaml").write_text(yaml.safe_dump(grid))
 
 

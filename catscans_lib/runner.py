@@ -44,7 +44,10 @@ def execute(run: params.Run, profile: str) -> Path:
         say(f"{run.key} ...")
         started = time.time()
         work = results.new_work_dir(profile, run.step, run.name)
-        recorded(profile, run.key, run.parameters, work, lambda: _papermill(run, profile, work))
+        try:
+            recorded(profile, run.key, run.parameters, work, lambda: _papermill(run, profile, work))
+        except OSError as error:
+            raise RunFailed(f"{run.key} failed: cannot write its record: {error} {NO_ROOM}") from None
         final = results.publish(profile, run.step, run.name)
     n_done, n_all = progress(profile)
     say(f"{run.key} done in {time.time() - started:.0f} s, {n_done} of {n_all} runs")

@@ -107,9 +107,10 @@ def tables(folder: Path) -> dict[str, bytes]:
     which hold the date; what models predict is in the tables.
     """
     results = folder / "results/demo"
-    found = [path for path in results.rglob("*.csv") if "records" not in path.parts and path.name != "seconds.csv"]
-    hidden = [path for path in found if any(part.startswith(".") for part in path.relative_to(results).parts)]
-    return {path.relative_to(results).as_posix(): path.read_bytes() for path in found if path not in hidden}
+    places = [*results.glob("[!.]*/[!.]*.csv")]  # hidden folders are those of runs under way
+    for run in [*results.glob("[!.]*/[!.]*/")]:
+        places += [] if run.parent.name == "records" else run.rglob("*.csv")
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in places if path.name != "seconds.csv"}
 
 
 def of_run(key: str, content: dict[str, bytes]) -> dict[str, bytes]:

@@ -62,7 +62,7 @@ def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             experiment.run(config_updates={"seed": seed}, options=options)
     except Exception as error:
-        if begun:
+        if begun or (isinstance(error, OSError) and error.errno):  # of the disk, not of a database
             raise
         said = mask(f"{type(error).__name__}: {error}")
         raise InputError(f"{key} was not begun: an observer of profile {profile} cannot record it. {said}") from None
