@@ -1,9 +1,6 @@
 """How alike images look: perceptual hashes, the pairs that are close, and the groups they form."""
 
 import numpy as np
-from scipy.fft import dctn
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 N_BITS = 64
 MAX_BITS = 3  # of them may differ between images that look the same
@@ -16,6 +13,8 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     It hardly changes with size, compression or brightness (Zauner 2010, "Implementation and benchmarking of perceptual
     image hash functions"; here on 32 x 32 block means).
     """
+    from scipy.fft import dctn  # takes half a second, which every run would wait for
+
     hashes = np.empty(len(images), np.uint64)
     for start in range(0, len(images), BLOCK):
         waves = dctn(_coarse(images[start : start + BLOCK]), axes=(1, 2))[:, :8, :8].reshape(-1, N_BITS)
@@ -52,6 +51,9 @@ def close_pairs(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
 
 def groups(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
     """Return for every row the first of those that it is linked with through close pairs, shape (n_images,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     pairs = close_pairs(hashes, max_bits)
     edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(hashes), len(hashes)))
     component = connected_components(edges, directed=False)[1]

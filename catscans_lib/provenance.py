@@ -7,6 +7,7 @@ import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from packaging.requirements import Requirement
@@ -21,6 +22,22 @@ CHANGES = "+changes"
 RECIPES = "recipes.json"  # among results that an import brought: what they were made from on the other machine
 TRUSTED = "trusted.json"  # in the folder of a run that `sweep --trust` has kept: the recipe it would now be made from
 LONG_STEPS = ("ingest", "pretrain", "transfer")
+
+
+class Origin(NamedTuple):
+    """What a run is made from: its recipe, the ids of the runs it reads, commit and fingerprint of the code, versions."""
+
+    recipe: str
+    inputs: dict[str, str]
+    code: dict[str, str]
+    versions: dict[str, str]
+
+
+def origin(planned: params.Run, profile: str) -> Origin:
+    """Return what a run that begins now is made from; half a second, so that the sweep tells it to the kernel."""
+    code = {"commit": commit(), "fingerprint": code_fingerprint(planned.step)}
+    made_from = recipe(planned, profile, code["fingerprint"])
+    return Origin(made_from, run_ids(planned, profile), code, versions())
 
 
 def fingerprint(*parts: object) -> str:
@@ -199,6 +216,7 @@ def commit() -> str:
         return ""
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the installed version of every package the project requires, and of all that those rest on."""
     found: dict[str, str] = {}

@@ -21,6 +21,7 @@ NUMBERS = (  # empty where there is none
 )  # fmt: skip
 RECORD = "run.json"
 WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: where a run writes, and that the runner will publish
+ORIGIN = "CATSCANS_ORIGIN"  # set by the runner: what the run is made from
 
 
 def new_work_dir(output: str, step: str, name: str) -> Path:

@@ -1,6 +1,7 @@
 """Runs a notebook as the sweep does: papermill in a work folder, recorded, in its place only once every cell is done."""
 
 import fcntl
+import json
 import os
 import socket
 import sys
@@ -103,11 +104,11 @@ def _papermill(run: params.Run, profile: str, work: Path) -> None:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    os.environ[results.WORK_DIR] = str(work)
+    told = {results.WORK_DIR: str(work), results.ORIGIN: json.dumps(provenance.origin(run, profile)._asdict())}
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no word on which instructions TensorFlow was built with
     executed, log = work / f"{run.step}.ipynb", work / "kernel.log"
     try:
-        with stderr_to(log), time_limits.watched() as watch:
+        with stderr_to(log), _environment(told), time_limits.watched() as watch:
             papermill.execute_notebook(
                 str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
                 kernel_name="python3", cwd=str(paths.root()), progress_bar=False, extra_arguments=["--log-level=40"],
@@ -134,6 +135,17 @@ def _papermill(run: params.Run, profile: str, work: Path) -> None:
     if not all_cells_completed(executed) or not (work / results.RECORD).is_file():
         raise RunFailed(f"{run.key} ended before its last cell. See {paths.relative(executed)}.")
     log.unlink()
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Have variables in the environment, which a kernel gets from this process."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
 
 
 @contextmanager

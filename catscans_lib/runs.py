@@ -38,8 +38,7 @@ class Run:
     output: str
     settings: BaseModel
     work: Path
-    recipe: str
-    inputs: dict[str, str]
+    origin: provenance.Origin
     started: float = field(default_factory=time.time)
     data: dict[str, str] = field(default_factory=dict)
 
@@ -52,7 +51,7 @@ class Run:
     @property
     def checkpoint(self) -> Checkpoint:
         """What an interrupted attempt at this run, from the same recipe, has done already."""
-        return Checkpoint.of(paths.checkpoint_dir(self.output, self.step, self.name), self.recipe)
+        return Checkpoint.of(paths.checkpoint_dir(self.output, self.step, self.name), self.origin.recipe)
 
     @property
     def card(self) -> pd.DataFrame:
@@ -92,16 +91,16 @@ class Run:
     def finish(self, **facts: Any) -> None:
         """Write `run.json`; a run started by hand also takes its final place. `facts` are recorded as they are."""
         record = {
-            "run_id": f"{self.step}-{self.name}-{provenance.fingerprint(self.recipe, self.data, facts)}",
-            "recipe": self.recipe,
+            "run_id": f"{self.step}-{self.name}-{provenance.fingerprint(self.origin.recipe, self.data, facts)}",
+            "recipe": self.origin.recipe,
             "step": self.step,
             "name": self.name,
             "parameters": self.settings.model_dump(),
             "seed": self.settings.model_dump().get("seed", self.settings.model_dump().get("seeds")),
-            "code": {"commit": provenance.commit(), "fingerprint": provenance.code_fingerprint(self.step)},
+            "code": self.origin.code,
             "data": self.data,
-            "inputs": self.inputs,
-            "versions": provenance.versions(),
+            "inputs": self.origin.inputs,
+            "versions": self.origin.versions,
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.started, 2),
             "peak_memory_mb": peak_memory_mb(),
@@ -115,7 +114,7 @@ class Run:
 
     def _fold_jobs(self) -> list[dict[str, Any]]:
         """What jobs that trained folds ahead of this run took; `seconds` is the notebook's alone."""
-        return notes(paths.checkpoint_dir(self.output, self.step, self.name), self.recipe)
+        return notes(paths.checkpoint_dir(self.output, self.step, self.name), self.origin.recipe)
 
 
 def start(step: str, **given: Any) -> Run:
@@ -139,8 +138,9 @@ def start(step: str, **given: Any) -> Run:
     work = Path(by_sweep) if by_sweep else results.new_work_dir(output, step, planned.name)
     figures.set_style()
     pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # a path is shown whole
-    recipe, inputs = provenance.recipe(planned, profile), provenance.run_ids(planned, profile)
-    return Run(step, planned.name, profile, output, planned.settings, work, recipe, inputs)
+    told = os.environ.get(results.ORIGIN)
+    origin = provenance.Origin(**json.loads(told)) if told else provenance.origin(planned, profile)
+    return Run(step, planned.name, profile, output, planned.settings, work, origin)
 
 
 def peak_memory_mb() -> float:

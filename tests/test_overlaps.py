@@ -142,7 +142,7 @@ def test_examples_take_every_two_datasets_in_turn_and_what_is_only_alike_first()
 
 
 def test_a_dataset_that_the_profile_lacks_is_named_with_those_it_has():
-    run = runs.Run("overlaps", "all", "sample", "sample", None, None, "", {})
+    run = runs.Run("overlaps", "all", "sample", "sample", None, None, None)
     with pytest.raises(
         InputError, match="Unknown dataset of profile sample 'stl10'; known: chest, dtd, imagenet, isic2018"
     ):
