@@ -26,7 +26,7 @@ sweep: .venv/.complete
 	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
 
 test: .venv/.complete lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/.complete
 	$(BIN)/python -m pytest -m slow

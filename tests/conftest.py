@@ -5,7 +5,14 @@ from pathlib import Path
 import fixtures
 import pytest
 
+LONGEST = ("test_sweep.py", "test_overlaps.py", "test_book.py", "test_models.py")
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest: of two workers none waits for the other at the end."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session")

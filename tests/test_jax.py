@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parent
 TRAIN = """
 import json, sys
@@ -51,7 +52,6 @@ def test_jax_trains_to_the_numbers_of_tensorflow_within_a_thousandth(trained):
     assert jax["outputs"] == pytest.approx(tensorflow["outputs"], abs=1e-3)
 
 
-@pytest.mark.slow
 def test_the_training_tests_pass_on_jax():
     files = [str(TESTS / name) for name in ("test_training.py", "test_transfer.py")]
     done = subprocess.run(
