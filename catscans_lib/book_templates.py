@@ -28,7 +28,9 @@ def template(name: str, staged: Iterable[str]) -> jinja2.Template:
     )
     environment.filters |= {"number": number, "signed": lambda x, n=3: number(x, n, "+"), "code": code, "clock": clock}
     environment.filters |= {"listed": listed, "plain": plain}
-    environment.globals |= {"figure": _figure_in(set(staged)), "staged": set(staged), "demo_note": DEMO_NOTE}
+    here = set(staged)
+    environment.globals |= {"figure": _figure_in(here), "numbered": _numbered_in(here), "staged": here}
+    environment.globals |= {"demo_note": DEMO_NOTE}
     return environment.get_template(name)
 
 
@@ -93,7 +95,7 @@ def _figure_in(staged: set[str]) -> Callable[..., str]:
 
     def figure(step: str, name: str, stem: str, caption: str, alt: str = "", label: str = "") -> str:
         place = f"figures/{step}/{name}/{stem}"
-        image = next((f"{place}.{kind}" for kind in ("svg", "png") if f"{place}.{kind}" in staged), None)
+        image = _image(staged, place)
         if image is None:
             return ""
         origin = []
@@ -107,6 +109,20 @@ def _figure_in(staged: set[str]) -> Callable[..., str]:
         return f":::{{figure}} /{image}\n{options}\n\n{caption}\n\n{_sentence(origin)}\n:::\n"
 
     return figure
+
+
+def _numbered_in(staged: set[str]) -> Callable[..., str]:
+    """Return a function for chapters: a link with the number of a figure ("Fig. 3"), or nothing when it was not made."""
+
+    def numbered(step: str, name: str, stem: str) -> str:
+        is_there = _image(staged, f"figures/{step}/{name}/{stem}")
+        return f"{{numref}}`{figure_label(step, name, stem)}`" if is_there else ""
+
+    return numbered
+
+
+def _image(staged: set[str], place: str) -> str | None:
+    return next((f"{place}.{kind}" for kind in ("svg", "png") if f"{place}.{kind}" in staged), None)
 
 
 def _sentence(parts: list[str]) -> str:
