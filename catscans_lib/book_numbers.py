@@ -5,7 +5,17 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from catscans_lib import book_answer, book_costs, book_results, book_similarity, datasets, paths, published, results
+from catscans_lib import (
+    book_answer,
+    book_costs,
+    book_results,
+    book_similarity,
+    costs,
+    datasets,
+    paths,
+    published,
+    results,
+)
 from catscans_lib.datasets import demo
 
 RUN_STEPS = (
@@ -66,10 +76,10 @@ def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def _records(profile: str, step: str) -> list[dict[str, Any]]:
     """Return the record of every finished run of a step, with the place of its page."""
-    names = results.finished(profile, step)
+    records = {name: results.record(profile, f"{step}/{name}") for name in results.finished(profile, step)}
     return [
-        {**results.record(profile, f"{step}/{name}"), "name": name, "page": book_results.page(profile, step, name)}
-        for name in names
+        record | {"name": name, "seconds": costs.seconds_of(record), "page": book_results.page(profile, step, name)}
+        for name, record in records.items()
     ]
 
 

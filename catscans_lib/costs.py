@@ -88,7 +88,7 @@ def _seen(profile: str, step: str, loaded: params.Profile) -> tuple[float, float
     records = [results.record(profile, f"{step}/{name}") for name in results.finished(profile, step)]
     known = [record for record in records if _is_of(loaded, record["parameters"])]
     return (
-        sum(map(_seconds_of, known)),
+        sum(map(seconds_of, known)),
         sum(passes(step, record["parameters"], loaded) for record in known),
         len(known),
     )
@@ -100,7 +100,8 @@ def _is_of(loaded: params.Profile, parameters: dict[str, Any]) -> bool:
     return set(named) <= set(loaded.datasets)
 
 
-def _seconds_of(record: dict[str, Any]) -> float:
+def seconds_of(record: dict[str, Any]) -> float:
+    """Return how long a run took, from its `run.json`, with the jobs that trained its folds ahead."""
     return record["seconds"] + sum(job["seconds"] for job in record.get("fold_jobs", []))
 
 
