@@ -170,6 +170,15 @@ def test_an_interval_is_made_of_percentiles_of_the_numbers():
         bootstrap.interval(draws, 95)
 
 
+def test_draws_of_many_differences_at_once_give_the_numbers_of_one_at_a_time():
+    draws = np.random.default_rng(0).normal(0.1, 0.2, (4, 60))
+    draws[1, :7], draws[2], draws[3, ::2] = np.nan, np.nan, 0
+    low, high = bootstrap.interval(draws)
+    np.testing.assert_array_equal(np.stack([low, high], axis=1), [bootstrap.interval(one) for one in draws])
+    np.testing.assert_array_equal(bootstrap.p_value(draws), [bootstrap.p_value(one) for one in draws])
+    assert np.isnan([low[2], high[2], bootstrap.p_value(draws)[2]]).all() and not np.isnan(low[[0, 1, 3]]).any()
+
+
 def test_intervals_cover_the_true_auc_as_often_as_they_say():
     truth, hits = stats.norm.cdf(1 / np.sqrt(2)), []
     for seed in range(200):

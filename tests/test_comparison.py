@@ -180,6 +180,27 @@ def test_effect_sizes_agree_with_hand_calculations():
     assert rank_biserial([0.1, 0.2]) == 1
 
 
+@pytest.mark.parametrize(
+    "test",
+    [
+        wilcoxon,
+        cohens_d,
+        superiority,
+        rank_biserial,
+        lambda d: nadeau_bengio(d, 0.25),
+        lambda d: correlated_bayes(d, 0.25, 0.1),
+    ],
+)
+def test_many_comparisons_at_once_give_the_numbers_of_one_at_a_time(test):
+    rng = np.random.default_rng(0)
+    tied = rng.integers(-2, 3, (20, 5)) / 10
+    differences = np.concatenate([rng.normal(0.1, 0.2, (20, 5)), tied, np.zeros((1, 5)), np.full((1, 5), 0.3)])
+    at_once = test(differences)
+    numbers = at_once if isinstance(at_once, tuple) else [at_once]
+    one_by_one = np.array([test(one) for one in differences]).reshape(len(differences), -1)
+    np.testing.assert_allclose(np.column_stack(np.broadcast_arrays(*numbers)), one_by_one, rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("test", [wilcoxon, cohens_d, superiority, rank_biserial, lambda d: nadeau_bengio(d, 0.25)])
 def test_missing_folds_are_refused_and_counted(test):
     with pytest.raises(ValueError, match="2 of 5 differences are missing"):

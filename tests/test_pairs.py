@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from catscans_lib import evaluation
 
@@ -134,6 +135,44 @@ def test_a_pair_on_one_common_fold_is_not_compared(study):
     few = aucs[(aucs["source"] != "dtd") | (aucs["fold"] == 1)]
     found = evaluation.comparisons(few, draws, table)
     assert set(found["source_a"]) | set(found["source_b"]) == {"none", "stl10"}
+
+
+def test_pairs_on_other_folds_are_tested_on_their_own_beside_the_rest(study):
+    table, aucs, draws = study
+    lacks = (aucs["source"] == "dtd") & (aucs["fold"] == 2) & (aucs["target"] == "chest")
+    found = evaluation.comparisons(aucs[~lacks], draws, table).set_index(["target", "source_a", "source_b", "test"])
+    whole = evaluation.comparisons(aucs, draws, table).set_index(found.index.names)
+    assert found.index.equals(whole.index)
+    other = (found.index.get_level_values("source_a") == "none") & (found.index.get_level_values("source_b") == "stl10")
+    pd.testing.assert_frame_equal(found[other].drop(columns="p_adjusted"), whole[other].drop(columns="p_adjusted"))
+    two_folds = aucs[(aucs["target"] == "chest") & (aucs["fold"] != 2)].pivot(
+        index="fold", columns="source", values="auc"
+    )
+    t = stats.ttest_rel(two_folds["none"], two_folds["dtd"]).statistic
+    row = found.sort_index().loc[("chest", "none", "dtd", "nadeau_bengio")]
+    assert row["statistic"] == pytest.approx(
+        t * np.sqrt(0.5 / (0.5 + 1))
+    )  # variance times 1 / n + test / train, not 1 / n
+    assert row["difference"] == pytest.approx((two_folds["none"] - two_folds["dtd"]).mean())
+    effects = evaluation.effects(aucs[~lacks], rope=0.01).query("target == 'chest'")
+    assert effects.set_index(["source_a", "source_b"])["n_folds"].tolist() == [2, 3, 2]
+
+
+def test_two_models_with_the_same_scores_never_differ(study):
+    table, aucs, _ = study
+    table = pd.concat([table, table[table["source"] == "dtd"].assign(source="kimia960")])
+    aucs = pd.concat([aucs, aucs[aucs["source"] == "dtd"].assign(source="kimia960")])
+    draws = evaluation.draws(table, n_draws=50, seed=3, average="weighted")
+    found = evaluation.comparisons(aucs, draws, table).query("source_a == 'dtd' and source_b == 'kimia960'")
+    assert len(found) == 2 * 4
+    assert (found["p"] == 1).all() and (found["difference"] == 0).all()
+
+
+def test_without_two_sources_there_is_nothing_to_compare(study):
+    table, aucs, draws = study
+    alone = aucs[aucs["source"] == "dtd"]
+    assert evaluation.comparisons(alone, draws, table).empty
+    assert list(evaluation.effects(alone, rope=0.01)) == list(evaluation.effects(aucs, rope=0.01))
 
 
 def test_runs_of_the_grid_that_are_not_done_are_rows_without_results(study):

@@ -65,9 +65,8 @@ def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average:
     Hand and Till (2001), Machine Learning 45, for one against one.
     """
     labels, scores = checked(labels, scores, classes)
-    present = np.unique(labels)
-    if len(present) < 2:
-        raise ValueError(f"An AUC needs images of two classes; all {len(labels)} are '{''.join(present)}'.")
+    if (labels == labels[0]).all():
+        raise ValueError(f"An AUC needs images of two classes; all {len(labels)} are '{labels[0]}'.")
     return averaged(area, labels, scores, classes, average)
 
 
@@ -166,10 +165,10 @@ def averaged(
 ) -> float:
     """Weighted mean of ``measure(positive, scores)`` over the comparisons that an average is made of."""
     parts = binaries(labels, scores, classes, average)
-    counts = np.array([(part.positive.sum(), (~part.positive).sum()) for part in parts])
-    return float(
-        np.average([measure(part.positive, part.scores) for part in parts], weights=weights(average, *counts.T))
-    )
+    found = np.array([measure(part.positive, part.scores) for part in parts])
+    n_positive = np.array([part.positive.sum() for part in parts])
+    weight = weights(average, n_positive, np.array([len(part.positive) for part in parts]) - n_positive)
+    return float((weight * found).sum() / weight.sum())
 
 
 def binaries(labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...], average: str) -> list[Binary]:

@@ -58,18 +58,15 @@ def auc_draws(
         As `auc`, for any fold; if a group is missing, a fold has fewer than two groups, or the lengths differ.
     """
     labels, scores = checked(labels, scores, classes)
-    groups, folds = _keys("groups", groups, len(labels)), _keys("folds", folds, len(labels))
+    groups, parts = _keys("groups", groups, len(labels)), _rows_of(folds, len(labels))
     if n_draws < 1:
         raise ValueError(f"Draw at least once; got n_draws={n_draws}.")
     rng = np.random.default_rng(seed)
-    names = np.unique(folds)
     total = np.zeros(n_draws)
-    for name in names:
-        rows = folds == name
-        parts = binaries(labels[rows], scores[rows], classes, average)
-        where = "" if len(names) == 1 else f" in fold {name}"
-        total += _fold_draws(parts, groups[rows], average, n_draws, rng, where)
-    return total / len(names)
+    for where, rows in parts.items():
+        comparisons = binaries(labels[rows], scores[rows], classes, average)
+        total += _fold_draws(comparisons, groups[rows], average, n_draws, rng, where)
+    return total / len(parts)
 
 
 def difference_draws(
@@ -85,10 +82,17 @@ def difference_draws(
     return draws_a - draws_b
 
 
-def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | tuple[np.ndarray, np.ndarray]:
     """Percentile interval, low and high, of the draws that are no NaN; (nan, nan) where there is none.
 
     Leaving out many makes the interval one of the samples that happen to have every class: report `n_undefined`.
+
+    Parameters
+    ----------
+    draws : array_like of float, shape (n_draws,) or (n_quantities, n_draws)
+        Of many quantities at once, low and high have shape (n_quantities,).
+    level : float
+        In (0, 1).
 
     References
     ----------
@@ -96,11 +100,13 @@ def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """
     if not 0 < level < 1:
         raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")
-    draws = np.asarray(draws, dtype=float)
-    if np.isnan(draws).all():
-        return np.nan, np.nan
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    draws, tails = np.asarray(draws, dtype=float), [(1 - level) / 2, (1 + level) / 2]
+    rows = np.atleast_2d(draws)
+    found = np.quantile(rows, tails, axis=1)  # NaN where a draw is; nanquantile would take rows one by one
+    for number in np.flatnonzero(np.isnan(rows).any(axis=1) & ~np.isnan(rows).all(axis=1)):
+        found[:, number] = np.nanquantile(rows[number], tails)
+    low, high = found if draws.ndim > 1 else found[:, 0]
+    return low, high
 
 
 def n_undefined(draws: ArrayLike) -> int:
@@ -108,17 +114,16 @@ def n_undefined(draws: ArrayLike) -> int:
     return int(np.isnan(np.asarray(draws, dtype=float)).sum())
 
 
-def p_value(draws: ArrayLike) -> float:
+def p_value(draws: ArrayLike) -> float | np.ndarray:
     """Two-sided p that a difference is 0: twice the smaller share of draws on one side of it, at least 2 / (n_draws + 1).
 
     The difference itself counts as one more draw on that side, so that p is never 0; NaN draws are left out, and
-    without any other p is NaN.
+    without any other p is NaN. Draws of many differences, shape (n_differences, n_draws), give as many p.
     """
     draws = np.asarray(draws, dtype=float)
-    draws = draws[~np.isnan(draws)]
-    if len(draws) == 0:
-        return np.nan
-    return float(min(1.0, 2 * (1 + min((draws <= 0).sum(), (draws >= 0).sum())) / (1 + len(draws))))
+    n = (~np.isnan(draws)).sum(axis=-1)
+    smaller = np.minimum((draws <= 0).sum(axis=-1), (draws >= 0).sum(axis=-1))
+    return np.where(n == 0, np.nan, np.minimum(1.0, 2 * (1 + smaller) / (1 + n)))[()]
 
 
 class _Steps(NamedTuple):
@@ -126,12 +131,14 @@ class _Steps(NamedTuple):
 
     Attributes
     ----------
-    positive, negative : scipy.sparse.csr_array of float, shape (n_steps, n_groups)
-        A step holds images of one score, or neighbours that are all positive or all negative, whose order does not matter.
+    images : scipy.sparse.csr_array of float, shape (2 * n_steps, n_groups)
+        Numbers of positives, a row per step, and below these the numbers of negatives. A step holds images of one score, or
+        neighbours that are all positive or all negative, whose order does not matter.
+    n_steps : int
     """
 
-    positive: sparse.csr_array
-    negative: sparse.csr_array
+    images: sparse.csr_array
+    n_steps: int
 
 
 def _steps(part: Binary, codes: np.ndarray, n_groups: int) -> _Steps:
@@ -142,9 +149,12 @@ def _steps(part: Binary, codes: np.ndarray, n_groups: int) -> _Steps:
     kind = np.where(n_positive == 0, 0, np.where(n_positive == n, 1, 2))  # only negatives, only positives, both
     starts = (kind[1:] != kind[:-1]) | (kind[1:] == 2)
     step = np.concatenate([[0], np.cumsum(starts)])[tied]
-    shape = (step[-1] + 1, n_groups)
-    matrices = [sparse.csr_array((np.ones(of.sum()), (step[of], codes[of])), shape) for of in (positive, ~positive)]
-    return _Steps(*matrices)
+    n_steps = int(step[-1]) + 1
+    # entries in the order of their rows are the matrix already; to have scipy sort them would take longer than the draws
+    columns = np.concatenate([codes[positive], codes[~positive]])
+    in_row = np.bincount(np.concatenate([step[positive], step[~positive] + n_steps]), minlength=2 * n_steps)
+    ends = np.concatenate([[0], np.cumsum(in_row)])
+    return _Steps(sparse.csr_array((np.ones(len(columns)), columns, ends), (2 * n_steps, n_groups)), n_steps)
 
 
 def _fold_draws(
@@ -156,7 +166,7 @@ def _fold_draws(
     if any(part.positive.all() or not part.positive.any() for part in parts):
         raise ValueError(f"An AUC needs images of two classes; there is only one{where}.")
     comparisons = [_steps(part, codes, len(names)) for part in parts]
-    size = max(len(names), *(comparison.positive.shape[0] for comparison in comparisons))
+    size = max(len(names), *(comparison.n_steps for comparison in comparisons))
     blocks = _multiplicities(len(names), n_draws, max(1, CELLS // size), rng)
     return np.concatenate([_averaged(comparisons, counts, average) for counts in blocks])
 
@@ -182,16 +192,26 @@ def _averaged(comparisons: list[_Steps], counts: np.ndarray, average: str) -> np
 
 def _mann_whitney(comparison: _Steps, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Numbers of positives, of negatives, and of pairs that the positive wins, of each draw, each of shape (n_block,)."""
-    positive, negative = comparison.positive @ counts, comparison.negative @ counts
+    images = comparison.images @ counts
+    positive, negative = images[: comparison.n_steps], images[comparison.n_steps :]
     below = np.cumsum(negative, axis=0)
     n_negative = below[-1].copy()
     below -= negative / 2
     return positive.sum(axis=0), n_negative, np.einsum("sd,sd->d", positive, below)
 
 
-def _keys(name: str, keys: ArrayLike | None, n: int) -> np.ndarray:
-    """Return groups or folds as an array of str; without any, one for all images."""
-    keys = np.zeros(n, dtype=int) if keys is None else np.asarray(keys)
+def _rows_of(folds: ArrayLike | None, n: int) -> dict[str, slice | np.ndarray]:
+    """Return the rows of each fold by the words that name it in an error; a single fold needs none."""
+    if folds is None:
+        return {"": slice(None)}
+    folds = _keys("folds", folds, n)
+    names = np.unique(folds)
+    return {"" if len(names) == 1 else f" in fold {name}": folds == name for name in names}
+
+
+def _keys(name: str, keys: ArrayLike, n: int) -> np.ndarray:
+    """Return groups or folds as an array of str."""
+    keys = np.asarray(keys)
     if keys.shape != (n,):
         raise ValueError(f"{n} labels need as many {name}; got {keys.shape}.")
     if (missing := pd.isna(keys)).any():

@@ -1,6 +1,8 @@
 """Is one source better than another, given AUCs on few folds or targets? Tests, and how large a difference is.
 
 Missing values are refused everywhere: which folds or targets two sources share is for the caller to choose and to say.
+What takes differences also takes those of many comparisons on equally many folds, shape (n_comparisons, n_folds), and then
+gives arrays of shape (n_comparisons,) for numbers.
 """
 
 from functools import lru_cache
@@ -17,19 +19,19 @@ FLAT = 1e-12  # AUCs that differ by less are equal up to floating point
 class CorrectedT(NamedTuple):
     """Mean difference, t, two-sided p, interval of the mean (low, high) and degrees of freedom."""
 
-    mean: float
-    t: float
-    p: float
-    low: float
-    high: float
+    mean: float | np.ndarray
+    t: float | np.ndarray
+    p: float | np.ndarray
+    low: float | np.ndarray
+    high: float | np.ndarray
     df: int
 
 
 class Wilcoxon(NamedTuple):
     """Smaller sum of signed ranks, and two-sided p."""
 
-    statistic: float
-    p: float
+    statistic: float | np.ndarray
+    p: float | np.ndarray
 
 
 class Friedman(NamedTuple):
@@ -53,9 +55,9 @@ class Nemenyi(NamedTuple):
 class Posterior(NamedTuple):
     """Probabilities that the difference lies below, in and above the region of practical equivalence; they sum to 1."""
 
-    p_left: float
-    p_rope: float
-    p_right: float
+    p_left: float | np.ndarray
+    p_rope: float | np.ndarray
+    p_right: float | np.ndarray
 
 
 def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float = 0.95) -> CorrectedT:
@@ -63,7 +65,7 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
 
     Parameters
     ----------
-    difference : array_like of float, shape (n_folds,)
+    difference : array_like of float, shape (n_folds,) or (n_comparisons, n_folds)
         AUC of one source minus that of the other on the same folds; at least two.
     test_train_ratio : float
         Held-out images per training image, above 0; 1 / (k - 1) in k-fold cross-validation.
@@ -89,11 +91,9 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
     if not 0 < level < 1:
         raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")
     mean, scale, df = _location(difference, test_train_ratio)
-    if scale == 0:
-        t, p = (0.0, 1.0) if mean == 0 else (np.nan, np.nan)
-        return CorrectedT(mean, t, p, np.nan, np.nan, df)
-    t, half = mean / scale, scale * float(special.stdtrit(df, (1 + level) / 2))
-    return CorrectedT(mean, t, float(2 * special.stdtr(df, -abs(t))), mean - half, mean + half, df)
+    t = np.where(mean == 0, 0.0, mean / scale)[()]
+    half = scale * special.stdtrit(df, (1 + level) / 2)
+    return CorrectedT(mean, t, 2 * special.stdtr(df, -abs(t)), mean - half, mean + half, df)
 
 
 def wilcoxon(difference: ArrayLike) -> Wilcoxon:
@@ -101,19 +101,24 @@ def wilcoxon(difference: ArrayLike) -> Wilcoxon:
 
     With n differences p is never below ``2 ** (1 - n)``, 0.0625 for five folds.
     """
-    difference = _differences(difference)
-    nonzero = difference[difference != 0]
-    if len(nonzero) == 0:
-        return Wilcoxon(0.0, 1.0)
-    _, place, n = np.unique(np.abs(nonzero), return_inverse=True, return_counts=True)
-    ranks = np.cumsum(n) - (n - 1) / 2
-    return _of_signed_ranks(tuple((np.sign(nonzero) * ranks[place]).tolist()))
+    ranks = np.sort(_signed_ranks(_differences(difference)), axis=-1)
+    kinds, kind = np.unique(np.atleast_2d(ranks), axis=0, return_inverse=True)
+    found = np.array([_of_signed_ranks(tuple(row[row != 0].tolist())) for row in kinds])[kind]
+    return Wilcoxon(*found.T) if ranks.ndim > 1 else Wilcoxon(*found[0])
+
+
+def _signed_ranks(difference: np.ndarray) -> np.ndarray:
+    """Ranks of the absolute differences, with the sign of the difference; zeros are left out and get 0."""
+    n_zeros = (difference == 0).sum(axis=-1, keepdims=True)
+    return np.sign(difference) * (stats.rankdata(np.abs(difference), axis=-1) - n_zeros)
 
 
 @lru_cache(maxsize=100_000)
-def _of_signed_ranks(differences: tuple[float, ...]) -> Wilcoxon:
-    """The test knows differences by their signed ranks alone, and few folds have few of these."""
-    found = stats.wilcoxon(differences)
+def _of_signed_ranks(ranks: tuple[float, ...]) -> Wilcoxon:
+    """The test knows differences by their signed ranks alone, in any order, and few folds have few of these."""
+    if not ranks:
+        return Wilcoxon(0.0, 1.0)
+    found = stats.wilcoxon(ranks)
     return Wilcoxon(float(found.statistic), float(found.pvalue))
 
 
@@ -192,28 +197,23 @@ def holm(p: ArrayLike) -> np.ndarray:
     return adjusted
 
 
-def cohens_d(difference: ArrayLike) -> float:
+def cohens_d(difference: ArrayLike) -> float | np.ndarray:
     """Mean of paired differences, shape (n,), over their standard deviation (d_z); of zeros 0, of another constant NaN."""
     difference = _differences(difference)
-    if np.ptp(difference) <= FLAT:
-        return np.nan if difference.any() else 0.0
-    return float(difference.mean() / difference.std(ddof=1))
+    return np.where(difference.any(axis=-1), difference.mean(axis=-1) / _sd(difference), 0.0)[()]
 
 
-def superiority(difference: ArrayLike) -> float:
+def superiority(difference: ArrayLike) -> float | np.ndarray:
     """Share of differences above 0, ties one half: 0.5 for no effect, 1 where the first is always better."""
     difference = _differences(difference)
-    return float(np.mean((np.sign(difference) + 1) / 2))
+    return np.mean((np.sign(difference) + 1) / 2, axis=-1)
 
 
-def rank_biserial(difference: ArrayLike) -> float:
+def rank_biserial(difference: ArrayLike) -> float | np.ndarray:
     """Ranks of positive minus ranks of negative differences, over all ranks (Kerby 2014), in [-1, 1]; zeros are left out."""
-    difference = _differences(difference)
-    nonzero = difference[difference != 0]
-    if len(nonzero) == 0:
-        return 0.0
-    ranks = stats.rankdata(np.abs(nonzero))
-    return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
+    ranks = _signed_ranks(_differences(difference))
+    total = np.abs(ranks).sum(axis=-1)
+    return ranks.sum(axis=-1) / np.where(total == 0, 1, total)
 
 
 def correlated_bayes(difference: ArrayLike, test_train_ratio: float, rope: float) -> Posterior:
@@ -241,31 +241,34 @@ def correlated_bayes(difference: ArrayLike, test_train_ratio: float, rope: float
     if not rope >= 0:
         raise ValueError(f"rope is a difference that does not matter, at least 0; got {rope}.")
     mean, scale, df = _location(difference, test_train_ratio)
-    if scale == 0:
-        return Posterior(float(mean < -rope), float(-rope <= mean <= rope), float(mean > rope))
-    left, right = (float(special.stdtr(df, (-rope - to) / scale)) for to in (mean, -mean))
+    left, right = (
+        np.where(np.isnan(scale), to < -rope, special.stdtr(df, (-rope - to) / scale))[()] for to in (mean, -mean)
+    )
     return Posterior(left, 1 - left - right, right)
 
 
-def _location(difference: np.ndarray, test_train_ratio: float) -> tuple[float, float, int]:
-    """Return mean, its standard error between overlapping training sets (0 where all differences are equal), and df.
+def _location(difference: np.ndarray, test_train_ratio: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return mean, its standard error between overlapping training sets (NaN where all differences are equal), and df.
 
     The two definitions agree: with rho = test / (train + test), rho / (1 - rho) = test / train.
     """
     if not 0 < test_train_ratio < np.inf:
         raise ValueError(f"test_train_ratio is above 0, 0.25 for five folds; got {test_train_ratio}.")
-    n, mean = len(difference), float(difference.mean())
-    if np.ptp(difference) <= FLAT:
-        return mean, 0.0, n - 1
-    return mean, float(np.sqrt((1 / n + test_train_ratio) * difference.var(ddof=1))), n - 1
+    n = difference.shape[-1]
+    return difference.mean(axis=-1), np.sqrt(1 / n + test_train_ratio) * _sd(difference), n - 1
+
+
+def _sd(difference: np.ndarray) -> np.ndarray:
+    """Standard deviation (ddof 1) over the folds; NaN where all differences are equal, as nothing is known of it."""
+    return np.where(np.ptp(difference, axis=-1) <= FLAT, np.nan, difference.std(axis=-1, ddof=1))[()]
 
 
 def _differences(difference: ArrayLike) -> np.ndarray:
     difference = np.asarray(difference, dtype=float)
-    if difference.ndim != 1 or len(difference) < 2:
+    if difference.ndim not in (1, 2) or difference.shape[-1] < 2:
         raise ValueError(f"A comparison needs at least two paired differences; got shape {difference.shape}.")
     if missing := (~np.isfinite(difference)).sum():
-        raise ValueError(f"{missing} of {len(difference)} differences are missing. Pass only the folds that both have.")
+        raise ValueError(f"{missing} of {difference.size} differences are missing. Pass only the folds that both have.")
     return np.where(np.abs(difference) <= FLAT, 0, difference)
 
 

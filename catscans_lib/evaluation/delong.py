@@ -1,8 +1,9 @@
 """How precise is an AUC, and do two models differ on the same images? DeLong's variance, in O(n log n).
 
 The AUC is the mean of the components v10 (per positive: the share of negatives below it, ties one half), and of v01 (per
-negative: the share of positives above it). Its variance is var(v10) / n_positive + var(v01) / n_negative, and mid-ranks
-give all components by sorting. Images count as independent: where a patient has several, bootstrap over patients instead.
+negative: the share of positives above it). Its variance is var(v10) / n_positive + var(v01) / n_negative, and counting
+along the sorted scores gives all components. Images count as independent: where a patient has several, bootstrap over
+patients instead.
 
 References
 ----------
@@ -166,15 +167,28 @@ def all_pairs(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndar
     return differences, variances
 
 
-def _components(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return v10, shape (n_models, n_positive), and v01, shape (n_models, n_negative)."""
     labels, scores = np.asarray(labels), np.atleast_2d(np.asarray(scores, dtype=float))
     _check(labels, scores)
-    positive, negative = scores[:, labels], scores[:, ~labels]
-    ranks = stats.rankdata(scores, axis=1)
-    v10 = (ranks[:, labels] - stats.rankdata(positive, axis=1)) / negative.shape[1]
-    v01 = 1 - (ranks[:, ~labels] - stats.rankdata(negative, axis=1)) / positive.shape[1]
-    return v10, v01
+    row, order = np.arange(len(scores))[:, None], np.argsort(scores, axis=1)
+    positive, ordered = labels[order], scores[row, order]
+    # from the image before it; true also of the first, and of the place behind the last
+    differs = np.ones((len(scores), len(labels) + 1), dtype=bool)
+    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=differs[:, 1:-1])
+    n_positive = np.zeros(differs.shape, dtype=int)  # among the first 0, 1, ..., n images
+    np.cumsum(positive, axis=1, out=n_positive[:, 1:])
+    n_negative = np.arange(len(labels) + 1) - n_positive
+    below = np.empty_like(scores)
+    below[row, order] = np.where(positive, _n_below(n_negative, differs), _n_below(n_positive, differs))
+    return below[:, labels] / (~labels).sum(), 1 - below[:, ~labels] / labels.sum()
+
+
+def _n_below(n_before: np.ndarray, differs: np.ndarray) -> np.ndarray:
+    """How many are below each image, those of the same score counted one half; `n_before` grows along the sorted scores."""
+    lower = np.maximum.accumulate(np.where(differs, n_before, 0)[:, :-1], axis=1)
+    not_higher = np.minimum.accumulate(np.where(differs, n_before, n_before[:, -1:])[:, :0:-1], axis=1)[:, ::-1]
+    return (lower + not_higher) / 2
 
 
 def _variance_of_mean(components: np.ndarray) -> np.ndarray:
@@ -182,7 +196,8 @@ def _variance_of_mean(components: np.ndarray) -> np.ndarray:
     n_models, n = components.shape
     if n < 2:
         return np.full((n_models, n_models), np.nan)
-    return np.atleast_2d(np.cov(components)) / n
+    apart = components - components.mean(axis=1, keepdims=True)
+    return apart @ apart.T / ((n - 1) * n)
 
 
 def _own_variance_of_mean(components: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_curve
 
 from catscans_lib.evaluation.auc import averaged, checked
 
-ECE_BINS = 15
+ECE_EDGES = np.linspace(0, 1, 16)  # of 15 bins
 
 
 def metrics(
@@ -52,13 +52,14 @@ def metrics(
     decided, confidence = scores.argmax(axis=1), scores.max(axis=1)
     right = is_class[np.arange(len(labels)), decided]
     squared = (scores - is_class) ** 2
-    present = np.flatnonzero(is_class.any(axis=0))
-    recall = np.mean([right[is_class[:, one]].mean() for one in present])
-    one_class = len(present) < 2
+    n = is_class.sum(axis=0)
+    recall = is_class[right].sum(axis=0)[n > 0] / n[n > 0]
     return {
         "accuracy": float(right.mean()),
-        "balanced_accuracy": float(recall),
-        "average_precision": np.nan if one_class else averaged(average_precision, labels, scores, classes, average),
+        "balanced_accuracy": float(recall.mean()),
+        "average_precision": np.nan
+        if len(recall) < 2
+        else averaged(average_precision, labels, scores, classes, average),
         "brier": float(squared[:, 1].mean() if len(classes) == 2 else squared.sum(axis=1).mean()),
         "ece": _expected_calibration_error(confidence, right),
     }
@@ -67,9 +68,11 @@ def metrics(
 def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
     """Mean precision over the positives (bool) found by descending score; images of one score are found together."""
     order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    ordered = scores[order]
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
     found = np.cumsum(positive[order])[last]
-    return float(np.sum(np.diff(found, prepend=0) * found / (last + 1)) / found[-1])
+    new = np.append(found[0], found[1:] - found[:-1])
+    return float(np.sum(new * found / (last + 1)) / found[-1])
 
 
 def calibration(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], n_bins: int = 10) -> pd.DataFrame:
@@ -140,5 +143,5 @@ def _means(
 
 
 def _expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    _, mean_score, share, n = _means(confidence, right, np.linspace(0, 1, ECE_BINS + 1))
-    return float(np.average(np.abs(mean_score - share), weights=n))
+    _, mean_score, share, n = _means(confidence, right, ECE_EDGES)
+    return float((np.abs(mean_score - share) * n).sum() / n.sum())

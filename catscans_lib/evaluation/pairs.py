@@ -1,14 +1,15 @@
 """Which differences between sources are real? Every two sources of a target, on the same folds, by several tests."""
 
 from collections.abc import Callable, Iterator
-from itertools import combinations, groupby
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from catscans_lib.evaluation import bootstrap, comparison, delong
-from catscans_lib.evaluation.tables import classes_of, score_columns, shared_modes
+from catscans_lib.evaluation.by_fold import classes_of, score_columns
+from catscans_lib.evaluation.tables import shared_modes
 from catscans_lib.evaluation.uncertainty import LEVEL
 
 COLUMNS = [
@@ -18,8 +19,41 @@ EFFECTS = [
     "target", "mode", "source_a", "source_b", "difference", "n_folds", "cohens_d", "superiority", "rope",
     "p_b_better", "p_equivalent", "p_a_better",
 ]  # fmt: skip
-Row = tuple[str, float, float, float, float]  # test, statistic, p, low, high
+NUMBERS = ["statistic", "p", "low", "high"]
 FAMILY = ["target", "mode", "test", "against"]
+
+
+class Pairs(NamedTuple):
+    """Every two sources of a target in a mode that have at least two folds in common.
+
+    Attributes
+    ----------
+    target, mode : str
+    sources : numpy.ndarray of str, shape (n_sources,)
+    first, second : numpy.ndarray of int, shape (n_pairs,)
+        Places of the two among the sources.
+    difference : numpy.ndarray of float, shape (n_pairs, n_folds)
+        AUC of the first minus AUC of the second, seeds averaged; NaN where not both have the fold.
+    """
+
+    target: str
+    mode: str
+    sources: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    difference: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """Whether both have the fold, shape (n_pairs, n_folds)."""
+        return ~np.isnan(self.difference)
+
+    def keys(self) -> dict[str, object]:
+        """Columns that name a pair, and its mean difference."""
+        return {
+            "target": self.target, "mode": self.mode, "source_a": self.sources[self.first],
+            "source_b": self.sources[self.second], "difference": _mean(self.difference.T, self.known.T),
+        }  # fmt: skip
 
 
 def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -48,13 +82,21 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
         A family for Holm's correction is a test in one target and mode: all pairs of sources, and apart from these all
         pairs with random weights, which answer another question.
     """
-    rows = []
-    for (target, mode), pairs in groupby(_pairs(aucs), key=lambda pair: pair[:2]):
-        drawn, paired = _Drawn(draws, target, mode), _paired_delong(predictions, target, mode)
-        for _, _, a, b, difference in pairs:
-            here = [_nadeau_bengio(difference), _wilcoxon(difference), _bootstrap(drawn.difference(a, b)), paired(a, b)]
-            rows += [(target, mode, a, b, difference.mean(), *one) for one in here if one]
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "p_adjusted"])
+    rows = predictions.groupby(["target", "mode"]).indices
+    parts = []
+    for pairs in _pairs(aucs):
+        here = pairs.target, pairs.mode
+        tests = {
+            "nadeau_bengio": _on_own_folds(_nadeau_bengio, pairs),
+            "wilcoxon": _on_own_folds(_wilcoxon, pairs),
+            "bootstrap": _bootstrap(draws.xs(here, level=["target", "mode"]), pairs),
+        }
+        if (delong := _delong(predictions.iloc[rows[here]], pairs)) is not None:
+            tests["delong"] = delong
+        parts.append(_table(pairs, tests))
+    if not parts:
+        return pd.DataFrame(columns=COLUMNS)
+    table = pd.concat(parts, ignore_index=True)
     table["against"] = np.where((table["source_a"] == "none") | (table["source_b"] == "none"), "none", "sources")
     table["p_adjusted"] = table.groupby(FAMILY)["p"].transform(lambda p: comparison.holm(p.to_numpy()))
     return table[COLUMNS]
@@ -75,12 +117,13 @@ def effects(aucs: pd.DataFrame, rope: float) -> pd.DataFrame:
         superiority (share of folds in which a is better, ties one half), rope, and the posterior probabilities of a Bayesian
         correlated t-test: p_b_better, p_equivalent, p_a_better, which sum to 1.
     """
-    rows = []
-    for target, mode, a, b, difference in _pairs(aucs):
-        posterior = comparison.correlated_bayes(difference, _ratio(difference), rope)
-        size = comparison.cohens_d(difference), comparison.superiority(difference)
-        rows.append((target, mode, a, b, difference.mean(), len(difference), *size, rope, *posterior))
-    return pd.DataFrame(rows, columns=EFFECTS)
+    parts = []
+    for pairs in _pairs(aucs):
+        found = _on_own_folds(lambda difference: _effect(difference, rope), pairs)
+        keys = pairs.keys() | {"n_folds": pairs.known.sum(axis=1), "rope": rope}
+        names = [name for name in EFFECTS if name not in keys]
+        parts.append(pd.DataFrame(keys | dict(zip(names, found, strict=True)))[EFFECTS])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=EFFECTS)
 
 
 def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
@@ -109,94 +152,106 @@ def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def _pairs(aucs: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray]]:
-    """Target, mode, two sources and the differences of their AUCs on the folds that both have; seeds are averaged."""
+def _pairs(aucs: pd.DataFrame) -> Iterator[Pairs]:
+    """Yield the pairs of sources of every target and mode that has any."""
     shared = aucs[aucs["mode"].isin(shared_modes(aucs))]
     for (target, mode), here in shared.groupby(["target", "mode"], sort=False):
-        wide = here.pivot_table(index=["fold", "seed"], columns="source", values="auc")
-        folds = np.unique(wide.index.get_level_values("fold"), return_inverse=True)[1]
-        values = {source: wide[source].to_numpy() for source in wide}
-        for a, b in combinations(here["source"].unique(), 2):
-            difference = _by_fold(values[a] - values[b], folds)
-            if len(difference) >= 2:
-                yield target, mode, a, b, difference
+        sources = here["source"].unique()
+        wide = here.pivot_table(index=["fold", "seed"], columns="source", values="auc")[sources]
+        first, second = np.triu_indices(len(sources), 1)
+        apart = wide.to_numpy()[:, first] - wide.to_numpy()[:, second]
+        difference = _by_fold(apart, ~np.isnan(apart), wide.index.get_level_values("fold")).T
+        compared = (~np.isnan(difference)).sum(axis=1) >= 2
+        if compared.any():
+            names = np.asarray(sources, dtype=object)
+            yield Pairs(target, mode, names, first[compared], second[compared], difference[compared])
 
 
-def _by_fold(difference: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Means over the seeds of each fold; folds without a value are left out."""
-    known = ~np.isnan(difference)
-    n = np.bincount(folds[known])
-    return np.bincount(folds[known], weights=difference[known])[n > 0] / n[n > 0]
+def _table(pairs: Pairs, tests: dict[str, np.ndarray]) -> pd.DataFrame:
+    """A row per pair and test; the tests' numbers have shape (4, n_pairs)."""
+    n_pairs, n_tests = len(pairs.first), len(tests)
+    keys = {name: np.repeat(values, n_tests) if np.ndim(values) else values for name, values in pairs.keys().items()}
+    numbers = np.stack(list(tests.values()), axis=-1).reshape(len(NUMBERS), -1)
+    return pd.DataFrame(keys | {"test": list(tests) * n_pairs} | dict(zip(NUMBERS, numbers, strict=True)))
+
+
+def _mean(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of the values that are known; NaN where none is."""
+    n = known.sum(axis=0)
+    return np.where(known, values, 0).sum(axis=0) / np.where(n == 0, np.nan, n)
+
+
+def _by_fold(values: np.ndarray, known: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Means over the seeds of each fold, shape (n_folds, n_pairs), from shape (n_folds_and_seeds, n_pairs)."""
+    return np.stack([_mean(values[folds == fold], known[folds == fold]) for fold in np.unique(folds)])
+
+
+def _on_own_folds(measure: Callable[[np.ndarray], np.ndarray], pairs: Pairs) -> np.ndarray:
+    """Numbers that a measure makes of differences, shape (n_numbers, n_pairs); pairs on the same folds go through it at once."""
+    patterns, pattern = np.unique(pairs.known, axis=0, return_inverse=True)
+    rows = [np.flatnonzero(pattern == number) for number in range(len(patterns))]
+    found = [measure(pairs.difference[np.ix_(of, known)]) for of, known in zip(rows, patterns, strict=True)]
+    return np.concatenate(found, axis=1)[:, np.argsort(np.concatenate(rows))]
 
 
 def _ratio(difference: np.ndarray) -> float:
     """Held-out images per training image in so many folds."""
-    return 1 / (len(difference) - 1)
+    return 1 / (difference.shape[1] - 1)
 
 
-def _nadeau_bengio(difference: np.ndarray) -> Row:
+def _nadeau_bengio(difference: np.ndarray) -> np.ndarray:
     found = comparison.nadeau_bengio(difference, _ratio(difference), LEVEL)
-    return "nadeau_bengio", found.t, found.p, found.low, found.high
+    return np.array([found.t, found.p, found.low, found.high])
 
 
-def _wilcoxon(difference: np.ndarray) -> Row:
-    found = comparison.wilcoxon(difference)
-    return "wilcoxon", found.statistic, found.p, np.nan, np.nan
+def _wilcoxon(difference: np.ndarray) -> np.ndarray:
+    none = np.full(len(difference), np.nan)
+    return np.array([*comparison.wilcoxon(difference), none, none])
 
 
-def _bootstrap(drawn: np.ndarray) -> Row:
-    return "bootstrap", np.nan, bootstrap.p_value(drawn), *bootstrap.interval(drawn, LEVEL)
+def _effect(difference: np.ndarray, rope: float) -> np.ndarray:
+    posterior = comparison.correlated_bayes(difference, _ratio(difference), rope)
+    return np.array([comparison.cohens_d(difference), comparison.superiority(difference), *posterior])
 
 
-class _Drawn:
-    """The draws of a target and mode, of every source on the same folds and seeds."""
-
-    def __init__(self, draws: pd.DataFrame, target: str, mode: str) -> None:
-        here = draws.xs((target, mode), level=["target", "mode"])
-        rows = here.index.droplevel("source").unique()
-        self.of = {
-            source: part.droplevel("source").reindex(rows).to_numpy() for source, part in here.groupby(level="source")
-        }
-
-    def difference(self, a: str, b: str) -> np.ndarray:
-        """AUC of a minus AUC of b in every draw, mean over the folds and seeds both have; NaN where one of these has none."""
-        apart = self.of[a] - self.of[b]
-        return apart[~np.isnan(apart).all(axis=1)].mean(axis=0)
+def _bootstrap(draws: pd.DataFrame, pairs: Pairs) -> np.ndarray:
+    """Mean difference in every draw, over the folds and seeds that both have; no number where one of these has none."""
+    fold = draws.index.droplevel("source").factorize()[0]
+    source = pd.Index(pairs.sources).get_indexer(draws.index.get_level_values("source"))
+    of = np.full((fold.max() + 1, len(pairs.sources), draws.shape[1]), np.nan)
+    of[fold[source >= 0], source[source >= 0]] = draws.to_numpy()[source >= 0]
+    found = []
+    for one in np.unique(pairs.first):  # all pairs at once would take too much memory
+        apart = of[:, [one]] - of[:, pairs.second[pairs.first == one]]
+        drawn = _mean(apart, ~np.isnan(apart).all(axis=2, keepdims=True))
+        found.append([np.full(len(drawn), np.nan), bootstrap.p_value(drawn), *bootstrap.interval(drawn, LEVEL)])
+    return np.concatenate(found, axis=1)
 
 
-def _paired_delong(predictions: pd.DataFrame, target: str, mode: str) -> Callable[[str, str], Row | None]:
-    """Return DeLong's paired test of two sources; None for more than two classes.
+def _delong(predictions: pd.DataFrame, pairs: Pairs) -> np.ndarray | None:
+    """DeLong's paired test of every two sources; None for more than two classes.
 
     Folds hold different images, so their variances add up; seeds repeat the same images, and their mean variance is taken.
     """
-    of = predictions[(predictions["target"] == target) & (predictions["mode"] == mode)]
-    columns = score_columns(of)
+    columns = score_columns(predictions)
     if len(columns) != 2:
-        return lambda a, b: None
-    scores = of.pivot(index=["fold", "seed", "image_id"], columns="source", values=columns[1])
-    labels = of.drop_duplicates(["fold", "seed", "image_id"]).set_index(["fold", "seed", "image_id"])["label"]
-    positive = (labels.reindex(scores.index) == classes_of(columns)[1]).to_numpy()
-    place = {source: number for number, source in enumerate(scores)}
-    levels = (scores.index.get_level_values(name) for name in ("fold", "seed"))
-    parts = pd.Series(range(len(scores))).groupby([*map(np.asarray, levels)]).indices
-    folds = np.array([fold for fold, _ in parts])
-    found = [delong.all_pairs(positive[rows], scores.to_numpy()[rows].T) for rows in parts.values()]
-    differences, variances = (np.stack(each) for each in zip(*found, strict=True))
-
-    def test(a: str, b: str) -> Row:
-        one, other = place[a], place[b]
-        shared = ~np.isnan(differences[:, one, other])  # on no common image there is no difference
-        number = np.unique(folds[shared], return_inverse=True)[1]
-        n = np.bincount(number)
-        means = [np.bincount(number, each[shared, one, other]) / n for each in (differences, variances)]
-        return "delong", *_z_test(means[0].mean(), np.sqrt(means[1].sum()) / len(n))
-
-    return test
+        return None
+    image = ["fold", "seed", "image_id"]
+    scores = predictions.pivot(index=image, columns="source", values=columns[1]).reindex(columns=pairs.sources)
+    labels = predictions.drop_duplicates(image).set_index(image)["label"].reindex(scores.index)
+    positive = (labels == classes_of(columns)[1]).to_numpy()
+    rows = scores.groupby(level=["fold", "seed"]).indices
+    found = [delong.all_pairs(positive[of], scores.to_numpy()[of].T) for of in rows.values()]
+    apart, variance = (np.stack(each)[:, pairs.first, pairs.second] for each in zip(*found, strict=True))
+    shared = ~np.isnan(apart)  # on no common image there is no difference
+    apart, variance = (_by_fold(each, shared, np.array([fold for fold, _ in rows])) for each in (apart, variance))
+    shared = ~np.isnan(apart)
+    return _z_test(_mean(apart, shared), np.sqrt(_mean(variance, shared) / shared.sum(axis=0)))
 
 
-def _z_test(difference: float, sd: float) -> tuple[float, float, float, float]:
-    """Of a difference that is normally distributed; two models with the same ranks have sd 0 and p 1."""
-    if sd == 0:
-        return np.nan, float(difference == 0), np.nan, np.nan
-    z, half = difference / sd, sd * special.ndtri((1 + LEVEL) / 2)
-    return z, 2 * special.ndtr(-abs(z)), difference - half, difference + half
+def _z_test(difference: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Of differences that are normally distributed; two models with the same ranks have sd 0 and p 1."""
+    spread = np.where(sd == 0, np.nan, sd)
+    z, half = difference / spread, spread * special.ndtri((1 + LEVEL) / 2)
+    p = np.where(sd == 0, difference == 0, 2 * special.ndtr(-abs(z)))
+    return np.array([z, p, difference - half, difference + half])

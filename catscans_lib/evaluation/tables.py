@@ -7,19 +7,10 @@ import pandas as pd
 from catscans_lib import results
 from catscans_lib.evaluation import metrics
 from catscans_lib.evaluation.auc import CLASS_COLUMNS, auc, class_rows, transfer_score
+from catscans_lib.evaluation.by_fold import folds, score_columns
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the others, never scored against
-
-
-def score_columns(predictions: pd.DataFrame) -> list[str]:
-    """Return the score columns of predictions of one target; those of other targets' classes are empty there."""
-    return [column for column in predictions if column.startswith("score_") and predictions[column].notna().any()]
-
-
-def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
-    """Return the classes that score columns are of."""
-    return tuple(column.removeprefix("score_") for column in columns)
 
 
 def aucs(
@@ -44,18 +35,17 @@ def aucs(
     ValueError
         If an image is predicted twice in one mode and seed, or the predictions of a fold give no AUC (names it).
     """
-    columns = score_columns(predictions)
-    classes = classes_of(columns)
     if (twice := predictions.duplicated(["image_id", "mode", "seed"])).any():
         raise ValueError(f"{run_id}: {twice.sum()} images are predicted twice; each belongs to one fold.")
     rows = []
-    for (mode, fold, seed), part in predictions.groupby(["mode", "fold", "seed"], sort=False):
+    for one in folds(predictions, ["mode", "fold", "seed"], score_columns(predictions)):
+        mode, fold, seed = one.keys
         try:
-            value = auc(part["label"], part[columns], classes, average)
+            value = auc(one.labels, one.scores, one.classes, average)
         except ValueError as error:
             raise ValueError(f"{run_id}, {mode}, fold {fold}, seed {seed}: {error}") from error
-        used = "binary" if len(classes) == 2 else average
-        rows.append((source, target, mode, fold, seed, used, value, len(part), run_id))
+        used = "binary" if len(one.classes) == 2 else average
+        rows.append((source, target, mode, fold, seed, used, value, len(one.labels), run_id))
     return pd.DataFrame(rows, columns=[*KEYS, "average", "auc", "n_images", "run_id"])
 
 
@@ -92,10 +82,9 @@ def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def _by_fold(predictions: pd.DataFrame, of: Callable[..., Iterable[tuple]], names: tuple[str, ...]) -> pd.DataFrame:
     """The rows of `of(labels, scores, classes)` for every fold below each other, keys first."""
-    rows = []
-    for keys, part in predictions.groupby(KEYS, sort=False):
-        columns = score_columns(part)
-        rows += [(*keys, *row) for row in of(part["label"], part[columns], classes_of(columns))]
+    rows = [
+        (*fold.keys, *row) for fold in folds(predictions, KEYS) for row in of(fold.labels, fold.scores, fold.classes)
+    ]
     return pd.DataFrame(rows, columns=[*KEYS, *names])
 
 

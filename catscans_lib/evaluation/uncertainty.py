@@ -1,11 +1,14 @@
 """How sure are we of an AUC or a transfer score? Intervals over groups of images, from draws that all sources share."""
 
+from collections import defaultdict
+
 import numpy as np
 import pandas as pd
 
 from catscans_lib.evaluation import bootstrap, delong
 from catscans_lib.evaluation.auc import transfer_score
-from catscans_lib.evaluation.tables import KEYS, classes_of, score_columns
+from catscans_lib.evaluation.by_fold import folds
+from catscans_lib.evaluation.tables import KEYS
 
 LEVEL = 0.95
 CELL = ["source", "target", "mode"]
@@ -32,11 +35,10 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -
         Indexed by source, target, mode, fold, seed; NaN where a draw lacks a class that the AUC needs.
     """
     rows = {}
-    for keys, part in predictions.sort_values("image_id", kind="stable").groupby(KEYS, sort=False):
-        columns = score_columns(part)
-        rows[keys] = bootstrap.auc_draws(
-            part["label"], part[columns], classes_of(columns), part["group"],
-            n_draws=n_draws, seed=seed + keys[KEYS.index("fold")], average=average,
+    for fold in folds(predictions.sort_values("image_id", kind="stable"), KEYS):
+        rows[fold.keys] = bootstrap.auc_draws(
+            fold.labels, fold.scores, fold.classes, fold.groups,
+            n_draws=n_draws, seed=seed + fold.keys[KEYS.index("fold")], average=average,
         )  # fmt: skip
     index = pd.MultiIndex.from_tuples(rows, names=KEYS)
     return pd.DataFrame(np.stack(list(rows.values())), index=index)
@@ -112,19 +114,13 @@ def _delong(predictions: pd.DataFrame) -> pd.DataFrame:
     Folds hold different images, so their variances add up; seeds repeat the same images, and their mean variance is taken,
     as if they were one. Images of a patient count as independent here: compare with the draws over groups.
     """
-    rows = {}
-    for cell, part in predictions.groupby(CELL, sort=False):
-        columns = score_columns(part)
-        if len(columns) == 2:
-            found = [_fold_variance(fold, columns) for _, fold in part.groupby(["fold", "seed"])]
-            aucs, variances = np.transpose(found)
-            n_folds = part["fold"].nunique()
-            rows[cell] = delong.interval(aucs.mean(), variances.mean() / n_folds, LEVEL)
+    found, rows = defaultdict(list), {}
+    for fold in folds(predictions, KEYS):
+        if len(fold.classes) == 2:
+            aucs, covariance = delong.delong(fold.labels == fold.classes[1], fold.scores[:, 1])
+            found[fold.keys[: len(CELL)]].append((fold.keys[KEYS.index("fold")], aucs[0], covariance[0, 0]))
+    for cell, of_folds in found.items():
+        number, aucs, variances = np.transpose(of_folds)
+        rows[cell] = delong.interval(aucs.mean(), variances.mean() / len(np.unique(number)), LEVEL)
     index = pd.MultiIndex.from_tuples(rows, names=CELL) if rows else None
     return pd.DataFrame(list(rows.values()), columns=["low", "high"], index=index)
-
-
-def _fold_variance(fold: pd.DataFrame, columns: list[str]) -> tuple[float, float]:
-    positive = classes_of(columns)[1]
-    aucs, covariance = delong.delong((fold["label"] == positive).to_numpy(), fold[columns[1]].to_numpy())
-    return float(np.ravel(aucs)[0]), float(np.ravel(covariance)[0])
