@@ -3,13 +3,16 @@
 import json
 import shutil
 import subprocess
+import time
 
+import numpy as np
 import pytest
 import slurm_cluster
 import tiny
 
 pytestmark = pytest.mark.slow
 LIMIT_S = 900  # until the cluster is taken for stuck
+N_FAULTS = 3  # of each kind
 SQUEUE = (  # without accounting; short jobs want short waits
     "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--slurm-no-account",
     "--slurm-keep-successful-logs", "--latency-wait", "20",
@@ -34,22 +37,16 @@ def project(folder):
     return folder
 
 
-def sweep(folder, slurm, *words):
-    """A sweep on the cluster, ended by force where it hangs."""
-    command = [
-        "timeout",
-        "-k",
-        "10",
-        str(LIMIT_S),
-        *tiny.CLI,
-        "sweep",
-        "params/demo.yaml",
-        "--cluster",
-        "slurm",
-        *words,
-    ]
-    env = tiny.environment(folder)
-    return subprocess.run([*command, "--", *SQUEUE], env=env, cwd=folder, capture_output=True, text=True, check=False)
+def command(*words):
+    """Of a sweep on the cluster, ended by force where it hangs."""
+    front = [*tiny.CLI, "sweep", "params/demo.yaml", "--cluster", "slurm"]
+    return ["timeout", "-k", "10", str(LIMIT_S), *front, *words, "--", *SQUEUE]
+
+
+def sweep(folder, *words):
+    return subprocess.run(
+        command(*words), env=tiny.environment(folder), cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ def swept(slurm, tmp_path_factory):
     below = tmp_path_factory.mktemp("sweeps")
     here, there = project(below / "here"), project(below / "there")
     tiny.catscans(here, "sweep", check=True)
-    return here, there, sweep(there, slurm)
+    return here, there, sweep(there)
 
 
 def tables(folder):
@@ -106,12 +103,51 @@ def test_a_run_that_fails_on_the_cluster_is_told_with_its_traceback_and_the_othe
     notebook.write_text(
         notebook.read_text().replace("problems, decoding", "assert dataset != 'dtd', 'no dtd'\\nproblems, decoding")
     )
-    result = sweep(folder, slurm, "ingest/dtd", "ingest/chest")
+    result = sweep(folder, "ingest/dtd", "ingest/chest")
     assert result.returncode == 1, result.stdout + result.stderr
     assert set(tiny.done(folder)) == {"ingest/chest"}
     assert "ingest/dtd failed: AssertionError: no dtd" in result.stderr
     assert "See results/demo/ingest/.dtd.work/ingest.ipynb" in result.stderr
     assert slurm.ask("squeue", "-h") == ""
+
+
+def cancel_a_job(slurm, jobs, rng):
+    slurm.ask("scancel", rng.choice(jobs))
+
+
+def kill_the_node(slurm, jobs, rng):
+    slurm.daemons["slurmd"].kill()
+    slurm.daemons["slurmd"].wait()
+    time.sleep(rng.uniform(0, 3))
+    slurm.start_node()
+
+
+def running_jobs(slurm):
+    return slurm.ask("squeue", "-h", "-t", "R", "-o", "%i").split()
+
+
+def test_cancelled_jobs_and_killed_nodes_leave_the_tables_of_an_undisturbed_sweep(swept, slurm, tmp_path):
+    rng, here, folder = np.random.default_rng(20261127), swept[0], project(tmp_path / "project")
+    faults, finished = list(rng.permutation([cancel_a_job, kill_the_node] * N_FAULTS)), {}
+    for _ in range(1 + len(faults)):
+        with (
+            (folder / "log").open("a") as log,
+            subprocess.Popen(command(), env=tiny.environment(folder), cwd=folder, stdout=log, stderr=log) as process,
+        ):
+            while process.poll() is None:
+                if faults and running_jobs(slurm):
+                    time.sleep(rng.uniform(0, 5))
+                    if jobs := running_jobs(slurm):
+                        faults.pop()(slurm, jobs, rng)
+                time.sleep(0.5)
+                now = tiny.done(folder)
+                assert finished.items() <= now.items()  # nothing that was done is made again
+                finished = now
+        if process.returncode == 0:
+            break
+    assert process.returncode == 0, (folder / "log").read_text()
+    assert not faults
+    assert tables(folder) == tables(here)
 
 
 def test_no_daemon_and_no_file_of_the_system_outlives_the_cluster(slurm):
