@@ -1,6 +1,6 @@
 # The sweep: every run of params/<profile>.yaml, each after the runs it needs. Started by `catscans sweep`.
 # A run is done when its folder with run.json has taken its place (catscans_lib/runner.py). The sweep marks the runs that are up to
-# date and takes the marks of all others away (catscans_lib/sweeping.py); Snakemake makes what has no mark, and what depends on it.
+# date and takes the marks of all others away (catscans_lib/sweep/snakemake.py); Snakemake makes what has no mark, and what depends on it.
 # One rule per step, named as the step, so that a cluster's profile can say what each needs (set-resources).
 import json
 import os

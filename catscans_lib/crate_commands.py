@@ -48,10 +48,10 @@ def import_(path: Path, other_code: bool) -> None:
 
     Nothing is overwritten: other results of the same profile are named and the import refused. Code in the crate is not used.
     """
-    from catscans_lib import sweeping
     from catscans_lib.crate import restore
+    from catscans_lib.sweep import snakemake
 
-    with sweeping.one_sweep_at_a_time():
+    with snakemake.one_sweep_at_a_time():
         done = restore.restore(path, other_code=other_code)
     there = f" ({done.n_there:,} were there)" if done.n_there else ""
     click.echo(

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from catscans_lib import overrides, params, paths, selection
+from catscans_lib import overrides, params, paths
 from catscans_lib.errors import InputError
+from catscans_lib.sweep import selection
 
 PASSED_ON = "catscans.passed_on"  # what stands after --
 
@@ -72,24 +73,24 @@ def sweep(
 
     Snakemake's own options may follow after --. Status 0: all is done; 1: runs failed; 2: bad input, nothing was started.
     """
-    from catscans_lib import plan, sweeping, trusting
+    from catscans_lib.sweep import plan, snakemake, trusting
 
     profile, keys = _grid_and_keys(given, profile)
     _change(profile, changes)
     chosen = None
     if keys or only:
         chosen = tuple(selection.select(params.grid(profile), keys, tuple(overrides.parsed(only, "--only"))))
-    task = sweeping.Sweep(profile, chosen, jobs, cluster, context.meta[PASSED_ON])
+    task = snakemake.Sweep(profile, chosen, jobs, cluster, context.meta[PASSED_ON])
     runs = params.grid(profile)
     if outdated := trusting.outdated(profile, runs):
         click.echo(trusting.told(outdated, runs, kept=trust))
     if trust and not dry_run:
         trusting.keep(profile, outdated, runs)
-    runs, before = sweeping.prepare(task)
+    runs, before = snakemake.prepare(task)
     click.echo(
         plan.text(profile, runs, before, selection.with_needs(runs, list(chosen or runs)), with_gpu=task.has_gpu)
     )
-    status = sweeping.planned(task) if dry_run else sweeping.run(task, runs, before)
+    status = snakemake.planned(task) if dry_run else snakemake.run(task, runs, before)
     sys.exit(status)
 
 
@@ -98,11 +99,11 @@ def sweep(
 @jobs_option
 def book(profile: str, jobs: int | None) -> None:
     """Run the grid and build the book; the last line is the path of its front page."""
-    from catscans_lib import sweeping
     from catscans_lib.runner import say
+    from catscans_lib.sweep import snakemake
 
-    task = sweeping.Sweep(profile, jobs=jobs)
-    if status := sweeping.run(task, *sweeping.prepare(task)):
+    task = snakemake.Sweep(profile, jobs=jobs)
+    if status := snakemake.run(task, *snakemake.prepare(task)):
         sys.exit(status)
     say("building the book")
     from catscans_lib.book import build
@@ -116,7 +117,7 @@ def book(profile: str, jobs: int | None) -> None:
 @profile_option
 def pdf(profile: str) -> None:
     """Print the chapters of a built book as one PDF; the last line is its path."""
-    from catscans_lib.book_pdf import print_pdf
+    from catscans_lib.book.pdf import print_pdf
 
     click.echo(paths.relative(print_pdf(profile)))
 
@@ -128,7 +129,8 @@ def pdf(profile: str) -> None:
 @click.option("--folds", type=int, nargs=2, help="Of a transfer only these folds: the first, and how many.")
 def run(key: str, profile: str, planned: str | None, folds: tuple[int, int] | None) -> None:
     """Execute one run as the sweep does."""
-    from catscans_lib import failures, fold_jobs, runner
+    from catscans_lib import runner
+    from catscans_lib.sweep import failures, fold_jobs
 
     wanted = _planned(key, json.loads(planned)) if planned else _of_grid(key, profile)
     try:

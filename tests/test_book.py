@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
 
-from catscans_lib import book, book_library, book_templates, datasets, paths
+from catscans_lib import book, datasets, paths
+from catscans_lib.book import library, templates
+from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 
 
@@ -22,7 +24,7 @@ def project(tmp_path, monkeypatch):
 
 def test_the_best_source_is_compared_with_both_baselines_fold_by_fold(project):
     add_results("sample")
-    (target,) = book.numbers("sample")["targets"]
+    (target,) = numbers("sample")["targets"]
     answer, probe = target["answers"]
     assert (target["n_images"], target["n_groups"], target["n_folds"]) == (4, 2, 2)
     assert (answer["best"], answer["n_sources"], answer["runner_up"]["source"]) == ("dtd", 2, "imagenet")
@@ -38,7 +40,7 @@ def test_the_best_source_is_compared_with_both_baselines_fold_by_fold(project):
 
 def test_a_difference_is_told_from_the_side_of_the_best_source_whichever_way_it_was_tested(project):
     add_results("sample")
-    answer = book.numbers("sample")["targets"][0]["answers"][0]
+    answer = numbers("sample")["targets"][0]["answers"][0]
     assert (answer["low"], answer["high"]) == (0.80, 0.91)
     told = {key: answer["runner_up"][key] for key in ("low", "high", "p", "p_adjusted", "better", "equivalent")}
     assert told == {"low": -0.02, "high": 0.12, "p": 0.4, "p_adjusted": 0.8, "better": 0.7, "equivalent": 0.2}
@@ -55,7 +57,7 @@ def test_a_run_of_the_grid_that_is_missing_is_named_on_the_results_page(project)
 
 def test_the_longer_baseline_is_a_row_of_its_own_and_never_the_best(project):
     add_results("sample")
-    rows = book.numbers("sample")["results"]["fine_tune"]
+    rows = numbers("sample")["results"]["fine_tune"]
     assert [row["title"] for row in rows[-2:]] == ["random weights, same budget", "random weights, longer budget"]
     assert [row["source"] for row in rows if row["cells"][0]["best"]] == ["dtd"]
 
@@ -148,7 +150,7 @@ def test_every_card_and_chapter_cites_a_work_that_is_in_the_bibliography():
 
 @pytest.mark.parametrize(("seconds", "text"), [(7.25, "7.2 s"), (95, "1 min 35 s"), (7300, "2 h 1 min")])
 def test_durations_read_as_people_say_them(seconds, text):
-    assert book_templates.clock(seconds) == text
+    assert templates.clock(seconds) == text
 
 
 def test_a_sentence_changes_when_a_result_changes(project):
@@ -199,7 +201,7 @@ def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(pro
 def test_a_figure_carries_its_numbers_the_run_and_the_notebook_that_made_it_and_words_for_the_blind():
     place = "figures/evaluate/all/auc_heatmap_fine_tune"
     staged = {f"{place}.svg", f"{place}.csv", "runs/evaluate/all.ipynb", "notebooks/evaluate.ipynb"}
-    figure = book_templates._figure_in(staged)
+    figure = templates._figure_in(staged)
     text = figure("evaluate", "all", "auc_heatmap_fine_tune", "AUC of *every* source {cite}`holm1979`.")
     assert (
         f":::{{figure}} /{place}.svg\n:name: fig-evaluate-auc-heatmap-fine-tune\n:alt: AUC of every source holm1979."
@@ -265,7 +267,7 @@ def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_networ
     assert "catscans_lib.evaluation.auc.auc" in (index.parent / "library/catscans_lib.evaluation.html").read_text()
     download = nbformat.read(index.parent / "_sources/runs/transfer/dtd--isic2018.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in download.cells)
-    monkeypatch.setattr(book_library, "pages", lambda profile: {})  # built once, that is enough
+    monkeypatch.setattr(library, "pages", lambda profile: {})  # built once, that is enough
     with pytest.raises(book.BookError, match="no_such_work"):
         (project / "book" / "limitations.md").write_text("# Limitations\n\n{cite}`no_such_work`\n")
         book.build("demo")
@@ -274,19 +276,17 @@ def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_networ
 
 
 def test_docstrings_become_restructured_text_and_code_in_them_stays_code():
-    text = book_library.rst("Return `x` of val_.\n\nParameters\n----------\nx : float, shape (n,)\n    In [0, 1].\n")
+    text = library.rst("Return `x` of val_.\n\nParameters\n----------\nx : float, shape (n,)\n    In [0, 1].\n")
     assert "Return ``x`` of val\\_." in text
     assert ":Parameters: **x** (*float, shape (n,)*) -- In [0, 1]." in text
 
 
 def test_the_library_reference_has_every_public_function_with_its_signature_and_imports_nothing():
-    code = (
-        "import sys; from catscans_lib import book_library; book_library.pages('demo'); print('keras' in sys.modules)"
-    )
+    code = "import sys; from catscans_lib.book import library; library.pages('demo'); print('keras' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout.strip() == "False"
     )
-    page = book_library.pages("demo")["library/catscans_lib.evaluation.md"].decode()
+    page = library.pages("demo")["library/catscans_lib.evaluation.md"].decode()
     assert (
         ".. py:function:: auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str='weighted')"
         in page

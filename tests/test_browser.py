@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import small_book
 
-from catscans_lib import book, book_pdf
+from catscans_lib import book
+from catscans_lib.book import pdf
 
 pytestmark = pytest.mark.slow
 AXE = "axe-core@4.10.3"
@@ -37,7 +38,7 @@ def html(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    path = next((found for name in book_pdf.BROWSERS if (found := shutil.which(name))), None)
+    path = next((found for name in pdf.BROWSERS if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip("needs Chromium (apt install chromium)")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which the dev packages hold")
@@ -189,7 +190,7 @@ def test_the_chapters_are_printed_as_a_pdf(html, browser, monkeypatch):
     if "CATSCANS_TEST_BOOK" in os.environ:
         pytest.skip("prints the small book only")
     monkeypatch.setenv("CATSCANS_ROOT", str(html.parents[3]))
-    path = book_pdf.print_pdf("demo")
+    path = pdf.print_pdf("demo")
     content = path.read_bytes()
     assert content.startswith(b"%PDF")
     assert content.count(b"/Type /Page\n") >= 10

@@ -12,11 +12,12 @@ import pytest
 import tiny
 from click.testing import CliRunner
 
-from catscans_lib import book, cli, params, paths, provenance, runner, sweeping
+from catscans_lib import book, cli, params, paths, provenance, runner
 from catscans_lib.crate import metadata
 from catscans_lib.crate.export import export
 from catscans_lib.crate.restore import restore
 from catscans_lib.errors import InputError
+from catscans_lib.sweep import snakemake
 
 RUN = "results/demo/transfer/dtd--chest"
 
@@ -285,7 +286,7 @@ def test_a_crate_of_another_version_or_of_other_code_says_what_to_do(made, there
 
 
 def test_nothing_is_imported_while_a_sweep_is_at_work(made, there):
-    with sweeping.one_sweep_at_a_time():
+    with snakemake.one_sweep_at_a_time():
         refused = CliRunner().invoke(cli.main, ["import", str(made[1])])
     assert refused.exit_code == 2 and "Another sweep is at work" in refused.output
     assert not (there / "results").exists()

@@ -6,7 +6,8 @@ import nbformat
 import pytest
 import tiny
 
-from catscans_lib import failures, params, paths
+from catscans_lib import params, paths
+from catscans_lib.sweep import failures
 
 TRACEBACK = [
     "\x1b[0;31mValueError\x1b[0m  Traceback",

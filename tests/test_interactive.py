@@ -4,7 +4,8 @@ import re
 import pandas as pd
 import pytest
 
-from catscans_lib import datasets, interactive
+from catscans_lib import datasets
+from catscans_lib.book import interactive
 
 TITLES = datasets.titles()
 

@@ -5,7 +5,8 @@ import json
 import pytest
 import tiny
 
-from catscans_lib import costs, params, paths, plan
+from catscans_lib import params, paths
+from catscans_lib.sweep import costs, plan
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import book, figures, params, paths, published, results, transferability
+from catscans_lib import figures, params, paths, published, results, transferability
+from catscans_lib.book import templates
 from catscans_lib.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -278,7 +279,7 @@ def test_the_notebook_gives_the_chapter_all_its_numbers(ran, monkeypatch):
     staged = {
         f"figures/published/all/{path.name}" for path in paths.run_dir("demo", "published", "all").glob("figures/*")
     }
-    chapter = book._template("published.md", staged).render(profile="demo", demo=True, published=found)
+    chapter = templates.template("published.md", staged).render(profile="demo", demo=True, published=found)
     assert "Over all 9 pairs of source and target" in chapter
     assert "Only 3 of the five are different" in chapter
     assert "figures/published/all/regret_medmnist.svg" in chapter
@@ -295,7 +296,7 @@ def test_without_the_run_the_chapter_says_how_to_get_the_tables(monkeypatch, tmp
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
     (tmp_path / "book").symlink_to(ROOT / "book")
     assert published.numbers("demo") is None
-    chapter = book._template("published.md", ()).render(profile="sample", demo=False, published=None)
+    chapter = templates.template("published.md", ()).render(profile="sample", demo=False, published=None)
     assert "make book PROFILE=sample REFERENCE=folder" in chapter
     assert "https://github.com/vcheplygina/cats-scans" in chapter
     assert "What was concluded" not in chapter

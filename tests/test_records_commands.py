@@ -11,7 +11,8 @@ import pytest
 import tiny
 from click.testing import CliRunner
 
-from catscans_lib import book_records, cli, paths
+from catscans_lib import cli, paths
+from catscans_lib.book import run_records
 from catscans_lib.records import comparing, printing, reading, recorded
 
 ROOT = Path(__file__).parents[1]
@@ -131,7 +132,7 @@ def test_ls_and_show_print_what_is_there_and_say_where_nothing_is(project):
 
 def test_the_page_of_a_run_names_what_it_came_from_and_its_file_is_the_record(project):
     run = {"name": "dtd--chest", "page": "p", "record": "1", "run_id": "transfer-dtd--chest-1"}
-    files = book_records.files("demo", {"transfer": [run, {**run, "name": "x", "run_id": "another"}]})
+    files = run_records.files("demo", {"transfer": [run, {**run, "name": "x", "run_id": "another"}]})
     record = json.loads(files["records/transfer/dtd--chest.json"])
     assert (record["number"], record["config"]["learning_rate"]) == ("1", 0.001)
     assert record["versions"]["numpy"]

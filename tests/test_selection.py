@@ -5,7 +5,7 @@ import tiny
 
 from catscans_lib import params
 from catscans_lib.errors import InputError
-from catscans_lib.selection import select, with_needs
+from catscans_lib.sweep.selection import select, with_needs
 
 
 @pytest.fixture

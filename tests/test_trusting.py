@@ -5,7 +5,8 @@ import json
 import pytest
 import tiny
 
-from catscans_lib import params, paths, provenance, trusting
+from catscans_lib import params, paths, provenance
+from catscans_lib.sweep import trusting
 
 
 @pytest.fixture

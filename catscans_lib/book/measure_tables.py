@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from catscans_lib import datasets, interactive, results
+from catscans_lib import datasets, results
+from catscans_lib.book import interactive
 from catscans_lib.similarity import registry
 
 ASSOCIATIONS = [

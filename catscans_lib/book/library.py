@@ -12,9 +12,9 @@ from pathlib import Path
 
 from sphinx.ext.napoleon import Config, NumpyDocstring
 
-from catscans_lib.book_templates import template
+from catscans_lib.book.templates import template
 
-LIBRARY = Path(__file__).parent
+LIBRARY = Path(__file__).parents[1]
 OPTIONS = Config(napoleon_use_rtype=False, napoleon_use_ivar=True, napoleon_use_param=False)
 
 

@@ -18,9 +18,10 @@ from typing import TextIO
 import click
 import yaml
 
-from catscans_lib import failures, params, paths, provenance, results, runner
+from catscans_lib import params, paths, provenance, results, runner
 from catscans_lib.errors import InputError, unknown
 from catscans_lib.records import observers
+from catscans_lib.sweep import failures
 
 ELSEWHERE = ("--executor", "-e", "--workflow-profile", "--profile")  # Snakemake's own options that say where runs go
 GPU = Path("/dev/nvidia0")

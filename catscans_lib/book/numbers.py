@@ -5,18 +5,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from catscans_lib import (
-    book_answer,
-    book_costs,
-    book_results,
-    book_similarity,
-    costs,
-    datasets,
-    paths,
-    published,
-    results,
-)
+from catscans_lib import datasets, paths, published, results
+from catscans_lib.book import answer, auc_tables, measure_tables, study_costs
 from catscans_lib.datasets import demo
+from catscans_lib.sweep import costs
 
 RUN_STEPS = (
     "ingest", "overlaps", "pretrain", "transfer", "evaluate", "stability", "feature_maps", "similarity",
@@ -38,12 +30,12 @@ def numbers(profile: str) -> dict[str, Any]:
         ``profile``, ``demo`` (bool), ``settings`` (key, value pairs of the grid), ``datasets`` (card and what ingest
         found), ``overlaps`` (rows of two datasets that share images; None without the run),
         ``stability`` (rows of its tables; None without the run), ``runs`` (step to records),
-        ``seconds`` (sum over runs), ``factors`` (truth of the demo world), and what `book_results.numbers`
-        and `book_similarity.numbers` return; ``published`` (see `published.numbers`); ``answer`` (three sentences) and
+        ``seconds`` (sum over runs), ``factors`` (truth of the demo world), and what `auc_tables.numbers`
+        and `measure_tables.numbers` return; ``published`` (see `published.numbers`); ``answer`` (three sentences) and
         ``extremes`` (mode to a figure in words).
     """
     runs = {step: records for step in RUN_STEPS if (records := _records(profile, step))}
-    evaluated = book_results.numbers(profile)
+    evaluated = auc_tables.numbers(profile)
     named = {run["name"] for step in ("ingest", "pretrain") for run in runs.get(step, [])} | evaluated["sources"]
     found = {
         "profile": profile,
@@ -56,11 +48,11 @@ def numbers(profile: str) -> dict[str, Any]:
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),
         "factors": demo.shared_factors() if profile == "demo" else None,
         **evaluated,
-        **book_similarity.numbers(profile, evaluated["modes"]),
+        **measure_tables.numbers(profile, evaluated["modes"]),
         "published": published.numbers(profile),
-        "costs": book_costs.numbers(),
+        "costs": study_costs.numbers(),
     }
-    return found | {"answer": book_answer.sentences(found), "extremes": book_answer.extremes(found)}
+    return found | {"answer": answer.sentences(found), "extremes": answer.extremes(found)}
 
 
 def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -78,7 +70,7 @@ def _records(profile: str, step: str) -> list[dict[str, Any]]:
     """Return the record of every finished run of a step, with the place of its page."""
     records = {name: results.record(profile, f"{step}/{name}") for name in results.finished(profile, step)}
     return [
-        record | {"name": name, "seconds": costs.seconds_of(record), "page": book_results.page(profile, step, name)}
+        record | {"name": name, "seconds": costs.seconds_of(record), "page": auc_tables.page(profile, step, name)}
         for name, record in records.items()
     ]
 
@@ -102,7 +94,7 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
             kind: found[kind].to_dict("records")
             for kind in ("problems", "duplicates", "near_duplicates", "split_groups")
         },
-        "page": book_results.page(profile, "ingest", name),
+        "page": auc_tables.page(profile, "ingest", name),
     }
 
 

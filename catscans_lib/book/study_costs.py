@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from catscans_lib import costs, params
+from catscans_lib import params
+from catscans_lib.sweep import costs
 
 PROFILE = "paper"
 LARGER = (  # sources, targets, folds, seeds

@@ -3,12 +3,14 @@
 import pytest
 import tiny
 
-from catscans_lib import book_costs, costs, params
+from catscans_lib import params
+from catscans_lib.book import study_costs
+from catscans_lib.sweep import costs
 
 
 @pytest.fixture(scope="module")
 def found():
-    return book_costs.numbers()
+    return study_costs.numbers()
 
 
 def test_the_papers_grid_trains_as_many_networks_as_one_counts(found):
@@ -26,7 +28,7 @@ def test_hours_on_a_gpu_are_images_over_the_rate(found):
     assert costs.passes("pretrain", run.parameters, params.load("paper")) == pytest.approx(n_passes)
     fast = costs.estimator("paper", with_gpu=True)(run)
     assert fast.seconds == pytest.approx(costs.FLAT_S["pretrain"] + n_passes * (96 / 224) ** 2 / rate.per_s)
-    slow = book_costs._as_slow_as_large_images(run, fast, params.load("paper"))
+    slow = study_costs._as_slow_as_large_images(run, fast, params.load("paper"))
     assert slow == pytest.approx(costs.FLAT_S["pretrain"] + n_passes / rate.per_s)
 
 
@@ -42,4 +44,4 @@ def test_larger_grids_cost_in_proportion(found):
 
 def test_a_project_without_the_papers_grid_has_no_such_numbers(tmp_path, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
-    assert book_costs.numbers() is None
+    assert study_costs.numbers() is None

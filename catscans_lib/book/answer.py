@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from catscans_lib.book_templates import listed, number
+from catscans_lib.book.templates import listed, number
 
 
 def sentences(context: dict[str, Any]) -> list[str]:
@@ -11,7 +11,7 @@ def sentences(context: dict[str, Any]) -> list[str]:
     Parameters
     ----------
     context : dict
-        What the chapters are rendered with, see `book_numbers.numbers`.
+        What the chapters are rendered with, see `book.numbers.numbers`.
     """
     mode = next(iter(context["modes"]), "")
     answers = [(t["card"].title, a) for t in context["targets"] for a in t["answers"] if a["mode"] == mode]

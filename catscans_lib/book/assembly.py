@@ -14,17 +14,10 @@ from typing import Any
 import nbformat
 import yaml
 
-from catscans_lib import (
-    book_html,
-    book_library,
-    book_numbers,
-    book_records,
-    book_templates,
-    interactive,
-    paths,
-    provenance,
-)
-from catscans_lib.book_templates import DEMO_NOTE
+from catscans_lib import paths, provenance
+from catscans_lib.book import html_pages, interactive, library, run_records, templates
+from catscans_lib.book.numbers import numbers
+from catscans_lib.book.templates import DEMO_NOTE
 from catscans_lib.errors import InputError
 
 SCRIPTS = "extra"  # its content goes to the book's top: what lies in _static would be loaded by every page
@@ -35,9 +28,6 @@ _FIGURE_STEPS = (
 _NOISE = re.compile(
     r"\[IPKernelApp\] WARNING|^WARNING: All log messages before absl|^[IWE]\d{4} \d\d:\d\d|: I tensorflow/"
 )
-
-numbers = book_numbers.numbers
-_template = book_templates.template
 
 
 class BookError(RuntimeError):
@@ -67,7 +57,7 @@ def build(profile: str) -> Path:
         shutil.rmtree(folder / "_build", ignore_errors=True)
         warnings = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error", line)]
         raise BookError(f"The book of '{profile}' was not built; whole log: {log_path}.\n" + "\n".join(warnings[:20]))
-    book_html.finish(index.parent)
+    html_pages.finish(index.parent)
     return index
 
 
@@ -88,8 +78,8 @@ def assemble(profile: str) -> Path:
             f"Run `catscans sweep --profile {profile}` first."
         )
     context |= {"built": datetime.now(UTC), "commit": provenance.commit(), "repository": _repository()}
-    staged = _copies(profile) | _run_pages(context) | book_records.files(profile, context["runs"])
-    staged |= _chapters(context, staged) | book_library.pages(profile)
+    staged = _copies(profile) | _run_pages(context) | run_records.files(profile, context["runs"])
+    staged |= _chapters(context, staged) | library.pages(profile)
     staged["_toc.yml"] = _toc(staged)
     staged["_config.yml"] = _config(profile)
     folder = paths.build_dir(profile)
@@ -136,7 +126,9 @@ def _run_pages(context: dict[str, Any]) -> dict[str, bytes]:
             page = run_page(path.read_text(encoding="utf-8"), step, run, profile=context["profile"], demo=is_demo)
             pages[run["page"]] = page.encode()
         if any(run["page"] and run["name"] != "all" for run in runs):
-            pages[f"runs/{step}.md"] = _template("_runs.md", {}).render(context, step=step, records=runs).encode()
+            pages[f"runs/{step}.md"] = (
+                templates.template("_runs.md", {}).render(context, step=step, records=runs).encode()
+            )
     return pages
 
 
@@ -171,9 +163,9 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
             cell.outputs = [kept for output in cell.outputs if (kept := _without_noise(output))]
     _drop_title(content.cells)
     # The identifier is fixed: a random one would make every assembly look like a change.
-    head = _template("_run_head.md", {}).render(
+    head = templates.template("_run_head.md", {}).render(
         title=run_title(step, run["name"]), run=run, profile=profile, demo=demo,
-        record=book_records.rows(run), place=book_records.place(step, run["name"]),
+        record=run_records.rows(run), place=run_records.place(step, run["name"]),
     )  # fmt: skip
     content.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="run-head"))
     return nbformat.writes(content)
@@ -182,7 +174,7 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
 def _question(cell: Any) -> str:
     """Return the heading of a cell of text, which is what the figures below it answer; "" where there is none."""
     headings = re.findall(r"^#+ (.+)$", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
-    return book_templates.plain(headings[-1]) if headings else ""
+    return templates.plain(headings[-1]) if headings else ""
 
 
 def run_title(step: str, name: str) -> str:
@@ -214,8 +206,8 @@ def _without_noise(output: Any) -> Any | None:
 def _chapters(context: dict[str, Any], staged: Iterable[str]) -> dict[str, bytes]:
     """Render every chapter of `book/`, and a page for every dataset; names with a leading underscore are parts of chapters."""
     names = sorted(path.name for path in (paths.root() / "book").glob("[!_]*.md") if path.name != "library.md")
-    made = {name: _template(name, staged).render(context).encode() for name in names}
-    card = _template("_dataset.md", staged)
+    made = {name: templates.template(name, staged).render(context).encode() for name in names}
+    card = templates.template("_dataset.md", staged)
     return made | {f"datasets/{d['name']}.md": card.render(context, d=d).encode() for d in context["datasets"]}
 
 

@@ -1,6 +1,7 @@
 """The plan of a sweep: runs by kind, how many are done, what the others are expected to cost, and what that rests on."""
 
-from catscans_lib import costs, failures, params
+from catscans_lib import params
+from catscans_lib.sweep import costs, failures
 
 
 def text(profile: str, runs: dict[str, params.Run], done: list[str], chosen: list[str], *, with_gpu: bool) -> str:

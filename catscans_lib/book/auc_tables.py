@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from catscans_lib import datasets, interactive, paths, results
+from catscans_lib import datasets, paths, results
+from catscans_lib.book import interactive
 from catscans_lib.evaluation import tables as evaluation
 
 MODES = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import nbformat
 
-from catscans_lib import fold_jobs, paths
+from catscans_lib import paths
 from catscans_lib.params import Run
-from catscans_lib.selection import with_needs
+from catscans_lib.sweep import fold_jobs
+from catscans_lib.sweep.selection import with_needs
 
 ERROR = "error.txt"  # in the work folder of a run that failed
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
