@@ -29,7 +29,7 @@ test: .venv/.complete lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/.complete
-	$(BIN)/python -m pytest -m slow --durations 12
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder --durations 12
 
 lint: .venv/.complete
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .

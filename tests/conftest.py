@@ -5,7 +5,7 @@ from pathlib import Path
 import fixtures
 import pytest
 
-LONGEST = ("test_sweep.py", "test_overlaps.py", "test_book.py", "test_models.py")
+LONGEST = ("test_faults.py", "test_slurm.py", "test_sweep.py", "test_overlaps.py", "test_book.py", "test_models.py")
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
 
