@@ -215,6 +215,12 @@ def test_a_figure_carries_its_numbers_the_run_and_the_notebook_that_made_it_and_
     assert figure("evaluate", "all", "other", "Never made.") == ""
 
 
+def test_text_refers_by_number_only_to_a_figure_that_is_there():
+    numbered = templates._numbered_in({"figures/evaluate/all/auc_heatmap_fine_tune.svg"})
+    assert numbered("evaluate", "all", "auc_heatmap_fine_tune") == "{numref}`fig-evaluate-auc-heatmap-fine-tune`"
+    assert numbered("evaluate", "all", "auc_heatmap_linear_probe") == ""
+
+
 def test_every_dataset_has_a_page_with_its_card_and_what_was_wrong_with_it(project):
     add_results("sample")
     page = (book.assemble("sample") / "datasets/isic2018.md").read_text()
