@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import tiny
 
-PATIENCE_S = 300  # until the machine is taken for stuck
+PATIENCE_S = 1200  # until the machine is taken for stuck
 IGNORED = shutil.ignore_patterns("__pycache__")
 
 

@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 300  # until the machine is taken for stuck
+PATIENCE_S = 1200  # until the machine is taken for stuck
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import yaml
 
 pytestmark = pytest.mark.slow
 KEYS = ("pretrain/dtd", "transfer/dtd--chest")
-PATIENCE_S = 300  # until the machine is taken for stuck
+PATIENCE_S = 1200  # until the machine is taken for stuck
 
 
 @pytest.fixture(scope="module")

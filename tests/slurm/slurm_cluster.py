@@ -19,7 +19,7 @@ PACKAGES = ("slurm-wlm", "munge")
 CONFIG = Path("/etc/slurm/slurm.conf")  # where all its commands look; SLURM_CONF does not reach the inside of a job
 OURS = "# made by a test; to be removed\n"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
-INSTALL_S, START_S, STOP_S = 300, 60, 20
+INSTALL_S, START_S, STOP_S = 300, 180, 20
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -109,7 +109,7 @@ class Slurm:
 
     def ask(self, *command: str) -> str:
         """What one of Slurm's commands prints."""
-        told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         return told.stdout.strip()
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ import slurm_cluster
 import tiny
 
 pytestmark = pytest.mark.slow
-LIMIT_S = 900  # until the cluster is taken for stuck
+LIMIT_S = 1800  # until the cluster is taken for stuck
 N_FAULTS = 3  # of each kind
 SQUEUE = (  # without accounting; short jobs want short waits
     "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--slurm-no-account",
