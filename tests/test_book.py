@@ -157,14 +157,14 @@ def test_a_sentence_changes_when_a_result_changes(project):
     add_results("sample")
     front = (book.assemble("sample") / "index.md").read_text()
     assert "**Describable Textures (DTD)** for ISIC 2018 (AUC 0.850, 95 % 0.800 to 0.910), of 2 sources." in front
-    assert "it gains +0.150 AUC, over random weights with the longer budget +0.040" in front
+    assert "the AUC changes by +0.150, against those with the longer budget by +0.040." in front
     path = paths.tables_dir("sample") / "aucs.csv"
     aucs = pd.read_csv(path)
     aucs.loc[(aucs["source"] == "dtd") & (aucs["mode"] == "fine_tune"), "auc"] = 0.7
     aucs.to_csv(path, index=False)
     front = (book.assemble("sample") / "index.md").read_text()
     assert "**ImageNet** for ISIC 2018 (AUC 0.800, 95 % – to –), of 2 sources." in front
-    assert "it gains +0.100 AUC, over random weights with the longer budget −0.010" in front
+    assert "the AUC changes by +0.100, against those with the longer budget by −0.010." in front
 
 
 def test_the_front_page_says_which_profile_it_is_and_from_which_commit(project):

@@ -25,7 +25,9 @@ def _which_source(answers: list[tuple[str, dict[str, Any]]]) -> str:
     best = [f"**{a['title']}** for {target} (AUC {number(a['mean'])}, {_interval(a)})" for target, a in answers]
     several = len({a["best"] for _, a in answers}) > 1
     lead = "The best source depends on the target" if several else "Which source"
-    return f"**{lead}.** With {answers[0][1]['mode_title']}, it is {listed(best)}, of {answers[0][1]['n_sources']} sources."
+    n = answers[0][1]["n_sources"]
+    among = f"of {n} sources" if n > 1 else "the only source"
+    return f"**{lead}.** With {answers[0][1]['mode_title']}, it is {listed(best)}, {among}."
 
 
 def _what_it_adds(answers: list[tuple[str, dict[str, Any]]]) -> str:
@@ -34,10 +36,10 @@ def _what_it_adds(answers: list[tuple[str, dict[str, Any]]]) -> str:
     if not compared:
         return ""
     gains = listed(map(_difference, compared))
-    text = f"**What pretraining adds.** Over random weights with the same budget it gains {gains} AUC"
+    text = f"**What pretraining adds.** Against random weights with the same budget the AUC changes by {gains}"
     if longer:
-        text += f", over random weights with the longer budget {listed(map(_difference, longer))}"
-    return f"{text}, in the same order."
+        text += f", against those with the longer budget by {listed(map(_difference, longer))}"
+    return f"{text}, in the same order." if len(compared) > 1 else f"{text}."
 
 
 def _can_similarity_tell(context: dict[str, Any], mode: str) -> str:

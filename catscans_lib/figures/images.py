@@ -110,7 +110,7 @@ def grad_cam_grid(
         ]
         colours[title] = [RIGHT if right else WRONG for right in here["right"]]
     headings = [f"{row.label}\n({'right' if row.right else 'wrong'})" for row in shown.itertuples()]
-    return _sheet(rows, headings, notes, colours, side=0.95)
+    return _sheet(rows, headings, notes, colours, side=1.1)
 
 
 def _each(maps: np.ndarray) -> list[np.ndarray]:

@@ -49,8 +49,9 @@ def save(figure: Figure, folder: Path, name: str, table: pd.DataFrame, profile: 
     """Save a figure as SVG and PNG with the table it shows beside it, all called `name`."""
     stamp(figure, profile)
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+    whole = {"bbox_inches": "tight", "pad_inches": 0.1}  # of a small grid, labels reach beyond the axes
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, **whole)
+    figure.savefig(folder / f"{name}.png", metadata={"Software": None}, **whole)
     table.to_csv(folder / f"{name}.csv", index=False)
 
 
