@@ -184,6 +184,9 @@ def lived_in(network):
         ("small_resnet", 32, "float32"), ("small_resnet", 31, "float32"), ("small_resnet", 31, "mixed_bfloat16"),
         ("squeezenet", 64, "float32"), ("squeezenet", 64, "mixed_bfloat16"),
         ("resnet50", 64, "mixed_bfloat16"), ("resnet50", 70, "float32"),
+        pytest.param("small_resnet", 32, "mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("resnet50", 64, "float32", marks=pytest.mark.slow),
+        pytest.param("resnet50", 70, "mixed_bfloat16", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_features_of_the_frozen_copy_are_those_of_the_backbone(name, size_px, precision):

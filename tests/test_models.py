@@ -18,7 +18,7 @@ ONE_STEP = Training(
     epochs=1, batch_size=4, learning_rate=1e-3, optimiser="adam", schedule="constant", dropout=0.1,
     class_weights="none", augmentation=None, validation_share=0.0,
 )  # fmt: skip
-TRAINED = {"mobilenet_v2": 2, "efficientnet_b0": 3}  # and how many classes
+TRAINED = {"mobilenet_v2": 2, "densenet121": 3, "efficientnet_b0": 3}  # and how many classes
 REOPEN = """
 import sys
 sys.modules["catscans_lib"] = None  # importing it fails

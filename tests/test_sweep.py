@@ -14,11 +14,6 @@ import tiny
 
 from catscans_lib import book, folds, params, results
 
-ALL = {
-    "ingest/dtd", "ingest/chest", "pretrain/dtd", "transfer/none--chest", "transfer/dtd--chest", "evaluate/all",
-    "stability/all", "feature_maps/chest", "overlaps/all", "similarity/chest", "transferability/all",
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
@@ -44,7 +39,7 @@ def project(swept, monkeypatch):
 
 def test_a_sweep_makes_every_run_of_the_grid(swept):
     assert swept["end"].returncode == 0, swept["end"].stderr
-    assert set(swept["first"]) == ALL
+    assert set(swept["first"]) == tiny.RUNS
 
 
 def test_a_second_sweep_reruns_nothing(swept):

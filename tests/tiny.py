@@ -9,6 +9,10 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 CLI = [sys.executable, "-m", "catscans_lib.cli"]
+RUNS = {
+    "ingest/dtd", "ingest/chest", "pretrain/dtd", "transfer/none--chest", "transfer/dtd--chest", "evaluate/all",
+    "stability/all", "feature_maps/chest", "overlaps/all", "similarity/chest", "transferability/all",
+}  # fmt: skip
 
 
 def grid():
