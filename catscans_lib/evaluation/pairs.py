@@ -91,8 +91,8 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
             "wilcoxon": _on_own_folds(_wilcoxon, pairs),
             "bootstrap": _bootstrap(draws.xs(here, level=["target", "mode"]), pairs),
         }
-        if (delong := _delong(predictions.iloc[rows[here]], pairs)) is not None:
-            tests["delong"] = delong
+        if (of_images := _delong(predictions.iloc[rows[here]], pairs)) is not None:
+            tests["delong"] = of_images
         parts.append(_table(pairs, tests))
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
