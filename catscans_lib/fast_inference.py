@@ -14,9 +14,11 @@ def inference(backbone: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
     Batch normalisation is folded into the convolution before it, pixels that nobody reads are left out (the second
     1x1 stride of a ResNet), and the weights become constants, which TensorFlow reorders once. Equal to the backbone up
-    to rounding: 1e-4 of the largest feature in float32, 3 per cent in bfloat16. Other backends, and networks that share
-    layers, compute as they are.
+    to rounding: 1e-4 of the largest feature in float32, 3 per cent in bfloat16. JAX compiles the copy as it is. Other
+    backends, and networks that share layers, compute as they are. The function may be called from several threads.
     """
+    if keras.backend.backend() == "jax":
+        return _compiled_by_jax(backbone)
     if keras.backend.backend() != "tensorflow" or not _is_simple(backbone):
         return lambda images: np.asarray(backbone.predict_on_batch(images), "float32")
     import tensorflow as tf
@@ -26,6 +28,18 @@ def inference(backbone: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     traced = tf.function(lambda images: tf.cast(network(images, training=False), tf.float32), autograph=False)
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function(tf.TensorSpec(backbone.input_shape)))
     return lambda images: frozen(tf.convert_to_tensor(images, tf.float32))[0].numpy()
+
+
+def _compiled_by_jax(backbone: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Keras's own prediction keeps its state in the model between two steps: two threads would get in each other's way."""
+    import jax
+
+    kinds = (backbone.trainable_variables, backbone.non_trainable_variables)
+    weights = [
+        [jax.numpy.array(one.value) for one in kind] for kind in kinds
+    ]  # copies: training frees what it replaces
+    network = jax.jit(lambda *given: backbone.stateless_call(*given, training=False)[0])
+    return lambda images: np.asarray(network(*weights, images), "float32")
 
 
 def _is_simple(model: keras.Model) -> bool:

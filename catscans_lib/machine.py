@@ -8,6 +8,8 @@ from threadpoolctl import threadpool_limits
 
 from catscans_lib.settings import Pretrain, Transfer
 
+SAME_BITS = "--xla_gpu_deterministic_ops=true"  # read when JAX first looks for its devices
+
 
 def start(settings: Pretrain | Transfer) -> str:
     """Set threads, determinism and number format as the settings say; return the number format that is used.
@@ -36,11 +38,13 @@ def set_threads(n_threads: int | None = None) -> None:
 
 
 def set_deterministic(on: bool) -> None:
-    """Have TensorFlow take operations that give the same bits every time, also on a GPU, where they may be slower."""
+    """Have TensorFlow or JAX take operations that give the same bits every time, also on a GPU, where they may be slower."""
     if on and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+    if on and keras.backend.backend() == "jax" and SAME_BITS not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {SAME_BITS}".strip()
 
 
 def set_precision(name: str) -> str:
@@ -64,6 +68,11 @@ def _of_processor() -> str:
 
 def gpu_capability() -> tuple[int, int] | None:
     """Return the compute capability of the first GPU, such as (8, 0); None where it is not NVIDIA's."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        major, _, minor = str(getattr(jax.devices()[0], "compute_capability", "")).partition(".")
+        return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
     import tensorflow as tf
 
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
@@ -71,7 +80,11 @@ def gpu_capability() -> tuple[int, int] | None:
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow computes on a GPU; other backends count as without."""
+    """Return whether TensorFlow or JAX computes on a GPU; other backends count as without."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() == "gpu"
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from catscans_lib import monitoring
+from catscans_lib import machine, monitoring
 from catscans_lib.batches import Batches, stream
 from catscans_lib.checkpoints import State
 from catscans_lib.errors import InputError
@@ -68,7 +68,7 @@ def compiled(model: keras.Model, optimiser: str = "adam", weight_decay: float = 
         metrics=[
             keras.metrics.BinaryAccuracy("accuracy") if binary else keras.metrics.SparseCategoricalAccuracy("accuracy")
         ],
-        jit_compile=False,  # XLA halves the rate on the CPU; under JAX it hides a loss that is no number
+        jit_compile=keras.backend.backend() == "jax" and machine.has_gpu(),  # on CPUs XLA halves the rate, hides NaN
     )
     model.optimizer.build(model.trainable_variables)
     speed_up(model)

@@ -1,5 +1,9 @@
 """The number format follows the device, and training in float16 keeps its loss scale."""
 
+import os
+from types import SimpleNamespace
+
+import jax
 import keras
 import numpy as np
 import pandas as pd
@@ -34,6 +38,11 @@ def gpu(monkeypatch):
     return of
 
 
+@pytest.fixture
+def on_jax(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+
+
 @pytest.mark.parametrize(
     ("capability", "precision"),
     [
@@ -53,6 +62,30 @@ def test_on_a_gpu_the_number_format_is_that_of_its_matrix_units(gpu, capability,
 def test_a_gpu_that_does_not_say_its_capability_computes_in_float32(gpu):
     gpu(device_name="another maker's")
     assert machine.set_precision("auto") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"),
+    [
+        (SimpleNamespace(compute_capability="9.0"), "mixed_bfloat16"),
+        (SimpleNamespace(compute_capability="7.5"), "mixed_float16"),
+        (SimpleNamespace(), "float32"),  # another maker's
+    ],
+)
+def test_jax_is_asked_for_its_gpu_in_the_same_way(on_jax, monkeypatch, device, precision):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    assert machine.has_gpu()
+    assert machine.set_precision("auto") == precision
+
+
+def test_jax_is_told_once_to_give_the_same_bits(on_jax, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
+    machine.set_deterministic(False)
+    assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"
+    for _ in range(2):
+        machine.set_deterministic(True)
+        assert os.environ["XLA_FLAGS"].split() == ["--xla_cpu_multi_thread_eigen=true", machine.SAME_BITS]
 
 
 @pytest.mark.parametrize(("flags", "precision"), [(True, "mixed_bfloat16"), (False, "float32")])

@@ -20,7 +20,8 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SIZE_PX, BATCH, STEPS = 96, 64, 4
+SIZE_PX, BATCH = (int(given) for given in (sys.argv[2:4] or (96, 64)))
+STEPS = 4
 
 
 def normalised_conv(n_in: int, n_out: int, size: int, stride: int = 1) -> list[nn.Module]:
@@ -133,11 +134,11 @@ WORK = {
     "features, compiled, two at a time": two_at_a_time,
     "product": lambda: product(2048),
 }
-N_BATCHES = {"features, compiled, batch of 128": 2, "features, compiled, two at a time": 4}  # of 64 images
+N_BATCHES = {"features, compiled, batch of 128": 2, "features, compiled, two at a time": 4}  # each
 
 
 def main() -> None:
-    """Answer each line that names a piece of work with its median seconds, per 64 images; the first time it warms up."""
+    """Answer each line that names a piece of work with its median seconds, per batch; the first time it warms up."""
     torch.manual_seed(0)
     torch.set_num_threads(int(sys.argv[1]))
     ready = {}

@@ -1,0 +1,161 @@
+"""How fast does the library train ResNet50 on this machine's GPU, and what does PyTorch make of it? Prints one table.
+
+    KERAS_BACKEND=... .venv/bin/python benchmarks/gpu.py [--rounds 5] [--torch PYTHON]
+
+The sizes are those of `params/paper.yaml` (112 px, batches of 128) and 224 px. An epoch is measured on batches that lie ready in
+memory, and as a run has it: read from the store, rotated, shifted, mirrored. PyTorch's batch lies on the GPU, and its way of
+training is that of `benchmarks/peers/pytorch_resnet50.py`. The ways take turns, round by round; medians.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the GPU is shared with PyTorch's process
+
+import keras
+import numpy as np
+import pandas as pd
+from training import Way, row
+
+from catscans_lib import batches, machine, models, store, training
+from catscans_lib.settings import Augmentation
+
+PEER = Path(__file__).resolve().parent / "peers" / "pytorch_resnet50.py"
+BATCH, N_IMAGES, SIZES = 128, 4096, (112, 224)
+AUGMENTATION = Augmentation(rotation_deg=10, shift=0.1, horizontal_flip=True)
+TORCH = ("training, eager", "training, compiled", "features, eager", "features, compiled")
+
+
+class Ready(keras.utils.PyDataset):
+    """The same batch, again and again."""
+
+    def __init__(self, size_px: int, n: int) -> None:
+        super().__init__()
+        self.n = n
+        images = np.random.default_rng(0).uniform(0, 255, (BATCH, size_px, size_px, 3)).astype("float32")
+        self.batch = images, (np.arange(BATCH) % 2).astype("float32")
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> tuple:
+        return self.batch
+
+
+def stored(folder: Path, size_px: int) -> np.ndarray:
+    """Write a store of noise, give its images back."""
+    pixels = np.random.default_rng(0).integers(0, 256, (N_IMAGES, size_px, size_px, 3), np.uint8)
+    names = [f"{number:06d}" for number in range(N_IMAGES)]
+    table = pd.DataFrame({"image_id": names, "group": names, "label": "a", "split": ""})
+    path = folder / f"{size_px}.h5"
+    store.write_arrays(path, pixels, table, ("a", "b"), dataset="chest", size_px=size_px)
+    return store.open_store(path).images
+
+
+def ours(folder: Path, size_px: int) -> dict[str, Callable[[], int]]:
+    """Pieces of work; each returns how many images it went through."""
+    images, labels, rows = stored(folder, size_px), np.arange(N_IMAGES) % 2, np.arange(N_IMAGES)
+    model = training.compiled(models.build(models.backbone("resnet50", size_px), 2, 0.5))
+    ready = Ready(size_px, N_IMAGES // BATCH)
+
+    def drawn() -> batches.Batches:
+        return batches.Batches(images, labels, rows, BATCH, augmentation=AUGMENTATION, seed=0)
+
+    def fit(data: object) -> int:
+        model.fit(data, epochs=1, shuffle=False, verbose=0)
+        return N_IMAGES
+
+    def load() -> int:
+        made = drawn()
+        return sum(len(made[number][0]) for number in range(len(made)))
+
+    def predict() -> int:
+        training.predict(model, images, rows)
+        return N_IMAGES
+
+    return {
+        "training, batches ready": lambda: fit(ready),
+        "training, from the store": lambda: fit(batches.stream(drawn())),
+        "batches alone": load,
+        "prediction, from the store": predict,
+    }
+
+
+def rate(job: Callable[[], int]) -> float:
+    """Images a second."""
+    start = time.perf_counter()
+    n = job()
+    return n / (time.perf_counter() - start)
+
+
+def table(folder: Path, torch: str | None, size_px: int, rounds: int) -> list[dict]:
+    """All rates at one size."""
+    works = ours(folder, size_px)
+    jobs = {f"ours: {name}": lambda job=job: rate(job) for name, job in works.items()}
+    if torch:
+        way = Way(torch, PEER, os.cpu_count(), size_px, BATCH)
+        jobs |= {f"PyTorch: {name}": lambda name=name: BATCH / way.ask(name) for name in TORCH}
+    found = {name: [] for name in jobs}
+    for number in range(rounds + 1):  # the first is not counted
+        for name, job in jobs.items():
+            value = job()
+            if number:
+                found[name].append(value)
+    base = found["ours: training, from the store"]
+    return [
+        row(f"{size_px} px, {name}", values, "images/s", [one / it for one, it in zip(base, values, strict=True)])
+        for name, values in found.items()
+    ]
+
+
+def device() -> str:
+    """The GPU's name, as its driver tells it."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--torch", help="a Python that has PyTorch; without it only ours is measured")
+    parser.add_argument("--any-bits", action="store_true", help="do not ask for the same bits every time")
+    given = parser.parse_args()
+    machine.set_deterministic(not given.any_bits)
+    if not machine.has_gpu():
+        sys.exit(f"Keras on {keras.backend.backend()} sees no GPU here; benchmarks/training.py measures processors.")
+    precision, rows = machine.set_precision("auto"), []
+    for size_px in SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += table(Path(folder), given.torch, size_px, given.rounds)
+        print(pd.DataFrame(rows).to_string(index=False), file=sys.stderr)  # should it be stopped
+    steps = small_steps()
+    print(pd.DataFrame(rows).drop(columns="target").to_string(index=False))
+    print(f"Small network of the demo, batches of 16: {steps:.0f} steps/s.")
+    print("ours / it: rate of training from the store over that of the row.")
+    bits = "any" if given.any_bits else "the same"
+    print(
+        f"{device()}; {os.cpu_count()} cores; Keras {keras.__version__} on {keras.backend.backend()}; {precision}; {bits} bits."
+    )
+
+
+def small_steps() -> float:
+    """Steps a second of the demo's network."""
+    model = training.compiled(models.build(models.backbone("small_resnet", 32), 2, 0.2))
+    pixels = np.random.default_rng(0).integers(0, 256, (1600, 32, 32, 3), np.uint8)
+    data = batches.Batches(pixels, np.arange(1600) % 2, np.arange(1600), 16, augmentation=AUGMENTATION, seed=0)
+    rates = [
+        rate(lambda: model.fit(batches.stream(data), epochs=1, shuffle=False, verbose=0) and 100) for _ in range(4)
+    ]
+    return statistics.median(rates[1:])
+
+
+if __name__ == "__main__":
+    main()
