@@ -1,11 +1,11 @@
 """What does a run cost beside its work, and what do two runs at a time gain? Prints one table.
 
-    .venv/bin/python benchmarks/sweep.py [--rounds 5] [--demo]
+    .venv/bin/python benchmarks/sweep.py [--rounds 5] [--demo [DATASET ...]]
 
 A run that only imports, starts and ends is made in two ways, which take turns round by round: by bare papermill, from the same
 notebook without our calls (the floor), and by `catscans run`; then several of them, two at a time, and within a sweep. Wall time
 tells what one waits for, processor time what a busy machine does not blur. With --demo, the whole demo sweep is run with one and
-with two runs at a time.
+with two runs at a time; or that of some of its datasets, one of them imagenet, through which similarity looks.
 """
 
 import argparse
@@ -123,7 +123,7 @@ def _columns(here: list[tuple[float, float]], floor: list[tuple[float, float]], 
     return columns | {"target": "" if is_floor else f"<= {TARGET}"}
 
 
-def demo() -> list[dict]:
+def demo(names: list[str]) -> list[dict]:
     """The demo sweep from nothing, with one run at a time and with two."""
     seconds = {}
     for jobs in (1, 2):
@@ -132,23 +132,34 @@ def demo() -> list[dict]:
             for name in ("notebooks", "params"):
                 shutil.copytree(ROOT / name, folder / name)
             shutil.copy(ROOT / "Snakefile", folder)
+            if names:
+                keep(folder / "params/demo.yaml", names)
             seconds[jobs] = took(folder, *CLI, "sweep", "params/demo.yaml", "-j", str(jobs))
-    gain = seconds[1][0] / seconds[2][0]
+    gain, what = seconds[1][0] / seconds[2][0], f"demo sweep of {', '.join(names)}" if names else "demo sweep"
     return [
-        {"way": f"demo sweep, -j{jobs}", "wall s": f"{wall:.0f}", "processor s": f"{busy:.0f}"}
+        {"way": f"{what}, -j{jobs}", "wall s": f"{wall:.0f}", "processor s": f"{busy:.0f}"}
         | ({"to floor, wall": f"{gain:.2f} times as fast", "target": ">= 1.7"} if jobs > 1 else {})
         for jobs, (wall, busy) in seconds.items()
     ]
 
 
+def keep(path: Path, names: list[str]) -> None:
+    """Take all other datasets out of a grid."""
+    grid = yaml.safe_load(path.read_text())
+    for block in (grid["datasets"], grid["pretrain"]["sources"], grid["transfer"]["targets"]):
+        for name in set(block) - set(names):
+            del block[name]
+    path.write_text(yaml.safe_dump(grid, sort_keys=False))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--demo", nargs="*", metavar="DATASET")
     given = parser.parse_args()
     load = os.getloadavg()[0]
     rows = overhead(given.rounds) if given.rounds else []
-    rows += demo() if given.demo else []
+    rows += [] if given.demo is None else demo(given.demo)
     print(pd.DataFrame(rows).fillna("").to_string(index=False))
     print(f"{os.cpu_count()} cores, load average {load:.1f} at the start")
 
