@@ -1,9 +1,13 @@
 """Fixtures shared by the tests."""
 
+import os
 from pathlib import Path
 
 import fixtures
 import pytest
+
+# As in runs (`machine.set_deterministic`): else JAX's results on a GPU, which many tests compare, differ in the last digits.
+os.environ.setdefault("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
 
 LONGEST = ("test_faults.py", "test_slurm.py", "test_sweep.py", "test_overlaps.py", "test_book.py", "test_models.py")
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"

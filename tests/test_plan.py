@@ -75,7 +75,7 @@ def test_runs_that_ask_for_a_gpu_count_as_gpu_time_only_where_there_is_one(proje
     run = params.grid("demo")["pretrain/dtd"]
     with_gpu, without = (costs.estimator("demo", with_gpu=there)(run) for there in (True, False))
     assert with_gpu.on_gpu and not without.on_gpu
-    assert with_gpu.seconds == pytest.approx(5.8 + 162 / (1640 * 4))  # 112 px: a quarter of 224
+    assert with_gpu.seconds == pytest.approx(5.8 + 162 / 2250)
     assert without.seconds == pytest.approx(5.8 + 162 * (112 / 96) ** 2 / 96)
 
 

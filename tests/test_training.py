@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import batches, histories, models, monitoring, training
+from catscans_lib import batches, histories, machine, models, monitoring, training
 from catscans_lib.checkpoints import Checkpoint
 from catscans_lib.errors import InputError
 from catscans_lib.evaluation import auc
@@ -235,6 +235,17 @@ def test_training_goes_on_from_its_last_whole_epoch_and_ends_as_if_it_had_not_be
     pd.testing.assert_frame_equal(continued, history)
     for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow reads ahead by itself.")
+def test_threads_bring_the_same_batches_of_every_epoch_also_after_an_interruption(tmp_path, monkeypatch):
+    alone, whole, part = (Checkpoint.of(tmp_path / name, "recipe").state("part") for name in ("alone", "whole", "part"))
+    networks = [made() for _ in range(3)]  # compiled as without a GPU
+    _, expected = fitted(alone, model=networks[0], augmentation=FLIP, epochs=4)
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    pd.testing.assert_frame_equal(fitted(whole, model=networks[1], augmentation=FLIP, epochs=4)[1], expected)
+    fitted(part, model=networks[2], augmentation=FLIP, epochs=2)
+    pd.testing.assert_frame_equal(fitted(part, model=networks[2], augmentation=FLIP, epochs=4)[1], expected)
 
 
 def test_a_finished_training_is_not_done_again(state, monkeypatch):

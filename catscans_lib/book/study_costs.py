@@ -18,11 +18,9 @@ def numbers() -> dict[str, Any] | None:
     Returns
     -------
     dict
-        ``steps``: rows with step, n_runs, n_trainings (folds, seeds and modes that train apart), gpu_h, gpu_fast_h and cpu_h
-        (see below), disk_gb and memory_gb of one run; ``total``: the same of all; ``larger``: rows with sources, targets,
-        folds, seeds, n_trainings, gpu_h and disk_gb; ``rates``: what a figure rests on. Hours are those of one run after the
-        other: ``gpu_fast_h`` if a GPU's rate grows with the inverse of the images' area, ``gpu_h`` if it does not grow, as with
-        images that the GPU waits for, and ``cpu_h`` on two cores.
+        ``steps``: rows with step, n_runs, n_trainings (folds, seeds and modes that train apart), gpu_h, cpu_h (on two cores),
+        disk_gb and memory_gb of one run; ``total``: the same of all; ``larger``: rows with sources, targets, folds, seeds,
+        n_trainings, gpu_h and disk_gb; ``rates``: what a figure rests on. Hours are those of one run after the other.
     """
     if PROFILE not in params.profiles():
         return None
@@ -42,13 +40,11 @@ def _row(
     on_cpu: Callable[..., costs.Cost],
 ) -> dict[str, Any]:  # fmt: skip
     gpu, cpu = [on_gpu(run) for run in runs], [on_cpu(run) for run in runs]
-    fast = sum(cost.seconds for cost in gpu if cost.on_gpu) / 3600
     return {
         "step": step,
         "n_runs": len(runs),
         "n_trainings": sum(_n_trainings(run, loaded) for run in runs),
-        "gpu_fast_h": fast,
-        "gpu_h": sum(_as_slow_as_large_images(run, cost, loaded) for run, cost in zip(runs, gpu, strict=True)) / 3600,
+        "gpu_h": sum(cost.seconds for cost in gpu if cost.on_gpu) / 3600,
         "cpu_h": sum(cost.seconds for cost in cpu) / 3600,
         "disk_gb": sum(cost.n_bytes for cost in gpu) / 1e9,
         "memory_gb": params.resources(PROFILE, step).memory_mb / 1000,
@@ -64,16 +60,6 @@ def _n_trainings(run: params.Run, loaded: params.Profile) -> int:
     return n_modes * loaded.folds.n_folds * len(run.parameters["seeds"])
 
 
-def _as_slow_as_large_images(run: params.Run, cost: costs.Cost, loaded: params.Profile) -> float:
-    """Seconds on a GPU that takes as long for a small image as for one of the size its rate was measured at."""
-    if not cost.on_gpu:
-        return 0.0
-    rate = costs.GPU_RATES[loaded.backbone]
-    passes = costs.passes(run.step, run.parameters, loaded)
-    scale = (run.parameters["size_px"] / rate.size_px) ** 2 if passes else 1
-    return cost.seconds + passes * (1 - scale) / rate.per_s
-
-
 def _larger(
     runs: dict[str, params.Run], loaded: params.Profile, on_gpu: Callable[..., costs.Cost]
 ) -> list[dict[str, Any]]:
@@ -87,7 +73,7 @@ def _larger(
         return sum(map(of, some)) / len(some)
 
     def seconds(run: params.Run) -> float:
-        return _as_slow_as_large_images(run, on_gpu(run), loaded)
+        return on_gpu(run).seconds
 
     def n_bytes(run: params.Run) -> float:
         return on_gpu(run).n_bytes
