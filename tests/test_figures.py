@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import datasets, figures
+from catscans_lib import datasets, figures, similarity_tables
 
 TITLES = datasets.titles()
 
@@ -207,3 +207,10 @@ def test_a_calibration_point_is_the_share_of_all_classes_in_its_bin():
     )  # fmt: skip
     ax = figures.calibration_curves(table, titles=TITLES)
     np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.25, 0.125], [0.9, 1.0]])
+
+
+def test_a_map_of_ranks_names_measures_and_sources_as_they_are_printed():
+    ranks = pd.DataFrame({"measure": ["n_leep", "n_leep"], "source": ["dtd", "imagenet"], "rank": [1.0, 2.0]})
+    axes = figures.rank_map(ranks, titles=similarity_tables.titles() | {"dtd": "Textures", "imagenet": "ImageNet"})
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["N-LEEP"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["ImageNet", "Textures"]

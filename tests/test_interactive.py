@@ -71,6 +71,19 @@ def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
     assert (logme["visible"], kid["visible"]) == (True, False)
 
 
+def test_a_cell_without_a_value_is_empty():
+    both = pd.concat([similarity(), similarity().query("source == 'imagenet'").assign(target="isic2018")])
+    piece = interactive.similarity_heatmap(both, titles=TITLES | {"isic2018": "ISIC 2018"}, measures={"logme": "LogME"})
+    assert traces(piece)[0]["text"] == [["0.4", "0.4"], ["", "0.6"]]
+    assert traces(piece)[0]["z"][1][0] is None
+
+
+def test_numbers_of_all_sizes_are_shown_with_as_many_digits_and_sorted_as_they_are():
+    piece = interactive.table(pd.DataFrame({"value": [63.44686, 0.0099289]}), "values", "Values", n_digits=4)
+    assert "63.45" in piece and "0.009929" in piece and "63.44686" in piece and "e+" not in piece
+    assert "0.9190" in interactive.table(pd.DataFrame({"AUC": [0.919, 0.8765]}), "aucs", "AUCs")
+
+
 def test_points_are_means_over_draws_and_folds_and_only_the_first_choice_is_shown_on_all_targets():
     aucs = pd.DataFrame(
         [(source, fold, auc) for source, auc in (("dtd", 0.9), ("imagenet", 0.8)) for fold in (1, 2)],

@@ -96,20 +96,21 @@ def _cells(
     """Return a heat map of what is indexed by (source, target), in the order of the study's tables."""
     sources, targets = (ordered(colour.index.get_level_values(level)) for level in ("source", "target"))
 
-    def grid(of: pd.Series) -> list[list]:
-        return of.unstack().reindex(index=sources, columns=targets).to_numpy(dtype=object, na_value=None).tolist()
+    def grid(of: pd.Series, nothing: str | None = None) -> list[list]:
+        return of.unstack().reindex(index=sources, columns=targets).to_numpy(dtype=object, na_value=nothing).tolist()
 
     return go.Heatmap(
         z=grid(colour), x=[titles[name] for name in targets], y=[titles[name] for name in sources],
-        customdata=grid(lines), text=None if text is None else grid(text), hoverongaps=False, xgap=2, ygap=2,
+        customdata=grid(lines), text=None if text is None else grid(text, ""), hoverongaps=False, xgap=2, ygap=2,
         hovertemplate="%{y} → %{x}<br>%{customdata}<extra></extra>",
         colorbar={"title": {"text": bar, "side": "right"}, "thickness": 14}, **look,
     )  # fmt: skip
 
 
 def _heatmap_layout(figure: go.Figure, n_rows: int) -> None:
-    _layout(figure, height=130 + 34 * n_rows, xaxis_title="Target", yaxis_title="Source")
+    _layout(figure, height=130 + 34 * n_rows, xaxis_title="Target (rows: sources)")
     figure.update_layout(plot_bgcolor="rgba(128,128,128,0.15)", yaxis_autorange="reversed")
+    figure.update_xaxes(showgrid=False).update_yaxes(showgrid=False)
 
 
 def scatter(
@@ -191,14 +192,18 @@ def _select(figure: str, key: str, label: str, choices: dict[str, str]) -> str:
     return f"<label>{html.escape(label)} {opened}{options}</select></label> "
 
 
-def table(shown: pd.DataFrame, name: str, caption: str) -> str:
-    """Return a table one may sort by any column and search; numbers are sorted as numbers."""
+def table(shown: pd.DataFrame, name: str, caption: str, *, n_digits: int | None = None) -> str:
+    """Return a table one may sort by any column and search; numbers are sorted as numbers.
+
+    With `n_digits` they are shown with so many digits, for columns of numbers of all sizes; else with the decimals they have.
+    """
     from itables.javascript import to_html_datatable
 
-    return to_html_datatable(
-        shown, caption, table_id=name, connected=False, display_logo_when_loading=False, showIndex=False, layout=LAYOUT,
-        lengthMenu=[10, 25, 100], pageLength=10, scrollX=True, classes="display compact", maxBytes=0, style="width:100%",
-    )  # fmt: skip
+    with pd.option_context("display.float_format", f"{{:.{n_digits}g}}".format if n_digits else None):
+        return to_html_datatable(
+            shown, caption, table_id=name, connected=False, display_logo_when_loading=False, showIndex=False, layout=LAYOUT,
+            lengthMenu=[10, 25, 100], pageLength=10, scrollX=True, classes="display compact", maxBytes=0, style="width:100%",
+        )  # fmt: skip
 
 
 def table_script() -> str:

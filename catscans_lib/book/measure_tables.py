@@ -77,7 +77,7 @@ def _explore(
         shown = shown.reset_index().rename(columns={"mean": "value", "std": "sd of draws", "size": "draws"})
         pieces["similarity_heatmap"] = interactive.similarity_heatmap(between, titles=names, measures=chosen)
         pieces["similarity_table"] = interactive.table(
-            shown.round(5), "similarity-table", "What every measure says; value: mean over draws of images."
+            shown, "similarity-table", "What every measure says; value: mean over draws of images.", n_digits=4
         )
     if chosen and len(aucs):
         pieces["transfer_scatter"] = interactive.scatter(between, aucs, titles=names, measures=chosen, modes=modes)

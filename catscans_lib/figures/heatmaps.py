@@ -54,14 +54,15 @@ def rank_map(ranks: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = N
     ----------
     ranks : pandas.DataFrame
         Columns measure, source, rank; measures are shown in their order.
+    titles : dict of str
+        Printed titles of sources and measures.
     """
     wide = ranks.pivot(index="measure", columns="source", values="rank")
     wide = wide.reindex(list(dict.fromkeys(ranks["measure"])), columns=ordered(ranks["source"]))
     if ax is None:
         _, ax = plt.subplots(figsize=(3.4 + 0.75 * wide.shape[1], 1.6 + 0.24 * wide.shape[0]))
     norm = Normalize(1, max(2, wide.shape[1]))
-    names = titles | {name: name.replace("_", " ") for name in wide.index}
-    ax = _heatmap(wide, names, "{:.3g}", "cividis_r", norm, "Rank (1: closest)", ax)
+    ax = _heatmap(wide, titles, "{:.3g}", "cividis_r", norm, "Rank (1: closest)", ax)
     ax.set(xlabel="Source", ylabel="Measure")
     ax.tick_params(axis="x", rotation=60)
     return ax
