@@ -43,6 +43,11 @@ def test_every_profile_is_valid_and_every_run_comes_after_what_it_needs(profile)
         seen.add(key)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_runs_named_at_the_top_of_a_profile_are_as_many_as_there_are(profile):
+    assert f" {len(params.grid(profile))} runs" in (paths.root() / f"params/{profile}.yaml").read_text()
+
+
 def test_the_full_study_has_nine_sources_three_targets_and_the_original_example_as_a_row():
     runs = params.grid("paper")
     transfers = [run.settings for run in runs.values() if run.step == "transfer"]
