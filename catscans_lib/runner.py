@@ -93,10 +93,12 @@ def progress(profile: str) -> tuple[int, int]:
 
 
 def say(message: str) -> None:
-    """Print a line with the time since the sweep began."""
-    elapsed = int(time.time() - float(os.environ.get(STARTED, time.time())))
+    """Print a line, within a sweep with the time since it began."""
+    if started := os.environ.get(STARTED):
+        elapsed = int(time.time() - float(started))
+        message = f"[{elapsed // 60:02d}:{elapsed % 60:02d}] {message}"
     # with its end in one piece: runs print side by side, and print() may write the end of a line by itself
-    print(f"[{elapsed // 60:02d}:{elapsed % 60:02d}] {message}\n", end="", flush=True)
+    print(f"{message}\n", end="", flush=True)
 
 
 def _papermill(run: params.Run, profile: str, work: Path) -> None:

@@ -77,6 +77,16 @@ def test_progress_counts_what_this_sweep_made_and_what_was_up_to_date_before(pro
     assert runner.progress("demo") == (2, 11)
 
 
+def test_a_line_has_the_time_since_the_sweep_began_where_there_is_one(monkeypatch, capsys):
+    runner.say("ingest/dtd ...")
+    monkeypatch.setattr(runner.time, "time", lambda: 1083.0)
+    monkeypatch.setenv(runner.STARTED, "1000")
+    runner.say("ingest/dtd done")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "ingest/dtd ..."
+    assert second == "[01:23] ingest/dtd done"
+
+
 def test_a_run_is_current_only_if_all_it_needs_is(project):
     run_notebook(START, "run.finish()")
     runs = params.grid("demo")
