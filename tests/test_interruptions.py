@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 import tiny
 
@@ -15,10 +16,11 @@ PATIENCE_S = 1200  # until the machine is taken for stuck
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A sweep interrupted with Ctrl-C, then with kill -9, then left to end."""
+    """A sweep interrupted with Ctrl-C, then with kill, of it alone, then with kill -9, then left to end."""
     folder = tiny.project(tmp_path_factory.mktemp("project"))
     seen = {"ctrl_c": interrupted(folder, signal.SIGINT, n_done=1)}
-    seen["kill"] = interrupted(folder, signal.SIGKILL, n_done=3)
+    seen["term"] = interrupted(folder, signal.SIGTERM, n_done=2)
+    seen["kill"] = interrupted(folder, signal.SIGKILL, n_done=4)
     seen["end"] = tiny.catscans(folder, "sweep")
     return seen | {"first": tiny.done(folder)}
 
@@ -34,15 +36,28 @@ def interrupted(folder, how, n_done):
         assert process.poll() is None, log
         assert time.monotonic() < end
         time.sleep(0.05)
-    os.killpg(process.pid, how)
+    os.kill(process.pid, how) if how == signal.SIGTERM else os.killpg(process.pid, how)
     process.wait(PATIENCE_S)
-    return {"done": tiny.done(folder), "status": process.returncode, "log": (folder / log.name).read_text()}
+    left = [one.pid for one in psutil.process_iter() if in_group(one.pid, process.pid)]
+    return {
+        "done": tiny.done(folder),
+        "status": process.returncode,
+        "log": (folder / log.name).read_text(),
+        "left": left,
+    }
+
+
+def in_group(pid, group):
+    try:
+        return os.getpgid(pid) == group
+    except ProcessLookupError:
+        return False
 
 
 def test_a_sweep_goes_on_after_ctrl_c_and_after_kill_and_finished_runs_stay_untouched(stopped):
     assert stopped["end"].returncode == 0, stopped["end"].stderr
     assert set(stopped["first"]) == tiny.RUNS
-    for stop, least in (("ctrl_c", 1), ("kill", 3)):
+    for stop, least in (("ctrl_c", 1), ("term", 2), ("kill", 4)):
         assert least <= len(stopped[stop]["done"]) < len(tiny.RUNS)
         assert stopped[stop]["done"].items() <= stopped["first"].items()
 
@@ -51,6 +66,12 @@ def test_ctrl_c_says_what_is_missing_and_how_to_go_on(stopped):
     assert stopped["ctrl_c"]["status"] == 1
     assert re.search(r"the sweep stopped with \d+ runs not done: .*evaluate/all", stopped["ctrl_c"]["log"])
     assert "Go on with: .venv/bin/catscans sweep --profile demo" in stopped["ctrl_c"]["log"]
+
+
+def test_kill_lets_what_runs_end_and_leaves_nothing_behind_though_only_the_sweep_was_told(stopped):
+    assert stopped["term"]["status"] == 1
+    assert stopped["term"]["left"] == []
+    assert "the sweep stopped with" in stopped["term"]["log"]
 
 
 def test_a_run_that_fails_is_named_with_its_error_and_the_others_are_finished(tmp_path):

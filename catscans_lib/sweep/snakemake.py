@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -225,13 +226,23 @@ def _in_foreground(command: list[str], lock: TextIO) -> int:
     if any((paths.root() / ".snakemake" / "locks").glob("*")):
         subprocess.run([*command[: command.index("--")], "--unlock"], capture_output=True, check=False)
     # Snakemake holds our lock too: should this process be killed, it goes on until its runs have ended.
-    with subprocess.Popen(command, pass_fds=[lock.fileno()]) as process:
+    with subprocess.Popen(command, pass_fds=[lock.fileno()]) as process, _terminated_with_us(process):
         _sign(lock, process.pid)
         while True:
             try:
                 return process.wait()
             except KeyboardInterrupt:  # Ctrl-C reached Snakemake too, which now ends its runs
                 continue
+
+
+@contextmanager
+def _terminated_with_us(process: subprocess.Popen) -> Iterator[None]:
+    """Pass SIGTERM on: Snakemake starts nothing more, waits for what runs, and ends, and so do we."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
