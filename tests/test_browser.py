@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import small_book
+from pypdf import PdfReader
 
 from catscans_lib import book
 from catscans_lib.book import pdf
@@ -193,5 +195,14 @@ def test_the_chapters_are_printed_as_a_pdf(html, browser, monkeypatch):
     path = pdf.print_pdf("demo")
     content = path.read_bytes()
     assert content.startswith(b"%PDF")
-    assert content.count(b"/Type /Page\n") >= 10
+    printed = PdfReader(path)
+    assert len(printed.pages) >= 10
+    chapters = [
+        (one.title, printed.get_destination_page_number(one) + 1)
+        for one in printed.outline
+        if not isinstance(one, list)
+    ]
+    contents = next(page.extract_text() for page in printed.pages if "Contents" in page.extract_text())
+    for title, number in chapters:
+        assert re.search(rf"{re.escape(title)}\s*{number}\b", contents), (title, number)
     assert not (html / "paper.html").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 from bs4 import BeautifulSoup, Tag
+from pypdf import PdfReader
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
@@ -36,19 +37,39 @@ def print_pdf(profile: str) -> Path:
             f"No browser to print with; looked for {', '.join(BROWSERS)}. Install one: apt install chromium."
         )
     page, target = html / "paper.html", paths.build_dir(profile) / f"catscans-{profile}.pdf"
-    page.write_text(joined(html, paths.build_dir(profile) / "source" / "_toc.yml"), encoding="utf-8")
+    whole = joined(html, paths.build_dir(profile) / "source" / "_toc.yml")
+    try:
+        page.write_text(str(whole), encoding="utf-8")
+        _print(browser, page, target)
+        _number(whole, target)  # no browser knows in a page on which page of paper another place of it is
+        page.write_text(str(whole), encoding="utf-8")
+        _print(browser, page, target)
+    finally:
+        page.unlink(missing_ok=True)
+    return target
+
+
+def _print(browser: str, page: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]
     options += ["--no-sandbox"] if os.geteuid() == 0 else []
     command = [browser, *options, "--virtual-time-budget=60000", f"--print-to-pdf={target}", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    page.unlink()
     if not target.is_file():
         raise RuntimeError(f"{Path(browser).name} printed nothing:\n{done.stderr[-2000:]}")
-    return target
 
 
-def joined(html: Path, toc: Path) -> str:
+def _number(whole: BeautifulSoup, printed: Path) -> None:
+    """Write behind every entry of the contents the page on which its chapter begins, out of the outline of what was printed."""
+    outline = PdfReader(printed)
+    pages = [outline.get_destination_page_number(one) + 1 for one in outline.outline if not isinstance(one, list)]
+    for entry, number in zip(whole.select("#contents a"), pages, strict=True):
+        place = whole.new_tag("span")
+        place.string = str(number)
+        entry.append(place)
+
+
+def joined(html: Path, toc: Path) -> BeautifulSoup:
     """Return one HTML page with the chapters of a built book, its links kept within the page where they can be."""
     names = _chapters(toc)
     whole = BeautifulSoup(_SHELL, "html.parser")
@@ -63,7 +84,7 @@ def joined(html: Path, toc: Path) -> str:
     whole.title.string = whole.body.find("h1", class_=None).get_text()
     first = whole.find(id=names[0])
     first.insert_after(contents.extract())
-    return str(whole)
+    return whole
 
 
 def _chapters(toc: Path) -> list[str]:
