@@ -156,14 +156,15 @@ def test_durations_read_as_people_say_them(seconds, text):
 def test_a_sentence_changes_when_a_result_changes(project):
     add_results("sample")
     front = (book.assemble("sample") / "index.md").read_text()
-    assert "**Describable Textures (DTD)** for ISIC 2018 (AUC 0.850, 95 % 0.800 to 0.910), of 2 sources." in front
+    assert "for ISIC 2018 (AUC [0.850](runs/transfer/dtd--isic2018.ipynb), 95 % 0.800 to 0.910), of 2 sources." in front
+    assert "it is **Describable Textures (DTD)**" in front
     assert "the AUC changes by +0.150, against those with the longer budget by +0.040." in front
     path = paths.tables_dir("sample") / "aucs.csv"
     aucs = pd.read_csv(path)
     aucs.loc[(aucs["source"] == "dtd") & (aucs["mode"] == "fine_tune"), "auc"] = 0.7
     aucs.to_csv(path, index=False)
     front = (book.assemble("sample") / "index.md").read_text()
-    assert "**ImageNet** for ISIC 2018 (AUC 0.800, 95 % – to –), of 2 sources." in front
+    assert "**ImageNet** for ISIC 2018 (AUC [0.800](runs/transfer/imagenet--isic2018.ipynb), 95 % – to –)" in front
     assert "the AUC changes by +0.100, against those with the longer budget by −0.010." in front
 
 
@@ -227,7 +228,7 @@ def test_every_dataset_has_a_page_with_its_card_and_what_was_wrong_with_it(proje
     assert "| images, found here | 40 |" in page
     assert "| `NV` | 30 | 75.0 % |" in page
     assert r"| `isic/a\|b.jpg` | `cannot identify 'image' file` |" in page
-    assert "| sets of byte-identical files | 1, kept in one fold |" in page
+    assert "| sets of byte-identical files | 1, each kept in one fold |" in page
     assert "4 images in 2 groups" in page
 
 
@@ -261,7 +262,9 @@ def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_networ
     add_results("demo")
     index = book.build("demo")
     front = index.read_text()
-    assert "(AUC 0.850, 95 % 0.800 to 0.910)" in front
+    assert re.search(
+        r'\(AUC <a [^>]*href="runs/transfer/dtd--isic2018.html"[^>]*>.*?0\.850.*?</a>, 95 % 0\.800 to 0\.910\)', front
+    )
     assert "+0.150, better in 2 of 2" in front
     results = (index.parent / "results.html").read_text()
     assert "runs/transfer/dtd--isic2018.html" in results

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from catscans_lib.book.templates import listed, number
+from catscans_lib.book.templates import linked, listed, number
 
 
 def sentences(context: dict[str, Any]) -> list[str]:
@@ -22,7 +22,10 @@ def sentences(context: dict[str, Any]) -> list[str]:
 
 
 def _which_source(answers: list[tuple[str, dict[str, Any]]]) -> str:
-    best = [f"**{a['title']}** for {target} (AUC {number(a['mean'])}, {_interval(a)})" for target, a in answers]
+    best = [
+        f"**{a['title']}** for {target} (AUC {linked(number(a['mean']), a['page'])}, {_interval(a)})"
+        for target, a in answers
+    ]
     several = len({a["best"] for _, a in answers}) > 1
     lead = "The best source depends on the target" if several else "Which source"
     n = answers[0][1]["n_sources"]

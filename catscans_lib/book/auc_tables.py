@@ -57,7 +57,7 @@ def page(profile: str, step: str, name: str) -> str:
 
 def _target(profile: str, target: str, modes: dict[str, str], found: Tables) -> dict[str, Any]:
     folds = results.optional(profile, f"folds/{target}.csv")
-    answers = [_answer(target, mode, found) for mode in modes]
+    answers = [_answer(profile, target, mode, found) for mode in modes]
     return {
         "name": target,
         "card": datasets.get(target),
@@ -69,7 +69,7 @@ def _target(profile: str, target: str, modes: dict[str, str], found: Tables) -> 
     }
 
 
-def _answer(target: str, mode: str, found: Tables) -> dict[str, Any] | None:
+def _answer(profile: str, target: str, mode: str, found: Tables) -> dict[str, Any] | None:
     """Say which source was best for one target in one mode, against what, over which runs.
 
     Differences are paired: the same folds and seeds, never means of different ones.
@@ -92,6 +92,7 @@ def _answer(target: str, mode: str, found: Tables) -> dict[str, Any] | None:
         "mode_title": MODES[mode],
         "best": best,
         "title": datasets.titles()[best],
+        "page": page(profile, "transfer", f"{best}--{target}"),
         **_spread(auc),
         **_interval(found["auc_intervals"], best, target, mode),
         "n_folds": auc.index.get_level_values("fold").nunique(),

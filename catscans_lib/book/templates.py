@@ -27,7 +27,7 @@ def template(name: str, staged: Iterable[str]) -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": number, "signed": lambda x, n=3: number(x, n, "+"), "code": code, "clock": clock}
-    environment.filters |= {"listed": listed, "plain": plain}
+    environment.filters |= {"listed": listed, "plain": plain, "linked": linked}
     here = set(staged)
     environment.globals |= {"figure": _figure_in(here), "numbered": _numbered_in(here), "staged": here}
     environment.globals |= {"demo_note": DEMO_NOTE}
@@ -41,6 +41,15 @@ def number(value: float, digits: int = 3, sign: str = "") -> str:
     ('0.876', '−0.01', '–')
     """
     return "–" if value != value else f"{value:{sign}.{digits}f}".replace("-", "−")
+
+
+def linked(text: str, page: str) -> str:
+    """Return text as a link to a page of the book; as it is where there is none.
+
+    >>> linked("0.919", "runs/transfer/dtd--chest.ipynb"), linked("0.919", "")
+    ('[0.919](runs/transfer/dtd--chest.ipynb)', '0.919')
+    """
+    return f"[{text}]({page})" if page else text
 
 
 def clock(seconds: float) -> str:
