@@ -55,6 +55,20 @@ def test_a_stream_brings_the_batches_of_the_epoch_they_stand_at(with_weights):
                 np.testing.assert_array_equal(part, expected)
 
 
+def test_batches_that_are_read_ahead_are_those_of_the_epoch_they_stand_at():
+    images, labels = dark_and_bright()
+    drawn = batches.Batches(images, labels, np.arange(32), 8, augmentation=MOVE, seed=0)
+    ahead = batches._ReadAhead(drawn)
+    for epoch in (2, 3):
+        ahead[0]  # Keras looks at the first before an epoch begins
+        drawn.start(epoch)
+        assert len(ahead) == 4
+        for number in range(4):
+            for one, other in zip(ahead[number], drawn[number], strict=True):
+                np.testing.assert_array_equal(one, other)
+    assert ahead.asked == {}  # nothing is made twice or kept
+
+
 def test_images_and_labels_of_a_batch_belong_together():
     images, labels = dark_and_bright()
     batch, answers = batches.Batches(images, labels, np.arange(32), 32, seed=3, augmentation=MOVE)[0]
