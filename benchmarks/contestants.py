@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from ingest import write_noise
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from catscans_lib import fast_inference, features, machine, models, store, training
@@ -122,21 +123,13 @@ def small_epoch(folder: Path, n_images: int) -> Callable[[], float]:
     """An epoch of the small network on n images of a store, small but for its length."""
     path = folder / f"small_{n_images}.h5"
     if not path.is_file():
-        write_noise(path, n_images)
+        write_noise(path, n_images, SMALL_PX)
     model = classifier("small_resnet", SMALL_PX, ours=True)
     batches = Batches(
         store.open_store(path).images, np.arange(n_images) % 2, np.arange(n_images), BATCH,
         augmentation=AUGMENTATION, seed=0,
     )  # fmt: skip
     return lambda: second_epoch(model, stream(batches))
-
-
-def write_noise(path: Path, n_images: int) -> None:
-    """Store images of noise."""
-    pixels = np.random.default_rng(0).integers(0, 256, (n_images, SMALL_PX, SMALL_PX, 3), np.uint8)
-    names = [f"{number:06d}" for number in range(n_images)]
-    table = pd.DataFrame({"image_id": names, "group": names, "label": "a", "split": ""})
-    store.write_arrays(path, pixels, table, ("a", "b"), dataset="chest", size_px=SMALL_PX)
 
 
 def private_memory() -> float:

@@ -54,6 +54,14 @@ def make_jpegs(folder: Path, images: Path | None, n: int) -> list[Path]:
     return paths
 
 
+def write_noise(path: Path, n_images: int, size_px: int) -> None:
+    """Store images of noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n_images, size_px, size_px, 3), np.uint8)
+    names = [f"{number:06d}" for number in range(n_images)]
+    table = pd.DataFrame({"image_id": names, "group": names, "label": "a", "split": ""})
+    store.write_arrays(path, pixels, table, ("a", "b"), dataset="chest", size_px=size_px)
+
+
 def make_pcam(folder: Path, n: int) -> None:
     """Write the training part of PCam with n patches, and empty other parts, as the archive has them."""
     folder.mkdir()

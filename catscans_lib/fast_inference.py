@@ -15,7 +15,7 @@ def inference(backbone: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     Batch normalisation is folded into the convolution before it, pixels that nobody reads are left out (the second
     1x1 stride of a ResNet), and the weights become constants, which TensorFlow reorders once. Equal to the backbone up
     to rounding: 1e-4 of the largest feature in float32, 3 per cent in bfloat16. JAX compiles the copy as it is. Other
-    backends, and networks that share layers, compute as they are. The function may be called from several threads.
+    backends, and networks that share layers, compute as they are. On TensorFlow and JAX several threads may call the function.
     """
     if keras.backend.backend() == "jax":
         return _compiled_by_jax(backbone)
@@ -35,9 +35,8 @@ def _compiled_by_jax(backbone: keras.Model) -> Callable[[np.ndarray], np.ndarray
     import jax
 
     kinds = (backbone.trainable_variables, backbone.non_trainable_variables)
-    weights = [
-        [jax.numpy.array(one.value) for one in kind] for kind in kinds
-    ]  # copies: training frees what it replaces
+    # copies: training frees the arrays that it replaces
+    weights = [[jax.numpy.array(one.value) for one in kind] for kind in kinds]
     network = jax.jit(lambda *given: backbone.stateless_call(*given, training=False)[0])
     return lambda images: np.asarray(network(*weights, images), "float32")
 

@@ -61,8 +61,8 @@ def _print(browser: str, page: Path, target: Path) -> None:
 
 def _number(whole: BeautifulSoup, printed: Path) -> None:
     """Write behind every entry of the contents the page on which its chapter begins, out of the outline of what was printed."""
-    outline = PdfReader(printed)
-    pages = [outline.get_destination_page_number(one) + 1 for one in outline.outline if not isinstance(one, list)]
+    paper = PdfReader(printed)
+    pages = [paper.get_destination_page_number(one) + 1 for one in paper.outline if not isinstance(one, list)]
     for entry, number in zip(whole.select("#contents a"), pages, strict=True):
         place = whole.new_tag("span")
         place.string = str(number)
