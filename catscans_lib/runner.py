@@ -92,6 +92,14 @@ def progress(profile: str) -> tuple[int, int]:
     return n_done, len(keys)
 
 
+@contextmanager
+def timed() -> Iterator[float]:
+    """Have every line that is said meanwhile, here or by processes that are started, tell the time since now."""
+    started = time.time()
+    with _environment({STARTED: str(started)}):
+        yield started
+
+
 def say(message: str) -> None:
     """Print a line, within a sweep with the time since it began."""
     if started := os.environ.get(STARTED):
@@ -141,13 +149,16 @@ def _papermill(run: params.Run, profile: str, work: Path) -> None:
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Have variables in the environment, which a kernel gets from this process."""
+    """Have variables in the environment, which the processes that are started meanwhile get from this one."""
+    before = {name: os.environ.pop(name, None) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name in variables:
+        for name, value in before.items():
             del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -73,6 +73,7 @@ def sweep(
 
     Snakemake's own options may follow after --. Status 0: all is done; 1: runs failed; 2: bad input, nothing was started.
     """
+    from catscans_lib.runner import timed
     from catscans_lib.sweep import plan, snakemake, trusting
 
     profile, keys = _grid_and_keys(given, profile)
@@ -90,8 +91,10 @@ def sweep(
     click.echo(
         plan.text(profile, runs, before, selection.with_needs(runs, list(chosen or runs)), with_gpu=task.has_gpu)
     )
-    status = snakemake.planned(task) if dry_run else snakemake.run(task, runs, before)
-    sys.exit(status)
+    if dry_run:
+        sys.exit(snakemake.planned(task))
+    with timed() as started:
+        sys.exit(snakemake.run(task, runs, before, started))
 
 
 @click.command()
@@ -99,17 +102,18 @@ def sweep(
 @jobs_option
 def book(profile: str, jobs: int | None) -> None:
     """Run the grid and build the book; the last line is the path of its front page."""
-    from catscans_lib.runner import say
+    from catscans_lib.runner import say, timed
     from catscans_lib.sweep import snakemake
 
     task = snakemake.Sweep(profile, jobs=jobs)
-    if status := snakemake.run(task, *snakemake.prepare(task)):
-        sys.exit(status)
-    say("building the book")
-    from catscans_lib.book import build
+    with timed() as started:
+        if status := snakemake.run(task, *snakemake.prepare(task), started):
+            sys.exit(status)
+        say("building the book")
+        from catscans_lib.book import build
 
-    index = build(profile)
-    say(f"the book of profile {profile} is built")
+        index = build(profile)
+        say(f"the book of profile {profile} is built")
     click.echo(paths.relative(index))
 
 

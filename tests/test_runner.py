@@ -77,14 +77,15 @@ def test_progress_counts_what_this_sweep_made_and_what_was_up_to_date_before(pro
     assert runner.progress("demo") == (2, 11)
 
 
-def test_a_line_has_the_time_since_the_sweep_began_where_there_is_one(monkeypatch, capsys):
+def test_a_line_has_the_time_since_the_sweep_began_as_long_as_there_is_one(monkeypatch, capsys):
     runner.say("ingest/dtd ...")
-    monkeypatch.setattr(runner.time, "time", lambda: 1083.0)
-    monkeypatch.setenv(runner.STARTED, "1000")
-    runner.say("ingest/dtd done")
-    first, second = capsys.readouterr().out.splitlines()
-    assert first == "ingest/dtd ..."
-    assert second == "[01:23] ingest/dtd done"
+    times = iter((1000.0, 1083.0))
+    monkeypatch.setattr(runner.time, "time", lambda: next(times, 1083.0))
+    with runner.timed() as started:
+        runner.say("ingest/dtd done")
+    runner.say("the end")
+    assert started == 1000.0
+    assert capsys.readouterr().out.splitlines() == ["ingest/dtd ...", "[01:23] ingest/dtd done", "the end"]
 
 
 def test_a_run_is_current_only_if_all_it_needs_is(project):

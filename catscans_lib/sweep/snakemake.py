@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -68,19 +67,20 @@ def prepare(sweep: Sweep) -> tuple[dict[str, params.Run], list[str]]:
     return runs, before
 
 
-def run(sweep: Sweep, runs: dict[str, params.Run], before: list[str]) -> int:
+def run(sweep: Sweep, runs: dict[str, params.Run], before: list[str], started: float) -> int:
     """Run the sweep; return 0 when every chosen run is done, else 1, and say what failed; 2 for options Snakemake does not know.
 
     Parameters
     ----------
     runs, before
         As `prepare` returns them.
+    started
+        When it began, as `runner.timed` says.
     """
-    wanted, started = list(sweep.keys or runs), time.time()
-    os.environ[runner.STARTED] = str(started)
+    wanted = list(sweep.keys or runs)
     command = snakemake(sweep)
     _check_writable(paths.root() / ".snakemake")
-    with one_sweep_at_a_time() as lock, _followed(sweep, runs, before):
+    with one_sweep_at_a_time() as lock, _followed(sweep, runs, before, started):
         for folder in (paths.results_dir(sweep.profile), paths.features_dir(sweep.profile).parent):
             _check_writable(folder)
         _mark(sweep.profile, runs, before)
@@ -194,14 +194,14 @@ def _planning_error(command: list[str]) -> tuple[int, str]:
 
 
 @contextmanager
-def _followed(sweep: Sweep, runs: dict[str, params.Run], before: list[str]) -> Iterator[None]:
+def _followed(sweep: Sweep, runs: dict[str, params.Run], before: list[str], started: float) -> Iterator[None]:
     """Say which runs are done while they run on a cluster, from where they cannot say it themselves."""
     if sweep.is_here:
         yield
         return
     ended = threading.Event()
     waiting = [key for key in runs if key not in before]
-    thread = threading.Thread(target=_follow, args=(sweep.profile, waiting, len(runs), ended), daemon=True)
+    thread = threading.Thread(target=_follow, args=(sweep.profile, waiting, len(runs), started, ended), daemon=True)
     thread.start()
     try:
         yield
@@ -210,8 +210,8 @@ def _followed(sweep: Sweep, runs: dict[str, params.Run], before: list[str]) -> I
         thread.join()
 
 
-def _follow(profile: str, waiting: list[str], n_all: int, ended: threading.Event) -> None:
-    started, is_last = float(os.environ[runner.STARTED]), False
+def _follow(profile: str, waiting: list[str], n_all: int, started: float, ended: threading.Event) -> None:
+    is_last = False
     while not is_last:
         is_last = ended.wait(FOLLOW_S)
         for key in list(waiting):
