@@ -74,6 +74,14 @@ def visit(browser, html):
         context.close()
 
 
+def drawn(page):
+    """The page with all its figures drawn, which they are once they come near."""
+    for figure in page.locator(".interactive-figure").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator(".main-svg").first.wait_for()
+    return page
+
+
 def _note(page, is_wrong, text):
     if is_wrong and not any(words in text for words in HARMLESS):
         page.wrong.append(text)
@@ -88,14 +96,14 @@ def pages(html):
 
 def test_no_page_loads_anything_from_outside_or_fails_to_load_something(visit, html):
     for name in pages(html):
-        page = visit(name)
+        page = drawn(visit(name))
         page.wait_for_timeout(300)
         assert page.wrong == [], name
 
 
 def test_no_page_is_wider_than_a_telephone(visit, html):
     for name in pages(html):
-        page = visit(name, size=PHONE)
+        page = drawn(visit(name, size=PHONE))
         page.wait_for_timeout(200)
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over <= 0, f"{name} is {over} px too wide"
@@ -120,6 +128,8 @@ def test_pointing_at_a_cell_says_its_interval_and_a_selector_changes_what_is_sho
     assert "95 %" in figure.locator(".hovertext").first.text_content()
 
     page = visit("transferability")
+    assert "plotly.min.js" not in page.content()  # 5 MB that nobody waits for who does not come near
+    drawn(page)
     shown = "document.querySelector('#transfer-scatter').data.filter(t => t.visible).map(t => t.meta.measure)"
     first = page.evaluate(shown)
     choice = page.locator("select[data-figure='transfer-scatter'][name='measure']")
@@ -174,7 +184,7 @@ def axe(tmp_path_factory):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_fault_of_accessibility_such_as_text_too_pale_to_read(visit, html, axe, scheme):
     for name in pages(html):
-        page = visit(name, scheme=scheme)
+        page = drawn(visit(name, scheme=scheme))
         page.wait_for_timeout(300)
         page.wait_for_function("document.getAnimations().length === 0")  # colours fade in
         page.evaluate(axe)

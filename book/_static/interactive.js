@@ -1,31 +1,72 @@
-// What the selectors above a figure do, and its colours in a light and a dark page.
+// Figures one may point at: what draws them, what the selectors above them do, and their colours in a light and a dark page.
+const PLOTLY = new URL("../scripts/plotly.min.js", document.currentScript.src);
+
 document.addEventListener("DOMContentLoaded", () => {
-  const figures = () => [...document.querySelectorAll(".js-plotly-plot")];
+  const figures = [...document.querySelectorAll(".interactive-figure")];
+  const drawn = () => figures.filter((figure) => figure.data);
   const selectors = (figure) => [...document.querySelectorAll(`select[data-figure="${figure.id}"]`)];
 
+  // Plotly is 5 MB, so that a page shows its text first: it is read, once, when the first figure comes near.
+  let reading;
+  const plotly = () =>
+    (reading ??= new Promise((done, failed) => {
+      document.head.append(Object.assign(document.createElement("script"), { src: PLOTLY, onload: done, onerror: failed }));
+    }));
+
+  async function draw(figure) {
+    const { data, layout, config } = JSON.parse(document.querySelector(`script[data-figure="${figure.id}"]`).textContent);
+    await plotly();
+    const { visible, look } = chosen(figure, data);
+    data.forEach((trace, number) => (trace.visible = visible[number]));
+    put(layout, { ...look, ...colours() });
+    await Plotly.newPlot(figure, data, layout, config);
+    selectors(figure).forEach((one) => one.addEventListener("change", () => show(figure)));
+  }
+
+  // Which traces the selectors leave, and how the axis below them is called.
+  function chosen(figure, data) {
+    const wanted = selectors(figure);
+    const visible = data.map((trace) => wanted.every((one) => one.value === "" || trace.meta[one.name] === one.value));
+    const title = data[visible.indexOf(true)]?.meta.x;
+    return { visible, look: title ? { "xaxis.title.text": title } : {} };
+  }
+
   function show(figure) {
-    const chosen = selectors(figure);
-    const isShown = (trace) => chosen.every((one) => one.value === "" || trace.meta[one.name] === one.value);
-    const visible = figure.data.map(isShown);
-    const title = (figure.data[visible.indexOf(true)] || {}).meta?.x;
-    Plotly.update(figure, { visible }, title ? { "xaxis.title.text": title } : {});
+    const { visible, look } = chosen(figure, figure.data);
+    Plotly.update(figure, { visible }, look);
+  }
+
+  function colours() {
+    const text = getComputedStyle(document.body).color;
+    const look = { "font.color": text, "xaxis.color": text, "yaxis.color": text };
+    for (const line of ["xaxis.gridcolor", "yaxis.gridcolor"]) look[line] = "rgba(128,128,128,0.25)";
+    return look;
+  }
+
+  // What Plotly.relayout would do to a figure that is drawn: { "xaxis.color": c } becomes { xaxis: { color: c } }.
+  function put(layout, look) {
+    for (const [place, value] of Object.entries(look)) {
+      const keys = place.split("."), last = keys.pop();
+      keys.reduce((part, key) => (part[key] ??= {}), layout)[last] = value;
+    }
   }
 
   function colour() {
     const root = document.documentElement;
-    const text = getComputedStyle(document.body).color;
     root.classList.toggle("dark", root.dataset.theme === "dark"); // DataTables' own sign
-    for (const figure of figures()) {
-      const look = { "font.color": text, "xaxis.color": text, "yaxis.color": text };
-      for (const line of ["xaxis.gridcolor", "yaxis.gridcolor"]) look[line] = "rgba(128,128,128,0.25)";
-      Plotly.relayout(figure, look);
-    }
+    drawn().forEach((figure) => Plotly.relayout(figure, colours()));
   }
 
-  figures().forEach((figure) => {
-    selectors(figure).forEach((one) => one.addEventListener("change", () => show(figure)));
-    show(figure);
-  });
+  const near = new IntersectionObserver(
+    (seen) => {
+      for (const { target } of seen.filter((one) => one.isIntersecting)) {
+        near.unobserve(target);
+        draw(target);
+      }
+    },
+    { rootMargin: "100%" }, // a window's height before it is seen
+  );
+  figures.forEach((figure) => near.observe(figure));
   new MutationObserver(colour).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   colour();
 

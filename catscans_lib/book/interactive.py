@@ -1,13 +1,14 @@
 """Figures one may point at and tables one may sort and search, as pieces of HTML that load nothing from outside."""
 
 import html
+import json
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from catscans_lib.figures.style import COLOURS, ordered
 
-SCRIPT = "scripts/plotly.min.js"  # where the book has Plotly; _static/interactive.js has what the selectors do
+SCRIPT = "scripts/plotly.min.js"  # where the book has Plotly; _static/interactive.js reads it and draws
 CONFIG = {"displayModeBar": False, "responsive": True}
 LAYOUT = {  # the placeholder tells it from the default, which leaves the search away where a table is small
     "topStart": "pageLength", "topEnd": {"search": {"placeholder": "any column"}}, "bottomStart": "info", "bottomEnd": "paging",
@@ -169,7 +170,7 @@ def _layout(figure: go.Figure, **own: object) -> None:
 
 
 def _html(figure: go.Figure, name: str, what: str, selectors: dict[str, tuple[str, dict[str, str]]]) -> str:
-    """Return a figure with its selectors as HTML that takes Plotly from the book's own folder.
+    """Return a figure with its selectors as HTML: its place on the page, and what is drawn there once it comes near.
 
     Parameters
     ----------
@@ -178,12 +179,13 @@ def _html(figure: go.Figure, name: str, what: str, selectors: dict[str, tuple[st
     selectors : dict
         Key of the traces' `meta` to a label and the choices (value, text); the first choice is shown at first.
     """
-    first = {key: next(iter(choices), "") for key, (_, choices) in selectors.items()}
-    for trace in figure.data:
-        trace.visible = all(value in ("", trace.meta[key]) for key, value in first.items())
-    piece = figure.to_html(full_html=False, include_plotlyjs=SCRIPT, config=CONFIG, div_id=name)
     chosen = "".join(_select(name, key, *selector) for key, selector in selectors.items() if len(selector[1]) > 1)
-    return f'<div class="selectors">{chosen}</div>\n<div role="img" aria-label="{html.escape(what)}">{piece}</div>'
+    drawn = json.dumps(json.loads(figure.to_json()) | {"config": CONFIG}).replace("<", "\\u003c")  # ends no script
+    return (
+        f'<div class="selectors">{chosen}</div>\n<div role="img" aria-label="{html.escape(what)}">'
+        f'<div class="interactive-figure" id="{name}" style="height: {figure.layout.height}px"></div></div>\n'
+        f'<script type="application/json" data-figure="{name}">{drawn}</script>'
+    )
 
 
 def _select(figure: str, key: str, label: str, choices: dict[str, str]) -> str:

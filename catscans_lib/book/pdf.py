@@ -15,7 +15,7 @@ from catscans_lib.errors import InputError
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PARTS = ("The study",)  # of the table of contents; references follow, runs and the library stay in the HTML book
 SCREEN_ONLY = (
-    ".headerlink, details, script, .selectors, .js-plotly-plot, .prev-next-footer, .toctree-wrapper, link, style"
+    ".headerlink, details, script, .selectors, .interactive-figure, .prev-next-footer, .toctree-wrapper, link, style"
 )
 PLAY = "point-sort-and-search"  # the sections with figures one may point at
 
