@@ -120,20 +120,16 @@ def predictions(shape: Shape) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def aucs_of(table: pd.DataFrame) -> pd.DataFrame:
-    """What `all_aucs` does with the runs' files."""
-    runs = table.groupby(["source", "target"], sort=False)
-    return pd.concat(
-        [evaluation.aucs(part, run_id=f"{s}--{t}", source=s, target=t) for (s, t), part in runs], ignore_index=True
-    )
-
-
 def evaluated(shape: Shape, n_draws: int) -> Iterator[dict]:
     """Seconds of every step of the evaluation of made-up predictions."""
     table = predictions(shape)
+    run_ids = {
+        pair: "--".join(pair)
+        for pair in table[["source", "target"]].drop_duplicates().itertuples(index=False, name=None)
+    }
     made: dict[str, pd.DataFrame] = {}
     steps: dict[str, Callable[[], pd.DataFrame]] = {
-        "aucs": lambda: aucs_of(table),
+        "aucs": lambda: evaluation.aucs(table, run_ids),
         "class_aucs": lambda: evaluation.class_aucs(table),
         "fold_metrics": lambda: evaluation.fold_metrics(table),
         "transfer_scores": lambda: evaluation.transfer_scores(made["aucs"]),

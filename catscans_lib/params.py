@@ -273,7 +273,8 @@ def _similarity(profile: Profile, transfers: list[str]) -> list[tuple]:
         values = {"target": target, "sources": others, **block.model_dump()}
         rows.append(("similarity", target, "similarity", values, needs))
     needs = [*transfers, *(f"similarity/{target}" for target in profile.transfer.targets)]
-    return [*rows, ("transferability", "all", "transferability", profile.transferability, needs)]
+    values = {"average": profile.evaluate.get("average"), **profile.transferability}  # of the same AUCs as evaluate
+    return [*rows, ("transferability", "all", "transferability", values, needs)]
 
 
 def _list(names: Any) -> str:

@@ -155,6 +155,13 @@ def of_transfers(profile: str, which: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def run_ids(profile: str) -> dict[tuple[str, str], str]:
+    """Return the id of every finished transfer run, by source and target."""
+    return {
+        (source, target): record(profile, f"transfer/{name}")["run_id"] for name, source, target in transfers(profile)
+    }
+
+
 def of_similarities(profile: str) -> pd.DataFrame:
     """Return the measures of all finished similarity runs below each other, targets in the study's order."""
     order = {name: place for place, name in enumerate(datasets.known())}

@@ -202,9 +202,10 @@ class Similarity(Strict):
 
 
 class Transferability(Strict):
-    """Parameters of `transferability.ipynb`: draws and permutations behind every interval and p, and their seed."""
+    """Parameters of `transferability.ipynb`: how AUCs are averaged; draws and permutations behind intervals and p, their seed."""
 
     profile: str
+    average: Average
     n_draws: Annotated[int, Field(ge=100)] = 2000
     draw_seed: int = 0
 

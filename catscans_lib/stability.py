@@ -140,7 +140,7 @@ def seed_spread(aucs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     aucs : pandas.DataFrame
-        Columns source, target, mode, fold, seed, auc: on held-out images as `evaluation.all_aucs` returns it, or on inner
+        Columns source, target, mode, fold, seed, auc: on held-out images as `evaluation.aucs` returns it, or on inner
         validation images as `final_aucs` does.
 
     Returns

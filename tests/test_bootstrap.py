@@ -46,6 +46,16 @@ def test_each_draw_is_the_auc_of_its_rows_repeated(average):
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("folds", [None, [1, 2]])
+def test_tables_of_the_same_images_at_once_have_the_draws_of_each_alone(folds):
+    labels, scores, groups = three_classes()
+    given = {"n_draws": 40, "seed": 5, "folds": None if folds is None else np.resize(folds, len(labels))}
+    other = scores[:, [1, 0, 2]]
+    both = bootstrap.auc_draws(labels, np.stack([scores, other]), THREE, groups, **given)
+    alone = [bootstrap.auc_draws(labels, one, THREE, groups, **given) for one in (scores, other)]
+    np.testing.assert_array_equal(both, alone)
+
+
 def test_draws_of_two_classes_agree_with_scikit_learn_on_tied_scores():
     labels, scores, groups = two_classes()
     got = bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=60, seed=2)

@@ -29,10 +29,10 @@ def test_a_fold_has_the_classes_of_its_own_target():
     assert score_columns(predictions().query("target == 'isic2018'")) == ["score_MEL", "score_NV"]
 
 
-def test_columns_that_are_asked_for_are_kept_also_without_a_score():
-    *_, last = folds(predictions(), ["target", "fold"], ["score_no", "score_NV"])
-    assert last.classes == ("no", "NV")
-    np.testing.assert_array_equal(last.scores, [[np.nan, 0], [np.nan, 1]])
+def test_a_fold_without_a_score_has_all_classes_and_no_number():
+    *_, last = folds(predictions().assign(score_MEL=np.nan, score_NV=np.nan), ["target", "fold"])
+    assert last.classes == ("no", "yes", "MEL", "NV")
+    assert np.isnan(last.scores).all() and last.scores.shape == (2, 4)
 
 
 @pytest.mark.parametrize("groups", [["p1", "p2", "p3", "p1", "p4"], None])

@@ -98,15 +98,41 @@ def test_scores_that_give_no_auc_are_refused_in_words(labels, scores, message):
 
 
 def test_an_error_names_the_run_and_the_fold():
-    table = predictions(["no", "no"], binary([0.1, 0.2]), fold=3)
+    table = predictions(["no", "no"], binary([0.1, 0.2]), fold=3).assign(source="dtd", target="chest")
     with pytest.raises(ValueError, match="dtd--chest, fine_tune, fold 3, seed 0: .*two classes"):
-        evaluation.aucs(table, run_id="dtd--chest", source="dtd", target="chest")
+        evaluation.aucs(table, {("dtd", "chest"): "dtd--chest"})
+    nothing = predictions(["no", "yes"], binary([np.nan, np.nan]), fold=3).assign(source="dtd", target="chest")
+    with pytest.raises(
+        ValueError, match="dtd--chest, fine_tune, fold 3, seed 0: 2 images have a score that is no number"
+    ):
+        evaluation.aucs(nothing, {("dtd", "chest"): "dtd--chest"})
 
 
 def test_an_image_predicted_twice_is_refused():
-    table = predictions(["no", "yes"], binary([0.1, 0.9]))
-    with pytest.raises(ValueError, match="2 images are predicted twice"):
-        evaluation.aucs(pd.concat([table, table.assign(fold=2)]), run_id="r", source="dtd", target="chest")
+    table = predictions(["no", "yes"], binary([0.1, 0.9])).assign(target="chest")
+    once, again = table.assign(source="none"), pd.concat([table, table.assign(fold=2)]).assign(source="dtd")
+    with pytest.raises(ValueError, match="^r2: 2 images are predicted twice"):
+        evaluation.aucs(pd.concat([once, again]), {("none", "chest"): "r1", ("dtd", "chest"): "r2"})
+
+
+def test_runs_of_targets_with_other_classes_keep_their_own():
+    """Of two targets below each other a class of the one is empty in the other's rows; AUCs by hand."""
+    two = predictions(["no", "yes"], binary([0.1, 0.9])).assign(source="dtd", target="chest")
+    three = pd.DataFrame(
+        {
+            "label": ["MEL", "NV", "DF"],
+            "score_MEL": [0.8, 0.1, 0.2],
+            "score_NV": [0.1, 0.8, 0.1],
+            "score_DF": [0.1, 0.1, 0.7],
+        }
+    ).assign(image_id=["a", "b", "c"], fold=1, seed=0, mode="fine_tune", source="dtd", target="isic2018")
+    found = evaluation.aucs(
+        pd.concat([two, three]), {("dtd", "chest"): "r1", ("dtd", "isic2018"): "r2"}, average="macro"
+    )
+    assert found[["target", "average", "auc", "n_images", "run_id"]].to_numpy().tolist() == [
+        ["chest", "binary", 1.0, 2, "r1"],
+        ["isic2018", "macro", 1.0, 3, "r2"],
+    ]
 
 
 def two_sources():
@@ -121,8 +147,8 @@ def two_sources():
     ):
         for fold, scores in enumerate(folds, start=1):
             table = predictions(labels, binary(scores), fold=fold, mode=mode)
-            parts.append(evaluation.aucs(table, run_id=source, source=source, target="chest"))
-    return pd.concat(parts, ignore_index=True)
+            parts.append(table.assign(source=source, target="chest", image_id=table["image_id"] + f" of fold {fold}"))
+    return evaluation.aucs(pd.concat(parts), {("none", "chest"): "none", ("dtd", "chest"): "dtd"})
 
 
 def test_transfer_scores_are_paired_with_the_baseline_of_the_same_fold_and_budget():

@@ -34,13 +34,7 @@ def study():
         for source, fold, target in itertools.product(signal, (1, 2, 3), ("chest", "pcam_middle"))
     ]
     table = pd.concat(parts, ignore_index=True)
-    aucs = pd.concat(
-        [
-            evaluation.aucs(part, run_id=source, source=source, target=target)
-            for (source, target), part in table.groupby(["source", "target"], sort=False)
-        ],
-        ignore_index=True,
-    )
+    aucs = evaluation.aucs(table, {pair: pair[0] for pair in itertools.product(signal, ("chest", "pcam_middle"))})
     return table, aucs, evaluation.draws(table, n_draws=300, seed=0, average="weighted")
 
 

@@ -43,6 +43,11 @@ def test_every_profile_is_valid_and_every_run_comes_after_what_it_needs(profile)
         seen.add(key)
 
 
+def test_measures_are_related_to_aucs_averaged_as_the_evaluation_averages_them(changed):
+    runs = changed("evaluate.average", "macro")
+    assert runs["transferability/all"].settings.average == runs["evaluate/all"].settings.average == "macro"
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_runs_named_at_the_top_of_a_profile_are_as_many_as_there_are(profile):
     assert f" {len(params.grid(profile))} runs" in (paths.root() / f"params/{profile}.yaml").read_text()

@@ -101,7 +101,7 @@ def test_every_image_is_predicted_once_per_mode_in_its_own_fold(everything, targ
 
 
 def test_every_mode_tells_held_out_images_apart_when_that_is_easy(everything):
-    aucs = evaluation.aucs(everything[0], run_id="r", source="dtd", target="chest")
+    aucs = evaluation.aucs(everything[0].assign(source="dtd", target="chest"), {("dtd", "chest"): "r"})
     assert set(aucs["mode"]) == {"fine_tune", "linear_probe", "fine_tune_long"}
     assert (aucs["auc"] > 0.9).all(), aucs
 

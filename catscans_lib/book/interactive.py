@@ -123,7 +123,7 @@ def scatter(
     Parameters
     ----------
     similarity, aucs : pandas.DataFrame
-        As `results.of_similarities` and `evaluation.all_aucs` return them; means over draws, over folds and seeds.
+        As `results.of_similarities` and `evaluation.aucs` return them; means over draws, over folds and seeds.
     measures, modes : dict of str
         Printed titles of what may be chosen; the first of each is shown at first, with all targets.
     """

@@ -4,7 +4,6 @@ from catscans_lib.evaluation.auc import auc, transfer_score
 from catscans_lib.evaluation.curves import best_and_baseline, calibration, roc_bands
 from catscans_lib.evaluation.pairs import comparisons, effects, ranks
 from catscans_lib.evaluation.tables import (
-    all_aucs,
     auc_table,
     aucs,
     class_aucs,
@@ -17,7 +16,6 @@ from catscans_lib.evaluation.tables import (
 from catscans_lib.evaluation.uncertainty import auc_intervals, draws, score_intervals
 
 __all__ = [
-    "all_aucs",
     "auc",
     "auc_intervals",
     "auc_table",

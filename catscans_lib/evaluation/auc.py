@@ -212,21 +212,24 @@ def checked(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> t
         )
     if len(labels) == 0:
         raise ValueError("Got no images; pass at least one label with its scores.")
-    numbers = np.isfinite(scores).all(axis=1)
-    if not numbers.all():
-        first = np.argmin(numbers)
-        raise ValueError(
-            f"{(~numbers).sum()} images have a score that is no number; the first is row {first} (from 0)."
-        )
-    sums = scores.sum(axis=1)
-    apart = np.abs(sums - 1)
-    off = apart > ROUNDING * len(classes) + 1e-6
+    apart = np.abs(scores.sum(axis=1) - 1)
+    off = ~(apart <= ROUNDING * len(classes) + 1e-6)  # also where a score is no number
     if off.any():
-        worst = np.argmax(apart)
-        raise ValueError(
-            f"Probabilities of an image sum to 1; got sums {'up' if sums[worst] > 1 else 'down'} to {sums[worst]:.3f} "
-            f"in row {worst} (from 0); {off.sum()} of {len(sums)} rows are off."
-        )
+        raise _no_probabilities(scores, off)
     if unknown := set(labels.tolist()) - set(classes):
         raise ValueError(f"Unknown labels {', '.join(sorted(unknown))}; the scores are of {', '.join(classes)}.")
     return labels, scores
+
+
+def _no_probabilities(scores: np.ndarray, off: np.ndarray) -> ValueError:
+    numbers, sums = np.isfinite(scores).all(axis=1), scores.sum(axis=1)
+    if not numbers.all():
+        first = np.argmin(numbers)
+        return ValueError(
+            f"{(~numbers).sum()} images have a score that is no number; the first is row {first} (from 0)."
+        )
+    worst = np.argmax(np.abs(sums - 1))
+    return ValueError(
+        f"Probabilities of an image sum to 1; got sums {'up' if sums[worst] > 1 else 'down'} to {sums[worst]:.3f} "
+        f"in row {worst} (from 0); {off.sum()} of {len(sums)} rows are off."
+    )

@@ -35,8 +35,10 @@ def auc_draws(
 
     Parameters
     ----------
-    labels, scores, classes, average
+    labels, classes, average
         As in `auc`.
+    scores : array_like of float, shape (n_images, n_classes) or (n_tables, n_images, n_classes)
+        As in `auc`; of several tables of the same images at once, which then share the draws.
     groups : array_like, shape (n_images,)
         Patient, lesion or slide of every image; the image's own id where there is none.
     n_draws : int
@@ -48,7 +50,7 @@ def auc_draws(
 
     Returns
     -------
-    numpy.ndarray of float, shape (n_draws,)
+    numpy.ndarray of float, shape (n_draws,) or (n_tables, n_draws)
         NaN for a draw that lacks a class which the average needs (in a fold): a mean over fewer classes would be another
         quantity. Count them with `n_undefined`. Classes that the images themselves lack are left out, as in `auc`.
 
@@ -57,16 +59,20 @@ def auc_draws(
     ValueError
         As `auc`, for any fold; if a group is missing, a fold has fewer than two groups, or the lengths differ.
     """
-    labels, scores = checked(labels, scores, classes)
+    tables = np.asarray(scores, dtype=float)
+    several = tables.ndim == 3
+    tables = [checked(labels, table, classes)[1] for table in (tables if several else [tables])]
+    labels = np.asarray(labels, dtype=str)
     groups, parts = _keys("groups", groups, len(labels)), _rows_of(folds, len(labels))
     if n_draws < 1:
         raise ValueError(f"Draw at least once; got n_draws={n_draws}.")
     rng = np.random.default_rng(seed)
-    total = np.zeros(n_draws)
+    total = np.zeros((len(tables), n_draws))
     for where, rows in parts.items():
-        comparisons = binaries(labels[rows], scores[rows], classes, average)
+        comparisons = [binaries(labels[rows], table[rows], classes, average) for table in tables]
         total += _fold_draws(comparisons, groups[rows], average, n_draws, rng, where)
-    return total / len(parts)
+    draws = total / len(parts)
+    return draws if several else draws[0]
 
 
 def difference_draws(
@@ -78,8 +84,8 @@ def difference_draws(
     **options: object,
 ) -> np.ndarray:
     """AUC of a minus AUC of b in the same draws of the same images; options as in `auc_draws`, shape (n_draws,)."""
-    draws_a, draws_b = (auc_draws(labels, scores, classes, groups, **options) for scores in (scores_a, scores_b))
-    return draws_a - draws_b
+    both = np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)])
+    return np.subtract(*auc_draws(labels, both, classes, groups, **options))
 
 
 def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | tuple[np.ndarray, np.ndarray]:
@@ -158,17 +164,20 @@ def _steps(part: Binary, codes: np.ndarray, n_groups: int) -> _Steps:
 
 
 def _fold_draws(
-    parts: list[Binary], groups: np.ndarray, average: str, n_draws: int, rng: np.random.Generator, where: str
+    tables: list[list[Binary]], groups: np.ndarray, average: str, n_draws: int, rng: np.random.Generator, where: str
 ) -> np.ndarray:
+    """AUCs of every table in the same draws, shape (n_tables, n_draws)."""
     names, codes = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"A bootstrap needs at least two groups; all images{where} are of '{names[0]}'.")
-    if any(part.positive.all() or not part.positive.any() for part in parts):
+    if any(part.positive.all() or not part.positive.any() for part in tables[0]):
         raise ValueError(f"An AUC needs images of two classes; there is only one{where}.")
-    comparisons = [_steps(part, codes, len(names)) for part in parts]
-    size = max(len(names), *(comparison.n_steps for comparison in comparisons))
+    tables = [[_steps(part, codes, len(names)) for part in parts] for parts in tables]
+    size = max(len(names), *(comparison.n_steps for comparisons in tables for comparison in comparisons))
     blocks = _multiplicities(len(names), n_draws, max(1, CELLS // size), rng)
-    return np.concatenate([_averaged(comparisons, counts, average) for counts in blocks])
+    return np.concatenate(
+        [[_averaged(comparisons, counts, average) for comparisons in tables] for counts in blocks], axis=1
+    )
 
 
 def _multiplicities(n_groups: int, n_draws: int, n_block: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -27,8 +27,10 @@ class Fold(NamedTuple):
     scores: np.ndarray
 
 
-def folds(predictions: pd.DataFrame, keys: list[str], columns: list[str] | None = None) -> Iterator[Fold]:
+def folds(predictions: pd.DataFrame, keys: list[str]) -> Iterator[Fold]:
     """Yield the folds of a table of predictions, in the order in which they begin there; a row without a key is in none.
+
+    The classes of a fold are those that have a score in it, as targets differ in theirs; all where none has.
 
     Parameters
     ----------
@@ -36,8 +38,6 @@ def folds(predictions: pd.DataFrame, keys: list[str], columns: list[str] | None 
         The key columns, label, one score_<class> per class, and group where groups are needed.
     keys : list of str
         Columns that tell folds apart.
-    columns : list of str, optional
-        Score columns of every fold; None: those with a score in the fold.
     """
     number = predictions.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy()  # without a key: before all folds
     order = np.argsort(number, kind="stable")
@@ -45,11 +45,11 @@ def folds(predictions: pd.DataFrame, keys: list[str], columns: list[str] | None 
     stops = np.append(starts, len(order))[1:]
     labels = predictions["label"].to_numpy()[order]
     groups = predictions["group"].to_numpy()[order] if "group" in predictions else None
-    scores = {name: predictions[name].to_numpy(float)[order] for name in columns or _named_as_scores(predictions)}
+    scores = {name: predictions[name].to_numpy(float)[order] for name in _named_as_scores(predictions)}
     scored = {name: np.logical_or.reduceat(~np.isnan(values), starts) for name, values in scores.items()}
     names = zip(*(predictions[key].to_numpy()[order[starts]].tolist() for key in keys), strict=True)
     for at, (of, start, stop) in enumerate(zip(names, starts.tolist(), stops.tolist(), strict=True)):
-        here = columns or [name for name in scores if scored[name][at]]
+        here = [name for name in scores if scored[name][at]] or list(scores)
         yield Fold(
             of, classes_of(here), labels[start:stop], None if groups is None else groups[start:stop],
             np.stack([scores[name][start:stop] for name in here], axis=1) if here else np.empty((stop - start, 0)),

@@ -62,7 +62,7 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
     Parameters
     ----------
     aucs : pandas.DataFrame
-        As `all_aucs` returns it.
+        As `aucs` returns it.
     draws : pandas.DataFrame
         As `uncertainty.draws` returns it.
     predictions : pandas.DataFrame

@@ -1,27 +1,27 @@
 """Tidy tables of AUCs and transfer scores, one row per source, target, mode, fold and seed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-from catscans_lib import results
 from catscans_lib.evaluation import metrics
 from catscans_lib.evaluation.auc import CLASS_COLUMNS, auc, class_rows, transfer_score
-from catscans_lib.evaluation.by_fold import folds, score_columns
+from catscans_lib.evaluation.by_fold import folds
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the others, never scored against
 
 
-def aucs(
-    predictions: pd.DataFrame, *, run_id: str, source: str, target: str, average: str = "weighted"
-) -> pd.DataFrame:
-    """AUC of every mode, fold and seed of one run, from its predictions.
+def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], average: str = "weighted") -> pd.DataFrame:
+    """AUC of every run, mode, fold and seed, in the order in which these begin.
 
     Parameters
     ----------
     predictions : pandas.DataFrame
-        Columns image_id, fold, seed, mode, label and one score_<class> per class, as in `predictions.csv`.
+        Predictions of transfer runs below each other: columns source, target, image_id, fold, seed, mode, label and one
+        score_<class> per class, as `results.of_transfers` returns them.
+    run_ids : mapping of (str, str) to str
+        The run of every source and target, as `results.run_ids` returns them.
     average : str
         How AUCs of more than two classes are averaged, as in `auc`; two classes need none and say "binary".
 
@@ -33,30 +33,24 @@ def aucs(
     Raises
     ------
     ValueError
-        If an image is predicted twice in one mode and seed, or the predictions of a fold give no AUC (names it).
+        If an image is predicted twice in one mode and seed, or the predictions of a fold give no AUC (names the run).
     """
-    if (twice := predictions.duplicated(["image_id", "mode", "seed"])).any():
-        raise ValueError(f"{run_id}: {twice.sum()} images are predicted twice; each belongs to one fold.")
+    twice = predictions.duplicated(["source", "target", "image_id", "mode", "seed"])
+    if twice.any():
+        runs = predictions.loc[twice, ["source", "target"]].value_counts(sort=False)
+        raise ValueError(
+            f"{run_ids[runs.index[0]]}: {runs.iloc[0]} images are predicted twice; each belongs to one fold."
+        )
     rows = []
-    for one in folds(predictions, ["mode", "fold", "seed"], score_columns(predictions)):
-        mode, fold, seed = one.keys
+    for one in folds(predictions, KEYS):
+        source, target, mode, fold, seed = one.keys
+        run_id = run_ids[source, target]
         try:
             value = auc(one.labels, one.scores, one.classes, average)
         except ValueError as error:
             raise ValueError(f"{run_id}, {mode}, fold {fold}, seed {seed}: {error}") from error
-        used = "binary" if len(one.classes) == 2 else average
-        rows.append((source, target, mode, fold, seed, used, value, len(one.labels), run_id))
+        rows.append((*one.keys, "binary" if len(one.classes) == 2 else average, value, len(one.labels), run_id))
     return pd.DataFrame(rows, columns=[*KEYS, "average", "auc", "n_images", "run_id"])
-
-
-def all_aucs(profile: str, average: str = "weighted") -> pd.DataFrame:
-    """AUCs of every finished transfer run of a profile; columns as `aucs`, targets and sources in the study's order."""
-    parts = []
-    for name, source, target in results.transfers(profile):
-        run_id = results.record(profile, f"transfer/{name}")["run_id"]
-        predictions = results.table(profile, "transfer", name, "predictions")
-        parts.append(aucs(predictions, run_id=run_id, source=source, target=target, average=average))
-    return pd.concat(parts, ignore_index=True)
 
 
 def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:

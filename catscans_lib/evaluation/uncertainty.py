@@ -34,12 +34,18 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -
     pandas.DataFrame, shape (n_folds_of_all_cells, n_draws)
         Indexed by source, target, mode, fold, seed; NaN where a draw lacks a class that the AUC needs.
     """
-    rows = {}
+    rows: dict[tuple, np.ndarray | None] = {}
+    alike = defaultdict(list)  # folds of the same images, which are drawn at once
     for fold in folds(predictions.sort_values("image_id", kind="stable"), KEYS):
-        rows[fold.keys] = bootstrap.auc_draws(
-            fold.labels, fold.scores, fold.classes, fold.groups,
-            n_draws=n_draws, seed=seed + fold.keys[KEYS.index("fold")], average=average,
+        rows[fold.keys] = None
+        number = fold.keys[KEYS.index("fold")]
+        alike[number, fold.classes, tuple(fold.labels), tuple(fold.groups)].append(fold)
+    for (number, classes, labels, groups), same in alike.items():
+        drawn = bootstrap.auc_draws(
+            labels, np.stack([fold.scores for fold in same]), classes, groups,
+            n_draws=n_draws, seed=seed + number, average=average,
         )  # fmt: skip
+        rows |= dict(zip((fold.keys for fold in same), drawn, strict=True))
     index = pd.MultiIndex.from_tuples(rows, names=KEYS)
     return pd.DataFrame(np.stack(list(rows.values())), index=index)
 

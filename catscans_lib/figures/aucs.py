@@ -24,7 +24,7 @@ def auc_bars(
     Parameters
     ----------
     aucs : pandas.DataFrame
-        As `evaluation.all_aucs` returns it.
+        As `evaluation.aucs` returns it.
     intervals : pandas.DataFrame, optional
         As `evaluation.auc_intervals` returns it: those over groups are drawn.
     """
@@ -62,7 +62,7 @@ def auc_panels(aucs: pd.DataFrame, intervals: pd.DataFrame, mode: str, *, titles
     Parameters
     ----------
     aucs, intervals : pandas.DataFrame
-        As `evaluation.all_aucs` and `evaluation.auc_intervals` return them.
+        As `evaluation.aucs` and `evaluation.auc_intervals` return them.
     """
     here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
     relative = here["auc"] - here.groupby("target")["auc"].transform("mean")

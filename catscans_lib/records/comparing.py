@@ -105,7 +105,8 @@ def _aucs(record: Record) -> dict[str, float]:
         return {}
     from catscans_lib.evaluation import tables
 
-    found = tables.aucs(results.read_table(path), run_id=record.run_id, source="", target="")
+    one = results.read_table(path).assign(source="", target="")
+    found = tables.aucs(one, {("", ""): record.run_id})
     return {f"auc.{mode}": float(part["auc"].mean()) for mode, part in found.groupby("mode", sort=False)}
 
 
