@@ -93,9 +93,14 @@ def work_dir(profile: str, step: str, name: str) -> Path:
     return results_dir(profile) / step / f".{name}.work"
 
 
+def notes_dir() -> Path:
+    """Return the folder of what Snakemake and sweeps note for themselves; it may be deleted between sweeps."""
+    return root() / ".snakemake"
+
+
 def lock_path(profile: str, step: str, name: str) -> Path:
     """Return the file whose lock the process holds that executes a run."""
-    return root() / ".snakemake" / "runs" / f"{profile}.{step}.{name}.lock"
+    return notes_dir() / "runs" / f"{profile}.{step}.{name}.lock"
 
 
 def checkpoint_dir(profile: str, step: str, name: str) -> Path:

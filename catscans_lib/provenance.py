@@ -1,6 +1,5 @@
 """What a result came from: the code behind a step, the commit, the versions of what was installed."""
 
-import ast
 import hashlib
 import json
 import subprocess
@@ -13,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from catscans_lib import notebooks, params, paths, results
+from catscans_lib import notebooks, params, paths, results, syntax
 
 PROJECT = "catscans"
 CODE = ("catscans_lib", "notebooks", "params", "Snakefile")
@@ -34,7 +33,7 @@ class Origin(NamedTuple):
 
 
 def origin(planned: params.Run, profile: str) -> Origin:
-    """Return what a run that begins now is made from; half a second, so that the sweep tells it to the kernel."""
+    """Return what a run that begins now is made from; a third of a second, so that the sweep tells it to the kernel."""
     code = {"commit": commit(), "fingerprint": code_fingerprint(planned.step)}
     made_from = recipe(planned, profile, code["fingerprint"])
     return Origin(made_from, run_ids(planned, profile), code, versions())
@@ -122,8 +121,8 @@ def code_fingerprint(step: str) -> str:
     """
     cells = notebooks.cells(paths.notebook_path(step))
     code = "\n".join(source for kind, source, _ in cells if kind == "code")
-    library = Path(__file__).parent
-    meanings = {str(path.relative_to(library)): _meaning(path) for path in sorted(_reached(code))}
+    files = sorted(syntax.reached(code))
+    meanings = {str(path.relative_to(syntax.LIBRARY)): syntax.meaning(path) for path in files}
     if step in LONG_STEPS:
         meanings = {name: meaning for name, meaning in meanings.items() if not name.startswith("figures/")}
     return fingerprint([source for _, source, _ in cells], meanings)
@@ -138,62 +137,7 @@ def sources(step: str) -> list[Path]:
     """Return the files behind a step: its notebook and every library module it reaches."""
     notebook = paths.notebook_path(step)
     code = "\n".join(source for kind, source, _ in notebooks.cells(notebook) if kind == "code")
-    return [notebook, *sorted(_reached(code))]
-
-
-def _reached(code: str) -> set[Path]:
-    """Files of the library that `code` imports, directly or through each other."""
-    found: set[Path] = set()
-    waiting = list(_imported(ast.parse(code)))
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _imports(path)
-    return found
-
-
-def _imported(tree: ast.AST) -> set[Path]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {path for name in names if (path := _library_file(name))}
-
-
-def _library_file(name: str) -> Path | None:
-    library = Path(__file__).parent
-    first, *rest = name.split(".")
-    if first != library.name or not rest:
-        return None
-    module = library.joinpath(*rest)
-    candidates = (module.with_suffix(".py"), module / "__init__.py")
-    return next((path for path in candidates if path.is_file()), None)
-
-
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
-
-
-@cache
-def _imports(path: Path) -> set[Path]:
-    return _imported(_tree(path))
-
-
-@cache
-def _meaning(path: Path) -> str:
-    """The syntax tree without docstrings, as text."""
-    tree = _tree(path)
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:]
-    return ast.dump(tree)
+    return [notebook, *sorted(syntax.reached(code))]
 
 
 def commit() -> str:

@@ -44,7 +44,7 @@ def named(keys: list[str]) -> str:
 
 def _logs() -> str:
     """Where jobs have written that ended before their run could."""
-    folder = paths.root() / ".snakemake" / "slurm_logs"
+    folder = paths.notes_dir() / "slurm_logs"
     return f". What their jobs said is in {paths.relative(folder)}." if folder.is_dir() else ""
 
 

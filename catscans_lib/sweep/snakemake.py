@@ -79,7 +79,7 @@ def run(sweep: Sweep, runs: dict[str, params.Run], before: list[str], started: f
     """
     wanted = list(sweep.keys or runs)
     command = snakemake(sweep)
-    _check_writable(paths.root() / ".snakemake")
+    _check_writable(paths.notes_dir())
     with one_sweep_at_a_time() as lock, _followed(sweep, runs, before, started):
         for folder in (paths.results_dir(sweep.profile), paths.features_dir(sweep.profile).parent):
             _check_writable(folder)
@@ -223,7 +223,7 @@ def _follow(profile: str, waiting: list[str], n_all: int, started: float, ended:
 
 def _in_foreground(command: list[str], lock: TextIO) -> int:
     """Run Snakemake in the terminal's foreground; a lock of its own, left by a killed sweep, is removed first."""
-    if any((paths.root() / ".snakemake" / "locks").glob("*")):
+    if any((paths.notes_dir() / "locks").glob("*")):
         subprocess.run([*command[: command.index("--")], "--unlock"], capture_output=True, check=False)
     # Snakemake holds our lock too: should this process be killed, it goes on until its runs have ended.
     with subprocess.Popen(command, pass_fds=[lock.fileno()]) as process, _terminated_with_us(process):
@@ -248,7 +248,7 @@ def _terminated_with_us(process: subprocess.Popen) -> Iterator[None]:
 @contextmanager
 def one_sweep_at_a_time() -> Iterator[TextIO]:
     """Hold the folder's lock; the system releases it when its last holder ends, however that happens."""
-    path = paths.root() / ".snakemake" / "catscans.lock"
+    path = paths.notes_dir() / "catscans.lock"
     path.parent.mkdir(exist_ok=True)
     with path.open("a+", encoding="utf-8") as lock:
         try:
