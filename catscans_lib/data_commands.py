@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from catscans_lib import datasets, params, paths
-from catscans_lib.datasets import own, pcam_png, sti10, synsets
+from catscans_lib.datasets import own, sti10, synsets
 from catscans_lib.errors import InputError
 
 data_option = click.option(
@@ -168,6 +168,8 @@ def pcam_to_png(folder: Path) -> None:
 
     From the HDF5 files in FOLDER, to FOLDER/png/{index}_label={y}.png.
     """
+    from catscans_lib.datasets import pcam_png
+
     n = pcam_png.to_png(folder)
     click.echo(f"{folder / 'png'}: {n:,} patches; their splits and slides are in {pcam_png.TABLE}.")
 
@@ -179,6 +181,8 @@ def pcam_from_png(folder: Path) -> None:
 
     From FOLDER/png to the HDF5 files in FOLDER.
     """
+    from catscans_lib.datasets import pcam_png
+
     click.echo(f"{folder}: {pcam_png.to_h5(folder):,} patches.")
 
 

@@ -1,6 +1,11 @@
 """Which curves a history holds: those of every learning rate that was tried, and among them those of the chosen ones."""
 
-import pandas as pd
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def chosen_curves(history: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:

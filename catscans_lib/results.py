@@ -4,16 +4,19 @@
 >>> tables["aucs"].groupby(["source", "target"])["auc"].mean()     # doctest: +SKIP
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NUMBERS = (  # empty where there is none
     "value", "auc", "validation_loss", "difference", "statistic", "p", "p_adjusted", "low", "high", "fold_sd", "n_draws",
@@ -119,12 +122,16 @@ def optional(profile: str, name: str, columns: list[str] | None = None) -> pd.Da
     """Return one table of a profile by its place; empty, with these columns, where it was not made or has no rows."""
     path = paths.results_dir(profile) / name
     if not path.exists() or not path.read_text(encoding="utf-8").strip():
+        import pandas as pd
+
         return pd.DataFrame(columns=columns)
     return read_table(path)
 
 
 def read_table(path: Any) -> pd.DataFrame:
     """Read a tidy CSV: ids, groups and labels as text (an id like 0123 keeps its zero; a class may be called NA)."""
+    import pandas as pd
+
     text = {
         column: str
         for column in ("image_id", "group", "label", "source", "target", "class", "split", "sha256", "probe")
@@ -146,6 +153,8 @@ def transfers(profile: str) -> list[tuple[str, str, str]]:
 
 def of_transfers(profile: str, which: str) -> pd.DataFrame:
     """Return a table of all finished transfer runs below each other, with columns source and target first."""
+    import pandas as pd
+
     parts = []
     for name, source, target in transfers(profile):
         part = table(profile, "transfer", name, which)
@@ -164,6 +173,8 @@ def run_ids(profile: str) -> dict[tuple[str, str], str]:
 
 def of_similarities(profile: str) -> pd.DataFrame:
     """Return the measures of all finished similarity runs below each other, targets in the study's order."""
+    import pandas as pd
+
     order = {name: place for place, name in enumerate(datasets.known())}
     names = sorted(finished(profile, "similarity"), key=order.get)
     if not names:

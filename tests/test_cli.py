@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import subprocess
+import sys
 
 import pytest
 import tiny
@@ -34,6 +36,22 @@ def test_a_valid_grid_is_counted(folder):
         "params/demo.yaml is valid: 2 ingest, 1 pretrain, 2 transfer, 1 overlaps, 1 evaluate, 1 stability, 1 feature_maps, "
         "1 similarity, 1 transferability.\n"
     )
+
+
+def test_what_starts_a_run_loads_nothing_that_only_its_notebook_needs(tmp_path):
+    """Every run pays for this process beside its kernel: half a second with pandas."""
+    code = """
+import sys
+from catscans_lib import cli, records, runner
+from catscans_lib.records import masking
+records._experiment("demo", "ingest/dtd", masking.Mask.of_environment())
+print(sorted({"h5py", "matplotlib", "pandas", "sacred", "scipy", "sklearn", "tensorflow"} & set(sys.modules)))
+import pandas
+print(pandas.DataFrame({"n": [1]}).to_json())
+"""
+    env = {**os.environ, "CATSCANS_ROOT": str(tiny.project(tmp_path / "project"))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.splitlines() == ["['sacred']", '{"n":{"0":1}}']
 
 
 def test_a_learning_rate_that_yaml_reads_as_text_stops_the_sweep_before_it_starts(folder):

@@ -1,10 +1,11 @@
 """Two forms that images come in: class folders, and a table of paths and labels."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from catscans_lib.datasets.listing import (
     IMAGE_SUFFIXES,
@@ -16,6 +17,9 @@ from catscans_lib.datasets.listing import (
     stem,
 )
 from catscans_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 

@@ -6,8 +6,6 @@ lesions in ``*LesionGroupings.csv`` or HAM10000's own ``HAM10000_metadata.csv``.
 
 from pathlib import Path
 
-import pandas as pd
-
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, read_csv, stem
 from catscans_lib.errors import InputError
@@ -42,6 +40,8 @@ def read(data_dir: Path) -> Listing:
 
 def _labels(root: Path, below: str, problems: list[Problem]) -> dict[str, str | None]:
     """Class of every image in the ground truth; None where the row has no single class (reported here)."""
+    import pandas as pd
+
     path = _find(root, "*GroundTruth.csv")
     table = read_csv(path, ("image", *CLASSES)).drop_duplicates()
     hot = table[list(CLASSES)].apply(pd.to_numeric, errors="coerce") == 1

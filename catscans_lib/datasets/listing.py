@@ -1,17 +1,21 @@
 """What a reader of a native layout returns, and the steps the readers share."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from catscans_lib.decode import Slice
 from catscans_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 PACKED = re.compile(r"(.+\.tar):(.+):(\d+)\+(\d+)")
@@ -147,6 +151,8 @@ def make_listing(
     InputError
         If no image is left.
     """
+    import pandas as pd
+
     images = pd.DataFrame(rows, columns=Row._fields, dtype=str).sort_values(["image_id", "path"], ignore_index=True)
     problems = pd.DataFrame(problems, columns=Problem._fields, dtype=str)
     if images.empty:
@@ -197,6 +203,8 @@ def file_name(path: str) -> str:
 
 def read_csv(path: Path, columns: Sequence[str], advice: str = "Download it again.") -> pd.DataFrame:
     """Read a table as text; InputError, with `advice` at its end, when it cannot be read or lacks one of `columns`."""
+    import pandas as pd
+
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:  # pandas' parser errors and wrong encodings are ValueErrors

@@ -1,13 +1,14 @@
 """A user's own datasets: a card each in ``params/datasets/<name>.yaml``, written by ``catscans dataset add`` or by hand."""
 
+from __future__ import annotations
+
 import re
 import time
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import pandas as pd
 import yaml
 from pydantic import Field
 
@@ -17,6 +18,9 @@ from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.listing import Listing, read_csv
 from catscans_lib.errors import InputError
 from catscans_lib.validation import Strict, validated
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SETTLED_NS = (
     2 * 10**9

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catscans_lib.datasets import pcam_files, pcam_png
+from catscans_lib.datasets import pcam_files
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.listing import Listing, Problem, Row, in_array, make_listing, native_dir
 from catscans_lib.datasets.pcam_files import CLASSES, SPLITS
@@ -36,6 +36,8 @@ def read_all(data_dir: Path) -> Listing:
     folder = native_dir(data_dir, *FOLDERS)
     below = folder.relative_to(data_dir).as_posix()
     if (folder / "png").is_dir():
+        from catscans_lib.datasets import pcam_png
+
         return pcam_png.read(folder, data_dir)
     problems: list[Problem] = []
     rows: list[Row] = []

@@ -1,19 +1,22 @@
 """PatchCamelyon's HDF5 files, packed or unpacked: patches, labels and slides of one split, read in bounded memory."""
 
+from __future__ import annotations
+
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
-import pandas as pd
 
 from catscans_lib.datasets.listing import array_place
 from catscans_lib.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
 
 CLASSES = ("normal", "tumour")
 SPLITS = ("train", "valid", "test")
@@ -56,6 +59,8 @@ def slides(path: Path, n: int) -> list[str] | None:
     """Return the slide of every patch (column wsi of ``*_meta.csv``), or None where the file is missing."""
     if not path.is_file():
         return None
+    import pandas as pd
+
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if "wsi" not in table or len(table) != n:
         raise InputError(
@@ -76,6 +81,8 @@ def pixels(data_dir: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file, or read it out of its packed form from front to back; nothing is unpacked to the disk."""
+    import h5py
+
     here = found(path)
     if here is None:
         raise InputError(f"No '{path}', packed (.gz) or unpacked. Download it.")

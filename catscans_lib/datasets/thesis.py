@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from catscans_lib.datasets import forms
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, read_csv, stem
@@ -43,6 +41,8 @@ def read_natural(data_dir: Path) -> Listing:
 
 def read_diabetic_retinopathy(data_dir: Path) -> Listing:
     """List the retinas of ``trainLabels.csv`` (image, level); a patient's two eyes, ``10_left``, ``10_right``, are a group."""
+    import pandas as pd
+
     folder = native_dir(data_dir, "diabetic-retinopathy-detection", "diabetic_retinopathy")
     path = folder / "trainLabels.csv"
     table = read_csv(path, ("image", "level"))
@@ -61,6 +61,8 @@ def read_diabetic_retinopathy(data_dir: Path) -> Listing:
 
 def read_isic2017(data_dir: Path) -> Listing:
     """List ``ISIC-2017_Training_Data/*.jpg`` by the table of part 3; an image that is neither of its two classes is a nevus."""
+    import pandas as pd
+
     folder = native_dir(
         data_dir, "ISIC-2017_Training_Data", "ISIC2017/ISIC-2017_Training_Data", "isic2017/ISIC-2017_Training_Data"
     )

@@ -6,8 +6,8 @@ import os
 import resource
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ def machine(host: dict[str, Any]) -> dict[str, Any]:
 
 
 def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[str, Any]]:
-    with warnings.catch_warnings():  # Sacred imports the deprecated pkg_resources; the pin on setuptools keeps it
+    # Sacred imports the deprecated pkg_resources; the pin on setuptools keeps it.
+    with warnings.catch_warnings(), _not_found("pandas"):
         warnings.filterwarnings("ignore", "pkg_resources is deprecated")
         from sacred import SETTINGS, Experiment
 
@@ -97,6 +98,19 @@ def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[s
         experiment.add_package_dependency(name, version)
     experiment.observers, options = observers.of(profile)
     return experiment, options
+
+
+@contextmanager
+def _not_found(package: str) -> Iterator[None]:
+    """Have an optional package not found, unless it is loaded: Sacred would load pandas for frames that no record holds."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _host() -> list[Any]:
