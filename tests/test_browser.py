@@ -127,9 +127,7 @@ def test_pointing_at_a_cell_says_its_interval_and_a_selector_changes_what_is_sho
     page.wait_for_selector("#auc-heatmap .hoverlayer .hovertext")
     assert "95 %" in figure.locator(".hovertext").first.text_content()
 
-    page = visit("transferability")
-    assert "plotly.min.js" not in page.content()  # 5 MB that nobody waits for who does not come near
-    drawn(page)
+    page = drawn(visit("transferability"))
     shown = "document.querySelector('#transfer-scatter').data.filter(t => t.visible).map(t => t.meta.measure)"
     first = page.evaluate(shown)
     choice = page.locator("select[data-figure='transfer-scatter'][name='measure']")
@@ -140,6 +138,15 @@ def test_pointing_at_a_cell_says_its_interval_and_a_selector_changes_what_is_sho
     assert set(second) == {choice.input_value()}
     title = page.evaluate("document.querySelector('#transfer-scatter').layout.xaxis.title.text")
     assert title.startswith(choice.locator("option:checked").inner_text())
+
+
+def test_plotly_is_read_once_a_figure_comes_near(visit):
+    """Five megabytes that nobody waits for who does not come near; in a window of common size a small book's figure is near."""
+    page = visit("transferability", size={"width": 1400, "height": 100})
+    page.wait_for_timeout(300)
+    assert "plotly.min.js" not in page.content()
+    assert drawn(page).content().count("plotly.min.js") == 1
+    assert page.wrong == []
 
 
 def test_tables_are_sorted_and_searched(visit):
