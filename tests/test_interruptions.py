@@ -29,8 +29,9 @@ def interrupted(folder, how, n_done):
     """Start a sweep, end it once more than `n_done` runs are done and one is under way; return what was done then."""
     log = (folder / f"{how.name}.log").open("w")
     process = subprocess.Popen(
-        [*tiny.CLI, "sweep"], env=tiny.environment(folder), stdout=log, stderr=log, start_new_session=True, cwd=folder
-    )
+        [*tiny.CLI, "sweep"], env=tiny.environment(folder), stdout=log, stderr=log, start_new_session=True, cwd=folder,
+        preexec_fn=listening,
+    )  # fmt: skip
     end = time.monotonic() + PATIENCE_S
     while len(tiny.done(folder)) < n_done or not any((folder / "results/demo").glob("*/.*.work")):
         assert process.poll() is None, log
@@ -45,6 +46,11 @@ def interrupted(folder, how, n_done):
         "log": (folder / log.name).read_text(),
         "left": left,
     }
+
+
+def listening():
+    """Have the process that is about to start hear Ctrl-C, also where these tests run in a shell's background, which does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def in_group(pid, group):
