@@ -131,6 +131,10 @@ def test_pointing_at_a_cell_says_its_interval_and_a_selector_changes_what_is_sho
     shown = "document.querySelector('#transfer-scatter').data.filter(t => t.visible).map(t => t.meta.measure)"
     first = page.evaluate(shown)
     choice = page.locator("select[data-figure='transfer-scatter'][name='measure']")
+    assert set(first) == {choice.input_value()} == {choice.locator("option").first.get_attribute("value")}
+    assert (
+        len(first) == page.locator("select[data-figure='transfer-scatter'][name='target'] option").count() - 1
+    )  # all of them
     choice.focus()  # with the keyboard alone
     page.keyboard.press("ArrowDown")
     page.wait_for_function(f"JSON.stringify({shown}) !== JSON.stringify({first})")

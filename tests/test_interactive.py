@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from catscans_lib import datasets
 from catscans_lib.book import interactive
 
+ROOT = Path(__file__).parents[1]
 TITLES = datasets.titles()
 
 
@@ -110,7 +112,8 @@ def test_points_are_means_over_draws_and_folds():
 
 def test_nothing_is_loaded_from_outside():
     piece = interactive.auc_heatmap(intervals(), titles=TITLES, modes={"fine_tune": "fine-tuning"})
-    assert "src=" not in piece
+    assert "src=" not in piece  # the page's own script reads Plotly, from where the book has it
+    assert f'"../{interactive.SCRIPT}"' in (ROOT / "book/_static/interactive.js").read_text()
     assert outside(piece) == []
     table = interactive.table(intervals(), "aucs", "AUCs")
     assert outside(table) == []
