@@ -157,7 +157,10 @@ def make_listing(
     problems = pd.DataFrame(problems, columns=Problem._fields, dtype=str)
     if images.empty:
         first = f" First problem: {problems.path[0]}: {problems.problem[0]}." if len(problems) else ""
-        raise InputError(f"No image found in '{where}'.{first} Set DATA=folder to the folder with the images.")
+        raise InputError(
+            f"No image found in '{where}'.{first} Give the folder that holds the images; that of published datasets is "
+            "set by DATA=folder."
+        )
     again = images["image_id"].duplicated()
     twice = images.loc[again, ["path"]].assign(problem="same name as another image of its folder; left out")
     images = images[~again].reset_index(drop=True)
