@@ -1,18 +1,20 @@
 # The sweep: every run of params/<profile>.yaml, each after the runs it needs. Started by `catscans sweep`.
-# A run is done when its folder with run.json has taken its place (catscans_lib/runner.py). The sweep marks the runs that are up to
-# date and takes the marks of all others away (catscans_lib/sweep/snakemake.py); Snakemake makes what has no mark, and what depends on it.
+# A run is done when its folder with run.json has taken its place (catscans_lib/runs/execute.py). The sweep marks the runs that are up to
+# date and takes the marks of all others away (catscans_lib/sweep/engine.py); Snakemake makes what has no mark, and what depends on it.
 # One rule per step, named as the step, so that a cluster's profile can say what each needs (set-resources).
 import json
 import os
 import sys
 from pathlib import Path
 
-from catscans_lib import params, paths, provenance
+from catscans_lib import paths
+from catscans_lib.grid import expand
+from catscans_lib.runs import recipe
 
 PROFILE = config["profile"]
-RUNS = params.grid(PROFILE)
+RUNS = expand.grid(PROFILE)
 STEPS = list(dict.fromkeys(run.step for run in RUNS.values()))
-N_FOLDS = params.load(PROFILE).folds.n_folds
+N_FOLDS = expand.load(PROFILE).folds.n_folds
 FOLDS_PER_JOB = int(config.get("folds_per_job") or N_FOLDS)  # fewer than there are: the folds of a transfer become jobs
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where catscans is
 RUN = (
@@ -49,12 +51,12 @@ def folds_of(step, name):
 
 def asked(step):
     """What a step's runs ask for; 0 minutes and 0 GPUs are none."""
-    rows = params.resources(PROFILE, step)
+    rows = expand.resources(PROFILE, step)
     return {"mem_mb": rows.memory_mb, "runtime": rows.minutes or 0} | ({"gpu": rows.gpus} if rows.gpus else {})
 
 
 def threads_of(step):
-    cores = params.resources(PROFILE, step).threads or os.cpu_count()
+    cores = expand.resources(PROFILE, step).threads or os.cpu_count()
     return lambda wildcards: of(step)(wildcards).parameters.get("threads", 1) or cores
 
 
@@ -71,7 +73,7 @@ for step in STEPS:
         params:
             key=f"{step}/{{name}}",
             planned=lambda wildcards, run=of(step): planned(run(wildcards)),
-            code=provenance.code_fingerprint(step),
+            code=recipe.code_fingerprint(step),
             inputs=lambda wildcards, run=of(step): run(wildcards).inputs,
         threads: threads_of(step)
         resources: **asked(step)
@@ -86,7 +88,7 @@ rule folds:  # trains some folds of a transfer ahead; its run finds them in its 
     params:
         key="transfer/{name}",
         planned=lambda wildcards: planned(of("transfer")(wildcards)),
-        code=provenance.code_fingerprint("transfer"),
+        code=recipe.code_fingerprint("transfer"),
         inputs=lambda wildcards: of("transfer")(wildcards).inputs,
         n=FOLDS_PER_JOB,
     threads: threads_of("transfer")

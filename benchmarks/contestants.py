@@ -18,10 +18,12 @@ import tensorflow as tf
 from ingest import write_noise
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-from catscans_lib import fast_inference, features, machine, models, store, training
-from catscans_lib.batches import Batches, stream
-from catscans_lib.decode import decode_files
-from catscans_lib.settings import Augmentation
+from catscans_lib.grid.steps import Augmentation
+from catscans_lib.images import store
+from catscans_lib.images.decode import decode_files
+from catscans_lib.networks import build, features, frozen
+from catscans_lib.training import backend, loop
+from catscans_lib.training.batches import Batches, stream
 
 SIZE_PX, BATCH, STEPS, N_EPOCH_IMAGES = 96, 64, 4, 256
 SMALL_PX = 32
@@ -30,9 +32,9 @@ AUGMENTATION = Augmentation(rotation_deg=10, shift=0.1, horizontal_flip=True)
 
 def classifier(name: str, size_px: int, ours: bool) -> keras.Model:
     """A network of two classes, compiled as the library does, or as Keras does by itself."""
-    model = models.build(models.backbone(name, size_px), 2, 0.2)
+    model = build.build(build.backbone(name, size_px), 2, 0.2)
     if ours:
-        return training.compiled(model)
+        return loop.compiled(model)
     model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
     return model
 
@@ -48,11 +50,11 @@ def training_step(ours: bool) -> Callable[[], object]:
 
 def feature_batches(ours: bool) -> Callable[[], object]:
     """Features of four batches of 128."""
-    network = models.backbone("resnet50", SIZE_PX)
+    network = build.backbone("resnet50", SIZE_PX)
     images = np.random.default_rng(0).integers(0, 256, (2 * BATCH, SIZE_PX, SIZE_PX, 3)).astype("float32")
     measure_statistics(network, images)
     if ours:
-        compute = fast_inference.inference(network)
+        compute = frozen.inference(network)
         return lambda: features.over(compute, [(images,)] * 4)
     return lambda: [network.predict_on_batch(images) for _ in range(4)]
 
@@ -173,9 +175,9 @@ def median_seconds(job: Callable[[], object], times: int) -> float:
 def main() -> None:
     """Answer what is asked: a median of several times after warming up, or of epochs the second."""
     way, folder = sys.argv[1], Path(sys.argv[2])
-    machine.set_threads()
+    backend.set_threads()
     if way == "ours":
-        machine.set_precision("auto")
+        backend.set_precision("auto")
     keras.utils.set_random_seed(0)
     ready = {}
     print(f"= {tf.__version__}", flush=True)

@@ -19,8 +19,8 @@ import pandas as pd
 import sklearn
 from sklearn.metrics import roc_auc_score
 
-from catscans_lib.evaluation.bootstrap import auc_draws
-from catscans_lib.evaluation.delong import delong
+from catscans_lib.statistics.bootstrap import auc_draws
+from catscans_lib.statistics.delong import delong
 
 N_DELONG = (81_920, 163_840, 327_680, 655_360, 1_310_720)
 N_PCAM = 327_680  # patches of PatchCamelyon

@@ -25,8 +25,10 @@ import pandas as pd
 from ingest import write_noise
 from training import Way, row
 
-from catscans_lib import batches, machine, models, store, training
-from catscans_lib.settings import Augmentation
+from catscans_lib.grid.steps import Augmentation
+from catscans_lib.images import store
+from catscans_lib.networks import build
+from catscans_lib.training import backend, batches, loop
 
 PEER = Path(__file__).resolve().parent / "peers" / "pytorch_resnet50.py"
 BATCH, N_IMAGES, SIZES = 128, 4096, (112, 224)
@@ -55,7 +57,7 @@ def ours(folder: Path, size_px: int) -> dict[str, Callable[[], int]]:
     path = folder / f"{size_px}.h5"
     write_noise(path, N_IMAGES, size_px)
     images, labels, rows = store.open_store(path).images, np.arange(N_IMAGES) % 2, np.arange(N_IMAGES)
-    model = training.compiled(models.build(models.backbone("resnet50", size_px), 2, 0.5))
+    model = loop.compiled(build.build(build.backbone("resnet50", size_px), 2, 0.5))
     ready = Ready(size_px, N_IMAGES // BATCH)
 
     def drawn() -> batches.Batches:
@@ -70,7 +72,7 @@ def ours(folder: Path, size_px: int) -> dict[str, Callable[[], int]]:
         return sum(len(made[number][0]) for number in range(len(made)))
 
     def predict() -> int:
-        training.predict(model, images, rows)
+        loop.predict(model, images, rows)
         return N_IMAGES
 
     return {
@@ -120,10 +122,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--torch", help="a Python that has PyTorch; without it only ours is measured")
     given = parser.parse_args()
-    machine.set_deterministic(True)  # as runs do
-    if not machine.has_gpu():
+    backend.set_deterministic(True)  # as runs do
+    if not backend.has_gpu():
         sys.exit(f"Keras on {keras.backend.backend()} sees no GPU here; benchmarks/training.py measures processors.")
-    precision, rows = machine.set_precision("auto"), []
+    precision, rows = backend.set_precision("auto"), []
     for size_px in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             rows += table(Path(folder), given.torch, size_px, given.rounds)
@@ -137,7 +139,7 @@ def main() -> None:
 
 def small_steps() -> float:
     """Steps a second of the demo's network."""
-    model = training.compiled(models.build(models.backbone("small_resnet", 32), 2, 0.2))
+    model = loop.compiled(build.build(build.backbone("small_resnet", 32), 2, 0.2))
     pixels = np.random.default_rng(0).integers(0, 256, (1600, 32, 32, 3), np.uint8)
     data = batches.Batches(pixels, np.arange(1600) % 2, np.arange(1600), 16, augmentation=AUGMENTATION, seed=0)
 

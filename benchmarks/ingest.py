@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from catscans_lib import store
-from catscans_lib.decode import decode_files
+from catscans_lib.images import store
+from catscans_lib.images.decode import decode_files
 
 SIZE_PX = 112
 PATCH_PX = 96
@@ -79,9 +79,9 @@ def make_pcam(folder: Path, n: int) -> None:
 
 def ingest_pcam(data_dir: Path, path: Path) -> None:
     """List and store every patch there is, as `pcam_middle` does with its share."""
-    from catscans_lib.datasets import pcam
+    from catscans_lib.datasets.pcam import cards
 
-    listing = pcam.read_all(data_dir)
+    listing = cards.read_all(data_dir)
     store.write(path, listing, dataset="pcam_middle", size_px=PATCH_PX)
 
 

@@ -77,8 +77,8 @@ def make_files(root: Path, n: int, n_bytes: int) -> Path:
 
 def ours(url: str, root: Path, project: str, what: str, rate: float) -> None:
     """`catscans osf push` or `pull`."""
-    from catscans_lib.osf import pull, push
-    from catscans_lib.osf.place import Place
+    from catscans_lib.sharing.osf import pull, push
+    from catscans_lib.sharing.osf.place import Place
 
     command = {"push": push.push, "pull": pull.pull}[what]
     command(Place(root, project, "demo", url, rate=rate))
@@ -119,7 +119,7 @@ def alone(work: Callable[..., None], *arguments: object) -> tuple[float, float]:
 def _measured(work: Callable[..., None], arguments: tuple) -> tuple[float, float]:
     import osfclient  # noqa: F401 - starting Python and reading modules is not what is measured
 
-    from catscans_lib.osf import pull, push  # noqa: F401
+    from catscans_lib.sharing.osf import pull, push  # noqa: F401
 
     start = time.perf_counter()
     with Path(os.devnull).open("w") as sys.stderr:

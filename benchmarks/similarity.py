@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from catscans_lib.similarity import Inputs, registry
 from catscans_lib.similarity.library import Library
-from catscans_lib.similarity.logme import logme
+from catscans_lib.similarity.measures.logme import logme
 
 N, D, C = 1000, 512, 5
 SIZES = (500, 1000, 2000)

@@ -24,7 +24,7 @@ import pandas as pd
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-CLI = [sys.executable, "-m", "catscans_lib.cli"]
+CLI = [sys.executable, "-m", "catscans_lib.cli.main"]
 KINDS = {
     "pandas and matplotlib": "evaluate",
     "keras": "transfer",
@@ -43,7 +43,8 @@ def project(folder: Path, step: str) -> None:
     given = _parameters(folder / "notebooks/ingest.ipynb")
     called = ", ".join(f"{name}={name}" for name in ("profile", "dataset"))
     bare = [given, imports]
-    ours = [given, f"{imports}\nfrom catscans_lib import runs\nrun = runs.start('ingest', {called})", "run.finish()"]
+    start = f"{imports}\nfrom catscans_lib.runs import in_notebook\nrun = in_notebook.start('ingest', {called})"
+    ours = [given, start, "run.finish()"]
     _write(folder / "bare.ipynb", bare)
     _write(folder / "notebooks/ingest.ipynb", ours)
     (folder / "names").write_text(" ".join(names))

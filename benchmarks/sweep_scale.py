@@ -81,7 +81,7 @@ def planned(folder: Path, command: list[str]) -> dict[str, object]:
 def planning(shape: Shape) -> Iterator[dict]:
     """Plan one grid in both ways."""
     ways = {
-        "sweep --dry-run": ["catscans_lib.cli", "sweep", "--profile", "scale", "--dry-run"],
+        "sweep --dry-run": ["catscans_lib.cli.main", "sweep", "--profile", "scale", "--dry-run"],
         "Snakemake, a fold a job": ["snakemake", "-n", "--quiet", "all", "-c2", "--config", "profile=scale", "folds_per_job=1"],
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

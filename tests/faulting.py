@@ -51,7 +51,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen:
 def processes(folder: Path) -> dict[str, list[psutil.Process]]:
     """The living processes of a project by what they are, also those whose parents are gone."""
     words = {
-        "sweep": "catscans_lib.cli sweep",
+        "sweep": "catscans_lib.cli.main sweep",
         "snakemake": "-m snakemake",
         "papermill": "catscans run",
         "kernel": "ipykernel_launcher",

@@ -15,8 +15,11 @@ import pytest
 import tiny
 import yaml
 
-from catscans_lib import params, paths, provenance, store
-from catscans_lib.crate import contents
+from catscans_lib import paths
+from catscans_lib.grid import expand
+from catscans_lib.images import store
+from catscans_lib.runs import recipe
+from catscans_lib.sharing.crate import contents
 
 SIZE = 24
 LABELS = {"dtd": ("checks", "cloud"), "chest": ("NORMAL", "PNEUMONIA")}
@@ -39,7 +42,7 @@ def make(folder, *, native=False, secret=""):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATSCANS_ROOT", str(folder))
         _images()
-        for run in params.grid("demo").values():
+        for run in expand.grid("demo").values():
             _run(run, folder, secret)
         _tables()
         _record(folder, secret)
@@ -110,9 +113,9 @@ def _run(run, folder, secret):
     place = paths.run_dir("demo", run.step, run.name)
     (place / "figures").mkdir(parents=True)
     record = {
-        "run_id": f"{run.step}-{run.name}-{'0' * 12}", "recipe": provenance.recipe(run, "demo"), "step": run.step,
+        "run_id": f"{run.step}-{run.name}-{'0' * 12}", "recipe": recipe.recipe(run, "demo"), "step": run.step,
         "name": run.name, "parameters": run.parameters,
-        "code": {"commit": COMMIT, "fingerprint": provenance.code_fingerprint(run.step)}, "data": {},
+        "code": {"commit": COMMIT, "fingerprint": recipe.code_fingerprint(run.step)}, "data": {},
         "started": "2026-11-25T13:29:02+00:00", "seconds": 9.81, "peak_memory_mb": 979.3, "status": "completed",
     }  # fmt: skip
     (place / "run.json").write_text(json.dumps(record, indent=2))

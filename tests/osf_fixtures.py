@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from osf_server import TOKEN, OsfServer
 
-from catscans_lib import web
-from catscans_lib.osf import session
-from catscans_lib.osf.place import Place
+from catscans_lib.sharing import transfer
+from catscans_lib.sharing.osf import session
+from catscans_lib.sharing.osf.place import Place
 
 PROJECT = "abc12"
 RUNS = ("pretrain/dtd", "transfer/dtd--chest", "transfer/none--chest")
@@ -21,11 +21,11 @@ def local_osf(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv(session.TOKEN, TOKEN)
-    monkeypatch.setattr(web, "TIMEOUT_S", (5.0, 5.0))
+    monkeypatch.setattr(transfer, "TIMEOUT_S", (5.0, 5.0))
     monkeypatch.setattr(session, "UPLOAD_TIMEOUT_S", (5.0, 5.0))
     with OsfServer() as server:
         server.pauses = []
-        monkeypatch.setattr(web, "sleep", server.pauses.append)
+        monkeypatch.setattr(transfer, "sleep", server.pauses.append)
         server.add_project(PROJECT)
         yield server
 

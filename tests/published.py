@@ -6,11 +6,11 @@ import h5py
 import keras
 import numpy as np
 
-from catscans_lib import networks
+from catscans_lib.networks import registry
 
 
 def keras_network(name, size, weights=None):
-    function = getattr(keras.applications, networks.find(name).application)
+    function = getattr(keras.applications, registry.find(name).application)
     return function(include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg")
 
 
@@ -33,7 +33,7 @@ def randomised(model):
         value = keras.ops.convert_to_numpy(variable)
         here = np.resize(noise, value.shape)
         if layer.startswith("normalization"):
-            variable.assign({"mean": networks.MEAN, "variance": networks.SD, "count": 0}[kind])
+            variable.assign({"mean": registry.MEAN, "variance": registry.SD, "count": 0}[kind])
         else:
             variable.assign(value * (1 + here) + ("variance" not in kind) * 0.1 * here)
     return model

@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import models, paths, store, training
+from catscans_lib import paths
+from catscans_lib.images import store
+from catscans_lib.networks import build
+from catscans_lib.training import loop
 
 SIZE = 16
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -68,7 +71,7 @@ def record(step, name, **parameters):
 def network(seed):
     """A classifier with numbers of no special kind: no bias is 0, no mean 0 and no variance 1."""
     keras.utils.set_random_seed(seed)
-    return randomised(models.build(models.backbone("small_resnet", SIZE), 2, 0.2), seed)
+    return randomised(build.build(build.backbone("small_resnet", SIZE), 2, 0.2), seed)
 
 
 def randomised(model, seed):
@@ -81,7 +84,7 @@ def randomised(model, seed):
 
 def predictions(model, opened, table):
     """The model's own answers in every fold and seed; made up, but for the last fold of the last seed."""
-    scores = training.probabilities(np.asarray(model(opened.images.astype("float32"))))
+    scores = loop.probabilities(np.asarray(model(opened.images.astype("float32"))))
     parts = []
     for seed in (0, 7):
         for fold in (1, 2, 3):

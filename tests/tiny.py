@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-CLI = [sys.executable, "-m", "catscans_lib.cli"]
+CLI = [sys.executable, "-m", "catscans_lib.cli.main"]
 RUNS = {
     "ingest/dtd", "ingest/chest", "pretrain/dtd", "transfer/none--chest", "transfer/dtd--chest", "evaluate/all",
     "stability/all", "feature_maps/chest", "overlaps/all", "similarity/chest", "transferability/all",

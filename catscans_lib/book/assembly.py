@@ -14,11 +14,12 @@ from typing import Any
 import nbformat
 import yaml
 
-from catscans_lib import paths, provenance
+from catscans_lib import paths
 from catscans_lib.book import html_pages, interactive, library, run_records, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.book.templates import DEMO_NOTE
 from catscans_lib.errors import InputError
+from catscans_lib.runs import recipe
 
 SCRIPTS = "extra"  # its content goes to the book's top: what lies in _static would be loaded by every page
 _HIDDEN = {"parameters": "hide-input", "injected-parameters": "remove-input"}
@@ -77,7 +78,7 @@ def assemble(profile: str) -> Path:
             f"No results of profile '{profile}' in {paths.results_dir(profile)}. "
             f"Run `catscans sweep --profile {profile}` first."
         )
-    context |= {"built": datetime.now(UTC), "commit": provenance.commit(), "repository": _repository()}
+    context |= {"built": datetime.now(UTC), "commit": recipe.commit(), "repository": _repository()}
     staged = _copies(profile) | _run_pages(context) | run_records.files(profile, context["runs"])
     staged |= _chapters(context, staged) | library.pages(profile)
     staged["_toc.yml"] = _toc(staged)

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from catscans_lib import datasets, paths, published, results
+from catscans_lib import datasets, evidence, paths, results
 from catscans_lib.book import answer, auc_tables, measure_tables, study_costs
 from catscans_lib.datasets import demo
 from catscans_lib.sweep import costs
@@ -49,7 +49,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "factors": demo.shared_factors() if profile == "demo" else None,
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"]),
-        "published": published.numbers(profile),
+        "published": evidence.numbers(profile),
         "costs": study_costs.numbers(),
     }
     return found | {"answer": answer.sentences(found), "extremes": answer.extremes(found)}

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from catscans_lib import paths
-from catscans_lib.records import printing, reading
+from catscans_lib.runs.records import printing, reading
 
 PACKAGES = (
     "keras",

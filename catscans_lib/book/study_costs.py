@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from catscans_lib import params
+from catscans_lib.grid import expand
 from catscans_lib.sweep import costs
 
 PROFILE = "paper"
@@ -22,11 +22,11 @@ def numbers() -> dict[str, Any] | None:
         disk_gb and memory_gb of one run; ``total``: the same of all; ``larger``: rows with sources, targets, folds, seeds,
         n_trainings, gpu_h and disk_gb; ``rates``: what a figure rests on. Hours are those of one run after the other.
     """
-    if PROFILE not in params.profiles():
+    if PROFILE not in expand.profiles():
         return None
-    loaded, runs = params.load(PROFILE), params.grid(PROFILE)
+    loaded, runs = expand.load(PROFILE), expand.grid(PROFILE)
     on_gpu, on_cpu = (costs.estimator(PROFILE, with_gpu=gpu) for gpu in (True, False))
-    by_step: dict[str, list[params.Run]] = {}
+    by_step: dict[str, list[expand.Run]] = {}
     for run in runs.values():
         by_step.setdefault(run.step, []).append(run)
     rows = [_row(step, some, loaded, on_gpu, on_cpu) for step, some in by_step.items()]
@@ -36,7 +36,7 @@ def numbers() -> dict[str, Any] | None:
 
 
 def _row(
-    step: str, runs: list[params.Run], loaded: params.Profile, on_gpu: Callable[..., costs.Cost],
+    step: str, runs: list[expand.Run], loaded: expand.Profile, on_gpu: Callable[..., costs.Cost],
     on_cpu: Callable[..., costs.Cost],
 ) -> dict[str, Any]:  # fmt: skip
     gpu, cpu = [on_gpu(run) for run in runs], [on_cpu(run) for run in runs]
@@ -47,11 +47,11 @@ def _row(
         "gpu_h": sum(cost.seconds for cost in gpu if cost.on_gpu) / 3600,
         "cpu_h": sum(cost.seconds for cost in cpu) / 3600,
         "disk_gb": sum(cost.n_bytes for cost in gpu) / 1e9,
-        "memory_gb": params.resources(PROFILE, step).memory_mb / 1000,
+        "memory_gb": expand.resources(PROFILE, step).memory_mb / 1000,
     }
 
 
-def _n_trainings(run: params.Run, loaded: params.Profile) -> int:
+def _n_trainings(run: expand.Run, loaded: expand.Profile) -> int:
     if run.step == "pretrain":
         return int(run.parameters["weights"] is None)
     if run.step != "transfer":
@@ -61,7 +61,7 @@ def _n_trainings(run: params.Run, loaded: params.Profile) -> int:
 
 
 def _larger(
-    runs: dict[str, params.Run], loaded: params.Profile, on_gpu: Callable[..., costs.Cost]
+    runs: dict[str, expand.Run], loaded: expand.Profile, on_gpu: Callable[..., costs.Cost]
 ) -> list[dict[str, Any]]:
     """Grids of other sizes, of sources and targets as large as those of the study are in the mean."""
     pretrained = [run for run in runs.values() if run.step == "pretrain"]
@@ -69,13 +69,13 @@ def _larger(
     baselines = [run for run in transferred if run.settings.source == "none"]
     others = [run for run in transferred if run.settings.source != "none"]
 
-    def mean(some: list[params.Run], of: Callable[[params.Run], float]) -> float:
+    def mean(some: list[expand.Run], of: Callable[[expand.Run], float]) -> float:
         return sum(map(of, some)) / len(some)
 
-    def seconds(run: params.Run) -> float:
+    def seconds(run: expand.Run) -> float:
         return on_gpu(run).seconds
 
-    def n_bytes(run: params.Run) -> float:
+    def n_bytes(run: expand.Run) -> float:
         return on_gpu(run).n_bytes
 
     stores = [run for run in runs.values() if run.step == "ingest"]

@@ -3,15 +3,26 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from catscans_lib.datasets import chest, dtd, imagenet, isic2018, kimia960, own, pcam, sti10, stl10, thesis
+from catscans_lib.datasets import (
+    chest,
+    dtd,
+    imagenet,
+    isic2018,
+    kimia960,
+    own,
+    sti10,
+    stl10,
+    thesis,
+)
 from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.listing import Listing
+from catscans_lib.datasets.pcam import cards
 from catscans_lib.errors import unknown
 
 __all__ = ["PUBLISHED", "DatasetInfo", "Listing", "get", "known", "parts_of_the_same", "read", "titles"]
 
 _STUDY = (
-    imagenet.CARD, stl10.CARD, sti10.CARD, dtd.CARD, isic2018.CARD, chest.CARD, pcam.MIDDLE, pcam.SMALL, kimia960.CARD,
+    imagenet.CARD, stl10.CARD, sti10.CARD, dtd.CARD, isic2018.CARD, chest.CARD, cards.MIDDLE, cards.SMALL, kimia960.CARD,
 )  # fmt: skip
 PUBLISHED = {card.name: card for card in (*_STUDY, *thesis.CARDS)}  # in the order of the study's tables
 

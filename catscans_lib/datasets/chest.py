@@ -4,7 +4,15 @@ import re
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.listing import Listing, Problem, Row, class_images, make_listing, native_dir, stem
+from catscans_lib.datasets.listing import (
+    Listing,
+    Problem,
+    Row,
+    class_images,
+    make_listing,
+    native_dir,
+    stem,
+)
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")

@@ -7,7 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.listing import Listing, Problem, Row, class_images, make_listing, native_dir, stem
+from catscans_lib.datasets.listing import (
+    Listing,
+    Problem,
+    Row,
+    class_images,
+    make_listing,
+    native_dir,
+    stem,
+)
 
 
 def read(data_dir: Path) -> Listing:

@@ -7,7 +7,16 @@ lesions in ``*LesionGroupings.csv`` or HAM10000's own ``HAM10000_metadata.csv``.
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, read_csv, stem
+from catscans_lib.datasets.listing import (
+    Listing,
+    Problem,
+    Row,
+    image_names,
+    make_listing,
+    native_dir,
+    read_csv,
+    stem,
+)
 from catscans_lib.errors import InputError
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")

@@ -4,7 +4,15 @@ import re
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo
-from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, stem
+from catscans_lib.datasets.listing import (
+    Listing,
+    Problem,
+    Row,
+    image_names,
+    make_listing,
+    native_dir,
+    stem,
+)
 
 CLASSES = tuple("ABCDEFGHIJKLMNOPQRST")
 

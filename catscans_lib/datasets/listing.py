@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from catscans_lib.decode import Slice
 from catscans_lib.errors import InputError
+from catscans_lib.images.decode import Slice
 
 if TYPE_CHECKING:
     import pandas as pd

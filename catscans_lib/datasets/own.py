@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field
 
 from catscans_lib import paths
-from catscans_lib.datasets import forms, medmnist
+from catscans_lib.datasets import layouts, medmnist
 from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.listing import Listing, read_csv
 from catscans_lib.errors import InputError
@@ -66,9 +66,9 @@ class OwnCard(Strict):
         if self.form == "arrays":
             return medmnist.from_npz(place, self.class_names)
         if self.form == "table":
-            return forms.from_table(self._table(place), place.parent, place)
-        group = forms.by_pattern(self.group_pattern) if self.group_pattern else None
-        return forms.from_folder(place, place, group=group)
+            return layouts.from_table(self._table(place), place.parent, place)
+        group = layouts.by_pattern(self.group_pattern) if self.group_pattern else None
+        return layouts.from_folder(place, place, group=group)
 
     def _table(self, place: Path) -> pd.DataFrame:
         columns = {"path": self.path_column, "label": self.label_column}

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo, Download
-from catscans_lib.datasets.listing import Listing, Problem, Row, array_place, in_array, make_listing, native_dir
+from catscans_lib.datasets.listing import (
+    Listing,
+    Problem,
+    Row,
+    array_place,
+    in_array,
+    make_listing,
+    native_dir,
+)
 from catscans_lib.errors import InputError
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")

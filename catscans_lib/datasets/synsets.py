@@ -23,8 +23,8 @@ from catscans_lib.datasets.listing import (
     in_tar,
     stem,
 )
-from catscans_lib.decode import read_bytes
 from catscans_lib.errors import InputError
+from catscans_lib.images.decode import read_bytes
 
 WNID = r"n\d{8}"
 Found = Iterator[tuple[str, str, str]]

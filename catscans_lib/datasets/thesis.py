@@ -3,9 +3,18 @@
 import re
 from pathlib import Path
 
-from catscans_lib.datasets import forms
+from catscans_lib.datasets import layouts
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.listing import Listing, Problem, Row, image_names, make_listing, native_dir, read_csv, stem
+from catscans_lib.datasets.listing import (
+    Listing,
+    Problem,
+    Row,
+    image_names,
+    make_listing,
+    native_dir,
+    read_csv,
+    stem,
+)
 from catscans_lib.errors import InputError
 
 NATURAL = ("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "person")
@@ -20,7 +29,7 @@ def read_catdog(data_dir: Path) -> Listing:
     """List ``PetImages/{Cat,Dog}/*.jpg`` (Microsoft's archive) or ``dogs-vs-cats/train/{cat,dog}.*.jpg`` (Kaggle's)."""
     folder = native_dir(data_dir, "PetImages", "dogs-vs-cats/train", "catdog/train", "catdog")
     if folder.name == "PetImages":
-        listing = forms.from_folder(folder, data_dir, expected="Cat|Dog")
+        listing = layouts.from_folder(folder, data_dir, expected="Cat|Dog")
         return _renamed(listing, {"Cat": "cat", "Dog": "dog"})
     below = folder.relative_to(data_dir).as_posix()
     problems: list[Problem] = []
@@ -36,7 +45,7 @@ def read_catdog(data_dir: Path) -> Listing:
 def read_natural(data_dir: Path) -> Listing:
     """List ``natural_images/<class>/*.jpg``."""
     folder = native_dir(data_dir, "natural_images", "natural")
-    return forms.from_folder(folder, data_dir, classes=NATURAL, expected="|".join(NATURAL))
+    return layouts.from_folder(folder, data_dir, classes=NATURAL, expected="|".join(NATURAL))
 
 
 def read_diabetic_retinopathy(data_dir: Path) -> Listing:
@@ -56,7 +65,7 @@ def read_diabetic_retinopathy(data_dir: Path) -> Listing:
             "group": [name.rsplit("_", 1)[0] for name in table["image"]],
         }
     )
-    return forms.from_table(rows, data_dir, path, GRADES)
+    return layouts.from_table(rows, data_dir, path, GRADES)
 
 
 def read_isic2017(data_dir: Path) -> Listing:
@@ -77,7 +86,7 @@ def read_isic2017(data_dir: Path) -> Listing:
             "label": [codes.get(tuple(row), "") for row in hot.tolist()],  # "": reported as an image without a label
         }
     )
-    return forms.from_table(rows, data_dir, path, LESIONS)
+    return layouts.from_table(rows, data_dir, path, LESIONS)
 
 
 def read_bloodcell(data_dir: Path) -> Listing:
@@ -90,7 +99,7 @@ def read_bloodcell(data_dir: Path) -> Listing:
         if not (folder / split.upper()).is_dir():
             problems.append(Problem(f"{folder.relative_to(data_dir).as_posix()}/{split.upper()}", "no such folder"))
             continue
-        part = forms.from_folder(folder / split.upper(), data_dir, expected="|".join(CELLS))
+        part = layouts.from_folder(folder / split.upper(), data_dir, expected="|".join(CELLS))
         problems += [Problem(*row) for row in part.problems.itertuples(index=False)]
         for row in part.images.itertuples(index=False):
             rows.append(Row(f"{split}/{row.image_id}", row.path, row.label, f"{split}/{row.image_id}", split))

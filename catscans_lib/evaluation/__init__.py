@@ -1,6 +1,5 @@
 """From saved predictions to AUCs, transfer scores, their uncertainty and comparisons, and the tables that show them."""
 
-from catscans_lib.evaluation.auc import auc, transfer_score
 from catscans_lib.evaluation.curves import best_and_baseline, calibration, roc_bands
 from catscans_lib.evaluation.pairs import comparisons, effects, ranks
 from catscans_lib.evaluation.tables import (
@@ -14,6 +13,7 @@ from catscans_lib.evaluation.tables import (
     transfer_scores,
 )
 from catscans_lib.evaluation.uncertainty import auc_intervals, draws, score_intervals
+from catscans_lib.statistics.auc import auc, transfer_score
 
 __all__ = [
     "auc",

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from catscans_lib.evaluation import metrics
 from catscans_lib.evaluation.by_fold import classes_of, score_columns
+from catscans_lib.statistics import metrics
 
 GRID = np.linspace(0, 1, 101)  # false positive rates at which folds are averaged
 

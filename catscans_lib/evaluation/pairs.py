@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from catscans_lib.evaluation import bootstrap, comparison, delong
 from catscans_lib.evaluation.by_fold import classes_of, score_columns
 from catscans_lib.evaluation.tables import shared_modes
 from catscans_lib.evaluation.uncertainty import LEVEL
+from catscans_lib.statistics import bootstrap, delong, paired_tests
 
 COLUMNS = [
     "target", "mode", "source_a", "source_b", "difference", "test", "statistic", "p", "p_adjusted", "low", "high"
@@ -98,7 +98,7 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat(parts, ignore_index=True)
     table["against"] = np.where((table["source_a"] == "none") | (table["source_b"] == "none"), "none", "sources")
-    table["p_adjusted"] = table.groupby(FAMILY)["p"].transform(lambda p: comparison.holm(p.to_numpy()))
+    table["p_adjusted"] = table.groupby(FAMILY)["p"].transform(lambda p: paired_tests.holm(p.to_numpy()))
     return table[COLUMNS]
 
 
@@ -142,7 +142,7 @@ def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
         here = aucs[aucs["mode"] == mode]
         wide = here.pivot_table(index="target", columns="source", values="auc", sort=False).dropna(axis=1)
         if min(len(wide), wide.shape[1] - 1) >= 2:
-            found, nemenyi = comparison.friedman(wide.to_numpy()), comparison.nemenyi(wide.to_numpy())
+            found, nemenyi = paired_tests.friedman(wide.to_numpy()), paired_tests.nemenyi(wide.to_numpy())
             tables.append(
                 pd.DataFrame({"source": wide.columns, "mean_rank": found.mean_ranks}).assign(
                     mode=mode, n_targets=len(wide), friedman_p=found.p, critical_difference=nemenyi.critical_difference
@@ -200,18 +200,18 @@ def _ratio(difference: np.ndarray) -> float:
 
 
 def _nadeau_bengio(difference: np.ndarray) -> np.ndarray:
-    found = comparison.nadeau_bengio(difference, _ratio(difference), LEVEL)
+    found = paired_tests.nadeau_bengio(difference, _ratio(difference), LEVEL)
     return np.array([found.t, found.p, found.low, found.high])
 
 
 def _wilcoxon(difference: np.ndarray) -> np.ndarray:
     none = np.full(len(difference), np.nan)
-    return np.array([*comparison.wilcoxon(difference), none, none])
+    return np.array([*paired_tests.wilcoxon(difference), none, none])
 
 
 def _effect(difference: np.ndarray, rope: float) -> np.ndarray:
-    posterior = comparison.correlated_bayes(difference, _ratio(difference), rope)
-    return np.array([comparison.cohens_d(difference), comparison.superiority(difference), *posterior])
+    posterior = paired_tests.correlated_bayes(difference, _ratio(difference), rope)
+    return np.array([paired_tests.cohens_d(difference), paired_tests.superiority(difference), *posterior])
 
 
 def _bootstrap(draws: pd.DataFrame, pairs: Pairs) -> np.ndarray:

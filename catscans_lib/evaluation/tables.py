@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-from catscans_lib.evaluation import metrics
-from catscans_lib.evaluation.auc import CLASS_COLUMNS, auc, class_rows, transfer_score
 from catscans_lib.evaluation.by_fold import folds
+from catscans_lib.statistics import metrics
+from catscans_lib.statistics.auc import CLASS_COLUMNS, auc, class_rows, transfer_score
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the others, never scored against

@@ -5,10 +5,10 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 
-from catscans_lib.evaluation import bootstrap, delong
-from catscans_lib.evaluation.auc import transfer_score
 from catscans_lib.evaluation.by_fold import folds
 from catscans_lib.evaluation.tables import KEYS
+from catscans_lib.statistics import bootstrap, delong
+from catscans_lib.statistics.auc import transfer_score
 
 LEVEL = 0.95
 CELL = ["source", "target", "mode"]

@@ -7,22 +7,22 @@ the candidates, so a single source has none.
 from collections.abc import Iterable
 
 from catscans_lib.errors import unknown
-from catscans_lib.similarity import (
+from catscans_lib.similarity import meta_features
+from catscans_lib.similarity.measure import Inputs, Measure
+from catscans_lib.similarity.measures import (
     classifiers,
     distribution,
     experts,
     feature_based,
     label_based,
     logme,
-    meta_features,
     optimal_transport,
     representations,
-    task2vec,
 )
-from catscans_lib.similarity.measure import Inputs, Measure
+from catscans_lib.similarity.task2vec import embedding
 
 _FAMILIES = (
-    label_based, logme, feature_based, classifiers, representations, distribution, optimal_transport, task2vec, experts,
+    label_based, logme, feature_based, classifiers, representations, distribution, optimal_transport, embedding, experts,
     meta_features,
 )  # fmt: skip
 MEASURES: dict[str, Measure] = {measure.name: measure for family in _FAMILIES for measure in family.MEASURES}

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from catscans_lib import datasets, params, results
+from catscans_lib import datasets, results
+from catscans_lib.grid import expand
 
 TRAINED = ("pretrain", "transfer")
 FORWARD = 0.2  # of a training pass: 121 against 537 images/s, ResNet50 (benchmarks/RESULTS.md)
@@ -48,21 +49,21 @@ class Cost:
     rests_on: str
 
 
-def estimator(profile: str, *, with_gpu: bool) -> Callable[[params.Run], Cost]:
+def estimator(profile: str, *, with_gpu: bool) -> Callable[[expand.Run], Cost]:
     """Return what tells the cost of any run of a profile; `with_gpu` says whether runs that ask for a GPU get one."""
-    loaded, runs = params.load(profile), params.grid(profile)
+    loaded, runs = expand.load(profile), expand.grid(profile)
     steps = dict.fromkeys(run.step for run in runs.values())
-    on_gpu = {step: with_gpu and params.resources(profile, step).gpus > 0 for step in steps}
+    on_gpu = {step: with_gpu and expand.resources(profile, step).gpus > 0 for step in steps}
     seen = {step: _seen(profile, step, loaded) for step in steps}
 
-    def cost(run: params.Run) -> Cost:
+    def cost(run: expand.Run) -> Cost:
         seconds, rests_on = _seconds(run, seen[run.step], loaded, on_gpu[run.step])
         return Cost(seconds, on_gpu[run.step], _bytes(run, loaded), rests_on)
 
     return cost
 
 
-def passes(step: str, values: dict[str, Any], profile: params.Profile) -> float:
+def passes(step: str, values: dict[str, Any], profile: expand.Profile) -> float:
     """Return how many images a run passes through its network, a prediction counted as a fifth of a training pass."""
     if step not in TRAINED or values.get("weights"):
         return 0.0
@@ -75,14 +76,14 @@ def passes(step: str, values: dict[str, Any], profile: params.Profile) -> float:
     return per_seed * len(values["seeds"])
 
 
-def n_images(profile: params.Profile, dataset: str) -> int:
+def n_images(profile: expand.Profile, dataset: str) -> int:
     """Return how many images of a dataset are used, as far as one knows before reading them."""
     row = profile.transfer.targets.get(dataset) or {}
     n = profile.datasets[dataset].n_images or datasets.get(dataset).n_images or 0
     return min(n, row.get("max_images") or n)
 
 
-def _seen(profile: str, step: str, loaded: params.Profile) -> tuple[float, float, int]:
+def _seen(profile: str, step: str, loaded: expand.Profile) -> tuple[float, float, int]:
     """Seconds and image passes of a step's finished runs, with the settings they had, and how many there are."""
     records = [results.record(profile, f"{step}/{name}") for name in results.finished(profile, step)]
     known = [record for record in records if _is_of(loaded, record["parameters"])]
@@ -93,7 +94,7 @@ def _seen(profile: str, step: str, loaded: params.Profile) -> tuple[float, float
     )
 
 
-def _is_of(loaded: params.Profile, parameters: dict[str, Any]) -> bool:
+def _is_of(loaded: expand.Profile, parameters: dict[str, Any]) -> bool:
     """Whether a finished run's datasets are still in the grid."""
     named = [parameters[name] for name in ("dataset", "source", "target") if parameters.get(name) not in (None, "none")]
     return set(named) <= set(loaded.datasets)
@@ -105,7 +106,7 @@ def seconds_of(record: dict[str, Any]) -> float:
 
 
 def _seconds(
-    run: params.Run, seen: tuple[float, float, int], loaded: params.Profile, on_gpu: bool
+    run: expand.Run, seen: tuple[float, float, int], loaded: expand.Profile, on_gpu: bool
 ) -> tuple[float | None, str]:
     seconds, work, n = seen
     here = passes(run.step, run.parameters, loaded)
@@ -121,7 +122,7 @@ def _seconds(
     return flat + here * scale / rate.per_s, rate.where
 
 
-def _bytes(run: params.Run, loaded: params.Profile) -> float:
+def _bytes(run: expand.Run, loaded: expand.Profile) -> float:
     """Stored images (3 bytes a pixel) of an ingest; a saved network; of a transfer its predictions, which the record keeps too,
     and the features behind its linear probe; a notebook with its figures and tables, about 0.5 MB."""
     values, n_bytes = run.parameters, 5e5

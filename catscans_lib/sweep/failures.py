@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 
 from catscans_lib import paths
-from catscans_lib.params import Run
+from catscans_lib.grid.expand import Run
 from catscans_lib.sweep import fold_jobs
 from catscans_lib.sweep.selection import with_needs
 

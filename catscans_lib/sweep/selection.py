@@ -3,7 +3,7 @@
 from typing import Any
 
 from catscans_lib.errors import InputError
-from catscans_lib.params import Run
+from catscans_lib.grid.expand import Run
 
 
 def select(runs: dict[str, Run], keys: tuple[str, ...] = (), only: tuple[tuple[str, Any], ...] = ()) -> list[str]:

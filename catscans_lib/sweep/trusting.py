@@ -4,8 +4,9 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 
-from catscans_lib import paths, provenance, results
-from catscans_lib.params import Run
+from catscans_lib import paths, results
+from catscans_lib.grid.expand import Run
+from catscans_lib.runs import recipe
 
 N_NAMED = 30  # runs in a line
 
@@ -15,23 +16,23 @@ def outdated(profile: str, runs: dict[str, Run]) -> list[str]:
 
     Settings, and the runs, folders and cards they read, are those from which they were made.
     """
-    codes = provenance.code_fingerprints(runs)
+    codes = recipe.code_fingerprints(runs)
     return [key for key, run in runs.items() if _only_code_differs(run, profile, codes[run.step])]
 
 
 def keep(profile: str, keys: list[str], runs: dict[str, Run]) -> None:
     """Have these finished runs count as up to date as long as their code stays as it is now; `trusted.json` of each says so."""
-    commit, since = provenance.commit(), datetime.now(UTC).isoformat(timespec="seconds")
+    commit, since = recipe.commit(), datetime.now(UTC).isoformat(timespec="seconds")
     for key in keys:
         run = runs[key]
         note = {
-            "recipe": provenance.recipe(run, profile),
+            "recipe": recipe.recipe(run, profile),
             "made_by_code": results.facts(profile, key).code,
-            "kept_under_code": provenance.code_fingerprint(run.step),
+            "kept_under_code": recipe.code_fingerprint(run.step),
             "commit": commit,
             "since": since,
         }
-        path = paths.run_dir(profile, run.step, run.name) / provenance.TRUSTED
+        path = paths.run_dir(profile, run.step, run.name) / recipe.TRUSTED
         path.with_suffix(".part").write_text(json.dumps(note, indent=2), encoding="utf-8")
         path.with_suffix(".part").replace(path)
 
@@ -53,5 +54,5 @@ def _only_code_differs(run: Run, profile: str, code_now: str) -> bool:
     if not all(results.is_done(profile, key) for key in (run.key, *run.needs)):
         return False
     made = results.facts(profile, run.key)
-    is_former_code = made.code != code_now and made.recipe == provenance.recipe(run, profile, made.code)
-    return is_former_code and not provenance.is_current(run, profile, code_now)
+    is_former_code = made.code != code_now and made.recipe == recipe.recipe(run, profile, made.code)
+    return is_former_code and not recipe.is_current(run, profile, code_now)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from catscans_lib.evaluation import comparison, tables
-from catscans_lib.evaluation.bootstrap import interval
-from catscans_lib.transferability import coefficients
-from catscans_lib.transferability.coefficients import STATISTICS, Draws
+from catscans_lib.evaluation import tables
+from catscans_lib.statistics import paired_tests, ranks
+from catscans_lib.statistics.bootstrap import interval
+from catscans_lib.statistics.ranks import STATISTICS, Draws
 from catscans_lib.transferability.panel import BASELINES, Panel, panel
 
 LEVEL = 0.95
@@ -73,7 +73,7 @@ def associations(
     table = pd.concat(parts, ignore_index=True)
     family = [table[key] for key in ("mode", "target", "statistic")]
     measures = table["p"].where(table["kind"] == "measure")
-    return table.assign(p_adjusted=measures.groupby(family).transform(lambda p: comparison.holm(p)))[list(COLUMNS)]
+    return table.assign(p_adjusted=measures.groupby(family).transform(lambda p: paired_tests.holm(p)))[list(COLUMNS)]
 
 
 def best_measure(associations: pd.DataFrame, mode: str, statistic: str = "spearman", target: str = ALL) -> str:
@@ -181,9 +181,9 @@ def _sampled(results: np.ndarray, n_draws: int, rng: np.random.Generator, togeth
         drawn = _fold_means(y, rng.multinomial(y.shape[1], np.full(y.shape[1], 1 / y.shape[1]), n_draws))
         found.append(
             _Sampled(
-                coefficients.draws(mean, np.ones_like(mean)),
-                coefficients.draws(drawn, counts),
-                coefficients.draws(mean[0][order], np.ones(order.shape)),
+                ranks.draws(mean, np.ones_like(mean)),
+                ranks.draws(drawn, counts),
+                ranks.draws(mean[0][order], np.ones(order.shape)),
             )
         )
     return found
@@ -198,9 +198,9 @@ def _fold_means(y: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def _values(x: np.ndarray, drawn: Sequence[Draws], for_all: Sequence[Draws]) -> np.ndarray:
     """Statistics of one measure, x (n_targets, n_sources), on every target and over all: (n_targets + 1, 6, n_draws)."""
     found, over_all = (
-        [coefficients.on_target(here, one) for here, one in zip(x, draws, strict=True)] for draws in (drawn, for_all)
+        [ranks.on_target(here, one) for here, one in zip(x, draws, strict=True)] for draws in (drawn, for_all)
     )
-    return np.stack([one.values for one in (*found, coefficients.over_targets(over_all))])
+    return np.stack([one.values for one in (*found, ranks.over_targets(over_all))])
 
 
 def _n_known(arranged: Panel) -> np.ndarray:

@@ -1,0 +1,116 @@
+"""The command line: all commands, and what bad input is answered with."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from catscans_lib.cli import crate, data, osf, records, sweep
+from catscans_lib.errors import InputError
+from catscans_lib.grid import steps
+
+
+class _Group(click.Group):
+    """Turns bad input into one message and exit status 2."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except InputError as error:
+            click.echo(f"catscans: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Group)
+def main() -> None:
+    """Cats or CAT scans: which source dataset to pretrain on for a medical target."""
+
+
+main.add_command(data.download)
+main.add_command(data.dataset)
+main.add_command(crate.export)
+main.add_command(crate.import_)
+data.dataset.add_command(crate.card)
+main.add_command(osf.osf)
+main.add_command(records.records)
+for command in (
+    sweep.check,
+    sweep.grid,
+    sweep.sweep,
+    sweep.book,
+    sweep.pdf,
+    sweep.run,
+):
+    main.add_command(command)
+
+
+@main.command()
+@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="CSV with a row per image.")
+@click.option("--against", type=click.Path(path_type=Path), help="Other predictions of the same images: a paired test.")
+@click.option("--label", help="Column of the true class; default: y_true, label or y.")
+@click.option("--group", help="Column of patients, lesions or slides; default: group, where there is one.")
+@click.option("--positive", help="Which of two classes the score is of; default: the last by name.")
+@click.option(
+    "--average",
+    type=click.Choice(get_args(steps.Average)),
+    default="weighted",
+    show_default=True,
+    help="For more than two classes.",
+)
+@click.option("--draws", type=click.IntRange(100), default=2000, show_default=True, help="Draws of the bootstrap.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate(
+    predictions: Path, against: Path | None, label: str | None, group: str | None, positive: str | None, average: str,
+    draws: int, seed: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Print AUC, interval and paired test of anybody's predictions; no sweep is needed.
+
+    The CSV has the true class (y_true) and, for two classes, score, else score_<class> for each; image_id and group help.
+    """
+    from catscans_lib.evaluation import given
+
+    files = [path for path in (predictions, against) if path]
+    read = [given.read(path, label=label, group=group, positive=positive) for path in files]
+    found = given.evaluate(read[0], read[1] if against else None, average=average, n_draws=draws, seed=seed)
+    click.echo(json.dumps(found) if as_json else given.text(found))
+
+
+@main.command()
+@click.argument("place", type=click.Path(path_type=Path))
+@click.option(
+    "--from", "profile", default="demo", show_default=True, help="Profile whose networks and results are used."
+)
+@click.option("--mode", help="How the source will be used: fine_tune or linear_probe; default: the profile's first.")
+@click.option("--measure", "measures", multiple=True, help="What tells how close a source is; may be repeated.")
+@click.option(
+    "--weights", multiple=True, type=click.Path(path_type=Path),
+    help="File with other weights of the profile's network, ranked as a further source; may be repeated.",
+)  # fmt: skip
+@click.option("--n-images", type=click.IntRange(20), default=500, show_default=True, help="Images looked at, at most.")
+@click.option("--seed", default=0, show_default=True, help="Seed of their choice.")
+@click.option("--label-column", default="label", show_default=True, help="CSV: column with the classes.")
+@click.option("--path-column", default="path", show_default=True, help="CSV: column with the images' paths.")
+@click.option("--group-column", help="CSV: column with the patient, lesion or slide.")
+@click.option(
+    "--group-pattern", help="Folder: regular expression for file names; its part in parentheses is the group."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Advise on a source for your own images, without training on them.
+
+    PLACE is a folder with a folder for each class, a CSV with columns path and label, or an .npz as MedMNIST publishes it.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start has nothing to say here
+    from catscans_lib.recommend import report as advisor
+
+    name = profile.removeprefix("results/").rstrip("/")
+    told = advisor.recommend(place, name, measures=list(measures) or None, **given)
+    click.echo(json.dumps(told) if as_json else advisor.text(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Networks by name. Every network takes RGB images from 0 to 255: what it does to them first is its own first layer.
+
+A model is `backbone` (images -> pooled features, a nested model of that name) -> `dropout` -> `head` (one sigmoid unit
+for two classes, softmax for more). Saved models hold Keras's own layers only, so they open without this library.
+"""
+
+import inspect
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from catscans_lib.errors import InputError
+from catscans_lib.networks import registry, weights
+from catscans_lib.networks.weights import load_weights as load_weights
+
+
+def build(backbone: keras.Model, n_classes: int, dropout: float) -> keras.Model:
+    """Return a new classifier on a backbone: shape (n, size, size, 3) in 0..255 -> (n, 1) or (n, n_classes)."""
+    if n_classes < 2:
+        raise InputError(f"A classifier tells at least 2 classes apart; got {n_classes}.")
+    inputs = keras.Input(backbone.input_shape[1:], name="image")
+    features = layers.Dropout(dropout, name="dropout")(backbone(inputs))
+    units, activation = (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
+    return keras.Model(inputs, layers.Dense(units, activation=activation, dtype="float32", name="head")(features))
+
+
+def backbone(name: str, size_px: int) -> keras.Model:
+    """Return a network without its head and with random weights: (n, size_px, size_px, 3) -> (n, n_features).
+
+    Raises
+    ------
+    InputError
+        If the name is not known or the images are too small for the network.
+    """
+    registry.check_size(name, size_px)
+    info = registry.find(name)
+    image = keras.Input((size_px, size_px, 3), name="rgb")
+    how = info.preprocessing
+    # float32 also where the rest computes in bfloat16, whose 8 bits would blur the image before anything is seen in it
+    x = layers.Rescaling(how.scale, how.offset, dtype="float32", name="preprocess")(image)
+    if info.application:
+        return _application(info.application, x)
+    return {"small_resnet": _small_resnet, "squeezenet": _squeezenet}[name](image, x)
+
+
+def saved_backbone(path: Path, name: str, size_px: int) -> keras.Model:
+    """Return the backbone of a saved model, made anew for images of `size_px`, with the saved weights.
+
+    Only numbers are read from the file: its head and its graph are never built.
+    """
+    network = backbone(name, size_px)
+    weights.fill_from_file(network, name, path)
+    return network
+
+
+def _application(function: str, x: keras.KerasTensor) -> keras.Model:
+    """A network of `keras.applications` on the output of our first layer, in place of any preprocessing of its own."""
+    make = getattr(keras.applications, function)
+    own = {"include_preprocessing": False} if "include_preprocessing" in inspect.signature(make).parameters else {}
+    network = make(include_top=False, weights=None, input_tensor=x, pooling="avg", **own)
+    if any(isinstance(layer, layers.Normalization) for layer in network.layers):  # EfficientNet cannot be made without
+        network = keras.models.clone_model(network, call_function=_call_unless_preprocessing)
+    names = weights.renumbered([part.name for part in network.operations], network.operations)
+    for part in network.operations:  # so that a layer has the same name in every process
+        part.name = names.get(part.name, part.name)
+    return keras.Model(network.inputs[0], network.outputs[0], name="backbone")
+
+
+def _call_unless_preprocessing(layer: layers.Layer, *args: object, **kwargs: object) -> object:
+    again = isinstance(layer, layers.Rescaling | layers.Normalization) and layer.name != "preprocess"
+    return args[0] if again else layer(*args, **kwargs)
+
+
+def _small_resnet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
+    """About 80,000 numbers, three residual blocks; made for the demo world's 32-pixel images."""
+    x = layers.ReLU(name="conv1_relu")(_normalised_conv(x, 16, 3, 1, "conv1"))
+    for number, (width, stride) in enumerate([(16, 1), (32, 2), (64, 2)], start=2):
+        x = _residual_block(x, width, stride, f"block{number}")
+    return keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="backbone")
+
+
+def _residual_block(x: keras.KerasTensor, width: int, stride: int, name: str) -> keras.KerasTensor:
+    y = layers.ReLU(name=f"{name}_relu1")(_normalised_conv(x, width, 3, stride, f"{name}_conv1"))
+    y = _normalised_conv(y, width, 3, 1, f"{name}_conv2")
+    if x.shape[-1] != width or stride > 1:
+        x = _normalised_conv(x, width, 1, stride, f"{name}_shortcut")
+    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def _normalised_conv(x: keras.KerasTensor, width: int, size: int, stride: int, name: str) -> keras.KerasTensor:
+    x = layers.Conv2D(width, size, strides=stride, padding="same", use_bias=False, name=name)(x)
+    return layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+
+
+def _squeezenet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
+    """SqueezeNet 1.1 up to fire9: 722,496 numbers, 512 features."""
+    x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(x)
+    x = layers.MaxPooling2D(3, 2, name="pool1")(x)
+    for number, width in enumerate([16, 16, 32, 32, 48, 48, 64, 64], start=2):
+        x = _fire(x, width, f"fire{number}")
+        if number in (3, 5):
+            x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
+    return keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="backbone")
+
+
+def _fire(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+    squeeze = layers.Conv2D(width, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
+    left = layers.Conv2D(4 * width, 1, activation="relu", name=f"{name}_expand1x1")(squeeze)
+    right = layers.Conv2D(4 * width, 3, padding="same", activation="relu", name=f"{name}_expand3x3")(squeeze)
+    return layers.Concatenate(name=f"{name}_concat")([left, right])

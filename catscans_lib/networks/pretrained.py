@@ -1,0 +1,88 @@
+"""The pretrained networks of a profile's sources: what each makes of some images."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from catscans_lib import paths, results
+from catscans_lib.grid import expand
+from catscans_lib.images.subsets import Subset
+from catscans_lib.networks import build, features
+from catscans_lib.networks.features import Compute
+from catscans_lib.networks.frozen import inference
+from catscans_lib.similarity.task2vec import fisher
+from catscans_lib.similarity.task2vec.squared_gradients import squared_gradients
+
+
+class PretrainedNetworks:
+    """Pretrained networks of a profile's sources: features and answers of their heads, computed once per network and images.
+
+    `probe` is the source whose network sees all images; `files` are weights that are no source of the profile, by name.
+    """
+
+    def __init__(self, profile: str, probe: str, files: Mapping[str, Path] | None = None) -> None:
+        self.profile, self.probe, self.files = profile, probe, files or {}
+        self.built: dict[tuple[str, int], keras.Model] = {}
+        self.computing: dict[int, Compute] = {}
+        self.squares: dict[int, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
+
+    def parameters(self, source: str) -> dict:
+        """Return the settings of a source's pretraining; InputError where it is not done."""
+        if source in self.files:
+            return {"backbone": expand.load(self.profile).backbone, "weights": self.files[source].name}
+        return results.record(self.profile, f"pretrain/{source}")["parameters"]
+
+    def features(self, source: str, images: Subset) -> np.ndarray:
+        """Return pooled features of the source's network, shape (n_images, n_features), float64."""
+        size_px = images.store.images.shape[1]
+        if (source, size_px) not in self.built:
+            for key in [key for key in self.built if key[0] != self.probe]:
+                del self.built[key]  # one at a time: memory does not grow with the number of sources
+            name = self.parameters(source)["backbone"]
+            self.built[source, size_px] = build.saved_backbone(self._path(source), name, size_px)
+        network, folder = self.built[source, size_px], paths.features_dir(self.profile)
+        fast = partial(self._fast, source, size_px)
+        return features.cached(network, images.store, images.rows, folder, fast).astype("float64")
+
+    def _fast(self, source: str, size_px: int) -> Compute:
+        """What computes features quickly; the probe's is made once."""
+        if source != self.probe:
+            return inference(self.built[source, size_px])
+        if size_px not in self.computing:
+            self.computing[size_px] = inference(self.built[source, size_px])
+        return self.computing[size_px]
+
+    def fisher(
+        self, images: Subset, found: np.ndarray, head: fisher.Head, weights: np.ndarray, seed: int
+    ) -> np.ndarray | None:
+        """Return the Task2Vec embedding of images under the probe with a head, fitted to its features `found` of them.
+
+        None on other backends than TensorFlow.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return None
+        size_px = images.store.images.shape[1]
+        if size_px not in self.squares:
+            self.squares[size_px] = squared_gradients(self.built[self.probe, size_px])
+        rng = np.random.default_rng(seed)
+        return fisher.of_filters(
+            self.squares[size_px], head, images.store.images, images.rows, found, rng, weights=weights
+        )
+
+    def head(self, source: str, found: np.ndarray) -> np.ndarray | None:
+        """Return the probabilities that the source's own head gives for features; None where it came without one."""
+        if self.parameters(source)["weights"] is not None:
+            return None
+        model = keras.models.load_model(self._path(source), compile=False)
+        kernel, bias = (array.astype("float64") for array in model.get_layer("head").get_weights())
+        outputs = found @ kernel + bias
+        if outputs.shape[1] == 1:
+            outputs = np.hstack([np.zeros_like(outputs), outputs])
+        odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def _path(self, source: str) -> Path:
+        return self.files.get(source) or paths.run_dir(self.profile, "pretrain", source) / "model.keras"

@@ -1,0 +1,170 @@
+"""Published and saved weights for a network: where they come from, and that every number lands in its layer."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from catscans_lib.errors import InputError
+from catscans_lib.networks import registry
+from catscans_lib.networks.weight_files import Stored, read
+
+NUMBER = re.compile(r"(?:_(\d+))?$")
+
+
+def load_weights(network: keras.Model, name: str, weights: str, folder: Path | None) -> str:
+    """Fill a backbone with published or saved weights, in place; return where they came from, with a SHA-256.
+
+    Weights of `keras.applications`, and networks trained on what its `preprocess_input` gives, are turned where needed
+    so that they take RGB from 0 to 255. Of a model that was saved with a head, the head is left out.
+
+    Parameters
+    ----------
+    weights : str
+        "keras" (`keras.applications` downloads its ImageNet weights) or a file in `folder`: `.keras`, `.weights.h5`, or
+        `.h5` as `keras.applications` publishes them.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, holds code or another network, or the download fails; names the first layer that
+        does not fit.
+    """
+    if weights == "keras":
+        stored = _published(name)
+        _fill(network, name, stored, "Keras's weights")
+        return f"keras.applications {name} imagenet, numbers sha256:{_digest(stored)}"
+    path = folder / weights
+    if not path.is_file():
+        raise InputError(
+            f"No weights file '{weights}' in WEIGHTS; it has: {', '.join(sorted(p.name for p in folder.iterdir()))}."
+        )
+    fill_from_file(network, name, path)
+    with path.open("rb") as file:
+        return f"{weights} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def fill_from_file(network: keras.Model, name: str, path: Path) -> None:
+    """Fill a backbone with the weights of a file, in place; InputError if they do not fit."""
+    _fill(network, name, read(path), f"Weights file '{path.name}'")
+
+
+def _published(name: str) -> Stored:
+    function = registry.find(name).application
+    if function is None:
+        raise InputError(f"Keras offers no ImageNet weights for '{name}'. Put a file in WEIGHTS and name it instead.")
+    try:
+        make = getattr(keras.applications, function)
+        model = make(include_top=False, weights="imagenet", input_shape=(224, 224, 3), pooling="avg")
+    except Exception as error:  # Keras raises no narrower one when it cannot download
+        raise InputError(
+            f"Keras could not download its ImageNet weights for '{name}': {error}. Without a connection, put the file "
+            "(..._notop.h5) in WEIGHTS and name it in `weights`."
+        ) from error
+    return Stored({layer.name: layer.get_weights() for layer in model.layers if layer.weights}, ordered=True, own=False)
+
+
+def _digest(stored: Stored) -> str:
+    digest = hashlib.sha256()
+    for arrays in stored.layers.values():
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _fill(network: keras.Model, name: str, stored: Stored, source: str) -> None:
+    info = registry.find(name)
+    parts = network.layers if stored.ordered else _innermost(network)
+    places = {layer.name: layer for layer in parts if layer.weights}
+    try:
+        found = _without_normalisation(stored.layers)
+        pairs = _pairs(places, found, stored.ordered)
+        _check(places, found, pairs)
+    except ValueError as error:
+        raise InputError(f"{source} is not for {info.title}: {error}.") from error
+    for place, layer in pairs.items():
+        for variable, array in zip(places[place].weights, found[layer], strict=True):
+            variable.assign(array)
+    if info.preprocessing.bgr and not stored.own:
+        _expect_rgb(network)
+
+
+def _innermost(model: keras.Model) -> list[keras.layers.Layer]:
+    nested = ([layer] if not isinstance(layer, keras.Model) else _innermost(layer) for layer in model.layers)
+    return [layer for layers in nested for layer in layers]
+
+
+def _without_normalisation(found: dict) -> dict:
+    """Leave out EfficientNet's own normalisation, which our first layer does: ImageNet's mean, and SD (as published)."""
+    own = {name: arrays for name, arrays in found.items() if NUMBER.sub("", name) == "normalization"}
+    for name, (mean, variance, *_) in own.items():
+        if not (np.allclose(mean, registry.MEAN, atol=1e-3) and np.allclose(variance, registry.SD, atol=1e-3)):
+            raise ValueError(
+                f"its layer '{name}' normalises with mean {mean.round(3)} and variance {variance.round(3)}, "
+                f"the network with {registry.MEAN} and {registry.SD}"
+            )
+    return {name: arrays for name, arrays in found.items() if name not in own}
+
+
+def _pairs(places: dict[str, keras.layers.Layer], found: dict, ordered: bool) -> dict[str, str]:
+    """Which layer of the file belongs to each of the network: by name, else in order, as Keras does for its older layout.
+
+    Keras has changed names since it published its files, and where it gave the names itself they only count layers.
+    """
+    if ordered and (places.keys() - found.keys() or renumbered(places, places.values())):
+        return dict(zip(places, found, strict=False))
+    counted = renumbered(found, places.values())
+    names = {counted.get(name, name): name for name in found}
+    return {place: names[place] for place in places if place in names}
+
+
+def renumbered(names: Iterable[str], parts: Iterable[keras.Operation]) -> dict[str, str]:
+    """Count the names that Keras gave from 0: conv2d_94 and conv2d_95 of one process become conv2d and conv2d_1.
+
+    Parameters
+    ----------
+    parts : iterable of keras.Operation
+        The layers that may be among them: a name is Keras's own if it is that of their class.
+
+    Returns
+    -------
+    dict of str
+        New names of those that Keras gave.
+    """
+    classes = {type(part).__name__.lower() for part in parts}
+    given = [name for name in names if NUMBER.sub("", name).replace("_", "") in classes]
+    counts: Counter[str] = Counter()
+    new = {}
+    for name in sorted(given, key=lambda name: int(NUMBER.search(name)[1] or 0)):
+        kind = NUMBER.sub("", name)
+        new[name] = f"{kind}_{counts[kind]}" if counts[kind] else kind
+        counts[kind] += 1
+    return new
+
+
+def _check(places: dict[str, keras.layers.Layer], found: dict, pairs: dict[str, str]) -> None:
+    """Every layer has its numbers and no convolution is left over; a head, which has none, may be."""
+    for place, layer in places.items():
+        if place not in pairs:
+            raise ValueError(f"it has no layer '{place}'")
+        held, needed = ([tuple(part.shape) for part in parts] for parts in (found[pairs[place]], layer.weights))
+        if len(held) != len(needed):
+            raise ValueError(
+                f"its layer '{pairs[place]}' has {len(held)} arrays, the network's '{place}' {len(needed)}"
+            )
+        if held != needed:
+            raise ValueError(f"its layer '{pairs[place]}' has the shapes {held}, the network's '{place}' {needed}")
+    for name, arrays in found.items():
+        if name not in pairs.values() and any(array.ndim > 2 for array in arrays):
+            raise ValueError(f"the network has no layer '{name}'")
+
+
+def _expect_rgb(network: keras.Model) -> None:
+    """Turn the first convolution round to take RGB: these weights were trained on blue, green, red."""
+    first = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
+    kernel, *bias = first.get_weights()
+    first.set_weights([kernel[:, :, ::-1], *bias])

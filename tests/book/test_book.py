@@ -1,0 +1,304 @@
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import pytest
+from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
+
+from catscans_lib import book, datasets, paths
+from catscans_lib.book import library, templates
+from catscans_lib.book.numbers import numbers
+from catscans_lib.errors import InputError
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project folder with the chapters, one small grid and no results yet."""
+    make(tmp_path)
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def test_the_best_source_is_compared_with_both_baselines_fold_by_fold(project):
+    add_results("sample")
+    (target,) = numbers("sample")["targets"]
+    answer, probe = target["answers"]
+    assert (target["n_images"], target["n_groups"], target["n_folds"]) == (4, 2, 2)
+    assert (answer["best"], answer["n_sources"], answer["runner_up"]["source"]) == ("dtd", 2, "imagenet")
+    assert answer["mean"] == pytest.approx(0.85)
+    assert answer["baseline"]["difference"]["mean"] == pytest.approx(0.15)
+    assert answer["baseline"]["difference"]["sd"] == pytest.approx(0.0707, abs=1e-4)
+    assert answer["baseline"]["n_better"] == 2
+    assert answer["longer"]["difference"]["mean"] == pytest.approx(0.04)
+    assert answer["longer"]["n_better"] == 1
+    assert answer["score"] == {"mean": 15.0, "sd": pytest.approx(7.0711, abs=1e-4), "n": 2, "low": 3.0, "high": 27.0}
+    assert (probe["best"], probe["baseline"], probe["longer"], probe["runner_up"]) == ("imagenet", None, None, None)
+
+
+def test_a_difference_is_told_from_the_side_of_the_best_source_whichever_way_it_was_tested(project):
+    add_results("sample")
+    answer = numbers("sample")["targets"][0]["answers"][0]
+    assert (answer["low"], answer["high"]) == (0.80, 0.91)
+    told = {key: answer["runner_up"][key] for key in ("low", "high", "p", "p_adjusted", "better", "equivalent")}
+    assert told == {"low": -0.02, "high": 0.12, "p": 0.4, "p_adjusted": 0.8, "better": 0.7, "equivalent": 0.2}
+    assert "p" not in answer["baseline"]  # not compared: no number rather than a wrong one
+
+
+def test_a_run_of_the_grid_that_is_missing_is_named_on_the_results_page(project):
+    add_results("sample")
+    text = (book.assemble("sample") / "results.md").read_text()
+    assert "1 run of the grid is missing" in text
+    assert "STL-10 → ISIC 2018." in text
+    assert "*p* = 0.120" in text
+
+
+def test_the_longer_baseline_is_a_row_of_its_own_and_never_the_best(project):
+    add_results("sample")
+    rows = numbers("sample")["results"]["fine_tune"]
+    assert [row["title"] for row in rows[-2:]] == ["random weights, same budget", "random weights, longer budget"]
+    assert [row["source"] for row in rows if row["cells"][0]["best"]] == ["dtd"]
+
+
+def test_a_profile_without_results_says_which_command_makes_them(project):
+    with pytest.raises(InputError, match="catscans sweep --profile sample"):
+        book.assemble("sample")
+
+
+def test_chapters_without_results_are_left_out_of_the_table_of_contents(project):
+    add_run("sample", "ingest", "dtd", summary=[{"class": "banded", "split": "", "n_images": 3}])
+    source = book.assemble("sample")
+    toc = (source / "_toc.yml").read_text()
+    assert "runs/ingest" in toc
+    assert "runs/transfer" not in toc
+    assert "No transfer run has been evaluated yet." in (source / "index.md").read_text()
+
+
+def test_every_page_of_a_demo_book_says_demo_and_no_page_of_another_does(project):
+    add_results("demo")
+    add_results("sample")
+    demo, sample = book.assemble("demo"), book.assemble("sample")
+    assert "DEMO" in (demo / "_config.yml").read_text()
+    assert "DEMO" not in (sample / "_config.yml").read_text()
+    runs = sorted(demo.glob("runs/*/*.ipynb"))
+    assert len(runs) == 8
+    assert all("DEMO" in nbformat.read(path, as_version=4).cells[0].source for path in runs)
+    assert not any("DEMO" in path.read_text() for path in sample.rglob("*.ipynb"))
+
+
+def test_a_run_page_has_its_own_title_and_neither_noise_nor_the_folders_of_this_machine(project):
+    noise = "[IPKernelApp] WARNING | TCP without encryption\n"
+    outputs = [
+        nbformat.v4.new_output("stream", name="stderr", text=noise),
+        nbformat.v4.new_output("stream", name="stderr", text=noise + "a real warning\n"),
+        nbformat.v4.new_output("stream", name="stdout", text=f"saved {project}/results/x.csv in {project}\n"),
+    ]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Transfer\n\nDoes it help?"),
+        nbformat.v4.new_code_cell("target = 'isic2018'", metadata={"tags": ["injected-parameters"]}),
+        nbformat.v4.new_code_cell("print(1)", outputs=outputs),
+    ]
+    add_run("sample", "transfer", "dtd--isic2018", cells=cells)
+    page = nbformat.read(book.assemble("sample") / "runs/transfer/dtd--isic2018.ipynb", as_version=4)
+    head, text, injected, code = page.cells
+    assert head.source.startswith("# Transfer: dtd → isic2018\n")
+    assert text.source == "Does it help?"
+    assert "remove-input" in injected.metadata["tags"]
+    assert [output.text for output in code.outputs] == ["a real warning\n", "saved results/x.csv in .\n"]
+
+
+def test_assembling_again_touches_only_what_changed_and_deletes_what_is_gone(project):
+    add_results("sample")
+    source = book.assemble("sample")
+    before = {path: path.stat().st_mtime_ns for path in source.rglob("*") if path.is_file()}
+    aucs = paths.tables_dir("sample") / "aucs.csv"
+    aucs.write_text(aucs.read_text().replace(",0.8\n", ",0.79\n"))
+    book.assemble("sample")
+    changed = {path.name for path, time in before.items() if path.stat().st_mtime_ns != time}
+    assert changed == {"aucs.csv", "index.md", "results.md"}
+    shutil.rmtree(paths.run_dir("sample", "transfer", "none--isic2018"))
+    book.assemble("sample")
+    assert not (source / "runs/transfer/none--isic2018.ipynb").exists()
+
+
+def test_images_that_two_datasets_share_are_counted_where_they_were_searched_and_the_section_goes_with_the_run(project):
+    def section():
+        text = (book.assemble("sample") / "data.md").read_text()
+        return text.partition("## Images that two datasets share\n")[2].partition("\n## ")[0]
+
+    add_results("sample")
+    folder = paths.run_dir("sample", "overlaps", "all")
+    dtd, isic2018, chest = (datasets.get(name).title for name in ("dtd", "isic2018", "chest"))
+    assert f"\n| {dtd} | {isic2018} | 1,234 | 5 |\n" in section()
+    assert chest not in section()
+    assert "[the run](runs/overlaps/all.ipynb)" in section()
+    assert "| overlaps | 1 | 1 min 1 s |" in (book.assemble("sample") / "rerun.md").read_text()
+    (folder / "counts.csv").write_text("dataset,other,n_identical,n_alike\ndtd,isic2018,0,0\n")
+    assert section().startswith("\nNone.\n")
+    shutil.rmtree(folder)
+    assert section() == ""
+
+
+def test_every_card_and_chapter_cites_a_work_that_is_in_the_bibliography():
+    known = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book/references.bib").read_text(), flags=re.M))
+    chapters = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
+    cited = {key for keys in re.findall(r"\{cite(?::t)?\}`([\w,]+)`", chapters) for key in keys.split(",")}
+    assert cited | {datasets.get(name).citation for name in datasets.known()} <= known
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(7.25, "7.2 s"), (95, "1 min 35 s"), (7300, "2 h 1 min")])
+def test_durations_read_as_people_say_them(seconds, text):
+    assert templates.clock(seconds) == text
+
+
+def test_a_sentence_changes_when_a_result_changes(project):
+    add_results("sample")
+    front = (book.assemble("sample") / "index.md").read_text()
+    run = "runs/transfer/{}--isic2018.ipynb"
+    dtd = f"**Describable Textures (DTD)** for ISIC 2018 (AUC [0.850]({run.format('dtd')}), 95 % 0.800 to 0.910), of 2 sources."
+    assert dtd in front
+    assert "the AUC changes by +0.150, against those with the longer budget by +0.040." in front
+    path = paths.tables_dir("sample") / "aucs.csv"
+    aucs = pd.read_csv(path)
+    aucs.loc[(aucs["source"] == "dtd") & (aucs["mode"] == "fine_tune"), "auc"] = 0.7
+    aucs.to_csv(path, index=False)
+    front = (book.assemble("sample") / "index.md").read_text()
+    assert f"**ImageNet** for ISIC 2018 (AUC [0.800]({run.format('imagenet')}), 95 % – to –), of 2 sources." in front
+    assert "the AUC changes by +0.100, against those with the longer budget by −0.010." in front
+
+
+def test_the_front_page_says_which_profile_it_is_and_from_which_commit(project):
+    add_results("demo")
+    add_results("sample")
+    for name in ("init", "add .", "-c user.name=a -c user.email=a@b commit -m a"):
+        subprocess.run(["git", *name.split()], cwd=project, check=True, capture_output=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True).stdout[:12]
+    demo, sample = ((book.assemble(profile) / "index.md").read_text() for profile in ("demo", "sample"))
+    assert "Profile DEMO: made-up images, not a medical result" in demo
+    assert "Profile SAMPLE" in sample
+    assert f"from commit `{commit}`" in sample
+    assert re.search(r"Built \d+ \w+ \d{4}, \d\d:\d\d UTC", sample)
+
+
+def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(project):
+    def section():
+        return (
+            (book.assemble("sample") / "rerun.md")
+            .read_text()
+            .partition("## In somebody else's cloud")[2]
+            .partition("\n## ")[0]
+        )
+
+    add_results("sample")
+    (project / "CITATION.cff").write_text("title: none\n")
+    assert "(https://" not in section()
+    assert "https://mybinder.org/v2/gh/OWNER/NAME/HEAD?urlpath=lab/tree/notebooks/reanalysis.ipynb" in section()
+    (project / "CITATION.cff").write_text("repository-code: https://github.com/someone/cats\n")
+    assert "(https://mybinder.org/v2/gh/someone/cats/HEAD?urlpath=lab/tree/notebooks/reanalysis.ipynb)" in section()
+    assert "(https://colab.research.google.com/github/someone/cats/blob/HEAD/notebooks/reanalysis.ipynb)" in section()
+
+
+def test_a_figure_carries_its_numbers_the_run_and_the_notebook_that_made_it_and_words_for_the_blind():
+    place = "figures/evaluate/all/auc_heatmap_fine_tune"
+    staged = {f"{place}.svg", f"{place}.csv", "runs/evaluate/all.ipynb", "notebooks/evaluate.ipynb"}
+    figure = templates._figure_in(staged)
+    text = figure("evaluate", "all", "auc_heatmap_fine_tune", "AUC of *every* source {cite}`holm1979`.")
+    assert (
+        f":::{{figure}} /{place}.svg\n:name: fig-evaluate-auc-heatmap-fine-tune\n:alt: AUC of every source holm1979."
+        in text
+    )
+    assert f"Numbers: {{download}}`auc_heatmap_fine_tune.csv </{place}.csv>`" in text
+    assert (
+        "made in [this run](/runs/evaluate/all.ipynb) of {download}`evaluate.ipynb </notebooks/evaluate.ipynb>`."
+        in text
+    )
+    assert figure("evaluate", "all", "other", "Never made.") == ""
+
+
+def test_text_refers_by_number_only_to_a_figure_that_is_there():
+    numbered = templates._numbered_in({"figures/evaluate/all/auc_heatmap_fine_tune.svg"})
+    assert numbered("evaluate", "all", "auc_heatmap_fine_tune") == "{numref}`fig-evaluate-auc-heatmap-fine-tune`"
+    assert numbered("evaluate", "all", "auc_heatmap_linear_probe") == ""
+
+
+def test_every_dataset_has_a_page_with_its_card_and_what_was_wrong_with_it(project):
+    add_results("sample")
+    page = (book.assemble("sample") / "datasets/isic2018.md").read_text()
+    assert "| images, found here | 40 |" in page
+    assert "| `NV` | 30 | 75.0 % |" in page
+    assert r"| `isic/a\|b.jpg` | `cannot identify 'image' file` |" in page
+    assert "| sets of byte-identical files | 1, each kept in one fold |" in page
+    assert "4 images in 2 groups" in page
+
+
+def test_what_measures_said_can_be_chosen_sorted_and_searched_and_cites_where_they_are_from(project):
+    add_results("sample")
+    add_similarity("sample")
+    source = book.assemble("sample")
+    similarity, transfer = ((source / f"{name}.md").read_text() for name in ("similarity", "transferability"))
+    assert "| LogME | larger | size | {cite:t}`you2021` |" in similarity
+    for place, figure in ((similarity, "similarity-heatmap"), (transfer, "transfer-scatter")):
+        assert f'<select data-figure="{figure}" name="measure"' in place
+        assert '<option value="kid">Kernel distance</option>' in place
+    assert 'id="predictions-table"' in transfer
+    assert (
+        "Of 1 measures, LogME orders the sources most like their AUC (ρ = 1.00, 95 % −1.00 to 1.00)"
+        in (source / "index.md").read_text()
+    )
+
+
+def test_labels_of_figures_tables_and_equations_are_defined_once_and_every_reference_has_one(project):
+    add_results("sample")
+    text = "\n".join(path.read_text() for path in book.assemble("sample").rglob("*.md"))
+    labels = re.findall(r"^:(?:name|label): (\S+)$", text, flags=re.M)
+    assert len(labels) == len(set(labels))
+    used = re.findall(r"\{(?:eq|numref|ref)\}`([\w-]+)`", text)
+    assert set(used) <= set(labels)
+    assert len([label for label in labels if label.startswith("eq-")]) >= 6
+
+
+def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_network(project, monkeypatch):
+    add_results("demo")
+    index = book.build("demo")
+    front = index.read_text()
+    assert re.search(
+        r'\(AUC <a [^>]*href="runs/transfer/dtd--isic2018.html"[^>]*>.*?0\.850.*?</a>, 95 % 0\.800 to 0\.910\)', front
+    )
+    assert "+0.150, better in 2 of 2" in front
+    results = (index.parent / "results.html").read_text()
+    assert "runs/transfer/dtd--isic2018.html" in results
+    for page in set(index.parent.rglob("*.html")) - set(index.parent.rglob("_static/**/*.html")):
+        assert "DEMO" in page.read_text()
+        assert loads_from_outside(page.read_text()) == [], page
+        assert "unpkg" not in page.read_text()
+    assert "scripts/mathjax.js" in (index.parent / "methods.html").read_text()
+    assert "catscans_lib.statistics.auc.auc" in (index.parent / "library/catscans_lib.evaluation.html").read_text()
+    download = nbformat.read(index.parent / "_sources/runs/transfer/dtd--isic2018.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in download.cells)
+    monkeypatch.setattr(library, "pages", lambda profile: {})  # built once, that is enough
+    with pytest.raises(book.BookError, match="no_such_work"):
+        (project / "book" / "limitations.md").write_text("# Limitations\n\n{cite}`no_such_work`\n")
+        book.build("demo")
+    with pytest.raises(book.BookError, match="no_such_work"):
+        book.build("demo")  # a failed build must not pass the second time
+
+
+def test_docstrings_become_restructured_text_and_code_in_them_stays_code():
+    text = library.rst("Return `x` of val_.\n\nParameters\n----------\nx : float, shape (n,)\n    In [0, 1].\n")
+    assert "Return ``x`` of val\\_." in text
+    assert ":Parameters: **x** (*float, shape (n,)*) -- In [0, 1]." in text
+
+
+def test_the_library_reference_has_every_public_function_with_its_signature_and_imports_nothing():
+    code = "import sys; from catscans_lib.book import library; library.pages('demo'); print('keras' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout.strip() == "False"
+    )
+    page = library.pages("demo")["library/catscans_lib.evaluation.md"].decode()
+    assert (
+        ".. py:function:: auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str='weighted')"
+        in page
+    )
+    assert "_fast" not in page

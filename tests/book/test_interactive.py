@@ -1,0 +1,121 @@
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from catscans_lib import datasets
+from catscans_lib.book import interactive
+
+ROOT = Path(__file__).parents[2]
+TITLES = datasets.titles()
+
+
+def intervals():
+    rows = [
+        (source, "chest", mode, auc, auc - 0.05, auc + 0.05, method)
+        for source, auc in (("dtd", 0.9), ("none", 0.7))
+        for mode in ("fine_tune", "linear_probe")
+        for method in ("bootstrap over groups", "DeLong over images")
+    ]
+    table = pd.DataFrame(rows, columns=["source", "target", "mode", "auc", "low", "high", "method"])
+    return table.assign(fold_sd=0.02, n_images=600, n_groups=330, n_folds=5, n_seeds=1, n_draws=2000)
+
+
+def outside(piece):
+    """Addresses that the browser would load."""
+    return re.findall(r"""(?:src=|<link[^>]*href=|from |import\()["']?(https?://[^"'> ]+)""", piece)
+
+
+def test_a_cell_that_is_pointed_at_says_its_interval_and_what_it_rests_on():
+    piece = interactive.auc_heatmap(
+        intervals(), titles=TITLES, modes={"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
+    )
+    text = piece.replace("\\u003c", "<").replace("\\u003e", ">")
+    assert (
+        "AUC 0.900<br>95 % 0.850 to 0.950 (bootstrap over groups)<br>spread of folds 0.020<br>600 images, 330 groups"
+        in text
+    )
+    assert "linear probe" in text
+    assert piece.count("</script>") == 1  # no word of a table ends it
+    assert "DeLong" not in text
+    assert 'aria-label="' in piece
+
+
+def similarity():
+    rows = [
+        ("logme", "dtd", 0.5, True),
+        ("logme", "imagenet", 0.3, True),
+        ("kid", "dtd", 0.5, False),
+        ("kid", "imagenet", 0.3, False),
+    ]
+    table = pd.DataFrame(rows, columns=["measure", "source", "value", "larger_is_closer"])
+    return pd.concat(
+        [table.assign(target="chest", seed=0), table.assign(target="chest", seed=1, value=table["value"] + 0.2)]
+    )
+
+
+def traces(figure):
+    """The traces of a piece of HTML, as the page's script finds them."""
+    return json.loads(re.search(r'<script type="application/json" data-figure="[\w-]+">(.*)</script>', figure)[1])[
+        "data"
+    ]
+
+
+def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
+    piece = interactive.similarity_heatmap(similarity(), titles=TITLES, measures={"logme": "LogME", "kid": "KID"})
+    logme, kid = traces(piece)
+    assert (logme["y"], logme["z"], logme["text"]) == (
+        [TITLES["imagenet"], TITLES["dtd"]],
+        [[2.0], [1.0]],
+        [["0.4"], ["0.6"]],
+    )
+    assert kid["z"] == [[1.0], [2.0]]
+    assert "smaller is closer" in kid["customdata"][0][0]
+    assert (logme["meta"], kid["meta"]) == ({"measure": "logme"}, {"measure": "kid"})  # what the selector chooses by
+
+
+def test_a_cell_without_a_value_is_empty():
+    both = pd.concat([similarity(), similarity().query("source == 'imagenet'").assign(target="isic2018")])
+    piece = interactive.similarity_heatmap(both, titles=TITLES | {"isic2018": "ISIC 2018"}, measures={"logme": "LogME"})
+    assert traces(piece)[0]["text"] == [["0.4", "0.4"], ["", "0.6"]]
+    assert traces(piece)[0]["z"][1][0] is None
+
+
+def test_numbers_of_all_sizes_are_shown_with_as_many_digits_and_sorted_as_they_are():
+    piece = interactive.table(pd.DataFrame({"value": [63.44686, 0.0099289]}), "values", "Values", n_digits=4)
+    assert "63.45" in piece and "0.009929" in piece and "63.44686" in piece and "e+" not in piece
+    assert "0.9190" in interactive.table(pd.DataFrame({"AUC": [0.919, 0.8765]}), "aucs", "AUCs")
+
+
+def test_points_are_means_over_draws_and_folds():
+    aucs = pd.DataFrame(
+        [(source, fold, auc) for source, auc in (("dtd", 0.9), ("imagenet", 0.8)) for fold in (1, 2)],
+        columns=["source", "fold", "auc"],
+    ).assign(target="chest", mode="fine_tune", seed=0)
+    aucs["auc"] += 0.01 * aucs["fold"]
+    measures = {"logme": "LogME", "kid": "KID"}
+    piece = interactive.scatter(
+        similarity(), aucs, titles=TITLES, measures=measures, modes={"fine_tune": "fine-tuning"}
+    )
+    shown = [trace for trace in traces(piece) if trace["meta"]["measure"] == "logme"]
+    assert len(shown) == 1
+    assert dict(zip(shown[0]["text"], zip(shown[0]["x"], shown[0]["y"], strict=True), strict=True)) == {
+        TITLES["dtd"]: (pytest.approx(0.6), pytest.approx(0.915)),
+        TITLES["imagenet"]: (pytest.approx(0.4), pytest.approx(0.815)),
+    }
+    assert shown[0]["meta"]["x"] == "LogME (larger is closer)"
+    assert '<select data-figure="transfer-scatter" name="target"' in piece
+    assert 'name="mode"' not in piece  # one choice is none
+
+
+def test_nothing_is_loaded_from_outside():
+    piece = interactive.auc_heatmap(intervals(), titles=TITLES, modes={"fine_tune": "fine-tuning"})
+    assert "src=" not in piece  # the page's own script reads Plotly, from where the book has it
+    assert f'"../{interactive.SCRIPT}"' in (ROOT / "book/_static/interactive.js").read_text()
+    assert outside(piece) == []
+    table = interactive.table(intervals(), "aucs", "AUCs")
+    assert outside(table) == []
+    assert "0.9" in table
+    assert len(interactive.script()) > 1_000_000

@@ -1,0 +1,105 @@
+"""The command line's answers to bad input: one message, exit status 2, nothing started."""
+
+import fcntl
+import os
+import subprocess
+import sys
+
+import pytest
+import tiny
+from click.testing import CliRunner
+
+from catscans_lib.cli import main
+from catscans_lib.grid import overrides
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.project(tmp_path_factory.mktemp("project"))
+
+
+def answers(folder, *arguments, **env):
+    """Assert status 2 and that nothing was made; return the message. In this process: a start takes a second."""
+    others = {name: None for name in os.environ if name.startswith("CATSCANS_")} | {overrides.VARIABLE: None}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = CliRunner().invoke(main.main, arguments, env=others | {"CATSCANS_ROOT": str(folder)} | env)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    assert not (folder / "results").exists()
+    assert not (folder / "data").exists()
+    return result.stderr
+
+
+def test_a_valid_grid_is_counted(folder):
+    result = tiny.catscans(folder, "check")
+    assert result.stdout == (
+        "params/demo.yaml is valid: 2 ingest, 1 pretrain, 2 transfer, 1 overlaps, 1 evaluate, 1 stability, 1 feature_maps, "
+        "1 similarity, 1 transferability.\n"
+    )
+
+
+def test_what_starts_a_run_loads_nothing_that_only_its_notebook_needs(tmp_path):
+    """Every run pays for this process beside its kernel: half a second with pandas."""
+    code = """
+import sys
+from catscans_lib.cli import main
+from catscans_lib.runs import execute, records
+from catscans_lib.records import masking
+records._experiment("demo", "ingest/dtd", masking.Mask.of_environment())
+print(sorted({"h5py", "matplotlib", "pandas", "sacred", "scipy", "sklearn", "tensorflow"} & set(sys.modules)))
+import pandas
+print(pandas.DataFrame({"n": [1]}).to_json())
+"""
+    env = {**os.environ, "CATSCANS_ROOT": str(tiny.project(tmp_path / "project"))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.splitlines() == ["['sacred']", '{"n":{"0":1}}']
+
+
+def test_a_learning_rate_that_yaml_reads_as_text_stops_the_sweep_before_it_starts(folder):
+    content = tiny.grid()
+    content["transfer"]["targets"]["chest"]["learning_rate"] = "1e-5"
+    tiny.write_grid(folder, content, "text")
+    message = answers(folder, "sweep", "--profile", "text")
+    assert message.count("\n") == 1
+    assert "params/text.yaml: transfer.targets.chest: learning_rate got the text '1e-5'" in message
+
+
+def test_an_unknown_profile_and_an_unknown_run_name_those_there_are(folder):
+    assert "Unknown profile 'full'; known: demo" in answers(folder, "book", "--profile", "full")
+    assert "Unknown run 'transfer/cats--chest'" in answers(folder, "sweep", "transfer/cats--chest")
+
+
+def test_real_images_without_data_say_what_to_set(folder, tmp_path):
+    tiny.write_grid(folder, tiny.grid() | {"data": "native"}, "real")
+    assert "DATA is not set. Set DATA: make book PROFILE=... DATA=folder" in answers(
+        folder, "book", "--profile", "real"
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "which is empty" in answers(folder, "sweep", "--profile", "real", CATSCANS_DATA=str(empty))
+
+
+def test_a_weights_file_without_its_folder_says_what_to_set(folder):
+    content = tiny.grid() | {"backbone": "squeezenet"}
+    content["pretrain"]["sources"] = {"dtd": {"weights": "squeezenet.h5"}}
+    content["datasets"] = {key: row | {"size_px": 32} for key, row in content["datasets"].items()}
+    tiny.write_grid(folder, content, "weights")
+    assert "WEIGHTS is not set" in answers(folder, "sweep", "--profile", "weights")
+
+
+def test_a_grid_that_is_no_profile_and_a_choice_of_nothing_are_refused(folder, tmp_path):
+    assert "a grid lies in params/. Known: demo" in answers(folder, "sweep", str(tmp_path / "mine.yaml"))
+    assert "Got 2 grids" in answers(folder, "sweep", "params/demo.yaml", "params/demo.yaml")
+    assert "Unknown cluster 'moon'" in answers(folder, "sweep", "--cluster", "moon")
+    assert "--only target=cats matches no run. target is one of: chest." in answers(
+        folder, "sweep", "--only", "target=cats"
+    )
+    assert "demo.yaml --set epochs=five: " in answers(folder, "sweep", "--set", "epochs=five")
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_is_at_work(folder):
+    (folder / ".snakemake").mkdir(exist_ok=True)
+    with (folder / ".snakemake/catscans.lock").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        assert "Another sweep is at work in" in answers(folder, "sweep")

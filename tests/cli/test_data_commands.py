@@ -1,0 +1,197 @@
+"""The commands about data, as a user types them."""
+
+import gzip
+import hashlib
+import shutil
+from dataclasses import replace
+
+import fixtures
+import pytest
+import tiny
+import yaml
+from click.testing import CliRunner
+from file_server import Answer, FileServer
+
+from catscans_lib import datasets
+from catscans_lib.cli import main
+from catscans_lib.grid import expand
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    folder = tiny.project(tmp_path / "project")
+    for profile in ("paper", "sample"):
+        (folder / f"params/{profile}.yaml").write_text((tiny.ROOT / f"params/{profile}.yaml").read_text())
+    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
+    monkeypatch.delenv("CATSCANS_DATA", raising=False)
+    return folder
+
+
+def catscans(*arguments, status=0):
+    result = CliRunner().invoke(main.main, [str(argument) for argument in arguments])
+    assert result.exit_code == status, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.output
+
+
+def test_every_dataset_is_listed_with_how_to_get_it(project):
+    lines = catscans("dataset", "ls").splitlines()
+    assert [line.split()[0] for line in lines] == list(datasets.known())
+    assert "1,281,167" in lines[0] and lines[0].endswith("by hand")
+
+
+def test_what_is_there_is_compared_with_what_was_published(project, tmp_path):
+    fixtures.write_chest(tmp_path / "data")
+    said = catscans("dataset", "check", "chest", "--data", tmp_path / "data")
+    assert said.startswith("chest: 12 of 5,856 images in 2 classes, 6 groups (patient).\n")
+    assert "  NORMAL: 6 images, 1,583 were published\n" in said
+    assert "DATA is not set. Pass --data FOLDER" in catscans("dataset", "check", "chest", status=2)
+
+
+def test_datasets_behind_a_login_come_with_the_steps_to_take(project, tmp_path):
+    said = catscans("download", "imagenet", "kimia960", "--data", tmp_path)
+    assert "ImageNet is not to be had without a login:\n  1. Register at https://www.image-net.org" in said
+    assert "1. Fill in the form on the home page" in said
+
+
+def published(folder, server, name):
+    """Serve the fixture of a dataset as its publisher packs it; the card's checksums are those of these files."""
+    fixtures.WRITERS[name](folder)
+    files = []
+    for file in datasets.get(name).downloads:
+        here = folder / file.folder / file.file_name
+        if file.file_name.endswith((".tar.gz", ".zip")):
+            top = "dtd" if name == "dtd" else file.file_name.removesuffix(".zip")
+            kind = "gztar" if file.file_name.endswith(".tar.gz") else "zip"
+            shutil.make_archive(folder / "packed", kind, folder / file.folder, top)
+            here = folder / f"packed{'.tar.gz' if kind == 'gztar' else '.zip'}"
+        elif not here.exists():
+            here.write_bytes(gzip.compress(here.with_suffix("").read_bytes()))
+        body = here.read_bytes()
+        server.put(f"/{file.file_name}", Answer(body))
+        checksum = file.checksum and f"sha256:{hashlib.sha256(body).hexdigest()}"
+        files.append(replace(file, checksum=checksum, n_bytes=None))
+    return replace(datasets.get(name), downloads=tuple(files))
+
+
+@pytest.mark.parametrize(("name", "n_images"), [("dtd", 12), ("isic2018", 28), ("pcam_small", 30)])
+def test_what_is_downloaded_is_read_as_it_comes(project, tmp_path, monkeypatch, name, n_images):
+    with FileServer() as server:
+        card = published(tmp_path / "publisher", server, name)
+        monkeypatch.setitem(datasets.PUBLISHED, name, card)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("CATSCANS_MIRROR", server.url)
+        said = catscans("download", name, "--data", tmp_path / "data")
+        assert f"{name}: {n_images} of {card.n_images:,} images in" in said
+        assert said.count("no checksum was published; this file has sha256:") == {"isic2018": 3}.get(name, 0)
+        n_asked = sum(map(len, server.asked.values()))
+        assert catscans("download", name, "--data", tmp_path / "data").count(" images in ") == 1
+        assert sum(map(len, server.asked.values())) == n_asked == len(card.downloads)
+    fixtures.WRITERS[name](tmp_path / "plain")
+    ids = [list(datasets.read(name, tmp_path / folder).images["image_id"]) for folder in ("data", "plain")]
+    assert ids[0] == ids[1]
+
+
+def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings(project, tmp_path):
+    fixtures.write_natural(tmp_path, n_per_class=5)
+    said = catscans("dataset", "add", "objects", tmp_path / "natural_images", "--title", "My objects")
+    assert said.startswith("objects: 40 images in 8 classes.\nNo group is given: images of one patient may lie in two")
+    assert "Wrote params/datasets/objects.yaml and a row in params/mine.yaml.\n" in said
+    runs = expand.grid("mine")
+    assert [key for key in runs if key.startswith("transfer/")] == [
+        "transfer/none--objects",
+        "transfer/imagenet--objects",
+    ]
+    assert (runs["transfer/none--objects"].settings.backbone, runs["ingest/objects"].settings.size_px) == (
+        "resnet50",
+        112,
+    )
+    assert datasets.get("objects").title == "My objects"
+    text = (project / "params/mine.yaml").read_text()
+    assert text.startswith("# Own data, with the settings of paper.yaml") and "# side in pixels" in text
+
+
+def test_an_own_table_joins_a_grid_that_is_there_as_source_and_target_and_its_comments_stay(
+    project, tmp_path, monkeypatch
+):
+    fixtures.write_natural(tmp_path / "data")
+    names = sorted(path.name for path in (tmp_path / "data/natural_images/car").iterdir())
+    rows = [f"natural_images/car/{name},{label},p{label}" for name, label in zip(names, "ab", strict=True)]
+    (tmp_path / "data/cars.csv").write_text("\n".join(["path,kind,owner", *rows]))
+    before = (project / "params/sample.yaml").read_text().replace("s: null", "s:").replace("e: null", "e:").splitlines()
+    monkeypatch.setenv("CATSCANS_DATA", str(tmp_path / "data"))
+    said = catscans(
+        "dataset", "add", "cars", tmp_path / "data/cars.csv", "--label-column", "kind", "--group-column", "owner",
+        "--group", "owner", "--profile", "sample", "--as", "both",
+    )  # fmt: skip
+    assert "cars: 2 images in 2 classes, 2 groups (owner).\n" in said and "No group" not in said
+    assert "Class 'a' has 1 groups, too few for 5 folds: lower folds.n_folds in the grid" in said
+    assert "DATA=" in said  # the card names a place below it
+    after = (project / "params/sample.yaml").read_text().splitlines()
+    assert [line for line in after if line not in before] == ["  cars: {size_px: 112}", "    cars:", "    cars:"]
+    assert set(before) <= set(after)
+    assert {"pretrain/cars", "transfer/cars--chest", "transfer/dtd--cars"} <= set(expand.grid("sample"))
+    assert yaml.safe_load((project / "params/datasets/cars.yaml").read_text())["place"] == "cars.csv"
+
+
+def test_own_arrays_get_the_names_of_their_labels(project, tmp_path):
+    fixtures.write_npz(tmp_path / "blood.npz")
+    catscans(
+        "dataset", "add", "blood", tmp_path / "blood.npz", "--class-names", "red, white, platelet", "--size-px", 32
+    )
+    assert set(datasets.get("blood").n_per_class) == {"red", "white", "platelet"}
+    assert expand.grid("mine")["ingest/blood"].settings.size_px == 32
+
+
+def test_a_size_that_the_network_cannot_take_is_told_at_once(project, tmp_path):
+    fixtures.write_npz(tmp_path / "blood.npz")
+    said = catscans("dataset", "add", "blood", tmp_path / "blood.npz", "--size-px", 28)
+    assert "The grid is not valid yet: params/mine.yaml: transfer.targets.blood: size_px got 28" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["objects", "nowhere"], "There is no 'nowhere'. Give a folder with a folder for each class"),
+        (["objects", "{data}/natural_images", "--as", "source"], "Profile 'mine' is new, and a profile needs a target"),
+        (
+            ["objects", "{data}/natural_images", "--like", "papers"],
+            "Unknown profile 'papers'; known: demo, paper, sample",
+        ),
+        (["chest", "{data}/natural_images"], "There is a dataset 'chest' already"),
+        (["objects", "{data}/natural_images/car"], "No image found in"),
+    ],
+)
+def test_what_cannot_be_added_says_why_and_leaves_neither_card_nor_grid(project, tmp_path, arguments, message):
+    fixtures.write_natural(tmp_path)
+    assert message in catscans("dataset", "add", *[word.format(data=tmp_path) for word in arguments], status=2)
+    assert not list(project.glob("params/datasets/*.yaml")) and not (project / "params/mine.yaml").exists()
+
+
+def test_a_second_row_is_refused_and_the_card_that_is_there_stays(project, tmp_path):
+    fixtures.write_natural(tmp_path)
+    catscans("dataset", "add", "objects", tmp_path / "natural_images")
+    assert "There is a dataset 'objects' already" in catscans(
+        "dataset", "add", "objects", tmp_path / "natural_images", status=2
+    )
+    assert "objects" in datasets.known()
+
+
+def test_a_subset_of_synsets_is_cut_and_missing_ones_are_named(project, tmp_path):
+    fixtures.write_sti10(tmp_path)
+    fixtures.pack(tmp_path / "sti10/n07840804", tmp_path / "egg.tar")
+    said = catscans("dataset", "subset", tmp_path / "sti10", tmp_path / "new/sti10", "--per-class", 1)
+    assert "9 images of 9 synsets" in said and "n07840804 (egg)" in said
+    assert len(datasets.read("sti10", tmp_path / "new").images) == 9
+    (tmp_path / "wnids.txt").write_text("# two\nn02897820 brick\nn03530642\n")
+    said = catscans("dataset", "subset", tmp_path / "sti10", tmp_path / "two", "--wnids-file", tmp_path / "wnids.txt")
+    assert "4 images of 2 synsets" in said and "only 2 images are there, 806 were asked for" in said
+
+
+def test_pcam_is_converted_both_ways(project, tmp_path):
+    fixtures.write_pcam(tmp_path, n=33)
+    assert "99 patches" in catscans("dataset", "pcam-to-png", tmp_path / "pcam")
+    for path in (tmp_path / "pcam").glob("*.h5"):
+        path.unlink()
+    assert "99 patches" in catscans("dataset", "pcam-from-png", tmp_path / "pcam")
+    assert len(list((tmp_path / "pcam").glob("*.h5"))) == 6

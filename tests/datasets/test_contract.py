@@ -1,0 +1,138 @@
+"""What every dataset keeps to, wherever it comes from: the demo world, every native layout, own data, real samples."""
+
+import re
+
+import fixtures
+import numpy as np
+import pytest
+
+from catscans_lib import datasets
+from catscans_lib.datasets import demo, own
+from catscans_lib.grid.steps import Ingest
+from catscans_lib.images import folds, ingest, store
+
+SIZE = 24
+REAL = ("imagenet", "dtd", "isic2018", "chest")
+SPLITS = {"", "train", "val", "valid", "test"}
+
+
+def as_published(name):
+    return lambda data_dir: fixtures.WRITERS[name](data_dir)
+
+
+def imagenet_tar(data_dir):
+    fixtures.write_imagenet(data_dir)
+    fixtures.pack_imagenet(data_dir)
+
+
+def sti10_arrays(data_dir):
+    (data_dir / "sti10").mkdir(parents=True)
+    np.save(data_dir / "sti10/all_imgs.npy", fixtures.noise(0, 20, 16))
+    np.save(data_dir / "sti10/all_labels.npy", np.repeat(np.arange(10), 2))
+
+
+def pcam_pngs(data_dir):
+    from catscans_lib.datasets.pcam import png
+
+    fixtures.write_pcam(data_dir)
+    png.to_png(data_dir / "pcam")
+
+
+LAYOUTS = {name: (name, as_published(name)) for name in datasets.PUBLISHED}
+LAYOUTS |= {
+    "imagenet, tar of tars": ("imagenet", imagenet_tar),
+    "sti10, arrays": ("sti10", sti10_arrays),
+    "pcam_middle, PNG": ("pcam_middle", pcam_pngs),
+}
+OWN = {
+    "folder": lambda folder: fixtures.write_natural(folder),
+    "table": lambda folder: fixtures.write_diabetic_retinopathy(folder),
+    "arrays": lambda folder: fixtures.write_npz(folder / "own.npz"),
+}
+OWN_CARDS = {
+    "folder": {"place": "natural_images"},
+    "table": {"place": "table.csv", "path_column": "image", "label_column": "level", "group_column": "patient"},
+    "arrays": {"place": "own.npz"},
+}
+
+
+def settings(name, data):
+    return Ingest(
+        profile="demo", dataset=name, data=data, size_px=SIZE, n_images=90, n_folds=2, fold_seed=0, max_images=None
+    )
+
+
+def keeps_the_contract(name, data, path):
+    """Ingest a dataset twice and check what all others rely on."""
+    problems, decoding = ingest.store_dataset(settings(name, data), path)
+    assert list(decoding.columns) == ["path", "mean_difference"] and (decoding["mean_difference"] < 2).all()
+    opened = store.open_store(path)
+    card, table, images = datasets.get(name), opened.table, opened.images
+    assert problems.empty and list(problems.columns) == ["path", "problem"]
+    assert images.dtype == np.uint8 and images.shape == (len(table), SIZE, SIZE, 3)
+    assert images.min() < 100 < images.max()  # 0 to 255, not 0 to 1
+    assert tuple(table.columns) == store.COLUMNS
+    assert table["image_id"].is_monotonic_increasing and table["image_id"].is_unique
+    assert set(table["label"]) == set(opened.classes) and len(opened.classes) >= 2
+    assert not card.classes or list(opened.classes) == [label for label in card.classes if label in opened.classes]
+    if data == "native":
+        assert not card.n_per_class or set(opened.classes) <= set(card.n_per_class)
+        assert (table["path"] != "").all() and not table["path"].str.startswith(("/", "..")).any()
+    if card.group is None:
+        assert table["group"].is_unique
+    assert (table["group"] != "").all() and set(table["split"]) <= SPLITS
+    assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in table["sha256"])
+    assert (table["mode"] != "").all() and table["size"].str.fullmatch(r"\d+ x \d+").all()
+    made = folds.make(table, n_folds=2, seed=0)
+    assert sorted(made["image_id"]) == list(table["image_id"])
+    assert made.groupby("group")["fold"].nunique().max() == 1
+    ingest.store_dataset(settings(name, data), path.with_name("again.h5"))
+    again = store.open_store(path.with_name("again.h5"))
+    assert again.fingerprint == opened.fingerprint and (again.images == images).all()
+    return opened
+
+
+@pytest.mark.parametrize("name", demo.CLASSES)
+def test_demo(name, tmp_path):
+    keeps_the_contract(name, "demo", tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_native_layout(layout, tmp_path, monkeypatch):
+    name, write = LAYOUTS[layout]
+    write(tmp_path / "data")
+    monkeypatch.setenv("CATSCANS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    keeps_the_contract(name, "native", tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("form", OWN)
+def test_own_data(form, tmp_path, monkeypatch):
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    OWN[form](data_dir)
+    if form == "table":
+        folder = data_dir / "diabetic-retinopathy-detection"
+        rows = (line.split(",") for line in (folder / "trainLabels.csv").read_text().splitlines()[1:])
+        lines = [f"{folder.name}/train/{image}.jpeg,grade {level},{image[:2]}" for image, level in rows]
+        (data_dir / "table.csv").write_text("\n".join(["image,level,patient", *lines]))
+    for folder in ("params/datasets", "notebooks"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    monkeypatch.setenv("CATSCANS_DATA", str(data_dir))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    group = "patient" if form == "table" else None
+    card = own.OwnCard(title="Own", form=form, group=group, **OWN_CARDS[form])
+    own.add("mine", card, card.read(data_dir), taken=datasets.known())
+    opened = keeps_the_contract("mine", "native", tmp_path / "x.h5")
+    assert dict(datasets.get("mine").n_per_class) == opened.table["label"].value_counts().to_dict()
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_sample(name, realdata, tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_DATA", str(realdata))
+    opened = keeps_the_contract(name, "native", tmp_path / "x.h5")
+    card = datasets.get(name)
+    assert len(opened.images) <= card.n_images
+    counts = opened.table["label"].value_counts()
+    assert all(counts[label] <= card.n_per_class.get(label, 1300) for label in counts.index)

@@ -1,0 +1,133 @@
+"""ImageNet by WordNet id: tars are read as if they were folders, and subsets follow from names and seed."""
+
+import hashlib
+import tarfile
+
+import fixtures
+import pandas as pd
+import pytest
+
+from catscans_lib import datasets
+from catscans_lib.datasets import synsets
+from catscans_lib.errors import InputError
+from catscans_lib.images import store
+
+TAR = "imagenet/ILSVRC2012_img_train.tar"
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    fixtures.write_imagenet(tmp_path / "native")
+    return tmp_path / "native"
+
+
+def stored(data_dir, n_processes=1):
+    listing = datasets.read("imagenet", data_dir)
+    store.write(data_dir / "x.h5", listing, dataset="imagenet", size_px=16, n_processes=n_processes)
+    return store.open_store(data_dir / "x.h5")
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_the_tar_of_tars_gives_the_store_that_the_folders_give(data_dir, n_processes):
+    unpacked = stored(data_dir)
+    fixtures.pack_imagenet(data_dir)
+    packed = stored(data_dir, n_processes)
+    assert packed.fingerprint == unpacked.fingerprint
+    assert (packed.images == unpacked.images).all()
+    assert packed.table["path"][0].startswith(f"{TAR}:n01440764/ILSVRC2012_val_00000000.JPEG:")
+    assert sorted(path.name for path in data_dir.iterdir()) == ["imagenet", "x.h5"]  # nothing was unpacked
+
+
+def test_tars_of_single_wnids_and_folders_may_lie_side_by_side(data_dir):
+    ids = list(datasets.read("imagenet", data_dir).images["image_id"])
+    fixtures.pack(data_dir / "imagenet/n02102040", data_dir / "imagenet/n02102040.tar")
+    assert list(datasets.read("imagenet", data_dir).images["image_id"]) == ids
+
+
+def test_a_damaged_image_in_the_tar_is_reported_by_its_name_and_the_rest_is_kept(data_dir):
+    path = data_dir / "imagenet/n01440764/n01440764_1.JPEG"
+    path.write_bytes(path.read_bytes()[:300])
+    fixtures.pack_imagenet(data_dir)
+    problems = store.write(data_dir / "x.h5", datasets.read("imagenet", data_dir), dataset="imagenet", size_px=16)
+    assert len(problems) == 1 and "n01440764/n01440764_1.JPEG" in problems["path"][0]
+    assert len(store.open_store(data_dir / "x.h5").images) == 11
+
+
+def test_what_is_no_image_or_no_wnid_in_a_tar_is_reported(data_dir):
+    (data_dir / "imagenet/n01440764/notes.doc").write_text("x")
+    fixtures.pack_imagenet(data_dir)
+    (data_dir / "readme.md").write_text("x")
+    with tarfile.open(data_dir / TAR, "a") as tar:
+        tar.add(data_dir / "readme.md", "readme.md")
+    said = datasets.read("imagenet", data_dir).problems.set_index("path")["problem"]
+    assert "not an image file" in said[f"{TAR}:n01440764/notes.doc"]
+    assert "not the tar of a wnid" in said[f"{TAR}:readme.md"]
+
+
+def test_a_tar_that_was_cut_off_or_packed_is_refused(data_dir):
+    fixtures.pack_imagenet(data_dir)
+    data = (data_dir / TAR).read_bytes()
+    for broken in (data[: len(data) // 2], data[:100], b"no tar" * 500):
+        (data_dir / TAR).write_bytes(broken)
+        with pytest.raises(InputError, match=f"Cannot read '.*{TAR}'.*An uncompressed tar is needed"):
+            datasets.read("imagenet", data_dir)
+
+
+def test_sti10_takes_its_synsets_out_of_a_folder_with_others_and_out_of_tars(tmp_path):
+    fixtures.write_sti10(tmp_path)
+    wanted = list(datasets.read("sti10", tmp_path).images["image_id"])
+    fixtures.pack(tmp_path / "sti10/n07840804", tmp_path / "sti10/n07840804.tar")
+    fixtures.save(tmp_path / "sti10/n00000001/n00000001_1.JPEG", 1)
+    listing = datasets.read("sti10", tmp_path)
+    assert list(listing.images["image_id"]) == wanted
+    assert listing.problems.empty
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.JPEG"))
+
+
+def test_a_subset_follows_from_names_and_seed_and_not_from_the_other_wnids_or_the_packing(data_dir, tmp_path):
+    place = data_dir / "imagenet"
+    one, two = fixtures.WNIDS[:2]
+    assert synsets.make_subset(place, [one, two], tmp_path / "a", n_per_class=2, seed=1) == []
+    synsets.make_subset(place, [two], tmp_path / "b", n_per_class=2, seed=1)
+    others = {tuple(files_in(make(place, two, tmp_path / f"seed{seed}", seed))) for seed in range(2, 8)}
+    assert [name for name in files_in(tmp_path / "a") if two in name.split("/")[0]] == files_in(tmp_path / "b")
+    assert len(others) > 1
+    fixtures.pack_imagenet(data_dir)
+    synsets.make_subset(data_dir / TAR, [one, two], tmp_path / "c", n_per_class=2, seed=1)
+    assert files_in(tmp_path / "c") == files_in(tmp_path / "a") and len(files_in(tmp_path / "a")) == 4
+    table = pd.read_csv(tmp_path / "c/subset.csv")
+    for row in table.itertuples():
+        assert hashlib.sha256((tmp_path / "c" / row.wnid / row.name).read_bytes()).hexdigest() == row.sha256
+
+
+def make(place, wnid, folder, seed):
+    synsets.make_subset(place, [wnid], folder, n_per_class=2, seed=seed)
+    return folder
+
+
+def test_missing_synsets_are_named_and_small_ones_taken_whole(data_dir, tmp_path):
+    said = []
+    missing = synsets.make_subset(
+        data_dir / "imagenet", ["n99999999", fixtures.WNIDS[0]], tmp_path / "a", n_per_class=9, seed=0, say=said.append
+    )
+    assert missing == ["n99999999"]
+    assert said == ["n01440764: only 4 images are there, 9 were asked for"]
+    assert len(files_in(tmp_path / "a")) == 4
+
+
+@pytest.mark.parametrize(
+    ("place", "wnids", "folder", "message"),
+    [
+        ("imagenet", ["tench"], "new", "'tench' is no WordNet id; they look like n01440764"),
+        ("imagenet", ["n99999999"], "new", "None of 1 wnids has an image in"),
+        ("nowhere", ["n01440764"], "new", "No '.*nowhere'. Give a folder"),
+        ("imagenet", ["n01440764"], "imagenet", "is there already"),
+    ],
+)
+def test_a_subset_that_cannot_be_made_says_why_and_leaves_nothing(data_dir, place, wnids, folder, message):
+    with pytest.raises(InputError, match=message):
+        synsets.make_subset(data_dir / place, wnids, data_dir / folder, n_per_class=2, seed=0)
+    assert sorted(path.name for path in data_dir.iterdir()) == ["imagenet"]

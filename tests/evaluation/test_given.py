@@ -1,0 +1,117 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sklearn.metrics import roc_auc_score
+
+from catscans_lib.cli.main import main
+from catscans_lib.errors import InputError
+from catscans_lib.evaluation import given
+
+
+@pytest.fixture
+def binary(tmp_path):
+    """120 images of 40 patients, scores that go with the class; a second model that sees less."""
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    table = pd.DataFrame({"image_id": [f"i{n:03d}" for n in range(120)], "y_true": y, "group": np.arange(120) // 3})
+    good, weak = table.assign(score=y + rng.normal(0, 1, 120)), table.assign(score=y + rng.normal(0, 3, 120))
+    good.to_csv(tmp_path / "good.csv", index=False)
+    weak.sample(frac=1, random_state=0).to_csv(tmp_path / "weak.csv", index=False)
+    return tmp_path, good, weak
+
+
+def ask(*words):
+    answer = CliRunner().invoke(main, ["evaluate", *map(str, words)])
+    return answer.exit_code, answer.output
+
+
+def test_anybodys_predictions_give_an_auc_and_its_intervals_without_a_sweep(binary):
+    folder, good, _ = binary
+    status, output = ask("--predictions", folder / "good.csv", "--json")
+    found = json.loads(output)
+    assert status == 0
+    assert found["auc"] == pytest.approx(roc_auc_score(good["y_true"], good["score"]), abs=1e-12)
+    assert (found["n_images"], found["n_groups"], found["classes"]) == (120, 40, {"0": 60, "1": 60})
+    assert len(found["intervals"]) == 2
+    for low, high in found["intervals"].values():
+        assert low < found["auc"] < high
+    assert found["metrics"] == {}  # scores that are no probabilities have no Brier score
+
+
+def test_two_sets_of_predictions_are_compared_image_by_image_whatever_their_order(binary):
+    folder, good, weak = binary
+    _, output = ask("--predictions", folder / "good.csv", "--against", folder / "weak.csv", "--json")
+    against = json.loads(output)["against"]
+    expected = roc_auc_score(good["y_true"], good["score"]) - roc_auc_score(weak["y_true"], weak["score"])
+    assert against["difference"] == pytest.approx(expected, abs=1e-12)
+    for low, high, p in against["tests"].values():
+        assert low < expected < high
+        assert p < 0.05
+
+
+def test_predictions_do_not_differ_from_themselves(binary):
+    folder, *_ = binary
+    _, output = ask("--predictions", folder / "good.csv", "--against", folder / "good.csv", "--json")
+    against = json.loads(output)["against"]
+    assert against["difference"] == 0
+    assert [p for *_, p in against["tests"].values()] == [1.0, 1.0]
+
+
+def test_the_positive_class_may_be_named(binary):
+    folder, good, _ = binary
+    _, output = ask("--predictions", folder / "good.csv", "--positive", "0", "--json")
+    expected = 1 - roc_auc_score(good["y_true"], good["score"])
+    assert json.loads(output)["auc"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_more_classes_have_a_column_each_and_the_text_says_what_was_counted(tmp_path):
+    rng = np.random.default_rng(1)
+    y = rng.choice(list("abc"), 90)
+    scores = rng.dirichlet(np.ones(3), 90)
+    table = pd.DataFrame(scores, columns=["score_a", "score_b", "score_c"]).assign(label=y)
+    table.to_csv(tmp_path / "three.csv", index=False)
+    status, output = ask("--predictions", tmp_path / "three.csv", "--draws", 200, "--average", "macro")
+    assert status == 0
+    assert "three.csv: 90 images (a " in output
+    assert "AUC (macro)" in output
+    assert "bootstrap over images, 200 draws, seed 0" in output
+    assert "balanced accuracy" in output
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"truth": ["0", "1"], "score": [0.1, 0.9]},
+            "no column any of y_true, label, y for the true class; it has: truth",
+        ),
+        ({"y_true": ["0", "1"], "guess": [0.1, 0.9]}, "no column any of score, .* for scores"),
+        ({"y_true": ["0", "1", "2"], "score": [0.1, 0.9, 0.5]}, "one column of scores but 3 classes"),
+        ({"y_true": ["0", "1"], "score": ["0.1", "high"]}, "row 3, score: 'high' is no number"),
+        ({"y_true": ["0", ""], "score": [0.1, 0.9]}, "row 3 has no true class"),
+        ({"y_true": ["0", "1"], "score": [0.1, 0.9], "id": ["a", "a"]}, "'a' is predicted more than once"),
+        ({"y_true": [], "score": []}, "has no rows"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_in_words(tmp_path, columns, message):
+    pd.DataFrame(columns).to_csv(tmp_path / "mine.csv", index=False)
+    with pytest.raises(InputError, match=f"mine.csv.*{message}"):
+        given.read(tmp_path / "mine.csv")
+
+
+def test_other_images_or_other_classes_are_no_pair(tmp_path, binary):
+    folder, good, _ = binary
+    good.iloc[:100].to_csv(folder / "fewer.csv", index=False)
+    good.assign(image_id=good["image_id"].str.replace("i000", "j000")).to_csv(folder / "renamed.csv", index=False)
+    good.drop(columns="image_id").iloc[::-1].to_csv(folder / "turned.csv", index=False)
+    for name, message in (
+        ("fewer.csv", "has 120 images, fewer.csv 100"),
+        ("renamed.csv", "renamed.csv does not have 'i000'"),
+        ("turned.csv", "different true classes. Give both a column image_id"),
+    ):
+        status, output = ask("--predictions", folder / "good.csv", "--against", folder / name)
+        assert status == 2
+        assert message in output

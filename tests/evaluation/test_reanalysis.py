@@ -1,0 +1,62 @@
+import matplotlib.pyplot as plt
+import nbformat
+import pandas as pd
+import pytest
+from small_book import ROOT, add_results, add_similarity, make
+
+from catscans_lib import results
+from catscans_lib.evaluation import reanalysis
+
+
+@pytest.fixture
+def play(tmp_path, monkeypatch):
+    make(tmp_path)
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    monkeypatch.setattr(results, "of_transfers", lambda profile, which: pd.DataFrame())
+    add_results("demo")
+    add_similarity("demo")
+    yield reanalysis.Reanalysis("demo")
+    plt.close("all")
+
+
+def test_menus_offer_what_there_are_results_of_and_random_weights_last(play):
+    assert list(play.menus["source"].values()) == ["imagenet", "dtd", "none"]
+    assert list(play.menus["mode"].values()) == ["fine_tune", "linear_probe"]
+    assert list(play.menus["target"].values()) == ["isic2018"]
+    assert play.menus["measure"]["LogME"] == "logme"
+
+
+def test_two_sources_are_shown_fold_by_fold_with_their_tests(play, monkeypatch):
+    shown = []
+    monkeypatch.setattr(reanalysis, "display", shown.append)
+    play.show_pair("isic2018", "fine_tune", "dtd", "imagenet")
+    folds, tests = shown
+    assert folds["difference"].tolist() == pytest.approx([-0.02, 0.12])
+    assert tests["test"].tolist() == ["nadeau_bengio", "wilcoxon", "bootstrap"]
+
+
+def test_a_source_and_itself_are_no_pair(play, capsys):
+    play.show_pair("isic2018", "fine_tune", "dtd", "dtd")
+    assert "two different sources" in capsys.readouterr().out
+
+
+def test_the_command_runs_the_notebook_again_with_the_seed(play):
+    command = play.command("dtd", "chest", 7)
+    assert command == (
+        '.venv/bin/papermill notebooks/transfer.ipynb out.ipynb -p profile demo -p source dtd -p target chest -y "seeds: [7]"'
+    )
+
+
+def test_every_cell_of_the_notebook_runs(play, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    names = {"display": print}
+    cells = nbformat.read(ROOT / "notebooks/reanalysis.ipynb", as_version=4).cells
+    play.tables["class_aucs"] = pd.DataFrame(
+        [("isic2018", c, s, 0.5, "fine_tune") for c in ("NV", "DF") for s in ("dtd", "none")],
+        columns=["target", "class", "source", "auc", "mode"],
+    )
+    monkeypatch.setattr(reanalysis, "Reanalysis", lambda profile: play)
+    for cell in cells:
+        if cell.cell_type == "code":
+            exec(cell.source.replace("%matplotlib inline\n", ""), names)
+    assert names["play"] is play

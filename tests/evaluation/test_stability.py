@@ -1,0 +1,295 @@
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from catscans_lib import figures
+from catscans_lib.errors import InputError
+from catscans_lib.evaluation import stability
+
+NAN = float("nan")
+
+
+def history(values, split="validation", **keys):
+    keys = {"source": "dtd", "target": "chest", "mode": "fine_tune", "fold": 1, "seed": 0, "metric": "loss"} | keys
+    return pd.DataFrame({"epoch": range(1, len(values) + 1), "value": values, "split": split} | keys)
+
+
+def only(table):
+    (row,) = table.to_dict("records")
+    return row
+
+
+def test_the_numbers_of_the_loss_agree_with_a_hand_calculation():
+    row = only(stability.numbers(history([1.0, 0.8, 0.9, 0.5, 0.4, 0.6])))
+    assert row["late_sd"] == pytest.approx(np.sqrt(0.02))  # 0.4 and 0.6
+    assert row["largest_rise"] == pytest.approx(0.2)
+    assert (row["n_epochs"], row["split"], row["diverged"]) == (6, "validation", False)
+    assert np.isnan(row["auc_late_sd"]) and np.isnan(row["accuracy_final"])
+
+
+def test_the_numbers_of_the_auc_agree_with_a_hand_calculation():
+    curve = pd.concat([history([0.6] * 9), history([0.5, 0.6, 0.7, 0.6, 0.8, 0.7, 0.8, 0.9, 0.7], metric="auc")])
+    row = only(stability.numbers(curve))
+    assert row["auc_late_sd"] == pytest.approx(0.1)  # 0.8, 0.9, 0.7
+    assert row["auc_largest_drop"] == pytest.approx(0.2)  # from 0.9 to 0.7
+    assert row["auc_late_gain"] == pytest.approx(0.8 - 0.7)  # against 0.6, 0.8, 0.7
+    assert row["auc_final"] == 0.7
+
+
+def test_a_curve_that_only_gets_better_has_no_step_back():
+    curve = pd.concat([history([3.0, 2.0, 1.0]), history([0.5, 0.6, 0.7], metric="accuracy")])
+    row = only(stability.numbers(curve))
+    assert (row["largest_rise"], row["accuracy_largest_drop"]) == (0.0, 0.0)
+
+
+def test_of_one_epoch_there_is_an_end_but_nothing_that_moves():
+    row = only(stability.numbers(pd.concat([history([1.0]), history([0.7], metric="auc")])))
+    assert row["auc_final"] == 0.7 and not row["diverged"]
+    for column in ("late_sd", "largest_rise", "auc_late_sd", "auc_largest_drop", "auc_late_gain"):
+        assert np.isnan(row[column]), column
+
+
+def test_validation_images_are_judged_on_where_there_are_some_else_the_training_images():
+    both = pd.concat([history([1.0, 2.0], "train"), history([5.0, 4.0])])
+    assert only(stability.numbers(both))["split"] == "validation"
+    assert only(stability.numbers(both))["largest_rise"] == 0
+    row = only(stability.numbers(history([1.0, 2.0], "train")))
+    assert (row["split"], row["largest_rise"]) == ("train", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverged"),
+    [([1.0, 0.5, NAN], True), ([NAN], True), ([1.0, float("inf")], True), ([1.0, 0.9, 1.0, 1.05, 1.0, 1.1], False),
+     ([1.0, 0.9, 0.8, 1.2, 1.1, 1.2], True), ([1.0, 3.0, 0.9, 0.8, 0.7, 0.7], False)],
+)  # fmt: skip
+def test_training_diverged_where_its_loss_is_no_number_or_ends_a_tenth_above_its_first_epoch(losses, diverged):
+    assert only(stability.numbers(history(losses, "train")))["diverged"] is diverged
+
+
+def test_a_rising_validation_loss_alone_is_no_divergence():
+    assert not only(stability.numbers(pd.concat([history([1.0, 0.5], "train"), history([1.0, 3.0])])))["diverged"]
+
+
+def test_an_epoch_that_occurs_twice_names_the_columns_that_tell_curves_apart():
+    with pytest.raises(ValueError, match="2 epochs of a curve occur twice; .* are source, target, mode, fold, seed."):
+        stability.numbers(pd.concat([history([1.0, 2.0]), history([1.0, 2.0])]))
+
+
+def test_only_curves_of_chosen_rates_are_taken():
+    tried = pd.concat(
+        [history([1.0], fold=fold, learning_rate=rate) for fold in (1, 2) for rate in (1e-5, 1e-6)], ignore_index=True
+    )
+    rates = tried.drop(columns=["epoch", "split", "metric", "value"]).assign(validation_loss=1.0)
+    rates["chosen"] = [True, False, False, True]
+    kept = stability.chosen_curves(tried, rates)
+    assert kept[["fold", "learning_rate"]].to_numpy().tolist() == [[1, 1e-5], [2, 1e-6]]
+    assert list(kept.columns) == list(tried.columns)
+
+
+def curve(aucs, losses=None, **keys):
+    return pd.concat([history(losses or [1.0] * len(aucs), "train", **keys), history(aucs, metric="auc", **keys)])
+
+
+CALM = [0.6, 0.7, 0.8, 0.8, 0.8, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("aucs", "losses", "verdict"),
+    [(CALM, None, "stable"), ([0.6, 0.7, 0.7, 0.7, 0.72, 0.72], None, "unsettled"),
+     ([0.6, 0.7, 0.8, 0.8, 0.78, 0.78], None, "unsettled"),
+     ([0.6, 0.7, 0.8, 0.8, 0.8, 0.82], None, "unsettled"), ([0.6, 0.7, 0.8, 0.8, 0.75, 0.85], None, "unstable"),
+     ([0.6, 0.75, 0.6, 0.8, 0.8, 0.8], None, "unstable"), (CALM, [1.0, NAN], "diverged")],
+)  # fmt: skip
+def test_the_verdict_on_a_curve_follows_the_stated_rules(aucs, losses, verdict):
+    assert only(stability.summary(stability.numbers(curve(aucs, losses))))["verdict"] == verdict
+
+
+def test_of_three_curves_one_that_diverged_makes_a_source_unstable_and_two_diverged():
+    parts = [curve(CALM, [1.0, 2.0] if fold == 1 else None, fold=fold) for fold in (1, 2, 3)]
+    row = only(stability.summary(stability.numbers(pd.concat(parts))))
+    assert (row["verdict"], row["n"]) == ("unstable", 3)
+    assert row["divergence_rate"] == pytest.approx(1 / 3)
+    parts[1] = curve(CALM, [1.0, 2.0], fold=2)
+    assert only(stability.summary(stability.numbers(pd.concat(parts))))["verdict"] == "diverged"
+
+
+def test_the_loss_alone_or_three_epochs_give_no_verdict():
+    assert only(stability.summary(stability.numbers(curve([0.8, 0.8, 0.8]))))["verdict"] == "unknown"
+    assert only(stability.summary(stability.numbers(curve([0.8, 0.8, 0.8, 0.8]))))["verdict"] == "stable"
+    assert only(stability.summary(stability.numbers(history([1.0, 0.9]))))["verdict"] == "unknown"
+
+
+def test_the_summary_is_the_mean_over_folds_and_compares_with_the_other_sources_of_the_target():
+    parts = [history([1.0, 1.0]), history([1.0, 1.4], fold=2)]
+    parts += [history([0.8, 0.8 + step], metric="auc", source=source)
+              for source, step in (("dtd", 0.02), ("stl10", 0.04), ("none", 0.16))]  # fmt: skip
+    parts += [history([0.8, 0.9], metric="auc", target="isic2018")]
+    table = stability.summary(stability.numbers(pd.concat(parts))).set_index(["target", "source"])
+    assert table.loc[("chest", "dtd"), "largest_rise"] == pytest.approx(0.2)
+    assert table.loc[("chest", "dtd"), "n"] == 2
+    assert table.loc["chest", "times_median"].to_dict() == pytest.approx({"dtd": 0.5, "stl10": 1.0, "none": 4.0})
+    assert table.loc[("isic2018", "dtd"), "times_median"] == 1.0
+
+
+def test_a_profile_without_curves_has_tables_without_rows():
+    numbers = stability.numbers(history([]))
+    assert len(numbers) == len(stability.summary(numbers)) == len(stability.by_target(history([]))) == 0
+    assert len(stability.seed_spread(stability.final_aucs(numbers))) == 0
+
+
+def of_seeds(**aucs):
+    """AUCs by source; of each a list per seed, of a value per fold."""
+    rows = [
+        (source, "chest", "fine_tune", fold, seed, auc)
+        for source, seeds in aucs.items()
+        for seed, folds in enumerate(seeds)
+        for fold, auc in enumerate(folds, start=1)
+    ]
+    return pd.DataFrame(rows, columns=["source", "target", "mode", "fold", "seed", "auc"])
+
+
+def test_the_spread_over_seeds_is_that_of_means_over_the_folds_that_all_seeds_have():
+    aucs = of_seeds(dtd=[[0.7, 0.9, 0.1], [0.8, 1.0]], stl10=[[0.5, 0.5]])
+    row = only(stability.seed_spread(aucs))  # one seed has no spread: no row
+    assert (row["source"], row["n_seeds"], row["n_folds"]) == ("dtd", 2, 2)
+    assert row["seed_sd"] == pytest.approx(np.sqrt(0.005))  # of 0.8 and 0.9
+
+
+def test_the_agreement_of_seeds_is_kendalls_tau_b_of_the_rankings():
+    # seed 0: dtd, stl10, chest, none; seed 1 swaps the first two; seed 2 has a tie: 5 pairs agree, one is tied in one ranking
+    aucs = of_seeds(
+        dtd=[[0.9], [0.8], [0.9]], stl10=[[0.8], [0.9], [0.9]], chest=[[0.7], [0.7], [0.7]], none=[[0.6], [0.6], [0.6]]
+    )
+    table = stability.rank_agreement(aucs).set_index(["seed_a", "seed_b"])
+    assert table["tau_b"].to_dict() == pytest.approx(
+        {(0, 1): (5 - 1) / 6, (0, 2): 5 / np.sqrt(6 * 5), (1, 2): 5 / np.sqrt(6 * 5)}
+    )
+    assert set(table["n_sources"]) == {4}
+
+
+def test_rankings_need_two_seeds_and_the_sources_that_both_have():
+    assert stability.rank_agreement(of_seeds(dtd=[[0.9]], none=[[0.8]])).empty
+    assert stability.rank_agreement(of_seeds(dtd=[[0.9], [0.8]])).empty
+    row = only(stability.rank_agreement(of_seeds(dtd=[[0.9], [0.8]], none=[[0.8], [0.9]], stl10=[[0.7]])))
+    assert (row["tau_b"], row["n_sources"]) == (-1, 2)
+
+
+def test_a_file_of_keras_csv_logger_becomes_the_history_that_keras_returned(tmp_path):
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.random((8, 3)).astype("float32"), np.arange(8) % 2
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=["binary_accuracy", keras.metrics.AUC()])
+    logger = keras.callbacks.CSVLogger(tmp_path / "own.csv", separator=";")
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))
+    logs = model.fit(
+        inputs, labels, epochs=3, validation_data=(inputs, labels), verbose=0, callbacks=[schedule, logger]
+    ).history
+    found = stability.read_keras_log(tmp_path / "own.csv")
+    assert set(found["log"]) == {"own"} and found["learning_rate"].unique() == pytest.approx([0.1])
+    wide = found.pivot(index="epoch", columns=["split", "metric"], values="value")
+    assert wide.index.tolist() == [1, 2, 3] and len(wide.columns) == 6
+    expected = {("train", "loss"): "loss", ("validation", "accuracy"): "val_binary_accuracy"}
+    expected[("validation", "auc")] = next(name for name in logs if name.startswith("val_auc"))
+    for key, name in expected.items():
+        assert wide[key].tolist() == pytest.approx(logs[name])
+
+
+def log(tmp_path, text, name="log.csv"):
+    (tmp_path / name).write_text(text)
+    return stability.read_keras_log(tmp_path / name)
+
+
+def test_what_a_log_does_not_have_is_no_row_and_a_loss_that_is_no_number_is_one(tmp_path):
+    found = log(tmp_path, 'epoch,loss,lr,per_class,val_loss\n0,0.5,1e-3,"""[0.1, 0.2]""",NA\n1,nan,1e-3,"[1, 2]",NA\n')
+    assert found[["split", "metric", "epoch"]].to_numpy().tolist() == [["train", "loss", 1], ["train", "loss", 2]]
+    assert found["value"][0] == 0.5 and np.isnan(found["value"][1])
+    assert only(stability.numbers(found))["diverged"]
+
+
+def test_two_metrics_that_would_get_one_name_keep_their_own(tmp_path):
+    found = log(tmp_path, "epoch,auc_1,auc_2,loss,val_auc_1\n0,0.6,0.7,1,0.5\n")
+    assert found[["split", "metric"]].to_numpy().tolist() == [
+        ["train", "auc_1"], ["train", "auc_2"], ["train", "loss"], ["validation", "auc"]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "log.csv is not readable as a CSV file"),
+        ("a,b\n1,2\n", "log.csv has no column epoch and no column loss; it has: a, b. keras.callbacks.CSVLogger"),
+        ("epoch,loss\n", "log.csv has no epoch"),
+        ("epoch,loss\n0,1\n1,high\n", "log.csv, line 3: loss is 'high', which is no number"),
+        ("epoch,loss\n0,1\n1,1\n0,1\n", "log.csv: epochs are whole numbers that rise; got 0, 1, 0. A file that holds several"),
+        ("epoch,loss\n0.5,1\n", "log.csv: epochs are whole numbers"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_log_is_answered_with_what_is_wrong(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        log(tmp_path, text)
+
+
+def test_logs_are_told_apart_by_their_files_names(tmp_path):
+    with pytest.raises(InputError, match="No log"):
+        stability.read_keras_log(tmp_path / "absent.csv")
+    for name in ("a.csv", "b.csv"):
+        log(tmp_path, "epoch,loss,accuracy\n0,1,0.5\n1,0.9,0.5\n", name)
+    both = stability.read_keras_logs([tmp_path / "a.csv", tmp_path / "b.csv"])
+    assert stability.n_rates(both) == 0 and list(stability.by_target(both)) == ["logs"]
+    table = stability.summary(stability.numbers(both), ["log"])
+    assert table["log"].tolist() == ["a", "b"] and set(table["verdict"]) == {"unknown"}
+    assert stability.final_aucs(stability.numbers(both)).empty
+    with pytest.raises(InputError, match="Two logs are called a"):
+        stability.read_keras_logs([tmp_path / "a.csv", tmp_path / "a.csv"])
+
+
+@pytest.fixture
+def two_rates():
+    """Two sources, two folds, two rates, both splits, two metrics, three epochs."""
+    figures.set_style()
+    yield pd.concat(
+        [
+            history([1.0, 2.0, 3.0], split, metric=metric, source=source, fold=fold, learning_rate=rate)
+            for source in ("dtd", "none") for fold in (1, 2) for rate in (1e-5, 1e-6) for split in ("train", "validation")
+            for metric in ("auc", "loss")
+        ]
+    )  # fmt: skip
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+def test_the_grid_of_curves_has_a_row_per_source_a_colour_per_rate_and_dashes_for_training(two_rates):
+    axes = figures.curve_grid(two_rates, titles={"dtd": "Textures"})
+    assert axes.shape == (2, 2)
+    assert [ax.get_title(loc="left") for ax in axes[:, 0]] == ["Textures", "none"]
+    assert [ax.get_ylabel() for ax in axes[0]] == ["Loss", "AUC"]
+    assert len(axes[0, 0].lines) == 2 * 2 * (2 + 1)  # rates, splits; two folds and their mean
+    means = {line.get_label(): line for line in axes[0, 0].lines if line.get_linewidth() == 2}
+    assert set(means) == {
+        f"learning rate {rate}, {of}" for rate in ("1e-05", "1e-06") for of in ("training", "inner validation")
+    }
+    assert means["learning rate 1e-05, training"].get_linestyle() == "--"
+    assert means["learning rate 1e-05, inner validation"].get_linestyle() == "-"
+    assert len({line.get_color() for line in means.values()}) == 2
+
+
+def test_learning_rates_stand_side_by_side_from_low_to_high_on_common_axes(two_rates):
+    axes = figures.rate_curves(two_rates, metric="auc", by="source")
+    assert [ax.get_title(loc="left") for ax in axes] == ["learning rate 1e-06", "learning rate 1e-05"]
+    assert axes[0].get_ylabel() == "AUC on inner validation images"
+    assert len(axes[0].lines) == 2 * (2 + 1)  # two sources, on inner validation images
+    assert axes[0].get_shared_y_axes().joined(*axes)
+    alone = figures.rate_curves(two_rates[two_rates["source"] == "dtd"], metric="auc", by="source")
+    assert len(alone[0].lines) == 2 * (2 + 1)  # training and inner validation
+
+
+def test_stability_points_have_a_panel_per_number_and_show_logs_too(tmp_path):
+    numbers = stability.numbers(curve(CALM))
+    assert [ax.get_xlabel() for ax in figures.stability_points(numbers, titles={})] == [
+        "Late spread of the AUC (sd)", "Largest drop of the AUC"
+    ]  # fmt: skip
+    of_log = stability.numbers(log(tmp_path, "epoch,loss\n0,1\n1,0.9\n"))
+    axes = figures.stability_points(of_log, titles={})
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["log"]

@@ -1,0 +1,303 @@
+"""What was published, computed again: against the folder's own record of it, and by hand on tables made here."""
+
+import json
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from catscans_lib import evidence, figures, paths, results, transferability
+from catscans_lib.book import templates
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = Path(os.environ.get(paths.REFERENCE) or ROOT.parent / "shared" / "reference")
+needs_reference = pytest.mark.skipif(
+    not (REFERENCE / "paper_aucs.csv").is_file(), reason="needs ../shared/reference with published values"
+)
+needs_committed = pytest.mark.skipif(
+    not (REFERENCE / "aucs_scores_distances.csv").is_file(),
+    reason="needs results/aucs_scores_distances.csv of vcheplygina/cats-scans in the reference folder",
+)
+PAIRS = {  # as the record calls them
+    "all": "all 24 pairs incl. 3 baselines", "no baselines": "21 pairs, baselines dropped",
+    "no baselines, no ImageNet": "18 pairs, baselines and imagenet dropped",
+    "isic2018": "target isic2018, baseline dropped", "chest": "target chest, baseline dropped",
+    "pcam_middle": "target pcam_middle, baseline dropped",
+    "within targets": "21 pairs, target-mean-centred (pearson p with 17 dof)",
+}  # fmt: skip
+
+
+def write(folder, name, rows):
+    pd.DataFrame(rows).to_csv(folder / name, index=False)
+
+
+def small_folder(folder):
+    """Two sources beside the target itself on two targets, two folds, invented."""
+    aucs = {
+        ("stl10", "chest"): (0.8, 0.9), ("dtd", "chest"): (0.7, 0.7), ("chest", "chest"): (0.6, 0.6),
+        ("imagenet", "chest"): (0.9, 0.95), ("stl10", "isic2018"): (0.5, 0.6), ("dtd", "isic2018"): (0.8, 0.7),
+        ("isic2018", "isic2018"): (0.5, 0.5), ("imagenet", "isic2018"): (0.9, 0.7), ("chest", "isic2018"): (0.6, 0.6),
+    }  # fmt: skip
+    rows = []
+    for (source, target), values in aucs.items():
+        base = aucs[target, target]
+        rows += [
+            {"source": source, "target": target, "fold": fold, "auc": auc, "transfer_score": 100 * (auc / base[fold - 1] - 1),
+             "is_baseline": int(source == target)}
+            for fold, auc in enumerate(values, start=1)
+        ]  # fmt: skip
+    write(folder, "paper_aucs.csv", rows)
+    foreign = [(s, t) for s, t in aucs if s not in (t, "imagenet")]
+    statistics = {"std": 0.1, "min": 0, "median": 0, "max": 1, "n": 100, "measure": "cosine_hessian"}
+    other = {"measure": "cosine_symnorm", "pairing": "same index"}
+    distances = [
+        {"source": s, "target": t, "pairing": "same index", "mean": 0.2 + 0.1 * place} | statistics
+        for place, (s, t) in enumerate(foreign)
+    ]
+    distances += [row | other | {"mean": 1 - row["mean"]} for row in distances]
+    within = [
+        ("dtd", "dtd", 0.4),
+        ("chest", "dtd", 0.3),
+        ("chest", "chest", 0.1),
+        ("chest", "stl10", 0.6),
+        ("stl10", "stl10", 0.2),
+    ]
+    distances += [{"source": s, "target": t, "pairing": "all i != j", "mean": m} | statistics for s, t, m in within]
+    write(folder, "task2vec_distances.csv", distances)
+    experts = [{"source": s, "target": t, "expert_distance": len(s) - len(t) if s != t else 0} for s, t in aucs]
+    write(folder, "expert_distances.csv", experts)
+    named = "task2vec cosine_hessian, 5 committed fold columns of aucs_scores_distances.csv (subsets 3,3,8,3,5)"
+    write(folder, "correlations.csv", [{"predictor": named, "pairs": PAIRS["all"], "pearson_r": -0.2}])
+    scores = {name: 0.1 for name in ("fu", "leep", "logme", "lp", "ncti", "nleep", "parc", "sfda")}
+    later = [
+        {"source": s, "target": t, "auc": 0.5 + place / 10} | {name: place * v for name, v in scores.items()}
+        for t in ("bloodmnist", "pathmnist")
+        for place, s in enumerate(("imagenet", "radimagenet", "medmnist", "tissuemnist"))
+    ]
+    later.append({"source": "imagenet", "target": "chestmnist", "auc": 0.7} | dict.fromkeys(scores, np.nan))
+    write(folder, "medmnist_transfer.csv", later)
+    return folder
+
+
+@needs_reference
+@pytest.mark.parametrize(("measure", "recorded"), [
+    ("cosine_hessian", "task2vec cosine_hessian, mean of 100 subsets, self=0"),
+    ("cosine_symnorm", "task2vec cosine_symnorm, mean of 100 subsets, self=0"),
+    ("kl_masked", "task2vec kl_masked, mean of 100 subsets, self=0"),
+    ("log_euclid_masked", "task2vec log_euclid_masked, mean of 100 subsets, self=0"),
+    ("experts", "expert distance"),
+])  # fmt: skip
+def test_every_correlation_agrees_with_the_record(measure, recorded):
+    record = pd.read_csv(REFERENCE / "correlations.csv").set_index(["predictor", "pairs"])
+    found = evidence.correlations(evidence.aucs(REFERENCE), evidence.similarity(REFERENCE))
+    found = found[found["measure"] == measure].set_index("pairs")
+    assert set(found.index) == set(PAIRS)
+    for pairs, name in PAIRS.items():
+        want = record.loc[(recorded, name)]
+        columns = ["n", "pearson_r", "pearson_p", "spearman_rho", "kendall_tau"]
+        assert found.loc[pairs, columns].to_numpy(float) == pytest.approx(want[columns].to_numpy(float), abs=2e-8)
+
+
+@needs_reference
+def test_the_two_published_claims_and_the_sign_that_depends_on_the_formula():
+    found = evidence.correlations(evidence.aucs(REFERENCE), evidence.similarity(REFERENCE)).set_index(
+        ["measure", "pairs"]
+    )
+    assert found.loc[("experts", "all"), "pearson_r"] == pytest.approx(0.2381, abs=5e-5)
+    assert found.loc[("cosine_hessian", "all"), "pearson_r"] == pytest.approx(-0.046, abs=5e-4)
+    assert found.loc[("cosine_hessian", "within targets"), "pearson_r"] == pytest.approx(-0.50, abs=5e-3)
+    assert found.loc[("cosine_symnorm", "within targets"), "pearson_r"] == pytest.approx(0.69, abs=5e-3)
+
+
+@needs_reference
+def test_three_of_the_five_published_draws_are_the_same_subset():
+    draws = evidence.draws(REFERENCE).set_index("file")
+    row = draws.loc["aucs_scores_distances.csv"]
+    assert (row["subsets"], row["n_distinct"]) == ("62,62,47,62,51", 3)
+    assert row["recorded_r"] == pytest.approx(-0.1088387514)
+    assert draws.loc["aucs_with_distances.csv", "n_distinct"] == 5
+
+
+@needs_committed
+def test_the_published_draw_recomputes_from_the_repository_s_own_file():
+    row = evidence.draws(REFERENCE).set_index("file").loc["aucs_scores_distances.csv"]
+    assert row["recomputed_r"] == pytest.approx(-0.1088387514, abs=1e-9)
+    assert row["n_distinct_found"] == 3
+
+
+@needs_reference
+def test_random_draws_scatter_about_the_mean_of_all_subsets_as_the_embeddings_do():
+    # 5,000 draws of five of the embeddings themselves: mean -0.046, sd 0.022, -0.113 to +0.046 (which ours may exceed).
+    r = evidence.random_draws(REFERENCE, 5000, np.random.default_rng(0))
+    assert r.mean() == pytest.approx(-0.0458, abs=0.002)
+    assert r.std() == pytest.approx(0.022, abs=0.004)
+    assert (r < -0.1088).mean() < 0.02
+
+
+@needs_reference
+def test_textures_are_further_from_themselves_than_from_slides():
+    floor = evidence.noise_floor(REFERENCE).set_index(["source", "target"])
+    assert floor.loc[("dtd", "dtd"), "mean"] == pytest.approx(0.438, abs=5e-4)
+    assert floor.loc[("dtd", "pcam_middle"), "mean"] == pytest.approx(0.418, abs=5e-4)
+    assert floor.loc[("dtd", "pcam_middle"), "below_floor"]
+    assert not floor.loc[("chest", "dtd"), "below_floor"]
+    assert floor["kind"].value_counts().to_dict() == {"cross": 28, "self": 8}
+
+
+@needs_reference
+def test_tests_between_sources_agree_with_the_reference_vectors():
+    vectors = json.loads((REFERENCE / "auc_vectors.json").read_text())
+    found = evidence.fold_tests(evidence.aucs(REFERENCE)).set_index(["target", "source_b"])
+    n_compared = 0
+    for pair in vectors["nadeau_bengio"]:
+        if "imagenet" in (one := pair["a"]["source"], other := pair["b"]["source"]):
+            row = found.loc[(pair["a"]["target"], other if one == "imagenet" else one)]
+            assert row["p"] == pytest.approx(pair["p_two_sided"], rel=1e-9)
+            assert row["p_uncorrected"] == pytest.approx(pair["uncorrected_p"], rel=1e-6)
+            assert abs(row["difference"]) == pytest.approx(abs(pair["mean_difference"]))
+            n_compared += 1
+    assert n_compared == 3
+    ranks = evidence.ranks(evidence.aucs(REFERENCE))
+    all_pairs = ranks[ranks["pairs"] == "all"]
+    want = vectors["friedman_3_targets"]
+    assert all_pairs.set_index("source")["mean_rank"].to_dict() == pytest.approx(want["mean_ranks"])
+    assert all_pairs["friedman_p"].iloc[0] == pytest.approx(want["p"])
+    assert all_pairs["critical_difference"].iloc[0] == pytest.approx(want["critical_difference"]["0.05"], rel=1e-6)
+    assert len(ranks[ranks["pairs"] == "no baselines"]) == 4
+
+
+@needs_reference
+def test_scores_of_medmnist_have_the_mean_kendall_that_was_found_before():
+    table = transferability.associations(*evidence.medmnist(REFERENCE), evidence="medmnist", n_draws=100)
+    over_all = table[(table["target"] == "all") & (table["statistic"] == "kendall")].set_index("measure")
+    want = {"linear_probe": 0.33, "nleep": 0.31, "fu": 0.25, "leep": 0.23, "logme": 0.23, "parc": 0.22, "ncti": 0.13}
+    assert {name: over_all.loc[name, "value"] for name in want} == pytest.approx(want, abs=0.006)
+    assert set(over_all["n"]) == {154}
+    regret = table[(table["target"] == "all") & (table["statistic"] == "regret")].set_index("measure")["value"]
+    aucs = pd.read_csv(REFERENCE / "medmnist_transfer.csv").query("target != 'chestmnist'").set_index("source")
+    lost = aucs.groupby("target")["auc"].max() - aucs.loc["imagenet"].set_index("target")["auc"]
+    assert regret["always_imagenet"] == pytest.approx(lost.mean())
+
+
+def test_imagenet_has_the_distances_of_stl10_and_a_dataset_is_at_0_from_itself(tmp_path):
+    found = evidence.similarity(small_folder(tmp_path)).set_index(["measure", "source", "target"])["value"]
+    assert found["cosine_hessian", "imagenet", "chest"] == found["cosine_hessian", "stl10", "chest"] == 0.2
+    assert found["cosine_hessian", "chest", "chest"] == 0
+    assert found["experts", "imagenet", "chest"] == 3
+
+
+def test_within_targets_the_mean_of_each_target_is_subtracted(tmp_path):
+    folder = small_folder(tmp_path)
+    found = evidence.correlations(evidence.aucs(folder), evidence.similarity(folder)).set_index(["measure", "pairs"])
+    assert found["n"]["cosine_hessian"].to_dict() == {
+        "all": 9, "no baselines": 7, "no baselines, no ImageNet": 5, "chest": 3, "isic2018": 4, "within targets": 7,
+    }  # fmt: skip
+    # chest: distances .2 .3 .2, scores 41.67 16.67 54.17; isic2018: .4 .5 .4 .6, scores 10 50 60 20
+    x = np.array([0.2, 0.3, 0.2, 0.4, 0.5, 0.4, 0.6]) - np.repeat([0.7 / 3, 1.9 / 4], [3, 4])
+    y = np.array([125 / 3, 50 / 3, 325 / 6, 10, 50, 60, 20]) - np.repeat([37.5, 35], [3, 4])
+    want = (x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum())
+    assert found.loc[("cosine_hessian", "within targets"), "pearson_r"] == pytest.approx(want)
+
+
+def test_a_draw_recomputes_where_the_repository_s_file_is_given(tmp_path):
+    folder = small_folder(tmp_path)
+    assert evidence.draws(folder)["recomputed_r"].isna().all()
+    pairs = evidence.aucs(folder)[["source", "target"]].drop_duplicates()
+    original = pairs.replace({"isic2018": "isic", "dtd": "textures"})
+    distances = np.linspace(0, 1, len(pairs))
+    columns = {f"distance_{draw}": distances + (draw == 3) for draw in range(1, 6)}
+    original.assign(**columns).to_csv(folder / "aucs_scores_distances.csv")
+    (row,) = evidence.draws(folder).to_dict("records")
+    scores = evidence.aucs(folder).groupby(["source", "target"], sort=False)["transfer_score"].mean()
+    assert row["recomputed_r"] == pytest.approx(np.corrcoef(distances, scores)[0, 1])
+    assert (row["n_distinct"], row["n_distinct_found"]) == (3, 2)
+
+
+def test_a_dataset_is_below_the_floor_when_it_is_closer_than_the_other_is_to_itself(tmp_path):
+    floor = evidence.noise_floor(small_folder(tmp_path)).set_index(["source", "target"])
+    assert floor.loc[("chest", "dtd"), ["floor", "below_floor"]].tolist() == [0.4, True]
+    assert floor.loc[("chest", "stl10"), ["floor", "below_floor"]].tolist() == [0.2, False]
+    figures.set_style()
+    ax = figures.noise_floor(floor.reset_index())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["dtd", "stl10", "chest"]
+    orange = [
+        c for c in ax.collections if len(c.get_offsets()) and c.get_sizes()[0] == 44 and c.get_offsets()[0][0] == 0.3
+    ]
+    assert len(orange) == 1
+    plt.close("all")
+
+
+def test_a_missing_table_is_named_with_where_it_is_described(tmp_path):
+    with pytest.raises(InputError, match="No paper_aucs.csv in the folder that REFERENCE names"):
+        evidence.aucs(tmp_path)
+
+
+def test_the_run_is_in_the_grid_only_with_a_folder_to_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(expand, "check_notebook", lambda step: None)
+    monkeypatch.delenv(paths.REFERENCE, raising=False)
+    assert "published/all" not in expand.grid("demo")
+    with pytest.raises(InputError, match="REFERENCE is not set. Set REFERENCE: make book PROFILE=... REFERENCE=folder"):
+        paths.reference_dir()
+    monkeypatch.setenv(paths.REFERENCE, str(small_folder(tmp_path)))
+    assert expand.grid("demo")["published/all"].inputs == {paths.REFERENCE: str(tmp_path)}
+    assert paths.reference_dir() == tmp_path
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A project in which the notebook's cells ran on the invented folder, and were published as the sweep would."""
+    project = tmp_path_factory.mktemp("project")
+    for name in ("params", "book", "notebooks"):
+        (project / name).symlink_to(ROOT / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(paths.REFERENCE, str(small_folder(tmp_path_factory.mktemp("reference"))))
+        patch.setenv("CATSCANS_ROOT", str(project))
+        patch.setattr(expand, "check_notebook", lambda step: None)
+        patch.setenv(results.WORK_DIR, str(results.new_work_dir("demo", "published", "all")))
+        names = {}
+        for cell in nbformat.read(ROOT / "notebooks/published.ipynb", 4).cells:
+            is_parameters = "parameters" in cell.metadata.get("tags", [])
+            if cell.cell_type == "code":
+                exec("n_draws, draw_seed, profile = 100, 0, 'demo'" if is_parameters else cell.source, names)
+        results.publish("demo", "published", "all")
+    plt.close("all")
+    return project
+
+
+def test_the_notebook_gives_the_chapter_all_its_numbers(ran, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(ran))
+    found = evidence.numbers("demo")
+    assert found["correlations"]["experts"]["all"]["n"] == 9
+    assert {row["measure"] for row in found["predictions"]["medmnist"]} > {"fu", "linear_probe", "always_imagenet"}
+    regrets = [row["regret"]["value"] for row in found["predictions"]["original"]]
+    assert regrets == sorted(regrets)
+    staged = {
+        f"figures/published/all/{path.name}" for path in paths.run_dir("demo", "published", "all").glob("figures/*")
+    }
+    chapter = templates.template("published.md", staged).render(profile="demo", demo=True, published=found)
+    assert "Over all 9 pairs of source and target" in chapter
+    assert "Only 3 of the five are different" in chapter
+    assert "figures/published/all/regret_medmnist.svg" in chapter
+    assert "not here" not in chapter
+
+
+def test_figures_of_published_numbers_do_not_say_demo(ran):
+    svgs = list(ran.glob("results/demo/published/all/figures/*.svg"))
+    assert len(svgs) == 8
+    assert not any(figures.DEMO_STAMP in path.read_text() for path in svgs)
+
+
+def test_without_the_run_the_chapter_says_how_to_get_the_tables(monkeypatch, tmp_path):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    (tmp_path / "book").symlink_to(ROOT / "book")
+    assert evidence.numbers("demo") is None
+    chapter = templates.template("published.md", ()).render(profile="sample", demo=False, published=None)
+    assert "make book PROFILE=sample REFERENCE=folder" in chapter
+    assert "https://github.com/vcheplygina/cats-scans" in chapter
+    assert "What was concluded" not in chapter

@@ -1,0 +1,183 @@
+"""Pretraining and the ways to use it, on tiny images whose class is their brightness."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from catscans_lib import evaluation
+from catscans_lib.experiment import pretrain, transfer
+from catscans_lib.grid.steps import Pretrain, Transfer
+from catscans_lib.images import store
+from catscans_lib.training.checkpoints import Checkpoint
+
+COMMON = {
+    "profile": "demo", "source": "dtd", "backbone": "small_resnet", "precision": "float32", "size_px": 16, "epochs": 3,
+    "batch_size": 16, "learning_rate": 3e-3, "optimiser": "adam", "schedule": "cosine", "dropout": 0.0,
+    "class_weights": "balanced", "augmentation": None, "validation_share": 0.2,
+}  # fmt: skip
+PRETRAIN = Pretrain(**COMMON, seed=0, exclude=["chest"], weights=None)
+TRANSFER = Transfer(
+    **COMMON, target="chest", modes=["fine_tune", "linear_probe", "fine_tune_long"], seeds=[0], long_epochs=4,
+    long_learning_rate=1e-3,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def brightness(tmp_path_factory):
+    """An image store of 60 images in three classes, two images a group."""
+    labels = np.repeat(np.arange(3), 20)
+    rng = np.random.default_rng(0)
+    images = (rng.integers(0, 50, (60, 16, 16, 3)) + 90 * labels[:, None, None, None]).astype("uint8")
+    table = pd.DataFrame(
+        {
+            "image_id": [f"i{number:02d}" for number in range(60)],
+            "label": np.array(["c", "a", "b"])[labels],
+            "split": "",
+        }
+    )
+    table["group"] = [f"g{number // 2}" for number in range(60)]
+    path = tmp_path_factory.mktemp("store") / "chest_16px.h5"
+    store.write_arrays(path, images, table, ("a", "b", "c"), dataset="chest", size_px=16)
+    return store.open_store(path)
+
+
+@pytest.fixture(scope="module")
+def target(brightness):
+    fold = np.arange(60) // 2 % 3 + 1
+    return transfer.target_table(brightness, brightness.table[["image_id", "group", "label"]].assign(fold=fold))
+
+
+@pytest.fixture(scope="module")
+def saved(brightness, tmp_path_factory):
+    """The saved model of a network pretrained on the same images, and its history."""
+    checkpoint = Checkpoint.of(tmp_path_factory.mktemp("pretrain"), "recipe")
+    model, history = pretrain.pretrain(brightness, np.arange(60), PRETRAIN, checkpoint)
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    model.save(path)
+    return path, history
+
+
+@pytest.fixture(scope="module")
+def everything(brightness, target, saved, tmp_path_factory):
+    checkpoint = Checkpoint.of(tmp_path_factory.mktemp("run"), "recipe")
+    tables = transfer.all_modes(TRANSFER, saved[0], brightness, target, checkpoint=checkpoint)
+    return tables["predictions"], tables["history"], transfer.saved_model(checkpoint)
+
+
+def test_images_that_also_lie_in_a_target_are_left_out_and_counted(brightness):
+    elsewhere = pd.DataFrame(
+        {"image_id": brightness.table["image_id"][:3], "sha256": [*brightness.table["sha256"][[5, 9]], "other"]}
+    )
+    rows, counts = pretrain.usable_rows(brightness, {"chest": elsewhere, "isic2018": elsewhere.iloc[2:]})
+    assert sorted(set(range(60)) - set(rows)) == [5, 9]
+    assert counts.to_dict("list") == {"target": ["chest", "isic2018"], "n_removed": [2, 0]}
+
+
+def test_images_with_the_id_of_one_in_a_target_are_left_out_where_both_are_parts_of_one_dataset(brightness):
+    target = pd.DataFrame({"image_id": brightness.table["image_id"][[3, 4]], "sha256": ["another", "coding"]})
+    rows, counts = pretrain.usable_rows(brightness, {"chest": target, "dtd": target}, ["chest"])
+    assert sorted(set(range(60)) - set(rows)) == [3, 4]
+    assert counts.to_dict("list") == {"target": ["chest", "dtd"], "n_removed": [2, 0]}
+
+
+def test_pretraining_says_which_curve_it_gives(saved):
+    _, history = saved
+    assert history["mode"].unique().tolist() == ["pretrain"]
+    assert history.query("split == 'train'")["epoch"].max() == 3
+
+
+def test_the_target_table_names_the_place_and_the_class_of_every_image(brightness, target):
+    assert (brightness.table["image_id"].to_numpy()[target["row"]] == target["image_id"]).all()
+    assert [brightness.classes[code] for code in target["code"]] == target["label"].tolist()
+
+
+def test_every_image_is_predicted_once_per_mode_in_its_own_fold(everything, target):
+    predictions, *_ = everything
+    for _, part in predictions.groupby("mode"):
+        assert sorted(part["image_id"]) == sorted(target["image_id"])
+        merged = part.merge(target, on="image_id", suffixes=("", "_saved"))
+        assert (merged["fold"] == merged["fold_saved"]).all()
+        assert (merged["label"] == merged["label_saved"]).all()
+    scores = predictions[["score_a", "score_b", "score_c"]].to_numpy()
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-6)
+
+
+def test_every_mode_tells_held_out_images_apart_when_that_is_easy(everything):
+    aucs = evaluation.aucs(everything[0].assign(source="dtd", target="chest"), {("dtd", "chest"): "r"})
+    assert set(aucs["mode"]) == {"fine_tune", "linear_probe", "fine_tune_long"}
+    assert (aucs["auc"] > 0.9).all(), aucs
+
+
+def test_the_history_has_every_epoch_of_every_fold_and_the_longer_budget_its_own_rate(everything):
+    history = everything[1]
+    assert list(history.columns) == transfer.HISTORY
+    epochs = history.groupby(["mode", "fold"])["epoch"].max().unstack()
+    assert epochs.loc["fine_tune"].tolist() == [3, 3, 3]
+    assert epochs.loc["fine_tune_long"].tolist() == [4, 4, 4]
+    assert history.groupby("mode")["learning_rate"].first().to_dict() == {"fine_tune": 3e-3, "fine_tune_long": 1e-3}
+
+
+def test_folds_trained_ahead_by_jobs_of_their_own_in_any_order_give_the_same_numbers(
+    everything, brightness, target, saved, tmp_path, monkeypatch
+):
+    for numbers in ([3], [1, 2]):
+        job = Checkpoint.of(tmp_path, "recipe", alone=False)
+        transfer.train_folds(TRANSFER, saved[0], brightness, target, numbers, checkpoint=job)
+    monkeypatch.setattr(transfer, "fine_tune", None)  # nothing is left to be trained
+    tables = transfer.all_modes(TRANSFER, saved[0], brightness, target, checkpoint=Checkpoint.of(tmp_path, "recipe"))
+    pd.testing.assert_frame_equal(tables["predictions"], everything[0], check_exact=True)
+    pd.testing.assert_frame_equal(tables["history"], everything[1], check_exact=True)
+    assert transfer.saved_model(job).is_file()
+
+
+def test_the_history_has_the_curves_of_all_rates_and_the_rates_say_which_was_chosen(brightness, target, tmp_path):
+    settings = TRANSFER.model_copy(update={"modes": ["fine_tune"], "epochs": 2, "other_learning_rates": [1e30, 1e-6]})
+    checkpoint = Checkpoint.of(tmp_path, "recipe")
+    tables = transfer.all_modes(settings, None, brightness, target, checkpoint=checkpoint)
+    history, rates = tables["history"], tables["learning_rates"]
+    assert rates.groupby("learning_rate")["chosen"].sum().to_dict() == {1e-6: 0, 3e-3: 3, 1e30: 0}
+    n_epochs = history[history["split"] == "train"].groupby(["learning_rate", "metric"])["epoch"].max()
+    assert n_epochs.to_dict() == {
+        (1e30, "loss"): 1, **{(rate, metric): 2 for rate in (1e-6, 3e-3) for metric in ("accuracy", "auc", "loss")}
+    }  # fmt: skip
+
+
+def test_the_saved_network_is_the_one_of_the_last_fold_at_the_common_budget(everything, brightness, target):
+    import keras
+
+    predictions, _, path = everything
+    last = predictions.query("mode == 'fine_tune' and fold == 3")
+    rows = target.set_index("image_id").loc[last["image_id"], "row"].to_numpy()
+    outputs = keras.models.load_model(path).predict(brightness.images[rows].astype("float32"), verbose=0)
+    np.testing.assert_allclose(outputs, last[["score_a", "score_b", "score_c"]], atol=1e-5)
+
+
+def test_no_fold_sees_its_held_out_images_or_their_groups(brightness, target, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(
+        transfer.training, "fit",
+        lambda model, images, labels, rows, inner, *_, **__: seen.append({*rows, *inner}) or pd.DataFrame(
+            [(1, "train", "loss", 0.0)], columns=["epoch", "split", "metric", "value"]),
+    )  # fmt: skip
+    backbone = transfer.source_backbone(TRANSFER, 0, None)
+    transfer.fine_tune(backbone, brightness, target, TRANSFER, seed=0, checkpoint=Checkpoint.of(tmp_path, "recipe"))
+    for fold, rows in enumerate(seen, start=1):
+        held_out = target[target["fold"] == fold]
+        assert rows == set(target["row"]) - set(held_out["row"])
+        assert not set(brightness.table["group"].iloc[list(rows)]) & set(held_out["group"])
+
+
+def test_random_weights_depend_on_the_seed_and_pretrained_ones_do_not(saved):
+    def first(seed, path):
+        return transfer.source_backbone(TRANSFER, seed, path).get_weights()[0]
+
+    assert not np.array_equal(first(0, None), first(1, None))
+    np.testing.assert_array_equal(first(0, saved[0]), first(1, saved[0]))
+
+
+def test_the_probe_sees_frozen_features(brightness, target, saved):
+    backbone = transfer.source_backbone(TRANSFER, 0, saved[0])
+    before = backbone.get_weights()
+    transfer.linear_probe(backbone, brightness, target, TRANSFER, seed=0)
+    for one, two in zip(before, backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)

@@ -1,0 +1,217 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from catscans_lib import datasets, figures
+from catscans_lib.transferability import similarity_tables
+
+TITLES = datasets.titles()
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    figures.set_style()
+    yield
+    plt.close("all")
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def aucs():
+    rows = [
+        (source, "isic2018", mode, fold, 0, "weighted", auc + fold / 100)
+        for source, mode, auc in (
+            ("dtd", "fine_tune", 0.8),
+            ("none", "fine_tune", 0.7),
+            ("none", "fine_tune_long", 0.75),
+            ("imagenet", "fine_tune", 0.9),
+        )
+        for fold in (1, 2, 3)
+    ]
+    return pd.DataFrame(rows, columns=["source", "target", "mode", "fold", "seed", "average", "auc"])
+
+
+def test_the_heat_map_prints_means_leaves_a_run_that_did_not_happen_empty_and_names_the_pair_with_itself():
+    summary = pd.DataFrame(
+        [("dtd", "isic2018", 0.85), ("dtd", "chest", 0.9), ("isic2018", "chest", 0.7), ("none", "isic2018", 0.6)],
+        columns=["source", "target", "auc_mean"],
+    ).assign(mode="fine_tune")
+    ax = figures.auc_heatmap(summary, "fine_tune", titles=TITLES)
+    assert texts(ax) == ["0.850", "0.900", "itself", "0.700", "0.600"]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == [TITLES["dtd"], TITLES["isic2018"], "random weights"]
+
+
+def test_panels_of_all_targets_show_sources_in_one_order_the_best_in_orange_and_both_baselines_as_lines():
+    table = aucs()
+    other = table[table["source"] == "dtd"].assign(target="chest", auc=0.6)
+    methods = {"method": "bootstrap over groups", "mode": "fine_tune", "low": 0.5, "high": 0.95}
+    intervals = pd.DataFrame([{"source": s, "target": "isic2018"} | methods for s in ("dtd", "imagenet")])
+    first, second = figures.auc_panels(pd.concat([table, other]), intervals, "fine_tune", titles=TITLES)
+    assert [label.get_text() for label in first.get_yticklabels()] == [TITLES["dtd"], TITLES["imagenet"]]
+    means = {
+        tuple(dot.get_offsets()[0].round(3)): dot.get_facecolor()[0]
+        for dot in first.collections
+        if dot.get_sizes()[0] > 20
+    }
+    assert set(means) == {(0.82, 0), (0.92, 1)}
+    assert means[(0.92, 1)][0] > means[(0.92, 1)][2]  # orange
+    baselines = [line.get_xdata()[0] for line in first.lines if line.get_color() == "#666666"]
+    assert baselines == pytest.approx([0.72, 0.77])
+    assert not [line for line in second.lines if line.get_color() == "#666666"]
+
+
+def test_scores_are_coloured_from_a_centre_at_zero():
+    scores = pd.DataFrame(
+        {
+            "source": ["dtd", "dtd"],
+            "target": "chest",
+            "mode": "linear_probe",
+            "fold": [1, 2],
+            "transfer_score": [2.0, 4.0],
+        }
+    )
+    ax = figures.score_heatmap(scores, "linear_probe", titles=TITLES)
+    assert texts(ax) == ["+3.0"]
+    assert ax.images[0].norm.vcenter == 0
+
+
+def test_bars_show_every_fold_the_number_of_them_and_the_longer_baseline_of_its_own():
+    ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == [
+        "random weights (n = 3)",
+        "random weights, longer (n = 3)",
+        "Describable Textures (DTD) (n = 3)",
+        "ImageNet (n = 3)",
+    ]
+    assert ax.get_xlabel().startswith("weighted one-vs-rest AUC on held-out fold\n")
+    points = sum(len(collection.get_offsets()) for collection in ax.collections)
+    assert points == 4 * (3 + 1)
+
+
+def test_every_demo_figure_says_demo_and_no_other_does(tmp_path):
+    for profile in ("demo", "demo/scratch", "sample"):
+        ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
+        figures.save(ax.figure, tmp_path / profile, "bars", aucs(), profile)
+    for profile in ("demo", "demo/scratch"):
+        assert "DEMO" in (tmp_path / profile / "bars.svg").read_text()
+    assert "DEMO" not in (tmp_path / "sample" / "bars.svg").read_text()
+
+
+def test_the_same_figure_gives_the_same_files_with_its_table_beside_it(tmp_path):
+    for folder in ("one", "two"):
+        ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
+        figures.save(ax.figure, tmp_path / folder, "bars", aucs(), "demo")
+        plt.close("all")
+    for name in ("bars.svg", "bars.png", "bars.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "one" / "bars.csv"), aucs())
+
+
+def test_learning_curves_have_a_panel_per_metric_or_per_split():
+    history = pd.DataFrame(
+        [
+            (source, "fine_tune", fold, 0, epoch, split, metric, 1 / epoch)
+            for source in ("dtd", "none")
+            for fold in (1, 2)
+            for epoch in (1, 2, 3)
+            for split in ("train", "validation")
+            for metric in ("loss", "accuracy")
+        ],
+        columns=["source", "mode", "fold", "seed", "epoch", "split", "metric", "value"],
+    )
+    assert [ax.get_title(loc="left") for ax in figures.learning_curves(history)] == ["Loss", "Accuracy"]
+    axes = figures.learning_curves(history, metric="accuracy", by="source", titles=TITLES)
+    assert [ax.get_title(loc="left") for ax in axes] == ["train images", "validation images"]
+    assert len(axes[0].lines) == 2 * (2 + 1)  # per source two folds and their mean
+    (alone, *_) = figures.learning_curves(
+        history[history["source"] == "none"], metric="accuracy", by="source", titles=TITLES
+    )
+    assert alone.lines[-1].get_color() == axes[0].lines[-1].get_color() != axes[0].lines[0].get_color()
+
+
+def test_a_grid_shows_every_image():
+    image = np.zeros((8, 8, 3), np.uint8)
+    figure = figures.image_grid(np.stack([image] * 5), list("abcde"), n_columns=3)
+    sheet = figure.axes[0].images[0].get_array()
+    assert (sheet.sum(axis=2) == 0).sum() == 5 * 64
+    assert [text.get_text() for text in figure.axes[0].texts] == list("abcde")
+
+
+def test_stability_points_show_both_numbers_of_the_common_budget_only():
+    numbers = pd.DataFrame(
+        [
+            (source, "chest", mode, 1, 0.1, 0.2)
+            for source in ("dtd", "none")
+            for mode in ("fine_tune", "fine_tune_long")
+        ],
+        columns=["source", "target", "mode", "fold", "late_sd", "largest_rise"],
+    )
+    axes = figures.stability_points(numbers, titles=TITLES)
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["random weights", "Describable Textures (DTD)"]
+    assert len(axes[0].collections[0].get_offsets()) == 2
+
+
+def test_a_bar_carries_the_interval_over_groups_of_its_own_mode():
+    intervals = pd.DataFrame(
+        [
+            ("dtd", "fine_tune", 0.70, 0.90, "bootstrap over groups"),
+            ("dtd", "fine_tune", 0.10, 0.99, "DeLong over images"),
+            ("imagenet", "fine_tune", 0.85, 0.97, "bootstrap over groups"),
+            ("none", "fine_tune", 0.60, 0.80, "bootstrap over groups"),
+            ("none", "fine_tune_long", 0.65, 0.85, "bootstrap over groups"),
+        ],
+        columns=["source", "mode", "low", "high", "method"],
+    ).assign(target="isic2018")
+    ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES, intervals=intervals)
+    drawn = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] != 0.5]
+    assert drawn == [(0.60, 0.80), (0.65, 0.85), (0.70, 0.90), (0.85, 0.97)]
+    assert "95 % bootstrap over groups" in ax.get_xlabel()
+
+
+def test_sources_whose_ranks_are_close_share_a_bar_and_others_do_not():
+    ranks = pd.DataFrame(
+        {"source": ["imagenet", "dtd", "stl10", "none"], "mean_rank": [1.0, 2.2, 3.0, 4.0], "critical_difference": 1.5}
+    ).assign(mode="fine_tune", n_targets=3, friedman_p=0.01)
+    ax = figures.critical_difference(ranks, "fine_tune", titles=TITLES)
+    bars = [tuple(np.round(line.get_xdata(), 2)) for line in ax.lines if line.get_linewidth() == 3.5]
+    assert bars == [(0.95, 2.25), (2.15, 3.05), (2.95, 4.05)]
+    assert any(text.startswith("critical difference 1.50") for text in texts(ax))
+
+
+def test_roc_curves_have_a_panel_per_class_and_a_band_per_source():
+    grid = np.linspace(0, 1, 5)
+    bands = pd.concat(
+        [
+            pd.DataFrame(
+                {"false_positive_rate": grid, "true_positive_rate": grid**0.5, "low": grid, "high": 1.0, "n": 3}
+            ).assign(source=source, mode="fine_tune", **{"class": name})
+            for source in ("dtd", "none")
+            for name in ("MEL", "NV", "BCC")
+        ]
+    )
+    axes = figures.roc_curves(bands, titles=TITLES)
+    assert [ax.get_title(loc="left") for ax in axes] == [f"{name} against the rest" for name in ("MEL", "NV", "BCC")]
+    assert all(len(ax.collections) == 2 for ax in axes)
+
+
+def test_a_calibration_point_is_the_share_of_all_classes_in_its_bin():
+    table = pd.DataFrame(
+        {
+            "source": "dtd", "mode": "fine_tune", "class": ["a", "b", "a"], "low": [0.0, 0.0, 0.5], "high": [0.5, 0.5, 1.0],
+            "mean_score": [0.2, 0.4, 0.9], "share": [0.0, 0.5, 1.0], "n": [30, 10, 20],
+        }
+    )  # fmt: skip
+    ax = figures.calibration_curves(table, titles=TITLES)
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.25, 0.125], [0.9, 1.0]])
+
+
+def test_a_map_of_ranks_names_measures_and_sources_as_they_are_printed():
+    ranks = pd.DataFrame({"measure": ["n_leep", "n_leep"], "source": ["dtd", "imagenet"], "rank": [1.0, 2.0]})
+    axes = figures.rank_map(ranks, titles=similarity_tables.titles() | {"dtd": "Textures", "imagenet": "ImageNet"})
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["N-LEEP"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["ImageNet", "Textures"]

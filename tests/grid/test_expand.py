@@ -1,0 +1,152 @@
+"""The grids, and every way in which a params file can be wrong."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from catscans_lib import paths
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand, notebook_parameters, steps
+
+ROOT = Path(__file__).parents[2]
+PROFILES = ("demo", "paper", "sample")
+
+
+@pytest.fixture
+def changed(tmp_path, monkeypatch):
+    """A function that writes demo.yaml with one value changed (dotted key) and reads its grid."""
+    (tmp_path / "params").mkdir()
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+
+    def grid(dotted, value):
+        content = yaml.safe_load((ROOT / "params/demo.yaml").read_text())
+        *path, last = dotted.split(".")
+        place = content
+        for key in path:
+            if place[key] is None:
+                place[key] = {}
+            place = place[key]
+        place[last] = value
+        (tmp_path / "params/demo.yaml").write_text(yaml.safe_dump(content))
+        return expand.grid("demo")
+
+    return grid
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_is_valid_and_every_run_comes_after_what_it_needs(profile):
+    seen = set()
+    for key, run in expand.grid(profile).items():
+        assert set(run.needs) <= seen, key
+        seen.add(key)
+
+
+def test_measures_are_related_to_aucs_averaged_as_the_evaluation_averages_them(changed):
+    runs = changed("evaluate.average", "macro")
+    assert runs["transferability/all"].settings.average == runs["evaluate/all"].settings.average == "macro"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_runs_named_at_the_top_of_a_profile_are_as_many_as_there_are(profile):
+    assert f" {len(expand.grid(profile))} runs" in (paths.root() / f"params/{profile}.yaml").read_text()
+
+
+def test_the_full_study_has_nine_sources_three_targets_and_the_original_example_as_a_row():
+    runs = expand.grid("paper")
+    transfers = [run.settings for run in runs.values() if run.step == "transfer"]
+    assert len({row.source for row in transfers} - {"none"}) == 9
+    assert {row.target for row in transfers} == {"isic2018", "chest", "pcam_middle"}
+    assert not any(row.source == row.target for row in transfers)
+    row = runs["transfer/isic2018--pcam_middle"].settings
+    assert (row.learning_rate, row.epochs, row.schedule) == (1e-6, 20, "constant")
+    assert (row.batch_size, row.dropout, row.optimiser, row.class_weights) == (128, 0.5, "adam", "balanced")
+    assert row.augmentation.model_dump() == {"rotation_deg": 10, "shift": 0.1, "horizontal_flip": True}
+    assert (row.backbone, row.size_px) == ("resnet50", 96)
+    assert runs["transfer/none--chest"].settings.size_px == 112
+    assert runs["ingest/chest"].settings.n_folds == 5
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_all_sources_of_a_target_get_the_same_budget(profile):
+    runs = [run.settings for run in expand.grid(profile).values() if run.step == "transfer"]
+    for target in {run.target for run in runs}:
+        budgets = {str(run.model_dump(exclude={"source", "modes"})) for run in runs if run.target == target}
+        assert len(budgets) == 1
+
+
+def test_the_longer_budget_is_the_baselines_alone():
+    for run in expand.grid("demo").values():
+        if run.step == "transfer":
+            assert ("fine_tune_long" in run.settings.modes) == (run.settings.source == "none")
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value", "message"),
+    [
+        ("backbone", "resnet", "Unknown backbone 'resnet'; known: .*resnet50, .*small_resnet, squeezenet, "),
+        ("backbone", "xception", "pretrain.* size_px got .*'xception' needs images of at least 71 px"),
+        ("transfer.targets.isic", {}, "Unknown dataset 'isic'; known: bloodcell, catdog, chest"),
+        ("datasets.cifar10", {"size_px": 32}, "datasets: Unknown dataset 'cifar10'"),
+        ("pretrain.sources.cats", None, "pretrain.sources: Unknown dataset 'cats'"),
+        ("transfer.defaults.learning_rate", "1e-5", "got the text '1e-5'; a number is needed.*write 1.0e-05"),
+        ("transfer.defaults.epochs", "ten", "epochs got 'ten'"),
+        ("transfer.defaults.epochs", 0, "epochs got 0: .*greater than or equal to 1"),
+        ("transfer.defaults.epoch", 8, "unknown key 'epoch'; known: .*epochs"),
+        ("transfer.seed", 1, "unknown key 'transfer.seed'; known: defaults"),
+        ("transfer.defaults.augmentation.flip", True, "unknown key 'augmentation.flip'; known: horizontal_flip"),
+        ("transfer.modes", ["finetune"], "got 'finetune'"),
+        ("pretrain.sources.dtd.epochs", "5", "params/demo.yaml: pretrain.sources.dtd: epochs got the text '5'"),
+        ("folds.n_folds", 1, "folds.n_folds got 1"),
+        ("title", None, "title got None"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_place_what_was_got_and_what_is_known(changed, dotted, value, message):
+    with pytest.raises(InputError, match=message):
+        changed(dotted, value)
+
+
+def test_a_dataset_without_a_size_is_named(changed):
+    content = yaml.safe_load((ROOT / "params/demo.yaml").read_text())["datasets"]
+    with pytest.raises(InputError, match="uses 'dtd', which has no row in datasets"):
+        changed("datasets", {key: row for key, row in content.items() if key != "dtd"})
+
+
+def test_an_unknown_profile_names_those_there_are():
+    with pytest.raises(InputError, match="Unknown profile 'full'; known: demo, paper, sample"):
+        expand.grid("full")
+
+
+def test_text_that_is_no_yaml_is_refused(changed, tmp_path):
+    (tmp_path / "params/demo.yaml").write_text("title: [")
+    with pytest.raises(InputError, match="params/demo.yaml is not readable as YAML"):
+        expand.load("demo")
+
+
+def test_a_parameter_the_notebook_lacks_is_found_before_anything_runs(changed):
+    path = paths.notebook_path("transfer")
+    path.write_text(path.read_text().replace("batch_size = None", "batch = None"))
+    shutil.copytree(ROOT / "params", paths.root() / "params", dirs_exist_ok=True)
+    with pytest.raises(
+        InputError, match="notebooks/transfer.ipynb has no parameter batch_size; its .* has: .*backbone"
+    ):
+        expand.grid("demo")
+
+
+@pytest.mark.parametrize("step", steps.STEPS)
+def test_the_notebooks_parameters_are_the_fields_of_its_settings(step):
+    names = notebook_parameters.parameters(ROOT / "notebooks" / f"{step}.ipynb")
+    assert sorted(names) == sorted(steps.STEPS[step].model_fields)
+
+
+def test_one_run_takes_what_is_given_and_the_rest_from_the_file():
+    run = expand.find("transfer", profile="demo", source="dtd", target="chest", epochs=3, batch_size=None)
+    assert run.key == "transfer/dtd--chest"
+    assert (run.settings.epochs, run.settings.batch_size) == (3, 16)
+
+
+def test_a_run_that_is_not_in_the_grid_is_refused_with_those_that_are():
+    with pytest.raises(InputError, match=r"'chest--chest'; known: .*dtd--chest"):
+        expand.find("transfer", profile="demo", source="chest", target="chest")

@@ -1,0 +1,86 @@
+"""`--set` changes the grid as the file itself would have been changed, for one sweep."""
+
+import json
+
+import pytest
+import tiny
+
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand, overrides
+
+
+@pytest.fixture
+def changed(tmp_path, monkeypatch):
+    """The parameters of the tiny grid's runs after some changes."""
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+
+    def grid(*words):
+        monkeypatch.setenv(overrides.VARIABLE, json.dumps(dict(overrides.parsed(words))))
+        return {key: run.parameters for key, run in expand.grid("demo").items()}
+
+    return grid
+
+
+def test_a_plain_name_changes_every_run_that_has_it_and_nothing_else(changed):
+    before, after = changed(), changed("epochs=7")
+    differ = {key: {name for name in after[key] if after[key][name] != before[key][name]} for key in after}
+    assert differ == {key: {"epochs"} if key.startswith(("pretrain", "transfer/")) else set() for key in after}
+    assert after["transfer/dtd--chest"]["epochs"] == 7
+
+
+def test_a_name_with_points_changes_one_place(changed):
+    after = changed("transfer.targets.chest.epochs=9", "pretrain.sources.dtd.batch_size=8")
+    assert after["transfer/none--chest"]["epochs"] == 9
+    assert (after["pretrain/dtd"]["epochs"], after["pretrain/dtd"]["batch_size"]) == (1, 8)
+    assert after["transfer/none--chest"]["batch_size"] == 16
+
+
+def test_a_name_the_file_lacks_goes_where_the_file_could_have_it(changed):
+    after = changed("patience=2", "threads=3")
+    assert [after[key]["patience"] for key in ("pretrain/dtd", "transfer/dtd--chest")] == [2, 2]
+    assert after["pretrain/dtd"]["threads"] == 3
+
+
+def test_values_are_read_as_yaml_and_none_takes_a_value_away(changed):
+    assert changed("seeds=[0, 1]")["transfer/dtd--chest"]["seeds"] == [0, 1]
+    assert changed("augmentation=null")["pretrain/dtd"]["augmentation"] is None
+
+
+def test_the_size_of_a_dataset_changes_for_all_who_read_it(changed):
+    after = changed("datasets.chest.size_px=32")
+    assert {after[key]["size_px"] for key in ("ingest/chest", "transfer/dtd--chest")} == {32}
+    assert expand.load("demo").datasets["chest"].size_px == 32
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("epochs=five", r"demo.yaml --set epochs=five: .*: epochs got 'five'"),
+        ("epochs=0", "epochs got 0"),
+        ("learning_rate=1e-5", "YAML reads 1e-5 as text: write 1.0e-05"),
+        ("epoch=5", "--set epoch: no run has such a parameter; known: .*epochs"),
+        ("transfr.epochs=5", "--set transfr.epochs: unknown key 'transfr'; known: .*transfer"),
+        ("transfer.defaults.epoch=5", "unknown key 'epoch'"),
+        ("title.words=5", "title has no keys below it"),
+        ("epochs", "--set got 'epochs'; name=value is needed"),
+        ("epochs=[1", "which YAML cannot read"),
+    ],
+)
+def test_a_change_that_is_not_valid_is_refused_as_in_the_file(changed, word, message):
+    with pytest.raises(InputError, match=message):
+        changed(word)
+
+
+def test_the_file_itself_stays_as_it_is(changed, tmp_path):
+    before = (tmp_path / "params/demo.yaml").read_bytes()
+    changed("epochs=7")
+    assert (tmp_path / "params/demo.yaml").read_bytes() == before
+
+
+def test_where_a_change_goes_is_told(changed):
+    assert changed("epochs=7")
+    assert expand.changed_places("demo", "epochs") == [
+        "pretrain.defaults.epochs",
+        "pretrain.sources.dtd.epochs",
+        "transfer.defaults.epochs",
+    ]

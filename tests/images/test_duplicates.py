@@ -1,0 +1,179 @@
+"""Images of two datasets that are one file, or look the same, are found: none twice, none missed, nothing else."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import yaml
+from fixtures import picture
+from PIL import Image
+
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand
+from catscans_lib.images import duplicates
+from catscans_lib.images.store import ImageStore
+from catscans_lib.runs import execute, in_notebook
+
+
+def stored(dataset, *images, size=48, paths=True):
+    """A store of (picture, SHA-256) pairs, whose labels are letters."""
+    pixels = [np.asarray(image.resize((size, size))) for image, _ in images]
+    table = pd.DataFrame(
+        {"image_id": [f"{dataset}{k}" for k in range(len(images))], "sha256": [sha for _, sha in images]}
+    )
+    table = table.assign(path=table["image_id"] + ".png" if paths else "", label=list("abcdefgh"[: len(images)]))
+    return ImageStore(np.stack(pixels), table, ("a",), dataset, size, "")
+
+
+def searched(*stores):
+    """The stores by name, and the tables of identical and similar images."""
+    known = {store.dataset: store for store in stores}
+    images = duplicates.read(list(known), known.get)
+    found = (duplicates.described(kind(images), known.get) for kind in (duplicates.identical, duplicates.alike))
+    return known, *found
+
+
+def recompressed(image):
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=60)
+    return Image.open(file)
+
+
+def test_identical_and_similar_images_by_hand():
+    one = stored("one", (picture(0), "s"), (picture(1), "t"), (picture(2), "u"), (picture(0), "s"))
+    two = stored("two", (picture(3), "v"), (recompressed(picture(1)), "w"), (picture(0), "s"), size=32, paths=False)
+    known, identical, alike = searched(one, two)
+    assert identical[duplicates.IDENTICAL].values.tolist() == [["one", "two", "s", "one0.png", "two2", "a", "c"]]
+    ((dataset, other, bits, *rest),) = alike[duplicates.ALIKE].values.tolist()
+    assert (dataset, other, rest) == ("one", "two", ["one1.png", "two1", "b", "b"])
+    assert bits <= 3
+    assert duplicates.counts(list(known), identical, alike).values.tolist() == [["one", "two", 1, 1]]
+    pixels, labels = duplicates.pictures(duplicates.examples(identical, alike), known.get)
+    assert labels == ["1: one\nb", "1: two\nb", "2: one\na", "2: two\nc"]
+    assert pixels.shape == (4, 48, 48, 3)
+    assert (pixels[2] == one.images[0]).all()
+
+
+def random_images(seed, n=120):
+    """Four datasets with few hashes, most of them close to another one, and few files, some of them in two datasets."""
+    rng = np.random.default_rng(seed)
+    hashes = rng.integers(0, 2**63, 4, dtype=np.uint64)[:, None] ^ np.array([0, 1, 0b1110, 0b11111], np.uint64)
+    dataset = pd.Categorical(rng.choice(list("abcd"), n), list("dcba"), ordered=True)
+    images = pd.DataFrame({"dataset": dataset, "hash": rng.choice(hashes.ravel(), n), "file": rng.integers(0, 40, n)})
+    return images.assign(row=images.groupby("dataset").cumcount(), blank=rng.random(n) < 0.1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_many_images_with_one_hash_every_kind_of_pair_is_found_once_as_by_comparing_all_with_all(seed):
+    images = random_images(seed)
+    by_place = {(image.dataset, image.row): image for image in images.itertuples()}
+    files, looks = set(), set()
+    for one in by_place.values():
+        for other in by_place.values():
+            if "dcba".index(one.dataset) < "dcba".index(other.dataset):
+                if one.file == other.file:
+                    files.add((one.dataset, other.dataset, one.file))
+                elif not (one.blank or other.blank) and (one.hash ^ other.hash).bit_count() <= 3:
+                    looks.add((one.dataset, other.dataset, one.hash, other.hash))
+    pairs = duplicates.identical(images)
+    at = [(by_place[pair.dataset, pair.row], by_place[pair.other, pair.other_row]) for pair in pairs.itertuples()]
+    assert sorted((one.dataset, other.dataset, one.file) for one, other in at) == sorted(files)
+    assert all(one.file == other.file for one, other in at)
+    pairs = duplicates.alike(images)
+    at = [(by_place[pair.dataset, pair.row], by_place[pair.other, pair.other_row]) for pair in pairs.itertuples()]
+    assert sorted((one.dataset, other.dataset, one.hash, other.hash) for one, other in at) == sorted(looks)
+    assert all(one.file != other.file and not one.blank and not other.blank for one, other in at)
+    assert list(pairs["bits"]) == [(one.hash ^ other.hash).bit_count() for one, other in at]
+    assert len(files) > 20
+    assert len(looks) > 20
+
+
+def test_three_datasets_with_one_look_make_three_pairs_and_a_copy_of_the_same_file_hides_none():
+    stores = [stored(name, (picture(0), "s"), (picture(0), name)) for name in ("one", "two", "three")]
+    _, identical, alike = searched(*stores)
+    pairs = [("one", "two"), ("one", "three"), ("two", "three")]
+    for found in (identical, alike):
+        assert list(zip(found["dataset"], found["other"], strict=True)) == pairs
+    assert (alike["sha256"] != alike["other_sha256"]).all()
+
+
+def test_one_file_stored_at_two_sizes_is_identical_and_not_alike():
+    _, identical, alike = searched(
+        stored("one", (picture(0, (96, 96)), "s"), size=96), stored("two", (picture(0, (96, 96)), "s"), size=24)
+    )
+    assert len(identical) == 1
+    assert alike.empty
+
+
+def test_blank_images_are_counted_and_compared_by_their_files_only():
+    white, grey = (Image.new("RGB", (8, 8), colour) for colour in ("white", "grey"))
+    known, identical, alike = searched(
+        stored("one", (white, "s"), (grey, "t")), stored("two", (white, "s"), (grey, "u"), (picture(0), "v"))
+    )
+    assert list(identical["sha256"]) == ["s"]
+    assert alike.empty
+    counted = duplicates.summary(duplicates.read(list(known), known.get))
+    assert counted.values.tolist() == [["one", 2, 2], ["two", 3, 2]]
+
+
+def test_an_almost_blank_image_is_not_blank():
+    pixels = np.full((40, 40, 3), 7, np.uint8)
+    pixels[39, 39, 2] = 8
+    known = {"one": stored("one", (Image.fromarray(pixels), "s"), (Image.new("RGB", (8, 8), (7, 8, 9)), "t"), size=40)}
+    assert duplicates.read(["one"], known.get)["blank"].tolist() == [False, True]
+
+
+def test_one_dataset_alone_gives_empty_tables_with_their_columns():
+    known, identical, alike = searched(stored("one", (picture(0), "s"), (picture(0), "s"), (picture(0), "t")))
+    assert identical.empty and set(duplicates.IDENTICAL) <= set(identical)
+    assert alike.empty and set(duplicates.ALIKE) <= set(alike)
+    counts = duplicates.counts(list(known), identical, alike)
+    assert counts.empty and list(counts) == ["dataset", "other", "n_identical", "n_alike"]
+    assert duplicates.examples(identical, alike).empty
+
+
+def test_examples_take_every_two_datasets_in_turn_and_what_is_only_alike_first():
+    identical = pd.DataFrame({"dataset": list("aaaa"), "other": list("bbcc"), "row": range(4)})
+    alike = pd.DataFrame({"dataset": list("aaa"), "other": list("bbc"), "row": range(10, 13)})
+    assert list(duplicates.examples(identical, alike)["row"]) == [10, 12, 11, 2, 0, 3, 1]
+    assert list(duplicates.examples(identical, alike, n_pairs=2)["row"]) == [10, 12]
+
+
+def test_a_dataset_that_the_profile_lacks_is_named_with_those_it_has():
+    run = in_notebook.Run("overlaps", "all", "sample", "sample", None, None, None)
+    with pytest.raises(
+        InputError, match="Unknown dataset of profile sample 'stl10'; known: chest, dtd, imagenet, isic2018"
+    ):
+        duplicates.read(["stl10"], run.open_store)
+
+
+def test_the_notebook_finds_what_was_put_into_two_datasets(tmp_path, monkeypatch, native_data):
+    folder = tiny.project(tmp_path / "project")
+    content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
+    tiny.write_grid(folder, content | {"folds": {"n_folds": 2, "seed": 0}}, "sample")
+    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
+    monkeypatch.setenv("CATSCANS_DATA", str(native_data))
+    monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)
+    textures = sorted((native_data / "dtd/images/banded").glob("*.jpg"))
+    lesions = sorted((native_data / "ISIC2018/ISIC2018_Task3_Training_Input").glob("*.jpg"))
+    shutil.copy(textures[0], lesions[5])
+    Image.open(textures[1]).save(lesions[9], quality=60)
+    grid = expand.grid("sample")
+    for key in grid["overlaps/all"].needs:
+        execute.execute(grid[key], "sample")
+    made = execute.execute(grid["overlaps/all"], "sample")
+    ((_, _, _, *names, _, _),) = pd.read_csv(made / "identical.csv").values.tolist()
+    assert names == ["dtd/images/banded/" + textures[0].name, f"{lesions[5].relative_to(native_data)}"]
+    alike = pd.read_csv(made / "alike.csv")
+    assert list(alike["other_path"]) == [f"{lesions[9].relative_to(native_data)}"]
+    counts = pd.read_csv(made / "counts.csv").set_index(["dataset", "other"])
+    assert counts.loc[("dtd", "isic2018")].tolist() == [1, 1]
+    assert counts.to_numpy().sum() == 2
+    assert len(pd.read_csv(made / "figures/examples.csv")) == 2
+    record = json.loads((made / "run.json").read_text())
+    assert (record["n_identical"], record["n_alike"], record["n_blank"]) == (1, 1, 0)
+    assert set(record["data"]) == {"dtd", "isic2018", "chest"}

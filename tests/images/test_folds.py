@@ -1,0 +1,216 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
+
+from catscans_lib import datasets
+from catscans_lib.errors import InputError
+from catscans_lib.images import folds, store
+
+
+def random_table(seed, n_images=300, n_groups=120, shares=(0.6, 0.3, 0.1), n_copies=10):
+    """Groups of several images and one class each; some files copied into another group of the same class."""
+    rng = np.random.default_rng(seed)
+    class_of = np.sort(rng.choice(len(shares), n_groups, p=shares))
+    group = rng.integers(0, n_groups, n_images)
+    sha256 = np.array([f"sha{i}" for i in range(n_images)])
+    for one, other in rng.integers(0, n_images, (n_copies, 2)):
+        if class_of[group[one]] == class_of[group[other]]:
+            sha256[one] = sha256[other]
+    table = pd.DataFrame({"group": [f"g{g}" for g in group], "label": [f"class{class_of[g]}" for g in group]})
+    return table.assign(image_id=[f"img{i:04d}" for i in range(n_images)], sha256=sha256)
+
+
+def largest_unit(table):
+    """Size of the largest set linked by groups or equal files, by repeated merging."""
+    unit = table["group"]
+    for _ in range(len(table)):
+        merged = unit.groupby(table["sha256"]).transform("min").groupby(table["group"]).transform("min")
+        if merged.equals(unit):
+            break
+        unit = merged
+    return unit.value_counts().max()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_group_and_no_file_is_in_two_folds(seed):
+    table = random_table(seed)
+    made = folds.make(table, n_folds=4, seed=seed).merge(table[["image_id", "sha256"]], on="image_id")
+    assert (made.groupby("group")["fold"].nunique() == 1).all()
+    assert (made.groupby("sha256")["fold"].nunique() == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_image_is_in_one_fold_and_folds_share_the_classes_evenly(seed):
+    table = random_table(seed)
+    made = folds.make(table, n_folds=4, seed=seed)
+    assert list(made.columns) == ["image_id", "group", "label", "fold"]
+    assert list(made["image_id"]) == sorted(table["image_id"])
+    assert set(made["fold"]) == {1, 2, 3, 4}
+    counts = pd.crosstab(made["label"], made["fold"])
+    assert (counts > 0).all(axis=None)
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= largest_unit(table)
+
+
+images = st.lists(st.tuples(st.integers(0, 40), st.sampled_from("abc"), st.integers(0, 90)), min_size=20, max_size=120)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(images, st.integers(2, 4), st.integers(0, 5))
+def test_whatever_the_groups_no_unit_is_split_and_every_image_is_held_out_once(rows, n_folds, seed):
+    """Random groups of mixed classes, random copies; either folds that keep what they promise or a class that is named."""
+    table = pd.DataFrame(rows, columns=["group", "label", "sha256"]).astype(str)
+    table["image_id"] = [f"{number:03d}" for number in range(len(table))]
+    try:
+        made = folds.make(table, n_folds=n_folds, seed=seed)
+    except InputError as error:
+        event("refused")
+        assert re.match(r"Class '[abc]' (has \d+ groups?|is missing in a fold)", str(error))
+        return
+    event("folds made")
+    assert list(made["image_id"]) == list(table["image_id"])
+    assert set(made["fold"]) == set(range(1, n_folds + 1))
+    joined = made.merge(table[["image_id", "sha256"]], on="image_id")
+    assert joined.groupby("group")["fold"].nunique().max() == 1
+    assert joined.groupby("sha256")["fold"].nunique().max() == 1
+    assert (pd.crosstab(made["fold"], made["label"]) > 0).all(axis=None)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from("ab"), min_size=20, max_size=90), st.integers(2, 5), st.integers(0, 5))
+def test_without_groups_class_counts_differ_by_one_at_most(labels, n_folds, seed):
+    assume(min(labels.count("a"), labels.count("b")) >= n_folds)
+    ids = [f"{number:03d}" for number in range(len(labels))]
+    table = pd.DataFrame({"image_id": ids, "group": ids, "label": labels, "sha256": ids})
+    counts = pd.crosstab(*(folds.make(table, n_folds=n_folds, seed=seed)[key] for key in ("fold", "label")))
+    assert (counts.max() - counts.min()).max() <= 1
+
+
+def test_folds_keep_the_original_group_and_label_of_every_image():
+    table = random_table(3)
+    made = folds.make(table, n_folds=3, seed=0)
+    columns = ["image_id", "group", "label"]
+    pd.testing.assert_frame_equal(made[columns], table.sort_values("image_id", ignore_index=True)[columns])
+
+
+@pytest.mark.parametrize("max_images", [None, 100])
+def test_folds_do_not_depend_on_the_order_of_the_rows_but_on_the_seed(max_images):
+    table = random_table(1)
+    shuffled = table.sample(frac=1, random_state=5).set_index(np.arange(300) * 7)
+    first = folds.make(table, n_folds=4, seed=0, max_images=max_images)
+    pd.testing.assert_frame_equal(folds.make(shuffled, n_folds=4, seed=0, max_images=max_images), first)
+    assert not folds.make(table, n_folds=4, seed=1, max_images=max_images).equals(first)
+
+
+def test_equal_files_link_groups_in_a_chain():
+    # a-b share s1, b-c share s2: a, b and c must stay together although a and c have no file in common
+    table = pd.DataFrame(
+        {"image_id": list("123456789"), "group": list("abbcdefgh"), "sha256": ["s1", "s1", "s2", "s2", *"vwxyz"]}
+    ).assign(label="only")
+    made = folds.make(table, n_folds=3, seed=0)
+    assert made.loc[made["group"].isin(list("abc")), "fold"].nunique() == 1
+    assert list(made["group"]) == list("abbcdefgh")
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("max_images", [60, 150, 299])
+def test_a_subset_has_whole_groups_about_the_size_and_the_class_shares(seed, max_images):
+    table = random_table(seed)
+    made = folds.make(table, n_folds=3, seed=seed, max_images=max_images)
+    assert max_images <= len(made) < max_images + largest_unit(table)
+    chosen = table["group"].isin(made["group"])
+    assert chosen.sum() == len(made)
+    shares = table["label"].value_counts(normalize=True)
+    assert (made["label"].value_counts(normalize=True) - shares).abs().max() < 0.12
+
+
+def test_a_subset_of_more_images_than_there_are_is_all_of_them():
+    table = random_table(0)
+    assert folds.make(table, n_folds=3, seed=0, max_images=10_000).equals(folds.make(table, n_folds=3, seed=0))
+
+
+def test_a_rare_class_still_reaches_every_fold_of_a_subset():
+    rare = pd.DataFrame({"image_id": [f"r{i}" for i in range(6)], "label": "rare"})
+    common = pd.DataFrame({"image_id": [f"c{i}" for i in range(994)], "label": "common"})
+    table = pd.concat([rare, common]).assign(group=lambda t: t["image_id"], sha256=lambda t: t["image_id"])
+    made = folds.make(table, n_folds=5, seed=0, max_images=100)
+    assert pd.crosstab(made["label"], made["fold"]).loc["rare"].tolist() == [1, 1, 1, 1, 1]
+    assert len(made) == 100
+
+
+def test_a_class_with_fewer_groups_than_folds_is_named():
+    table = random_table(0)
+    few = table["group"].isin(table.loc[table["label"] == "class2", "group"].unique()[:2])
+    table = table[few | (table["label"] != "class2")]
+    with pytest.raises(InputError, match=r"Class 'class2' has [12] groups?, fewer than 5 folds. Use fewer folds"):
+        folds.make(table, n_folds=5, seed=0)
+
+
+def test_a_class_whose_groups_are_joined_by_equal_files_is_named():
+    table = pd.DataFrame({"image_id": list("abcdefgh"), "label": ["x"] * 4 + ["y"] * 4})
+    table = table.assign(group=table["image_id"], sha256=["same"] * 4 + list("efgh"))
+    with pytest.raises(InputError, match="Class 'x' has 1 group, fewer than 2 folds"):
+        folds.make(table, n_folds=2, seed=0)
+
+
+def test_a_subset_too_small_for_the_folds_says_so():
+    with pytest.raises(InputError, match="among the max_images=5 drawn"):
+        folds.make(random_table(0), n_folds=5, seed=0, max_images=5)
+
+
+def test_fewer_than_two_folds_are_refused():
+    with pytest.raises(InputError, match="at least 2 folds, got n_folds=1"):
+        folds.make(random_table(0), n_folds=1, seed=0)
+
+
+def test_another_seed_is_tried_before_a_fold_without_a_class_is_an_error(monkeypatch):
+    states = []
+
+    class Splitter:
+        """Leaves class x out of fold 1 until the third seed."""
+
+        def __init__(self, n_folds, shuffle, random_state):
+            states.append(random_state)
+
+        def split(self, *_):
+            held_out = [[0, 1], [2, 3]] if len(states) < 3 else [[0, 2], [1, 3]]
+            return ((None, np.array(rows)) for rows in held_out)
+
+    table = pd.DataFrame(
+        {"image_id": list("abcd"), "group": list("abcd"), "label": list("xxyy"), "sha256": list("abcd")}
+    )
+    monkeypatch.setattr(folds, "StratifiedGroupKFold", Splitter)
+    assert folds.make(table, n_folds=2, seed=0)["fold"].tolist() == [1, 2, 1, 2]
+    assert len(set(states)) == 3
+    monkeypatch.setattr(folds, "N_TRIES", 2)
+    states.clear()
+    with pytest.raises(InputError, match="Class 'x' is missing in a fold for each of 2 seeds"):
+        folds.make(table, n_folds=2, seed=0)
+
+
+def test_saved_folds_come_back_with_their_types(tmp_path):
+    table = random_table(0).replace({"label": {"class0": "NA"}})  # pandas would read NA as missing
+    made = folds.make(table.assign(group=table["group"].str.replace("g", "00")), n_folds=3, seed=0)
+    folds.write(tmp_path / "folds/chest.csv", made)
+    pd.testing.assert_frame_equal(folds.read(tmp_path / "folds/chest.csv"), made)
+    assert [path.name for path in (tmp_path / "folds").iterdir()] == ["chest.csv"]
+
+
+def test_missing_folds_name_the_path_and_what_to_do(tmp_path):
+    with pytest.raises(InputError, match=r"No folds '.*chest\.csv'. Run the ingest notebook"):
+        folds.read(tmp_path / "chest.csv")
+
+
+@pytest.mark.parametrize("name", ["chest", "isic2018"])
+def test_real_patients_lesions_and_copies_stay_in_one_fold(name, realdata, tmp_path):
+    listing = datasets.read(name, realdata)
+    store.write(tmp_path / "x.h5", listing, dataset=name, size_px=8)
+    table = store.open_store(tmp_path / "x.h5").table
+    made = folds.make(table, n_folds=5, seed=0).merge(table[["image_id", "sha256"]], on="image_id")
+    assert (made.groupby("group")["fold"].nunique() == 1).all()
+    assert (made.groupby("sha256")["fold"].nunique() == 1).all()
+    counts = pd.crosstab(made["label"], made["fold"])
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 2

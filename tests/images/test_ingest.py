@@ -1,0 +1,77 @@
+"""From a folder as downloaded to a store and folds, with everything that may be wrong in it."""
+
+import json
+
+import pandas as pd
+import pytest
+import tiny
+import yaml
+
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand
+from catscans_lib.images import folds, store
+from catscans_lib.images import ingest as image_ingest
+from catscans_lib.runs import execute
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, native_data):
+    """A project that reads the tiny native datasets: isic2018 is a target in two folds."""
+    folder = tiny.project(tmp_path / "project")
+    content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
+    content["folds"]["n_folds"] = 2
+    for row in content["datasets"].values():
+        row["size_px"] = 32
+    tiny.write_grid(folder, content, "sample")
+    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
+    monkeypatch.setenv("CATSCANS_DATA", str(native_data))
+    monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)
+    return folder
+
+
+def ingest(dataset="isic2018"):
+    return expand.grid("sample")[f"ingest/{dataset}"]
+
+
+def test_the_ingest_page_reports_broken_files_by_path_skips_and_counts_them_and_keeps_the_rest(project, native_data):
+    images = native_data / "ISIC2018/ISIC2018_Task3_Training_Input"
+    zero, corrupt, unlisted, absent, *_ = sorted(images.glob("*.jpg"))[2::4]
+    zero.write_bytes(b"")
+    corrupt.write_bytes(corrupt.read_bytes()[:200])
+    absent.unlink()
+    unlisted.rename(images / "ISIC_9999999.jpg")
+    folder = execute.execute(ingest(), "sample")
+    problems = pd.read_csv(folder / "problems.csv").set_index("path")["problem"]
+    base = "ISIC2018/ISIC2018_Task3_Training_Input"
+    assert "empty file" in problems[f"{base}/{zero.name}"]
+    assert f"{base}/{corrupt.name}" in problems
+    assert "no such file" in problems[f"{base}/{absent.name}"]
+    assert "no such file" in problems[f"{base}/{unlisted.name}"]
+    assert "not in the ground truth" in problems[f"{base}/ISIC_9999999.jpg"]
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["n_problems"], record["n_images"]) == (5, 28 - 4)
+    assert zero.name in (folder / "ingest.ipynb").read_text()
+    saved = folds.read(project / "results/sample/folds/isic2018.csv")
+    assert len(saved) == 24
+    assert saved.groupby("group")["fold"].nunique().max() == 1
+
+
+def test_a_dataset_whose_folder_is_missing_is_named_with_what_lies_there(project, native_data):
+    import shutil
+
+    shutil.rmtree(native_data / "dtd")
+    with pytest.raises(InputError, match="dtd/images"):
+        image_ingest.store_dataset(ingest("dtd").settings, project / "dtd.h5")
+    assert not (project / "dtd.h5").exists()
+
+
+def test_the_demo_world_is_stored_as_generated(project):
+    run = expand.grid("demo")["ingest/chest"]
+    problems, decoding = image_ingest.store_dataset(run.settings, project / "chest.h5")
+    assert problems.empty and decoding.empty
+    opened = store.open_store(project / "chest.h5")
+    assert opened.images.shape == (180, 24, 24, 3)
+    made = image_ingest.save_folds(opened.table, run.settings, project / "folds.csv")
+    pd.testing.assert_frame_equal(folds.read(project / "folds.csv"), made)
+    assert made["fold"].max() == 3
+    assert len(made) == pytest.approx(120, abs=3)

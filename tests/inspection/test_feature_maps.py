@@ -1,0 +1,170 @@
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import saved_networks
+from published import shorten
+
+from catscans_lib import figures, paths
+from catscans_lib.errors import InputError
+from catscans_lib.experiment import transfer
+from catscans_lib.grid.steps import Transfer
+from catscans_lib.inspection import feature_maps
+from catscans_lib.inspection.source_networks import SourceNetworks
+from catscans_lib.networks import build
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    saved_networks.make(folder)
+    return folder
+
+
+@pytest.fixture
+def project(made, tmp_path, monkeypatch):
+    return saved_networks.copied(made, tmp_path, monkeypatch)
+
+
+def test_a_map_is_the_image_convolved_with_the_first_kernel():
+    inputs = keras.Input((6, 6, 3))
+    convolution = keras.layers.Conv2D(2, 3, use_bias=False, name="first")
+    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(convolution(inputs)))
+    image = np.random.default_rng(0).integers(0, 256, (1, 6, 6, 3)).astype("uint8")
+    kernel = convolution.get_weights()[0]
+    by_hand = (image[0, 2:5, 1:4, :, None] * kernel).sum(axis=(0, 1, 2))
+    maps = feature_maps.activations(network, image)
+    assert maps.shape == (1, 4, 4, 2)
+    np.testing.assert_allclose(maps[0, 2, 1], by_hand, rtol=1e-4)
+
+
+def test_where_the_first_layer_is_a_model_of_its_own_its_output_is_taken(monkeypatch):
+    shorten(monkeypatch)
+    network = build.backbone("convnext_tiny", 32)
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype("uint8")
+    by_hand = network.get_layer("convnext_tiny_stem")(network.get_layer("preprocess")(image))
+    np.testing.assert_allclose(feature_maps.activations(network, image), by_hand, atol=1e-5)
+
+
+def test_an_unknown_layer_and_one_without_maps_name_those_there_are():
+    network = build.backbone("small_resnet", 16)
+    image = np.zeros((1, 16, 16, 3), "uint8")
+    assert feature_maps.activations(network, image, "block3_out").shape == (1, 8, 8, 32)
+    for layer in ("conv9", "features"):
+        with pytest.raises(InputError, match=f"No layer '{layer}' with feature maps; the network has: .*block2_out"):
+            feature_maps.activations(network, image, layer)
+
+
+def test_strengths_are_the_mean_and_the_spread_of_every_map():
+    maps = {"dtd": np.stack([np.zeros((1, 2, 2)), np.array([[[0.0, 2.0], [2.0, 4.0]]])], axis=3)}
+    table = feature_maps.strengths(maps, ["i1"])
+    assert table.to_dict("list") == {
+        "source": ["dtd", "dtd"], "image_id": ["i1", "i1"], "map": [1, 2], "mean": [0.0, 2.0],
+        "sd": [0.0, pytest.approx(np.sqrt(2))],
+    }  # fmt: skip
+
+
+def test_images_are_the_named_ones_in_their_order_or_the_first_of_each_class(project):
+    assert feature_maps.chosen(project)["image_id"].tolist() == ["i00", "i03"]
+    named = feature_maps.chosen(project, ["i20", "i01"])
+    assert named["image_id"].tolist() == ["i20", "i01"]
+    assert named.index.tolist() == [20, 1]
+    with pytest.raises(InputError, match="No image 'x9' in chest, which has 24; some of them: i00, i04, i08"):
+        feature_maps.chosen(project, ["i01", "x9"])
+
+
+def test_the_networks_of_a_source_are_those_that_were_saved_and_random_ones_those_the_transfer_started_from(project):
+    networks = SourceNetworks("demo", "chest", ["dtd", "none"])
+    for source, step, name in (
+        ("dtd", "pretrain", "dtd"),
+        ("dtd", "transfer", "dtd--chest"),
+        ("none", "transfer", "none--chest"),
+    ):
+        given = (networks.pretrained if step == "pretrain" else networks.fine_tuned)(source).get_weights()
+        saved = keras.models.load_model(paths.run_dir("demo", step, name) / "model.keras").get_layer("backbone")
+        assert all(np.array_equal(*pair) for pair in zip(given, saved.get_weights(), strict=True))
+    settings = Transfer(**saved_networks.PARAMETERS, source="none")
+    start = transfer.source_backbone(settings, 7, None).get_weights()
+    again = networks.pretrained("none").get_weights()
+    assert all(np.array_equal(*pair) for pair in zip(again, start, strict=True))
+    assert not np.array_equal(networks.random(8).get_weights()[0], start[0])
+    assert np.array_equal(networks.pretrained("none").get_weights()[0], start[0])
+
+
+def test_networks_that_were_only_probed_are_not_fine_tuned_and_a_transfer_that_is_not_done_is_named(project):
+    assert SourceNetworks("demo", "chest", ["dtd", "none"]).are_fine_tuned
+    (paths.run_dir("demo", "transfer", "dtd--chest") / "model.keras").unlink()
+    assert not SourceNetworks("demo", "chest", ["dtd", "none"]).are_fine_tuned
+    assert SourceNetworks("demo", "chest", ["none"]).are_fine_tuned
+    with pytest.raises(InputError, match="transfer/imagenet--chest is not done in profile demo. Make it: "):
+        SourceNetworks("demo", "chest", ["dtd", "imagenet"])
+
+
+def test_the_channels_that_vary_most_over_the_images_come_first_the_same_for_every_image(project):
+    networks = SourceNetworks("demo", "chest", ["dtd", "none"])
+    maps = feature_maps.of_sources(networks, project.images[:2], "conv1", 3)
+    assert {source: here.shape for source, here in maps.items()} == {"dtd": (2, 16, 16, 3), "none": (2, 16, 16, 3)}
+    every = feature_maps.activations(networks.pretrained("dtd"), project.images[:2], "conv1")
+    spread = [np.std(every[0, :, :, n]) + np.std(every[1, :, :, n]) for n in range(16)]
+    order = sorted(range(16), key=lambda n: -spread[n])
+    np.testing.assert_array_equal(maps["dtd"], every[..., order[:3]])
+
+
+def test_before_and_after_are_the_same_channels_of_both_networks_those_that_changed_most(project):
+    networks = SourceNetworks("demo", "chest", ["dtd"])
+    (before, after) = feature_maps.before_and_after(networks, project.images[:1], None, 2)["dtd"]
+    every = [feature_maps.activations(networks.pretrained("dtd"), project.images[:1])[0]]
+    every.append(feature_maps.activations(networks.fine_tuned("dtd"), project.images[:1])[0])
+    most = np.argsort(-np.abs(every[1] - every[0]).mean(axis=(0, 1)))[:2]
+    np.testing.assert_array_equal(before, every[0][..., most])
+    np.testing.assert_array_equal(after, every[1][..., most])
+    table = feature_maps.differences({"dtd": (np.array([[[0.0], [1.0]]]), np.array([[[0.5], [-3.0]]]))})
+    assert table.to_dict("list") == {
+        "source": ["dtd"], "map": [1], "range": [4.0], "mean_difference": [-1.75], "largest_difference": [-4.0],
+    }  # fmt: skip
+
+
+def test_grids_show_every_map_filter_and_difference_at_its_place():
+    image, maps = np.zeros((8, 8, 3), np.uint8), np.zeros((4, 4, 2))
+    maps[0, 0, 0] = 1.0
+    titles = {"dtd": "Textures", "none": "random weights"}
+    figure = figures.feature_map_grid(image, {"dtd": maps, "none": maps}, titles=titles)
+    sheet = np.asarray(figure.axes[0].images[0].get_array())
+    blocks = [sheet[row * 52 : row * 52 + 48, column * 52 : column * 52 + 48] for row in (0, 1) for column in (0, 1, 2)]
+    assert [block.shape for block in blocks] == [(48, 48, 3)] * 6
+    assert (blocks[0] == 0).all()
+    dark, bright = (plt.colormaps["cividis"](at, bytes=True)[:3] for at in (0.0, 1.0))
+    assert tuple(blocks[4][0, 0]) == tuple(blocks[4][11, 11]) == bright
+    assert tuple(blocks[4][12, 0]) == tuple(blocks[5][0, 0]) == dark
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert names == ["Textures", "random weights", "image", "map 1", "map 2"]
+
+    figure = figures.before_after_grid(image, {"dtd": (maps[..., :1], maps[..., :1] / 2)}, titles=titles)
+    sheet = np.asarray(figure.axes[0].images[0].get_array())
+    assert sheet[5, 3 * 52 + 40].tolist() == [246, 246, 246]  # no difference: the middle of RdBu
+    assert "± 50%" in [text.get_text() for text in figure.axes[0].texts]
+
+    figure = figures.filter_grid({"dtd": np.stack([np.zeros((3, 3, 3)), np.ones((3, 3, 3))], axis=3)}, titles=titles)
+    sheet = np.asarray(figure.axes[0].images[0].get_array())
+    assert sheet[0, 0].tolist() == [255, 255, 255]  # the larger one first
+    assert sheet[0, 60].tolist() == [127, 127, 127]
+    plt.close("all")
+
+
+def test_a_grid_of_explanations_marks_right_and_wrong_in_word_and_colour_and_lays_only_what_speaks_for_it_over_the_image():
+    images = np.full((2, 8, 8, 3), 100, np.uint8)
+    heat = np.array([[[1.0, -1.0], [-1.0, -1.0]], [[-1.0, -1.0], [-1.0, -1.0]]])
+    answers = pd.DataFrame(
+        {"source": "dtd", "label": ["a", "b"], "predicted": ["a", "a"], "score": [0.9, 0.8], "right": [True, False]}
+    )
+    figure = figures.grad_cam_grid(images, answers, {"dtd": heat}, answers, titles={"dtd": "Textures"})
+    ax = figure.axes[0]
+    texts = {text.get_text(): text.get_color() for text in ax.texts}
+    assert texts["✓ a 0.90"] == figures.COLOURS[0]
+    assert texts["✗ a 0.80"] == figures.COLOURS[1]
+    sheet = np.asarray(ax.images[0].get_array())
+    row = round(48 * 1.3)
+    assert sheet[row, 0].tolist() != [100, 100, 100]
+    assert sheet[row + 47, 47].tolist() == sheet[row, 52].tolist() == [100, 100, 100]
+    plt.close("all")

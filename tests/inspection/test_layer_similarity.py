@@ -1,0 +1,143 @@
+from itertools import permutations
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from published import shorten
+
+from catscans_lib import figures
+from catscans_lib.errors import InputError
+from catscans_lib.inspection import layer_similarity
+from catscans_lib.networks import build
+
+
+def gram(features):
+    return features @ features.T
+
+
+def by_definition(x, y):
+    """The independence criterion as a mean over all ordered four different images (Song et al., 2012, equation 4)."""
+    fours = list(permutations(range(len(x)), 4))
+    return np.mean([x[i, j] * (y[i, j] + y[q, r] - 2 * y[i, q]) for i, j, q, r in fours])
+
+
+def random_features(seed, n, n_features):
+    return np.random.default_rng(seed).normal(size=(n, n_features))
+
+
+def test_the_criterion_is_the_mean_over_all_four_different_images():
+    x, y = gram(random_features(0, 7, 3)), gram(random_features(1, 7, 5) ** 2)
+    assert layer_similarity.hsic(x, y) == pytest.approx(by_definition(x, y))
+    own = by_definition(x, x) * by_definition(y, y)
+    assert layer_similarity.linear_cka(x, y) == pytest.approx(by_definition(x, y) / np.sqrt(own))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 100), shift=st.floats(-10, 10))
+def test_turning_scaling_and_shifting_a_representation_changes_nothing(seed, scale, shift):
+    x, y = random_features(seed, 12, 6), random_features(seed + 1, 12, 4)
+    y[:, 0] += x[:, 0]
+    turn, _ = np.linalg.qr(random_features(seed + 2, 6, 6))
+    same = layer_similarity.linear_cka(gram(scale * x @ turn + shift), gram(y))
+    assert same == pytest.approx(layer_similarity.linear_cka(gram(x), gram(y)), abs=1e-6)
+    assert layer_similarity.linear_cka(gram(x), gram(scale * x @ turn + shift)) == pytest.approx(1, abs=1e-6)
+
+
+def test_stretching_one_direction_changes_it():
+    x = random_features(0, 50, 6)
+    assert layer_similarity.linear_cka(gram(x), gram(x * [100, 1, 1, 1, 1, 1])) < 0.9
+
+
+def test_features_with_nothing_in_common_give_about_0_also_when_they_outnumber_the_images():
+    x, y = random_features(0, 40, 4000), random_features(1, 40, 4000)
+    centre = np.eye(40) - 1 / 40
+    plain = np.vdot(centre @ gram(x) @ centre, centre @ gram(y) @ centre)
+    plain /= np.linalg.norm(centre @ gram(x) @ centre) * np.linalg.norm(centre @ gram(y) @ centre)
+    assert plain > 0.95
+    assert abs(layer_similarity.linear_cka(gram(x), gram(y))) < 0.1
+
+
+def test_features_that_are_the_same_for_every_image_compare_with_nothing_and_three_images_are_too_few():
+    same = np.ones((10, 10))
+    assert np.isnan(layer_similarity.linear_cka(same, gram(random_features(0, 10, 3))))
+    with pytest.raises(InputError, match="needs at least 4 images; got 3"):
+        layer_similarity.linear_cka(same[:3, :3], same[:3, :3])
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("small_resnet", ["block2_out", "block3_out", "block4_out"]),
+        ("squeezenet", ["conv1", "fire3_concat", "fire5_concat", "fire9_concat"]),
+        ("efficientnet_b0", ["block2a_expand_activation", "top_activation"]),
+    ],
+)
+def test_stages_end_where_maps_get_smaller_and_the_last_maps_are_one_of_the_ends(name, ends, monkeypatch):
+    shorten(monkeypatch)
+    network = build.backbone(name, 64)
+    found = layer_similarity.stage_ends(network)
+    assert found[: len(ends) - 1] == ends[:-1]
+    assert found[-1] == ends[-1]
+    last = next(layer for layer in network.layers if layer.name == found[-1])
+    assert any(isinstance(node.operation, keras.layers.GlobalAveragePooling2D) for node in last._outbound_nodes)
+
+
+def test_a_gram_matrix_is_that_of_the_maps_averaged_over_8_x_8_cells_whatever_the_batches(monkeypatch):
+    monkeypatch.setattr(layer_similarity, "BATCH", 3)
+    network = build.backbone("small_resnet", 16)
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3)).astype("uint8")
+    found = layer_similarity.grams(network, images, ["block2_out", "block4_out"])
+    outputs = [network.get_layer(name).output for name in found]
+    large, small = (np.asarray(maps) for maps in keras.Model(network.input, outputs)(images.astype("float32")))
+    means = large.reshape(5, 8, 2, 8, 2, 16).mean(axis=(2, 4))
+    for maps, name in ((means, "block2_out"), (small, "block4_out")):
+        features = maps.reshape(5, -1) - maps.reshape(5, -1).mean(axis=0)
+        np.testing.assert_allclose(found[name], gram(features), rtol=1e-4, atol=1e-4)
+
+
+def test_sides_that_eight_does_not_divide_are_cut_into_cells_of_nearly_equal_size():
+    maps = np.arange(11.0)[None, :, None, None] * np.ones((1, 11, 3, 1))
+    cells = layer_similarity._cells(maps).reshape(8, 3)
+    assert cells[:, 0].tolist() == [0, 1, 2.5, 4, 5, 6.5, 8, 9.5]
+
+
+def test_every_two_sources_and_every_source_before_and_after_are_compared_layer_by_layer():
+    grams = {
+        source: {layer: gram(random_features(seed + 10 * at, 9, 4)) for at, layer in enumerate(("a", "b"))}
+        for seed, source in enumerate(("dtd", "none"))
+    }
+    table = layer_similarity.between(grams).set_index(["layer", "source", "other"])
+    assert len(table) == 2 * 2 * 2
+    assert table.loc[("b", "dtd", "none"), "cka"] == pytest.approx(
+        layer_similarity.linear_cka(grams["dtd"]["b"], grams["none"]["b"])
+    )
+    assert table.loc[("a", "none", "none"), "cka"] == pytest.approx(1)
+    after = {"dtd": grams["none"], "none": grams["none"]}
+    kept = layer_similarity.kept(grams, after).set_index(["source", "layer"])
+    assert kept.loc[("none", "a"), "cka"] == pytest.approx(1)
+    assert kept.loc[("dtd", "b"), "cka"] == pytest.approx(table.loc[("b", "dtd", "none"), "cka"])
+    assert set(kept["n_images"]) == {9}
+    titles = {"dtd": "Textures", "none": "random weights"}
+    figures.set_style()
+    panels = figures.cka_matrices(table.reset_index(), titles=titles)
+    assert [ax.get_title(loc="left") for ax in panels] == ["a", "b"]
+    value = table.loc[("b", "dtd", "none"), "cka"]
+    assert [text.get_text() for text in panels[1].texts] == ["1.00", f"{value:.2f}", f"{value:.2f}", "1.00"]
+    ax = figures.kept_heatmap(kept.reset_index(), titles=titles)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["Textures", "random weights"]
+    assert [text.get_text() for text in ax.texts][2:] == ["1.00", "1.00"]
+    plt.close("all")
+
+
+def test_images_to_compare_on_are_drawn_by_the_seed_one_of_each_group():
+    table = pd.DataFrame({"group": list("aabbccdd")}, index=[3, 4, 8, 9, 10, 20, 21, 22])
+    rows = layer_similarity.sample(table, 3, seed=0)
+    assert sorted(rows) == rows.tolist()
+    assert table.loc[rows, "group"].nunique() == len(rows) == 3
+    assert layer_similarity.sample(table, 3, seed=0).tolist() == rows.tolist()
+    assert len({tuple(layer_similarity.sample(table, 3, seed=seed)) for seed in range(10)}) > 1
+    assert len(layer_similarity.sample(table, 200, seed=0)) == 4

@@ -1,0 +1,78 @@
+import dataclasses
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from catscans_lib.errors import InputError
+from catscans_lib.grid import steps
+from catscans_lib.networks import build, registry
+
+APPLICATIONS = [info for info in registry.NETWORKS.values() if info.application]
+PIXELS = np.array([[[[0, 128, 255], [10, 100, 200]]]], "float32")
+
+
+def test_the_table_holds_every_network_of_keras_under_its_name_in_snake_case():
+    functions = {name for name, value in vars(keras.applications).items() if callable(value) and value.__name__ == name}
+    assert {info.application for info in APPLICATIONS} == functions
+    for info in APPLICATIONS:
+        assert info.name.replace("_", "") == info.application.lower()
+    assert {info.name for info in registry.NETWORKS.values() if not info.application} == {"small_resnet", "squeezenet"}
+
+
+@pytest.mark.parametrize("info", APPLICATIONS, ids=lambda info: info.name)
+def test_the_first_layer_does_what_keras_does_to_the_input(info):
+    module = sys.modules[getattr(keras.applications, info.application).__module__]
+    how = info.preprocessing
+    ours = PIXELS * how.scale + how.offset
+    theirs = module.preprocess_input(PIXELS.copy())
+    if np.array_equal(theirs, PIXELS):  # Keras's network does it: tests/test_weights.py compares
+        assert info.name.startswith(("convnext", "efficientnet", "mobilenet_v3"))
+    else:
+        np.testing.assert_allclose(ours[..., ::-1] if how.bgr else ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("info", APPLICATIONS, ids=lambda info: info.name)
+def test_keras_takes_no_smaller_images(info):
+    too_small = (info.smallest_px - 1,) * 2
+    with pytest.raises(ValueError, match=f"at least {info.smallest_px}"):
+        getattr(keras.applications, info.application)(include_top=False, weights=None, input_shape=(*too_small, 3))
+
+
+@pytest.mark.parametrize("name", ["small_resnet", "squeezenet", "mobilenet_v2", "xception"])
+def test_the_smallest_size_can_be_computed(name):
+    size = registry.find(name).smallest_px
+    features = build.backbone(name, size)(np.zeros((1, size, size, 3), "float32"))
+    assert np.isfinite(features).all()
+
+
+def test_an_unknown_name_lists_those_there_are_and_a_size_too_small_the_smallest():
+    with pytest.raises(InputError, match="Unknown backbone 'vgg'; known: .*resnet50, .*small_resnet, .*vgg16"):
+        build.backbone("vgg", 32)
+    with pytest.raises(InputError, match="'xception' needs images of at least 71 px; got size_px 64"):
+        build.backbone("xception", 64)
+    with pytest.raises(InputError, match="'squeezenet' needs images of at least 31 px"):
+        build.backbone("squeezenet", 30)
+
+
+def test_settings_refuse_a_backbone_that_is_unknown_or_too_large_for_the_images():
+    class Run(steps.Strict):
+        backbone: str
+        size_px: int
+
+    assert set(steps.BACKBONES) == {*registry.NETWORKS}
+    assert Run(backbone="efficientnet_b0", size_px=64).size_px == 64
+    with pytest.raises(ValueError, match="Unknown backbone 'vgg'"):
+        Run(backbone="vgg", size_px=64)
+    with pytest.raises(ValueError, match="at least 75 px; got size_px 64"):
+        Run(backbone="inception_v3", size_px=64)
+
+
+def test_names_are_known_without_keras_and_every_record_is_complete():
+    code = "import sys; from catscans_lib.grid import steps; sys.exit('keras' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    for info in registry.NETWORKS.values():
+        assert all(value for key, value in dataclasses.asdict(info).items() if key != "application")
+        assert "arXiv:" in info.reference

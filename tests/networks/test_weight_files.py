@@ -1,0 +1,138 @@
+"""Weights files are read as numbers: what could run code is refused before anything is built."""
+
+import json
+import pickle
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from published import write_older
+
+from catscans_lib.errors import InputError
+from catscans_lib.networks import weight_files
+
+
+class Evil:
+    """Makes a folder when unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return type(self.trace).mkdir, (self.trace,)
+
+
+def network(extra=()):
+    return keras.Sequential(
+        [keras.Input((8, 8, 3)), *extra, keras.layers.Conv2D(4, 3, name="first"), keras.layers.BatchNormalization(name="bn")]
+    )  # fmt: skip
+
+
+def rewritten(path, **members):
+    """A `.keras` archive with some members changed."""
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (kept | {name.replace("__", "."): content for name, content in members.items()}).items():
+            archive.writestr(name, content)
+
+
+def test_every_layout_of_keras_gives_the_same_numbers(tmp_path):
+    model = network()
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    model.save(tmp_path / "whole.h5")
+    write_older(tmp_path / "older.h5", {layer.name: layer.get_weights() for layer in model.layers})
+    for name in ("model.keras", "model.weights.h5", "whole.h5", "older.h5"):
+        stored = weight_files.read(tmp_path / name)
+        assert stored.ordered is (name in ("whole.h5", "older.h5"))
+        assert list(stored.layers) == ["first", "bn"] if stored.ordered else {*stored.layers} == {"first", "bn"}
+        for layer in model.layers:
+            for one, two in zip(stored.layers[layer.name], layer.get_weights(), strict=True):
+                np.testing.assert_array_equal(one, two)
+
+
+def test_names_too_long_for_one_attribute_are_put_together(tmp_path):
+    write_older(tmp_path / "long.h5", {"first": [np.ones(2)], "fire/second": [np.ones(3)]})
+    with h5py.File(tmp_path / "long.h5", "a") as file:
+        del file.attrs["layer_names"]
+        file.attrs.update(layer_names0=np.array(["first"], "S"), layer_names1=np.array(["fire/second"], "S"))
+    assert list(weight_files.read(tmp_path / "long.h5").layers) == ["first", "fire_second"]
+
+
+def test_of_a_model_with_a_backbone_only_that_is_read(tmp_path):
+    inner = keras.Model(*(lambda x: (x, keras.layers.Dense(2, name="inside")(x)))(keras.Input((3,))), name="backbone")
+    model = keras.Sequential([inner, keras.layers.Dense(1, name="head")])
+    model.save(tmp_path / "model.keras")
+    stored = weight_files.read(tmp_path / "model.keras")
+    assert (list(stored.layers), stored.own) == (["inside"], False)
+
+
+def test_a_lambda_in_an_archive_or_a_whole_model_is_refused(tmp_path):
+    model = network(extra=[keras.layers.Lambda(lambda x: x * 2)])
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        with pytest.raises(InputError, match=f"'{name}' holds a layer 'Lambda', which runs code of its own; refused"):
+            weight_files.read(tmp_path / name)
+
+
+def test_a_class_that_is_not_part_of_keras_is_refused_and_never_imported(tmp_path):
+    network().save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+    config["config"]["layers"].append({"module": "os", "class_name": "system", "config": {}, "registered_name": None})
+    rewritten(tmp_path / "model.keras", config__json=json.dumps(config))
+    with pytest.raises(InputError, match="'model.keras' holds 'system', which is not part of Keras; refused"):
+        weight_files.read(tmp_path / "model.keras")
+
+
+def test_a_loss_of_ones_own_does_not_matter(tmp_path):
+    @keras.saving.register_keras_serializable("own")
+    class Loss(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.ops.mean(y_true - y_pred)
+
+    model = network()
+    model.compile(loss=Loss())
+    model.save(tmp_path / "model.keras")
+    assert {*weight_files.read(tmp_path / "model.keras").layers} == {"first", "bn"}
+
+
+@pytest.mark.parametrize("name", ["weights.h5", "weights.keras", "weights.pkl"])
+def test_a_pickle_is_not_opened_whatever_it_is_called(tmp_path, name):
+    (tmp_path / name).write_bytes(pickle.dumps(Evil(tmp_path / "run")))
+    with pytest.raises(InputError, match=f"'{name}'.*could run code"):
+        weight_files.read(tmp_path / name)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pickle_inside_an_archive_is_not_opened(tmp_path):
+    network().save(tmp_path / "model.keras")
+    rewritten(tmp_path / "model.keras", model__weights__h5=pickle.dumps(Evil(tmp_path / "run")))
+    with pytest.raises(InputError, match="'model.keras' holds no weights as Keras saves them"):
+        weight_files.read(tmp_path / "model.keras")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("config", ["[]", "not JSON", "{}"])
+def test_an_archive_that_is_not_one_of_keras_is_refused(tmp_path, config):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", config)
+    with pytest.raises(InputError, match="'model.keras' holds no weights as Keras saves them"):
+        weight_files.read(tmp_path / "model.keras")
+
+
+def test_a_file_that_points_to_another_or_holds_no_numbers_is_refused(tmp_path):
+    write_older(tmp_path / "other.h5", {"first": [np.ones(2)]})
+    write_older(tmp_path / "link.h5", {"first": []})
+    with h5py.File(tmp_path / "link.h5", "a") as file:
+        file["first"].attrs["weight_names"] = np.array(["kernel"], "S")
+        file["first/kernel"] = h5py.ExternalLink("other.h5", "first/first/part0:0")
+    write_older(tmp_path / "text.h5", {"first": [np.array(["a"], "S")]})
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file["images"] = np.zeros(3)
+    for name in ("link.h5", "text.h5", "images.h5"):
+        with pytest.raises(InputError, match=f"'{name}' holds no weights as Keras saves them"):
+            weight_files.read(tmp_path / name)

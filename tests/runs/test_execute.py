@@ -1,0 +1,168 @@
+"""A run takes its place only when every cell is done; what was there before stays until then."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import nbformat
+import pytest
+import tiny
+
+from catscans_lib import paths, results
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand
+from catscans_lib.runs import execute, recipe
+from catscans_lib.runs.in_notebook import start
+
+PARAMETERS = "profile = 'demo'\nlogs = None"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project whose transfers are done (empty records), so that the stability notebook may run."""
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)
+    for key, run in expand.grid("demo").items():
+        if run.step == "transfer":
+            folder = paths.results_dir("demo") / key
+            folder.mkdir(parents=True)
+            (folder / "run.json").write_text('{"status": "completed", "run_id": "r"}')
+    return tmp_path
+
+
+def run_notebook(*cells):
+    """Put a notebook with these cells in the place of stability.ipynb and execute it."""
+    notebook = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python"}})
+    notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(notebook, paths.notebook_path("stability"))
+    return execute.execute(expand.grid("demo")["stability/all"], "demo")
+
+
+START = "from catscans_lib.runs import in_notebook; run = in_notebook.start('stability', profile=profile)"
+
+
+def test_a_run_is_done_when_its_last_cell_is_and_its_record_says_from_what(project):
+    folder = run_notebook(START, "run.finish(n=3)")
+    record = json.loads((folder / "run.json").read_text())
+    assert folder == paths.run_dir("demo", "stability", "all")
+    assert results.is_done("demo", "stability/all")
+    assert (record["n"], record["step"], record["parameters"]) == (3, "stability", {"profile": "demo", "logs": None})
+    assert not paths.work_dir("demo", "stability", "all").exists()
+
+
+def test_a_run_from_the_same_recipe_is_left_alone_and_one_from_another_is_made_anew(project, capsys):
+    finished = run_notebook(START, "run.finish(n=1)") / "run.json"
+    time = finished.stat().st_mtime_ns
+    run_notebook(START, "run.finish(n=1)")
+    assert finished.stat().st_mtime_ns == time
+    assert "stability/all is there already" in capsys.readouterr().out
+    run_notebook(START, "run.finish(n=2)")
+    assert json.loads(finished.read_text())["n"] == 2
+    (paths.results_dir("demo") / "transfer/none--chest/run.json").write_text('{"status": "completed", "run_id": "s"}')
+    time = finished.stat().st_mtime_ns
+    run_notebook(START, "run.finish(n=2)")
+    assert finished.stat().st_mtime_ns > time
+
+
+def test_progress_counts_what_this_sweep_made_and_what_was_up_to_date_before(project, monkeypatch):
+    assert execute.progress("demo") == (2, 11)  # the fixture's transfers
+    records = [paths.results_dir("demo") / f"transfer/{name}--chest/run.json" for name in ("none", "dtd")]
+    for path, finished in zip(records, (100, 300), strict=True):
+        os.utime(path, (finished, finished))
+    monkeypatch.setenv(execute.STARTED, "200")
+    assert execute.progress("demo") == (1, 11)
+    (records[0].parent / execute.MARK).touch()
+    assert execute.progress("demo") == (2, 11)
+
+
+def test_a_line_has_the_time_since_the_sweep_began_as_long_as_there_is_one(monkeypatch, capsys):
+    execute.say("ingest/dtd ...")
+    times = iter((1000.0, 1083.0))
+    monkeypatch.setattr(execute.time, "time", lambda: next(times, 1083.0))
+    with execute.timed() as started:
+        execute.say("ingest/dtd done")
+    execute.say("the end")
+    assert started == 1000.0
+    assert capsys.readouterr().out.splitlines() == ["ingest/dtd ...", "[01:23] ingest/dtd done", "the end"]
+
+
+def test_a_run_is_current_only_if_all_it_needs_is(project):
+    run_notebook(START, "run.finish()")
+    runs = expand.grid("demo")
+    assert recipe.is_current(runs["stability/all"], "demo")
+    assert recipe.current("demo", runs) == []  # what it needs has other recipes
+    assert recipe.current("demo", {"stability/all": replace(runs["stability/all"], needs=())}) == []
+
+
+def test_a_failed_run_leaves_the_former_result_and_the_notebook_that_shows_the_error(project):
+    before = run_notebook(START, "run.finish(n=1)") / "run.json"
+    text = before.read_text()
+    with pytest.raises(execute.RunFailed, match=r"stability/all failed: ValueError: no such thing\nSee results/demo"):
+        run_notebook(START, "raise ValueError('no such thing')", "run.finish(n=2)")
+    assert before.read_text() == text
+    kept = nbformat.read(paths.work_dir("demo", "stability", "all") / "stability.ipynb", as_version=4)
+    assert "no such thing" in str(kept.cells)
+    statuses = [json.loads(path.read_text())["status"] for path in paths.records_dir("demo").glob("*/run.json")]
+    assert sorted(statuses) == ["COMPLETED", "FAILED"]
+
+
+def test_a_notebook_that_fails_after_finish_is_not_done(project):
+    with pytest.raises(execute.RunFailed, match="ZeroDivisionError"):
+        run_notebook(START, "run.finish()", "1 / 0")
+    assert not results.is_done("demo", "stability/all")
+
+
+def test_a_notebook_that_never_finishes_is_not_done(project):
+    with pytest.raises(execute.RunFailed, match="ended before its last cell"):
+        run_notebook(START)
+    assert not results.is_done("demo", "stability/all")
+
+
+def test_a_kernel_that_is_killed_is_reported_with_its_last_words(project):
+    with pytest.raises(execute.RunFailed, match=r"stability/all: its kernel died .*kernel\.log beside it"):
+        run_notebook(START, "import os; os.write(2, b'last words'); os.kill(os.getpid(), 9)", "run.finish()")
+
+
+def test_what_a_kernel_says_outside_of_its_cells_stays_off_the_terminal(project, capfd):
+    folder = run_notebook(START, "import subprocess; subprocess.run('echo greetings >&2', shell=True)", "run.finish()")
+    assert "greetings" not in capfd.readouterr().err
+    assert not (folder / "kernel.log").exists()
+
+
+def test_a_half_written_record_is_not_done_and_says_which_command_makes_it(project):
+    with pytest.raises(InputError, match="stability/all is not done in profile demo.*catscans sweep --profile demo"):
+        results.record("demo", "stability/all")
+    with pytest.raises(InputError, match=r"feature_maps/chest needs ingest/chest.*sweep --profile demo ingest/chest"):
+        start("feature_maps", profile="demo", target="chest")
+
+
+def test_a_run_that_another_process_executes_is_waited_for(project, capsys):
+    """As after a kill of the sweep that started it; both would write to one work folder."""
+    path = paths.lock_path("demo", "stability", "all")
+    path.parent.mkdir(parents=True)
+    code = (
+        f"import fcntl; f = open({str(path)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+        "f.write('process 1'); f.flush(); print(flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        threading.Timer(0.5, other.stdin.close).start()  # its input ends, and so does it
+        run_notebook(START, "run.finish()")
+        other.wait(60)
+    assert "stability/all waits for process 1, which a former sweep started" in capsys.readouterr().out
+    assert results.is_done("demo", "stability/all")
+
+
+def test_a_run_without_memory_says_what_helps(project):
+    with pytest.raises(execute.RunFailed, match="MemoryError: much.*fewer runs at a time"):
+        run_notebook(START, "raise MemoryError('much')")
+
+
+def test_a_run_that_takes_longer_than_it_may_is_stopped(project, monkeypatch):
+    monkeypatch.setenv("CATSCANS_MINUTES", "0.15")
+    with pytest.raises(execute.RunFailed, match="was stopped: it took longer than the 0.15 minutes it may"):
+        run_notebook("import time; time.sleep(600)")

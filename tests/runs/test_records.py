@@ -1,0 +1,371 @@
+"""A record says what was run, from what, on what, and how it ended; also of a run that failed or was killed."""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import tiny
+
+from catscans_lib import paths
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand
+from catscans_lib.runs.records import energy, observers, reading, recorded
+
+KEY = "stability/all"
+CONFIG = {"profile": "demo", "logs": None, "seed": 7}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    return tmp_path
+
+
+def run(fill=lambda folder: None, key=KEY, config=CONFIG, **facts):
+    """Record a run whose folder `fill` fills, and return its record."""
+    folder = paths.work_dir("demo", *key.split("/"))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def work():
+        fill(folder)
+        (folder / "run.json").write_text(json.dumps({"run_id": "r1", "parameters": config, "versions": {}, **facts}))
+
+    recorded("demo", key, config, folder, work)
+    return reading.load("demo")[-1]
+
+
+def test_a_record_says_from_what_and_on_what_a_run_was_made(project):
+    record = run(data={"dtd": "ab"}, code={"commit": "c", "fingerprint": "f1"}, n_curves=3)
+    assert (record.status, record.key, record.run_id) == ("COMPLETED", KEY, "r1")
+    assert record.config == {**CONFIG}
+    assert record.data == {"dtd": "ab"}
+    assert record.info["code"] == {"commit": "", "dirty": False, "fingerprint": "f1"}  # the folder is not in git
+    assert record.info["n_curves"] == 3
+    assert record.info["machine"]["cores"] == psutil.cpu_count()
+    assert record.info["machine"]["memory_gb"] == pytest.approx(psutil.virtual_memory().total / 2**30, abs=0.1)
+    assert record.entry["host"]["pid"] == os.getpid()
+    assert json.loads((paths.work_dir("demo", "stability", "all") / "run.json").read_text())["record"] == record.number
+
+
+def test_the_versions_of_all_that_the_project_rests_on_are_recorded(project):
+    versions = run().versions
+    assert versions["numpy"] == np.__version__
+    assert versions["pandas"] == pd.__version__
+    own = metadata.version("jupyter-client")  # which the project does not name: papermill's nbclient needs it
+    assert versions["jupyter-client"] == own
+    assert versions["tensorflow-cpu" if sys.platform == "linux" else "tensorflow"]
+    assert "pytest" not in versions  # results do not rest on it
+
+
+def test_the_text_of_every_file_of_code_behind_a_run_is_kept(project):
+    record = run()
+    place = paths.records_dir("demo") / record.sources["notebooks/stability.ipynb"]
+    assert place.read_text() == paths.notebook_path("stability").read_text()
+    assert any(name.endswith("catscans_lib/evaluation/stability.py") for name in record.sources)
+
+
+def test_metrics_have_a_value_for_every_epoch_and_tables_are_kept(project):
+    rows = [("fine_tune", 1, 0, epoch, "validation", "auc", 0.5 + epoch / 10) for epoch in (1, 2, 3)]
+    columns = ["mode", "fold", "seed", "epoch", "split", "metric", "value"]
+    record = run(lambda folder: pd.DataFrame(rows, columns=columns).to_csv(folder / "history.csv", index=False))
+    metrics = record.metrics()
+    assert set(metrics["metric"]) == {"fine_tune.fold1.seed0.validation.auc"}
+    assert list(zip(metrics["step"], metrics["value"], strict=True)) == [(1, 0.6), (2, 0.7), (3, 0.8)]
+    assert [path.name for path in record.artifacts] == ["history.csv", "catscans_run.json"]
+    assert len(pd.read_csv(record.artifacts[0])) == 3
+
+
+def test_what_is_printed_goes_into_the_record_and_not_to_the_terminal(project, capsys):
+    record = run(lambda folder: print("fold 1 of 3"))
+    assert record.output == "fold 1 of 3\n"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_that_fails_is_recorded_with_its_trace_and_its_notebook_and_its_error_goes_on(project):
+    def fails(folder):
+        (folder / "stability.ipynb").write_text("{}")
+        raise ZeroDivisionError("no images")
+
+    with pytest.raises(ZeroDivisionError, match="no images"):
+        run(fails)
+    (record,) = reading.load("demo")
+    assert record.status == "FAILED"
+    assert "in fails" in record.trace
+    assert record.trace.endswith("ZeroDivisionError: no images\n")
+    assert [path.name for path in record.artifacts] == ["stability.ipynb"]
+    assert record.info["machine"]["cores"] == psutil.cpu_count()
+    assert record.info["peak_memory_mb"] > 0
+
+
+def unfinished(host, pid=None, heartbeat_s=None, started_s=0.0):
+    """A record that is still RUNNING by its own account; times are seconds ago."""
+    ago = {
+        name: (datetime.now(UTC) - timedelta(seconds=s)).replace(tzinfo=None).isoformat() if s is not None else None
+        for name, s in (("heartbeat", heartbeat_s), ("start_time", started_s))
+    }
+    entry = {"status": "RUNNING", **ago, "host": {"hostname": host} | ({"pid": pid} if pid else {})}
+    return reading.Record(paths.records_dir("demo") / "1", entry)
+
+
+def test_a_run_of_another_machine_is_dead_once_its_heartbeat_is_old(project):
+    assert unfinished("elsewhere").status == "RUNNING"  # started just now, no heartbeat yet
+    assert unfinished("elsewhere", heartbeat_s=20, started_s=9000).status == "RUNNING"
+    assert unfinished("elsewhere", heartbeat_s=300, started_s=9000).status == "DIED"
+    assert unfinished("elsewhere", started_s=300).status == "DIED"
+    assert unfinished("elsewhere", heartbeat_s=-5).status == "RUNNING"  # a clock ahead of ours
+
+
+def test_a_run_of_this_machine_is_dead_as_soon_as_its_process_is_gone(project):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = platform.node()
+    assert unfinished(here, pid=os.getpid()).status == "RUNNING"
+    assert unfinished(here, pid=os.getpid(), heartbeat_s=900).status == "RUNNING"  # the machine slept meanwhile
+    assert unfinished(here, pid=gone.pid, heartbeat_s=1).status == "DIED"
+    later = time.time() - psutil.Process().create_time() + 9000  # another process has had the number before
+    assert unfinished(here, pid=os.getpid(), started_s=later).status == "DIED"
+
+
+def test_a_record_that_was_cut_off_while_it_was_written_does_not_hide_the_others(project):
+    run()
+    cut = paths.records_dir("demo") / "2"
+    cut.mkdir()
+    (cut / "run.json").write_text('{"status": "RUNN')
+    os.utime(cut, (0, 0))
+    assert {record.number: record.status for record in reading.load("demo")} == {"1": "COMPLETED", "2": "DIED"}
+
+
+KILLED = """
+import time
+from pathlib import Path
+from catscans_lib.records import recorded
+recorded("demo", "stability/all", {}, Path("."), lambda: (Path("begun").touch(), time.sleep(600)))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_is_shown_as_died_at_once(project):
+    process = subprocess.Popen([sys.executable, "-c", KILLED], env=tiny.environment(project), cwd=project)
+    while not (project / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    assert [record.status for record in reading.load("demo")] == ["RUNNING"]
+    os.kill(process.pid, signal.SIGKILL)  # not waited for: it stays a zombie
+    time.sleep(0.5)
+    assert [record.status for record in reading.load("demo")] == ["DIED"]
+    assert "stability/all  DIED" in tiny.catscans(project, "records", "ls").stdout
+    process.wait()
+
+
+PARALLEL = """
+import sys
+from pathlib import Path
+from catscans_lib.records import recorded
+folder = Path(sys.argv[1])
+folder.mkdir()
+recorded("demo", "stability/all", {"worker": sys.argv[1]}, folder, lambda: print(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_runs_that_start_together_have_a_record_each(project):
+    started = [
+        subprocess.Popen([sys.executable, "-c", PARALLEL, f"w{i}"], env=tiny.environment(project), cwd=project)
+        for i in range(8)
+    ]
+    assert [process.wait() for process in started] == [0] * 8
+    records = reading.load("demo")
+    assert {record.config["worker"] for record in records} == {f"w{i}" for i in range(8)}
+    assert all(record.output == record.config["worker"] + "\n" for record in records)
+
+
+@pytest.mark.slow
+def test_a_record_can_be_made_from_within_a_notebook_that_papermill_runs(project):
+    import nbformat
+    import papermill
+
+    cell = KILLED.replace("time.sleep(600)", "print('from a notebook')")
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), project / "in.ipynb")
+    papermill.execute_notebook(
+        str(project / "in.ipynb"),
+        str(project / "out.ipynb"),
+        kernel_name="python3",
+        cwd=str(project),
+        progress_bar=False,
+    )
+    (record,) = reading.load("demo")
+    assert (record.status, record.output) == ("COMPLETED", "from a notebook\n")
+    assert record.versions["numpy"] == np.__version__
+    assert "notebooks/stability.ipynb" in record.sources
+
+
+def profile_with(project, names):
+    content = tiny.grid()
+    content["records"] = {"observers": names}
+    tiny.write_grid(project, content)
+
+
+def test_an_observer_that_does_not_exist_is_named_before_anything_runs(project):
+    profile_with(project, ["file", "mongodb"])
+    with pytest.raises(InputError, match=r"params/demo.yaml: records.observers.1 got 'mongodb': .*'mongo'"):
+        expand.grid("demo")
+
+
+def test_an_observer_without_its_package_address_or_environment_says_what_to_do(project, monkeypatch):
+    profile_with(project, ["file", "mongo"])
+    monkeypatch.setattr(observers, "find_spec", lambda name: None)
+    with pytest.raises(
+        InputError, match=r"records.observers: mongo needs the package pymongo.*uv pip install.* pymongo"
+    ):
+        run()
+    monkeypatch.setattr(observers, "find_spec", lambda name: name)
+    with pytest.raises(InputError, match="Set the environment variable CATSCANS_MONGO_URL"):
+        observers.check("demo")
+    profile_with(project, ["file", "neptune"])
+    with pytest.raises(InputError, match=r"which is not there: .venv-neptune. Make it with: make neptune-env"):
+        observers.check("demo")
+    assert reading.load("demo") == []
+
+
+def test_a_sweep_that_cannot_be_recorded_ends_before_anything_is_run(project):
+    profile_with(project, ["file", "neptune"])
+    said = tiny.catscans(project, "sweep")
+    assert said.returncode == 2
+    assert "make neptune-env" in said.stderr
+    assert not (project / "results").exists()
+
+
+@pytest.mark.filterwarnings("ignore:The ``declarative_base")  # Sacred's
+def test_two_observers_hear_of_the_same_run_under_one_name(project, monkeypatch):
+    import sqlite3
+
+    monkeypatch.setenv("CATSCANS_SQL_URL", f"sqlite:///{project}/runs.db")
+    profile_with(project, ["file", "sql"])
+    first, second = run(), run()
+    assert first.number != second.number
+    with sqlite3.connect(project / "runs.db") as database:
+        found = database.execute("select run_id, status from run order by start_time").fetchall()
+    assert found == [(first.number, "COMPLETED"), (second.number, "COMPLETED")]
+    assert "runs.db" not in "".join(path.read_text() for path in first.folder.glob("*.json"))
+
+
+def test_a_database_that_cannot_be_reached_is_named_and_nothing_is_run(project, monkeypatch):
+    monkeypatch.setenv("CATSCANS_SQL_URL", "sqlite:////nowhere/runs.db")
+    profile_with(project, ["file", "sql"])
+    with pytest.raises(InputError, match=r"stability/all was not begun: .*OperationalError.*unable to open"):
+        run(lambda folder: pytest.fail("it ran"))
+
+
+def test_sacreds_own_observer_writes_to_mongo_at_the_address_of_the_environment(project, monkeypatch):
+    mongomock, pymongo = pytest.importorskip("mongomock"), pytest.importorskip("pymongo")
+    pytest.importorskip("mongomock.gridfs").enable_gridfs_integration()
+    servers = {}
+    monkeypatch.setattr(pymongo, "MongoClient", lambda url: servers.setdefault(url, mongomock.MongoClient()))
+    monkeypatch.setenv("CATSCANS_MONGO_URL", "mongodb://me:all-secret@host")
+    profile_with(project, ["file", "mongo"])
+    record = run(lambda folder: print("hello"), data={"dtd": "ab"})
+    (found,) = servers["mongodb://me:all-secret@host"]["catscans"].runs.find()
+    assert (found["_id"], found["status"], found["config"]["seed"]) == (record.number, "COMPLETED", 7)
+    assert found["info"]["data"] == {"dtd": "ab"}
+    assert found["captured_out"].startswith("hello\n")
+    assert not any(b"all-secret" in path.read_bytes() for path in record.folder.iterdir())
+
+
+def counters(folder, **readings):
+    """Zones as the kernel shows them: name -> (reading, greatest value), in microjoules."""
+    for i, (name, (reading_uj, greatest)) in enumerate(readings.items()):
+        zone = folder / f"intel-rapl:{i}"
+        zone.mkdir(exist_ok=True)
+        for file, text in (
+            ("name", name.replace("_", "-")),
+            ("energy_uj", reading_uj),
+            ("max_energy_range_uj", greatest),
+        ):
+            (folder / "part").write_text(f"{text}\n")
+            (folder / "part").replace(zone / file)  # a meter may be reading
+
+
+def test_energy_is_what_the_counters_went_on_by_also_when_one_starts_again(tmp_path):
+    counters(tmp_path, package_0=(5_000_000, 9_000_000), dram=(8_000_000, 9_000_000), core=(0, 9_000_000))
+    with energy.Meter(tmp_path) as meter:
+        counters(tmp_path, package_0=(7_500_000, 9_000_000), dram=(1_000_000, 9_000_000), core=(8_000_000, 9_000_000))
+    assert meter.joules["cpu"] == pytest.approx(2.5 + (9 - 8 + 1))  # core is part of the package
+    assert energy.facts(meter)["energy_j"]["cpu"] == 4.5
+
+
+def test_a_counter_is_sampled_so_that_none_starts_again_twice_unseen(tmp_path):
+    counters(tmp_path, package_0=(0, 100_000_000))
+    with energy.Meter(tmp_path, interval_s=0.05) as meter:
+        for reading_uj, joules in ((90_000_000, 90), (60_000_000, 160), (30_000_000, 230)):
+            counters(tmp_path, package_0=(reading_uj, 100_000_000))
+            end = time.monotonic() + 30
+            while meter.joules["cpu"] < joules and time.monotonic() < end:
+                time.sleep(0.01)
+    assert meter.joules["cpu"] == pytest.approx(230)
+
+
+def test_energy_that_cannot_be_read_is_not_recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with energy.Meter(tmp_path / "absent") as meter:
+        pass
+    assert energy.facts(meter) == {}
+    counters(tmp_path, package_0=(1, 9))
+    (tmp_path / "intel-rapl:0" / "energy_uj").unlink()
+    with energy.Meter(tmp_path) as meter:
+        pass
+    assert energy.facts(meter) == {}
+
+
+def test_the_power_of_all_gpus_is_added_up_over_time_and_one_that_does_not_tell_ends_it(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def shows(*watts):
+        tool.write_text("#!/bin/sh\n" + "".join(f"echo '{value}'\n" for value in watts))
+        tool.chmod(0o755)
+
+    clock = iter((100.0, 104.0, 200.0, 204.0))
+    monkeypatch.setattr(energy.time, "monotonic", lambda: next(clock))
+    shows(100, 60.5)
+    with energy.Meter(tmp_path / "absent") as meter:
+        shows(200, 79.5)
+    assert meter.joules == {"gpu": pytest.approx(4 * (160.5 + 279.5) / 2)}
+    with energy.Meter(tmp_path / "absent") as meter:
+        shows(200, "[N/A]")
+    assert meter.joules == {}
+
+
+def test_a_client_of_neptune_that_fails_is_named_and_costs_no_run(project, capsys):
+    profile_with(project, ["file", "neptune"])
+    python = project / ".venv-neptune/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\ncat > /dev/null\necho 'no such client' >&2\nexit 1\n")
+    python.chmod(0o755)
+    assert run().status == "COMPLETED"
+    assert (
+        "catscans: record 1: The records could not be converted to neptune: no such client" in capsys.readouterr().err
+    )
+
+
+def test_a_commit_and_whether_code_differs_from_it_are_recorded(project):
+    def git(*words):
+        subprocess.run(["git", "-C", project, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+
+    git("init", "-q")
+    git("add", "params", "notebooks", "Snakefile")
+    git("commit", "-qm", "first")
+    clean = run()
+    assert (len(clean.commit), clean.info["code"]["dirty"]) == (40, False)
+    (project / "notebooks/new.ipynb").write_text("{}")  # git does not know it, yet a run may have read it
+    assert run().commit == clean.commit + "+changes"

@@ -1,0 +1,252 @@
+"""What two runs differ in is said by section; records go to MLflow and to Neptune's own observer with all they hold."""
+
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+from click.testing import CliRunner
+
+from catscans_lib import paths
+from catscans_lib.book import run_records
+from catscans_lib.cli import main
+from catscans_lib.runs.records import comparing, printing, reading, recorded
+
+ROOT = Path(__file__).parents[2]
+# Scores of the positive class. Fold 1 by hand: of four pairs the first run ranks three right, the second all; fold 2: all, all.
+SCORES = {"dtd": ([0.1, 0.6, 0.5, 0.9], [0.1, 0.2, 0.8, 0.9]), "none": ([0.1, 0.2, 0.5, 0.9], [0.1, 0.2, 0.8, 0.9])}
+
+
+def transfer(source, learning_rate):
+    """Record a transfer of two folds and two epochs, with predictions of which the AUCs are known."""
+    key = f"transfer/{source}--chest"
+    folder = paths.work_dir("demo", *key.split("/"))
+    folder.mkdir(parents=True)
+    config = {"source": source, "learning_rate": learning_rate, "seeds": [0], "augmentation": {"shift": 0.1}}
+    rows = [
+        (f"{fold}{i}", fold, 0, "fine_tune", "NP"[i > 1], 1 - score, score)
+        for fold, scores in enumerate(SCORES[source], start=1)
+        for i, score in enumerate(scores)
+    ]
+    predictions = pd.DataFrame(rows, columns=["image_id", "fold", "seed", "mode", "label", "score_N", "score_P"])
+    history = [
+        ("fine_tune", fold, 0, epoch, "validation", "auc", fold / 10 + epoch) for fold in (1, 2) for epoch in (1, 2)
+    ]
+    columns = ["mode", "fold", "seed", "epoch", "split", "metric", "value"]
+
+    def work():
+        print(f"training from {source}")
+        predictions.to_csv(folder / "predictions.csv", index=False)
+        pd.DataFrame(history, columns=columns).to_csv(folder / "history.csv", index=False)
+        facts = {"data": {"chest": "cd" * 32}, "inputs": {"ingest/chest": "i"}, "n_images": 8, "peak_memory_mb": 900.0}
+        (folder / "run.json").write_text(json.dumps({"run_id": f"transfer-{source}--chest-1", **facts}))
+
+    recorded("demo", key, config, folder, work)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    transfer("dtd", 0.001)
+    transfer("none", 0.002)
+    return tmp_path
+
+
+def said(*words, status=0):
+    result = CliRunner().invoke(main.main, ["records", *words])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def test_a_record_is_found_by_its_number_its_result_or_as_the_latest_of_its_run(project):
+    shutil.rmtree(paths.work_dir("demo", "transfer", "dtd--chest"))
+    transfer("dtd", 0.005)
+    numbers = [reading.find("demo", name).number for name in ("1", "transfer-none--chest-1", "transfer/dtd--chest")]
+    assert numbers == ["1", "2", "3"]
+    message = said("show", "transfer/chest", status=2)
+    assert "Unknown record 'transfer/chest' of profile demo" in message
+    assert "transfer/dtd--chest, transfer/none--chest" in message
+
+
+def test_what_two_runs_differ_in_is_said_by_section(project):
+    found = json.loads(said("diff", "1", "2", "--json"))
+    assert found["parameters"] == {"source": ["dtd", "none"], "learning_rate": [0.001, 0.002]}
+    assert found["results"] == {"auc.fine_tune": [pytest.approx(0.875), 1.0]}  # (3/4 + 1) / 2
+    assert [section for section, pairs in found.items() if not pairs] == [
+        "code",
+        "data",
+        "inputs",
+        "versions",
+        "machine",
+    ]
+
+
+def test_a_module_that_changed_and_a_package_that_was_updated_are_named(project):
+    path = reading.find("demo", "2").folder / "run.json"
+    entry = json.loads(path.read_text())
+    listed = entry["experiment"]["dependencies"]
+    entry["experiment"]["dependencies"] = ["keras==9.9" if line.startswith("keras==") else line for line in listed]
+    sources = entry["experiment"]["sources"]
+    module = next(pair for pair in sources if pair[0].endswith("catscans_lib/training/loop.py"))
+    module[1] = "_sources/training_0123456789abcdef0123456789abcdef.py"
+    path.write_text(json.dumps(entry))
+    found = comparing.diff(reading.find("demo", "1"), reading.find("demo", "2"))
+    assert list(found["versions"]) == ["keras"]
+    assert found["versions"]["keras"][1] == "9.9"
+    assert list(found["code"]) == [module[0]]
+    assert found["code"][module[0]][1] == "0123456789ab"
+
+
+def test_a_difference_reads_as_aligned_columns(project):
+    lines = said("diff", "transfer/dtd--chest", "transfer/none--chest").splitlines()
+    assert "  learning_rate  0.001  0.002  +0.001" in lines
+    assert "  auc.fine_tune  0.875  1.0  +0.125" in lines
+    assert "code: the same" in lines
+
+
+def test_the_table_has_a_column_for_every_result_and_parameter(project):
+    table = pd.read_csv(io.StringIO(said("table", "--csv")))
+    assert list(table["run"]) == ["transfer/dtd--chest", "transfer/none--chest"]
+    assert list(table["parameter.learning_rate"]) == [0.001, 0.002]
+    assert list(table["parameter.augmentation.shift"]) == [0.1, 0.1]
+    assert list(table["result.auc.fine_tune"]) == [0.875, 1.0]
+    assert len(json.loads(said("table", "--json", "--run", "transfer/none--chest"))) == 1
+    head, first, _ = said("table").splitlines()
+    assert head.split() == ["number", "run", "status", "started", "(UTC)", "time", "memory", "auc.fine_tune"]
+    assert first.split()[-3:] == ["900", "MB", "0.875"]
+
+
+def test_ls_and_show_print_what_is_there_and_say_where_nothing_is(project):
+    assert [row["status"] for row in json.loads(said("ls", "--json"))] == ["COMPLETED", "COMPLETED"]
+    page = said("show", "1")
+    assert "\n  learning_rate       0.001\n" in page
+    assert "output\ntraining from dtd" in page
+    assert f"  chest  {'cd' * 32}\n" in page
+    assert "steps that have some: transfer" in said("ls", "--run", "pretrain", status=2)
+    shutil.rmtree(paths.records_dir("demo"))
+    assert "catscans sweep --profile demo" in said("show", "1", status=2)
+
+
+def test_the_page_of_a_run_names_what_it_came_from_and_its_file_is_the_record(project):
+    run = {"name": "dtd--chest", "page": "p", "record": "1", "run_id": "transfer-dtd--chest-1"}
+    files = run_records.files("demo", {"transfer": [run, {**run, "name": "x", "run_id": "another"}]})
+    record = json.loads(files["records/transfer/dtd--chest.json"])
+    assert (record["number"], record["config"]["learning_rate"]) == ("1", 0.001)
+    assert record["versions"]["numpy"]
+    assert str(project) not in files["records/transfer/dtd--chest.json"].decode()
+    assert "config" not in json.loads(files["records/transfer/x.json"])  # a record of another result is not this one's
+
+
+def test_an_environment_that_is_not_there_is_named_with_the_command_that_makes_it(project):
+    message = said("export", "--to", "mlflow", str(project / "out"), status=2)
+    assert "not there: .venv-mlflow. Make it with: make mlflow-env" in message
+
+
+def environment(name, folder):
+    """Lend the project the environment beside this checkout, or skip."""
+    if not (ROOT / f".venv-{name}/bin/python").exists():
+        pytest.skip(f"needs .venv-{name}: make {name}-env")
+    (folder / f".venv-{name}").symlink_to(ROOT / f".venv-{name}")
+
+
+def fails(project):
+    with pytest.raises(ZeroDivisionError):
+        recorded("demo", "pretrain/dtd", {"epochs": 3}, project / "x", lambda: 1 / 0)
+
+
+ASK_MLFLOW = """
+import json, sys
+from mlflow.tracking import MlflowClient
+client = MlflowClient(tracking_uri=sys.argv[1])
+(place,) = [found for found in client.search_experiments() if found.name == "catscans demo"]
+told = {}
+for run in client.search_runs([place.experiment_id]):
+    history = client.get_metric_history(run.info.run_id, "fine_tune.fold2.seed0.validation.auc")
+    told[run.data.tags["catscans.run"]] = {
+        "params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags, "status": run.info.status,
+        "epochs": [(metric.step, metric.value) for metric in history], "ms": run.info.end_time - run.info.start_time,
+        "files": [file.path for file in client.list_artifacts(run.info.run_id)],
+        "predictions": open(client.download_artifacts(run.info.run_id, "predictions.csv")).read() if history else "",
+    }
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.slow
+def test_mlflow_itself_finds_parameters_metrics_of_every_epoch_and_files(project):
+    environment("mlflow", project)
+    fails(project)
+    out = project / "out"
+    assert "3 runs written, 0 were there" in said("export", "--to", "mlflow", str(out))
+    assert "0 runs written, 3 were there" in said("export", "--to", "mlflow", str(out))
+    command = [project / ".venv-mlflow/bin/python", "-W", "ignore", "-c", ASK_MLFLOW, f"sqlite:///{out}/mlflow.db"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    run, record = told["transfer/dtd--chest"], reading.find("demo", "1")
+    assert len(told) == 3
+    assert (run["params"]["learning_rate"], run["params"]["augmentation.shift"]) == ("0.001", "0.1")
+    assert run["epochs"] == [[1, 1.2], [2, 2.2]]
+    assert run["metrics"]["auc.fine_tune"] == pytest.approx(0.875)
+    assert run["metrics"]["peak_memory_mb"] == 900
+    assert run["tags"]["catscans.data.chest"] == "cd" * 32
+    assert run["ms"] == pytest.approx(1000 * record.seconds, abs=11)
+    assert {"predictions.csv", "catscans_run.json", "versions.json", "cout.txt"} <= set(run["files"])
+    assert run["predictions"] == (record.folder / "predictions.csv").read_text()
+    failed = told["pretrain/dtd"]
+    assert failed["status"] == "FAILED"
+    assert "ZeroDivisionError" in failed["tags"]["mlflow.note.content"]
+
+
+@pytest.mark.slow
+def test_neptunes_own_observer_writes_configuration_metrics_and_files_to_an_offline_run(project):
+    environment("neptune", project)
+    fails(project)
+    out = project / "out"
+    assert "3 runs written" in said("export", "--to", "neptune", str(out))
+    assert "0 runs written" in said("export", "--to", "neptune", str(out))
+    runs = {}
+    for log in (out / "offline").glob("*/data-1.log"):
+        written = [operation(line) for line in log.read_text().splitlines()]
+        name = next(obj["value"] for obj in reversed(written) if obj["path"] == ["sys", "name"])
+        runs[name] = log.parent, written
+    assert set(runs) == {"transfer-dtd--chest", "transfer-none--chest", "pretrain-dtd"}
+    folder, written = runs["transfer-dtd--chest"]
+    values = {"/".join(obj["path"]): obj.get("value") for obj in written}
+    assert values["experiment/config/learning_rate"] == 0.001
+    assert values["experiment/status"] == "COMPLETED"
+    assert values["experiment/metrics/results/auc.fine_tune"] == pytest.approx(0.875)
+    name = "fine_tune.fold2.seed0.validation.auc"
+    points = [p for obj in written if obj["path"] == ["experiment", "metrics", name] for p in obj["values"]]
+    assert [(point["step"], point["value"]) for point in points] == [(1, 1.2), (2, 2.2)]
+    (upload,) = [obj for obj in written if obj["path"] == ["experiment", "io_files", "artifacts", "predictions.csv"]]
+    kept = folder / "upload_path" / upload["tmp_file_name"]
+    assert kept.read_text() == (reading.find("demo", "1").folder / "predictions.csv").read_text()
+
+
+def operation(line):
+    return json.loads(line)["obj"]
+
+
+@pytest.mark.slow
+def test_a_profile_that_names_neptune_writes_every_run_to_it_as_it_ends(project, monkeypatch):
+    environment("neptune", project)
+    monkeypatch.setenv("NEPTUNE_API_TOKEN", "a-token-that-nobody-sees")
+    content = tiny.grid() | {"records": {"observers": ["file", "neptune"]}}
+    tiny.write_grid(project, content)
+    shutil.rmtree(paths.work_dir("demo", "transfer", "dtd--chest"))
+    transfer("dtd", 0.005)
+    logs = list((paths.records_dir("demo") / "neptune/offline").glob("*/data-1.log"))
+    assert len(logs) == 1
+    assert '"value": 0.005' in logs[0].read_text()
+    files = [path for path in paths.results_dir("demo").rglob("*") if path.is_file()]
+    assert not any(b"a-token-that-nobody-sees" in path.read_bytes() for path in files)
+    with pytest.raises(ZeroDivisionError):
+        recorded("demo", "pretrain/dtd", {"epochs": 3}, project / "x", lambda: 1 / 0)
+    assert len(list((paths.records_dir("demo") / "neptune/offline").glob("*/data-1.log"))) == 2
+
+
+def test_columns_line_up():
+    assert printing.columns([("a", "1"), ("bbb", "22")], right=(1,)) == "a     1\nbbb  22"

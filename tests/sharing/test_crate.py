@@ -1,0 +1,284 @@
+"""What a crate holds and says of itself; the project behind it only looks finished, nothing is trained."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import finished
+import mlcroissant
+import pandas as pd
+import pytest
+import tiny
+import yaml
+from click.testing import CliRunner
+from rocrate.rocrate import ROCrate
+
+from catscans_lib import datasets, paths
+from catscans_lib.cli import main
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand
+from catscans_lib.images import store
+from catscans_lib.runs import recipe
+from catscans_lib.sharing.crate import contents, croissant, metadata
+from catscans_lib.sharing.crate.export import export
+
+pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+TOKEN = "osf-token-0123456789abcdef"
+VALIDATOR = "roc-validator==0.13.0"  # needs an older rich than the project: it gets an environment of its own
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The project's folder, its crate, and the crate unpacked; the user's token was known to the environment."""
+    folder = finished.make(tmp_path_factory.mktemp("origin"), secret=TOKEN)
+    crate = folder.parent / "crate.zip"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CATSCANS_ROOT", str(folder))
+        patch.setenv("OSF_TOKEN", TOKEN)
+        export("demo", crate)
+    with zipfile.ZipFile(crate) as archive:
+        archive.extractall(folder.parent / "unpacked")
+    return folder, crate, folder.parent / "unpacked"
+
+
+@pytest.fixture
+def copied(made, tmp_path, monkeypatch):
+    """A copy of the project that a test may change."""
+    shutil.copytree(made[0], tmp_path / "copied")
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path / "copied"))
+    return tmp_path / "copied"
+
+
+@pytest.fixture
+def project(made, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(made[0]))
+    return made[0]
+
+
+def graph(unpacked):
+    described = json.loads((unpacked / metadata.NAME).read_text())
+    return {entity["@id"]: entity for entity in described["@graph"]}
+
+
+def test_the_same_results_give_the_same_bytes(made, project, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSF_TOKEN", TOKEN)
+    os.utime(project / "results/demo/tables/aucs.csv")
+    export("demo", tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == made[1].read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["again.zip"]
+
+
+def test_all_of_a_compendium_is_in_it(made):
+    names = set(finished.files_in(made[2]))
+    assert {*contents.PROJECT, "params/demo.yaml", "notebooks/transfer.ipynb", "catscans_lib/runs/recipe.py"} <= names
+    for run in ("transfer/dtd--chest", "evaluate/all"):
+        assert {f"results/demo/{run}/run.json", f"results/demo/{run}/{run.split('/')[0]}.ipynb"} <= names
+    assert {"results/demo/cards/datasets/dtd.jsonld", "results/demo/cards/models/transfer--none--chest.md"} <= names
+    assert not [name for name in names if name.startswith(("data/", ".")) or ".done" in name]
+
+
+def test_every_file_is_listed_with_its_size_and_checksum(made):
+    files = finished.files_in(made[2])
+    listed = {place: one for place, one in graph(made[2]).items() if "File" in one["@type"]}
+    assert set(listed) == set(files) - {metadata.NAME}
+    for place, one in listed.items():
+        assert one["contentSize"] == str(len(files[place]))
+        assert one["sha256"] == hashlib.sha256(files[place]).hexdigest()
+
+
+def test_every_run_is_an_action_that_says_what_it_read_and_made(made, project):
+    crate = ROCrate(made[2])
+    assert crate.mainEntity.id == "Snakefile"
+    runs = expand.grid("demo")
+    for key, run in runs.items():
+        action = crate.get(f"#{key}")
+        assert action["instrument"].id == f"notebooks/{run.step}.ipynb"
+        assert action["result"].id == f"results/demo/{key}/"
+        read = action["object"] if isinstance(action["object"], list) else [action["object"]]
+        assert {one.id for one in read} == {"params/demo.yaml", *(f"results/demo/{need}/" for need in run.needs)}
+        assert (action["startTime"], action["endTime"]) == ("2026-11-25T13:29:02+00:00", "2026-11-25T13:29:11+00:00")
+    assert crate.mainEntity["version"] == finished.COMMIT
+    assert len(crate.get("#engine")["object"]) == len(runs)
+
+
+def test_neither_secrets_nor_folders_of_this_machine_are_in_it(made):
+    folder, _, unpacked = made
+    assert TOKEN in (folder / "results/demo/records/1/cout.txt").read_text()
+    told = [str(folder), TOKEN, str(Path.home()), str(tiny.ROOT)]
+    for name, content in finished.files_in(unpacked).items():
+        assert not [word for word in told if word.encode() in content], name
+    assert (unpacked / "results/demo/records/1/cout.txt").read_text() == "params\n[secret]\n"
+
+
+def test_an_unzipped_crate_is_a_project_of_its_own(made, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(made[2]))
+    runs = expand.grid("demo")
+    assert recipe.current("demo", runs) == list(runs)
+
+
+@pytest.fixture(scope="module")
+def validator(tmp_path_factory):
+    """Python of an environment with RO-Crate's own validator, or skip where it cannot be installed."""
+    place = tmp_path_factory.mktemp("validator")
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, place / "env"], check=True)
+    install = [*uv, "pip", "install", "--quiet", "--python", place / "env/bin/python", VALIDATOR]
+    done = subprocess.run(install, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"{VALIDATOR} cannot be installed: {done.stderr.strip()[-200:]}")
+    return place / "env/bin/python"
+
+
+def violations(validator, folder, tmp_path):
+    """What a crate lacks that the profile requires. RO-Crate's context, which the validator would fetch, is the one that
+    rocrate brings, with the four terms that RO-Crate 1.1 wrote otherwise."""
+    import rocrate
+
+    context = json.loads((Path(rocrate.__file__).parent / "data" / "ro-crate.jsonld").read_text())["@context"]
+    old = {name: f"https://bioschemas.org/{name}" for name in ("ComputationalWorkflow", "FormalParameter")}
+    old |= {name: f"https://bioschemas.org/ComputationalWorkflow#{name}" for name in ("input", "output")}
+    (tmp_path / "context.json").write_text(json.dumps({"@context": context | old}))
+    command = [validator, tiny.ROOT / "tests/validate_crate.py", folder, tmp_path / "context.json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [issue["message"] for issue in json.loads(done.stdout.splitlines()[-1]) if issue["severity"] == "REQUIRED"]
+
+
+@pytest.mark.slow
+def test_the_crate_conforms_to_the_provenance_run_crate_profile(made, validator, tmp_path):
+    assert violations(validator, made[2], tmp_path) == []
+
+
+@pytest.mark.slow
+def test_the_validator_sees_a_run_without_its_notebook(made, validator, tmp_path):
+    worse = tmp_path / "worse"
+    shutil.copytree(made[2], worse)
+    described = json.loads((worse / metadata.NAME).read_text())
+    for entity in described["@graph"]:
+        if entity["@id"] == "#transfer/dtd--chest":
+            del entity["instrument"]
+    (worse / metadata.NAME).write_text(json.dumps(described))
+    assert [message for message in violations(validator, worse, tmp_path) if "instrument" in message]
+
+
+def test_the_card_of_a_dataset_is_croissant_from_which_its_images_are_read(made, project):
+    card = mlcroissant.Dataset(made[2] / "results/demo/cards/datasets/chest.jsonld")
+    assert not card.metadata.ctx.issues.errors
+    rows = [{key.split("/")[1]: value.decode() for key, value in row.items()} for row in card.records("images")]
+    table = store.open_store(paths.store_path("demo", "chest", finished.SIZE)).table
+    assert rows == table[["image_id", "label", "group"]].to_dict("records")
+    assert "draws" in card.metadata.description
+
+
+@pytest.mark.parametrize("name", datasets.PUBLISHED)
+def test_the_card_of_every_published_dataset_is_valid_croissant(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.ROOT))
+    info = datasets.get(name)
+    images = croissant.images_csv(pd.DataFrame({"image_id": ["01"], "label": ["a"], "group": ["g"]}))
+    (tmp_path / f"{name}.csv").write_bytes(images)
+    (tmp_path / "card.jsonld").write_text(json.dumps(croissant.card(info, images)))
+    card = mlcroissant.Dataset(tmp_path / "card.jsonld")
+    assert not card.metadata.ctx.issues.errors
+    assert card.metadata.license == [info.licence]
+    assert [file.id for file in card.metadata.distribution][1:] == [
+        one.file_name for one in info.downloads if one.checksum
+    ]
+    assert info.title in card.metadata.description
+    if info.n_images:
+        assert f"{info.n_images:,} images" in card.metadata.description
+
+
+def test_the_card_of_a_dataset_of_ones_own_is_valid_croissant_too(tmp_path):
+    card = datasets.DatasetInfo("moles", "Moles", "own images", (), None, None, "not stated", "", "", read=None)
+    (tmp_path / "card.jsonld").write_text(json.dumps(croissant.card(card)))
+    assert not mlcroissant.Dataset(tmp_path / "card.jsonld").metadata.ctx.issues.errors
+
+
+def test_the_card_of_a_dataset_is_printed_on_request(monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.ROOT))
+    printed = json.loads(CliRunner().invoke(main.main, ["dataset", "card", "dtd"]).output)
+    assert printed["license"] == datasets.get("dtd").licence
+    assert printed["citeAs"].startswith("@")
+
+
+def test_the_card_of_a_network_says_what_it_learnt_from_how_well_it_does_and_where_that_ends(made):
+    card = (made[2] / "results/demo/cards/models/transfer--dtd--chest.md").read_text()
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head["datasets"] == ["chest", "dtd"]
+    assert re.findall("^## (.*)$", card, flags=re.M) == [
+        "Model details", "Intended use", "Training data", "Training", "Evaluation", "Limits", "How to open it",
+    ]  # fmt: skip
+    assert f"| {datasets.get('chest').title} | fine_tune | 0.754 | 0.612 to 0.888 | 6 | 3 | 3 |" in card
+    assert "fold 3, seed 0: AUC 0.900 on the 2 images" in card
+    assert "made up" in card
+    assert "must not take part in a diagnosis" in card
+    assert finished.COMMIT in card
+
+
+def test_the_card_of_a_network_trained_on_real_images_names_their_licence(tmp_path, monkeypatch):
+    folder = finished.make(tmp_path / "native", native=True)
+    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
+    export("demo", tmp_path / "crate.zip")
+    with zipfile.ZipFile(tmp_path / "crate.zip") as archive:
+        card = archive.read("results/demo/cards/models/pretrain--dtd.md").decode()
+    assert datasets.get("dtd").licence in card
+    assert "made up" not in card
+
+
+def test_networks_and_images_come_along_as_one_asks(project, tmp_path):
+    export("demo", tmp_path / "bare.zip", models=False)
+    export("demo", tmp_path / "full.zip", data=True)
+    bare, full = (set(zipfile.ZipFile(tmp_path / name).namelist()) for name in ("bare.zip", "full.zip"))
+    assert {name for name in full - bare if not name.startswith("results/demo/cards/models/")} == {
+        "data/demo/chest_24px.h5", "data/demo/dtd_24px.h5",
+        *(f"results/demo/{run}/model.keras" for run in ("pretrain/dtd", "transfer/dtd--chest", "transfer/none--chest")),
+    }  # fmt: skip
+    assert not [name for name in bare if name.endswith(".keras") or "cards/models" in name]
+
+
+def test_a_profile_without_results_is_not_exported(tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(finished.elsewhere(tmp_path / "project")))
+    with pytest.raises(InputError, match="has no finished run. Make them: make book PROFILE=demo"):
+        export("demo", tmp_path / "crate.zip", partial=True)
+
+
+def test_results_that_are_not_up_to_date_are_not_exported_by_mistake(copied, tmp_path):
+    grid = finished.read_yaml(copied / "params/demo.yaml")
+    grid["evaluate"]["n_draws"] = 123
+    tiny.write_grid(copied, grid)
+    with pytest.raises(
+        InputError, match="1 of 9 runs .*: evaluate/all. Run `make book PROFILE=demo` first, or pass --partial"
+    ):
+        export("demo", tmp_path / "crate.zip")
+    assert not (tmp_path / "crate.zip").exists()
+    export("demo", tmp_path / "crate.zip", partial=True)
+    recipes = json.loads(zipfile.ZipFile(tmp_path / "crate.zip").read(f"results/demo/{recipe.RECIPES}"))
+    assert set(expand.grid("demo")) - set(recipes) == {"evaluate/all"}
+
+
+def test_results_that_an_import_would_refuse_are_named_before_anything_is_written(copied, tmp_path):
+    (copied / "results/demo/evaluate/all/draws.pkl").write_bytes(b"")
+    with pytest.raises(InputError, match="results/demo/evaluate/all/draws.pkl: a crate holds results as .csv"):
+        export("demo", tmp_path / "crate.zip")
+
+
+def test_a_book_older_than_its_results_is_not_passed_off_as_theirs(copied, tmp_path):
+    folder = copied
+    html = folder / "_build/demo/_build/html"
+    html.mkdir(parents=True)
+    (html / "index.html").write_text(f"{folder}/book")
+    export("demo", tmp_path / "with.zip")
+    assert zipfile.ZipFile(tmp_path / "with.zip").read("html/index.html") == b"book"
+    os.utime(html / "index.html", (0, 0))
+    with pytest.raises(
+        InputError, match="The book is older than the results it shows. Build it: make book PROFILE=demo"
+    ):
+        export("demo", tmp_path / "old.zip")
+    done = CliRunner().invoke(main.main, ["export", str(tmp_path / "without.zip"), "--no-book"])
+    assert re.search(r"without.zip: \d+ files, \d+\.\d MB, packed \d+\.\d MB, in \d+\.\d s\.", done.output), done.output

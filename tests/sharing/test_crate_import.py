@@ -1,0 +1,328 @@
+"""Results that travel in a crate: back byte for byte on another machine, and nothing comes in that could do harm."""
+
+import io
+import json
+import shutil
+import stat
+import warnings
+import zipfile
+
+import finished
+import pytest
+import tiny
+from click.testing import CliRunner
+
+from catscans_lib import book, paths
+from catscans_lib.cli import main
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand
+from catscans_lib.runs import execute, recipe
+from catscans_lib.sharing.crate import metadata
+from catscans_lib.sharing.crate.export import export
+from catscans_lib.sharing.crate.restore import restore
+from catscans_lib.sweep import engine
+
+RUN = "results/demo/transfer/dtd--chest"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The project's folder and its crate."""
+    folder = finished.make(tmp_path_factory.mktemp("origin"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CATSCANS_ROOT", str(folder))
+        export("demo", folder.parent / "crate.zip")
+    return folder, folder.parent / "crate.zip"
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    """The same project on another machine."""
+    folder = finished.elsewhere(tmp_path / "there")
+    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
+    return folder
+
+
+def test_results_come_back_byte_for_byte_and_the_same_book_follows_from_them_with_no_run_to_do(
+    made, there, monkeypatch
+):
+    before = finished.files_in(there)
+    done = restore(made[1])
+    with zipfile.ZipFile(made[1]) as archive:
+        carried = {name: archive.read(name) for name in archive.namelist() if name.startswith("results/")}
+    after = finished.files_in(there)
+    assert {name: after[name] for name in after.keys() - before.keys()} == carried
+    assert {name: after[name] for name in before} == before
+    runs = expand.grid("demo")
+    assert set(done.runs) == set(runs)
+    assert recipe.current("demo", runs) == list(runs)
+    here = finished.pages(book.assemble("demo"))
+    monkeypatch.setenv("CATSCANS_ROOT", str(made[0]))
+    assert finished.pages(book.assemble("demo")) == here
+
+
+def test_a_result_is_the_same_file_on_both_machines_unless_it_names_a_folder(made, there):
+    restore(made[1])
+    for name in (f"{RUN}/model.keras", f"{RUN}/history.csv", f"{RUN}/run.json", "results/demo/tables/aucs.csv"):
+        assert (there / name).read_bytes() == (made[0] / name).read_bytes()
+
+
+def test_the_crate_of_imported_results_has_the_bytes_of_the_first(made, there, tmp_path):
+    restore(made[1])
+    export("demo", tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == made[1].read_bytes()
+
+
+def test_a_second_import_changes_nothing_and_an_interrupted_one_is_completed(made, there):
+    restore(made[1])
+    files = finished.files_in(there)
+    assert restore(made[1]).n_new == 0
+    (there / f"{RUN}/run.json").unlink()
+    (there / f"{RUN}/history.csv").unlink()
+    shutil.rmtree(there / "results/demo/evaluate")
+    assert restore(made[1]).n_new == 2 + len([name for name in files if name.startswith("results/demo/evaluate/")])
+    assert finished.files_in(there) == files
+
+
+def test_the_record_of_a_run_comes_last(made, there, monkeypatch):
+    placed = []
+    monkeypatch.setattr("catscans_lib.sharing.crate.restore._place", lambda _, target: placed.append(target.name))
+    restore(made[1])
+    first = placed.index("run.json")
+    assert set(placed[first:]) == {"run.json"}
+
+
+def test_images_come_along_where_the_crate_has_them(made, there, tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(made[0]))
+    export("demo", tmp_path / "full.zip", data=True)
+    monkeypatch.setenv("CATSCANS_ROOT", str(there))
+    restore(tmp_path / "full.zip")
+    for name in ("data/demo/chest_24px.h5", "data/demo/dtd_24px.h5"):
+        assert (there / name).read_bytes() == (made[0] / name).read_bytes()
+
+
+def test_a_dataset_is_ingested_again_where_its_images_are_gone_and_a_changed_run_reads_them(made, there):
+    restore(made[1])
+    assert recipe.without_images("demo", expand.grid("demo")) == []
+    grid = finished.read_yaml(there / "params/demo.yaml")
+    grid["pretrain"]["sources"]["dtd"] = {"epochs": 2}
+    tiny.write_grid(there, grid)
+    runs = expand.grid("demo")
+    assert sorted(recipe.without_images("demo", runs)) == ["ingest/chest", "ingest/dtd"]
+    assert execute._lacks_images(runs["ingest/dtd"], "demo")
+    assert not execute._lacks_images(runs["pretrain/dtd"], "demo")
+    paths.store_path("demo", "dtd", finished.SIZE).parent.mkdir(parents=True)
+    shutil.copy(made[0] / "data/demo/dtd_24px.h5", paths.store_path("demo", "dtd", finished.SIZE))
+    assert recipe.without_images("demo", runs) == ["ingest/chest"]
+
+
+def test_results_from_a_data_folder_hold_elsewhere_until_another_one_is_given(tmp_path, monkeypatch):
+    theirs, ours = tmp_path / "their data", tmp_path / "our data"
+    for folder in (theirs, ours):
+        folder.mkdir()
+        (folder / "file").touch()
+    monkeypatch.setenv("CATSCANS_DATA", str(theirs))
+    monkeypatch.setenv("CATSCANS_ROOT", str(finished.make(tmp_path / "origin", native=True)))
+    export("demo", tmp_path / "crate.zip")
+    folder = finished.elsewhere(tmp_path / "there", native=True)
+    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
+    monkeypatch.delenv("CATSCANS_DATA")
+    restore(tmp_path / "crate.zip")
+    runs = expand.grid("demo")
+    assert recipe.current("demo", runs) == list(runs)
+    monkeypatch.setenv("CATSCANS_DATA", str(ours))
+    assert recipe.current("demo", expand.grid("demo")) == []
+    assert str(theirs).encode() not in b"".join(finished.files_in(folder).values())
+
+
+def test_other_results_are_named_and_never_overwritten(made, there):
+    (there / RUN).mkdir(parents=True)
+    (there / f"{RUN}/history.csv").write_text("mine\n")
+    before = finished.files_in(there)
+    with pytest.raises(
+        InputError, match="1 files are there already with other content: transfer/dtd--chest. .*mv results/demo"
+    ):
+        restore(made[1])
+    assert finished.files_in(there) == before
+    (there / f"{RUN}/history.csv").unlink()
+    tiny.write_grid(there, finished.grid() | {"title": "mine"})
+    with pytest.raises(InputError, match="other content: params/demo.yaml"):
+        restore(made[1])
+
+
+def test_a_link_in_the_place_of_a_result_is_not_written_through(made, there, tmp_path):
+    (there / RUN).mkdir(parents=True)
+    (there / f"{RUN}/history.csv").symlink_to(tmp_path / "elsewhere.csv")
+    with pytest.raises(InputError, match="other content: transfer/dtd--chest"):
+        restore(made[1])
+    assert not (tmp_path / "elsewhere.csv").exists()
+
+
+def test_code_and_chapters_of_a_crate_are_not_taken_over(made, there, tmp_path):
+    before = finished.files_in(there)
+    changes = {
+        "Snakefile": b"import os",
+        "notebooks/transfer.ipynb": b"{}",
+        "params/cluster/local/config.yaml": b"x",
+        "Makefile": b"book:\n\trm -rf ~\n",
+        "sitecustomize.py": b"",
+    }
+    restore(finished.rewritten(made[1], tmp_path / "c.zip", changes))
+    after = finished.files_in(there)
+    assert {name: after[name] for name in before} == before
+    assert all(name.startswith("results/demo/") for name in after.keys() - before.keys())
+
+
+BAD = {
+    "outside": ({"../outside.csv": b"x"}, "does not lie below its folder"),
+    "absolute": ({"/tmp/outside.csv": b"x"}, "does not lie below its folder"),
+    "backslash": ({"results\\demo\\x.csv": b"x"}, "does not lie below its folder"),
+    "pickle": ({f"{RUN}/model.pkl": b"x"}, "model.pkl may hold a pickle"),
+    "pickle in upper case": ({"html/_static/Model.PICKLE": b"x"}, "Model.PICKLE may hold a pickle"),
+    "array of objects": ({f"{RUN}/features.npy": b"x"}, "features.npy may hold a pickle"),
+    "unknown kind": ({f"{RUN}/start.sh": b"x"}, "start.sh: a crate holds results as"),
+    "layer with code": ({f"{RUN}/model.keras": finished.network("Lambda")}, "holds a layer 'Lambda', which runs code"),
+    "layer of one's own": ({f"{RUN}/model.keras": finished.network("Own>Layer")}, "which is not part of Keras"),
+    "no network": ({f"{RUN}/model.keras": b"\x80\x04pickle"}, "is no network as Keras saves it"),
+    "no image store": ({"data/demo/dtd_24px.h5": b"x"}, "is no image store"),
+    "other data": ({"data/other/dtd_24px.h5": b"x"}, "is no image store of profile 'demo'"),
+    "hidden": ({"results/demo/transfer/.x.work/run.json": b"{}"}, "is hidden"),
+    "two profiles": ({"params/other.yaml": b"x"}, "it has 2 profiles"),
+    "no profile": ({"params/demo.yaml": None}, "it has 0 profiles"),
+    "no card": ({"params/datasets/a/b.yaml": b"x"}, "is no card of a dataset"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_could_do_harm_is_refused_and_nothing_changes(made, there, tmp_path, bad):
+    changes, said = BAD[bad]
+    before = finished.files_in(tmp_path)
+    with pytest.raises(InputError, match=said):
+        restore(finished.rewritten(made[1], tmp_path / "bad.zip", changes))
+    (tmp_path / "bad.zip").unlink()
+    assert finished.files_in(tmp_path) == before
+    assert not list((there / "results").glob(".*"))
+
+
+UNLISTED = {
+    "not listed": ({f"{RUN}/more.csv": b"x"}, "more.csv is not listed in it"),
+    "changed": ({f"{RUN}/history.csv": b"x"}, "history.csv is not the file that it lists: 1 bytes, sha256:2d711642"),
+    "missing": ({f"{RUN}/history.csv": None}, "history.csv is listed, but missing"),
+    "no description": ({metadata.NAME: None}, "is no RO-Crate"),
+    "no list": ({metadata.NAME: b'{"@graph": [{"@id": "a", "@type": "File"}]}'}, "does not list its files"),
+    "no JSON": ({metadata.NAME: b"["}, "does not list its files"),
+}
+
+
+@pytest.mark.parametrize("bad", UNLISTED)
+def test_a_crate_that_is_not_what_it_says_is_refused(made, there, tmp_path, bad):
+    changes, said = UNLISTED[bad]
+    before = finished.files_in(there)
+    with pytest.raises(InputError, match=said):
+        restore(finished.rewritten(made[1], tmp_path / "bad.zip", changes, listed=False))
+    assert finished.files_in(there) == before
+
+
+def test_links_are_refused(made, there, tmp_path):
+    link = zipfile.ZipInfo(f"{RUN}/link.csv")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    shutil.copy(made[1], tmp_path / "bad.zip")
+    with zipfile.ZipFile(tmp_path / "bad.zip", "a") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(InputError, match="link.csv' is a link or a device"):
+        restore(tmp_path / "bad.zip")
+
+
+def test_a_member_that_occurs_twice_is_refused(made, there, tmp_path):
+    shutil.copy(made[1], tmp_path / "bad.zip")
+    with zipfile.ZipFile(tmp_path / "bad.zip", "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr(f"{RUN}/history.csv", "other")
+    with pytest.raises(InputError, match="history.csv' occurs twice"):
+        restore(tmp_path / "bad.zip")
+
+
+def test_bombs_are_refused(made, there, tmp_path, monkeypatch):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", bytes(2_000_000))
+    monkeypatch.setattr("catscans_lib.sharing.crate.checks.LEAST_NETWORK_BYTES", 10**6)
+    with pytest.raises(InputError, match="model.keras would unpack to 2,000,000 bytes"):
+        restore(finished.rewritten(made[1], tmp_path / "bad.zip", {f"{RUN}/model.keras": packed.getvalue()}))
+    bomb = finished.rewritten(made[1], tmp_path / "bad.zip", {f"{RUN}/zeros.csv": bytes(30_000_000)})
+    monkeypatch.setattr("catscans_lib.sharing.crate.restore.LEAST_BOUND", 10**6)
+    assert bomb.stat().st_size * 20 < 30_000_000
+    with pytest.raises(InputError, match="exceeds the number of bytes"):
+        restore(bomb)
+    assert not list((there / "results").glob("*"))
+
+
+def test_a_store_that_reads_another_file_is_refused(made, there, tmp_path):
+    import h5py
+
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(4))
+    with h5py.File(tmp_path / "store.h5", "w") as file:
+        file.create_dataset("images", (4,), "uint8", external=[(str(secret), 0, 4)])
+    changes = {"data/demo/dtd_24px.h5": (tmp_path / "store.h5").read_bytes()}
+    with pytest.raises(InputError, match="'images' reads another file"):
+        restore(finished.rewritten(made[1], tmp_path / "bad.zip", changes))
+
+
+def test_a_crate_of_another_version_or_of_other_code_says_what_to_do(made, there, tmp_path, monkeypatch):
+    described = json.loads(zipfile.ZipFile(made[1]).read(metadata.NAME))
+    next(one for one in described["@graph"] if one["@id"] == "./")["version"] = "9.9"
+    old = finished.rewritten(
+        made[1], tmp_path / "old.zip", {metadata.NAME: json.dumps(described).encode()}, listed=False
+    )
+    with pytest.raises(InputError, match="is of version 9.9 of the project, this is .* unzip the crate"):
+        restore(old)
+    notebook = there / "notebooks/evaluate.ipynb"
+    notebook.write_text(notebook.read_text().replace("profile = ", "profile= "))
+    with pytest.raises(
+        InputError, match=rf"other code than this \(1 of evaluate; commit {finished.COMMIT}\).*--other-code"
+    ):
+        restore(made[1])
+    assert not list((there / "results").glob("*"))
+    done = CliRunner().invoke(main.main, ["import", str(made[1]), "--other-code"])
+    assert "1 of the 9 runs of params/demo.yaml are to be done: evaluate/all" in done.output, done.output
+
+
+def test_nothing_is_imported_while_a_sweep_is_at_work(made, there):
+    with engine.one_sweep_at_a_time():
+        refused = CliRunner().invoke(main.main, ["import", str(made[1])])
+    assert refused.exit_code == 2 and "Another sweep is at work" in refused.output
+    assert not (there / "results").exists()
+
+
+def test_the_command_says_what_came_and_what_is_next(made, there):
+    done = CliRunner().invoke(main.main, ["import", str(made[1])])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("results/demo: 9 runs, ")
+    assert done.output.endswith("Next: make book PROFILE=demo; all its runs are there.\n")
+    nothing = CliRunner().invoke(main.main, ["import", str(made[0] / "LICENSE")])
+    assert nothing.exit_code == 2
+    assert "is no zip" in nothing.output
+
+
+@pytest.mark.slow
+def test_a_real_sweep_travels_and_is_not_run_again_until_something_changes(tmp_path):
+    here, there = finished.elsewhere(tmp_path / "here"), finished.elsewhere(tmp_path / "there")
+    for folder in (here, there):
+        tiny.write_grid(folder, tiny.grid())
+    tiny.catscans(here, "book", check=True)
+    crate = str(tmp_path / "crate.zip")
+    tiny.catscans(here, "export", crate, check=True)
+    tiny.catscans(there, "import", crate, check=True)
+    brought = tiny.done(there)
+    assert "nothing to do: all 11 runs are there" in tiny.catscans(there, "book", check=True).stdout
+    assert tiny.done(there) == brought
+    pages = [finished.pages(folder / "_build/demo/source") for folder in (here, there)]
+    assert pages[0] == pages[1]
+    grid = tiny.grid()
+    grid["pretrain"]["sources"]["dtd"] = {"epochs": 2}
+    tiny.write_grid(there, grid)
+    tiny.catscans(there, "sweep", check=True)
+    again = {key for key, when in tiny.done(there).items() if when != brought[key]}
+    assert {"ingest/dtd", "ingest/chest", "pretrain/dtd", "transfer/dtd--chest"} <= again
+    assert not {"transfer/none--chest", "overlaps/all"} & again

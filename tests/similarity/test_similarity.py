@@ -1,0 +1,271 @@
+"""Measures on small examples: by hand, by their definition written out, or by another library."""
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+from scipy.spatial.distance import cdist
+from scipy.special import softmax
+from sklearn.covariance import LedoitWolf
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
+
+from catscans_lib.errors import InputError
+from catscans_lib.similarity.measures import (
+    classifiers,
+    distribution,
+    feature_based,
+    label_based,
+    logme,
+    spectrum,
+)
+from catscans_lib.similarity.measures import optimal_transport as transport
+
+TWO = np.array([0, 0, 1, 1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Matrices are tiny here: two threads spend most of their time waiting for each other."""
+    with threadpool_limits(1):
+        yield
+
+
+def blobs(n, d, n_classes=3, separation=2.0, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % n_classes
+    return rng.normal(size=(n, d)) + separation * rng.normal(size=(n_classes, d))[labels], labels
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 4), (12, 20)])
+def test_logme_is_the_largest_density_of_the_labels_under_the_bayesian_linear_model(n, d):
+    x, y = blobs(n, d, separation=0.5)
+
+    def minus_log_density(logs, target):
+        alpha, beta = np.exp(np.clip(logs, -30, 30))
+        return -stats.multivariate_normal(cov=x @ x.T / alpha + np.eye(n) / beta).logpdf(target) / n
+
+    best = [
+        min(optimize.minimize(minus_log_density, start, args=((y == number) * 1.0,), method="Nelder-Mead",
+                              options={"xatol": 1e-9, "fatol": 1e-12}).fun for start in ([0, 0], [6, 2], [0, 4]))
+        for number in range(3)
+    ]  # fmt: skip
+    assert logme.logme(x, y) == pytest.approx(-np.mean(best), abs=1e-6)
+
+
+def test_logme_of_features_that_hold_the_labels_themselves_is_high_but_finite():
+    y = np.arange(60) % 3
+    perfect = logme.logme(np.eye(3)[y], y)
+    noise = logme.logme(np.random.default_rng(0).normal(size=(60, 3)), y)
+    assert noise < 0 < perfect < np.inf
+
+
+def test_projections_are_those_of_the_singular_value_decomposition_on_either_side():
+    for n, d in ((40, 7), (7, 40)):
+        x, y = blobs(n, d)
+        u, s, _ = np.linalg.svd(x, full_matrices=False)
+        found = spectrum.projections(x, spectrum.one_hot(y))
+        np.testing.assert_allclose(found.squared[::-1], s**2)
+        np.testing.assert_allclose(found.along[::-1], (u.T @ np.eye(3)[y]) ** 2, atol=1e-10)
+        np.testing.assert_allclose(found.rest, np.bincount(y) - found.along.sum(axis=0), atol=1e-10)
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 6), (20, 50)])
+def test_the_regularised_h_score_is_the_trace_of_its_definition(n, d):
+    x, y = blobs(n, d)
+    fitted = LedoitWolf().fit(x)
+    means = np.array([x[y == number].mean(axis=0) for number in range(3)])
+    trace = np.trace(np.linalg.inv(fitted.covariance_) @ np.cov(means[y], rowvar=False))
+    assert feature_based.regularised_h_score(x, y) == pytest.approx((1 - fitted.shrinkage_) * trace)
+
+
+def test_an_h_score_with_fewer_images_than_features_says_nothing_and_the_regularised_one_still_does():
+    near, y = blobs(30, 100, separation=0.0)
+    far, _ = blobs(30, 100, separation=2.0)
+    assert feature_based.h_score(near, y) == pytest.approx(2) == feature_based.h_score(far, y)
+    assert feature_based.regularised_h_score(near, y) < 0.8 * feature_based.regularised_h_score(far, y)
+
+
+def test_gbc_of_two_classes_on_a_line_by_hand():
+    x = np.array([[-1.0], [1.0], [2.0], [6.0]])  # means 0 and 4, variances 1 and 4
+    distance = 16 / 2.5 / 8 + np.log(2.5 / np.sqrt(1 * 4)) / 2
+    for is_spherical in (False, True):
+        assert feature_based.gbc(x, TWO, is_spherical) == pytest.approx(-2 * np.exp(-distance))
+
+
+def test_trans_rate_on_a_line_by_hand():
+    x = np.array([[-3.0], [-1.0], [1.0], [3.0]])
+    whole, each = (np.log(1 + mean_square / 1e-4) / 2 for mean_square in (5, 5))
+    assert feature_based.trans_rate(x, TWO) == pytest.approx(whole - each)
+    x = np.array([[-3.0], [3.0], [-1.0], [1.0]])
+    saved = np.log(1 + 5e4) - (np.log(1 + 9e4) + np.log(1 + 1e4)) / 2
+    assert feature_based.trans_rate(x, TWO) == pytest.approx(saved / 2)
+
+
+def test_sfda_is_two_shrunken_discriminants_with_images_pulled_to_the_other_classes_between():
+    x, y = blobs(60, 4, separation=1.0)
+    x *= 0.3
+    within = sum(np.cov(x[y == number].T, bias=True) for number in range(3)) / 3
+    shrinkage = np.exp(-5 * np.linalg.eigvalsh(within)[-1])
+
+    def probabilities(x):
+        means = np.array([x[y == number].mean(axis=0) for number in range(3)])
+        covariance = sum(np.cov(x[y == number].T, bias=True) for number in range(3)) / 3
+        shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / 4 * np.eye(4)
+        weights = np.linalg.solve(shrunk, means.T)
+        return softmax(x @ weights - (means.T * weights).sum(axis=0) / 2 + np.log(1 / 3), axis=1), means
+
+    first, means = probabilities(x)
+    sure = softmax(first, axis=1)[np.arange(60), y][:, None]
+    others = np.array([(means[1] + means[2]) / 2, (means[0] + means[2]) / 2, (means[0] + means[1]) / 2])
+    second, _ = probabilities(sure * x + (1 - sure) * others[y])
+    assert feature_based.sfda(x, y) == pytest.approx(second[np.arange(60), y].mean())
+
+
+def test_leep_by_hand():
+    head = [[0.8, 0.2, 0.0], [0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.5, 0.5, 0.0]]  # nothing is of the third class
+    right = [0.8 * 0.7 + 0.2 * 0.3, 0.6 * 0.7 + 0.4 * 0.3, 0.1 * 0.3 + 0.9 * 0.7, 0.5]
+    assert label_based.leep(head, TWO) == pytest.approx(np.log(right).mean())
+
+
+def test_outputs_that_say_nothing_leave_the_entropy_of_the_labels():
+    assert label_based.leep(np.full((4, 5), 0.2), TWO) == pytest.approx(-np.log(2))
+    assert label_based.nce(np.full((4, 5), 0.2), TWO) == pytest.approx(-np.log(2))
+
+
+def test_outputs_that_are_no_probabilities_are_refused():
+    for head, message in (([[0.5, 0.6]] * 4, "row 0 sums to 1.1"), ([[1.5, -0.5]] * 4, "lowest value is -0.5")):
+        with pytest.raises(InputError, match=message):
+            label_based.leep(head, TWO)
+
+
+def test_n_leep_of_classes_that_are_clusters_of_their_own_is_0():
+    x, y = blobs(90, 2, separation=100.0)
+    assert label_based.n_leep(x, y) == pytest.approx(0, abs=1e-6)
+    assert label_based.n_leep(x, np.random.default_rng(0).permutation(y)) < -0.5
+
+
+def test_n_leep_is_leep_on_a_mixture_of_five_components_per_class_on_four_fifths_of_the_variance():
+    x, y = blobs(120, 6, n_classes=2, separation=0.7)
+    centred = x - x.mean(axis=0)
+    _, s, axes = np.linalg.svd(centred, full_matrices=False)
+    n_kept = np.searchsorted(np.cumsum(s**2) / (s**2).sum(), 0.8) + 1
+    reduced = centred @ axes[:n_kept].T
+    head = GaussianMixture(10, random_state=4).fit(reduced).predict_proba(reduced)
+    given = np.array([head[y == number].sum(axis=0) for number in range(2)]) / head.sum(axis=0)
+    expected = np.log((given[y] * head).sum(axis=1)).mean()
+    assert label_based.n_leep(x, y, seed=4) == pytest.approx(expected, rel=1e-6)
+
+
+def test_neighbours_of_the_same_patient_do_not_vote():
+    x = np.array([[0.0], [0.1], [1.0], [1.1], [0.2], [1.2]])
+    labels, patients = np.array([0, 0, 1, 1, 1, 0]), np.array([1, 1, 2, 2, 3, 4])
+    assert classifiers.knn_accuracy(x, labels, 1) == pytest.approx(4 / 6)
+    assert classifiers.knn_accuracy(x, labels, 1, groups=patients) == 0.0
+
+
+def test_a_probe_does_not_learn_patients_by_heart_when_it_is_told_who_they_are():
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(40), 5)
+    x, labels = rng.normal(size=(40, 60))[patients] + 0.01 * rng.normal(size=(200, 60)), patients % 2
+    assert classifiers.linear_probe(x, labels) > 0.95
+    assert classifiers.linear_probe(x, labels, groups=patients) == pytest.approx(0.5, abs=0.15)
+
+
+def test_two_sets_of_one_kind_are_not_told_apart_by_their_patients_when_these_are_known():
+    patients, known, unknown = np.repeat(np.arange(40), 5), [], []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        x, z = (rng.normal(size=(40, 60))[patients] + 0.01 * rng.normal(size=(200, 60)) for _ in range(2))
+        unknown.append(classifiers.domain_auc(x, z))
+        known.append(classifiers.domain_auc(x, z, groups=patients, source_groups=patients))
+    assert np.mean(unknown) > 0.9
+    assert np.mean(known) == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_class_of_one_patient_cannot_be_cross_validated():
+    x, labels = blobs(20, 3, n_classes=2)
+    with pytest.raises(InputError, match="Class '1' has 1 group, fewer than 2 folds"):
+        classifiers.linear_probe(x, labels, groups=np.where(labels == 1, 99, np.arange(20)))
+
+
+def test_groups_that_are_not_one_per_image_are_refused():
+    x, labels = blobs(20, 3, n_classes=2)
+    for function in (classifiers.knn_accuracy, classifiers.linear_probe):
+        with pytest.raises(InputError, match=r"groups are one per image, shape \(20,\); got \(19,\)"):
+            function(x, labels, groups=np.arange(19))
+    with pytest.raises(InputError, match=r"source_groups are one per image, shape \(20,\); got \(3,\)"):
+        classifiers.domain_auc(x, x, source_groups=[1, 2, 3])
+
+
+def test_two_sets_that_do_not_overlap_are_told_apart_and_two_of_one_kind_are_not():
+    rng = np.random.default_rng(0)
+    x, z, far = rng.normal(size=(80, 3)), rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 9
+    assert classifiers.domain_auc(x, far) == 1.0
+    assert classifiers.domain_auc(x, z) == pytest.approx(0.5, abs=0.15)
+
+
+def test_the_frechet_distance_on_a_line_is_that_of_means_and_standard_deviations():
+    x, z = np.array([[0.0], [2.0], [4.0]]), np.array([[9.0], [10.0], [11.0]])
+    assert distribution.frechet_distance(x, z) == pytest.approx(8**2 + (2 - 1) ** 2)
+
+
+def test_the_discrepancy_without_pairs_of_an_image_with_itself_is_unbiased():
+    rng = np.random.default_rng(0)
+    draws = [distribution.kid(rng.normal(size=(6, 2)), rng.normal(size=(9, 2))) for _ in range(3000)]
+    assert abs(np.mean(draws)) < 4 * np.std(draws) / np.sqrt(3000)
+
+
+def test_a_kernel_is_summed_block_by_block(monkeypatch):
+    x, z = blobs(23, 3)[0], blobs(17, 3, seed=1)[0]
+    whole = distribution.energy_distance(x, z)
+    monkeypatch.setattr(distribution, "BLOCK", 5)
+    assert distribution.energy_distance(x, z) == pytest.approx(whole)
+
+
+def assigned(x, z):
+    """Squared Wasserstein-2 distance of sets of unlike size: each repeated to the product of sizes, then matched."""
+    cost = cdist(np.repeat(x, len(z), axis=0), np.repeat(z, len(x), axis=0), "sqeuclidean")
+    return cost[optimize.linear_sum_assignment(cost)].mean()
+
+
+def test_the_exact_distance_is_that_of_the_best_matching():
+    x, z = blobs(6, 3)[0], blobs(5, 3, seed=1)[0]
+    assert transport.wasserstein(x, z) == pytest.approx(assigned(x, z))
+
+
+def test_on_a_line_the_sliced_distance_is_exact_also_for_unlike_numbers():
+    x, z = blobs(6, 1)[0], blobs(5, 1, seed=1)[0]
+    assert transport.sliced_wasserstein(x, z) == pytest.approx(assigned(x, z))
+
+
+def test_a_sliced_distance_of_a_shifted_set_is_the_shift_over_the_number_of_features():
+    x = blobs(50, 10)[0]
+    assert transport.sliced_wasserstein(x, x + 2, n_directions=4000) == pytest.approx(4, rel=0.05)
+
+
+def test_the_blurred_cost_is_that_of_the_plan_which_pot_finds():
+    ot = transport._pot()
+    cost = cdist(blobs(30, 3)[0], blobs(20, 3, seed=1)[0], "sqeuclidean")
+    strength = 0.05 * cost.mean()
+    plan = ot.sinkhorn([1 / 30] * 30, [1 / 20] * 20, cost, strength, method="sinkhorn_log", stopThr=1e-12)
+    penalty = strength * (plan * np.log(plan * 600)).sum()
+    assert transport._blurred(cost, strength) == pytest.approx((plan * cost).sum() + penalty)
+
+
+def test_a_blur_of_nearly_nothing_gives_the_exact_distance():
+    x, z = blobs(30, 3)[0], blobs(20, 3, seed=1)[0]
+    assert transport.wasserstein(x, z, blur=1e-3) == pytest.approx(transport.wasserstein(x, z), rel=0.01)
+
+
+def test_swapped_classes_cost_nothing_and_classes_of_other_shape_do():
+    x, y = blobs(40, 3, n_classes=2)
+    assert transport.otdd(x, y, x, 1 - y, blur=0.05) == pytest.approx(0, abs=1e-9)
+    mixed = np.random.default_rng(0).permutation(y)
+    assert transport.otdd(x, y, x, mixed, blur=0.05) > 1
+
+
+def test_a_class_with_a_single_image_is_a_point():
+    x, y = blobs(21, 3, n_classes=2)
+    y[:] = 0
+    y[3] = 1
+    assert np.isfinite(transport.otdd(x, y, x + 1, y, blur=0.05))

@@ -1,0 +1,144 @@
+"""Squared gradients of a batch are those of its images taken one by one, for every kind of layer that counts."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from catscans_lib.errors import InputError
+from catscans_lib.networks import build
+from catscans_lib.similarity.task2vec.squared_gradients import counted, squared_gradients
+
+
+def tiny():
+    """Every kind of layer, on large maps and small ones, with strides, holes, edges, a branch, and activations of its own."""
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, activation="relu", name="large_map")(layers.Rescaling(1 / 255)(image))
+    x = layers.BatchNormalization(name="norm")(layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(x))
+    branch = layers.Conv2D(8, 3, padding="same", groups=4, activation="tanh", name="grouped")(x)
+    x = layers.Concatenate()([x, branch])
+    x = layers.SeparableConv2D(12, 3, strides=2, padding="same", activation="relu", name="separable")(x)
+    x = layers.LayerNormalization(name="layer_norm")(x)
+    x = layers.Conv2D(24, 3, strides=2, padding="same", activation="swish", name="small_map")(x)
+    x = layers.Conv2D(32, 2, dilation_rate=2, name="holes")(x)
+    x = layers.BatchNormalization(scale=False, name="no_scale")(x)
+    x = layers.Dense(10, activation="elu", name="pointwise")(x)
+    return keras.Model(image, layers.Dense(5, name="last")(layers.GlobalAveragePooling2D()(x)))
+
+
+def two_layers():
+    image = keras.Input((6, 6, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3, activation="relu", name="first")(image))
+    return keras.Model(image, layers.GlobalAveragePooling2D()(layers.Conv2D(5, 3, name="second")(x)))
+
+
+def shaken(network, seed=0):
+    """Random numbers in every weight, variances above 0: fresh normalisations would do nothing."""
+    rng = np.random.default_rng(seed)
+    for weight in network.weights:
+        noise = 0.3 * rng.standard_normal(weight.shape)
+        weight.assign(rng.uniform(0.5, 2, weight.shape) if "variance" in weight.path else weight + noise)
+    return network
+
+
+def inputs(network, n=5):
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (n, *network.input_shape[1:]), dtype=np.uint8)
+    return images, rng.standard_normal((n, network.output_shape[-1]))
+
+
+def one_by_one(network, images, pull):
+    """The plain way: batches of one image, gradients by the weights themselves, squares, means over filters."""
+    import tensorflow as tf
+
+    parts = counted(network)
+    weights = [
+        next(weight for weight in network.get_layer(layer).weights if weight.name == name)
+        for layer, name in zip(parts["layer"], parts["weight"], strict=True)
+    ]
+    rows = []
+    for number in range(len(images)):
+        with tf.GradientTape() as tape:
+            output = network(images[number : number + 1].astype("float32"), training=False)
+            total = tf.reduce_sum(output * pull[number : number + 1])
+        gradients = [np.square(part) for part in tape.gradient(total, [weight.value for weight in weights])]
+        sizes = zip(gradients, parts["n_filters"], strict=True)
+        rows.append(np.concatenate([gradient.reshape(-1, n).mean(axis=0) for gradient, n in sizes]))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("make", [tiny, lambda: build.backbone("small_resnet", 16)], ids=["tiny", "small_resnet"])
+def test_a_batch_gives_what_batches_of_one_image_give(make):
+    keras.utils.set_random_seed(0)
+    network = shaken(make())
+    images, pull = inputs(network)
+    found, expected = squared_gradients(network)(images, pull), one_by_one(network, images, pull)
+    assert (found >= 0).all()
+    assert found.dtype == np.float64 and found.shape == (5, counted(network)["n_filters"].sum())
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6 * expected.max())
+    assert (expected.max(axis=0) > 0).mean() > 0.8
+
+
+def test_the_square_of_a_dense_layer_is_the_hand_calculated_one():
+    image = keras.Input((1, 1, 3))
+    network = keras.Model(image, layers.Dense(2, name="last")(layers.Flatten()(image)))
+    found = squared_gradients(network)(np.array([[[[1, 2, 3]]]], np.uint8), np.array([[2.0, -1.0]]))
+    assert found == pytest.approx(np.array([[4 * (1 + 4 + 9) / 3, (1 + 4 + 9) / 3]]))
+
+
+def test_what_counts_in_a_resnet50_is_as_many_numbers_as_the_published_embeddings_have():
+    parts = counted(build.backbone("resnet50", 32))
+    assert parts["n_filters"].sum() == 53_120
+    assert set(parts["weight"]) == {"kernel", "gamma"}
+
+
+def test_depthwise_kernels_count_one_number_per_output_channel_and_biases_none():
+    parts = counted(tiny()).set_index(["layer", "weight"])["n_filters"].to_dict()
+    assert parts["depthwise", "kernel"] == parts["norm", "gamma"] == 16
+    assert parts["separable", "depthwise_kernel"] == 24 and parts["separable", "pointwise_kernel"] == 12
+    assert not any(layer == "no_scale" for layer, _ in parts)
+
+
+def test_a_filter_that_nothing_passes_has_exactly_0():
+    network = shaken(two_layers())
+    kernel, bias = network.get_layer("first").get_weights()
+    kernel[..., 3], bias[3] = 0, -1  # relu of -1
+    network.get_layer("first").set_weights([kernel, bias])
+    found = squared_gradients(network)(*inputs(network))
+    assert (found[:, 3] == 0).all()
+    assert (np.delete(found, 3, axis=1).max(axis=0) > 0).sum() > 6
+
+
+def test_the_other_images_of_a_batch_change_nothing():
+    network = shaken(two_layers())
+    images, pull = inputs(network)
+    squares = squared_gradients(network)
+    np.testing.assert_allclose(squares(images, pull)[2:3], squares(images[2:3], pull[2:3]), rtol=1e-4, atol=1e-12)
+
+
+@pytest.fixture
+def bfloat16():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def test_a_network_made_for_bfloat16_is_computed_in_float32(bfloat16):
+    network = shaken(two_layers())
+    assert network.get_layer("first").compute_dtype == "bfloat16"
+    images, pull = inputs(network)
+    found = squared_gradients(network)(images, pull)
+    keras.config.set_dtype_policy("float32")
+    exact = two_layers()
+    exact.set_weights(network.get_weights())
+    np.testing.assert_array_equal(found, squared_gradients(exact)(images, pull))
+
+
+def test_other_backends_and_nested_networks_are_refused_by_name(monkeypatch):
+    network = build.backbone("small_resnet", 16)
+    with pytest.raises(InputError, match="'backbone' is a network or used again"):
+        squared_gradients(build.build(network, 2, 0.0))
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(InputError, match="got backend 'jax'. Set KERAS_BACKEND=tensorflow"):
+        squared_gradients(network)

@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from catscans_lib.statistics.auc import AVERAGES, absent_classes, area, auc, per_class
+
+REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
+SEVEN = tuple("abcdefg")
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
+
+
+def seven_classes():
+    data = json.loads((REFERENCE / "auc_vectors.json").read_text())
+    return data, np.array(SEVEN)[data["multiclass7"]["y"]], np.array(data["multiclass7"]["P"])
+
+
+def binary(values):
+    return np.stack([1 - np.asarray(values), values], axis=1)
+
+
+@needs_reference
+@pytest.mark.parametrize(
+    ("average", "key"),
+    [
+        ("weighted", "weighted_ovr_auc"),
+        ("macro", "macro_ovr_auc"),
+        ("micro", "micro_ovr_auc"),
+        ("ovo_macro", "ovo_macro_auc"),
+        ("ovo_weighted", "ovo_weighted_auc"),
+    ],
+)
+def test_every_average_over_seven_classes_agrees_with_the_reference(average, key):
+    data, labels, scores = seven_classes()
+    assert auc(labels, scores, SEVEN, average) == pytest.approx(data["multiclass7"][key], abs=1e-9)
+
+
+@needs_reference
+def test_auc_of_each_of_seven_classes_agrees_with_the_reference():
+    data, labels, scores = seven_classes()
+    table = per_class(labels, scores, SEVEN)
+    assert table["class"].tolist() == list(SEVEN)
+    np.testing.assert_allclose(table["auc"], data["multiclass7"]["per_class_ovr_auc"], atol=1e-9)
+    assert table["n_positive"].tolist() == data["multiclass7"]["class_counts"]
+    assert set(table["n_positive"] + table["n_negative"]) == {140}
+
+
+@needs_reference
+def test_probabilities_rounded_to_three_decimals_are_taken_and_give_the_auc_with_their_ties():
+    data, labels, scores = seven_classes()
+    want = data["multiclass7_rounded_to_3_decimals"]["weighted_ovr_auc"]
+    assert auc(labels, scores.round(3), SEVEN) == pytest.approx(want, abs=1e-9)
+
+
+@needs_reference
+def test_a_missing_class_is_left_out_of_the_mean_and_stated():
+    data, labels, scores = seven_classes()
+    rows = labels != "g"
+    want = data["multiclass7_missing_class"]["weighted_ovr_auc_present"]
+    assert auc(labels[rows], scores[rows], SEVEN) == pytest.approx(want, abs=1e-9)
+    assert absent_classes(labels[rows], SEVEN) == ("g",)
+    last = per_class(labels[rows], scores[rows], SEVEN).iloc[-1]
+    assert np.isnan(last["auc"])
+    assert (last["n_positive"], last["n_negative"]) == (0, rows.sum())
+
+
+@pytest.mark.parametrize(
+    ("average", "multi_class", "of"),
+    [("weighted", "ovr", "weighted"), ("macro", "ovr", "macro"), ("ovo_macro", "ovo", "macro"),
+     ("ovo_weighted", "ovo", "weighted")],
+)  # fmt: skip
+def test_averages_agree_with_scikit_learn_where_scores_are_tied(average, multi_class, of):
+    rng = np.random.default_rng(1)
+    labels, scores = rng.choice(list("abc"), 60, p=[0.6, 0.3, 0.1]), rng.integers(1, 4, (60, 3)).astype(float)
+    scores /= scores.sum(axis=1, keepdims=True)
+    want = roc_auc_score(labels, scores, multi_class=multi_class, average=of, labels=list("abc"))
+    assert auc(labels, scores, tuple("abc"), average) == pytest.approx(want, abs=1e-12)
+
+
+def test_one_against_one_compares_each_pair_by_both_scores():
+    labels = ["a", "b", "c"]
+    scores = [[0.6, 0.3, 0.1], [0.5, 0.2, 0.3], [0.2, 0.5, 0.3]]
+    # a|b 1, a|c 1, b|a 0, b|c 0, c|a 1, c|b one half (a tie): by hand
+    assert auc(labels, scores, tuple("abc"), "ovo_macro") == pytest.approx(3.5 / 6)
+
+
+def test_one_against_one_leaves_out_pairs_with_an_absent_class():
+    scores = [[0.6, 0.3, 0.1], [0.5, 0.2, 0.3]]
+    assert auc(["a", "b"], scores, tuple("abc"), "ovo_macro") == pytest.approx(0.5)  # a|b 1, b|a 0
+
+
+def test_two_classes_have_nothing_to_average():
+    labels, scores = ["no", "yes", "no", "yes"], binary([0.1, 0.4, 0.5, 0.9])
+    assert {auc(labels, scores, ("no", "yes"), average) for average in AVERAGES} == {0.75}
+
+
+def test_constant_scores_are_chance_for_every_average():
+    scores = np.full((6, 3), 1 / 3)
+    for average in AVERAGES:
+        assert auc(list("aabbcc"), scores, tuple("abc"), average) == 0.5
+
+
+def test_reversing_the_scores_gives_the_complement():
+    rng = np.random.default_rng(2)
+    labels, values = rng.choice(["no", "yes"], 50), rng.integers(0, 10, 50) / 10
+    both = auc(labels, binary(values), ("no", "yes")) + auc(labels, binary(1 - values), ("no", "yes"))
+    assert both == pytest.approx(1, abs=1e-12)
+
+
+def test_a_fold_of_one_class_has_no_auc_of_any_class():
+    table = per_class(["no", "no"], binary([0.1, 0.2]), ("no", "yes"))
+    assert table["auc"].isna().all()
+    assert table["n_positive"].tolist() == [2, 0]
+    assert table["n_negative"].tolist() == [0, 2]
+
+
+def test_labels_may_be_numbers_when_the_classes_are_their_names():
+    assert auc([0, 1], binary([0.2, 0.8]), ("0", "1")) == 1.0
+
+
+def test_nothing_absent_is_an_empty_statement():
+    assert absent_classes(["b", "a"], ("a", "b")) == ()
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ([[0.5, 0.5], [0.5, 0.5], [0.9, 0.9]], r"got sums up to 1.800 in row 2 \(from 0\); 1 of 3 rows are off"),
+        ([[0.5, 0.5], [0.2, 0.3], [0.5, 0.5]], r"got sums down to 0.500 in row 1 \(from 0\)"),
+        ([[0.5, 0.5], [0.5, np.inf], [0.5, np.nan]], r"2 images have a score that is no number; the first is row 1"),
+    ],
+)
+def test_a_row_that_is_no_set_of_probabilities_is_named(scores, message):
+    with pytest.raises(ValueError, match=message):
+        auc(["no", "yes", "no"], scores, ("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        (["no", "nan"], ("no", "yes"), "Unknown labels nan; the scores are of no, yes"),
+        ([], ("no", "yes"), "no images"),
+        (["no", "yes"], ("no", "no"), "at least two different names; got no, no"),
+    ],
+)
+def test_labels_and_classes_that_do_not_fit_are_refused_in_words(labels, classes, message):
+    with pytest.raises(ValueError, match=message):
+        auc(labels, np.full((len(labels), 2), 0.5), classes)
+
+
+def test_an_unknown_average_is_refused_with_those_known():
+    with pytest.raises(ValueError, match="Unknown average 'mean'; known: weighted, macro, micro, ovo_macro, ovo_w"):
+        auc(["no", "yes"], binary([0.1, 0.9]), ("no", "yes"), "mean")
+
+
+def test_the_area_of_one_comparison_with_ties_is_that_of_scikit_learn():
+    rng = np.random.default_rng(6)
+    for n in (2, 9, 300):
+        positive, scores = np.arange(n) % 2 == 0, rng.integers(6, size=n) / 5
+        assert area(positive, scores) == pytest.approx(roc_auc_score(positive, scores), abs=1e-15)

@@ -1,0 +1,234 @@
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from catscans_lib.statistics import bootstrap
+from catscans_lib.statistics.auc import AVERAGES, auc
+from catscans_lib.statistics.delong import delong
+
+TWO, THREE = ("no", "yes"), ("a", "b", "c")
+
+
+def two_classes(n=120, n_groups=30, seed=0):
+    """Labels, scores with ties, and groups of several images."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(TWO, n)
+    yes = np.clip(0.5 + 0.2 * (labels == "yes") + rng.normal(0, 0.3, n), 0, 1).round(1)
+    return labels, np.stack([1 - yes, yes], axis=1), rng.integers(n_groups, size=n)
+
+
+def three_classes(n=90, n_groups=25):
+    rng = np.random.default_rng(1)
+    scores = rng.integers(1, 5, (n, 3)).astype(float)
+    return (
+        rng.choice(THREE, n, p=[0.5, 0.3, 0.2]),
+        scores / scores.sum(axis=1, keepdims=True),
+        rng.integers(n_groups, size=n),
+    )
+
+
+def drawn_rows(groups, n_draws, seed):
+    """Rows of each draw, repeated as often as their group is drawn."""
+    names = np.unique(groups.astype(str))
+    rng = np.random.default_rng(seed)
+    for _ in range(n_draws):
+        yield np.concatenate(
+            [np.flatnonzero(groups.astype(str) == names[k]) for k in rng.integers(len(names), size=len(names))]
+        )
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_each_draw_is_the_auc_of_its_rows_repeated(average):
+    labels, scores, groups = three_classes()
+    got = bootstrap.auc_draws(labels, scores, THREE, groups, n_draws=40, seed=5, average=average)
+    want = [auc(labels[rows], scores[rows], THREE, average) for rows in drawn_rows(groups, 40, 5)]
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("folds", [None, [1, 2]])
+def test_tables_of_the_same_images_at_once_have_the_draws_of_each_alone(folds):
+    labels, scores, groups = three_classes()
+    given = {"n_draws": 40, "seed": 5, "folds": None if folds is None else np.resize(folds, len(labels))}
+    other = scores[:, [1, 0, 2]]
+    both = bootstrap.auc_draws(labels, np.stack([scores, other]), THREE, groups, **given)
+    alone = [bootstrap.auc_draws(labels, one, THREE, groups, **given) for one in (scores, other)]
+    np.testing.assert_array_equal(both, alone)
+
+
+def test_draws_of_two_classes_agree_with_scikit_learn_on_tied_scores():
+    labels, scores, groups = two_classes()
+    got = bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=60, seed=2)
+    want = [roc_auc_score(labels[rows] == "yes", scores[rows, 1]) for rows in drawn_rows(groups, 60, 2)]
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+
+
+def test_draws_do_not_depend_on_how_many_are_worked_on_at_once(monkeypatch):
+    given = two_classes()
+    at_once = bootstrap.auc_draws(*given[:2], TWO, given[2], n_draws=50, seed=1)
+    monkeypatch.setattr(bootstrap, "CELLS", 1)
+    np.testing.assert_array_equal(bootstrap.auc_draws(*given[:2], TWO, given[2], n_draws=50, seed=1), at_once)
+
+
+def test_draws_do_not_depend_on_the_order_of_the_rows():
+    labels, scores, groups = two_classes()
+    order = np.random.default_rng(0).permutation(len(labels))
+    want = bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=50, seed=1)
+    got = bootstrap.auc_draws(labels[order], scores[order], TWO, groups[order], n_draws=50, seed=1)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-14)
+
+
+def test_a_seed_gives_the_same_draws_and_another_seed_others():
+    labels, scores, groups = two_classes()
+    one, same, other = (bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=20, seed=seed) for seed in (7, 7, 8))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_the_spread_of_draws_of_single_images_agrees_with_delong():
+    labels, scores, _ = two_classes(n=400)
+    draws = bootstrap.auc_draws(labels, scores, TWO, np.arange(400), n_draws=4000, seed=0)
+    variance = delong(labels == "yes", scores[:, 1])[1][0, 0]
+    assert draws.var() == pytest.approx(variance, rel=0.1)
+    assert draws.mean() == pytest.approx(auc(labels, scores, TWO), abs=3e-3)
+
+
+def test_repeating_every_image_in_its_group_leaves_the_draws_as_they_were():
+    labels, scores, groups = two_classes()
+    want = bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=50, seed=3)
+    got = bootstrap.auc_draws(labels.repeat(3), scores.repeat(3, axis=0), TWO, groups.repeat(3), n_draws=50, seed=3)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-14)
+
+
+def test_taking_three_copies_of_an_image_for_independent_claims_the_square_root_of_three_too_much():
+    labels, scores, _ = two_classes()
+    labels, scores, copies = labels.repeat(3), scores.repeat(3, axis=0), np.arange(120).repeat(3)
+    honest, claimed = (
+        bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=3000, seed=3).std()
+        for groups in (copies, np.arange(360))
+    )
+    assert honest / claimed == pytest.approx(np.sqrt(3), rel=0.08)
+
+
+def test_folds_are_averaged_and_never_compared_with_each_other():
+    labels, scores, groups = two_classes(n=200, n_groups=200)
+    folds = groups % 2
+    shifted = np.where(folds[:, None] == 1, [[0.0, 0.0]], [[0.3, -0.3]]) + scores  # another scale in fold 0
+    plain, moved = (
+        bootstrap.auc_draws(labels, these, TWO, groups, n_draws=300, seed=4, folds=folds) for these in (scores, shifted)
+    )
+    np.testing.assert_allclose(moved, plain, rtol=0, atol=1e-12)
+    mean = np.mean([auc(labels[folds == fold], scores[folds == fold], TWO) for fold in (0, 1)])
+    assert plain.mean() == pytest.approx(mean, abs=0.01)
+
+
+def test_a_single_fold_is_no_folds():
+    labels, scores, groups = two_classes()
+    want = bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=20, seed=4)
+    got = bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=20, seed=4, folds=np.ones(len(labels)))
+    np.testing.assert_array_equal(got, want)
+
+
+def test_differences_are_of_the_same_draws():
+    labels, scores, groups = two_classes(n=400, n_groups=100)
+    other = np.clip(scores[:, 1] + np.random.default_rng(9).normal(0, 0.02, 400), 0, 1)
+    other = np.stack([1 - other, other], axis=1)
+    options = {"n_draws": 500, "seed": 6}
+    assert not bootstrap.difference_draws(labels, scores, scores, TWO, groups, **options).any()
+    paired = bootstrap.difference_draws(labels, scores, other, TWO, groups, **options)
+    alone = bootstrap.auc_draws(labels, scores, TWO, groups, **options)
+    assert paired.std() < 0.3 * alone.std()
+
+
+def test_a_draw_without_a_class_is_no_number_and_is_counted():
+    labels, groups = np.array(["no", "no", "yes"]), np.arange(3)
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    draws = bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=5000, seed=0)
+    lacks = (2 / 3) ** 3 + (1 / 3) ** 3  # no "yes", or nothing but "yes"
+    assert bootstrap.n_undefined(draws) / 5000 == pytest.approx(lacks, abs=0.02)
+    assert set(np.unique(draws[~np.isnan(draws)])) == {0.0, 0.5, 1.0}
+
+
+@pytest.mark.parametrize("average", ["weighted", "macro", "ovo_macro", "ovo_weighted"])
+def test_a_draw_without_one_of_three_classes_is_no_number_either(average):
+    labels, scores, groups = three_classes(n=12, n_groups=12)
+    draws = bootstrap.auc_draws(labels, scores, THREE, groups, n_draws=200, seed=0, average=average)
+    lacks = [len(np.unique(labels[rows])) < 3 for rows in drawn_rows(groups, 200, 0)]
+    assert 0 < sum(lacks) < 200
+    np.testing.assert_array_equal(np.isnan(draws), lacks)
+
+
+def test_a_class_that_no_image_has_is_left_out_of_every_draw():
+    labels, scores, groups = three_classes()
+    rows = labels != "c"
+    draws = bootstrap.auc_draws(labels[rows], scores[rows], THREE, groups[rows], n_draws=300, seed=0)
+    assert bootstrap.n_undefined(draws) == 0
+    assert draws.mean() == pytest.approx(auc(labels[rows], scores[rows], THREE), abs=0.02)
+
+
+def test_constant_scores_are_chance_in_every_draw():
+    labels, _, groups = two_classes()
+    draws = bootstrap.auc_draws(labels, np.full((120, 2), 0.5), TWO, groups, n_draws=50, seed=0)
+    assert set(draws) == {0.5}
+
+
+def test_an_interval_is_made_of_percentiles_of_the_numbers():
+    draws = np.append(np.arange(101) / 100, [np.nan] * 50)
+    assert bootstrap.interval(draws, 0.9) == pytest.approx((0.05, 0.95))
+    assert np.isnan(bootstrap.interval([np.nan, np.nan])).all()
+    with pytest.raises(ValueError, match=r"level lies in \(0, 1\)"):
+        bootstrap.interval(draws, 95)
+
+
+def test_draws_of_many_differences_at_once_give_the_numbers_of_one_at_a_time():
+    draws = np.random.default_rng(0).normal(0.1, 0.2, (4, 60))
+    draws[1, :7], draws[2], draws[3, ::2] = np.nan, np.nan, 0
+    low, high = bootstrap.interval(draws)
+    np.testing.assert_array_equal(np.stack([low, high], axis=1), [bootstrap.interval(one) for one in draws])
+    np.testing.assert_array_equal(bootstrap.p_value(draws), [bootstrap.p_value(one) for one in draws])
+    assert np.isnan([low[2], high[2], bootstrap.p_value(draws)[2]]).all() and not np.isnan(low[[0, 1, 3]]).any()
+
+
+def test_intervals_cover_the_true_auc_as_often_as_they_say():
+    truth, hits = stats.norm.cdf(1 / np.sqrt(2)), []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        positive = np.arange(200) % 2
+        yes = 1 / (1 + np.exp(-positive - rng.normal(size=200)))
+        labels = np.where(positive == 1, "yes", "no")
+        scores = np.stack([1 - yes, yes], axis=1)
+        low, high = bootstrap.interval(bootstrap.auc_draws(labels, scores, TWO, np.arange(200), n_draws=400, seed=seed))
+        hits.append(low <= truth <= high)
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.05)
+
+
+def test_a_p_value_is_twice_the_smaller_share_and_never_zero():
+    assert bootstrap.p_value([-1, 1, 1, 1, 1, 1, 1, 1, 1]) == pytest.approx(2 * 2 / 10)
+    assert bootstrap.p_value(np.ones(99)) == pytest.approx(2 / 100)
+    assert bootstrap.p_value(np.zeros(10)) == 1
+    assert bootstrap.p_value([1, 1, 1, np.nan]) == pytest.approx(2 / 4)
+    assert np.isnan(bootstrap.p_value([np.nan]))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"groups": ["p1"] * 4}, "at least two groups; all images are of 'p1'"),
+        ({"groups": ["p1", "p2", None, "p3"]}, "1 images have no value in groups"),
+        ({"groups": ["p1", "p2"]}, r"4 labels need as many groups; got \(2,\)"),
+        ({"folds": [1, 2]}, r"4 labels need as many folds; got \(2,\)"),
+        ({"folds": [1, 1, 2, 2]}, "only one in fold 1"),
+        ({"labels": ["no"] * 4}, "images of two classes"),
+        ({"n_draws": 0}, "at least once; got n_draws=0"),
+        ({"average": "mean"}, "Unknown average 'mean'"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_words(changed, message):
+    given = {
+        "labels": ["no", "no", "yes", "yes"],
+        "scores": np.full((4, 2), 0.5),
+        "classes": TWO,
+        "groups": list("pqrs"),
+    }
+    with pytest.raises(ValueError, match=message):
+        bootstrap.auc_draws(**given | {"seed": 0} | changed)

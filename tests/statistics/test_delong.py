@@ -1,0 +1,231 @@
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from catscans_lib.statistics.delong import all_pairs, delong, interval, paired
+
+REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
+SCORES = ("score_1", "score_2", "score_3_with_ties")
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
+
+
+def vectors():
+    data = json.loads((REFERENCE / "auc_vectors.json").read_text())
+    binary = data["binary"]
+    return data, np.array(binary["y"]) == 1, np.array([binary[name] for name in SCORES])
+
+
+def seeded(n, n_models=1, seed=0, shift=1.0):
+    """Labels, and scores with ties of models that share a part of their noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random(n) < 0.4
+    scores = shift * labels + rng.normal(size=n) + rng.normal(size=(n_models, n))
+    return labels, scores.round(1)
+
+
+def by_definition(labels, scores):
+    """AUCs and covariance from the kernel of all pairs of a positive and a negative, as DeLong et al. define them."""
+    positive, negative = scores[:, labels, None], scores[:, None, ~labels]
+    kernel = (positive > negative) + 0.5 * (positive == negative)
+    v10, v01 = kernel.mean(axis=2), kernel.mean(axis=1)
+    return kernel.mean(axis=(1, 2)), np.cov(v10) / labels.sum() + np.cov(v01) / (~labels).sum()
+
+
+@needs_reference
+def test_covariance_of_three_models_agrees_with_the_reference():
+    data, labels, scores = vectors()
+    aucs, covariance = delong(labels, scores)
+    np.testing.assert_allclose(aucs, [data["binary"]["auc"][name] for name in SCORES], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(covariance, data["delong"]["covariance"], rtol=0, atol=1e-15)
+
+
+@needs_reference
+@pytest.mark.parametrize("method", ["wald", "logit"])
+@pytest.mark.parametrize("name", SCORES)
+def test_intervals_agree_with_the_reference(name, method):
+    data, labels, scores = vectors()
+    aucs, covariance = delong(labels, scores[SCORES.index(name)])
+    got = interval(aucs[0], covariance[0, 0], 0.95, method)
+    assert got == pytest.approx(data["delong"]["ci95"][name][method], abs=1e-12)
+
+
+@needs_reference
+@pytest.mark.parametrize("other", [2, 3])
+def test_paired_tests_agree_with_the_reference(other):
+    data, labels, scores = vectors()
+    want = data["delong"][f"comparison_1_vs_{other}"]
+    found = paired(labels, scores[0], scores[other - 1])
+    assert found.difference == pytest.approx(want["auc_difference"], abs=1e-14)
+    assert found.variance == pytest.approx(want["variance_of_difference"], abs=1e-15)
+    assert found.z == pytest.approx(want["z"], abs=1e-10)
+    assert found.p == pytest.approx(want["p_two_sided"], abs=1e-12)
+    if "ci95_of_difference" in want:
+        assert (found.low, found.high) == pytest.approx(want["ci95_of_difference"], abs=1e-12)
+
+
+@needs_reference
+def test_perfect_separation_of_the_reference_has_variance_zero_and_no_interval():
+    data = vectors()[0]["delong_perfect_separation"]
+    aucs, covariance = delong(np.array(data["y"]) == 1, data["score"])
+    assert (aucs[0], covariance[0, 0]) == (data["auc"], data["variance"])
+    assert np.isnan(interval(aucs[0], covariance[0, 0])).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mid_ranks_agree_with_the_definition_over_all_pairs(seed):
+    labels, scores = seeded(60, n_models=3, seed=seed)
+    for got, want in zip(delong(labels, scores), by_definition(labels, scores), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-14)
+
+
+def test_swapping_the_classes_and_the_sign_changes_nothing():
+    labels, scores = seeded(80, n_models=2)
+    for got, want in zip(delong(~labels, -scores), delong(labels, scores), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-14)
+
+
+def test_reversing_the_scores_gives_the_complement_with_the_same_variance():
+    labels, scores = seeded(80)
+    (auc,), ((variance,),) = delong(labels, scores)
+    (reverse,), ((same,),) = delong(labels, -scores)
+    assert reverse == pytest.approx(1 - auc, abs=1e-14)
+    assert same == pytest.approx(variance, abs=1e-15)
+
+
+def test_variance_agrees_with_the_spread_of_repeated_samples():
+    aucs, variances = zip(*(delong(*seeded(150, seed=seed)) for seed in range(1500)), strict=True)
+    assert np.mean(variances) == pytest.approx(np.var(aucs, ddof=1), rel=0.12)
+
+
+def test_intervals_cover_the_true_auc_as_often_as_they_say():
+    truth = stats.norm.cdf(1 / 2)  # one standard deviation apart, noise of variance 2, rounded to 0.1
+    hits = []
+    for seed in range(600):
+        aucs, covariance = delong(*seeded(150, seed=seed))
+        low, high = interval(aucs[0], covariance[0, 0])
+        hits.append(low <= truth <= high)
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.03)
+
+
+def test_the_paired_test_rejects_as_often_as_it_says_when_models_are_equally_good():
+    p = [paired(labels, *scores).p for labels, scores in (seeded(150, n_models=2, seed=s) for s in range(600))]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.03)
+
+
+def test_the_paired_variance_is_that_of_the_covariance_matrix():
+    labels, scores = seeded(100, n_models=2)
+    covariance = delong(labels, scores)[1]
+    assert paired(labels, *scores).variance == pytest.approx(np.array([1, -1]) @ covariance @ [1, -1], abs=1e-15)
+
+
+def test_pairing_gains_nothing_where_models_have_nothing_in_common():
+    rng = np.random.default_rng(0)
+    labels = np.arange(20_000) % 2 == 0
+    scores = labels + rng.normal(size=(2, 20_000))
+    covariance = delong(labels, scores)[1]
+    assert paired(labels, *scores).variance == pytest.approx(np.trace(covariance), rel=0.03)
+
+
+@pytest.mark.parametrize("change", [lambda s: s, lambda s: 3 * s - 1, np.exp])
+def test_models_that_rank_alike_do_not_differ(change):
+    labels, (scores,) = seeded(50)
+    found = paired(labels, scores, change(scores))
+    assert (found.difference, found.variance, found.z, found.p) == (0, 0, 0, 1)
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_a_model_without_fault_against_its_reverse_gives_no_p_rather_than_certainty():
+    labels = np.array([False, False, True, True])
+    found = paired(labels, [1, 2, 3, 4], [4, 3, 2, 1])
+    assert (found.difference, found.variance) == (1, 0)
+    assert np.isnan([found.z, found.p, found.low, found.high]).all()
+
+
+def test_constant_scores_are_chance_without_an_interval():
+    aucs, covariance = delong([True, False, True, False], [0.3, 0.3, 0.3, 0.3])
+    assert (aucs.tolist(), covariance.tolist()) == ([0.5], [[0.0]])
+    assert np.isnan(interval(0.5, 0.0)).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_single_positive_has_an_auc_but_no_variance_and_no_warning():
+    aucs, covariance = delong([True, False, False], [0.5, 0.3, 0.7])
+    assert aucs.tolist() == [0.5]
+    assert np.isnan(covariance).all()
+    assert np.isnan(interval(aucs[0], covariance[0, 0])).all()
+
+
+def test_wald_is_cut_off_and_takes_the_place_of_a_logit_that_does_not_exist():
+    assert interval(0.98, 0.01, method="wald") == (pytest.approx(0.98 - 0.1959964), 1.0)
+    assert interval(1.0, 0.01) == interval(1.0, 0.01, method="wald") == (pytest.approx(1 - 0.1959964), 1.0)
+    assert interval(0.0, 0.01) == (0.0, pytest.approx(0.1959964))
+
+
+def test_an_interval_widens_with_the_level():
+    narrow, wide = interval(0.8, 0.001, 0.8), interval(0.8, 0.001, 0.99)
+    assert wide[0] < narrow[0] < 0.8 < narrow[1] < wide[1]
+
+
+def test_as_many_predictions_as_patch_camelyon_has_take_less_than_a_second():
+    rng = np.random.default_rng(0)
+    labels = rng.random(327_680) < 0.5
+    scores = labels + rng.normal(size=327_680)
+    start = time.perf_counter()
+    aucs, _ = delong(labels, scores)
+    assert time.perf_counter() - start < 1
+    assert aucs[0] == pytest.approx(stats.norm.cdf(1 / np.sqrt(2)), abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ([1, 0], [0.1, 0.2], "bool labels; got int64"),
+        ([True, True], [0.1, 0.2], "got 2 and 0"),
+        ([True, False], [0.1, np.nan], "1 scores are no numbers"),
+        ([True, False], [0.1], r"\(2,\) labels need as many scores of each model; got \(1, 1\)"),
+    ],
+)
+def test_input_without_an_auc_is_refused_in_words(labels, scores, message):
+    with pytest.raises(ValueError, match=message):
+        delong(labels, scores)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"auc": 1.2, "variance": 0.1}, "lies in"),
+        ({"auc": 0.5, "variance": -0.1}, "not below 0"),
+        ({"auc": 0.5, "variance": 0.1, "level": 95}, r"level lies in \(0, 1\)"),
+        ({"auc": 0.5, "variance": 0.1, "method": "exact"}, "Unknown method 'exact'; known: logit, wald"),
+    ],
+)
+def test_an_interval_of_nothing_sensible_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        interval(**given)
+
+
+def test_all_pairs_at_once_are_those_of_two_at_a_time_also_where_a_model_lacks_images():
+    labels, scores = seeded(60, n_models=4)
+    scores = np.array(scores)
+    scores[2, :9] = np.nan
+    scores[3] = scores[0]
+    differences, variances = all_pairs(labels, scores)
+    for one in range(4):
+        for other in range(4):
+            both = np.isfinite(scores[one] + scores[other])
+            found = paired(labels[both], scores[one, both], scores[other, both])
+            assert differences[one, other] == pytest.approx(found.difference, abs=1e-15)
+            assert variances[one, other] == pytest.approx(found.variance, rel=1e-12)
+    assert variances[0, 3] == 0
+
+
+def test_models_without_a_common_image_are_not_compared():
+    labels, scores = seeded(20, n_models=2)
+    scores = np.array(scores)
+    scores[0, :10], scores[1, 10:] = np.nan, np.nan
+    differences, variances = all_pairs(labels, scores)
+    assert np.isnan(differences[0, 1]) and np.isnan(variances[0, 1])

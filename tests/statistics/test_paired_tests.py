@@ -1,0 +1,232 @@
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from catscans_lib.statistics.paired_tests import (
+    cohens_d,
+    correlated_bayes,
+    friedman,
+    holm,
+    nadeau_bengio,
+    nemenyi,
+    rank_biserial,
+    superiority,
+    wilcoxon,
+)
+
+REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
+EXAMPLES = ("friedman_3_targets", "friedman_folds_isic2018")
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
+
+
+def vectors():
+    return json.loads((REFERENCE / "auc_vectors.json").read_text())
+
+
+def difference(pair):
+    return np.subtract(pair["a"]["auc"], pair["b"]["auc"])
+
+
+@needs_reference
+@pytest.mark.parametrize("number", range(5))
+def test_corrected_t_tests_on_published_aucs_agree_with_the_reference(number):
+    pair = vectors()["nadeau_bengio"][number]
+    found = nadeau_bengio(difference(pair), pair["test_train_ratio"])
+    assert found.mean == pytest.approx(pair["mean_difference"], abs=1e-14)
+    assert found.t == pytest.approx(pair["t"], rel=1e-9)
+    assert found.p == pytest.approx(pair["p_two_sided"], rel=1e-9)
+    assert (found.low, found.high) == pytest.approx(pair["ci95"], abs=1e-12)
+    assert found.df == pair["df"]
+
+
+@needs_reference
+@pytest.mark.parametrize("number", range(5))
+def test_without_a_region_of_equivalence_the_posterior_is_the_one_sided_corrected_t_test(number):
+    pair = vectors()["nadeau_bengio"][number]
+    found = correlated_bayes(difference(pair), pair["test_train_ratio"], rope=0)
+    assert min(found.p_left, found.p_right) == pytest.approx(pair["p_two_sided"] / 2, rel=1e-9)
+    assert found.p_rope == pytest.approx(0, abs=1e-12)
+
+
+@needs_reference
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_friedman_agrees_with_the_reference(example):
+    want = vectors()[example]
+    found = friedman(want["matrix"])
+    assert found.chi2 == pytest.approx(want["chi2"], rel=1e-9)
+    assert found.p == pytest.approx(want["p"], rel=1e-9)
+    assert found.f == pytest.approx(want["iman_davenport_F"], rel=1e-9)
+    assert found.f_p == pytest.approx(want["iman_davenport_p"], rel=1e-9)
+    assert found.mean_ranks == pytest.approx([want["mean_ranks"][name] for name in want["sources"]])
+    assert found.kendall_w == pytest.approx(want["kendall_w"], rel=1e-9)
+
+
+@needs_reference
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_nemenyi_agrees_with_the_reference(example):
+    want = vectors()[example]
+    for alpha in ("0.05", "0.10"):
+        found = nemenyi(want["matrix"], float(alpha))
+        assert found.critical_difference == pytest.approx(want["critical_difference"][alpha], rel=1e-6)
+    np.testing.assert_allclose(found.p, want["nemenyi_p_matrix"], rtol=1e-6, atol=1e-12)
+
+
+def test_friedman_corrects_for_ties_as_scipy_does():
+    matrix = np.random.default_rng(0).integers(0, 4, (6, 5)) / 4
+    want = stats.friedmanchisquare(*matrix.T)
+    found = friedman(matrix)
+    assert (found.chi2, found.p) == pytest.approx((want.statistic, want.pvalue))
+    assert found.mean_ranks.mean() == pytest.approx(3)
+
+
+def test_blocks_that_all_rank_alike_have_the_p_of_that_chance():
+    found = friedman([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]])
+    assert (found.f, found.kendall_w) == (np.inf, pytest.approx(1))
+    assert found.f_p == pytest.approx(1 / 6)  # the second block has 3! orders
+    assert friedman([[0.9, 0.7, 0.7]] * 3).f_p == pytest.approx(1 / 9)  # 3 orders with one tie, twice
+
+
+def test_blocks_without_any_difference_show_none():
+    found = friedman(np.full((3, 4), 0.8))
+    assert (found.chi2, found.p, found.f, found.f_p, found.kendall_w) == (0, 1, 0, 1, 0)
+    assert found.mean_ranks.tolist() == [2.5] * 4
+    np.testing.assert_array_equal(nemenyi(np.full((3, 4), 0.8)).p, np.ones((4, 4)))
+
+
+def test_ranks_apart_by_the_critical_difference_have_p_alpha():
+    matrix = np.random.default_rng(1).random((8, 4))
+    ranks, found = friedman(matrix).mean_ranks, nemenyi(matrix)
+    for one, other in product(range(4), repeat=2):
+        assert (abs(ranks[one] - ranks[other]) > found.critical_difference) == (found.p[one, other] < 0.05)
+    np.testing.assert_array_equal(found.p, found.p.T)
+
+
+def test_demsar_s_critical_difference_of_four_classifiers_on_fourteen_datasets():
+    # Demsar (2006), section 3.2.5: q = 2.569 and CD = 1.25
+    assert nemenyi(np.random.default_rng(0).random((14, 4))).critical_difference == pytest.approx(1.25, abs=5e-3)
+
+
+def test_wilcoxon_of_five_folds_that_all_agree_has_the_smallest_p_there_is():
+    assert wilcoxon([0.01, 0.02, 0.03, 0.04, 0.05]) == (0, pytest.approx(2 / 2**5))
+    assert wilcoxon([0.01, -0.02, 0.03, 0.04, 0.05]).statistic == 2  # the rank of the one below 0
+
+
+def test_differences_of_nothing_but_zeros_show_no_difference():
+    zeros = np.zeros(5)
+    assert wilcoxon(zeros) == (0, 1)
+    assert wilcoxon(np.array([0.3, 0.3, 0.3]) - (0.1 + 0.2)).p == 1  # zero but for floating point
+    found = nadeau_bengio(zeros, 0.25)
+    assert (found.mean, found.t, found.p) == (0, 0, 1)
+    assert np.isnan([found.low, found.high]).all()
+    assert (cohens_d(zeros), superiority(zeros), rank_biserial(zeros)) == (0, 0.5, 0)
+
+
+def test_differences_that_are_all_the_same_give_no_test_and_no_effect_size():
+    found = nadeau_bengio([0.1, 0.1, 0.1], 0.5)
+    assert found.mean == pytest.approx(0.1)
+    assert np.isnan([found.t, found.p, found.low, found.high, cohens_d([0.1, 0.1, 0.1])]).all()
+
+
+def test_a_small_test_share_turns_the_corrected_test_into_the_paired_t_test():
+    values = np.random.default_rng(0).normal(0.5, 1, 10)
+    want = stats.ttest_1samp(values, 0)
+    found = nadeau_bengio(values, 1e-12, 0.9)
+    assert (found.t, found.p) == pytest.approx((want.statistic, want.pvalue))
+    assert (found.low, found.high) == pytest.approx(tuple(want.confidence_interval(0.9)))
+
+
+def test_the_posterior_agrees_with_its_density_integrated_by_quadrature():
+    values, rho, rope = np.array([0.02, 0.01, -0.005, 0.03, 0.012]), 0.2, 0.01
+    scale = np.sqrt((1 / 5 + rho / (1 - rho)) * values.var(ddof=1))  # Corani and Benavoli (2015)
+    inside = integrate.quad(lambda x: stats.t.pdf((x - values.mean()) / scale, 4) / scale, -rope, rope)[0]
+    found = correlated_bayes(values, 0.25, rope)  # rho 1/5 is one test image for four of training
+    assert found.p_rope == pytest.approx(inside, abs=1e-9)
+    assert sum(found) == pytest.approx(1)
+    assert found.p_left < found.p_right
+
+
+def test_swapping_the_sources_mirrors_the_posterior():
+    values = np.random.default_rng(0).normal(0.01, 0.02, 5)
+    assert correlated_bayes(-values, 0.25, 0.01) == pytest.approx(correlated_bayes(values, 0.25, 0.01)[::-1])
+
+
+@pytest.mark.parametrize(
+    ("value", "want"), [(0.42, (0, 0, 1)), (0.02, (0, 1, 0)), (0.0, (0, 1, 0)), (-0.02, (0, 1, 0)), (-0.42, (1, 0, 0))]
+)
+def test_equal_differences_are_a_posterior_of_one_point(value, want):
+    assert correlated_bayes([value] * 4, 1 / 3, rope=0.02) == want
+
+
+def test_holm_agrees_with_a_hand_calculation():
+    # sorted .005 .01 .03 .04 times 4 3 2 1: .02 .03 .06 .04, which must not fall below .06
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.6, 0.5]), [1, 1])
+
+
+def test_holm_leaves_missing_tests_out_of_the_family():
+    np.testing.assert_allclose(holm([np.nan, 0.01, 0.04, np.nan]), [np.nan, 0.02, 0.04, np.nan])
+    assert holm([]).shape == (0,)
+
+
+def test_effect_sizes_agree_with_hand_calculations():
+    values = [0.01, 0.02, -0.03, 0.04]
+    assert cohens_d(values) == pytest.approx(0.01 / np.sqrt((0 + 1e-4 + 16e-4 + 9e-4) / 3))
+    assert superiority([0.1, 0.0, -0.1, 0.2]) == (1 + 0.5 + 0 + 1) / 4
+    assert rank_biserial(values) == pytest.approx((1 + 2 + 4 - 3) / 10)
+    assert rank_biserial([0.1, 0.2]) == 1
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        wilcoxon,
+        cohens_d,
+        superiority,
+        rank_biserial,
+        lambda d: nadeau_bengio(d, 0.25),
+        lambda d: correlated_bayes(d, 0.25, 0.1),
+    ],
+)
+def test_many_comparisons_at_once_give_the_numbers_of_one_at_a_time(test):
+    rng = np.random.default_rng(0)
+    tied = rng.integers(-2, 3, (20, 5)) / 10
+    differences = np.concatenate([rng.normal(0.1, 0.2, (20, 5)), tied, np.zeros((1, 5)), np.full((1, 5), 0.3)])
+    at_once = test(differences)
+    numbers = at_once if isinstance(at_once, tuple) else [at_once]
+    one_by_one = np.array([test(one) for one in differences]).reshape(len(differences), -1)
+    np.testing.assert_allclose(np.column_stack(np.broadcast_arrays(*numbers)), one_by_one, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("test", [wilcoxon, cohens_d, superiority, rank_biserial, lambda d: nadeau_bengio(d, 0.25)])
+def test_missing_folds_are_refused_and_counted(test):
+    with pytest.raises(ValueError, match="2 of 5 differences are missing"):
+        test([0.1, np.nan, 0.2, np.nan, 0.1])
+    with pytest.raises(ValueError, match="at least two paired differences"):
+        test([0.1])
+
+
+@pytest.mark.parametrize("test", [friedman, nemenyi])
+def test_missing_blocks_are_refused_and_counted(test):
+    with pytest.raises(ValueError, match="1 of 2 blocks lack a source"):
+        test([[0.1, 0.2, 0.3], [0.1, np.nan, 0.3]])
+    with pytest.raises(ValueError, match=r"three sources \(columns\); got shape \(2, 2\)"):
+        test([[0.1, 0.2], [0.3, 0.4]])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: nadeau_bengio([0.1, 0.2], 0), "test_train_ratio is above 0"),
+        (lambda: nadeau_bengio([0.1, 0.2], 0.25, 95), r"level lies in \(0, 1\)"),
+        (lambda: correlated_bayes([0.1, 0.2], 0.25, -0.01), "rope is a difference that does not matter"),
+        (lambda: nemenyi(np.eye(3), 5), r"alpha lies in \(0, 1\)"),
+        (lambda: holm([0.5, 1.5]), r"p value lies in \[0, 1\]; got 0.5 to 1.5"),
+    ],
+)
+def test_settings_out_of_range_are_refused_in_words(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,79 @@
+"""What is told of runs that failed."""
+
+import os
+
+import nbformat
+import pytest
+import tiny
+
+from catscans_lib import paths
+from catscans_lib.grid import expand
+from catscans_lib.sweep import failures
+
+TRACEBACK = [
+    "\x1b[0;31mValueError\x1b[0m  Traceback",
+    *(f"line {n}" for n in range(20)),
+    "\x1b[31mValueError\x1b[0m: no such thing",
+]
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    return expand.grid("demo")
+
+
+def failed(key, message="failed: ValueError: no such thing", traceback=TRACEBACK):
+    """Leave behind what a failed run does."""
+    step, name = key.split("/")
+    work = paths.work_dir("demo", step, name)
+    work.mkdir(parents=True)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x")])
+    if traceback:
+        notebook.cells[0].outputs = [
+            nbformat.v4.new_output("error", ename="ValueError", evalue="", traceback=traceback)
+        ]
+    nbformat.write(notebook, work / f"{step}.ipynb")
+    failures.note("demo", key, f"{key} {message}\nSee {paths.relative(work / step)}.ipynb.")
+    return work
+
+
+def test_the_last_lines_of_the_traceback_are_told_without_colours_and_the_notebook_to_open(runs):
+    failed("ingest/dtd")
+    lines = failures.report("demo", "ingest/dtd").splitlines()
+    assert lines[0] == "ingest/dtd failed: ValueError: no such thing"
+    assert lines[1:-1] == [*(f"    line {n}" for n in range(13, 20)), "    ValueError: no such thing"]
+    assert lines[-1] == "See results/demo/ingest/.dtd.work/ingest.ipynb."
+
+
+def test_runs_that_wait_for_a_failed_one_are_told_apart_from_it_and_from_others(runs):
+    failed("pretrain/dtd")
+    missing = ["pretrain/dtd", "transfer/none--chest", "transfer/dtd--chest", "feature_maps/chest"]
+    *_, waiting, left = failures.summary("demo", runs, missing, since=0).splitlines()
+    assert waiting == "Not started, for want of these: transfer/dtd--chest, feature_maps/chest"
+    assert left == "Not finished: transfer/none--chest"
+
+
+def test_a_failure_of_a_former_sweep_is_not_told_again(runs):
+    work = failed("ingest/dtd")
+    os.utime(work / failures.ERROR, (100, 100))
+    assert failures.report("demo", "ingest/dtd", since=200) == ""
+    assert failures.summary("demo", runs, ["ingest/dtd"], since=200) == "Not finished: ingest/dtd"
+
+
+def test_a_kernel_that_died_or_a_notebook_cut_off_leaves_at_least_its_message(runs):
+    failed("ingest/dtd", "its kernel died", traceback=None)
+    work = failed("ingest/chest", "its kernel died")
+    (work / "ingest.ipynb").write_text('{"cells": [')
+    for name in ("dtd", "chest"):
+        assert failures.report("demo", f"ingest/{name}").startswith(f"ingest/{name} its kernel died\nSee results")
+
+
+def test_a_fold_that_failed_as_a_job_of_its_own_is_told_with_its_file(runs):
+    folder = paths.checkpoint_dir("demo", "transfer", "dtd--chest") / "recipe"
+    folder.mkdir(parents=True)
+    (folder / "folds-2.error.txt").write_text(
+        "transfer/dtd--chest, fold 2 failed: ValueError: x\nTraceback\n  ValueError: x"
+    )
+    told = failures.report("demo", "transfer/dtd--chest")
+    assert told.startswith("transfer/dtd--chest, fold 2 failed: ValueError: x\n")

@@ -1,0 +1,292 @@
+"""What clusters and people do to a sweep, real kills, full disks, memory, clocks, bugs: nothing is lost or half done."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import faulting
+import numpy as np
+import pytest
+import tiny
+import yaml
+
+pytestmark = pytest.mark.slow
+N_KILLS = 30
+KINDS = ("sweep", "papermill", "kernel")
+BUG = "from catscans_lib"  # the first line of code of every notebook
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A project after a sweep that nothing has disturbed."""
+    folder = faulting.project(tmp_path_factory.mktemp("undisturbed"))
+    result = faulting.catscans(folder, "sweep", "--jobs", "2")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def swept(undisturbed, tmp_path):
+    """A copy of it, to be disturbed."""
+    folder = faulting.copy(undisturbed, tmp_path / "project")
+    yield folder
+    faulting.kill_all(folder)
+
+
+def fresh(tmp_path):
+    return faulting.project(tmp_path / "project")
+
+
+def broken(folder, step, code):
+    """Put code at the beginning of a notebook."""
+    faulting.edit(folder / f"notebooks/{step}.ipynb", BUG, f"{code}\\n{BUG}")
+
+
+def records_of_runs(folder):
+    return [path for path in (folder / "results/demo").glob("*/*/run.json") if path.parts[-3] != "records"]
+
+
+def remade(before, after):
+    return {key for key in after if after[key] != before.get(key)}
+
+
+def test_thirty_kills_at_random_moments_leave_the_tables_of_an_undisturbed_sweep(undisturbed, tmp_path):
+    """Of the sweep with its Snakemake, of a run's papermill and of its kernel; what was done by then stays as it is."""
+    rng, expected = np.random.default_rng(20261125), faulting.tables(undisturbed)
+    usual_s = np.median([json.loads(path.read_text())["seconds"] for path in records_of_runs(undisturbed)])
+    folder, finished, sweep = fresh(tmp_path), {}, None
+    kinds = list(rng.permutation(np.repeat(KINDS, N_KILLS // len(KINDS))))
+    try:
+        while kinds or sweep.poll() != 0:
+            if sweep and sweep.poll() == 0:  # all is done before the last kill: once more from the start
+                shutil.rmtree(folder / "results")
+                finished = {}
+            if not faulting.processes(folder)["snakemake"]:
+                sweep = faulting.started(folder, "sweep", "--jobs", "2")
+            faulting.wait_for_kernel(folder, sweep)
+            if kinds:
+                time.sleep(rng.uniform(0, 1.5 * usual_s))
+                living = faulting.processes(folder)
+                victims = living[kinds[-1]][:1] + (living["snakemake"] if kinds[-1] == "sweep" else [])
+                faulting.kill(victims)
+                kinds = kinds[:-1] if victims else kinds
+            else:
+                sweep.wait(faulting.PATIENCE_S)
+            now, found = tiny.done(folder), faulting.tables(folder)
+            assert finished.items() <= now.items()
+            finished = now
+            for key in finished:
+                assert faulting.of_run(key, found) == faulting.of_run(key, expected), key
+        assert faulting.tables(folder) == expected
+    finally:
+        faulting.kill_all(folder)
+
+
+def test_a_run_whose_sweep_was_killed_is_waited_for_by_the_next_one(swept):
+    """It goes on by itself and writes to the work folder of its name, which two of them would spoil."""
+    before = tiny.done(swept)
+    shutil.rmtree(swept / "results/demo/overlaps/all")
+    faulting.started(swept, "sweep", "overlaps/all")
+    faulting.wait_for(lambda folder: faulting.processes(folder)["kernel"], swept)
+    orphan = faulting.processes(swept)["papermill"][0]
+    orphan.suspend()
+    living = faulting.processes(swept)
+    faulting.kill(living["sweep"] + living["snakemake"])
+    second = faulting.started(swept, "sweep", "overlaps/all")
+    said = f"overlaps/all waits for process {orphan.pid} on {socket.gethostname()}"
+    faulting.wait_for(lambda folder: said in (folder / "started.log").read_text(), swept)
+    orphan.resume()
+    assert second.wait(faulting.PATIENCE_S) == 0
+    assert "overlaps/all is there already" in (swept / "started.log").read_text()
+    assert remade(before, tiny.done(swept)) == {"overlaps/all"}
+
+
+def test_a_second_sweep_of_a_folder_is_refused_and_says_who_holds_the_lock(swept):
+    faulting.edit(swept / "params/demo.yaml", "n_draws: 100", "n_draws: 101")
+    first = faulting.started(swept, "sweep", "stability/all", "evaluate/all")
+    faulting.wait_for(lambda folder: faulting.processes(folder)["papermill"], swept)
+    second = faulting.catscans(swept, "sweep")
+    assert second.returncode == 2
+    pid = faulting.processes(swept)["snakemake"][0].pid
+    assert re.search(rf"process {pid} on {socket.gethostname()}, since \d{{4}}-\d\d-\d\d \d\d:\d\d", second.stderr)
+    assert "stop it with Ctrl-C or `kill` first; the lock goes with it" in second.stderr
+    assert first.wait(faulting.PATIENCE_S) == 0
+    assert faulting.catscans(swept, "sweep", "--dry-run").returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, and what gives it another size or mode; only where one may mount."""
+
+    def mount(*options):
+        subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", tmp_path / "disk"], check=True, capture_output=True)
+
+    (tmp_path / "disk").mkdir()
+    try:
+        mount("-o", "size=1m")
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        pytest.skip("a disk that is full needs the right to mount one")
+    yield tmp_path / "disk", lambda how: mount("-o", f"remount,{how}")
+    faulting.kill_all(tmp_path / "project")
+    subprocess.run(["umount", "--lazy", tmp_path / "disk"], check=True)
+
+
+def test_a_full_disk_is_named_and_the_sweep_goes_on_when_there_is_room(undisturbed, small_disk, tmp_path):
+    disk, remount = small_disk
+    folder = fresh(tmp_path)
+    for name in ("results", "data"):
+        (disk / name).mkdir()
+        (folder / name).symlink_to(disk / name)
+    result = faulting.catscans(folder, "sweep", "transfer/none--chest")
+    assert result.returncode == 1
+    assert "No space left on device" in result.stderr and "Finished runs are kept" in result.stderr
+    before = tiny.done(folder)
+    remount("size=200m")
+    result = faulting.catscans(folder, "sweep", "transfer/none--chest")
+    assert result.returncode == 0, result.stderr
+    assert before.items() <= tiny.done(folder).items()
+    expected = faulting.tables(undisturbed)
+    assert all(table == expected[name] for name, table in faulting.tables(folder).items())
+
+
+def test_results_that_cannot_be_written_are_named_before_anything_starts(small_disk, tmp_path):
+    disk, remount = small_disk
+    folder = fresh(tmp_path)
+    (folder / "results").symlink_to(disk)
+    remount("ro")
+    result = faulting.catscans(folder, "sweep", "ingest/dtd")
+    assert result.returncode == 2
+    assert "results/demo cannot be written" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("how", ["limit", "killer"])
+def test_a_run_without_memory_fails_alone_and_says_so(swept, how):
+    broken(swept, "stability", "held = bytearray(6 * 10**9)\\nheld[::4096] = bytes(len(held[::4096]))")
+    broken(swept, "overlaps", "")  # changed, too
+    before = tiny.done(swept)
+    memory = Path("/sys/fs/cgroup/memory/catscans_test")
+    if how == "killer":
+        try:
+            memory.mkdir()
+            (memory / "memory.limit_in_bytes").write_text(str(3 * 10**9))
+        except OSError:
+            pytest.skip("the system's killer needs a control group of one's own (cgroup v1, root)")
+
+    def limited():
+        if how == "killer":
+            (memory / "tasks").write_text(str(os.getpid()))
+        else:
+            resource.setrlimit(resource.RLIMIT_DATA, (5 * 10**9, 5 * 10**9))
+
+    try:
+        result = subprocess.run(
+            [*tiny.CLI, "sweep", "--jobs", "1", "stability/all", "overlaps/all"], env=faulting.environment(swept),
+            cwd=swept, capture_output=True, text=True, preexec_fn=limited, check=False,
+        )  # fmt: skip
+    finally:
+        faulting.kill_all(swept)
+        if how == "killer":
+            memory.rmdir()
+    assert result.returncode == 1
+    said = "MemoryError" if how == "limit" else "its kernel died (out of memory, or killed)"
+    assert "stability/all" in result.stderr and said in result.stderr
+    assert "fewer runs at a time" in result.stderr
+    assert remade(before, tiny.done(swept)) == {"overlaps/all"}
+
+
+def test_a_run_that_hangs_is_stopped_at_its_time_limit(swept):
+    broken(swept, "stability", "import time; time.sleep(1000)")
+    before = tiny.done(swept)
+    result = faulting.catscans(swept, "run", "stability/all", CATSCANS_MINUTES="0.2")
+    assert result.returncode == 1
+    assert "stability/all was stopped: it took longer than the 0.2 minutes it may" in result.stderr
+    assert "resources: {stability: {minutes: ...}} in params/demo.yaml" in result.stderr
+    assert tiny.done(swept) == before
+    assert not any(faulting.processes(swept).values())
+
+
+def test_the_time_limit_of_the_profile_reaches_the_run(swept):
+    content = faulting.grid() | {"resources": {"overlaps": {"minutes": 1}}}
+    tiny.write_grid(swept, content)
+    broken(swept, "overlaps", "import os; print('it may take', os.environ['CATSCANS_MINUTES'])")
+    assert faulting.catscans(swept, "sweep", "overlaps/all").returncode == 0
+    assert "it may take 1" in (swept / "results/demo/overlaps/all/overlaps.ipynb").read_text()
+
+
+@pytest.mark.parametrize("hours", [24 * 365, -24 * 365])
+def test_another_clock_makes_nothing_run_again(swept, hours):
+    faulting.set_time(swept, 3600 * hours)
+    before = tiny.done(swept)
+    result = faulting.catscans(swept, "sweep")
+    assert "nothing to do: all 11 runs are there" in result.stdout, result.stdout + result.stderr
+    assert tiny.done(swept) == before
+
+
+def test_a_changed_parameter_reruns_its_run_and_what_reads_it_only_whatever_the_clock_says(swept):
+    """The first sweep ends after the changed run; then its files say last year, and those of what reads it are newer."""
+    content, before = faulting.grid(), tiny.done(swept)
+    content["similarity"]["n_images"] = 50
+    tiny.write_grid(swept, content)
+    assert faulting.catscans(swept, "sweep", "similarity/chest").returncode == 0
+    assert remade(before, tiny.done(swept)) == {"similarity/chest"}
+    for path in (swept / "results/demo/similarity").rglob("*"):
+        os.utime(path, (time.time() - 3600 * 24 * 365,) * 2)
+    before = tiny.done(swept)
+    result = faulting.catscans(swept, "sweep")
+    assert result.returncode == 0, result.stderr
+    assert remade(before, tiny.done(swept)) == {"transferability/all"}
+
+
+def test_a_bug_in_a_notebook_stops_what_reads_it_and_its_repair_runs_these_only(swept):
+    before = tiny.done(swept)
+    broken(swept, "similarity", "raise ValueError('a bug')")
+    broken(swept, "overlaps", "")
+    result = faulting.catscans(swept, "sweep")
+    assert result.returncode == 1
+    assert "similarity/chest failed: ValueError: a bug" in result.stderr
+    assert "transferability/all" in result.stderr
+    after_bug = tiny.done(swept)
+    assert remade(before, after_bug) == {"overlaps/all"}
+    faulting.edit(swept / "notebooks/similarity.ipynb", "raise ValueError('a bug')", "repaired = True")
+    assert faulting.catscans(swept, "sweep").returncode == 0
+    assert remade(after_bug, tiny.done(swept)) == {"similarity/chest", "transferability/all"}
+
+
+def test_changed_code_names_its_notebooks_and_trust_keeps_their_results(swept):
+    library = swept / "catscans_lib/evaluation/keras_logs.py"
+    library.write_text(library.read_text() + "\nCHANGED = 1\n")
+    before = tiny.done(swept)
+    result = faulting.catscans(swept, "sweep", "--dry-run")
+    assert "notebooks/stability.ipynb (1 run)" in result.stdout
+    assert "--trust keeps them" in result.stdout
+    assert "notebooks/transfer.ipynb" not in result.stdout
+    result = faulting.catscans(swept, "sweep", "--trust")
+    assert result.returncode == 0, result.stderr
+    assert "Kept as they are (--trust): stability/all" in result.stdout
+    assert "nothing to do: all 11 runs are there" in result.stdout
+    note = json.loads((swept / "results/demo/stability/all/trusted.json").read_text())
+    assert note["made_by_code"] != note["kept_under_code"]
+    again = faulting.catscans(swept, "sweep")  # trusted until the code changes once more
+    assert "has changed" not in again.stdout and "nothing to do" in again.stdout
+    assert tiny.done(swept) == before
+    library.write_text(library.read_text() + "\nCHANGED_AGAIN = 2\n")
+    result = faulting.catscans(swept, "sweep")
+    assert "notebooks/stability.ipynb (1 run)" in result.stdout
+    assert remade(before, tiny.done(swept)) == {"stability/all"}
+    assert not (swept / "results/demo/stability/all/trusted.json").exists()
+
+
+def test_trust_does_not_keep_a_run_whose_settings_have_changed(swept):
+    content, before = faulting.grid(), tiny.done(swept)
+    content["evaluate"]["n_draws"] = 110
+    tiny.write_grid(swept, content)
+    assert faulting.catscans(swept, "sweep", "--trust").returncode == 0
+    assert remade(before, tiny.done(swept)) == {"evaluate/all"}
+    assert yaml.safe_load((swept / "params/demo.yaml").read_text())["evaluate"]["n_draws"] == 110

@@ -1,0 +1,220 @@
+"""The whole way on a tiny grid: a sweep, its results, its book, and what a change reruns."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import keras
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+
+from catscans_lib import book, results
+from catscans_lib.grid import expand
+from catscans_lib.images import folds
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished sweep, started once more, and once more where nothing but the results came along (as after a kill between
+    the end of a run and its mark)."""
+    folder = tiny.project(tmp_path_factory.mktemp("project"))
+    seen = {"folder": folder, "end": tiny.catscans(folder, "sweep"), "first": tiny.done(folder)}
+    seen["again"] = tiny.catscans(folder, "sweep")
+    seen["second"] = tiny.done(folder)
+    shutil.rmtree(folder / ".snakemake")
+    for mark in (folder / "results/demo").rglob(".done"):
+        mark.unlink()
+    seen["elsewhere"] = tiny.catscans(folder, "sweep")
+    seen["third"] = tiny.done(folder)
+    return seen
+
+
+@pytest.fixture
+def project(swept, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(swept["folder"]))
+    return swept["folder"]
+
+
+def test_a_sweep_makes_every_run_of_the_grid(swept):
+    assert swept["end"].returncode == 0, swept["end"].stderr
+    assert set(swept["first"]) == tiny.RUNS
+
+
+def test_a_second_sweep_reruns_nothing(swept):
+    assert swept["again"].returncode == 0
+    assert "nothing to do: all 11 runs are there" in swept["again"].stdout
+    assert "nothing to do" not in swept["end"].stdout
+    assert swept["second"] == swept["first"]
+
+
+def test_results_without_the_sweeps_own_notes_are_taken_as_they_are(swept):
+    assert swept["elsewhere"].returncode == 0
+    assert "nothing to do: all 11 runs are there" in swept["elsewhere"].stdout
+    assert swept["third"] == swept["first"]
+
+
+def test_named_runs_are_made_alone_with_what_they_need(tmp_path):
+    folder = tiny.project(tmp_path)
+    result = tiny.catscans(folder, "sweep", "ingest/dtd")
+    assert result.returncode == 0, result.stderr
+    assert set(tiny.done(folder)) == {"ingest/dtd"}
+    assert re.search(r"ingest/dtd done in \d+ s, 1 of 11 runs", result.stdout)
+
+
+def test_a_sweep_that_cannot_be_planned_says_why(tmp_path):
+    folder = tiny.project(tmp_path)
+    (folder / "Snakefile").write_text("rule all:\n    input: 'nobody makes this'\n")
+    result = tiny.catscans(folder, "sweep")
+    assert result.returncode == 1
+    assert "MissingInputException" in result.stderr
+    assert "nobody makes this" in result.stderr
+
+
+def test_progress_names_what_runs_what_is_done_and_the_time(swept):
+    assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M), swept["end"].stdout
+    assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 11 of 11 runs$", swept["end"].stdout, flags=re.M)
+
+
+def test_nothing_half_done_is_left_behind(project):
+    left = [path for path in (project / "results").rglob(".*") if "records" not in path.parts and path.name != ".done"]
+    assert left == []
+    assert list((project / "data").rglob("*.part")) == []
+
+
+def test_every_notebook_ran_to_its_end_with_the_parameters_of_the_grid(project):
+    for key, run in expand.grid("demo").items():
+        folder = project / "results/demo" / key
+        cells = nbformat.read(folder / f"{run.step}.ipynb", as_version=4).cells
+        status = {cell.metadata.papermill.status for cell in cells if cell.cell_type == "code"}
+        assert status == {"completed"}, key
+        record = json.loads((folder / "run.json").read_text())
+        assert record["parameters"] == run.parameters
+        assert record["status"] == "completed"
+        assert record["versions"]["numpy"] == np.__version__
+        assert record["seconds"] > 0
+        assert record["peak_memory_mb"] > 50
+
+
+def test_predictions_are_on_the_saved_folds_at_full_precision(project):
+    saved = folds.read(project / "results/demo/folds/chest.csv")
+    assert sorted(saved["fold"].unique()) == [1, 2, 3]
+    assert saved.groupby("group")["fold"].nunique().max() == 1
+    predictions = results.table("demo", "transfer", "dtd--chest", "predictions")
+    for mode, part in predictions.groupby("mode"):
+        merged = part.merge(saved, on="image_id", suffixes=("", "_saved"))
+        assert len(merged) == len(part) == len(saved), mode
+        assert (merged["fold"] == merged["fold_saved"]).all()
+    assert (predictions["score_PNEUMONIA"].map(lambda value: len(repr(value))) > 8).any()
+
+
+def test_the_tables_follow_from_the_predictions(project):
+    from sklearn.metrics import roc_auc_score
+
+    tables = results.load("demo")
+    assert {"aucs", "transfer_scores", "history", "predictions"} <= set(tables)
+    part = tables["predictions"].query("source == 'dtd' and mode == 'fine_tune' and fold == 2")
+    row = tables["aucs"].query("source == 'dtd' and mode == 'fine_tune' and fold == 2").iloc[0]
+    assert row["auc"] == pytest.approx(roc_auc_score(part["label"] == "PNEUMONIA", part["score_PNEUMONIA"]))
+    assert row["n_images"] == len(part)
+    assert len(tables["transfer_scores"]) == 3 * 2  # folds x modes, one source
+
+
+def test_the_saved_model_opens_without_our_library(project):
+    model = keras.models.load_model(project / "results/demo/transfer/dtd--chest/model.keras")
+    assert model.predict(np.zeros((1, 24, 24, 3)), verbose=0).shape == (1, 1)
+
+
+def test_every_run_has_a_sacred_record_with_its_configuration_and_metrics(project):
+    records = [path.parent for path in (project / "results/demo/records").glob("*/run.json")]
+    statuses = {}
+    for record in records:
+        run = json.loads((record / "run.json").read_text())
+        statuses.setdefault(run["experiment"]["name"], []).append(run["status"])
+    assert {name for name, found in statuses.items() if "COMPLETED" in found} == {
+        key.replace("/", "-") for key in tiny.RUNS
+    }
+    (record,) = [
+        path
+        for path in records
+        if (run := json.loads((path / "run.json").read_text()))["experiment"]["name"] == "transfer-dtd--chest"
+        and run["status"] == "COMPLETED"
+    ]
+    assert json.loads((record / "config.json").read_text())["learning_rate"] == 1e-3
+    assert "fine_tune.fold1.seed0.train.loss" in json.loads((record / "metrics.json").read_text())
+
+
+def test_every_figure_has_its_table_and_says_demo(project):
+    figures = list((project / "results/demo").glob("*/*/figures/*.svg"))
+    assert len(figures) >= 12
+    for path in figures:
+        assert path.with_suffix(".csv").is_file()
+        assert "DEMO" in path.read_text(), path
+
+
+def dry_run(project, *words):
+    """The plan, and the counts of runs, done, to run."""
+    result = tiny.catscans(project, "sweep", "params/demo.yaml", "--dry-run", *words)
+    assert result.returncode == 0, result.stderr
+    told = re.search(r"(\d+) runs, (\d+) done, (\d+) to run", result.stdout)
+    return result.stdout, tuple(map(int, told.groups()))
+
+
+def test_a_changed_parameter_reruns_that_run_and_what_depends_on_it_only(project):
+    content = tiny.grid()
+    content["pretrain"]["sources"]["dtd"]["learning_rate"] = 1e-3
+    tiny.write_grid(project, content)
+    try:
+        told = re.search(r"^  to run: (.*)$", dry_run(project)[0], flags=re.M)
+    finally:
+        tiny.write_grid(project, tiny.grid())
+    assert set(told[1].split(", ")) == {
+        "pretrain/dtd", "transfer/dtd--chest", "evaluate/all", "stability/all", "feature_maps/chest", "similarity/chest",
+        "transferability/all",
+    }  # fmt: skip
+
+
+def test_a_dry_run_of_a_grids_file_tells_the_plan_and_starts_nothing(project):
+    before = tiny.done(project)
+    assert dry_run(project)[1] == (11, 11, 0)
+    text, counts = dry_run(project, "--set", "transfer.defaults.epochs=1", "--only", "step=evaluate")
+    assert "--set: transfer.defaults.epochs = 1, for this sweep" in text
+    assert "6 of 11 runs" in text and counts == (11, 3, 3)  # the transfers and the evaluation; not ingest and pretrain
+    assert "rests on: finished runs of this profile" in text
+    assert tiny.done(project) == before
+
+
+def test_options_after_two_dashes_are_snakemakes(project):
+    result = tiny.catscans(project, "sweep", "ingest/dtd", "--dry-run", "--", "--no-such-option")
+    assert result.returncode == 2
+    assert "Snakemake: error: unrecognized arguments: --no-such-option" in result.stderr
+
+
+def test_a_notebook_by_itself_leaves_the_sweeps_results_alone_and_names_what_is_missing(project):
+    def papermill(**given):
+        command = [*tiny.CLI[:1], "-m", "papermill", "notebooks/stability.ipynb", "out.ipynb", "--no-progress-bar"]
+        command += [word for name, value in given.items() for word in ("-p", name, value)]
+        return subprocess.run(command, cwd=project, env=tiny.environment(project), capture_output=True, text=True)
+
+    before = tiny.done(project)
+    result = papermill(profile="demo")
+    assert result.returncode == 0, result.stderr
+    assert (project / "results/demo/scratch/stability/all/run.json").is_file()
+    assert tiny.done(project).items() >= before.items()
+    tiny.write_grid(project, tiny.grid(), "empty")
+    result = papermill(profile="empty")
+    assert result.returncode != 0
+    assert "stability/all needs transfer/none--chest" in result.stderr
+    assert "catscans sweep --profile empty transfer/none--chest" in result.stderr
+
+
+def test_the_book_of_the_sweep_builds_without_a_warning_and_prints_its_numbers(project):
+    index = book.build("demo")
+    aucs = pd.read_csv(project / "results/demo/tables/aucs.csv")
+    mean = aucs.query("source == 'dtd' and mode == 'linear_probe'")["auc"].mean()
+    assert f"{mean:.3f}" in (index.parent / "results.html").read_text()
+    assert (index.parent / "runs/transfer/dtd--chest.html").is_file()
+    assert "DEMO" in index.read_text()

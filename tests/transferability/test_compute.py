@@ -1,0 +1,302 @@
+"""Measures of every source for a target, and advice for a user's own images, on networks with random numbers."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from click.testing import CliRunner
+from PIL import Image
+
+from catscans_lib import paths, results
+from catscans_lib.cli.main import main
+from catscans_lib.datasets import demo
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand, notebook_parameters
+from catscans_lib.images import store
+from catscans_lib.networks import build
+from catscans_lib.recommend import report
+from catscans_lib.similarity import registry
+from catscans_lib.transferability import compute, similarity_tables
+
+SOURCES = ("stl10", "dtd", "kimia960")
+TARGETS = ("isic2018", "chest", "pcam_middle")
+SIZE, N = 24, 240
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Stores of three sources and a target, and a network of each source; nothing was trained."""
+    folder = tiny.project(tmp_path_factory.mktemp("measured"))
+    content = tiny.grid()
+    content["datasets"] = {name: {"size_px": SIZE, "n_images": N} for name in (*SOURCES, *TARGETS)}
+    content["pretrain"]["sources"] = {name: {"epochs": 1} for name in SOURCES}
+    content["transfer"]["targets"] = {name: {} for name in TARGETS}
+    content["similarity"] = {"probe": "stl10", "n_images": 120, "seeds": [0]}
+    tiny.write_grid(folder, content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CATSCANS_ROOT", str(folder))
+        for seed, name in enumerate((*SOURCES, "chest")):
+            write_store(name)
+            if name in SOURCES:
+                write_network(name, seed)
+        table = store.open_store(paths.store_path("demo", "chest", SIZE)).table
+        paths.folds_path("demo", "chest").parent.mkdir(parents=True)
+        table.assign(fold=1)[["image_id", "group", "label", "fold"]].to_csv(
+            paths.folds_path("demo", "chest"), index=False
+        )
+        evidence()
+    return folder
+
+
+def write_store(name):
+    images, table, classes = demo.make(name, n_images=N, size_px=SIZE)
+    path = paths.store_path("demo", name, SIZE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store.write_arrays(path, images, table, classes, dataset=name, size_px=SIZE)
+
+
+def write_network(name, seed):
+    keras.utils.set_random_seed(seed)
+    place = paths.run_dir("demo", "pretrain", name)
+    place.mkdir(parents=True)
+    build.build(build.backbone("small_resnet", SIZE), len(demo.CLASSES[name]), 0.2).save(place / "model.keras")
+    parameters = {"backbone": "small_resnet", "weights": None, "size_px": SIZE, "patience": 2 if seed else None}
+    record = {"status": "completed", "parameters": parameters, "n_images": N}
+    (place / "run.json").write_text(json.dumps(record))
+    curves = [(epoch, "auc", auc) for epoch, auc in enumerate((0.6, 0.9, 0.8), 1)]
+    curves += [(epoch, "loss", loss) for epoch, loss in enumerate((0.7, 0.3, 0.4), 1)]
+    table = pd.DataFrame(curves, columns=["epoch", "metric", "value"]).assign(split="validation")
+    table.to_csv(place / "history.csv", index=False)
+
+
+def evidence():
+    """AUCs that follow LogME exactly, on three targets."""
+    rng = np.random.default_rng(0)
+    aucs, values = [], []
+    for target in TARGETS:
+        for source, level in zip(SOURCES, rng.permutation([0.1, 0.5, 0.9]), strict=True):
+            key = {"source": source, "target": target}
+            aucs += [
+                key | {"mode": "fine_tune", "fold": fold, "seed": 0, "auc": 0.7 + 0.1 * level + fold / 1000}
+                for fold in (1, 2)
+            ]
+            for measure in ("logme", report.FAR_MEASURE):
+                closer = measure == "logme"
+                value = level if closer else 1e-4 + 1e-6 * level
+                values.append(
+                    key | {"measure": measure, "value": value, "larger_is_closer": closer, "probe": "", "seed": 0}
+                )
+    paths.tables_dir("demo").mkdir(parents=True)
+    pd.DataFrame(aucs).to_csv(paths.tables_dir("demo") / "aucs.csv", index=False)
+    pd.DataFrame(values).to_csv(paths.tables_dir("demo") / "similarity.csv", index=False)
+
+
+@pytest.fixture
+def project(made, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(made))
+    return made
+
+
+@pytest.fixture(scope="module")
+def measured(made):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CATSCANS_ROOT", str(made))
+        return compute.of_target("demo", expand.find("similarity", profile="demo", target="chest").settings)
+
+
+def test_every_measure_is_computed_for_every_source_that_it_can_see(measured):
+    values, seconds = measured
+    nobody_asked = {"expert_distance"}
+    assert set(values["measure"]) == set(registry.known()) - nobody_asked
+    assert np.isfinite(values["value"]).all()
+    counts = values[values["source"] != "chest"].groupby("measure")["source"].nunique()
+    by_reference = counts.index[counts == 2]  # the probe is not compared with itself
+    assert set(by_reference) == {name for name in registry.known() if "reference_features" in registry.get(name).needs}
+    assert (counts.drop(by_reference) == 3).all()
+    assert set(seconds["measure"]) == set(values["measure"])
+
+
+def test_the_noise_floor_is_measured_and_lies_below_the_distance_to_other_datasets(measured):
+    values = measured[0].query(
+        "measure in ['mmd_rbf', 'frechet_distance', 'energy_distance', 'task2vec_symmetric_cosine', 'task2vec_head']"
+    )
+    own = values[values["source"] == "chest"].set_index("measure")["value"]
+    others = values[values["source"] != "chest"].groupby("measure")["value"].min()
+    assert len(own) == 5
+    assert (own < others[own.index]).all()
+
+
+def test_measures_that_look_through_the_sources_network_say_so_by_an_empty_probe(measured):
+    probes = measured[0].groupby("measure")["probe"].unique().map(list)
+    assert probes["logme"] == [""] and probes["leep"] == [""]
+    assert probes["otdd"] == ["stl10"]
+
+
+def test_the_same_seed_gives_the_same_values(project, measured):
+    settings = expand.find(
+        "similarity", profile="demo", target="chest", measures=["logme", "kid", "task2vec_cosine"]
+    ).settings
+    again = compute.of_target("demo", settings)[0]
+    before = measured[0].merge(again, on=["source", "target", "measure", "probe", "seed"])
+    assert len(before) == len(again) == 3 + 2 * 4
+    np.testing.assert_array_equal(before["value_x"], before["value_y"])
+
+
+def test_ranks_count_from_the_closest_whichever_way_a_measure_points(measured):
+    ranks = similarity_tables.ranks(measured[0]).set_index(["measure", "source"])["rank"]
+    values = measured[0][measured[0]["source"] != "chest"].groupby(["measure", "source"])["value"].mean()
+    assert ranks["logme"].idxmin() == values["logme"].idxmax()
+    assert ranks["kid"].idxmin() == values["kid"].idxmin()
+
+
+def test_what_raters_said_becomes_a_distance(project, tmp_path):
+    rows = [
+        (name, rater, "colour?", "many" if name == "dtd" else "none")
+        for name in (*SOURCES, "chest")
+        for rater in (1, 2)
+    ]
+    form = tmp_path / "answers.csv"
+    pd.DataFrame(rows, columns=["dataset", "rater", "question", "answer"]).to_csv(form, index=False)
+    given = {"measures": ["expert_distance"], "answers": str(form)}
+    values, _ = compute.of_target("demo", expand.find("similarity", profile="demo", target="chest", **given).settings)
+    assert values.set_index("source")["value"].to_dict() == {"stl10": 0.0, "dtd": 1.0, "kimia960": 0.0}
+
+
+def test_a_probe_that_is_no_source_is_refused(tmp_path, monkeypatch):
+    folder = tiny.project(tmp_path)
+    content = tiny.grid()
+    content["similarity"]["probe"] = "stl10"
+    tiny.write_grid(folder, content)
+    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
+    with pytest.raises(InputError, match="similarity.probe is 'stl10', which is no source of this grid; it has: dtd"):
+        expand.grid("demo")
+
+
+@pytest.fixture(scope="module")
+def moles(tmp_path_factory):
+    """A user's folder: two classes, 60 and 12 images, two of each patient."""
+    folder = tmp_path_factory.mktemp("own")
+    images, *_ = demo.make("isic2018", n_images=72, size_px=32, seed=5)
+    for number, image in enumerate(images):
+        place = folder / ("mole" if number < 60 else "melanoma")
+        place.mkdir(exist_ok=True)
+        Image.fromarray(image).save(place / f"p{number // 2:02d}_{number}.png")
+    return folder
+
+
+def ask(*words):
+    answer = CliRunner().invoke(main, ["recommend", *map(str, words)])
+    return answer.exit_code, answer.output
+
+
+def test_own_images_are_advised_on_and_the_numbers_are_told_with_what_they_rest_on(project, moles):
+    status, output = ask(moles, "--from", "results/demo", "--json")
+    assert status == 0, output
+    told = json.loads(output)
+    assert told["classes"] == {"mole": 60, "melanoma": 12}
+    assert told["measures"] == ["logme"]
+    assert {row["source"] for row in told["advice"]} == set(SOURCES)
+    assert sum(row["p_best"] for row in told["advice"]) == pytest.approx(1)
+    assert told["evidence"]["n_targets"] == 3 and len(told["check"]) == 3
+    assert told["evidence"]["slope"] == pytest.approx(0.04, abs=0.005)  # one sd of 0.1, 0.5, 0.9 is 0.4; times 0.1
+
+
+def test_advice_says_when_not_to_trust_it(project, moles):
+    _, output = ask(moles)
+    for sentence in (
+        "demo world, trained on made-up images", "Class 'melanoma' has 12 images", "No groups are given",
+        "Your images are far from every source",
+    ):  # fmt: skip
+        assert sentence in output
+    _, grouped = ask(moles, "--group-pattern", r"(p\d+)_.*")
+    assert "No groups are given" not in grouped
+
+
+def test_the_source_that_the_measure_favours_is_advised(project, moles):
+    told = report.recommend(moles, "demo")
+    order = [row["closeness"] for row in told["advice"]]
+    assert order == sorted(order, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--measure", "leep"], "No values of measure 'leep' in this profile; it has: logme, mmd_rbf"),
+        (["--mode", "linear_probe"], "Profile demo has no AUCs of mode 'linear_probe'"),
+        (["--from", "nowhere"], "Unknown profile 'nowhere'"),
+    ],
+)
+def test_advice_that_cannot_be_given_is_told_why(project, moles, words, message):
+    status, output = ask(moles, *words)
+    assert status == 2
+    assert message in output
+
+
+def test_without_results_the_command_that_makes_them_is_named(tmp_path, monkeypatch, moles):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    status, output = ask(moles)
+    assert status == 2
+    assert "catscans sweep --profile demo evaluate/all" in output
+
+
+def test_all_similarity_runs_of_a_profile_come_as_one_table(project, measured):
+    place = paths.run_dir("demo", "similarity", "chest")
+    place.mkdir(parents=True, exist_ok=True)
+    measured[0].to_csv(place / "similarity.csv", index=False)
+    (place / "run.json").write_text('{"status": "completed"}')
+    table = results.of_similarities("demo")
+    assert len(table) == len(measured[0])
+    assert set(table["probe"]) == {"", "stl10"}
+    facts = similarity_tables.facts_of_sources("demo", table).set_index("source")
+    assert facts.loc["dtd"].to_dict() == {"n_images": N, "n_classes": len(demo.CLASSES["dtd"]), "auc": 0.9}
+    assert set(facts.index) == set(SOURCES)
+    assert facts.loc["stl10", "auc"] == 0.8  # without patience the last epoch is taken
+
+
+def test_other_weights_are_ranked_under_the_name_of_their_file(project, moles, tmp_path):
+    file = tmp_path / "mine.keras"
+    shutil.copy(paths.run_dir("demo", "pretrain", "dtd") / "model.keras", file)
+    status, output = ask(moles, "--weights", file, "--json")
+    assert status == 0, output
+    rows = {row["source"]: row for row in json.loads(output)["advice"]}
+    assert set(rows) == {*SOURCES, "mine"} and rows["mine"]["title"] == "mine"
+    assert rows["mine"]["closeness"] == pytest.approx(rows["dtd"]["closeness"])  # the same network
+    assert (
+        rows["mine"]["high"] - rows["mine"]["low"] >= rows["dtd"]["high"] - rows["dtd"]["low"]
+    )  # nothing is known of it
+
+
+def test_weights_that_cannot_be_ranked_are_refused(project, moles, tmp_path):
+    (tmp_path / "dtd.h5").write_text("")
+    (tmp_path / "other.h5").write_text("")
+    assert (
+        "A weights file is called 'dtd', as a source of this profile is. Rename it."
+        in ask(moles, "--weights", tmp_path / "dtd.h5")[1]
+    )
+    assert "There is no weights file" in ask(moles, "--weights", tmp_path / "none.h5")[1]
+    status, output = ask(moles, "--weights", tmp_path / "other.h5")
+    assert status == 2 and "other.h5" in output
+
+
+def test_the_notebook_gives_the_advice_of_the_command(project, moles, monkeypatch, capsys):
+    for key in ("transferability/all", "evaluate/all"):
+        place = paths.run_dir("demo", *key.split("/"))
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "run.json").write_text('{"status": "completed", "run_id": "x"}')
+    cells = notebook_parameters.cells(paths.notebook_path("recommend"))
+    space = {}
+    for kind, source, tags in cells:
+        if kind == "code":
+            exec(source, space)
+            space |= {"place": str(moles), "group_pattern": r"(p\d+)_.*"} if "parameters" in tags else {}
+    told = json.loads(ask(moles, "--group-pattern", r"(p\d+)_.*", "--json")[1])
+    folder = paths.run_dir("demo/scratch", "recommend", moles.name)
+    saved = pd.read_csv(folder / "advice.csv")
+    assert saved["source"].tolist() == [row["source"] for row in told["advice"]]
+    assert saved["gain"].to_numpy() == pytest.approx([row["gain"] for row in told["advice"]])
+    assert (folder / "figures/advice.svg").is_file()
+    assert "Start from" in capsys.readouterr().out

@@ -1,0 +1,175 @@
+"""Measures that do not look at features: experts, meta-features, and Task2Vec's distances on small examples."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from catscans_lib.errors import InputError
+from catscans_lib.similarity import meta_features
+from catscans_lib.similarity.measures import experts
+from catscans_lib.similarity.task2vec import embedding
+
+REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
+
+
+def form(**answers):
+    """Answers to each question, one per rater."""
+    rows = [(rater, question, answer) for question, given in answers.items() for rater, answer in enumerate(given)]
+    return pd.DataFrame(rows, columns=["rater", "question", "answer"])
+
+
+def test_experts_are_as_far_apart_as_the_shares_of_their_answers_mean_over_questions():
+    one = form(medical=["yes", "yes"], colour=["rich", "rich", "one tone", "none"])
+    other = form(colour=["rich", "one tone", "one tone", "one tone"], medical=["no", "no", "no"])
+    colour = (abs(2 / 4 - 1 / 4) + abs(1 / 4 - 3 / 4) + 1 / 4) / 2
+    assert experts.expert_distance(one, other) == pytest.approx((1 + colour) / 2)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (form(medical=["yes"], size=["big"]), "only one of them has: size"),
+        (form(medical=["yes"]).drop(columns="rater"), "not there: rater"),
+        (form(medical=["yes", None]), "row 1 is empty"),
+        (form(medical=[]), "every row is empty"),
+        (pd.concat([form(medical=["yes"])] * 2), "rater 0 answered 'medical' more than once"),
+    ],
+)
+def test_a_form_that_cannot_be_compared_is_refused_in_words(answers, message):
+    with pytest.raises(InputError, match=message):
+        experts.expert_distance(answers, form(medical=["yes"]))
+
+
+@needs_reference
+def test_the_published_form_puts_medical_images_nearer_to_each_other_than_to_photographs():
+    table = experts.between_all(pd.read_csv(REFERENCE / "expert_answers.csv"))
+    assert len(table) == 25 and set(table["n_raters"]) == {14}
+    distance = table.set_index(["source", "target"])["expert_distance"]
+    assert distance.between(0, 1).all()
+    assert distance["chest", "stl10"] == pytest.approx(distance["stl10", "chest"])
+    assert distance["stl10", "stl10"] == 0
+    assert max(distance["isic2018", "chest"], distance["pcam", "chest"]) < min(
+        distance["stl10", "chest"], distance["dtd", "chest"]
+    )
+
+
+@needs_reference
+def test_given_distances_are_read_and_divided_by_the_largest():
+    path = REFERENCE / "expert_distances.csv"
+    table = experts.read_distances(path)
+    assert len(table) == 27
+    np.testing.assert_allclose(table["normalised"], pd.read_csv(path)["expert_distance_normalised"], atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("source,target\na,b\n", "not there: expert_distance"),
+        ("source,target,expert_distance\na,b,far\n", "of a and b is no number from 0 on"),
+        ("source,target,expert_distance\na,b,-1\n", "of a and b is no number from 0 on"),
+        ("source,target,expert_distance\na,b,1\na,b,2\n", "a and b are given more than once"),
+    ],
+)
+def test_a_table_of_distances_that_is_none_is_refused_in_words(text, message, tmp_path):
+    path = tmp_path / "distances.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        experts.read_distances(path)
+    with pytest.raises(InputError, match="No table of expert distances"):
+        experts.read_distances(tmp_path / "none.csv")
+
+
+def test_size_and_imbalance_by_hand():
+    found = meta_features.describe(labels=np.repeat([0, 1], [75, 25]))
+    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25)) / np.log(2)
+    assert found.to_dict() == pytest.approx({"log10_n_images": 2, "n_classes": 2, "imbalance": 1 - entropy})
+    assert meta_features.describe(labels=np.arange(9) % 3)["imbalance"] == pytest.approx(0)
+
+
+def test_colours_and_grey_levels_by_hand():
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    images[0, :, :4] = [255, 0, 51]
+    images[1] = 128
+    half, blank = meta_features.image_statistics(images).to_dict("records")
+    assert [half[name] for name in ("mean_red", "mean_green", "mean_blue")] == pytest.approx([0.5, 0, 0.1])
+    assert [half[name] for name in ("sd_red", "sd_green", "sd_blue")] == pytest.approx([0.5, 0, 0.1])
+    assert half["grey_entropy"] == pytest.approx(1)  # two levels, half of the pixels each
+    assert [blank[name] for name in ("mean_red", "sd_red", "grey_entropy", "spectrum_slope")] == pytest.approx(
+        [128 / 255, 0, 0, 0], abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("slope", [0.0, -1.0, -2.0, -3.0])
+def test_the_slope_of_the_spectrum_is_that_of_the_noise_an_image_was_made_of(slope):
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64))
+    frequency[0, 0] = np.inf
+    waves = np.fft.fft2(rng.normal(size=(20, 64, 64))) * frequency ** (slope / 2)
+    grey = np.fft.ifft2(waves).real
+    images = (128 + 40 * grey / grey.std()).clip(0, 255).round().astype("uint8")
+    found = meta_features.image_statistics(np.repeat(images[..., None], 3, axis=3))["spectrum_slope"]
+    assert found.mean() == pytest.approx(slope, abs=0.25)
+
+
+def test_features_are_described_by_how_many_directions_they_use_and_how_they_are_spread():
+    rng = np.random.default_rng(0)
+    even = meta_features.describe(features=rng.normal(size=(5000, 10)))
+    assert even["effective_rank"] == pytest.approx(10, abs=0.1)
+    assert even[["correlation", "skewness", "kurtosis"]].abs().max() < 0.06
+    one = rng.exponential(size=(5000, 1))
+    same = meta_features.describe(features=np.concatenate([one, -2 * one + 1e-9 * rng.normal(size=(5000, 1))], axis=1))
+    assert same["effective_rank"] == pytest.approx(1, abs=1e-6)
+    assert same["correlation"] == pytest.approx(1)
+    assert same["skewness"] == pytest.approx(0, abs=1e-6)  # one of each sign
+    assert same["kurtosis"] == pytest.approx(6, abs=1.5)  # that of an exponential distribution
+
+
+def test_images_darker_by_one_standard_deviation_differ_by_it_in_the_colours():
+    levels = np.array([100, 120], np.uint8)  # mean 110, standard deviation 10
+    images = np.broadcast_to(levels[:, None, None, None], (2, 8, 8, 3))
+    assert meta_features.image_distance(images, images - 10) == pytest.approx(np.sqrt(3 / 8))  # 3 of 8 statistics
+    assert meta_features.image_distance(images, images) == 0
+    for wrong in (images[0], images.astype(float), images[:, :4]):
+        with pytest.raises(InputError, match=r"images are uint8, shape \(n_images, height, width, 3\)"):
+            meta_features.image_distance(wrong, images)
+
+
+def test_meta_features_are_compared_in_units_of_their_spread_over_datasets():
+    table = pd.DataFrame({"a": [0.0, 2.0, 4.0], "b": [1.0, 1.0, 1.0], "c": [0.0, 0.0, 3.0]}, index=["x", "y", "z"])
+    scale = meta_features.scale(table)
+    assert scale.to_dict() == pytest.approx({"a": 2.0, "b": 0.0, "c": np.sqrt(3)})
+    assert meta_features.meta_distance(table.loc["x"], table.loc["z"], scale) == pytest.approx(np.sqrt((2**2 + 3) / 2))
+    with pytest.raises(InputError, match="have the same meta-features"):
+        meta_features.meta_distance(table.loc["x"], table.loc["z", ["a", "b"]], scale)
+    with pytest.raises(InputError, match="pass at least one of them"):
+        meta_features.describe()
+
+
+def test_filters_that_one_task_does_not_use_are_left_out_where_variances_are_compared():
+    one, other = np.array([1.0, 4.0, 0.0, 0.0]), np.array([2.0, 1.0, 3.0, 0.0])
+    ratios = np.array([0.5, 4.0])
+    larger = np.maximum(ratios - 1 - np.log(ratios), 1 / ratios - 1 + np.log(ratios)) / 2
+    assert embedding.kl(one, other) == pytest.approx(larger.sum())
+    assert embedding.log_euclid(one, other) == pytest.approx(np.sqrt((np.log(ratios) ** 2).mean()))
+    assert embedding.symmetric_cosine(one, other, epsilon=0) == pytest.approx(
+        1 - (1 / 3 * 2 / 3 + 0.8 * 0.2) / np.linalg.norm([1 / 3, 0.8]) / np.linalg.norm([2 / 3, 0.2, 1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("fisher", "message"),
+    [
+        (np.ones(4), r"both of one probe network; got \(4,\) and \(3,\)"),
+        ([1.0, np.nan, 0.0], "fisher: filter 1 is nan"),
+        ([1.0, 0.0, -2.0], "fisher: filter 2 is -2.0"),
+        (np.zeros(3), "fisher is 0 for all filters"),
+    ],
+)
+def test_an_embedding_that_is_none_is_refused_in_words(fisher, message):
+    with pytest.raises(InputError, match=message):
+        embedding.cosine(fisher, np.ones(3))
+    with pytest.raises(InputError, match="No filter has Fisher information above 0 in both"):
+        embedding.kl([1.0, 0.0], [0.0, 1.0])
