@@ -155,7 +155,7 @@ def test_the_saved_network_is_the_one_of_the_last_fold_at_the_common_budget(ever
 def test_no_fold_sees_its_held_out_images_or_their_groups(brightness, target, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(
-        transfer.training, "fit",
+        transfer.loop, "fit",
         lambda model, images, labels, rows, inner, *_, **__: seen.append({*rows, *inner}) or pd.DataFrame(
             [(1, "train", "loss", 0.0)], columns=["epoch", "split", "metric", "value"]),
     )  # fmt: skip
