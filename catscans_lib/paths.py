@@ -1,11 +1,18 @@
-"""Where everything lies: the only module that knows the project's folders.
+"""The project's folders, and how files are written, hashed and locked.
 
 `data/<profile>/` holds image stores, `results/<profile>/` one folder per run. A notebook run by hand writes
-below `<profile>/scratch`, so it can never overwrite what a sweep has made.
+below `<profile>/scratch`, so it can never overwrite results of a sweep.
 """
 
+import fcntl
+import hashlib
 import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from catscans_lib.errors import InputError
 
@@ -136,3 +143,69 @@ def features_dir(profile: str) -> Path:
 def build_dir(profile: str) -> Path:
     """Return the folder in which the book is put together and built."""
     return root() / "_build" / profile
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; it replaces `path` on success and is removed on failure.
+
+    Each process has its own temporary file, so several may write the same path at once: the last one wins. Files that
+    killed processes of this machine left behind are removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = f".{path.name}.{socket.gethostname()}-"
+    for left in path.parent.iterdir():
+        if left.name.startswith(mine) and not _is_running(left.name.removeprefix(mine).removesuffix(".part")):
+            left.unlink(missing_ok=True)
+    part = path.with_name(f"{mine}{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(path: Path, busy: Callable[[str], None] | None = None) -> Iterator[TextIO]:
+    """Hold a lock file, which names its holder; the system releases the lock when the holder ends, also when killed.
+
+    While another process holds the lock, wait; before that, call `busy` with the holder's name (it may raise to refuse).
+    On file systems without locks, nothing is locked.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if busy:
+                lock.seek(0)
+                busy(lock.read().strip() or "another process")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
+        sign(lock, os.getpid())
+        yield lock
+
+
+def sign(lock: TextIO, pid: int) -> None:
+    """Write into a lock file which process holds it."""
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"process {pid} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M}\n")
+    lock.flush()

@@ -150,8 +150,8 @@ def run(key: str, profile: str, planned: str | None, folds: tuple[int, int] | No
 
 
 def _planned(key: str, plan: dict[str, Any]) -> expand.Run:
+    from catscans_lib.errors import validated
     from catscans_lib.grid.steps import STEPS
-    from catscans_lib.validation import validated
 
     step, name = key.split("/")
     return expand.Run(step, name, validated(STEPS[step], plan["parameters"], key), tuple(plan["needs"]))

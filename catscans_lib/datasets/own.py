@@ -16,8 +16,7 @@ from catscans_lib import paths
 from catscans_lib.datasets import layouts, medmnist
 from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.listing import Listing, read_csv
-from catscans_lib.errors import InputError
-from catscans_lib.validation import Strict, validated
+from catscans_lib.errors import InputError, Strict, validated
 
 if TYPE_CHECKING:
     import pandas as pd

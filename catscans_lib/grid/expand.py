@@ -10,10 +10,9 @@ from pydantic import BaseModel
 
 from catscans_lib import datasets, paths
 from catscans_lib.datasets import own
-from catscans_lib.errors import InputError, unknown
+from catscans_lib.errors import InputError, unknown, validated
 from catscans_lib.grid import notebook_parameters, overrides, steps
 from catscans_lib.grid.schema import BLOCKS, Profile, Resources
-from catscans_lib.validation import validated
 
 
 @dataclass(frozen=True)

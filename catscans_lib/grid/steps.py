@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from catscans_lib import datasets, validation
+from catscans_lib import datasets, errors
 from catscans_lib.errors import unknown
 from catscans_lib.networks import registry
 
@@ -20,7 +20,7 @@ Rate = Annotated[float, Field(gt=0)]
 Average = Literal["weighted", "macro", "micro", "ovo_macro", "ovo_weighted"]  # of AUCs of more than two classes
 
 
-class Strict(validation.Strict):
+class Strict(errors.Strict):
     """A record that takes only the keys, types and names of datasets and backbones that there are."""
 
     @field_validator("source", "target", "dataset", check_fields=False)
