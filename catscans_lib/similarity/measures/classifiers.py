@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from catscans_lib.images import folds
 from catscans_lib.similarity import checks
 from catscans_lib.similarity.measure import Measure
-from catscans_lib.statistics import auc
+from catscans_lib.statistics.auc import auc
 
 N_FOLDS = 5
 STRENGTH = 0.1  # C of the logistic regression: fixed, as the probe should be quick; features are standardised
