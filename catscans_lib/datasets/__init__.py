@@ -15,9 +15,9 @@ from catscans_lib.datasets import (
     thesis,
 )
 from catscans_lib.datasets.cards import DatasetInfo
-from catscans_lib.datasets.listing import Listing
 from catscans_lib.datasets.pcam import cards
 from catscans_lib.errors import unknown
+from catscans_lib.images.listing import Listing
 
 __all__ = ["PUBLISHED", "DatasetInfo", "Listing", "get", "known", "parts_of_the_same", "read", "titles"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from catscans_lib.datasets.listing import Listing
+from catscans_lib.images.listing import Listing
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.listing import (
+from catscans_lib.images.listing import (
     Listing,
     Problem,
     Row,

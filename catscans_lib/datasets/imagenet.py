@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catscans_lib.datasets import synsets
 from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo
-from catscans_lib.datasets.listing import Listing, Problem, Row, make_listing, native_dir
+from catscans_lib.images.listing import Listing, Problem, Row, make_listing, native_dir
 
 TAR = "ILSVRC2012_img_train.tar"
 

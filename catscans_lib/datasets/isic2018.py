@@ -7,7 +7,8 @@ lesions in ``*LesionGroupings.csv`` or HAM10000's own ``HAM10000_metadata.csv``.
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.listing import (
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import (
     Listing,
     Problem,
     Row,
@@ -17,7 +18,6 @@ from catscans_lib.datasets.listing import (
     read_csv,
     stem,
 )
-from catscans_lib.errors import InputError
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 INPUT = "ISIC2018_Task3_Training_Input"

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo
-from catscans_lib.datasets.listing import (
+from catscans_lib.images.listing import (
     Listing,
     Problem,
     Row,

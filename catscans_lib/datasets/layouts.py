@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catscans_lib.datasets.listing import (
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import (
     IMAGE_SUFFIXES,
     Listing,
     Problem,
@@ -16,7 +17,6 @@ from catscans_lib.datasets.listing import (
     make_listing,
     stem,
 )
-from catscans_lib.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from catscans_lib.datasets.listing import Listing, Row, array_place, in_array, make_listing
 from catscans_lib.errors import InputError
+from catscans_lib.images.listing import Listing, Row, array_place, in_array, make_listing
 
 SPLITS = ("train", "val", "test")
 ADVICE = "Known is an .npz with train_images, train_labels and the same of val and test, as MedMNIST has it."

@@ -15,8 +15,8 @@ from pydantic import Field
 from catscans_lib import paths
 from catscans_lib.datasets import layouts, medmnist
 from catscans_lib.datasets.cards import DatasetInfo
-from catscans_lib.datasets.listing import Listing, read_csv
 from catscans_lib.errors import InputError, Strict, validated
+from catscans_lib.images.listing import Listing, read_csv
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,8 @@ import numpy as np
 
 from catscans_lib.datasets import synsets
 from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo
-from catscans_lib.datasets.listing import (
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import (
     Listing,
     Problem,
     Row,
@@ -21,7 +22,6 @@ from catscans_lib.datasets.listing import (
     make_listing,
     native_dir,
 )
-from catscans_lib.errors import InputError
 
 WNIDS = {
     "n04326547": "stone wall",

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo, Download
-from catscans_lib.datasets.listing import (
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import (
     Listing,
     Problem,
     Row,
@@ -19,7 +20,6 @@ from catscans_lib.datasets.listing import (
     make_listing,
     native_dir,
 )
-from catscans_lib.errors import InputError
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 SHAPE = (3, 96, 96)

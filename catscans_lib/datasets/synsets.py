@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from catscans_lib.datasets.listing import (
+from catscans_lib.errors import InputError
+from catscans_lib.images.decode import read_bytes
+from catscans_lib.images.listing import (
     IMAGE_SUFFIXES,
     Problem,
     class_images,
@@ -23,8 +25,6 @@ from catscans_lib.datasets.listing import (
     in_tar,
     stem,
 )
-from catscans_lib.errors import InputError
-from catscans_lib.images.decode import read_bytes
 
 WNID = r"n\d{8}"
 Found = Iterator[tuple[str, str, str]]

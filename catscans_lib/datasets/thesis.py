@@ -5,7 +5,8 @@ from pathlib import Path
 
 from catscans_lib.datasets import layouts
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.listing import (
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import (
     Listing,
     Problem,
     Row,
@@ -15,7 +16,6 @@ from catscans_lib.datasets.listing import (
     read_csv,
     stem,
 )
-from catscans_lib.errors import InputError
 
 NATURAL = ("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "person")
 GRADES = ("none", "mild", "moderate", "severe", "proliferative")

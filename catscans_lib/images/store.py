@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from catscans_lib.datasets.listing import Listing
 from catscans_lib.errors import InputError
 from catscans_lib.images import perceptual_hash
 from catscans_lib.images.decode import decode_files, resized
+from catscans_lib.images.listing import Listing
 
 READER_VERSION = 3  # raise it when the same files would give other pixels or another table
 COLUMNS = ("image_id", "label", "group", "split", "path", "sha256", "mode", "size")

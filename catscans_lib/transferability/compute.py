@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from catscans_lib.datasets.listing import read_csv
 from catscans_lib.grid.steps import Similarity
 from catscans_lib.images import subsets
+from catscans_lib.images.listing import read_csv
 from catscans_lib.images.subsets import Subset
 from catscans_lib.networks.pretrained import PretrainedNetworks
 from catscans_lib.similarity import meta_features, registry

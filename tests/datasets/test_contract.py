@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from catscans_lib import datasets
-from catscans_lib.datasets import demo, own
+from catscans_lib.datasets import demo, ingest, own
 from catscans_lib.grid.steps import Ingest
-from catscans_lib.images import folds, ingest, store
+from catscans_lib.images import folds, store
 
 SIZE = 24
 REAL = ("imagenet", "dtd", "isic2018", "chest")

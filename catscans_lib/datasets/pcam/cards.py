@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.listing import (
+from catscans_lib.datasets.pcam import files
+from catscans_lib.datasets.pcam.files import CLASSES, SPLITS
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import (
     Listing,
     Problem,
     Row,
@@ -19,9 +22,6 @@ from catscans_lib.datasets.listing import (
     make_listing,
     native_dir,
 )
-from catscans_lib.datasets.pcam import files
-from catscans_lib.datasets.pcam.files import CLASSES, SPLITS
-from catscans_lib.errors import InputError
 
 FOLDERS = ("pcam", "pcamv1", "PCam")
 N_MIDDLE, N_SMALL, N_ALL = 100_000, 10_000, 327_680

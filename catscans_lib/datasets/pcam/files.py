@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catscans_lib.datasets.listing import array_place
 from catscans_lib.errors import InputError
+from catscans_lib.images.listing import array_place
 
 if TYPE_CHECKING:
     import h5py

@@ -14,7 +14,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from catscans_lib.datasets.listing import (
+from catscans_lib.datasets.pcam import files
+from catscans_lib.datasets.pcam.files import CLASSES, SPLITS
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import (
     Listing,
     Problem,
     Row,
@@ -22,9 +25,6 @@ from catscans_lib.datasets.listing import (
     in_array,
     make_listing,
 )
-from catscans_lib.datasets.pcam import files
-from catscans_lib.datasets.pcam.files import CLASSES, SPLITS
-from catscans_lib.errors import InputError
 
 NAME = re.compile(r"(\d+)_label=([01])\.png")
 TABLE = "png.csv"

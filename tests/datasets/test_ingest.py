@@ -7,10 +7,10 @@ import pytest
 import tiny
 import yaml
 
+from catscans_lib.datasets import ingest as dataset_ingest
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
 from catscans_lib.images import folds, store
-from catscans_lib.images import ingest as image_ingest
 from catscans_lib.runs import execute
 
 
@@ -61,17 +61,17 @@ def test_a_dataset_whose_folder_is_missing_is_named_with_what_lies_there(project
 
     shutil.rmtree(native_data / "dtd")
     with pytest.raises(InputError, match="dtd/images"):
-        image_ingest.store_dataset(ingest("dtd").settings, project / "dtd.h5")
+        dataset_ingest.store_dataset(ingest("dtd").settings, project / "dtd.h5")
     assert not (project / "dtd.h5").exists()
 
 
 def test_the_demo_world_is_stored_as_generated(project):
     run = expand.grid("demo")["ingest/chest"]
-    problems, decoding = image_ingest.store_dataset(run.settings, project / "chest.h5")
+    problems, decoding = dataset_ingest.store_dataset(run.settings, project / "chest.h5")
     assert problems.empty and decoding.empty
     opened = store.open_store(project / "chest.h5")
     assert opened.images.shape == (180, 24, 24, 3)
-    made = image_ingest.save_folds(opened.table, run.settings, project / "folds.csv")
+    made = dataset_ingest.save_folds(opened.table, run.settings, project / "folds.csv")
     pd.testing.assert_frame_equal(folds.read(project / "folds.csv"), made)
     assert made["fold"].max() == 3
     assert len(made) == pytest.approx(120, abs=3)
