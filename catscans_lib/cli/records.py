@@ -1,5 +1,6 @@
-"""The commands about run records: list them, look at one, compare two, take them elsewhere."""
+"""The commands about run records: list, show and compare them, and convert them for MLflow and Neptune."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,101 +9,102 @@ import click
 from catscans_lib import paths
 from catscans_lib.errors import InputError
 
-profile_option = click.option("--profile", default="demo", show_default=True, help="Whose records.")
+profile_option = click.option("--profile", default="demo", show_default=True, help="Profile whose records to read.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-run_option = click.option("--run", help="Only records of this step, or of this run (STEP/NAME).")
-NAMED = "A record is named by its number, by the id of its result, or by the run (STEP/NAME): its latest record."
+run_option = click.option("--run", help="Only records of this step (STEP) or of this run (STEP/NAME).")
+RECORD = "RECORD is the number of a record, the id of a result, or a run (STEP/NAME): its latest record."
 
 
-@click.group(epilog=NAMED)
+@click.group()
 def records() -> None:
-    """Look at the records of runs, compare them, take them elsewhere."""
+    """List, show, compare and convert the records of runs."""
 
 
-@records.command()
+@records.command(epilog="Example: catscans records ls --run transfer")
 @profile_option
 @run_option
 @json_option
 def ls(profile: str, run: str | None, as_json: bool) -> None:
     """List the records, the latest last."""
-    from catscans_lib.runs.records import comparing, printing
+    from catscans_lib.runs.records import tables
 
-    found = _chosen(profile, run)
-    if as_json:
-        click.echo(printing.as_json([{key: comparing.row(r).get(key) for key in comparing.SHOWN} for r in found]))
-        return
-    click.echo(printing.listing(found))
+    found = _selected(profile, run)
+    click.echo(_json([tables.summary(record) for record in found]) if as_json else tables.list_text(found))
 
 
-@records.command(epilog=NAMED)
+@records.command(epilog=f"{RECORD} Example: catscans records show transfer/dtd--chest")
 @click.argument("name", metavar="RECORD")
 @profile_option
 @json_option
 def show(name: str, profile: str, as_json: bool) -> None:
-    """Print what a record says."""
-    from catscans_lib.runs.records import printing, reading
+    """Print one record."""
+    from catscans_lib.runs.records import reading, tables
 
     record = reading.find(profile, name)
-    click.echo(printing.as_json(reading.content(record)) if as_json else printing.page(record))
+    click.echo(_json(record.as_dict()) if as_json else tables.record_text(record))
 
 
-@records.command(epilog=NAMED)
+@records.command(epilog=f"{RECORD} Example: catscans records diff 12 40")
 @click.argument("a", metavar="RECORD")
 @click.argument("b", metavar="RECORD")
 @profile_option
 @json_option
 def diff(a: str, b: str, profile: str, as_json: bool) -> None:
-    """Say what differs between two records: parameters, code, data, versions, machine, results."""
-    from catscans_lib.runs.records import comparing, printing, reading
+    """Compare two records: parameters, code, data, versions, machine, results."""
+    from catscans_lib.runs.records import reading, tables
 
     left, right = reading.find(profile, a), reading.find(profile, b)
-    click.echo(printing.as_json(comparing.diff(left, right)) if as_json else printing.diff(left, right))
+    click.echo(_json(tables.differences(left, right)) if as_json else tables.differences_text(left, right))
 
 
-@records.command()
+@records.command(epilog="Example: catscans records table --csv > runs.csv")
 @profile_option
 @run_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: every parameter and result is a column.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a column for every parameter and result.")
 @json_option
 def table(profile: str, run: str | None, as_csv: bool, as_json: bool) -> None:
-    """Print the records as a table, with results."""
-    from catscans_lib.runs.records import comparing, printing
+    """Print the records as a table, with their results."""
+    from catscans_lib.runs.records import tables
 
-    found = comparing.table(_chosen(profile, run))
+    found = _selected(profile, run)
     if as_csv:
-        click.echo(found.to_csv(index=False), nl=False)
+        click.echo(tables.table(found).to_csv(index=False), nl=False)
+    elif as_json:
+        click.echo(tables.table(found).to_json(orient="records", indent=2))
     else:
-        click.echo(found.to_json(orient="records", indent=2) if as_json else printing.table(found))
+        click.echo(tables.list_text(found, with_results=True))
 
 
-@records.command()
+@records.command(epilog="Example: catscans records export --to mlflow FOLDER")
 @profile_option
 @run_option
 @click.option(
-    "--to", "target", type=click.Choice(["mlflow", "neptune"]), required=True, help="What to convert them to."
+    "--to", "target", type=click.Choice(["mlflow", "neptune"]), required=True, help="Target of the conversion."
 )
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def export(profile: str, run: str | None, target: str, folder: Path) -> None:
-    """Convert the records of runs that have ended; those that are in FOLDER already are left alone.
+    """Convert records of ended runs to FOLDER; skip those that it holds already.
 
     mlflow: runs to browse with `mlflow ui`. neptune: offline runs, written by Neptune's own observer for Sacred.
     """
     from catscans_lib.runs.records import exports
 
-    said = exports.export(target, _chosen(profile, run), folder, experiment=f"catscans {profile}")
-    click.echo(said.rstrip())
+    click.echo(exports.export(target, _selected(profile, run), folder, experiment=f"catscans {profile}").rstrip())
 
 
-def _chosen(profile: str, run: str | None) -> list[Any]:
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, default=str)
+
+
+def _selected(profile: str, run: str | None) -> list[Any]:
     from catscans_lib.runs.records import reading
 
     found = reading.load(profile)
-    chosen = [record for record in found if run is None or run in (record.key, record.key.split("/")[0])]
-    if not chosen:
+    selected = [record for record in found if run is None or run in (record.key, record.key.split("/")[0])]
+    if not selected:
         known = ", ".join(dict.fromkeys(record.key.split("/")[0] for record in found)) or "none"
-        place = paths.relative(paths.records_dir(profile))
         raise InputError(
-            f"No records{f' of {run}' if run else ''} in {place}; steps that have some: {known}. "
-            f"A sweep writes them: .venv/bin/catscans sweep --profile {profile}"
+            f"No records{f' of {run}' if run else ''} in {paths.relative(paths.records_dir(profile))}; "
+            f"steps with records: {known}. A sweep writes them: .venv/bin/catscans sweep --profile {profile}"
         )
-    return chosen
+    return selected

@@ -45,7 +45,7 @@ def test_what_starts_a_run_loads_nothing_that_only_its_notebook_needs(tmp_path):
 import sys
 from catscans_lib.cli import main
 from catscans_lib.runs import execute, records
-from catscans_lib.records import masking
+from catscans_lib.runs.records import masking
 records._experiment("demo", "ingest/dtd", masking.Mask.of_environment())
 print(sorted({"h5py", "matplotlib", "pandas", "sacred", "scipy", "sklearn", "tensorflow"} & set(sys.modules)))
 import pandas

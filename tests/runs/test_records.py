@@ -19,7 +19,7 @@ import tiny
 from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
-from catscans_lib.runs.records import energy, observers, reading, recorded
+from catscans_lib.runs.records import observers, reading, recorded
 
 KEY = "stability/all"
 CONFIG = {"profile": "demo", "logs": None, "seed": 7}
@@ -149,7 +149,7 @@ def test_a_record_that_was_cut_off_while_it_was_written_does_not_hide_the_others
 KILLED = """
 import time
 from pathlib import Path
-from catscans_lib.records import recorded
+from catscans_lib.runs.records import recorded
 recorded("demo", "stability/all", {}, Path("."), lambda: (Path("begun").touch(), time.sleep(600)))
 """
 
@@ -171,7 +171,7 @@ def test_a_run_that_is_killed_is_shown_as_died_at_once(project):
 PARALLEL = """
 import sys
 from pathlib import Path
-from catscans_lib.records import recorded
+from catscans_lib.runs.records import recorded
 folder = Path(sys.argv[1])
 folder.mkdir()
 recorded("demo", "stability/all", {"worker": sys.argv[1]}, folder, lambda: print(sys.argv[1]))
@@ -233,7 +233,7 @@ def test_an_observer_without_its_package_address_or_environment_says_what_to_do(
     with pytest.raises(InputError, match="Set the environment variable CATSCANS_MONGO_URL"):
         observers.check("demo")
     profile_with(project, ["file", "neptune"])
-    with pytest.raises(InputError, match=r"which is not there: .venv-neptune. Make it with: make neptune-env"):
+    with pytest.raises(InputError, match=r"which is missing: .venv-neptune. Create it: make neptune-env"):
         observers.check("demo")
     assert reading.load("demo") == []
 
@@ -263,7 +263,7 @@ def test_two_observers_hear_of_the_same_run_under_one_name(project, monkeypatch)
 def test_a_database_that_cannot_be_reached_is_named_and_nothing_is_run(project, monkeypatch):
     monkeypatch.setenv("CATSCANS_SQL_URL", "sqlite:////nowhere/runs.db")
     profile_with(project, ["file", "sql"])
-    with pytest.raises(InputError, match=r"stability/all was not begun: .*OperationalError.*unable to open"):
+    with pytest.raises(InputError, match=r"stability/all was not started: .*OperationalError.*unable to open"):
         run(lambda folder: pytest.fail("it ran"))
 
 
@@ -280,70 +280,6 @@ def test_sacreds_own_observer_writes_to_mongo_at_the_address_of_the_environment(
     assert found["info"]["data"] == {"dtd": "ab"}
     assert found["captured_out"].startswith("hello\n")
     assert not any(b"all-secret" in path.read_bytes() for path in record.folder.iterdir())
-
-
-def counters(folder, **readings):
-    """Zones as the kernel shows them: name -> (reading, greatest value), in microjoules."""
-    for i, (name, (reading_uj, greatest)) in enumerate(readings.items()):
-        zone = folder / f"intel-rapl:{i}"
-        zone.mkdir(exist_ok=True)
-        for file, text in (
-            ("name", name.replace("_", "-")),
-            ("energy_uj", reading_uj),
-            ("max_energy_range_uj", greatest),
-        ):
-            (folder / "part").write_text(f"{text}\n")
-            (folder / "part").replace(zone / file)  # a meter may be reading
-
-
-def test_energy_is_what_the_counters_went_on_by_also_when_one_starts_again(tmp_path):
-    counters(tmp_path, package_0=(5_000_000, 9_000_000), dram=(8_000_000, 9_000_000), core=(0, 9_000_000))
-    with energy.Meter(tmp_path) as meter:
-        counters(tmp_path, package_0=(7_500_000, 9_000_000), dram=(1_000_000, 9_000_000), core=(8_000_000, 9_000_000))
-    assert meter.joules["cpu"] == pytest.approx(2.5 + (9 - 8 + 1))  # core is part of the package
-    assert energy.facts(meter)["energy_j"]["cpu"] == 4.5
-
-
-def test_a_counter_is_sampled_so_that_none_starts_again_twice_unseen(tmp_path):
-    counters(tmp_path, package_0=(0, 100_000_000))
-    with energy.Meter(tmp_path, interval_s=0.05) as meter:
-        for reading_uj, joules in ((90_000_000, 90), (60_000_000, 160), (30_000_000, 230)):
-            counters(tmp_path, package_0=(reading_uj, 100_000_000))
-            end = time.monotonic() + 30
-            while meter.joules["cpu"] < joules and time.monotonic() < end:
-                time.sleep(0.01)
-    assert meter.joules["cpu"] == pytest.approx(230)
-
-
-def test_energy_that_cannot_be_read_is_not_recorded(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with energy.Meter(tmp_path / "absent") as meter:
-        pass
-    assert energy.facts(meter) == {}
-    counters(tmp_path, package_0=(1, 9))
-    (tmp_path / "intel-rapl:0" / "energy_uj").unlink()
-    with energy.Meter(tmp_path) as meter:
-        pass
-    assert energy.facts(meter) == {}
-
-
-def test_the_power_of_all_gpus_is_added_up_over_time_and_one_that_does_not_tell_ends_it(tmp_path, monkeypatch):
-    tool = tmp_path / "nvidia-smi"
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-
-    def shows(*watts):
-        tool.write_text("#!/bin/sh\n" + "".join(f"echo '{value}'\n" for value in watts))
-        tool.chmod(0o755)
-
-    clock = iter((100.0, 104.0, 200.0, 204.0))
-    monkeypatch.setattr(energy.time, "monotonic", lambda: next(clock))
-    shows(100, 60.5)
-    with energy.Meter(tmp_path / "absent") as meter:
-        shows(200, 79.5)
-    assert meter.joules == {"gpu": pytest.approx(4 * (160.5 + 279.5) / 2)}
-    with energy.Meter(tmp_path / "absent") as meter:
-        shows(200, "[N/A]")
-    assert meter.joules == {}
 
 
 def test_a_client_of_neptune_that_fails_is_named_and_costs_no_run(project, capsys):

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from catscans_lib import paths
 from catscans_lib.book import run_records
 from catscans_lib.cli import main
-from catscans_lib.runs.records import comparing, printing, reading, recorded
+from catscans_lib.runs.records import reading, recorded, tables
 
 ROOT = Path(__file__).parents[2]
 # Scores of the positive class. Fold 1 by hand: of four pairs the first run ranks three right, the second all; fold 2: all, all.
@@ -68,7 +68,7 @@ def test_a_record_is_found_by_its_number_its_result_or_as_the_latest_of_its_run(
     numbers = [reading.find("demo", name).number for name in ("1", "transfer-none--chest-1", "transfer/dtd--chest")]
     assert numbers == ["1", "2", "3"]
     message = said("show", "transfer/chest", status=2)
-    assert "Unknown record 'transfer/chest' of profile demo" in message
+    assert "Unknown record 'transfer/chest' in results/demo/records" in message
     assert "transfer/dtd--chest, transfer/none--chest" in message
 
 
@@ -94,7 +94,7 @@ def test_a_module_that_changed_and_a_package_that_was_updated_are_named(project)
     module = next(pair for pair in sources if pair[0].endswith("catscans_lib/training/loop.py"))
     module[1] = "_sources/training_0123456789abcdef0123456789abcdef.py"
     path.write_text(json.dumps(entry))
-    found = comparing.diff(reading.find("demo", "1"), reading.find("demo", "2"))
+    found = tables.differences(reading.find("demo", "1"), reading.find("demo", "2"))
     assert list(found["versions"]) == ["keras"]
     assert found["versions"]["keras"][1] == "9.9"
     assert list(found["code"]) == [module[0]]
@@ -116,8 +116,8 @@ def test_the_table_has_a_column_for_every_result_and_parameter(project):
     assert list(table["result.auc.fine_tune"]) == [0.875, 1.0]
     assert len(json.loads(said("table", "--json", "--run", "transfer/none--chest"))) == 1
     head, first, _ = said("table").splitlines()
-    assert head.split() == ["number", "run", "status", "started", "(UTC)", "time", "memory", "auc.fine_tune"]
-    assert first.split()[-3:] == ["900", "MB", "0.875"]
+    assert head.split() == ["number", "run", "status", "started", "seconds", "peak_memory_mb", "auc.fine_tune"]
+    assert first.split()[-2:] == ["900", "0.875"]
 
 
 def test_ls_and_show_print_what_is_there_and_say_where_nothing_is(project):
@@ -126,7 +126,7 @@ def test_ls_and_show_print_what_is_there_and_say_where_nothing_is(project):
     assert "\n  learning_rate       0.001\n" in page
     assert "output\ntraining from dtd" in page
     assert f"  chest  {'cd' * 32}\n" in page
-    assert "steps that have some: transfer" in said("ls", "--run", "pretrain", status=2)
+    assert "steps with records: transfer" in said("ls", "--run", "pretrain", status=2)
     shutil.rmtree(paths.records_dir("demo"))
     assert "catscans sweep --profile demo" in said("show", "1", status=2)
 
@@ -143,7 +143,7 @@ def test_the_page_of_a_run_names_what_it_came_from_and_its_file_is_the_record(pr
 
 def test_an_environment_that_is_not_there_is_named_with_the_command_that_makes_it(project):
     message = said("export", "--to", "mlflow", str(project / "out"), status=2)
-    assert "not there: .venv-mlflow. Make it with: make mlflow-env" in message
+    assert "is missing: .venv-mlflow. Create it: make mlflow-env" in message
 
 
 def environment(name, folder):
@@ -181,8 +181,8 @@ def test_mlflow_itself_finds_parameters_metrics_of_every_epoch_and_files(project
     environment("mlflow", project)
     fails(project)
     out = project / "out"
-    assert "3 runs written, 0 were there" in said("export", "--to", "mlflow", str(out))
-    assert "0 runs written, 3 were there" in said("export", "--to", "mlflow", str(out))
+    assert "3 runs written, 0 were in the folder" in said("export", "--to", "mlflow", str(out))
+    assert "0 runs written, 3 were in the folder" in said("export", "--to", "mlflow", str(out))
     command = [project / ".venv-mlflow/bin/python", "-W", "ignore", "-c", ASK_MLFLOW, f"sqlite:///{out}/mlflow.db"]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     run, record = told["transfer/dtd--chest"], reading.find("demo", "1")
@@ -246,7 +246,3 @@ def test_a_profile_that_names_neptune_writes_every_run_to_it_as_it_ends(project,
     with pytest.raises(ZeroDivisionError):
         recorded("demo", "pretrain/dtd", {"epochs": 3}, project / "x", lambda: 1 / 0)
     assert len(list((paths.records_dir("demo") / "neptune/offline").glob("*/data-1.log"))) == 2
-
-
-def test_columns_line_up():
-    assert printing.columns([("a", "1"), ("bbb", "22")], right=(1,)) == "a     1\nbbb  22"

@@ -1,4 +1,8 @@
-"""A Sacred record of each run: configuration, metrics, output, files, code, versions, machine, and how it ended."""
+"""Sacred records: how every run was executed, on what, from what, and how it ended.
+
+In: a run's folder and the function that fills it. Out: `results/<profile>/records/<number>/`, one folder per execution.
+`reading` loads records, `tables` lists and compares them, `exports` converts them for MLflow and Neptune.
+"""
 
 import json
 import logging
@@ -6,87 +10,81 @@ import os
 import resource
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
 from catscans_lib.runs import recipe
-from catscans_lib.runs.records import energy, masking, observers
+from catscans_lib.runs.records import masking, observers
+from catscans_lib.runs.records.reading import RUN_RECORD
 from catscans_lib.training import learning_curves
 
-RUN_RECORD = "catscans_run.json"  # Sacred has a run.json of its own; after an artifact of that name the observer drops all others
-NOT_INFO = ("parameters", "versions", "step", "name", "status", "recipe", "code")  # kept elsewhere, or nothing new
+NOT_INFO = ("parameters", "versions", "step", "name", "status", "recipe", "code")  # Sacred records these elsewhere
 
 
 def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill: Callable[[], None]) -> None:
-    """Have `fill` fill a run's folder, and record that with Sacred's file observer and those the profile names.
+    """Call `fill`, which fills the folder of run `key`, and record the execution with the profile's Sacred observers.
 
-    What is printed meanwhile goes into the record, not to the terminal. Secrets of the environment are not there while `fill`
-    works, and are taken out of all that it leaves. Metrics are those of the folder's `history.csv`: the curves of the learning
-    rates that were chosen.
+    Printed output goes into the record, not to the terminal. The environment has no secrets while `fill` runs, and secrets
+    are masked in every file that it leaves. Metrics are the rows of `history.csv` at the selected learning rates.
 
     Raises
     ------
     Exception
-        That of `fill`, without secrets; the run is recorded as FAILED.
+        Whatever `fill` raises, with secrets masked; the record then says FAILED.
     InputError
-        If an observer the profile names cannot be made or reached, before anything is run.
+        If an observer cannot be created or reached; `fill` has not been called.
     """
     mask = masking.Mask.of_environment()
     experiment, options = _experiment(profile, key, mask)
     experiment.add_config(mask.plain({name: value for name, value in config.items() if name != "seed"}))
-    # Sacred would draw a seed where there is none, and records would differ in what nothing has used.
+    # Without a seed Sacred would draw one that nothing uses, and records of equal runs would differ.
     seed = config.get("seed", *(config.get("seeds") or [0])[:1])
-
-    begun = []
+    started = []
 
     @experiment.main
     def main(_run):  # noqa: ANN001, ANN202 - Sacred passes its own run object
         commit = recipe.commit()
         code = {"commit": commit.removesuffix(recipe.CHANGES), "dirty": commit.endswith(recipe.CHANGES)}
         _run.info |= {"run": key, "code": code}
-        begun.append(_run)
-        meter = energy.Meter()
+        started.append(_run)
         try:
-            with meter, masking.hidden():
+            with masking.hidden():
                 fill()
         except Exception as error:
             mask.error(error)
             raise
         finally:
             mask.folder(folder)
-            _log(_run, folder, {"record": str(_run._id), "machine": machine(_run.host_info), **energy.facts(meter)})
+            _log(_run, folder)
 
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             experiment.run(config_updates={"seed": seed}, options=options)
     except Exception as error:
-        if begun or (isinstance(error, OSError) and error.errno):  # of the disk, not of a database
+        is_disk_error = isinstance(error, OSError) and error.errno  # database drivers raise OSError without a number
+        if started or is_disk_error:
             raise
-        said = mask(f"{type(error).__name__}: {error}")
-        raise InputError(f"{key} was not begun: an observer of profile {profile} cannot record it. {said}") from None
+        message = mask(f"{type(error).__name__}: {error}")
+        raise InputError(f"{key} was not started: an observer of profile {profile} failed. {message}") from None
     finally:
-        if begun:
-            observers.after(profile, str(begun[0]._id))
-
-
-def machine(host: dict[str, Any]) -> dict[str, Any]:
-    """Return what Sacred found out about the machine, without names and numbers that only this moment has."""
-    gpus = [gpu["model"] for gpu in host.get("gpus", {}).get("gpus", [])]
-    found = {key: host.get(key) for key in ("cpu", "cores", "memory_gb", "python_version")}
-    return found | {"os": host["os"][1]} | ({"gpus": gpus} if gpus else {})
+        if started:
+            observers.export_to_neptune(profile, str(started[0]._id))
 
 
 def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[str, Any]]:
-    # Sacred imports the deprecated pkg_resources; the pin on setuptools keeps it.
-    with warnings.catch_warnings(), _not_found("pandas"):
-        warnings.filterwarnings("ignore", "pkg_resources is deprecated")
-        from sacred import SETTINGS, Experiment
-
-    # Of code and packages Sacred would see only what this process has imported; the run is another process.
+    sys.modules.setdefault("pandas", None)  # or Sacred would import pandas, which takes half a second
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # our pin on setuptools keeps it available
+            from sacred import SETTINGS, Experiment
+    finally:
+        if sys.modules["pandas"] is None:
+            del sys.modules["pandas"]
+    # Sacred would discover only the code and packages of this process, but the notebook runs in another one.
     SETTINGS.CAPTURE_MODE, SETTINGS.DISCOVER_SOURCES, SETTINGS.DISCOVER_DEPENDENCIES = "sys", "none", "none"
     experiment = Experiment(
         key.replace("/", "-"), base_dir=str(paths.root()), save_git_info=False, additional_host_info=_host()
@@ -98,39 +96,32 @@ def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[s
         experiment.add_source_file(str(path))
     for name, version in recipe.versions().items():
         experiment.add_package_dependency(name, version)
-    experiment.observers, options = observers.of(profile)
+    experiment.observers, options = observers.create(profile)
     return experiment, options
-
-
-@contextmanager
-def _not_found(package: str) -> Iterator[None]:
-    """Have an optional package not found, unless it is loaded: Sacred would load pandas for frames that no record holds."""
-    if package in sys.modules:
-        yield
-        return
-    sys.modules[package] = None
-    try:
-        yield
-    finally:
-        del sys.modules[package]
 
 
 def _host() -> list[Any]:
     import psutil
     from sacred.host_info import HostInfoGetter
 
-    own = {
-        "pid": os.getpid,  # tells whether a run that has not ended is still there
-        "cores": psutil.cpu_count,
-        "memory_gb": lambda: round(psutil.virtual_memory().total / 2**30, 1),
-    }
-    return [HostInfoGetter(getter, name) for name, getter in own.items()]
+    memory_gb = round(psutil.virtual_memory().total / 2**30, 1)
+    # `reading` uses the pid to check whether a run without an end still runs.
+    facts = {"pid": os.getpid(), "cores": psutil.cpu_count(), "memory_gb": memory_gb}
+    return [HostInfoGetter(lambda fact=fact: fact, name) for name, fact in facts.items()]
 
 
-def _log(sacred_run: Any, folder: Path, facts: dict[str, Any]) -> None:
-    """Record what a run has left in its folder, and note the record and the machine in its `run.json`."""
+def _machine(host: dict[str, Any]) -> dict[str, Any]:
+    """Hardware, system and Python of Sacred's host information."""
+    gpus = [gpu["model"] for gpu in host.get("gpus", {}).get("gpus", [])]
+    found = {key: host.get(key) for key in ("cpu", "cores", "memory_gb", "python_version")}
+    return found | {"os": host["os"][1]} | ({"gpus": gpus} if gpus else {})
+
+
+def _log(sacred_run: Any, folder: Path) -> None:
+    """Record the files, facts and metrics of a run's folder; add the record's number and the machine to its `run.json`."""
+    facts = {"record": str(sacred_run._id), "machine": _machine(sacred_run.host_info)}
     path = folder / results.RECORD
-    if not path.is_file():  # it failed; its notebook shows where
+    if not path.is_file():  # the run failed; its executed notebook shows where
         sacred_run.info |= facts | {"peak_memory_mb": _peak_memory_of_kernel_mb()}
         for notebook in folder.glob("*.ipynb"):
             sacred_run.add_artifact(str(notebook))
@@ -152,9 +143,8 @@ def _log_metrics(sacred_run: Any, folder: Path) -> None:
     if (folder / "learning_rates.csv").is_file():
         history = learning_curves.chosen_curves(history, results.read_table(folder / "learning_rates.csv"))
     for row in history.itertuples():
-        sacred_run.log_scalar(
-            f"{row.mode}.fold{row.fold}.seed{row.seed}.{row.split}.{row.metric}", row.value, row.epoch
-        )
+        name = f"{row.mode}.fold{row.fold}.seed{row.seed}.{row.split}.{row.metric}"
+        sacred_run.log_scalar(name, row.value, row.epoch)
 
 
 def _peak_memory_of_kernel_mb() -> float:

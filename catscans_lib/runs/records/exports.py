@@ -1,7 +1,6 @@
-"""Take records elsewhere: to MLflow, and to Neptune's observer for Sacred.
+"""Converts records to MLflow runs and to offline Neptune runs.
 
-Neither package resolves with what the project itself needs, so each has an environment of its own, and a small script that
-runs there: `to_mlflow.py`, `to_neptune.py`.
+The dependencies of both clients conflict with ours, so `to_mlflow.py` and `to_neptune.py` run in environments of their own.
 """
 
 import json
@@ -11,77 +10,65 @@ from pathlib import Path
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.runs.records import comparing, masking
-from catscans_lib.runs.records.reading import Record
-
-SCRIPTS = {"mlflow": "to_mlflow.py", "neptune": "to_neptune.py"}
-ENDED = ("COMPLETED", "FAILED", "INTERRUPTED", "DIED")
+from catscans_lib.runs.records import masking
+from catscans_lib.runs.records.reading import Record, flat
 
 
 def export(target: str, records: list[Record], folder: Path, *, experiment: str = "catscans") -> str:
-    """Convert records of runs that have ended; return what the script says of it.
+    """Convert the records of runs that have ended; return what the conversion printed.
 
     Parameters
     ----------
     target : str
         "mlflow" or "neptune".
     folder : Path
-        Where the converted runs go; those that are there already are left alone.
+        Folder for the converted runs; runs that it holds already are skipped.
     experiment : str
-        Name of MLflow's experiment.
+        Name of the MLflow experiment.
 
     Raises
     ------
     InputError
-        If the environment is not there (names the command that makes it), or the script fails (says how).
+        If the environment of the target is missing or the conversion fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ended = [_plain(record) for record in records if record.status in ENDED]
-    # -P: the folder of the script holds modules with names that others have too.
-    command = [
-        str(python_of(target)),
-        "-P",
-        str(Path(__file__).with_name(SCRIPTS[target])),
-        str(folder.resolve()),
-        experiment,
-    ]
+    ended = [_plain(record) for record in records if record.status != "RUNNING"]
+    script = Path(__file__).with_name(f"to_{target}.py")
+    # -P: names of modules beside the script must not hide other modules.
+    command = [str(python_of(target)), "-P", str(script), str(folder.resolve()), experiment]
     quiet = os.environ | {"NEPTUNE_MODE": "offline", "PYTHONWARNINGS": "ignore", "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(command, input=json.dumps(ended), capture_output=True, text=True, check=False, env=quiet)
     if done.returncode:
-        last_words = masking.Mask.of_environment()("\n".join(done.stderr.splitlines()[-5:]))
-        raise InputError(f"The records could not be converted to {target}: {last_words}")
+        last_lines = masking.Mask.of_environment()("\n".join(done.stderr.splitlines()[-5:]))
+        raise InputError(f"The records could not be converted to {target}: {last_lines}")
     return done.stdout
 
 
 def python_of(target: str) -> Path:
-    """Return the interpreter of an environment; InputError, with the command that makes it, when it is not there."""
+    """Return the Python of a target's environment; InputError, with the command that creates it, if it is missing."""
     python = paths.root() / f".venv-{target}" / "bin" / "python"
     if not python.exists():
         raise InputError(
-            f"{target} has an environment of its own, which is not there: {paths.relative(python.parents[1])}. "
-            f"Make it with: make {target}-env"
+            f"{target} has its own environment, which is missing: {paths.relative(python.parents[1])}. "
+            f"Create it: make {target}-env"
         )
     return python
 
 
 def _plain(record: Record) -> dict:
-    """What the scripts need to know; metrics and files they take from the folder."""
-    return {
-        "folder": str(record.folder.resolve()),
+    """What the scripts read on standard input; metrics of every epoch and files they read from the record's folder."""
+    info, started_ms = record.info, round(record.started.timestamp() * 1000)
+    results, nested = record.results, {key: info[key] for key in ("data", "machine") if key in info}
+    facts = flat(nested) | {key: info[key] for key in ("seconds", "peak_memory_mb") if key in info}
+    return record.as_dict() | {
+        "id": f"{record.number} of {started_ms}",
         "name": f"{record.key} #{record.number}",
-        "number": record.number,
-        "run": record.key,
-        "run_id": record.run_id,
-        "status": record.status,
-        "started_ms": round(record.started.timestamp() * 1000),
+        "folder": str(record.folder.resolve()),
+        "started_ms": started_ms,
         "ended_ms": round(record.last_seen.timestamp() * 1000),
         "commit": record.commit,
-        "config": comparing.flat(record.config),
-        "results": comparing.results_of(record),
-        "facts": comparing.flat(
-            {key: record.info[key] for key in ("data", "machine", "energy_j") if key in record.info}
-        )
-        | {key: record.info[key] for key in ("seconds", "peak_memory_mb") if key in record.info},
-        "versions": record.versions,
-        "error": record.trace,
+        "config": flat(record.config),
+        "results": results,
+        "numbers": {name: value for name, value in (results | facts).items() if isinstance(value, int | float)},
+        "texts": {name: value for name, value in facts.items() if isinstance(value, str)},
     }

@@ -1,4 +1,7 @@
-"""Secrets stay out of all that is written: values of environment variables with telling names, and passwords in addresses."""
+"""Keeps secrets out of everything that is written or printed.
+
+Secrets are the values of environment variables whose names say so (TOKEN, PASSWORD, API_KEY, ...) and passwords in addresses.
+"""
 
 import json
 import os
@@ -11,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 MASKED = "[secret]"
-N_LEAST = 8  # characters; a shorter value would be found in numbers and words that are no secret
+MIN_LENGTH = 8  # characters; shorter values also occur in ordinary numbers and words
 TEXT = (".ipynb", ".json", ".csv", ".log", ".txt", ".md", ".svg", ".html", ".yaml")
 _NAME = re.compile(
     r"TOKEN(?!I[SZ])|SECRET|PASSW(OR)?D|PASSPHRASE|API_?KEY|(ACCESS|PRIVATE)_?KEY|CREDENTIAL|_PAT$", re.I
@@ -21,29 +24,29 @@ _IN_ADDRESS = re.compile(r"(://[^\s/:@'\"\\<>]*):[^\s/@'\"\\<>]+@")
 
 @dataclass(frozen=True)
 class Mask:
-    """What to hide: the secrets of the environment, in every form in which they may be written; longest first."""
+    """Replaces secrets by `[secret]`. `values` holds each secret in every form it may be written in, longest first."""
 
     values: tuple[str, ...]
 
     @classmethod
     def of_environment(cls) -> "Mask":
-        """Return the mask of what the environment holds now."""
-        lines = {line for value in _secrets().values() for line in value.splitlines() if len(line) >= N_LEAST}
+        """Return the mask for the secrets in the environment now."""
+        lines = {line for value in _secrets().values() for line in value.splitlines() if len(line) >= MIN_LENGTH}
         forms = {form for line in lines for form in _forms(line)}
         return cls(tuple(sorted(forms, key=len, reverse=True)))
 
     def __call__(self, text: str) -> str:
-        """Return a text without secrets."""
+        """Return a text with secrets masked."""
         for value in self.values:
             text = text.replace(value, MASKED)
         return _IN_ADDRESS.sub(rf"\1:{MASKED}@", text)
 
     def plain(self, values: Any) -> Any:
-        """Return plain values (what JSON can hold) without secrets."""
+        """Return JSON-like values with secrets masked."""
         return json.loads(self(json.dumps(values)))
 
     def error(self, error: BaseException) -> None:
-        """Take secrets out of the texts of an error and of those it came from."""
+        """Mask secrets in an error and in its whole chain of causes and contexts, in place."""
         chain, waiting = [], [error]
         while waiting:
             one = waiting.pop()
@@ -52,15 +55,14 @@ class Mask:
                 waiting += [one.__cause__, one.__context__]
         for one in chain:
             one.args = tuple(self._text(value) for value in one.args)
-            for name in {*vars(one), "filename", "strerror"} & set(
-                dir(one)
-            ):  # where papermill and the system keep texts
+            # papermill keeps texts in attributes, OSError in filename and strerror
+            for name in {*vars(one), "filename", "strerror"} & set(dir(one)):
                 value = getattr(one, name)
                 if (masked := self._text(value)) != value:
                     setattr(one, name, masked)
 
     def folder(self, folder: Path) -> None:
-        """Take secrets out of every text file below a folder."""
+        """Mask secrets in every text file below a folder."""
         for path in (path for path in folder.rglob("*") if path.suffix in TEXT and path.is_file()):
             before = path.read_bytes().decode("utf-8", "surrogateescape")
             after = self(before)
@@ -75,7 +77,7 @@ class Mask:
 
 @contextmanager
 def hidden() -> Iterator[None]:
-    """Take secrets out of the environment, so that what is started meanwhile does not even know them."""
+    """Remove secrets from the environment for a while, so that processes started meanwhile do not inherit them."""
     secrets = _secrets()
     for name in secrets:
         del os.environ[name]
@@ -90,5 +92,5 @@ def _secrets() -> dict[str, str]:
 
 
 def _forms(text: str) -> set[str]:
-    """A text as it is, and as JSON, Python and addresses write it."""
+    """A text as it is, and as JSON, Python and URLs write it."""
     return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1], quote(text, "")}

@@ -1,12 +1,11 @@
-"""Which of Sacred's observers hear of a run: those that `records.observers` of a profile names.
+"""The Sacred observers that `records.observers` of a profile names.
 
-Addresses and tokens come from the environment and are written nowhere.
+Addresses and tokens come from the environment and are never written to a file.
 """
 
 import os
 import sys
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
@@ -14,26 +13,36 @@ from typing import Any
 from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
+from catscans_lib.runs.records import exports, reading
 
 MONGO_URL, SQL_URL = "CATSCANS_MONGO_URL", "CATSCANS_SQL_URL"
+NEEDED = {"mongo": ("pymongo", MONGO_URL), "sql": ("sqlalchemy", SQL_URL)}  # observer: package, environment variable
 DATABASE = "catscans"
 
 
-def of(profile: str) -> tuple[list[Any], dict[str, Any]]:
-    """Return the observers of a profile, made, and Sacred's options for them.
+def create(profile: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return the Sacred observers of a profile, and the options to start Sacred with.
 
-    The file observer alone counts its records; a database that others write to as well needs names nobody else gives.
+    The file observer numbers its records. With a database, which others may write to, a record gets a unique name instead.
     """
     check(profile)
+    from sacred import observers
+
     names = expand.load(profile).records.observers
-    paths.records_dir(profile).mkdir(parents=True, exist_ok=True)
-    made = [MADE[name](profile) for name in names if name in MADE]
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-    return made, {"--id": name} if {"mongo", "sql"} & set(names) else {}
+    folder = paths.records_dir(profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    factories = {
+        "file": lambda: observers.FileStorageObserver(folder),
+        "mongo": lambda: observers.MongoObserver(url=os.environ[MONGO_URL], db_name=DATABASE),
+        "sql": lambda: observers.SqlObserver(os.environ[SQL_URL]),
+    }
+    unique_name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+    options = {"--id": unique_name} if {"mongo", "sql"} & set(names) else {}
+    return [factories[name]() for name in names if name in factories], options
 
 
 def check(profile: str) -> None:
-    """Raise InputError, with what to do, unless every observer of a profile can be made."""
+    """Raise InputError, with what to do, unless every observer of a profile can be created."""
     names, where = expand.load(profile).records.observers, f"params/{profile}.yaml: records.observers"
     for name, (package, variable) in NEEDED.items():
         if name in names and not find_spec(package):
@@ -46,45 +55,20 @@ def check(profile: str) -> None:
                 f"{where}: {name} needs an address. Set the environment variable {variable}; it may hold a password."
             )
     if "neptune" in names:
-        from catscans_lib.runs.records import exports
-
         exports.python_of("neptune")
         if "file" not in names:
-            raise InputError(f"{where}: neptune is told what the file observer has recorded; name file as well.")
+            raise InputError(f"{where}: neptune converts the records of the file observer. Add file to the list.")
 
 
-def after(profile: str, number: str) -> None:
-    """Tell Neptune's observer of a run that has ended: its client lives in an environment of its own.
+def export_to_neptune(profile: str, number: str) -> None:
+    """Convert a finished record for Neptune if the profile names that observer.
 
-    What goes wrong there is printed, no more: the run is done, and `catscans records export` makes up for it.
+    Neptune's client has its own environment. If the conversion fails, the run still counts: the error is printed, and
+    `catscans records export` can convert the record later.
     """
     if "neptune" not in expand.load(profile).records.observers:
         return
-    from catscans_lib.runs.records import exports, reading
-
     try:
         exports.export("neptune", [reading.find(profile, number)], paths.records_dir(profile) / "neptune")
     except InputError as error:
         print(f"catscans: record {number}: {error}", file=sys.stderr)
-
-
-def _file(profile: str) -> Any:
-    from sacred.observers import FileStorageObserver
-
-    return FileStorageObserver(paths.records_dir(profile))
-
-
-def _mongo(profile: str) -> Any:
-    from sacred.observers import MongoObserver
-
-    return MongoObserver(url=os.environ[MONGO_URL], db_name=DATABASE)
-
-
-def _sql(profile: str) -> Any:
-    from sacred.observers import SqlObserver
-
-    return SqlObserver(os.environ[SQL_URL])
-
-
-MADE: dict[str, Callable[[str], Any]] = {"file": _file, "mongo": _mongo, "sql": _sql}
-NEEDED = {"mongo": ("pymongo", MONGO_URL), "sql": ("sqlalchemy", SQL_URL)}

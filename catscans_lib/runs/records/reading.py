@@ -1,4 +1,4 @@
-"""Read the records of Sacred's file observer; tell which of the runs that never ended are dead."""
+"""Reads the records of Sacred's file observer, and detects runs that died without an end."""
 
 import json
 import platform
@@ -7,55 +7,63 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import psutil
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
+from catscans_lib.results import read_table
 from catscans_lib.runs import recipe
 
-STALE_S = 60  # Sacred writes a heartbeat every 10 s; a file system that is shared may show it late
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_RECORD = "catscans_run.json"  # copy of the run's run.json in its record, where Sacred has a run.json of its own
+STALE_S = 60  # Sacred writes a heartbeat every 10 s; a shared file system may show it late
+NO_RESULT = (  # facts about a run that are not its results
+    "run", "run_id", "record", "started", "seconds", "peak_memory_mb", "recipe", "step", "name", "status", "commit",
+    "data_written",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Record:
-    """One execution of a run, as Sacred's file observer wrote it. `number` is the name of its folder."""
+    """One execution of a run, as Sacred's file observer wrote it to `folder`; `entry` is its `run.json`."""
 
     folder: Path
     entry: dict[str, Any]
 
     @property
     def number(self) -> str:
-        """How the record is named: a number, or a name where databases keep it too."""
+        """Name of the record's folder: a number, or a unique name if a database keeps the record, too."""
         return self.folder.name
 
     @property
     def key(self) -> str:
-        """`step/name` of the run."""
+        """Run that was executed, as `step/name`."""
         return self.entry.get("experiment", {}).get("name", "unknown-run").replace("-", "/", 1)
 
     @property
     def started(self) -> datetime:
-        """When it began (UTC)."""
+        """Start (UTC)."""
         return self._time("start_time") or datetime.fromtimestamp(self.folder.stat().st_mtime, UTC)
 
     @property
     def last_seen(self) -> datetime:
-        """When it ended, or showed for the last time that it was there (UTC)."""
+        """End, or the last heartbeat of a run without an end (UTC)."""
         return self._time("stop_time") or self._time("heartbeat") or self.started
 
     @property
     def seconds(self) -> float:
-        """How long it took, as far as is known."""
+        """Time from the start to `last_seen`."""
         return round((self.last_seen - self.started).total_seconds(), 2)
 
     @property
     def status(self) -> str:
-        """COMPLETED, FAILED, INTERRUPTED, RUNNING, or DIED: it neither ended nor is there any more."""
+        """COMPLETED, FAILED, INTERRUPTED, RUNNING, or DIED: no end is recorded, but the process is gone."""
         status = self.entry.get("status", "RUNNING")
-        return "DIED" if status == "RUNNING" and not self._is_there(datetime.now(UTC)) else status
+        return "DIED" if status == "RUNNING" and not self._is_alive() else status
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -64,26 +72,24 @@ class Record:
 
     @cached_property
     def info(self) -> dict[str, Any]:
-        """What the run itself noted: code, data, numbers, memory, energy."""
-        from catscans_lib.runs.records import RUN_RECORD
-
+        """Facts that the run noted: code, data, numbers, memory, machine."""
         info = _json(self.folder / "info.json")
         return _json(self.folder / RUN_RECORD) | info if "run_id" not in info else info
 
     @property
     def run_id(self) -> str:
-        """Id of the result; empty where there is none."""
+        """Id of the result; empty if the run did not complete."""
         return self.info.get("run_id", "")
 
     @property
     def data(self) -> dict[str, str]:
-        """Fingerprint (SHA-256) of every image store it read, and of the one it wrote."""
+        """SHA-256 of every image store that the run read, and of the one that it wrote."""
         written = {"written": self.info["data_written"]} if "data_written" in self.info else {}
         return self.info.get("data", {}) | written
 
     @property
     def commit(self) -> str:
-        """Git commit, with `+changes` where code differed from it."""
+        """Git commit, followed by `+changes` if the code differed from it."""
         code = self.info.get("code", {})
         return code.get("commit", "") + (recipe.CHANGES if code.get("dirty") else "")
 
@@ -95,27 +101,39 @@ class Record:
 
     @property
     def sources(self) -> dict[str, str]:
-        """Where the text of each file of code is kept, below the records; its name tells one text from another."""
+        """Where the text of each code file is kept, relative to the records; that name contains the text's checksum."""
         return dict(self.entry.get("experiment", {}).get("sources", []))
 
     @property
     def artifacts(self) -> list[Path]:
-        """Files that were recorded."""
+        """Recorded files."""
         return [self.folder / name for name in self.entry.get("artifacts", [])]
 
     @property
     def output(self) -> str:
-        """What was printed."""
+        """Printed output."""
         path = self.folder / "cout.txt"
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     @property
     def trace(self) -> str:
-        """The error it failed with."""
+        """Traceback of a failed run."""
         return "".join(self.entry.get("fail_trace") or [])
 
-    def metrics(self) -> pd.DataFrame:
-        """Return the metrics, one row each: metric, step (epoch), value, time."""
+    @property
+    def results(self) -> dict[str, float | str]:
+        """Facts that the notebook noted, and the AUC of every mode (transfer) or the metrics of the last epoch (others).
+
+        AUCs and metrics are means over folds and seeds.
+        """
+        kinds = (int, float, str)
+        facts = {key: value for key, value in self.info.items() if isinstance(value, kinds) and key not in NO_RESULT}
+        return facts | (self._aucs() or self._last_epoch())
+
+    def metrics(self) -> "pd.DataFrame":
+        """Return the metrics of all epochs; columns metric, step (epoch), value, time."""
+        import pandas as pd
+
         rows = [
             (name, *row)
             for name, found in _json(self.folder / "metrics.json").items()
@@ -123,44 +141,58 @@ class Record:
         ]
         return pd.DataFrame(rows, columns=["metric", "step", "value", "time"])
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the whole record except its metrics and printed output; without environment variables."""
+        host = {name: value for name, value in self.entry.get("host", {}).items() if name not in ("ENV", "pid")}
+        return {
+            "number": self.number,
+            "run": self.key,
+            "status": self.status,
+            "run_id": self.run_id,
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": self.seconds,
+            "config": self.config,
+            "info": self.info,
+            "host": host,
+            "versions": self.versions,
+            "sources": self.sources,
+            "artifacts": [path.name for path in self.artifacts],
+            "error": self.trace,
+        }
+
+    def _aucs(self) -> dict[str, float]:
+        path = self.folder / "predictions.csv"
+        if not self.key.startswith("transfer/") or not path.is_file():
+            return {}
+        from catscans_lib.evaluation import tables
+
+        predictions = read_table(path).assign(source="", target="")
+        aucs = tables.aucs(predictions, {("", ""): self.run_id})
+        return {f"auc.{mode}": float(part["auc"].mean()) for mode, part in aucs.groupby("mode", sort=False)}
+
+    def _last_epoch(self) -> dict[str, float]:
+        metrics = self.metrics()
+        if metrics.empty:
+            return {}
+        last = metrics.sort_values("step", kind="stable").groupby("metric")["value"].last()
+        names = [".".join(name.split(".")[3:]) for name in last.index]  # without mode, fold and seed
+        return {name: float(value) for name, value in last.groupby(names).mean().items()}
+
     def _time(self, name: str) -> datetime | None:
         text = self.entry.get(name)
         return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
 
-    def _is_there(self, now: datetime) -> bool:
-        """On this machine the process tells, also when the machine has slept; on another one, its heartbeat."""
+    def _is_alive(self) -> bool:
+        """By its process on this machine, which may have slept meanwhile; by its heartbeat on another one."""
         host = self.entry.get("host", {})
-        if host.get("hostname") == platform.node() and "pid" in host:
-            return _is_alive(host["pid"], self.started.timestamp())
-        return (now - self.last_seen).total_seconds() < STALE_S
-
-
-def _is_alive(pid: int, started: float) -> bool:
-    """Whether the process of a run that began then is there; a later process may have its number."""
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < started + STALE_S
-    except psutil.NoSuchProcess:
-        return False
-
-
-def content(record: Record) -> dict[str, Any]:
-    """Return all of a record as plain values, but for its metrics and what was printed."""
-    return {
-        "number": record.number,
-        "run": record.key,
-        "status": record.status,
-        "run_id": record.run_id,
-        "started": record.started.isoformat(timespec="seconds"),
-        "seconds": record.seconds,
-        "config": record.config,
-        "info": record.info,
-        "host": {name: value for name, value in record.entry.get("host", {}).items() if name not in ("ENV", "pid")},
-        "versions": record.versions,
-        "sources": record.sources,
-        "artifacts": [path.name for path in record.artifacts],
-        "error": record.trace,
-    }
+        if host.get("hostname") != platform.node() or "pid" not in host:
+            return (datetime.now(UTC) - self.last_seen).total_seconds() < STALE_S
+        try:
+            process = psutil.Process(host["pid"])
+            is_same = process.create_time() < self.started.timestamp() + STALE_S  # a later process may reuse the number
+            return is_same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
 
 def load(profile: str) -> list[Record]:
@@ -170,28 +202,35 @@ def load(profile: str) -> list[Record]:
 
 
 def find(profile: str, name: str) -> Record:
-    """Return one record: by its number, the id of its result, or the run (`step/name`), whose latest record it is.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name.
-    """
+    """Return a record by its number or the id of its result, or the latest record of a run (`step/name`); else InputError."""
     found = load(profile)
-    if not found:
-        raise InputError(
-            f"No records of profile '{profile}' in {paths.relative(paths.records_dir(profile))}. "
-            f"A sweep writes them: .venv/bin/catscans sweep --profile {profile}"
-        )
     for record in reversed(found):
         if name in (record.number, record.key, record.run_id):
             return record
-    keys = ", ".join(dict.fromkeys(record.key for record in found))
-    raise InputError(f"Unknown record '{name}' of profile {profile}; known are the numbers, the run ids, and: {keys}.")
+    keys = ", ".join(dict.fromkeys(record.key for record in found)) or "no run"
+    raise InputError(
+        f"Unknown record '{name}' in {paths.relative(paths.records_dir(profile))}; known: record numbers, run ids, and {keys}. "
+        f"A sweep writes records: .venv/bin/catscans sweep --profile {profile}"
+    )
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values under dotted names; a list becomes text.
+
+    >>> flat({"a": {"b": 1}, "c": [1, 2]})
+    {'a.b': 1, 'c': '[1, 2]'}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = json.dumps(value) if isinstance(value, list) else value
+    return found
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """A file that is being written, or was when its run was killed, is tried again and then holds nothing."""
+    """Content of a file; {} if it is missing, or still incomplete after three tries (its run may be writing, or was killed)."""
     for _ in range(3):
         try:
             return json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Write records as MLflow runs; executed by the Python of `.venv-mlflow`, with the records as JSON on its input.
+"""Writes records as MLflow runs. `exports` runs this script with the Python of `.venv-mlflow`.
 
 python to_mlflow.py FOLDER EXPERIMENT < records.json
 """
@@ -11,87 +11,71 @@ from pathlib import Path
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-MARK = "catscans.record"  # the last that is written: a run without it was cut off
-STATUS = {"COMPLETED": "FINISHED", "FAILED": "FAILED", "INTERRUPTED": "KILLED", "DIED": "KILLED"}
-N_AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}  # MLflow takes no more in one call
-LONGEST = 5000  # characters of a tag or a parameter
+ID = "catscans.record"
+STATUS = {"COMPLETED": "FINISHED", "FAILED": "FAILED"}  # every other one becomes KILLED
+BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # the most that MLflow accepts in one call
+MAX_LENGTH = 5000  # characters of a tag or a parameter
 
 
 def main(folder: Path, experiment: str, records: list[dict]) -> None:
-    """Write every record that is not there yet."""
+    """Write every record that is not in the folder yet; runs of an interrupted export are written again."""
     client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     found = client.get_experiment_by_name(experiment)
     place = found.experiment_id if found else client.create_experiment(experiment, (folder / "artifacts").as_uri())
-    runs = {run.info.run_id: run.data.tags.get(MARK) for run in _all(client, place)}
-    for run in (run for run, mark in runs.items() if not mark):
-        client.delete_run(run)
-    there = set(runs.values())
-    new = [record for record in records if _identity(record) not in there]
-    for record in new:
-        _write(client, place, record)
-    print(f"{len(new)} runs written, {len(records) - len(new)} were there. Look at them with:")
+    n_written = sum(_write(client, place, record) for record in records)
+    print(f"{n_written} runs written, {len(records) - n_written} were in the folder already. Show them:")
     print(f".venv-mlflow/bin/mlflow ui --backend-store-uri sqlite:///{folder / 'mlflow.db'}")
 
 
-def _all(client: MlflowClient, place: str) -> list:
-    runs, token = [], None
-    while True:
-        page = client.search_runs([place], max_results=1000, page_token=token)
-        runs, token = [*runs, *page], page.token
-        if not token:
-            return runs
-
-
-def _identity(record: dict) -> str:
-    return f"{record['number']} of {record['started_ms']}"
-
-
-def _write(client: MlflowClient, place: str, record: dict) -> None:
-    run = client.create_run(place, start_time=record["started_ms"], run_name=record["name"]).info.run_id
-    metrics = [*_epochs(record), *_results(record)]
-    params = [Param(_key(name), str(value)[:LONGEST]) for name, value in record["config"].items()]
-    tags = [
-        RunTag(_key(name), str(value)[:LONGEST]) for name, value in _tags(record).items() if value not in ("", None)
-    ]
-    for kind, entities in (("metrics", metrics), ("params", params), ("tags", tags)):
-        for start in range(0, len(entities), N_AT_ONCE[kind]):
-            client.log_batch(run, **{kind: entities[start : start + N_AT_ONCE[kind]]})
+def _write(client: MlflowClient, place: str, record: dict) -> bool:
+    """Write one record; return False if it was there already."""
+    for run in client.search_runs([place], f"tags.`{ID}` = '{record['id']}'"):
+        if run.info.status != "RUNNING":
+            return False
+        client.delete_run(run.info.run_id)
+    name, tags = record["name"], {ID: record["id"]}
+    run = client.create_run(place, start_time=record["started_ms"], run_name=name, tags=tags).info.run_id
+    found = {
+        "metrics": _metrics(record),
+        "params": [Param(_key(name), str(value)[:MAX_LENGTH]) for name, value in record["config"].items()],
+        "tags": [RunTag(_key(name), str(value)[:MAX_LENGTH]) for name, value in _tags(record).items() if value],
+    }
+    for kind, entities in found.items():
+        for start in range(0, len(entities), BATCH[kind]):
+            client.log_batch(run, **{kind: entities[start : start + BATCH[kind]]})
     for path in sorted(Path(record["folder"]).iterdir()):
         if path.is_file():
             client.log_artifact(run, str(path))
     client.log_dict(run, record["versions"], "versions.json")
-    client.set_terminated(run, STATUS[record["status"]], record["ended_ms"])
-    client.set_tag(run, MARK, _identity(record))
+    client.set_terminated(run, STATUS.get(record["status"], "KILLED"), record["ended_ms"])
+    return True
 
 
-def _epochs(record: dict) -> list[Metric]:
+def _metrics(record: dict) -> list[Metric]:
     path = Path(record["folder"]) / "metrics.json"
-    found = json.loads(path.read_text()) if path.is_file() else {}
-    return [
+    curves = json.loads(path.read_text()) if path.is_file() else {}
+    epochs = [
         Metric(_key(name), value, _ms(time), step)
-        for name, metric in found.items()
-        for value, step, time in zip(metric["values"], metric["steps"], metric["timestamps"], strict=True)
+        for name, curve in curves.items()
+        for value, step, time in zip(curve["values"], curve["steps"], curve["timestamps"], strict=True)
     ]
-
-
-def _results(record: dict) -> list[Metric]:
-    numbers = {name: value for name, value in record["results"].items() if isinstance(value, int | float)}
-    numbers |= {name: value for name, value in record["facts"].items() if isinstance(value, int | float)}
-    return [Metric(_key(name), value, record["ended_ms"], 0) for name, value in numbers.items()]
+    return epochs + [Metric(_key(name), value, record["ended_ms"], 0) for name, value in record["numbers"].items()]
 
 
 def _tags(record: dict) -> dict:
-    texts = {name: value for name, value in record["facts"].items() if isinstance(value, str)}
     known = {
-        "catscans.run": record["run"], "catscans.run_id": record["run_id"], "catscans.status": record["status"],
-        "mlflow.source.git.commit": record["commit"].partition("+")[0], "catscans.commit": record["commit"],
+        "catscans.run": record["run"],
+        "catscans.run_id": record["run_id"],
+        "catscans.status": record["status"],
+        "catscans.commit": record["commit"],
+        "mlflow.source.git.commit": record["commit"].partition("+")[0],
         "mlflow.note.content": record["error"] and f"```\n{record['error']}\n```",
-    }  # fmt: skip
-    return known | {f"catscans.{name}": value for name, value in texts.items()}
+    }
+    return known | {f"catscans.{name}": text for name, text in record["texts"].items()}
 
 
 def _key(name: str) -> str:
-    """Parameters and metrics have names of letters, digits and a few signs."""
+    """MLflow accepts letters, digits and a few signs in names."""
     return "".join(sign if sign.isalnum() or sign in "_-. /" else "_" for sign in name)
 
 

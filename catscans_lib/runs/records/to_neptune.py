@@ -1,8 +1,8 @@
-"""Tell Neptune's observer for Sacred of finished runs; executed by the Python of `.venv-neptune`, records as JSON on its input.
+"""Writes records as offline Neptune runs. `exports` runs this script with the Python of `.venv-neptune`.
 
     python to_neptune.py FOLDER EXPERIMENT < records.json
 
-The observer hears what Sacred would have told it while the run went on: configuration, machine, metrics, files and the end.
+Replays to Neptune's observer what Sacred would have sent during the run: configuration, machine, metrics, files and end.
 """
 
 import json
@@ -20,21 +20,17 @@ DONE = "records.txt"
 
 
 def main(folder: Path, records: list[dict]) -> None:
-    """Write every record that is not there yet as an offline run below `folder/offline`."""
+    """Write every record that is not in the folder yet as an offline run below `folder/offline`."""
     logging.getLogger("neptune").setLevel(logging.ERROR)
     os.environ["NEPTUNE_DATA_DIRECTORY"] = str(folder)
-    there = folder / DONE
-    done = there.read_text().splitlines() if there.is_file() else []
-    new = [record for record in records if _identity(record) not in done]
+    list_path = folder / DONE
+    done = list_path.read_text().splitlines() if list_path.is_file() else []
+    new = [record for record in records if record["id"] not in done]
     for record in new:
         _replay(record)
-        with there.open("a") as file:
-            file.write(_identity(record) + "\n")
-    print(f"{len(new)} runs written to {folder / 'offline'}, {len(records) - len(new)} were there.")
-
-
-def _identity(record: dict) -> str:
-    return f"{record['number']} of {record['started_ms']}"
+        with list_path.open("a") as file:
+            file.write(record["id"] + "\n")
+    print(f"{len(new)} runs written to {folder / 'offline'}, {len(records) - len(new)} were in the folder already.")
 
 
 def _replay(record: dict) -> None:
@@ -54,7 +50,7 @@ def _replay(record: dict) -> None:
         metric["timestamps"] = [_time(time) for time in metric["timestamps"]]
     observer.log_metrics(metrics, _json(folder / "info.json"))
     for name in entry["artifacts"]:
-        # By its path the client would only note where the file lies; by its content it keeps it.
+        # Given a path, the client would only store the path; given the content, it stores a copy.
         content, ending = (folder / name).read_bytes(), Path(name).suffix[1:]
         observer.artifact_event(name, File.from_content(content, extension=ending))
     ended = datetime.fromtimestamp(record["ended_ms"] / 1000, UTC)
@@ -64,7 +60,7 @@ def _replay(record: dict) -> None:
         observer.failed_event(ended, entry.get("fail_trace"))
     else:
         observer.interrupted_event(ended, record["status"])
-    run["experiment/status"] = record["status"]  # of which the observer says nothing
+    run["experiment/status"] = record["status"]  # the observer does not set it
     run.stop()
 
 

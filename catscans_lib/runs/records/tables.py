@@ -1,0 +1,131 @@
+"""Records as tables and as text: a list, one record in full, several in one table, the differences between two."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from catscans_lib import paths
+from catscans_lib.runs.records.reading import Record, flat
+
+MISSING = "–"
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """Return what a record is and how its run went."""
+    return {
+        "number": record.number,
+        "run": record.key,
+        "status": record.status,
+        "started": record.started.isoformat(timespec="seconds"),
+        "seconds": record.seconds,
+        "peak_memory_mb": record.info.get("peak_memory_mb"),
+        "commit": record.commit,
+        "run_id": record.run_id,
+    }
+
+
+def table(records: list[Record]) -> pd.DataFrame:
+    """Return one row per record: its summary, then columns `result.…` and `parameter.…`, empty where a run has none."""
+    parts = (
+        pd.DataFrame([summary(record) for record in records]),
+        pd.DataFrame([record.results for record in records]).add_prefix("result."),
+        pd.DataFrame([flat(record.config) for record in records]).add_prefix("parameter."),
+    )
+    return pd.concat(parts, axis="columns")
+
+
+def differences(a: Record, b: Record) -> dict[str, dict[str, list[Any]]]:
+    """Return section -> name -> the two values, for values that differ; None where a record has no value.
+
+    Sections are parameters, code, data, inputs, versions, machine and results; a section without differences is empty.
+    """
+    left, right = _sections(a), _sections(b)
+    found = {}
+    for section in left:
+        names = dict.fromkeys([*left[section], *right[section]])
+        pairs = {name: [left[section].get(name), right[section].get(name)] for name in names}
+        found[section] = {name: pair for name, pair in pairs.items() if not _is_same(*pair)}
+    return found
+
+
+def list_text(records: list[Record], *, with_results: bool = False) -> str:
+    """Return one line per record; with results: AUCs and validation metrics instead of commit and run id."""
+    found = pd.DataFrame([summary(record) for record in records])
+    found["commit"] = found["commit"].str.replace(r"^(\w{12})\w*", r"\1", regex=True)
+    if with_results:
+        metrics = pd.DataFrame([record.results for record in records]).filter(regex=r"^(auc|validation)\.")
+        found = found.drop(columns=["commit", "run_id"]).join(metrics)
+    align = ["right" if pd.api.types.is_numeric_dtype(column) else "left" for _, column in found.items()]
+    return _aligned(found.map(_text).to_numpy().tolist(), list(found), align)
+
+
+def record_text(record: Record) -> str:
+    """Return everything a record says, except the metrics of every epoch."""
+    host = record.entry.get("host", {})
+    head = summary(record) | {"files_in": paths.relative(record.folder)}
+    sections = {
+        "parameters": flat(record.config),
+        "data": record.data,
+        "made from": record.info.get("inputs", {}),
+        "results": record.results,
+        "machine": flat(record.info.get("machine") or {"cpu": host.get("cpu"), "os": (host.get("os") or [""])[-1]}),
+    }
+    texts = {name: _aligned([(key, _text(value)) for key, value in part.items()]) for name, part in sections.items()}
+    texts["files"] = "\n".join(path.name for path in record.artifacts)
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    texts["versions"] = textwrap.fill(versions, 108, break_on_hyphens=False)
+    parts = [_aligned([(name, _text(value)) for name, value in head.items() if value])]
+    parts += [f"{name}\n{textwrap.indent(text, '  ')}" for name, text in texts.items() if text]
+    parts += [f"{name}\n{text.rstrip()}" for name, text in (("output", record.output), ("error", record.trace)) if text]
+    return "\n\n".join(parts)
+
+
+def differences_text(a: Record, b: Record) -> str:
+    """Return the differences between two records, section by section; numbers also with their difference."""
+    heads = zip(summary(a).items(), summary(b).values(), strict=True)
+    parts = [_aligned([(name, _text(x), _text(y)) for (name, x), y in heads], ("", "a", "b"))]
+    for section, pairs in differences(a, b).items():
+        rows = [(name, _cut(x), _cut(y), _change(x, y)) for name, (x, y) in pairs.items()]
+        parts.append(f"{section}\n{textwrap.indent(_aligned(rows), '  ')}" if rows else f"{section}: the same")
+    return "\n\n".join(parts)
+
+
+def _sections(record: Record) -> dict[str, dict[str, Any]]:
+    checksums = {name: place.rpartition("_")[2].partition(".")[0][:12] for name, place in record.sources.items()}
+    code = {"commit": record.commit, "fingerprint": record.info.get("code", {}).get("fingerprint")}
+    return {
+        "parameters": flat(record.config),
+        "code": code | checksums,
+        "data": record.data,
+        "inputs": record.info.get("inputs", {}),
+        "versions": record.versions,
+        "machine": flat(record.info.get("machine", {})),
+        "results": record.results,
+    }
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    return a == b or (a != a and b != b)  # NaN equals NaN
+
+
+def _aligned(rows: list, heads: Sequence[str] = (), align: list[str] | None = None) -> str:
+    return tabulate(rows, heads, tablefmt="plain", disable_numparse=True, colalign=align)
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return MISSING
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else str(value)
+
+
+def _cut(value: Any) -> str:
+    text = MISSING if value is None else str(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _change(a: Any, b: Any) -> str:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
+    return f"{b - a:+.4g}" if numbers else ""
