@@ -25,10 +25,10 @@ import pandas as pd
 from ingest import write_noise
 from training import Way, row
 
-from catscans_lib.grid.steps import Augmentation
 from catscans_lib.images import store
 from catscans_lib.networks import build
 from catscans_lib.training import backend, batches, loop
+from catscans_lib.training.settings import Augmentation
 
 PEER = Path(__file__).resolve().parent / "peers" / "pytorch_resnet50.py"
 BATCH, N_IMAGES, SIZES = 128, 4096, (112, 224)

@@ -4,11 +4,12 @@ The command line prints the message and exits with status 2.
 """
 
 from collections.abc import Collection
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Record = TypeVar("Record", bound=BaseModel)
+Count = Annotated[int, Field(ge=1)]
 
 
 class InputError(ValueError):

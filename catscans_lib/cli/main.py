@@ -10,7 +10,7 @@ import click
 
 from catscans_lib.cli import crate, data, osf, records, sweep
 from catscans_lib.errors import InputError
-from catscans_lib.grid import steps
+from catscans_lib.evaluation.settings import Average
 
 
 class _Group(click.Group):
@@ -55,7 +55,7 @@ for command in (
 @click.option("--positive", help="Which of two classes the score is of; default: the last by name.")
 @click.option(
     "--average",
-    type=click.Choice(get_args(steps.Average)),
+    type=click.Choice(get_args(Average)),
     default="weighted",
     show_default=True,
     help="For more than two classes.",
@@ -105,10 +105,11 @@ def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: boo
     PLACE is a folder with a folder for each class, a CSV with columns path and label, or an .npz as MedMNIST publishes it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start has nothing to say here
+    from catscans_lib.grid import expand
     from catscans_lib.recommend import report as advisor
 
     name = profile.removeprefix("results/").rstrip("/")
-    told = advisor.recommend(place, name, measures=list(measures) or None, **given)
+    told = advisor.recommend(place, expand.study(name), measures=list(measures) or None, **given)
     click.echo(json.dumps(told) if as_json else advisor.text(told))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import datasets, paths
-from catscans_lib.grid.steps import Ingest
+from catscans_lib.datasets.settings import Ingest
 from catscans_lib.images import decode, folds, store
 
 N_COMPARED = 20  # images decoded once more at full size

@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from catscans_lib.grid.steps import Transfer
+from catscans_lib.experiment.settings import Transfer
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, features
 from catscans_lib.training import learning_curves, loop

@@ -13,6 +13,7 @@ from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, unknown, validated
 from catscans_lib.grid import notebook_parameters, overrides, steps
 from catscans_lib.grid.schema import BLOCKS, Profile, Resources
+from catscans_lib.transferability.settings import Study
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,15 @@ def resources(profile: str, step: str) -> Resources:
     rows = load(profile).resources
     given = [rows[name].model_dump(exclude_unset=True) for name in ("default", step) if name in rows]
     return Resources(**{name: value for row in given for name, value in row.items()})
+
+
+def study(profile: str) -> Study:
+    """Return what measures and advice need to know of a profile; InputError where it has no block `similarity`."""
+    loaded = load(profile)
+    if loaded.similarity is None:
+        raise InputError(f"params/{profile}.yaml has no block 'similarity'. Copy it from params/demo.yaml.")
+    sizes_px = {name: row.size_px for name, row in loaded.datasets.items()}
+    return Study(profile, loaded.backbone, loaded.similarity.probe, sizes_px, tuple(loaded.transfer.targets))
 
 
 def transfers(profile: str) -> list[tuple[str, str]]:

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from catscans_lib.datasets.settings import Size
+from catscans_lib.errors import Count, Strict
 from catscans_lib.grid import overrides, steps
-from catscans_lib.grid.steps import Strict
 
 
 class Folds(Strict):
@@ -18,8 +19,8 @@ class Folds(Strict):
 class DatasetRow(Strict):
     """Image size (pixels) of a dataset; how many images the demo world makes of it (None: native files)."""
 
-    size_px: steps.Size
-    n_images: steps.Count | None = None
+    size_px: Size
+    n_images: Count | None = None
 
 
 class PretrainBlock(Strict):
@@ -73,9 +74,9 @@ class RecordsBlock(Strict):
 class Resources(Strict):
     """What one run asks for: cores (None: the machine's), memory (MB), wall time (minutes, None: no limit), GPUs."""
 
-    threads: steps.Count | None = None
-    memory_mb: steps.Count = 2000
-    minutes: steps.Count | None = None
+    threads: Count | None = None
+    memory_mb: Count = 2000
+    minutes: Count | None = None
     gpus: Annotated[int, Field(ge=0)] = 0
 
 
@@ -86,7 +87,7 @@ class Profile(Strict):
     data: Literal["demo", "native"]
     backbone: str
     precision: str
-    threads: steps.Count | None = None
+    threads: Count | None = None
     deterministic: bool = True
     folds: Folds
     datasets: dict[str, DatasetRow]

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import paths, results
-from catscans_lib.grid import expand
 from catscans_lib.images.store import ImageStore, open_store
 
 
@@ -69,9 +68,9 @@ def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarr
     return rows[np.random.default_rng(seed).permutation(codes.max() + 1)[codes] % 2 == which]
 
 
-def of_dataset(profile: str, dataset: str, n_images: int, seed: int, is_target: bool = False) -> Subset:
-    """Draw about `n_images` of a profile's dataset; of a target out of its fold table."""
-    store = open_store(paths.store_path(profile, dataset, expand.load(profile).datasets[dataset].size_px))
+def of_dataset(profile: str, dataset: str, size_px: int, n_images: int, seed: int, is_target: bool = False) -> Subset:
+    """Draw about `n_images` of a profile's dataset, stored at `size_px`; of a target only images in its fold table."""
+    store = open_store(paths.store_path(profile, dataset, size_px))
     return subset(store, rows_of(profile, dataset, store, is_target), n_images, seed)
 
 
@@ -83,7 +82,7 @@ def rows_of(profile: str, dataset: str, store: ImageStore, is_target: bool) -> n
     return rows[store.table["image_id"].isin(results.read_table(paths.folds_path(profile, dataset))["image_id"])]
 
 
-def if_stored(profile: str, source: str, n_images: int, seed: int) -> Subset | None:
-    """Draw as `of_dataset`, where the source's images lie in a store; one that came as weights has none."""
-    size_px = expand.load(profile).datasets[source].size_px
-    return of_dataset(profile, source, n_images, seed) if paths.store_path(profile, source, size_px).is_file() else None
+def if_stored(profile: str, source: str, size_px: int, n_images: int, seed: int) -> Subset | None:
+    """Draw as `of_dataset`; None where the source has no image store, as one that came as weights."""
+    is_stored = paths.store_path(profile, source, size_px).is_file()
+    return of_dataset(profile, source, size_px, n_images, seed) if is_stored else None

@@ -6,7 +6,7 @@ import keras
 
 from catscans_lib import paths, results
 from catscans_lib.experiment import transfer
-from catscans_lib.grid.steps import Transfer
+from catscans_lib.experiment.settings import Transfer
 from catscans_lib.networks import weights
 
 

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from catscans_lib import paths, results
-from catscans_lib.grid import expand
 from catscans_lib.images.subsets import Subset
 from catscans_lib.networks import build, features
 from catscans_lib.networks.features import Compute
@@ -20,11 +19,13 @@ from catscans_lib.similarity.task2vec.squared_gradients import squared_gradients
 class PretrainedNetworks:
     """Pretrained networks of a profile's sources: features and answers of their heads, computed once per network and images.
 
-    `probe` is the source whose network sees all images; `files` are weights that are no source of the profile, by name.
+    `probe` is the source whose network sees all images; `files` are further weights of the network `backbone`, by name.
     """
 
-    def __init__(self, profile: str, probe: str, files: Mapping[str, Path] | None = None) -> None:
-        self.profile, self.probe, self.files = profile, probe, files or {}
+    def __init__(
+        self, profile: str, probe: str, files: Mapping[str, Path] | None = None, backbone: str | None = None
+    ) -> None:
+        self.profile, self.probe, self.files, self.backbone = profile, probe, files or {}, backbone
         self.built: dict[tuple[str, int], keras.Model] = {}
         self.computing: dict[int, Compute] = {}
         self.squares: dict[int, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
@@ -32,7 +33,7 @@ class PretrainedNetworks:
     def parameters(self, source: str) -> dict:
         """Return the settings of a source's pretraining; InputError where it is not done."""
         if source in self.files:
-            return {"backbone": expand.load(self.profile).backbone, "weights": self.files[source].name}
+            return {"backbone": self.backbone, "weights": self.files[source].name}
         return results.record(self.profile, f"pretrain/{source}")["parameters"]
 
     def features(self, source: str, images: Subset) -> np.ndarray:

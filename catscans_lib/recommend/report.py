@@ -12,16 +12,16 @@ import pandas as pd
 from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand
-from catscans_lib.grid.steps import Recommend
 from catscans_lib.recommend import model
+from catscans_lib.recommend.settings import Recommend
+from catscans_lib.transferability.settings import Study
 
 FEW_IMAGES = 20  # of a class; below, no measure says much
 FAR_MEASURE = "mmd_rbf"  # tells whether images are unlike all that is known
 
 
 def recommend(
-    place: Path, profile: str, *, mode: str | None = None, measures: list[str] | None = None, n_images: int = 500, seed: int = 0,
+    place: Path, study: Study, *, mode: str | None = None, measures: list[str] | None = None, n_images: int = 500, seed: int = 0,
     weights: Sequence[Path] = (), **card: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Rank the sources of a profile for a user's own images, without training on them.
@@ -30,8 +30,8 @@ def recommend(
     ----------
     place : pathlib.Path
         A folder with a folder for each class, a CSV with path and label, or an .npz as MedMNIST publishes it.
-    profile : str
-        Whose networks and results are used.
+    study : Study
+        Whose networks and results are used, as `grid.expand.study` returns it.
     mode : str, optional
         "fine_tune" or "linear_probe": how the source will be used; None: the first that the profile has.
     measures : list of str, optional
@@ -57,6 +57,7 @@ def recommend(
     InputError
         If the images cannot be read, or the profile has no results to learn from (names the command that makes them).
     """
+    profile = study.profile
     aucs, similarity = _evidence(profile)
     mode = mode or str(aucs["mode"].iloc[0])
     aucs = aucs[aucs["mode"] == mode]
@@ -68,7 +69,7 @@ def recommend(
     listing = own.OwnCard(title=place.name, form=own.form_of(place), place=str(place.resolve()), **card).read(
         place.parent
     )
-    found, facts = _measured(listing, profile, sources, measures, n_images, seed, _named(weights, sources))
+    found, facts = _measured(listing, study, sources, measures, n_images, seed, _named(weights, sources))
     near = model.closeness(similarity, measures)
     try:
         calibration = model.calibrate(aucs, near)
@@ -91,16 +92,15 @@ def recommend(
     return told | {"warnings": _warnings(told, _farness(similarity, found), check)}
 
 
-def of_settings(settings: Recommend) -> dict[str, Any]:
+def of_settings(settings: Recommend, study: Study) -> dict[str, Any]:
     """Return `recommend` for the parameters of its notebook."""
-    given = {key: value for key, value in settings.model_dump().items() if value is not None}
+    given = {key: value for key, value in settings.model_dump(exclude={"profile"}).items() if value is not None}
     place, weights = paths.root() / given.pop("place"), [paths.root() / file for file in given.pop("weights")]
-    return recommend(place, **given, weights=weights)
+    return recommend(place, study, **given, weights=weights)
 
 
 def _evidence(profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """AUCs and measures of a profile; InputError where there are none."""
-    expand.load(profile)
     aucs, similarity = (results.optional(profile, f"tables/{name}.csv") for name in ("aucs", "similarity"))
     if aucs.empty or similarity.empty:
         missing = "evaluate/all" if aucs.empty else "transferability/all"
@@ -134,15 +134,14 @@ def _named(weights: Sequence[Path], sources: list[str]) -> dict[str, Path]:
 
 
 def _measured(
-    listing: datasets.Listing, profile: str, sources: list[str], measures: list[str], n_images: int, seed: int,
+    listing: datasets.Listing, study: Study, sources: list[str], measures: list[str], n_images: int, seed: int,
     files: dict[str, Path],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
     """Values of the measures for target "own", as a table of similarity, and what was looked at."""
     from catscans_lib.images import store, subsets
     from catscans_lib.transferability import compute
 
-    loaded = expand.load(profile)
-    size_px = max(loaded.datasets[target].size_px for target in loaded.transfer.targets)
+    size_px = max(study.sizes_px[target] for target in study.targets)
     images = listing.images.iloc[subsets.draw(listing.images["label"].to_numpy(), n_images, seed)]
     few = replace(listing, images=images, classes=tuple(dict.fromkeys(images["label"])))
     with tempfile.TemporaryDirectory() as folder:
@@ -150,17 +149,10 @@ def _measured(
         store.write(path, few, dataset="own", size_px=size_px)
         opened = store.open_store(path)
         subset = subsets.subset(opened, np.arange(len(opened.table)), n_images, seed)
-        values = compute.of_images(profile, subset, sources, [*measures, FAR_MEASURE], _probe(profile), seed, files)
+        values = compute.of_images(study, subset, sources, [*measures, FAR_MEASURE], seed, files)
         counts = opened.table["label"].iloc[subset.rows].value_counts().to_dict()
         n_groups = len(set(subset.groups))
     return values, {"n_images": len(subset.rows), "classes": counts, "n_groups": n_groups}
-
-
-def _probe(profile: str) -> str:
-    block = expand.load(profile).similarity
-    if block is None:
-        raise InputError(f"params/{profile}.yaml has no block `similarity`. Copy it from params/demo.yaml.")
-    return block.probe
 
 
 def _farness(similarity: pd.DataFrame, found: pd.DataFrame) -> tuple[float, float] | None:

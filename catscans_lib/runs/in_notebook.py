@@ -29,6 +29,7 @@ from catscans_lib.grid import expand
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.training.checkpoints import Checkpoint, notes
+from catscans_lib.transferability.settings import Study
 
 
 @dataclass
@@ -63,6 +64,11 @@ class Run:
         return pd.DataFrame(
             {"value": [str(value) for value in values.values()]}, index=pd.Index(values, name="setting")
         )
+
+    @property
+    def study(self) -> Study:
+        """What measures and advice need to know of the run's profile."""
+        return expand.study(self.profile)
 
     def size_of(self, dataset: str) -> int:
         """Return the side (pixels) of a dataset's images in the run's profile."""

@@ -6,12 +6,12 @@ from pathlib import Path
 import keras
 from threadpoolctl import threadpool_limits
 
-from catscans_lib.grid.steps import Pretrain, Transfer
+from catscans_lib.training.settings import Training
 
 SAME_BITS = "--xla_gpu_deterministic_ops=true"  # read when JAX first looks for its devices
 
 
-def start(settings: Pretrain | Transfer) -> str:
+def start(settings: Training) -> str:
     """Set threads, determinism and number format as the settings say; return the number format that is used.
 
     Call it before anything is computed.

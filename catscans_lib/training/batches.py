@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
-from catscans_lib.grid.steps import Augmentation
 from catscans_lib.training import backend
+from catscans_lib.training.settings import Augmentation
 
 READ_AHEAD = 2  # batches
 THREADS = 2  # four and eight of Keras were no faster

@@ -8,12 +8,12 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from catscans_lib.errors import InputError
-from catscans_lib.grid.steps import Training
 from catscans_lib.training import backend, epoch_metrics
 from catscans_lib.training.batches import Batches, stream
 from catscans_lib.training.checkpoints import State
 from catscans_lib.training.kernels import speed_up
 from catscans_lib.training.resume import LossIsNoNumber, Progress
+from catscans_lib.training.settings import Training
 
 PREDICT_BATCH = 128
 MOMENTUM = 0.9  # of SGD

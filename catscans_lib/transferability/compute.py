@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from catscans_lib.grid.steps import Similarity
 from catscans_lib.images import subsets
 from catscans_lib.images.listing import read_csv
 from catscans_lib.images.subsets import Subset
@@ -16,6 +15,7 @@ from catscans_lib.networks.pretrained import PretrainedNetworks
 from catscans_lib.similarity import meta_features, registry
 from catscans_lib.similarity.measure import Inputs, Measure
 from catscans_lib.similarity.task2vec import fisher
+from catscans_lib.transferability.settings import Similarity, Study
 
 COLUMNS = ["source", "target", "measure", "value", "larger_is_closer", "probe", "n_images", "seed"]
 
@@ -35,7 +35,7 @@ class Side:
     answers: pd.DataFrame | None = None
 
 
-def of_target(profile: str, settings: Similarity) -> tuple[pd.DataFrame, pd.DataFrame]:
+def of_target(study: Study, settings: Similarity) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compute every measure for every source of a target, once per seed.
 
     A measure that compares two sets of images takes both by the probe network, on as many images of each where there are; what
@@ -51,10 +51,10 @@ def of_target(profile: str, settings: Similarity) -> tuple[pd.DataFrame, pd.Data
     seconds : pandas.DataFrame
         Columns measure, seconds (sum), n (times it was computed).
     """
-    networks, rows, taken = PretrainedNetworks(profile, settings.probe), [], []
+    networks, rows, taken = PretrainedNetworks(study.profile, settings.probe), [], []
     answers = _answers(settings.answers)
     for seed in settings.seeds:
-        for source, inputs, probe in _inputs(profile, settings, networks, answers, seed):
+        for source, inputs, probe in _inputs(study, settings, networks, answers, seed):
             computable = set(registry.computable(inputs))
             for measure in registry.chosen(settings.measures):
                 if measure.name in computable and _compares_images(measure) == bool(probe):
@@ -85,15 +85,18 @@ def _compares_images(measure: Measure) -> bool:
 
 
 def _inputs(
-    profile: str, settings: Similarity, networks: PretrainedNetworks, answers: dict[str, pd.DataFrame], seed: int
+    study: Study, settings: Similarity, networks: PretrainedNetworks, answers: dict[str, pd.DataFrame], seed: int
 ) -> Iterator[tuple[str, Inputs, str]]:
     """Source, inputs, and the probe they were taken with ("": the source's own network), for every source and the noise floor."""
     needs = _needs(settings.measures)
-    target = subsets.of_dataset(profile, settings.target, settings.n_images, seed, is_target=True)
+    profile, n_images = study.profile, settings.n_images
+    target = subsets.of_dataset(
+        profile, settings.target, study.sizes_px[settings.target], n_images, seed, is_target=True
+    )
     sides = {settings.target: _side(networks, target, seed, needs)}
     for source in settings.sources:
         if networks.parameters(source)["weights"] is None:
-            images = subsets.of_dataset(profile, source, settings.n_images, seed)
+            images = subsets.of_dataset(profile, source, study.sizes_px[source], n_images, seed)
             sides[source] = _side(networks, images, seed, needs)
     sides = {name: replace(side, answers=answers.get(name)) for name, side in sides.items()}
     described = [side.meta_features for side in sides.values() if side.meta_features is not None]
@@ -152,19 +155,22 @@ def _by_network(networks: PretrainedNetworks, source: str, target: Side) -> Inpu
 
 
 def of_images(
-    profile: str, images: Subset, sources: list[str], measures: list[str], probe: str, seed: int,
+    study: Study, images: Subset, sources: list[str], measures: list[str], seed: int,
     files: Mapping[str, Path] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Compute measures of every source for images that are no dataset of the profile; as `of_target`, with target "own".
 
     Measures that compare two sets of images are computed for the sources whose images lie in their stores. `files` are
-    weights that are no source of the profile, by the names under which they are told of.
+    further weights of the study's network, by the names that the table shows.
     """
-    networks, rows, needs = PretrainedNetworks(profile, probe, files), [], _needs(measures)
+    probe, rows, needs = study.probe, [], _needs(measures)
+    networks = PretrainedNetworks(study.profile, probe, files, study.backbone)
     side, n_images = _side(networks, images, seed, needs), len(images.rows)
     for source in [*sources, *networks.files]:
         given = {"": _by_network(networks, source, side)}
-        others = None if source in networks.files else subsets.if_stored(profile, source, n_images, seed)
+        others = None
+        if source not in networks.files:
+            others = subsets.if_stored(study.profile, source, study.sizes_px[source], n_images, seed)
         if others is not None:
             given[probe] = _between(side, _side(networks, others, seed, needs), None)
         for measure in registry.chosen(measures):

@@ -6,7 +6,7 @@ import pytest
 
 from catscans_lib import evaluation
 from catscans_lib.experiment import pretrain, transfer
-from catscans_lib.grid.steps import Pretrain, Transfer
+from catscans_lib.experiment.settings import Pretrain, Transfer
 from catscans_lib.images import store
 from catscans_lib.training.checkpoints import Checkpoint
 

@@ -9,7 +9,7 @@ from published import shorten
 from catscans_lib import figures, paths
 from catscans_lib.errors import InputError
 from catscans_lib.experiment import transfer
-from catscans_lib.grid.steps import Transfer
+from catscans_lib.experiment.settings import Transfer
 from catscans_lib.inspection import feature_maps
 from catscans_lib.inspection.source_networks import SourceNetworks
 from catscans_lib.networks import build

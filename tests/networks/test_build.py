@@ -9,12 +9,12 @@ import pytest
 from published import shorten
 
 from catscans_lib.errors import InputError
-from catscans_lib.grid.steps import Training
 from catscans_lib.inspection import feature_maps
 from catscans_lib.networks import build, features, registry
 from catscans_lib.training import kernels, loop
 from catscans_lib.training.batches import Batches
 from catscans_lib.training.checkpoints import Checkpoint
+from catscans_lib.training.settings import Training
 
 ONE_STEP = Training(
     epochs=1, batch_size=4, learning_rate=1e-3, optimiser="adam", schedule="constant", dropout=0.1,

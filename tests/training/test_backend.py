@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from catscans_lib.grid.steps import Training
 from catscans_lib.networks import build
 from catscans_lib.training import backend, loop
 from catscans_lib.training.checkpoints import Checkpoint
+from catscans_lib.training.settings import Training
 
 SETTINGS = Training(
     epochs=3, batch_size=8, learning_rate=1e-3, optimiser="adam", schedule="constant", dropout=0.2, class_weights="none",

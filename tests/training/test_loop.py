@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 
 from catscans_lib.errors import InputError
-from catscans_lib.grid.steps import Augmentation, Training
 from catscans_lib.networks import build
 from catscans_lib.statistics import auc
 from catscans_lib.training import backend, batches, epoch_metrics, learning_curves, loop
 from catscans_lib.training.checkpoints import Checkpoint
+from catscans_lib.training.settings import Augmentation, Training
 
 SETTINGS = Training(
     epochs=2, batch_size=8, learning_rate=1e-3, optimiser="adam", schedule="constant", dropout=0.0,

@@ -105,7 +105,9 @@ def project(made, monkeypatch):
 def measured(made):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATSCANS_ROOT", str(made))
-        return compute.of_target("demo", expand.find("similarity", profile="demo", target="chest").settings)
+        return compute.of_target(
+            expand.study("demo"), expand.find("similarity", profile="demo", target="chest").settings
+        )
 
 
 def test_every_measure_is_computed_for_every_source_that_it_can_see(measured):
@@ -140,7 +142,7 @@ def test_the_same_seed_gives_the_same_values(project, measured):
     settings = expand.find(
         "similarity", profile="demo", target="chest", measures=["logme", "kid", "task2vec_cosine"]
     ).settings
-    again = compute.of_target("demo", settings)[0]
+    again = compute.of_target(expand.study("demo"), settings)[0]
     before = measured[0].merge(again, on=["source", "target", "measure", "probe", "seed"])
     assert len(before) == len(again) == 3 + 2 * 4
     np.testing.assert_array_equal(before["value_x"], before["value_y"])
@@ -162,7 +164,9 @@ def test_what_raters_said_becomes_a_distance(project, tmp_path):
     form = tmp_path / "answers.csv"
     pd.DataFrame(rows, columns=["dataset", "rater", "question", "answer"]).to_csv(form, index=False)
     given = {"measures": ["expert_distance"], "answers": str(form)}
-    values, _ = compute.of_target("demo", expand.find("similarity", profile="demo", target="chest", **given).settings)
+    values, _ = compute.of_target(
+        expand.study("demo"), expand.find("similarity", profile="demo", target="chest", **given).settings
+    )
     assert values.set_index("source")["value"].to_dict() == {"stl10": 0.0, "dtd": 1.0, "kimia960": 0.0}
 
 
@@ -217,7 +221,7 @@ def test_advice_says_when_not_to_trust_it(project, moles):
 
 
 def test_the_source_that_the_measure_favours_is_advised(project, moles):
-    told = report.recommend(moles, "demo")
+    told = report.recommend(moles, expand.study("demo"))
     order = [row["closeness"] for row in told["advice"]]
     assert order == sorted(order, reverse=True)
 

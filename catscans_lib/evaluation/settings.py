@@ -1,0 +1,29 @@
+"""Settings of the notebooks `evaluate` and `stability`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from catscans_lib.errors import Count, Strict
+
+Average = Literal["weighted", "macro", "micro", "ovo_macro", "ovo_weighted"]  # of AUCs of more than two classes
+
+
+class Evaluate(Strict):
+    """Parameters of `evaluate.ipynb`."""
+
+    profile: str
+    average: Average
+    n_draws: Count = 2000
+    draw_seed: int = 0
+    rope: Annotated[float, Field(ge=0, lt=1)] = 0.01
+
+
+class Stability(Strict):
+    """Parameters of `stability.ipynb`.
+
+    With `logs`, files of Keras's CSVLogger (below the project's folder, or absolute), these are shown instead of the profile's.
+    """
+
+    profile: str
+    logs: Annotated[list[str], Field(min_length=1)] | None = None

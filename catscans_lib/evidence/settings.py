@@ -1,0 +1,15 @@
+"""Settings of the notebook `published`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from catscans_lib.errors import Strict
+
+
+class Published(Strict):
+    """Parameters of `published.ipynb`; `n_draws` of every bootstrap and permutation."""
+
+    profile: str
+    n_draws: Annotated[int, Field(ge=100)] = 2000
+    draw_seed: int = 0
