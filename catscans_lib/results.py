@@ -12,10 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from catscans_lib import datasets, paths
+from catscans_lib import paths
 from catscans_lib.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import pandas as pd
 
 NUMBERS = (  # empty where there is none
@@ -139,24 +141,22 @@ def read_table(path: Any) -> pd.DataFrame:
     return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={column: [""] for column in NUMBERS})
 
 
-def transfers(profile: str) -> list[tuple[str, str, str]]:
-    """Return name, source and target of every finished transfer run, in the study's order; InputError when there is none."""
-    names = finished(profile, "transfer")
-    if not names:
-        raise InputError(
-            f"No transfer run of profile {profile} is done. Make them: .venv/bin/catscans sweep --profile {profile}"
-        )
-    order = {name: place for place, name in enumerate([*datasets.known(), "none"])}
-    rows = [(name, *name.split("--")) for name in names]
-    return sorted(rows, key=lambda row: (order[row[2]], order[row[1]]))
+def transfers(profile: str, order: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+    """Return name, source and target of every finished transfer run, sorted by target and then by source.
+
+    Datasets in `order` come first, in that order; the others follow by name. InputError if no run is finished.
+    """
+    place = _place(order)
+    rows = [(name, *name.split("--")) for name in _finished_or_error(profile, "transfer")]
+    return sorted(rows, key=lambda row: (place(row[2]), place(row[1])))
 
 
-def of_transfers(profile: str, which: str) -> pd.DataFrame:
-    """Return a table of all finished transfer runs below each other, with columns source and target first."""
+def of_transfers(profile: str, which: str, order: Sequence[str] = ()) -> pd.DataFrame:
+    """Concatenate one table of all finished transfer runs (sorted as in `transfers`); adds columns source and target."""
     import pandas as pd
 
     parts = []
-    for name, source, target in transfers(profile):
+    for name, source, target in transfers(profile, order):
         part = table(profile, "transfer", name, which)
         part.insert(0, "target", target)
         part.insert(0, "source", source)
@@ -171,17 +171,27 @@ def run_ids(profile: str) -> dict[tuple[str, str], str]:
     }
 
 
-def of_similarities(profile: str) -> pd.DataFrame:
-    """Return the measures of all finished similarity runs below each other, targets in the study's order."""
+def of_similarities(profile: str, order: Sequence[str] = ()) -> pd.DataFrame:
+    """Concatenate the measures of all finished similarity runs; targets sorted as in `transfers`."""
     import pandas as pd
 
-    order = {name: place for place, name in enumerate(datasets.known())}
-    names = sorted(finished(profile, "similarity"), key=order.get)
+    names = sorted(_finished_or_error(profile, "similarity"), key=_place(order))
+    return pd.concat([table(profile, "similarity", name, "similarity") for name in names], ignore_index=True)
+
+
+def _finished_or_error(profile: str, step: str) -> list[str]:
+    names = finished(profile, step)
     if not names:
         raise InputError(
-            f"No similarity run of profile {profile} is done. Make them: .venv/bin/catscans sweep --profile {profile}"
+            f"Profile {profile} has no finished {step} run. Run the sweep: .venv/bin/catscans sweep --profile {profile}"
         )
-    return pd.concat([table(profile, "similarity", name, "similarity") for name in names], ignore_index=True)
+    return names
+
+
+def _place(order: Sequence[str]) -> Callable[[str], tuple[int, str]]:
+    """Return a sort key: the place in `order`; other names come after these, by name."""
+    places = {name: place for place, name in enumerate(order)}
+    return lambda name: (places.get(name, len(places)), name)
 
 
 def load(profile: str) -> dict[str, pd.DataFrame]:

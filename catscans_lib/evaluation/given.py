@@ -10,7 +10,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.evaluation.uncertainty import LEVEL
 from catscans_lib.statistics import bootstrap, delong
 from catscans_lib.statistics.auc import auc
-from catscans_lib.statistics.metrics import metrics
+from catscans_lib.statistics.calibration import metrics
 
 LABELS, SCORES, IDS = ("y_true", "label", "y"), ("score", "y_score", "scores", "probability"), ("image_id", "id")
 PREFIX = "score_"

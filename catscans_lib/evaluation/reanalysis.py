@@ -1,79 +1,72 @@
-"""What `notebooks/reanalysis.ipynb` shows for each choice of its widgets, from the tidy tables of a profile."""
+"""The plots and tables that `notebooks/reanalysis.ipynb` shows for each choice in its menus."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import display
 
-from catscans_lib import datasets, figures, results
-from catscans_lib.figures.style import ordered
-from catscans_lib.transferability import similarity_tables
+from catscans_lib import figures, results
+from catscans_lib.evaluation.tables import shared_modes
 
 
 class Reanalysis:
-    """The tables of a profile, and what to show of them for each choice.
+    """The tables of a finished profile, and one method per menu of the notebook.
 
     Attributes
     ----------
     tables : dict of pandas.DataFrame
         As `results.load` returns them.
     menus : dict of dict of str
-        Title to name of every target, source, mode and measure that the tables hold.
+        Printed title to name, for every target, source, mode and measure in the tables.
     """
 
-    def __init__(self, profile: str) -> None:
-        self.profile, self.tables = profile, results.load(profile)
-        self.menus = choices(self.tables)
+    def __init__(self, profile: str, titles: dict[str, str], measure_titles: dict[str, str]) -> None:
+        """Load the tables; `titles` names the datasets, `measure_titles` the measures."""
+        self.profile, self.titles, self.measure_titles = profile, titles, measure_titles
+        self.tables = results.load(profile)
+        aucs = self.tables["aucs"]
+        self.menus = {
+            "target": {titles[target]: target for target in figures.ordered(aucs["target"])},
+            "source": {titles[source]: source for source in figures.ordered(aucs["source"])},
+            "mode": {mode.replace("_", " "): mode for mode in shared_modes(aucs)},
+        }
+        if "similarity" in self.tables:
+            measures = self.tables["similarity"]["measure"].unique()
+            self.menus["measure"] = {measure_titles.get(name, name): name for name in measures}
 
     def show_target(self, target: str, mode: str) -> None:
-        """Draw the AUC of every source on a target, with its interval."""
-        figures.auc_bars(
-            self.tables["aucs"], target, mode, titles=datasets.titles(), intervals=self.tables["auc_intervals"]
-        )
+        """Plot the AUC of every source on a target, with its interval."""
+        figures.auc_bars(self.tables["aucs"], target, mode, titles=self.titles, intervals=self.tables["auc_intervals"])
         plt.show()
 
     def show_measure(self, measure: str, mode: str) -> None:
-        """Draw the AUC of every source against what a measure said of it, and print how well it predicted."""
-        aucs = self.tables["aucs"]
-        between = similarity_tables.between_datasets(self.tables["similarity"])
+        """Plot the AUC of every source against a measure, and print the measure's associations with the AUC."""
+        similarity = self.tables["similarity"]
+        pairs = similarity[similarity["source"] != similarity["target"]]
         figures.measure_against_auc(
-            aucs[aucs["mode"] == mode], between, measure, titles=similarity_tables.titles() | datasets.titles(),
-            sources=datasets.titles(),
-        )  # fmt: skip
+            self._of(mode), pairs, measure, titles=self.measure_titles | self.titles, sources=self.titles
+        )
         plt.show()
         if "associations" in self.tables:
-            found = self.tables["associations"]
-            here = found[(found["measure"] == measure) & (found["mode"] == mode)]
-            display(here[["target", "statistic", "value", "low", "high", "n", "p_max"]].round(3))
+            found = self._of(mode, "associations")
+            columns = ["target", "statistic", "value", "low", "high", "n", "p_max"]
+            display(found.loc[found["measure"] == measure, columns].round(3))
 
     def show_pair(self, target: str, mode: str, one: str, other: str) -> None:
-        """Print AUC by fold and seed of two sources on a target, their difference, and what the tests say of it."""
-        aucs = self.tables["aucs"]
-        here = aucs[(aucs["target"] == target) & (aucs["mode"] == mode) & aucs["source"].isin([one, other])]
-        wide = here.pivot_table(index=["fold", "seed"], columns="source", values="auc")
+        """Print the AUCs of two sources by fold and seed, their differences, and all tests of this pair."""
+        aucs = self._of(mode)
+        wide = aucs[aucs["target"] == target].pivot_table(index=["fold", "seed"], columns="source", values="auc")
         if one == other or {one, other} - set(wide.columns):
             print("Choose two different sources that both ran on this target.")
             return
-        display(wide.assign(difference=wide[one] - wide[other])[[one, other, "difference"]].round(4))
-        tests = self.tables["comparisons"]
-        pair = tests["source_a"].isin([one, other]) & tests["source_b"].isin([one, other])
-        display(tests[pair & (tests["target"] == target) & (tests["mode"] == mode)].round(4))
+        display(wide[[one, other]].assign(difference=wide[one] - wide[other]).round(4))
+        tests = self._of(mode, "comparisons")
+        is_pair = tests["source_a"].isin([one, other]) & tests["source_b"].isin([one, other])
+        display(tests[is_pair & (tests["target"] == target)].round(4))
 
     def command(self, source: str, target: str, seed: int) -> str:
-        """Return the command that runs one transfer again by hand with another seed, beside the sweep's results."""
+        """Return the shell command that repeats one transfer run with another seed, outside the sweep's results."""
         given = f"-p profile {self.profile} -p source {source} -p target {target}"
         return f'.venv/bin/papermill notebooks/transfer.ipynb out.ipynb {given} -y "seeds: [{seed}]"'
 
-
-def choices(tables: dict[str, pd.DataFrame]) -> dict[str, dict[str, str]]:
-    """Return title to name of every target, source, mode and measure that the tables hold, for menus."""
-    aucs, names = tables["aucs"], datasets.titles()
-    modes = [mode for mode in aucs["mode"].unique() if mode != "fine_tune_long"]
-    found = {
-        "target": {names[target]: target for target in ordered(aucs["target"])},
-        "source": {names[source]: source for source in ordered(aucs["source"])},
-        "mode": {mode.replace("_", " "): mode for mode in modes},
-    }
-    if "similarity" in tables:
-        titles = similarity_tables.titles()
-        found["measure"] = {titles.get(name, name): name for name in tables["similarity"]["measure"].unique()}
-    return found
+    def _of(self, mode: str, table: str = "aucs") -> pd.DataFrame:
+        return self.tables[table][self.tables[table]["mode"] == mode]

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 import pandas as pd
 
 from catscans_lib.evaluation.by_fold import folds
-from catscans_lib.statistics import metrics
-from catscans_lib.statistics.auc import CLASS_COLUMNS, auc, class_rows, transfer_score
+from catscans_lib.statistics.auc import auc, per_class, transfer_score
+from catscans_lib.statistics.calibration import metrics
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the others, never scored against
@@ -66,12 +66,12 @@ def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Columns source, target, mode, fold, seed, class, auc (NaN: the class is absent), n_positive, n_negative.
     """
-    return _by_fold(predictions, class_rows, CLASS_COLUMNS)
+    return _by_fold(predictions, per_class, ("class", "auc", "n_positive", "n_negative"))
 
 
 def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Every other metric of every fold: columns source, target, mode, fold, seed, metric, value (see `metrics.metrics`)."""
-    return _by_fold(predictions, lambda *given: metrics.metrics(*given).items(), ("metric", "value"))
+    """Every other metric of every fold: columns source, target, mode, fold, seed, metric, value (see `calibration.metrics`)."""
+    return _by_fold(predictions, lambda *given: metrics(*given).items(), ("metric", "value"))
 
 
 def _by_fold(predictions: pd.DataFrame, of: Callable[..., Iterable[tuple]], names: tuple[str, ...]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from catscans_lib.figures.curves import curve_grid, learning_curves, rate_curves
 from catscans_lib.figures.heatmaps import auc_heatmap, factors_heatmap, rank_map, score_heatmap
 from catscans_lib.figures.images import before_after_grid, feature_map_grid, filter_grid, grad_cam_grid, image_grid
 from catscans_lib.figures.layers import change_heatmap, cka_matrices, kept_heatmap
-from catscans_lib.figures.style import COLOURS, DEMO_STAMP, save, set_style, stamp
+from catscans_lib.figures.style import COLOURS, DEMO_STAMP, ordered, save, set_style, stamp
 
 __all__ = [
     "COLOURS",
@@ -35,6 +35,7 @@ __all__ = [
     "learning_curves",
     "measure_against_auc",
     "noise_floor",
+    "ordered",
     "rank_map",
     "rate_curves",
     "roc_curves",

@@ -1,5 +1,5 @@
-"""Statistical methods on plain arrays: AUC, intervals, paired tests, rank correlation.
+"""Statistical methods: AUC, intervals, paired tests, rank agreement, calibration.
 
-In: NumPy arrays. Out: NumPy arrays and named tuples.
-No files, no networks, no knowledge of sources and targets.
+In: NumPy arrays of labels, scores, differences or draws. Out: numbers, NumPy arrays and named tuples.
+Knows no tables, files, networks, sources or targets.
 """

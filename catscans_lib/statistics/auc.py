@@ -1,25 +1,23 @@
-"""The two numbers of the study: area under the ROC curve, and what pretraining adds to it in per cent."""
+"""Area under the ROC curve (AUC), and the transfer score: the relative AUC gain from pretraining."""
 
 from collections.abc import Callable
 from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 AVERAGES = ("weighted", "macro", "micro", "ovo_macro", "ovo_weighted")
-CLASS_COLUMNS = ("class", "auc", "n_positive", "n_negative")
-ROUNDING = 0.0005  # a probability that is kept with three decimals is off by at most this
+ROUNDING = 0.0005  # largest error of a probability rounded to three decimals
 
 
-class Binary(NamedTuple):
-    """One comparison of two kinds of images; an AUC of several classes is a weighted mean over such comparisons.
+class BinaryProblem(NamedTuple):
+    """Positives against negatives; the AUC of several classes is a weighted mean over such problems.
 
     Attributes
     ----------
     rows : numpy.ndarray of int, shape (n,)
-        Which image each entry is of.
+        Image of each entry.
     positive : numpy.ndarray of bool, shape (n,)
     scores : numpy.ndarray of float, shape (n,)
     """
@@ -30,60 +28,48 @@ class Binary(NamedTuple):
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str = "weighted") -> float:
-    """Area under the ROC curve; for more than two classes a mean over classes or pairs of classes.
+    """Return the area under the ROC curve, averaged over classes or pairs of classes if there are more than two.
 
     Parameters
     ----------
     labels : array_like of str, shape (n_images,)
         Class of every image, each one of `classes`.
     scores : array_like of float, shape (n_images, n_classes)
-        Probability of every class, columns as in `classes`, rows summing to 1 (three decimals suffice).
+        Probabilities, columns in the order of `classes`; rows sum to 1 (three decimals suffice).
     classes : tuple of str
-        At least two. Of two, the second is the positive one, and there is nothing to average.
+        At least two. Of two classes the second is the positive one, and `average` has no effect.
     average : {"weighted", "macro", "micro", "ovo_macro", "ovo_weighted"}
-        More than two classes:
+        For more than two classes:
 
-        - weighted, macro: each class against the rest, weighted by its number of images, or equally;
-        - micro: all scores of all classes in one comparison, the class of an image against all other classes;
-        - ovo_macro, ovo_weighted: each class against each other class, weighted equally, or by the images of the two.
+        - weighted, macro: one-vs-rest, weighted by the images of each class, or equally;
+        - micro: one-vs-rest, the scores of all classes pooled into one problem;
+        - ovo_macro, ovo_weighted: one-vs-one, weighted equally, or by the images of each pair of classes.
 
-        A class without an image has no ROC curve and is left out of the mean (in micro it still gives negatives);
-        `absent_classes` names it.
+        A class without images has no ROC curve and is left out of the mean (micro still uses its scores as negatives).
 
     Returns
     -------
     float
-        In [0, 1]; 0.5 is chance. Ties between a positive and a negative count one half.
+        In [0, 1]; 0.5 is chance. A tie between a positive and a negative counts one half.
 
     Raises
     ------
     ValueError
-        If a score is no number, a row does not sum to 1, a label or the average is unknown, or only one class occurs.
+        If a score is not finite, a row does not sum to 1, a label or the average is unknown, or only one class occurs.
 
     References
     ----------
-    Hand and Till (2001), Machine Learning 45, for one against one.
+    Hand and Till (2001), Machine Learning 45, for one-vs-one.
     """
-    labels, scores = checked(labels, scores, classes)
+    labels, scores = check_predictions(labels, scores, classes)
     if (labels == labels[0]).all():
         raise ValueError(f"An AUC needs images of two classes; all {len(labels)} are '{labels[0]}'.")
     return averaged(area, labels, scores, classes, average)
 
 
-def per_class(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> pd.DataFrame:
-    """AUC of every class against the rest, of its own score; arguments as in `auc`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns class, auc, n_positive, n_negative, a row per class. The AUC is NaN where one of the numbers is 0.
-    """
-    return pd.DataFrame(class_rows(labels, scores, classes), columns=CLASS_COLUMNS)
-
-
-def class_rows(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> list[tuple[str, float, int, int]]:
-    """Return the rows of `per_class`: a table of many folds is put together once, not one by one."""
-    labels, scores = checked(labels, scores, classes)
+def per_class(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> list[tuple[str, float, int, int]]:
+    """Return class, one-vs-rest AUC, n_positive and n_negative of every class; the AUC is NaN if a count is 0."""
+    labels, scores = check_predictions(labels, scores, classes)
     rows = []
     for name, score in zip(classes, scores.T, strict=True):
         positive = labels == name
@@ -94,9 +80,9 @@ def class_rows(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -
 
 
 def area(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Share of pairs of a positive (bool) and a negative in which the positive has the higher score; a tie counts one half.
+    """Share of (positive, negative) pairs in which the positive scores higher; ties count one half.
 
-    scikit-learn's `roc_auc_score` gives the same and takes 2 ms for 40 images, 50 times as long.
+    Equals scikit-learn's `roc_auc_score`, which takes 2 ms for 40 images: 50 times as long.
     """
     below = np.sort(scores[~positive])
     above = scores[positive]
@@ -104,18 +90,8 @@ def area(positive: np.ndarray, scores: np.ndarray) -> float:
     return float(won / (2 * len(above) * len(below)))
 
 
-def absent_classes(labels: ArrayLike, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Classes without an image among the labels, in the order of `classes`: what an average had to leave out.
-
-    >>> absent_classes(["MEL", "NV", "NV"], ("MEL", "NV", "DF", "VASC"))
-    ('DF', 'VASC')
-    """
-    present = set(np.asarray(labels, dtype=str).tolist())
-    return tuple(name for name in classes if name not in present)
-
-
 def transfer_score(auc: ArrayLike, baseline_auc: ArrayLike) -> np.ndarray:
-    """Relative AUC gain from pretraining, in per cent of the baseline's AUC.
+    """Relative AUC gain from pretraining, in percent of the baseline's AUC.
 
     Both arguments list the same folds in the same order, so the score is paired.
 
@@ -124,7 +100,7 @@ def transfer_score(auc: ArrayLike, baseline_auc: ArrayLike) -> np.ndarray:
     auc : array_like of float, shape (n_folds,)
         AUC on the held-out images after pretraining on the source, in [0, 1].
     baseline_auc : array_like of float, shape (n_folds,)
-        AUC on the same images for a network that started from random weights, in (0, 1].
+        AUC on the same images of a network that started from random weights, in (0, 1].
 
     Returns
     -------
@@ -163,36 +139,38 @@ def averaged(
     classes: tuple[str, ...],
     average: str,
 ) -> float:
-    """Weighted mean of ``measure(positive, scores)`` over the comparisons that an average is made of."""
-    parts = binaries(labels, scores, classes, average)
-    found = np.array([measure(part.positive, part.scores) for part in parts])
-    n_positive = np.array([part.positive.sum() for part in parts])
-    weight = weights(average, n_positive, np.array([len(part.positive) for part in parts]) - n_positive)
-    return float((weight * found).sum() / weight.sum())
+    """Weighted mean of ``measure(positive, scores)`` over the binary problems of an average."""
+    problems = binary_problems(labels, scores, classes, average)
+    values = np.array([measure(problem.positive, problem.scores) for problem in problems])
+    n_positive = np.array([problem.positive.sum() for problem in problems])
+    weight = weights(average, n_positive, np.array([len(problem.positive) for problem in problems]) - n_positive)
+    return float((weight * values).sum() / weight.sum())
 
 
-def binaries(labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...], average: str) -> list[Binary]:
-    """Comparisons of positives with negatives that an average is made of; checked labels and scores, as in `auc`."""
+def binary_problems(
+    labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...], average: str
+) -> list[BinaryProblem]:
+    """Split checked predictions into the binary problems that an average is taken over; arguments as in `auc`."""
     if average not in AVERAGES:
         raise ValueError(f"Unknown average '{average}'; known: {', '.join(AVERAGES)}.")
     images = np.arange(len(labels))
     if len(classes) == 2:
-        return [Binary(images, labels == classes[1], scores[:, 1])]
+        return [BinaryProblem(images, labels == classes[1], scores[:, 1])]
     is_class = labels[:, None] == np.array(classes)
     if average == "micro":
-        return [Binary(images.repeat(len(classes)), is_class.ravel(), scores.ravel())]
+        return [BinaryProblem(images.repeat(len(classes)), is_class.ravel(), scores.ravel())]
     present = np.flatnonzero(is_class.any(axis=0))
     if average in ("weighted", "macro"):
-        return [Binary(images, is_class[:, one], scores[:, one]) for one in present]
+        return [BinaryProblem(images, is_class[:, one], scores[:, one]) for one in present]
     pairs = []
     for one, other in permutations(present, 2):
         rows = np.flatnonzero(is_class[:, one] | is_class[:, other])
-        pairs.append(Binary(rows, is_class[rows, one], scores[rows, one]))
+        pairs.append(BinaryProblem(rows, is_class[rows, one], scores[rows, one]))
     return pairs
 
 
 def weights(average: str, n_positive: np.ndarray, n_negative: np.ndarray) -> np.ndarray:
-    """Weight of each comparison in an average, from its numbers of positives and negatives (any shape)."""
+    """Weight of each binary problem in an average, from its counts (arrays of any shape)."""
     if average == "weighted":
         return n_positive
     if average == "ovo_weighted":
@@ -200,11 +178,11 @@ def weights(average: str, n_positive: np.ndarray, n_negative: np.ndarray) -> np.
     return np.ones_like(n_positive)
 
 
-def checked(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (str) and scores (float) as arrays, or say what is wrong with them; arguments as in `auc`."""
+def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (str) and scores (float) as arrays, or raise a ValueError that names the problem."""
     labels, scores = np.asarray(labels, dtype=str), np.asarray(scores, dtype=float)
     if len(set(classes)) < max(2, len(classes)):
-        raise ValueError(f"Classes are at least two different names; got {', '.join(classes) or 'none'}.")
+        raise ValueError(f"Expected at least two different class names; got {', '.join(classes) or 'none'}.")
     if scores.shape != (len(labels), len(classes)):
         raise ValueError(
             f"{len(labels)} labels and {len(classes)} classes need scores of shape "
@@ -213,23 +191,21 @@ def checked(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> t
     if len(labels) == 0:
         raise ValueError("Got no images; pass at least one label with its scores.")
     apart = np.abs(scores.sum(axis=1) - 1)
-    off = ~(apart <= ROUNDING * len(classes) + 1e-6)  # also where a score is no number
+    off = ~(apart <= ROUNDING * len(classes) + 1e-6)  # also True where a score is NaN
     if off.any():
-        raise _no_probabilities(scores, off)
+        raise _not_probabilities(scores, off)
     if unknown := set(labels.tolist()) - set(classes):
-        raise ValueError(f"Unknown labels {', '.join(sorted(unknown))}; the scores are of {', '.join(classes)}.")
+        raise ValueError(f"Unknown labels {', '.join(sorted(unknown))}; known classes: {', '.join(classes)}.")
     return labels, scores
 
 
-def _no_probabilities(scores: np.ndarray, off: np.ndarray) -> ValueError:
-    numbers, sums = np.isfinite(scores).all(axis=1), scores.sum(axis=1)
-    if not numbers.all():
-        first = np.argmin(numbers)
-        return ValueError(
-            f"{(~numbers).sum()} images have a score that is no number; the first is row {first} (from 0)."
-        )
+def _not_probabilities(scores: np.ndarray, off: np.ndarray) -> ValueError:
+    is_finite, sums = np.isfinite(scores).all(axis=1), scores.sum(axis=1)
+    if not is_finite.all():
+        first = np.argmin(is_finite)
+        return ValueError(f"{(~is_finite).sum()} images have a non-finite score; the first is row {first} (from 0).")
     worst = np.argmax(np.abs(sums - 1))
     return ValueError(
-        f"Probabilities of an image sum to 1; got sums {'up' if sums[worst] > 1 else 'down'} to {sums[worst]:.3f} "
-        f"in row {worst} (from 0); {off.sum()} of {len(sums)} rows are off."
+        f"The probabilities of an image must sum to 1; {off.sum()} of {len(sums)} rows do not. "
+        f"The worst is row {worst} (from 0) with {sums[worst]:.3f}."
     )

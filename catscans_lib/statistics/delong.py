@@ -1,8 +1,8 @@
-"""How precise is an AUC, and do two models differ on the same images? DeLong's variance, in O(n log n).
+"""DeLong's variance of an AUC and his paired test of two AUCs, in O(n log n).
 
-The AUC is the mean of the components v10 (per positive: the share of negatives below it, ties one half), and of v01 (per
-negative: the share of positives above it). Its variance is var(v10) / n_positive + var(v01) / n_negative, and counting
-along the sorted scores gives all components. Images count as independent: where a patient has several, bootstrap over
+The AUC is the mean of the components v10 (one per positive: the share of negatives below it, ties one half), and also of v01
+(one per negative: the share of positives above it). Its variance is var(v10) / n_positive + var(v01) / n_negative. Counting
+along the sorted scores gives all components. Images count as independent; if patients have several images, bootstrap over
 patients instead.
 
 References
@@ -21,7 +21,7 @@ METHODS = ("logit", "wald")
 
 
 class Paired(NamedTuple):
-    """Difference of two AUCs on the same images (a minus b), its variance, and the test that it is 0."""
+    """Difference of two AUCs on the same images (a minus b), its variance, z test against 0, and interval."""
 
     difference: float
     variance: float
@@ -32,7 +32,7 @@ class Paired(NamedTuple):
 
 
 def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """AUCs of models on the same images, and how they vary together.
+    """Return the AUCs of several models on the same images, and their covariance matrix.
 
     Parameters
     ----------
@@ -46,48 +46,44 @@ def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray
     aucs : numpy.ndarray of float, shape (n_models,)
         In [0, 1]; ties count one half.
     covariance : numpy.ndarray of float, shape (n_models, n_models)
-        Exactly 0 where a model separates the classes or all scores are equal: the formula then knows no uncertainty, which does
-        not mean that there is none (`interval` gives none). NaN with a single positive or negative.
+        Exactly 0 if a model separates the classes perfectly or all scores are equal. The formula then cannot estimate the
+        uncertainty, which is not 0 (`interval` returns NaN). NaN with a single positive or negative.
 
     Raises
     ------
     ValueError
-        If the labels are not bool or of one kind only, a score is no number, or the shapes do not match.
+        If the labels are not bool or all the same, a score is not finite, or the shapes do not match.
     """
     v10, v01 = _components(labels, scores)
     return v10.mean(axis=1), _variance_of_mean(v10) + _variance_of_mean(v01)
 
 
 def interval(auc: float, variance: float, level: float = 0.95, method: str = "logit") -> tuple[float, float]:
-    """Confidence interval of an AUC from its variance.
+    """Return the confidence interval (low, high) of an AUC, from its variance as `delong` returns it.
 
     Parameters
     ----------
-    auc : float
-        In [0, 1].
-    variance : float
-        As `delong` returns it.
     level : float
         In (0, 1).
     method : {"logit", "wald"}
-        Normal on the logit scale, which stays within (0, 1) and is better near 1, or on the AUC's own, cut off at 0 and 1. An
-        AUC of exactly 0 or 1 has no logit and gets the Wald interval.
+        Normal approximation on the logit scale, which stays within (0, 1) and is better near 1; or on the AUC's own scale,
+        clipped to [0, 1]. An AUC of exactly 0 or 1 has no logit and gets the Wald interval.
 
     Returns
     -------
     tuple of float
-        Low and high. (nan, nan) where the variance is 0 or NaN, as with classes that are told apart without a fault: an
-        interval from 1 to 1 would claim a certainty that so few images cannot give.
+        (nan, nan) if the variance is 0 or NaN, for example if the classes are separated perfectly: an interval from 1 to 1
+        would claim a certainty that the sample cannot give.
 
     Raises
     ------
     ValueError
-        If the AUC, the variance or the level is out of range, or the method unknown.
+        If the AUC, the variance or the level is out of range, or the method is unknown.
     """
     if method not in METHODS:
         raise ValueError(f"Unknown method '{method}'; known: {', '.join(METHODS)}.")
     if not 0 <= auc <= 1 or variance < 0:
-        raise ValueError(f"An AUC lies in [0, 1] and its variance is not below 0; got {auc} and {variance}.")
+        raise ValueError(f"An AUC lies in [0, 1] and a variance is at least 0; got {auc} and {variance}.")
     half = _quantile(level) * np.sqrt(variance)
     if not variance > 0:
         return np.nan, np.nan
@@ -98,57 +94,38 @@ def interval(auc: float, variance: float, level: float = 0.95, method: str = "lo
 
 
 def paired(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, level: float = 0.95) -> Paired:
-    """Test whether two models have the same AUC on the same images.
-
-    Parameters
-    ----------
-    labels : array_like of bool, shape (n,)
-    scores_a, scores_b : array_like of float, shape (n,)
-        Of the same images in the same order.
-    level : float
-        Of the interval of the difference, in (0, 1).
+    """Test whether two models have the same AUC on the same images (in the same order).
 
     Returns
     -------
     Paired
-        z and two-sided p of the normal test, and the Wald interval. Where the variance is 0 there is no interval (nan); models
-        that rank alike, or both without a fault, have z 0 and p 1, others no z and no p.
-
-    Raises
-    ------
-    ValueError
-        As `delong`.
+        z, two-sided p and the Wald interval at `level`. If the variance is 0, the interval is NaN; z is then 0 and p 1 for
+        models with equal AUCs (same ranking, or both perfect), and both are NaN for others.
     """
     v10, v01 = _components(labels, np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)]))
-    apart = v10[:1] - v10[1:], v01[:1] - v01[1:]  # differences first, so that equal ranks give a variance of exactly 0
+    apart = v10[:1] - v10[1:], v01[:1] - v01[1:]  # differences first: equal ranks then give variance 0
     difference, variance = float(apart[0].mean()), float(sum(map(_variance_of_mean, apart))[0, 0])
     if variance == 0:
         z, p = (0.0, 1.0) if difference == 0 else (np.nan, np.nan)
         return Paired(difference, variance, z, p, np.nan, np.nan)
     z, half = difference / np.sqrt(variance), _quantile(level) * np.sqrt(variance)
-    return Paired(
-        difference,
-        variance,
-        float(z),
-        float(2 * stats.norm.sf(abs(z))),
-        float(difference - half),
-        float(difference + half),
-    )
+    p = float(2 * stats.norm.sf(abs(z)))
+    return Paired(difference, variance, float(z), p, float(difference - half), float(difference + half))
 
 
 def all_pairs(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Differences of the AUCs of every two models, and their variances, as `paired` has them for two.
+    """Return the AUC differences of all pairs of models and their variances, as `paired` gives them for two.
 
     Parameters
     ----------
     labels : array_like of bool, shape (n,)
     scores : array_like of float, shape (n_models, n)
-        NaN where a model has no score of an image; two models are compared on the images of both.
+        NaN where a model has no score for an image; each pair is compared on the images that both have.
 
     Returns
     -------
     differences, variances : numpy.ndarray of float, shape (n_models, n_models)
-        AUC of the row's model minus that of the column's; NaN where two models share no image.
+        AUC of the row's model minus that of the column's; NaN for two models without a common image.
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=float)
     known = np.isfinite(scores)
@@ -173,7 +150,7 @@ def _components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
     _check(labels, scores)
     row, order = np.arange(len(scores))[:, None], np.argsort(scores, axis=1)
     positive, ordered = labels[order], scores[row, order]
-    # from the image before it; true also of the first, and of the place behind the last
+    # True where a score differs from the one before it; also for the first image and for the end
     differs = np.ones((len(scores), len(labels) + 1), dtype=bool)
     np.not_equal(ordered[:, 1:], ordered[:, :-1], out=differs[:, 1:-1])
     n_positive = np.zeros(differs.shape, dtype=int)  # among the first 0, 1, ..., n images
@@ -185,7 +162,7 @@ def _components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _n_below(n_before: np.ndarray, differs: np.ndarray) -> np.ndarray:
-    """How many are below each image, those of the same score counted one half; `n_before` grows along the sorted scores."""
+    """Count the images below each image, ties as one half; `n_before` grows along the sorted scores."""
     lower = np.maximum.accumulate(np.where(differs, n_before, 0)[:, :-1], axis=1)
     not_higher = np.minimum.accumulate(np.where(differs, n_before, n_before[:, -1:])[:, :0:-1], axis=1)[:, ::-1]
     return (lower + not_higher) / 2
@@ -216,8 +193,8 @@ def _check(labels: np.ndarray, scores: np.ndarray) -> None:
     if labels.dtype != bool:
         raise ValueError(f"DeLong needs bool labels; got {labels.dtype}. Pass labels == the positive class.")
     if scores.shape[1:] != labels.shape:
-        raise ValueError(f"{labels.shape} labels need as many scores of each model; got {scores.shape}.")
+        raise ValueError(f"Labels of shape {labels.shape} need as many scores per model; got shape {scores.shape}.")
     if labels.all() or not labels.any():
         raise ValueError(f"An AUC needs positives and negatives; got {labels.sum()} and {(~labels).sum()}.")
     if not np.isfinite(scores).all():
-        raise ValueError(f"{(~np.isfinite(scores)).sum()} scores are no numbers.")
+        raise ValueError(f"{(~np.isfinite(scores)).sum()} scores are not finite.")

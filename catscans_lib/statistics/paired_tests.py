@@ -1,8 +1,8 @@
-"""Is one source better than another, given AUCs on few folds or targets? Tests, and how large a difference is.
+"""Tests and effect sizes for differences between sources, from AUCs on few folds or targets.
 
-Missing values are refused everywhere: which folds or targets two sources share is for the caller to choose and to say.
-What takes differences also takes those of many comparisons on equally many folds, shape (n_comparisons, n_folds), and then
-gives arrays of shape (n_comparisons,) for numbers.
+Missing values raise a ValueError everywhere: the caller chooses, and reports, which folds or targets two sources share.
+Functions of differences also take many comparisons at once, shape (n_comparisons, n_folds); their numbers then become
+arrays of shape (n_comparisons,).
 """
 
 from functools import lru_cache
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-FLAT = 1e-12  # AUCs that differ by less are equal up to floating point
+FLAT = 1e-12  # AUCs that differ by at most this are equal up to rounding
 
 
 class CorrectedT(NamedTuple):
-    """Mean difference, t, two-sided p, interval of the mean (low, high) and degrees of freedom."""
+    """Mean difference, t, two-sided p, interval (low, high) of the mean, and degrees of freedom."""
 
     mean: float | np.ndarray
     t: float | np.ndarray
@@ -46,14 +46,14 @@ class Friedman(NamedTuple):
 
 
 class Nemenyi(NamedTuple):
-    """Mean ranks further apart than the critical difference differ; p of all pairs, shape (n_sources, n_sources)."""
+    """Critical difference of mean ranks, and p of all pairs, shape (n_sources, n_sources)."""
 
     critical_difference: float
     p: np.ndarray
 
 
 class Posterior(NamedTuple):
-    """Probabilities that the difference lies below, in and above the region of practical equivalence; they sum to 1."""
+    """Probabilities that the difference is below, in and above the region of practical equivalence; they sum to 1."""
 
     p_left: float | np.ndarray
     p_rope: float | np.ndarray
@@ -61,7 +61,7 @@ class Posterior(NamedTuple):
 
 
 def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float = 0.95) -> CorrectedT:
-    """Corrected resampled t-test: a paired t-test whose variance allows for training sets that overlap between folds.
+    """Corrected resampled t-test: a paired t-test whose variance accounts for overlapping training sets.
 
     Parameters
     ----------
@@ -70,18 +70,13 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
     test_train_ratio : float
         Held-out images per training image, above 0; 1 / (k - 1) in k-fold cross-validation.
     level : float
-        Of the interval, in (0, 1).
+        Level of the interval, in (0, 1).
 
     Returns
     -------
     CorrectedT
-        ``t = mean / sqrt((1 / n_folds + test_train_ratio) * variance)`` with n_folds - 1 degrees of freedom. Where all
-        differences are equal there is no interval (nan): of 0, t is 0 and p 1; of another number, neither is defined.
-
-    Raises
-    ------
-    ValueError
-        If a difference is missing, there are fewer than two, or the ratio or the level is out of range.
+        ``t = mean / sqrt((1 / n_folds + test_train_ratio) * variance)`` with n_folds - 1 degrees of freedom. If all
+        differences are equal, the interval is NaN; t is 0 and p is 1 if they are 0, otherwise both are NaN.
 
     References
     ----------
@@ -97,9 +92,9 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
 
 
 def wilcoxon(difference: ArrayLike) -> Wilcoxon:
-    """Wilcoxon's signed-rank test on differences, shape (n,); zeros are left out, and of nothing but zeros p is 1.
+    """Wilcoxon's signed-rank test; zeros are left out, and p is 1 if all differences are 0.
 
-    With n differences p is never below ``2 ** (1 - n)``, 0.0625 for five folds.
+    With n differences p cannot fall below ``2 ** (1 - n)``: 0.0625 for five folds.
     """
     ranks = np.sort(_signed_ranks(_differences(difference)), axis=-1)
     kinds, kind = np.unique(np.atleast_2d(ranks), axis=0, return_inverse=True)
@@ -108,14 +103,13 @@ def wilcoxon(difference: ArrayLike) -> Wilcoxon:
 
 
 def _signed_ranks(difference: np.ndarray) -> np.ndarray:
-    """Ranks of the absolute differences, with the sign of the difference; zeros are left out and get 0."""
+    """Ranks of the absolute differences with the sign of the difference; a zero is not ranked and gets 0."""
     n_zeros = (difference == 0).sum(axis=-1, keepdims=True)
     return np.sign(difference) * (stats.rankdata(np.abs(difference), axis=-1) - n_zeros)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=100_000)  # the test depends on the signed ranks alone, and few folds have few of them
 def _of_signed_ranks(ranks: tuple[float, ...]) -> Wilcoxon:
-    """The test knows differences by their signed ranks alone, in any order, and few folds have few of these."""
     if not ranks:
         return Wilcoxon(0.0, 1.0)
     found = stats.wilcoxon(ranks)
@@ -123,18 +117,19 @@ def _of_signed_ranks(ranks: tuple[float, ...]) -> Wilcoxon:
 
 
 def friedman(matrix: ArrayLike) -> Friedman:
-    """Do sources differ over blocks (targets, or folds)? Friedman's rank test with Iman and Davenport's F.
+    """Friedman's rank test that sources do not differ over blocks (targets or folds), with Iman and Davenport's F.
 
     Parameters
     ----------
     matrix : array_like of float, shape (n_blocks, n_sources)
-        AUCs, at least two blocks and three sources, nothing missing.
+        AUCs; at least two blocks and three sources, no missing values.
 
     Returns
     -------
     Friedman
-        Corrected for ties, which get their mean rank. Where all blocks rank alike F is infinite, and its p the chance of that,
-        ``(1 / n_sources!) ** (n_blocks - 1)`` without ties; where no block ranks at all, chi2 and F are 0 and p is 1.
+        Ties get their mean rank, and the statistic is corrected for them. If all blocks have the same ranking, F is infinite
+        and its p is the probability of that, ``(1 / n_sources!) ** (n_blocks - 1)`` without ties. If all sources tie in all
+        blocks, chi2 and F are 0 and p is 1.
 
     References
     ----------
@@ -158,12 +153,12 @@ def friedman(matrix: ArrayLike) -> Friedman:
 
 
 def nemenyi(matrix: ArrayLike, alpha: float = 0.05) -> Nemenyi:
-    """Which sources differ in mean rank, all pairs at once? Follows Friedman's test; matrix as there.
+    """Compare the mean ranks of all pairs of sources after Friedman's test, which takes the same matrix.
 
     Parameters
     ----------
     alpha : float
-        Chance of any false difference that the critical difference allows, in (0, 1).
+        Family-wise error rate of the critical difference, in (0, 1).
 
     References
     ----------
@@ -174,14 +169,14 @@ def nemenyi(matrix: ArrayLike, alpha: float = 0.05) -> Nemenyi:
     if not 0 < alpha < 1:
         raise ValueError(f"alpha lies in (0, 1), such as 0.05; got {alpha}.")
     mean_ranks = stats.rankdata(-matrix, axis=1).mean(axis=0)
-    error = np.sqrt(k * (k + 1) / (12 * n))  # the studentized range has its sqrt(2) in the quantile
+    error = np.sqrt(k * (k + 1) / (12 * n))  # the quantile of the studentized range contains the sqrt(2)
     apart, place = np.unique(np.abs(np.subtract.outer(mean_ranks, mean_ranks)).round(12), return_inverse=True)
     p = stats.studentized_range.sf(apart / error, k, np.inf)[place].reshape(k, k)
     return Nemenyi(float(stats.studentized_range.ppf(1 - alpha, k, np.inf) * error), np.where(np.eye(k) == 1, 1.0, p))
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """Adjust p values, shape (n,), for being a family (Holm 1979); NaN is no test, does not count and stays NaN.
+    """Adjust the p values of a family, shape (n,), by Holm's method (1979); NaN is not a test and stays NaN.
 
     >>> holm([0.01, 0.04, 0.03, float("nan")]).round(2)
     array([0.03, 0.06, 0.06,  nan])
@@ -198,40 +193,33 @@ def holm(p: ArrayLike) -> np.ndarray:
 
 
 def cohens_d(difference: ArrayLike) -> float | np.ndarray:
-    """Mean of paired differences, shape (n,), over their standard deviation (d_z); of zeros 0, of another constant NaN."""
+    """Mean of the paired differences over their standard deviation (d_z); 0 if all are 0, NaN if another constant."""
     difference = _differences(difference)
     return np.where(difference.any(axis=-1), difference.mean(axis=-1) / _sd(difference), 0.0)[()]
 
 
 def superiority(difference: ArrayLike) -> float | np.ndarray:
-    """Share of differences above 0, ties one half: 0.5 for no effect, 1 where the first is always better."""
+    """Share of differences above 0, zeros as one half: 0.5 is no effect, 1 means always better."""
     difference = _differences(difference)
     return np.mean((np.sign(difference) + 1) / 2, axis=-1)
 
 
-def rank_biserial(difference: ArrayLike) -> float | np.ndarray:
-    """Ranks of positive minus ranks of negative differences, over all ranks (Kerby 2014), in [-1, 1]; zeros are left out."""
-    ranks = _signed_ranks(_differences(difference))
-    total = np.abs(ranks).sum(axis=-1)
-    return ranks.sum(axis=-1) / np.where(total == 0, 1, total)
-
-
 def correlated_bayes(difference: ArrayLike, test_train_ratio: float, rope: float) -> Posterior:
-    """Bayesian correlated t-test: how probable is it that the true difference matters?
+    """Bayesian correlated t-test: the probability that the true difference is practically relevant.
 
     Parameters
     ----------
     difference, test_train_ratio
-        As in `nadeau_bengio`, whose statistic the posterior mirrors.
+        As in `nadeau_bengio`.
     rope : float
-        Region of practical equivalence: true differences from -rope to rope count as none. At least 0.
+        Region of practical equivalence: true differences from -rope to rope count as 0. At least 0.
 
     Returns
     -------
     Posterior
-        Of a Student distribution at the mean difference, with n - 1 degrees of freedom and scale
-        ``sqrt((1 / n + rho / (1 - rho)) * variance)``, rho being the held-out share of all images. Where all differences are
-        equal it is a single point.
+        From a Student distribution around the mean difference with n - 1 degrees of freedom and scale
+        ``sqrt((1 / n + rho / (1 - rho)) * variance)``, where rho is the held-out share of all images. If all differences
+        are equal, the posterior is a single point.
 
     References
     ----------
@@ -239,7 +227,7 @@ def correlated_bayes(difference: ArrayLike, test_train_ratio: float, rope: float
     """
     difference = _differences(difference)
     if not rope >= 0:
-        raise ValueError(f"rope is a difference that does not matter, at least 0; got {rope}.")
+        raise ValueError(f"rope must be at least 0; got {rope}.")
     mean, scale, df = _location(difference, test_train_ratio)
     left, right = (
         np.where(np.isnan(scale), to < -rope, special.stdtr(df, (-rope - to) / scale))[()] for to in (mean, -mean)
@@ -248,18 +236,18 @@ def correlated_bayes(difference: ArrayLike, test_train_ratio: float, rope: float
 
 
 def _location(difference: np.ndarray, test_train_ratio: float) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return mean, its standard error between overlapping training sets (NaN where all differences are equal), and df.
+    """Return the mean, its corrected standard error (NaN if all differences are equal), and the degrees of freedom.
 
-    The two definitions agree: with rho = test / (train + test), rho / (1 - rho) = test / train.
+    Both papers agree: with rho = test / (train + test), rho / (1 - rho) = test / train.
     """
     if not 0 < test_train_ratio < np.inf:
-        raise ValueError(f"test_train_ratio is above 0, 0.25 for five folds; got {test_train_ratio}.")
+        raise ValueError(f"test_train_ratio must be above 0 (0.25 for five folds); got {test_train_ratio}.")
     n = difference.shape[-1]
     return difference.mean(axis=-1), np.sqrt(1 / n + test_train_ratio) * _sd(difference), n - 1
 
 
 def _sd(difference: np.ndarray) -> np.ndarray:
-    """Standard deviation (ddof 1) over the folds; NaN where all differences are equal, as nothing is known of it."""
+    """Standard deviation (ddof 1) over the folds; NaN if all differences are equal, since it cannot be estimated."""
     return np.where(np.ptp(difference, axis=-1) <= FLAT, np.nan, difference.std(axis=-1, ddof=1))[()]
 
 

@@ -1,7 +1,7 @@
-"""Does a measure order the sources of a target as their AUCs do? Six answers, for many draws of sources and folds at once.
+"""Agreement of a measure with the AUCs of a target's sources: six statistics, for many bootstrap draws at once.
 
-A draw says how often each source counts. All answers but Pearson's r follow from who is above whom, so a draw weights the
-signs of differences, and no source is copied.
+A draw gives a weight to each source. All statistics but Pearson's r depend on the order alone, so a draw weights the signs
+of pairwise differences instead of copying sources.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 STATISTICS = ("pearson", "spearman", "kendall", "weighted_kendall", "regret", "accuracy")
-N_POOLED = 2  # the first so many are pooled over targets as sums, the others as means
+N_POOLED = 2  # over targets, the first two statistics are pooled from sums; the others are averaged
 
 
 class Draws(NamedTuple):
@@ -19,11 +19,11 @@ class Draws(NamedTuple):
     Attributes
     ----------
     y : numpy.ndarray of float, shape (n_draws, n_sources)
-        Mean AUC (or transfer score) of each source; 0 where there is none.
+        Mean AUC (or transfer score) of each source; 0 if missing.
     counts : numpy.ndarray of float, shape (n_draws, n_sources)
-        How often each source is in the draw; 0 where it has no result.
+        How often the draw contains each source; 0 if its result is missing.
     above : numpy.ndarray of float, shape (n_draws, n_sources, n_sources)
-        1 where the source of the row is better than that of the column, -1 where worse, 0 where equal.
+        1 if the row's source is better than the column's, -1 if worse, 0 if equal.
     """
 
     y: np.ndarray
@@ -32,14 +32,14 @@ class Draws(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Of one measure, on one target or over several.
+    """Statistics of one measure, on one target or over several.
 
     Attributes
     ----------
     values : numpy.ndarray of float, shape (6, n_draws)
-        In the order of `STATISTICS`; NaN where a draw gives none.
+        In the order of `STATISTICS`; NaN where a draw does not define it.
     sums : numpy.ndarray of float, shape (2, 3, n_draws)
-        Of products and of both squares about the target's mean: of values (for Pearson), of ranks (for Spearman).
+        Sums of products and of both squares around the target's mean, of the values (Pearson) and the ranks (Spearman).
     """
 
     values: np.ndarray
@@ -47,26 +47,26 @@ class Found(NamedTuple):
 
 
 def draws(y: np.ndarray, counts: np.ndarray) -> Draws:
-    """Prepare results, NaN where missing, and how often each source is drawn, both of shape (n_draws, n_sources)."""
+    """Prepare draws from results (NaN if missing) and counts, both of shape (n_draws, n_sources)."""
     counts, y = np.where(np.isnan(y), 0.0, counts), np.nan_to_num(y)
     return Draws(y, counts, np.sign(y[:, :, None] - y[:, None, :]))
 
 
 def on_target(x: np.ndarray, drawn: Draws) -> Found:
-    """Compare a measure with the results of one target.
+    """Compute all statistics of a measure on one target.
 
     Parameters
     ----------
     x : numpy.ndarray of float, shape (n_sources,)
-        Larger is closer; NaN where the measure has no value: that source is left out.
+        Values of the measure, larger is closer; a source with NaN is left out.
 
     Returns
     -------
     Found
         pearson, spearman, kendall (tau-b) and weighted_kendall (additive hyperbolic weights, mean over both rankings) in
-        [-1, 1]; NaN where all values, or all results, are the same. regret: best result minus that of the source with the
-        largest value, mean over ties, at least 0. accuracy: share in [0, 1] of the pairs with different results in which
-        the better source has the larger value, ties one half.
+        [-1, 1]; NaN if all values or all results are equal. regret: best result minus the result of the source with the
+        largest value (mean over ties), at least 0. accuracy: share of the pairs with different results in which the better
+        source has the larger value (ties one half), in [0, 1].
 
     References
     ----------
@@ -75,7 +75,7 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
     m = drawn.counts * ~np.isnan(x)
     x, y = np.nan_to_num(x), drawn.y
     above_x, above_y = np.sign(x[:, None] - x), drawn.above
-    # For each source: against how many it wins by both minus by one only, differs in x, differs in y.
+    # For each source: pairs in which x and y agree minus disagree, pairs that differ in x, pairs that differ in y.
     rows = _row_sums(above_x * above_y, m), m @ np.abs(above_x), _row_sums(np.abs(above_y), m)
     moments = _products(_centred(np.broadcast_to(x, y.shape), m), _centred(y, m), m)
     ranks = _products(m @ above_x.T, _row_sums(above_y, m), m)  # wins minus losses: twice the centred rank
@@ -91,15 +91,15 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
 
 
 def over_targets(found: Sequence[Found]) -> Found:
-    """Join targets without comparing sources across them.
+    """Combine targets without comparing sources across targets.
 
-    pearson and spearman are those of values (ranks) minus the target's mean, so a target with more sources, or a wider
-    spread, counts more; the others are means over the targets on which they are defined.
+    pearson and spearman are pooled: they use values (ranks) minus the target's mean, so a target with more sources or a wider
+    spread counts more. The other statistics are means over the targets that define them.
     """
     sums = np.sum([one.sums for one in found], axis=0)
     rest = np.stack([one.values[N_POOLED:] for one in found])
     known = ~np.isnan(rest)
-    with np.errstate(invalid="ignore"):  # 0 / 0: on no target
+    with np.errstate(invalid="ignore"):  # 0 / 0: defined on no target
         means = np.where(known, rest, 0).sum(axis=0) / known.sum(axis=0)
     return Found(np.concatenate([_ratio(*sums.swapaxes(0, 1)), means]), sums)
 
@@ -127,9 +127,9 @@ def _tau(both: np.ndarray, in_x: np.ndarray, in_y: np.ndarray, weight: np.ndarra
 
 
 def _top_weights(above: np.ndarray, m: np.ndarray) -> np.ndarray:
-    """Sum of 1 / place over the copies of each source, place 1 being the top; copies and full ties share their places."""
+    """Sum of 1 / place over the copies of each source; place 1 is the best, and copies and ties share their places."""
     harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, m.sum(axis=1).max() + 1))])
-    first = _row_sums((above < 0).astype(float), m).astype(int)  # how many are above
+    first = _row_sums((above < 0).astype(float), m).astype(int)  # number of sources above
     tied = _row_sums((above == 0).astype(float), m)
     return m / np.maximum(tied, 1) * (harmonic[first + tied.astype(int)] - harmonic[first])
 
@@ -139,4 +139,4 @@ def _regret(x: np.ndarray, y: np.ndarray, m: np.ndarray) -> np.ndarray:
     chosen = m * (shown == shown.max(axis=1, keepdims=True))
     with np.errstate(invalid="ignore"):  # 0 / 0: nothing drawn
         lost = np.where(m > 0, y, -np.inf).max(axis=1) - (chosen * y).sum(axis=1) / chosen.sum(axis=1)
-    return np.maximum(lost, 0)  # a mean over copies may be off by a last digit
+    return np.maximum(lost, 0)  # the mean over copies may differ by rounding

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from small_book import ROOT, add_results, add_similarity, make
 
-from catscans_lib import results
+from catscans_lib import datasets, results
 from catscans_lib.evaluation import reanalysis
+from catscans_lib.transferability import similarity_tables
 
 
 @pytest.fixture
@@ -15,11 +16,11 @@ def play(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "of_transfers", lambda profile, which: pd.DataFrame())
     add_results("demo")
     add_similarity("demo")
-    yield reanalysis.Reanalysis("demo")
+    yield reanalysis.Reanalysis("demo", datasets.titles(), similarity_tables.titles())
     plt.close("all")
 
 
-def test_menus_offer_what_there_are_results_of_and_random_weights_last(play):
+def test_menus_list_what_has_results_with_random_weights_last(play):
     assert list(play.menus["source"].values()) == ["imagenet", "dtd", "none"]
     assert list(play.menus["mode"].values()) == ["fine_tune", "linear_probe"]
     assert list(play.menus["target"].values()) == ["isic2018"]
@@ -35,12 +36,12 @@ def test_two_sources_are_shown_fold_by_fold_with_their_tests(play, monkeypatch):
     assert tests["test"].tolist() == ["nadeau_bengio", "wilcoxon", "bootstrap"]
 
 
-def test_a_source_and_itself_are_no_pair(play, capsys):
+def test_a_source_is_not_compared_with_itself(play, capsys):
     play.show_pair("isic2018", "fine_tune", "dtd", "dtd")
     assert "two different sources" in capsys.readouterr().out
 
 
-def test_the_command_runs_the_notebook_again_with_the_seed(play):
+def test_the_command_repeats_a_run_with_the_chosen_seed(play):
     command = play.command("dtd", "chest", 7)
     assert command == (
         '.venv/bin/papermill notebooks/transfer.ipynb out.ipynb -p profile demo -p source dtd -p target chest -y "seeds: [7]"'
@@ -55,7 +56,7 @@ def test_every_cell_of_the_notebook_runs(play, monkeypatch):
         [("isic2018", c, s, 0.5, "fine_tune") for c in ("NV", "DF") for s in ("dtd", "none")],
         columns=["target", "class", "source", "auc", "mode"],
     )
-    monkeypatch.setattr(reanalysis, "Reanalysis", lambda profile: play)
+    monkeypatch.setattr(reanalysis, "Reanalysis", lambda *given: play)
     for cell in cells:
         if cell.cell_type == "code":
             exec(cell.source.replace("%matplotlib inline\n", ""), names)

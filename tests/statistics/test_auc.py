@@ -2,10 +2,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from catscans_lib.statistics.auc import AVERAGES, absent_classes, area, auc, per_class
+from catscans_lib.statistics.auc import AVERAGES, area, auc, per_class, transfer_score
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
 SEVEN = tuple("abcdefg")
@@ -40,30 +41,29 @@ def test_every_average_over_seven_classes_agrees_with_the_reference(average, key
 @needs_reference
 def test_auc_of_each_of_seven_classes_agrees_with_the_reference():
     data, labels, scores = seven_classes()
-    table = per_class(labels, scores, SEVEN)
-    assert table["class"].tolist() == list(SEVEN)
-    np.testing.assert_allclose(table["auc"], data["multiclass7"]["per_class_ovr_auc"], atol=1e-9)
-    assert table["n_positive"].tolist() == data["multiclass7"]["class_counts"]
-    assert set(table["n_positive"] + table["n_negative"]) == {140}
+    names, aucs, n_positive, n_negative = zip(*per_class(labels, scores, SEVEN), strict=True)
+    assert names == SEVEN
+    np.testing.assert_allclose(aucs, data["multiclass7"]["per_class_ovr_auc"], atol=1e-9)
+    assert list(n_positive) == data["multiclass7"]["class_counts"]
+    assert set(np.add(n_positive, n_negative)) == {140}
 
 
 @needs_reference
-def test_probabilities_rounded_to_three_decimals_are_taken_and_give_the_auc_with_their_ties():
+def test_probabilities_rounded_to_three_decimals_are_accepted_with_their_ties():
     data, labels, scores = seven_classes()
     want = data["multiclass7_rounded_to_3_decimals"]["weighted_ovr_auc"]
     assert auc(labels, scores.round(3), SEVEN) == pytest.approx(want, abs=1e-9)
 
 
 @needs_reference
-def test_a_missing_class_is_left_out_of_the_mean_and_stated():
+def test_a_missing_class_is_left_out_of_the_mean_and_has_no_auc_of_its_own():
     data, labels, scores = seven_classes()
     rows = labels != "g"
     want = data["multiclass7_missing_class"]["weighted_ovr_auc_present"]
     assert auc(labels[rows], scores[rows], SEVEN) == pytest.approx(want, abs=1e-9)
-    assert absent_classes(labels[rows], SEVEN) == ("g",)
-    last = per_class(labels[rows], scores[rows], SEVEN).iloc[-1]
-    assert np.isnan(last["auc"])
-    assert (last["n_positive"], last["n_negative"]) == (0, rows.sum())
+    *_, last = per_class(labels[rows], scores[rows], SEVEN)
+    assert np.isnan(last[1])
+    assert last[2:] == (0, rows.sum())
 
 
 @pytest.mark.parametrize(
@@ -110,44 +110,31 @@ def test_reversing_the_scores_gives_the_complement():
 
 
 def test_a_fold_of_one_class_has_no_auc_of_any_class():
-    table = per_class(["no", "no"], binary([0.1, 0.2]), ("no", "yes"))
-    assert table["auc"].isna().all()
-    assert table["n_positive"].tolist() == [2, 0]
-    assert table["n_negative"].tolist() == [0, 2]
+    found = per_class(["no", "no"], binary([0.1, 0.2]), ("no", "yes"))
+    assert [row[2:] for row in found] == [(2, 0), (0, 2)]
+    assert np.isnan([row[1] for row in found]).all()
 
 
 def test_labels_may_be_numbers_when_the_classes_are_their_names():
     assert auc([0, 1], binary([0.2, 0.8]), ("0", "1")) == 1.0
 
 
-def test_nothing_absent_is_an_empty_statement():
-    assert absent_classes(["b", "a"], ("a", "b")) == ()
-
-
 @pytest.mark.parametrize(
-    ("scores", "message"),
+    ("labels", "scores", "classes", "message"),
     [
-        ([[0.5, 0.5], [0.5, 0.5], [0.9, 0.9]], r"got sums up to 1.800 in row 2 \(from 0\); 1 of 3 rows are off"),
-        ([[0.5, 0.5], [0.2, 0.3], [0.5, 0.5]], r"got sums down to 0.500 in row 1 \(from 0\)"),
-        ([[0.5, 0.5], [0.5, np.inf], [0.5, np.nan]], r"2 images have a score that is no number; the first is row 1"),
+        (["no", "yes"], [[0.5, 0.5], [0.9, 0.9]], ("no", "yes"), r"1 of 2 rows do not. The worst is row 1 .*with 1.800"),
+        (["no", "yes"], [[0.5, 0.5], [0.2, 0.3]], ("no", "yes"), r"The worst is row 1 \(from 0\) with 0.500"),
+        (["no", "yes"], [[0.5, np.nan], [0.5, np.inf]], ("no", "yes"), "2 images have a non-finite score; the first is row 0"),
+        (["no", "no"], [[0.5, 0.5], [0.5, 0.5]], ("no", "yes"), "two classes; all 2 are 'no'"),
+        (["no", "yes"], [[1.0], [1.0]], ("no", "yes"), r"shape \(2, 2\); got \(2, 1\)"),
+        (["no", "nan"], [[0.5, 0.5], [0.5, 0.5]], ("no", "yes"), "Unknown labels nan; known classes: no, yes"),
+        (["no", "yes"], [[0.5, 0.5], [0.5, 0.5]], ("no", "no"), "two different class names; got no, no"),
+        ([], np.empty((0, 2)), ("no", "yes"), "Got no images"),
     ],
-)
-def test_a_row_that_is_no_set_of_probabilities_is_named(scores, message):
+)  # fmt: skip
+def test_predictions_without_an_auc_raise_an_error_that_names_the_problem(labels, scores, classes, message):
     with pytest.raises(ValueError, match=message):
-        auc(["no", "yes", "no"], scores, ("no", "yes"))
-
-
-@pytest.mark.parametrize(
-    ("labels", "classes", "message"),
-    [
-        (["no", "nan"], ("no", "yes"), "Unknown labels nan; the scores are of no, yes"),
-        ([], ("no", "yes"), "no images"),
-        (["no", "yes"], ("no", "no"), "at least two different names; got no, no"),
-    ],
-)
-def test_labels_and_classes_that_do_not_fit_are_refused_in_words(labels, classes, message):
-    with pytest.raises(ValueError, match=message):
-        auc(labels, np.full((len(labels), 2), 0.5), classes)
+        auc(labels, scores, classes)
 
 
 def test_an_unknown_average_is_refused_with_those_known():
@@ -160,3 +147,38 @@ def test_the_area_of_one_comparison_with_ties_is_that_of_scikit_learn():
     for n in (2, 9, 300):
         positive, scores = np.arange(n) % 2 == 0, rng.integers(6, size=n) / 5
         assert area(positive, scores) == pytest.approx(roc_auc_score(positive, scores), abs=1e-15)
+
+
+@needs_reference
+@pytest.mark.parametrize("name", ["score_1", "score_2", "score_3_with_ties"])
+def test_binary_aucs_agree_with_the_reference_also_for_tied_scores(name):
+    data = json.loads((REFERENCE / "auc_vectors.json").read_text())["binary"]
+    labels = ["yes" if y else "no" for y in data["y"]]
+    assert auc(labels, binary(data[name]), ("no", "yes")) == pytest.approx(data["auc"][name], abs=1e-12)
+
+
+@needs_reference
+def test_transfer_scores_reproduce_all_published_ones():
+    published = pd.read_csv(REFERENCE / "paper_aucs.csv")
+    baseline = published[published["is_baseline"] == 1].set_index(["target", "fold"])["auc"]
+    together = published.join(baseline.rename("baseline"), on=["target", "fold"])
+    scores = transfer_score(together["auc"], together["baseline"])
+    assert len(scores) == 120
+    np.testing.assert_allclose(scores, published["transfer_score"], atol=1e-9)
+
+
+def test_transfer_score_reproduces_the_published_imagenet_to_isic_fold():
+    assert transfer_score([0.9474350925], [0.8795637724]) == pytest.approx([7.7165], abs=1e-4)
+
+
+def test_transfer_score_rejects_folds_that_do_not_pair_and_a_baseline_of_0():
+    with pytest.raises(ValueError, match=r"got \(2,\) scores and \(1,\) baselines"):
+        transfer_score([0.9, 0.8], [0.7])
+    with pytest.raises(ValueError, match=r"lies in \(0, 1\]"):
+        transfer_score([0.9], [0.0])
+
+
+def test_labels_unrelated_to_the_scores_give_an_auc_near_one_half():
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet(np.ones(3), 3000)
+    assert auc(rng.choice(list("abc"), 3000), scores, tuple("abc")) == pytest.approx(0.5, abs=0.03)

@@ -1,5 +1,4 @@
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -170,26 +169,16 @@ def test_an_interval_widens_with_the_level():
     assert wide[0] < narrow[0] < 0.8 < narrow[1] < wide[1]
 
 
-def test_as_many_predictions_as_patch_camelyon_has_take_less_than_a_second():
-    rng = np.random.default_rng(0)
-    labels = rng.random(327_680) < 0.5
-    scores = labels + rng.normal(size=327_680)
-    start = time.perf_counter()
-    aucs, _ = delong(labels, scores)
-    assert time.perf_counter() - start < 1
-    assert aucs[0] == pytest.approx(stats.norm.cdf(1 / np.sqrt(2)), abs=0.003)
-
-
 @pytest.mark.parametrize(
     ("labels", "scores", "message"),
     [
         ([1, 0], [0.1, 0.2], "bool labels; got int64"),
         ([True, True], [0.1, 0.2], "got 2 and 0"),
-        ([True, False], [0.1, np.nan], "1 scores are no numbers"),
-        ([True, False], [0.1], r"\(2,\) labels need as many scores of each model; got \(1, 1\)"),
+        ([True, False], [0.1, np.nan], "1 scores are not finite"),
+        ([True, False], [0.1], r"shape \(2,\) need as many scores per model; got shape \(1, 1\)"),
     ],
 )
-def test_input_without_an_auc_is_refused_in_words(labels, scores, message):
+def test_invalid_input_raises_an_error_that_names_the_problem(labels, scores, message):
     with pytest.raises(ValueError, match=message):
         delong(labels, scores)
 
@@ -198,12 +187,12 @@ def test_input_without_an_auc_is_refused_in_words(labels, scores, message):
     ("given", "message"),
     [
         ({"auc": 1.2, "variance": 0.1}, "lies in"),
-        ({"auc": 0.5, "variance": -0.1}, "not below 0"),
+        ({"auc": 0.5, "variance": -0.1}, "a variance is at least 0"),
         ({"auc": 0.5, "variance": 0.1, "level": 95}, r"level lies in \(0, 1\)"),
         ({"auc": 0.5, "variance": 0.1, "method": "exact"}, "Unknown method 'exact'; known: logit, wald"),
     ],
 )
-def test_an_interval_of_nothing_sensible_is_refused(given, message):
+def test_values_out_of_range_give_no_interval_but_an_error(given, message):
     with pytest.raises(ValueError, match=message):
         interval(**given)
 

@@ -1,17 +1,10 @@
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import (
-    accuracy_score,
-    auc,
-    average_precision_score,
-    balanced_accuracy_score,
-    brier_score_loss,
-    roc_auc_score,
-)
+from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, brier_score_loss
 from sklearn.preprocessing import label_binarize
 
-from catscans_lib.statistics.metrics import average_precision, calibration, metrics, roc
+from catscans_lib.statistics.calibration import average_precision, metrics, reliability
 
 TWO, THREE = ("no", "yes"), ("a", "b", "c")
 
@@ -103,44 +96,16 @@ def test_scores_outside_the_unit_interval_are_no_probabilities():
         metrics(["no", "yes"], [[2.0, -1.0], [0.5, 0.5]], TWO)
 
 
-def test_calibration_agrees_with_scikit_learn():
+def test_reliability_agrees_with_scikit_learn():
     labels, scores = two_classes()
-    table = calibration(labels, scores, TWO)
-    share, mean = calibration_curve(labels == "yes", scores[:, 1], n_bins=10)
-    assert set(table["class"]) == {"yes"}
-    np.testing.assert_allclose(table["share"], share)
-    np.testing.assert_allclose(table["mean_score"], mean)
-    assert table["n"].sum() == len(labels)
-    assert ((table["low"] < table["mean_score"]) & (table["mean_score"] <= table["high"])).all()
+    low, high, mean_score, share, n = reliability(scores[:, 1], labels == "yes", 10)
+    expected_share, expected_mean = calibration_curve(labels == "yes", scores[:, 1], n_bins=10)
+    np.testing.assert_allclose(share, expected_share)
+    np.testing.assert_allclose(mean_score, expected_mean)
+    assert n.sum() == len(labels)
+    assert ((low < mean_score) & (mean_score <= high)).all()
 
 
-def test_calibration_of_more_classes_has_each_class_and_no_empty_bins():
-    table = calibration(["a", "b"], [[0.75, 0.25, 0.0], [0.7, 0.3, 0.0]], THREE, n_bins=2)
-    assert table.values.tolist() == [
-        ["a", 0.5, 1.0, pytest.approx(0.725), 0.5, 2],
-        ["b", 0.0, 0.5, pytest.approx(0.275), 0.5, 2],
-        ["c", 0.0, 0.5, 0.0, 0.0, 2],
-    ]
-
-
-def test_the_area_under_the_points_is_the_auc():
-    labels, scores = three_classes()
-    for name, curve in roc(labels, scores, THREE).groupby("class"):
-        area = auc(curve["false_positive_rate"], curve["true_positive_rate"])
-        assert area == pytest.approx(roc_auc_score(labels == name, scores[:, THREE.index(name)]))
-        assert curve[["false_positive_rate", "true_positive_rate"]].iloc[[0, -1]].values.tolist() == [[0, 0], [1, 1]]
-
-
-def test_a_roc_curve_of_two_classes_is_of_the_positive_one():
-    table = roc(["no", "yes", "no"], [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]], TWO)
-    assert table.values.tolist() == [
-        ["yes", 0.0, 0.0, np.inf], ["yes", 0.5, 0.0, 0.9], ["yes", 0.5, 1.0, 0.8], ["yes", 1.0, 1.0, 0.1]
-    ]  # fmt: skip
-
-
-def test_a_class_that_is_absent_or_alone_has_no_curve():
-    scores = [[0.5, 0.4, 0.1], [0.1, 0.8, 0.1]]
-    assert set(roc(["a", "b"], scores, THREE)["class"]) == {"a", "b"}
-    alone = roc(["a", "a"], scores, THREE)
-    assert alone.empty
-    assert list(alone) == ["class", "false_positive_rate", "true_positive_rate", "threshold"]
+def test_reliability_leaves_out_empty_bins_and_puts_0_in_the_first():
+    found = reliability(np.array([0.0, 0.5, 0.75]), np.array([True, False, True]), 4)
+    assert found.T.tolist() == [[0, 0.25, 0, 1, 1], [0.25, 0.5, 0.5, 0, 1], [0.5, 0.75, 0.75, 1, 1]]
