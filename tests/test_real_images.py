@@ -17,9 +17,9 @@ from catscans_lib import paths, results
 from catscans_lib.datasets import own
 from catscans_lib.grid import expand
 from catscans_lib.images import store, subsets
-from catscans_lib.networks import pretrained
 from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs
+from catscans_lib.transferability import source_features
 
 pytestmark = pytest.mark.slow
 WEIGHTS = REALDATA.parent / "weights"
@@ -93,7 +93,7 @@ def probed(cells, folder):
     store.write(folder / "cells.h5", listing, dataset="own", size_px=112)
     opened = store.open_store(folder / "cells.h5")
     all_cells = subsets.subset(opened, np.arange(len(opened.table)), len(opened.table), 0)
-    networks = pretrained.PretrainedNetworks("sample", "imagenet")
+    networks = source_features.SourceFeatures("sample", "imagenet")
     return {
         source: registry.compute(
             "linear_probe_auc",

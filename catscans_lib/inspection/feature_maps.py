@@ -6,7 +6,7 @@ import pandas as pd
 
 from catscans_lib.errors import InputError
 from catscans_lib.images.store import ImageStore
-from catscans_lib.inspection.source_networks import SourceNetworks
+from catscans_lib.inspection.networks import SourceNetworks
 
 MOST_IMAGES = 3  # shown where none are named
 Pair = tuple[np.ndarray, np.ndarray]

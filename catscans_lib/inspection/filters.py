@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from catscans_lib.inspection.source_networks import SourceNetworks
+from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks.layers import leaves
 
 LOW = 0.25  # cycles per pixel: half of the finest pattern that pixels can show

@@ -7,7 +7,7 @@ import pandas as pd
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
 from catscans_lib.images.store import ImageStore
-from catscans_lib.inspection.source_networks import SourceNetworks
+from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks.layers import leaves
 from catscans_lib.training import loop
 

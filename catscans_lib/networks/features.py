@@ -10,11 +10,9 @@ import numpy as np
 
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks.frozen import inference
-from catscans_lib.training.batches import Batches
-from catscans_lib.training.loop import PREDICT_BATCH
 
-VERSION = 1  # raise it when the same network would give other features
-
+VERSION = 1  # raise it when the same network gives other features
+BATCH = 128
 
 Compute = Callable[[np.ndarray], np.ndarray]
 
@@ -22,19 +20,18 @@ Compute = Callable[[np.ndarray], np.ndarray]
 def extract(
     backbone: keras.Model, images: np.ndarray, rows: np.ndarray, compute: Callable[[], Compute] | None = None
 ) -> np.ndarray:
-    """Return the pooled features of `images[rows]`, shape (n_rows, n_features), float32, in inference mode.
+    """Return the pooled features of `images[rows]` in inference mode, shape (n_rows, n_features), float32.
 
-    `compute` returns what `inference` made of the backbone before; None: it is made anew, which takes longer than some hundred
-    small images.
+    `compute` returns a function that `frozen.inference` made of the backbone earlier; making it takes longer than computing
+    the features of some hundred small images.
     """
-    made = compute() if compute else inference(backbone)
-    return over(made, Batches(images, np.zeros(len(images), int), rows, PREDICT_BATCH))
+    features = compute() if compute else inference(backbone)
 
+    def of_batch(start: int) -> np.ndarray:
+        return features(images[rows[start : start + BATCH]].astype("float32"))
 
-def over(compute: Compute, batches: Batches) -> np.ndarray:
-    """Return the features of all batches; two are computed at a time, as each leaves gaps: 1.07 times as fast on 2 cores."""
-    with ThreadPoolExecutor(2) as pool:
-        return np.concatenate(list(pool.map(lambda number: compute(batches[number][0]), range(len(batches)))))
+    with ThreadPoolExecutor(2) as pool:  # 1.07 times as fast as one batch at a time on 2 cores
+        return np.concatenate(list(pool.map(of_batch, range(0, len(rows), BATCH))))
 
 
 def cached(

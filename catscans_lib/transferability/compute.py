@@ -11,11 +11,11 @@ import pandas as pd
 from catscans_lib.images import subsets
 from catscans_lib.images.listing import read_csv
 from catscans_lib.images.subsets import Subset
-from catscans_lib.networks.pretrained import PretrainedNetworks
 from catscans_lib.similarity import meta_features, registry
 from catscans_lib.similarity.measure import Inputs, Measure
 from catscans_lib.similarity.task2vec import fisher
 from catscans_lib.transferability.settings import Similarity, Study
+from catscans_lib.transferability.source_features import SourceFeatures
 
 COLUMNS = ["source", "target", "measure", "value", "larger_is_closer", "probe", "n_images", "seed"]
 
@@ -51,7 +51,7 @@ def of_target(study: Study, settings: Similarity) -> tuple[pd.DataFrame, pd.Data
     seconds : pandas.DataFrame
         Columns measure, seconds (sum), n (times it was computed).
     """
-    networks, rows, taken = PretrainedNetworks(study.profile, settings.probe), [], []
+    networks, rows, taken = SourceFeatures(study.profile, settings.probe), [], []
     answers = _answers(settings.answers)
     for seed in settings.seeds:
         for source, inputs, probe in _inputs(study, settings, networks, answers, seed):
@@ -85,7 +85,7 @@ def _compares_images(measure: Measure) -> bool:
 
 
 def _inputs(
-    study: Study, settings: Similarity, networks: PretrainedNetworks, answers: dict[str, pd.DataFrame], seed: int
+    study: Study, settings: Similarity, networks: SourceFeatures, answers: dict[str, pd.DataFrame], seed: int
 ) -> Iterator[tuple[str, Inputs, str]]:
     """Source, inputs, and the probe they were taken with ("": the source's own network), for every source and the noise floor."""
     needs = _needs(settings.measures)
@@ -114,7 +114,7 @@ def _inputs(
         yield source, _by_network(networks, source, sides[settings.target]), ""
 
 
-def _side(networks: PretrainedNetworks, images: Subset, seed: int, needs: frozenset[str]) -> Side:
+def _side(networks: SourceFeatures, images: Subset, seed: int, needs: frozenset[str]) -> Side:
     found, described, embeddings = networks.features(networks.probe, images), None, {}
     if "meta_features" in needs:
         described = meta_features.describe(images.labels, images.images, found)
@@ -144,7 +144,7 @@ def _between(target: Side, source: Side, scale: pd.Series | None) -> Inputs:
     )  # fmt: skip
 
 
-def _by_network(networks: PretrainedNetworks, source: str, target: Side) -> Inputs:
+def _by_network(networks: SourceFeatures, source: str, target: Side) -> Inputs:
     """What the source's network makes of the target's images; the probe's features are the reference, except its own."""
     found = networks.features(source, target.images)
     reference = target.features if source != networks.probe else None
@@ -164,7 +164,7 @@ def of_images(
     further weights of the study's network, by the names that the table shows.
     """
     probe, rows, needs = study.probe, [], _needs(measures)
-    networks = PretrainedNetworks(study.profile, probe, files, study.backbone)
+    networks = SourceFeatures(study.profile, probe, files, study.backbone)
     side, n_images = _side(networks, images, seed, needs), len(images.rows)
     for source in [*sources, *networks.files]:
         given = {"": _by_network(networks, source, side)}

@@ -11,7 +11,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.experiment import transfer
 from catscans_lib.experiment.settings import Transfer
 from catscans_lib.inspection import feature_maps
-from catscans_lib.inspection.source_networks import SourceNetworks
+from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
 
 

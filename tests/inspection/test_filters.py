@@ -6,7 +6,7 @@ from published import shorten
 
 from catscans_lib import figures
 from catscans_lib.inspection import filters
-from catscans_lib.inspection.source_networks import SourceNetworks
+from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
 
 

@@ -8,7 +8,7 @@ from published import shorten
 from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.inspection import grad_cam
-from catscans_lib.inspection.source_networks import SourceNetworks
+from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
 
 

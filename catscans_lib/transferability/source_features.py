@@ -16,7 +16,7 @@ from catscans_lib.similarity.task2vec import fisher
 from catscans_lib.similarity.task2vec.squared_gradients import squared_gradients
 
 
-class PretrainedNetworks:
+class SourceFeatures:
     """Pretrained networks of a profile's sources: features and answers of their heads, computed once per network and images.
 
     `probe` is the source whose network sees all images; `files` are further weights of the network `backbone`, by name.
