@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from catscans_lib import evaluation
+from catscans_lib.evaluation import pairs, tables, uncertainty
 
 ROOT = Path(__file__).parents[1]
 N_IMAGES = 200  # of a target, in groups of two
@@ -129,17 +129,17 @@ def evaluated(shape: Shape, n_draws: int) -> Iterator[dict]:
     }
     made: dict[str, pd.DataFrame] = {}
     steps: dict[str, Callable[[], pd.DataFrame]] = {
-        "aucs": lambda: evaluation.aucs(table, run_ids),
-        "class_aucs": lambda: evaluation.class_aucs(table),
-        "fold_metrics": lambda: evaluation.fold_metrics(table),
-        "transfer_scores": lambda: evaluation.transfer_scores(made["aucs"]),
-        "summary": lambda: evaluation.summary(made["aucs"]),
-        "draws": lambda: evaluation.draws(table, n_draws=n_draws, seed=0, average="weighted"),
-        "auc_intervals": lambda: evaluation.auc_intervals(made["aucs"], made["draws"], table),
-        "score_intervals": lambda: evaluation.score_intervals(made["transfer_scores"], made["draws"]),
-        "comparisons": lambda: evaluation.comparisons(made["aucs"], made["draws"], table),
-        "effects": lambda: evaluation.effects(made["aucs"], 0.01),
-        "ranks": lambda: evaluation.ranks(made["aucs"]),
+        "aucs": lambda: tables.aucs(table, run_ids),
+        "class_aucs": lambda: tables.class_aucs(table),
+        "fold_metrics": lambda: tables.fold_metrics(table),
+        "transfer_scores": lambda: tables.transfer_scores(made["aucs"]),
+        "summary": lambda: tables.summary(made["aucs"]),
+        "draws": lambda: uncertainty.draws(table, n_draws=n_draws, seed=0, average="weighted"),
+        "auc_intervals": lambda: uncertainty.auc_intervals(made["aucs"], made["draws"], table),
+        "score_intervals": lambda: uncertainty.score_intervals(made["transfer_scores"], made["draws"]),
+        "comparisons": lambda: pairs.comparisons(made["aucs"], made["draws"], table),
+        "effects": lambda: pairs.effects(made["aucs"], 0.01),
+        "ranks": lambda: pairs.ranks(made["aucs"]),
     }
     for step, work in steps.items():
         start, cpu = time.perf_counter(), time.process_time()

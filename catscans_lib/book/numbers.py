@@ -5,9 +5,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from catscans_lib import datasets, evidence, paths, results
+from catscans_lib import datasets, paths, results
 from catscans_lib.book import answer, auc_tables, measure_tables, study_costs
 from catscans_lib.datasets import demo
+from catscans_lib.evidence import chapter
 from catscans_lib.sweep import costs
 
 RUN_STEPS = (
@@ -49,7 +50,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "factors": demo.shared_factors() if profile == "demo" else None,
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"]),
-        "published": evidence.numbers(profile),
+        "published": chapter.numbers(profile),
         "costs": study_costs.numbers(),
     }
     return found | {"answer": answer.sentences(found), "extremes": answer.extremes(found)}

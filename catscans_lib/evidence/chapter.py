@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from catscans_lib import datasets, paths, results, transferability
+from catscans_lib import datasets, paths, results
 from catscans_lib.evidence.tables import COMMITTED
+from catscans_lib.transferability.associations import ALL
+from catscans_lib.transferability.panel import BASELINES
 
 STEP = "published"
 TABLES = (
@@ -85,15 +87,15 @@ def _ranking(part: pd.DataFrame) -> dict[str, Any]:
 def _predictions(associations: pd.DataFrame, within: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """Per evidence a row for each measure over all targets, lowest regret first; p_within: sources permuted within targets."""
     keys = ["evidence", "measure", "statistic"]
-    over_all = associations[associations["target"] == transferability.ALL]
-    other = within[within["target"] == transferability.ALL].set_index(keys)["p"].rename("p_within")
+    over_all = associations[associations["target"] == ALL]
+    other = within[within["target"] == ALL].set_index(keys)["p"].rename("p_within")
     joined = over_all.join(other, on=keys)
     found: dict[str, list[dict[str, Any]]] = {}
     for (evidence, measure), part in joined.groupby(["evidence", "measure"], sort=False):
         facts = {row["statistic"]: row for row in part.to_dict("records")}
         first = part.iloc[0]
         found.setdefault(evidence, []).append(
-            {"measure": measure, "title": transferability.BASELINES.get(measure, TITLES.get(measure, measure)),
+            {"measure": measure, "title": BASELINES.get(measure, TITLES.get(measure, measure)),
              "kind": first["kind"], "n": int(first["n"]), **facts}
         )  # fmt: skip
     return {evidence: sorted(rows, key=lambda row: row["regret"]["value"]) for evidence, rows in found.items()}

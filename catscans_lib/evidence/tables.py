@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from catscans_lib import datasets, transferability
+from catscans_lib import datasets
 from catscans_lib.errors import InputError
+from catscans_lib.transferability import panel
 
 PAIR = ["source", "target"]
 COMMITTED = "aucs_scores_distances.csv"  # in results/ of the original's repository; may be put into the folder
@@ -82,7 +83,7 @@ def baselines(folder: Path) -> pd.DataFrame:
             "n_classes": [N_CLASSES.get(card.name, len(card.classes or card.n_per_class)) for card in cards],
         }
     )
-    return transferability.baselines(aucs(folder), sources)
+    return panel.baselines(aucs(folder), sources)
 
 
 def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -101,7 +102,7 @@ def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     scores = table.melt(PAIR, list(SCORES), var_name="measure").assign(larger_is_closer=True)
     probe = table[PAIR].assign(measure="linear_probe", value=table["lp"], larger_is_closer=True)
     sources = pd.DataFrame.from_dict(MEDMNIST_SOURCES, orient="index", columns=["n_images", "n_classes"])
-    rules = transferability.baselines(found, sources.rename_axis("source").reset_index())
+    rules = panel.baselines(found, sources.rename_axis("source").reset_index())
     return found, scores.dropna(subset="value"), pd.concat([rules, probe], ignore_index=True)
 
 

@@ -1,7 +1,5 @@
-"""Do similarity measures predict transfer? Associations with their uncertainty, and rules that any measure has to beat."""
+"""Do similarity measures predict transfer? Measures of every source, their associations with AUCs, rules to beat.
 
-from catscans_lib.statistics.ranks import STATISTICS
-from catscans_lib.transferability.associations import ALL, associations, best_measure, left_out
-from catscans_lib.transferability.panel import BASELINES, Panel, baselines, panel
-
-__all__ = ["ALL", "BASELINES", "STATISTICS", "Panel", "associations", "baselines", "best_measure", "left_out", "panel"]
+In: image stores, networks of the sources, AUCs. Out: tables of measures and of how well they order the sources.
+No network is trained.
+"""

@@ -8,7 +8,7 @@ from catscans_lib import paths, results
 from catscans_lib.datasets import demo
 from catscans_lib.images.store import open_store
 from catscans_lib.similarity import registry
-from catscans_lib.transferability import BASELINES
+from catscans_lib.transferability.panel import BASELINES
 
 
 def titles() -> dict[str, str]:

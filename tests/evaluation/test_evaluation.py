@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import evaluation
+from catscans_lib.evaluation import tables
 
 
 def predictions(labels, scores, classes=("no", "yes"), **keys):
@@ -20,17 +20,17 @@ def binary(values):
 def test_an_error_names_the_run_and_the_fold():
     table = predictions(["no", "no"], binary([0.1, 0.2]), fold=3).assign(source="dtd", target="chest")
     with pytest.raises(ValueError, match="dtd--chest, fine_tune, fold 3, seed 0: .*two classes"):
-        evaluation.aucs(table, {("dtd", "chest"): "dtd--chest"})
+        tables.aucs(table, {("dtd", "chest"): "dtd--chest"})
     nothing = predictions(["no", "yes"], binary([np.nan, np.nan]), fold=3).assign(source="dtd", target="chest")
     with pytest.raises(ValueError, match="dtd--chest, fine_tune, fold 3, seed 0: 2 images have a non-finite score"):
-        evaluation.aucs(nothing, {("dtd", "chest"): "dtd--chest"})
+        tables.aucs(nothing, {("dtd", "chest"): "dtd--chest"})
 
 
 def test_an_image_predicted_twice_is_refused():
     table = predictions(["no", "yes"], binary([0.1, 0.9])).assign(target="chest")
     once, again = table.assign(source="none"), pd.concat([table, table.assign(fold=2)]).assign(source="dtd")
     with pytest.raises(ValueError, match="^r2: 2 images are predicted twice"):
-        evaluation.aucs(pd.concat([once, again]), {("none", "chest"): "r1", ("dtd", "chest"): "r2"})
+        tables.aucs(pd.concat([once, again]), {("none", "chest"): "r1", ("dtd", "chest"): "r2"})
 
 
 def test_runs_of_targets_with_other_classes_keep_their_own():
@@ -44,9 +44,7 @@ def test_runs_of_targets_with_other_classes_keep_their_own():
             "score_DF": [0.1, 0.1, 0.7],
         }
     ).assign(image_id=["a", "b", "c"], fold=1, seed=0, mode="fine_tune", source="dtd", target="isic2018")
-    found = evaluation.aucs(
-        pd.concat([two, three]), {("dtd", "chest"): "r1", ("dtd", "isic2018"): "r2"}, average="macro"
-    )
+    found = tables.aucs(pd.concat([two, three]), {("dtd", "chest"): "r1", ("dtd", "isic2018"): "r2"}, average="macro")
     assert found[["target", "average", "auc", "n_images", "run_id"]].to_numpy().tolist() == [
         ["chest", "binary", 1.0, 2, "r1"],
         ["isic2018", "macro", 1.0, 3, "r2"],
@@ -66,11 +64,11 @@ def two_sources():
         for fold, scores in enumerate(folds, start=1):
             table = predictions(labels, binary(scores), fold=fold, mode=mode)
             parts.append(table.assign(source=source, target="chest", image_id=table["image_id"] + f" of fold {fold}"))
-    return evaluation.aucs(pd.concat(parts), {("none", "chest"): "none", ("dtd", "chest"): "dtd"})
+    return tables.aucs(pd.concat(parts), {("none", "chest"): "none", ("dtd", "chest"): "dtd"})
 
 
 def test_transfer_scores_are_paired_with_the_baseline_of_the_same_fold_and_budget():
-    scores = evaluation.transfer_scores(two_sources())
+    scores = tables.transfer_scores(two_sources())
     assert list(scores["source"].unique()) == ["dtd"]
     assert scores["auc"].tolist() == [0.75, 1.0]
     assert scores["baseline_auc"].tolist() == [0.5, 0.75]
@@ -79,14 +77,14 @@ def test_transfer_scores_are_paired_with_the_baseline_of_the_same_fold_and_budge
 
 def test_a_source_without_a_baseline_has_no_score():
     aucs = two_sources()
-    assert evaluation.transfer_scores(aucs[aucs["source"] != "none"]).empty
+    assert tables.transfer_scores(aucs[aucs["source"] != "none"]).empty
 
 
 def test_the_summary_carries_its_n_and_the_sample_standard_deviation():
-    summary = evaluation.summary(two_sources()).set_index(["source", "mode"])
+    summary = tables.summary(two_sources()).set_index(["source", "mode"])
     assert summary.loc[("none", "fine_tune"), ["auc_mean", "auc_sd", "n"]].tolist() == pytest.approx(
         [0.625, 0.25 / np.sqrt(2), 2]
     )
-    assert evaluation.shared_modes(two_sources()) == ["fine_tune"]
-    table = evaluation.auc_table(summary.reset_index(), {"none": "random", "dtd": "DTD", "chest": "Chest"})
+    assert tables.shared_modes(two_sources()) == ["fine_tune"]
+    table = tables.auc_table(summary.reset_index(), {"none": "random", "dtd": "DTD", "chest": "Chest"})
     assert table.loc[("fine_tune", "DTD"), "Chest"] == "0.875 ± 0.177"

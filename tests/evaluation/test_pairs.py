@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from catscans_lib import evaluation
+from catscans_lib.evaluation import curves, pairs, tables, uncertainty
 
 CLASSES = ("no", "yes")
 
@@ -34,14 +34,14 @@ def study():
         for source, fold, target in itertools.product(signal, (1, 2, 3), ("chest", "pcam_middle"))
     ]
     table = pd.concat(parts, ignore_index=True)
-    aucs = evaluation.aucs(table, {pair: pair[0] for pair in itertools.product(signal, ("chest", "pcam_middle"))})
-    return table, aucs, evaluation.draws(table, n_draws=300, seed=0, average="weighted")
+    aucs = tables.aucs(table, {pair: pair[0] for pair in itertools.product(signal, ("chest", "pcam_middle"))})
+    return table, aucs, uncertainty.draws(table, n_draws=300, seed=0, average="weighted")
 
 
 def test_all_sources_get_the_same_draws_so_that_a_source_never_differs_from_its_copy(study):
     table, *_ = study
     copy = table[table["source"] == "dtd"].assign(source="kimia960")
-    both = evaluation.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
+    both = uncertainty.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
     one, other = (both.xs(source, level="source") for source in ("dtd", "kimia960"))
     np.testing.assert_array_equal(one, other)
     assert both.shape == (4 * 2 * 3, 50)
@@ -49,7 +49,7 @@ def test_all_sources_get_the_same_draws_so_that_a_source_never_differs_from_its_
 
 def test_an_interval_holds_the_mean_and_names_its_method_and_its_n(study):
     table, aucs, draws = study
-    intervals = evaluation.auc_intervals(aucs, draws, table)
+    intervals = uncertainty.auc_intervals(aucs, draws, table)
     assert intervals["method"].value_counts().to_dict() == {"bootstrap over groups": 6, "DeLong over images": 6}
     assert ((intervals["low"] < intervals["auc"]) & (intervals["auc"] < intervals["high"])).all()
     row = intervals.set_index(["source", "target", "method"]).loc[("dtd", "chest", "bootstrap over groups")]
@@ -60,8 +60,8 @@ def test_an_interval_holds_the_mean_and_names_its_method_and_its_n(study):
 
 def test_the_score_of_a_source_is_drawn_together_with_its_baseline(study):
     _, aucs, draws = study
-    scores = evaluation.transfer_scores(aucs)
-    intervals = evaluation.score_intervals(scores, draws).set_index(["source", "target"])
+    scores = tables.transfer_scores(aucs)
+    intervals = uncertainty.score_intervals(scores, draws).set_index(["source", "target"])
     row = intervals.loc[("dtd", "chest")]
     assert row["transfer_score"] == pytest.approx(
         scores.query("source == 'dtd' and target == 'chest'")["transfer_score"].mean()
@@ -73,15 +73,15 @@ def test_the_score_of_a_source_is_drawn_together_with_its_baseline(study):
 
 def test_without_a_baseline_there_are_no_scores_and_the_rest_is_as_ever(study):
     _, aucs, draws = study
-    without = evaluation.transfer_scores(aucs[aucs["source"] != "none"])
-    expected = evaluation.score_intervals(evaluation.transfer_scores(aucs), draws)
-    found = evaluation.score_intervals(without, draws)
+    without = tables.transfer_scores(aucs[aucs["source"] != "none"])
+    expected = uncertainty.score_intervals(tables.transfer_scores(aucs), draws)
+    found = uncertainty.score_intervals(without, draws)
     assert found.empty and list(found.columns) == list(expected.columns)
 
 
 def test_every_two_sources_are_compared_by_four_tests_and_only_real_differences_are_found(study):
     table, aucs, draws = study
-    found = evaluation.comparisons(aucs, draws, table)
+    found = pairs.comparisons(aucs, draws, table)
     assert len(found) == 2 * 3 * 4
     assert set(found["test"]) == {"nadeau_bengio", "wilcoxon", "delong", "bootstrap"}
     by_pair = found.set_index(["target", "source_a", "source_b", "test"])
@@ -98,7 +98,7 @@ def test_every_two_sources_are_compared_by_four_tests_and_only_real_differences_
 
 def test_pairs_with_random_weights_are_a_family_of_their_own(study):
     table, aucs, draws = study
-    found = evaluation.comparisons(aucs, draws, table).query("target == 'chest' and test == 'delong'")
+    found = pairs.comparisons(aucs, draws, table).query("target == 'chest' and test == 'delong'")
     alone = found.query("source_a == 'dtd' and source_b == 'stl10'")
     assert alone["p_adjusted"].item() == alone["p"].item()
     against_none = found.drop(alone.index).sort_values("p")
@@ -108,7 +108,7 @@ def test_pairs_with_random_weights_are_a_family_of_their_own(study):
 
 def test_the_probabilities_of_a_difference_sum_to_one_and_point_to_the_better_source(study):
     _, aucs, _ = study
-    effects = evaluation.effects(aucs, rope=0.01).set_index(["target", "source_a", "source_b"])
+    effects = pairs.effects(aucs, rope=0.01).set_index(["target", "source_a", "source_b"])
     total = effects[["p_b_better", "p_equivalent", "p_a_better"]].sum(axis=1)
     np.testing.assert_allclose(total, 1)
     row = effects.loc[("chest", "none", "dtd")]
@@ -118,24 +118,24 @@ def test_the_probabilities_of_a_difference_sum_to_one_and_point_to_the_better_so
 
 def test_sources_are_ranked_over_the_targets_that_all_of_them_have(study):
     _, aucs, _ = study
-    ranks = evaluation.ranks(aucs)
+    ranks = pairs.ranks(aucs)
     assert ranks.set_index("source")["mean_rank"]["none"] == 3.0
     assert ranks["n_targets"].unique().tolist() == [2]
-    assert evaluation.ranks(aucs[aucs["target"] == "chest"]).empty
+    assert pairs.ranks(aucs[aucs["target"] == "chest"]).empty
 
 
 def test_a_pair_on_one_common_fold_is_not_compared(study):
     table, aucs, draws = study
     few = aucs[(aucs["source"] != "dtd") | (aucs["fold"] == 1)]
-    found = evaluation.comparisons(few, draws, table)
+    found = pairs.comparisons(few, draws, table)
     assert set(found["source_a"]) | set(found["source_b"]) == {"none", "stl10"}
 
 
 def test_pairs_on_other_folds_are_tested_on_their_own_beside_the_rest(study):
     table, aucs, draws = study
     lacks = (aucs["source"] == "dtd") & (aucs["fold"] == 2) & (aucs["target"] == "chest")
-    found = evaluation.comparisons(aucs[~lacks], draws, table).set_index(["target", "source_a", "source_b", "test"])
-    whole = evaluation.comparisons(aucs, draws, table).set_index(found.index.names)
+    found = pairs.comparisons(aucs[~lacks], draws, table).set_index(["target", "source_a", "source_b", "test"])
+    whole = pairs.comparisons(aucs, draws, table).set_index(found.index.names)
     assert found.index.equals(whole.index)
     other = (found.index.get_level_values("source_a") == "none") & (found.index.get_level_values("source_b") == "stl10")
     pd.testing.assert_frame_equal(found[other].drop(columns="p_adjusted"), whole[other].drop(columns="p_adjusted"))
@@ -148,7 +148,7 @@ def test_pairs_on_other_folds_are_tested_on_their_own_beside_the_rest(study):
         t * np.sqrt(0.5 / (0.5 + 1))
     )  # variance times 1 / n + test / train, not 1 / n
     assert row["difference"] == pytest.approx((two_folds["none"] - two_folds["dtd"]).mean())
-    effects = evaluation.effects(aucs[~lacks], rope=0.01).query("target == 'chest'")
+    effects = pairs.effects(aucs[~lacks], rope=0.01).query("target == 'chest'")
     assert effects.set_index(["source_a", "source_b"])["n_folds"].tolist() == [2, 3, 2]
 
 
@@ -156,8 +156,8 @@ def test_two_models_with_the_same_scores_never_differ(study):
     table, aucs, _ = study
     table = pd.concat([table, table[table["source"] == "dtd"].assign(source="kimia960")])
     aucs = pd.concat([aucs, aucs[aucs["source"] == "dtd"].assign(source="kimia960")])
-    draws = evaluation.draws(table, n_draws=50, seed=3, average="weighted")
-    found = evaluation.comparisons(aucs, draws, table).query("source_a == 'dtd' and source_b == 'kimia960'")
+    draws = uncertainty.draws(table, n_draws=50, seed=3, average="weighted")
+    found = pairs.comparisons(aucs, draws, table).query("source_a == 'dtd' and source_b == 'kimia960'")
     assert len(found) == 2 * 4
     assert (found["p"] == 1).all() and (found["difference"] == 0).all()
 
@@ -165,33 +165,33 @@ def test_two_models_with_the_same_scores_never_differ(study):
 def test_without_two_sources_there_is_nothing_to_compare(study):
     table, aucs, draws = study
     alone = aucs[aucs["source"] == "dtd"]
-    assert evaluation.comparisons(alone, draws, table).empty
-    assert list(evaluation.effects(alone, rope=0.01)) == list(evaluation.effects(aucs, rope=0.01))
+    assert pairs.comparisons(alone, draws, table).empty
+    assert list(pairs.effects(alone, rope=0.01)) == list(pairs.effects(aucs, rope=0.01))
 
 
 def test_runs_of_the_grid_that_are_not_done_are_rows_without_results(study):
     _, aucs, _ = study
     planned = [("dtd", "chest"), ("imagenet", "chest")]
-    complete = evaluation.completeness(planned, aucs)
+    complete = tables.completeness(planned, aucs)
     assert complete["done"].tolist() == [True, False]
     assert complete[["modes", "n_folds", "n_aucs"]].values.tolist() == [["fine_tune", 3, 3], ["", 0, 0]]
 
 
 def test_classes_and_metrics_of_every_fold_come_with_their_keys(study):
     table, aucs, _ = study
-    classes = evaluation.class_aucs(table)
+    classes = tables.class_aucs(table)
     merged = classes[classes["class"] == "yes"].merge(aucs, on=["source", "target", "mode", "fold", "seed"])
     np.testing.assert_allclose(merged["auc_x"], merged["auc_y"])
-    metrics = evaluation.fold_metrics(table)
+    metrics = tables.fold_metrics(table)
     assert {"brier", "balanced_accuracy", "ece"} <= set(metrics["metric"])
     assert len(metrics) == len(aucs) * metrics["metric"].nunique()
 
 
 def test_a_roc_band_spans_the_folds_and_ends_in_both_corners(study):
     table, aucs, _ = study
-    shown = evaluation.best_and_baseline(table, aucs, "chest", "fine_tune")
+    shown = curves.best_and_baseline(table, aucs, "chest", "fine_tune")
     assert list(shown["source"].unique())[1:] == ["none"]
-    bands = evaluation.roc_bands(shown)
+    bands = curves.roc_bands(shown)
     assert ((bands["low"] <= bands["true_positive_rate"]) & (bands["true_positive_rate"] <= bands["high"])).all()
     assert bands["n"].unique().tolist() == [3]
     assert set(bands["class"]) == {"yes"}

@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import evidence, figures, paths, results, transferability
+from catscans_lib import figures, paths, results
 from catscans_lib.book import templates
 from catscans_lib.errors import InputError
+from catscans_lib.evidence import analyses, tables
+from catscans_lib.evidence.chapter import numbers
 from catscans_lib.grid import expand
+from catscans_lib.transferability import associations
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = Path(os.environ.get(paths.REFERENCE) or ROOT.parent / "shared" / "reference")
@@ -95,7 +98,7 @@ def small_folder(folder):
 ])  # fmt: skip
 def test_every_correlation_agrees_with_the_record(measure, recorded):
     record = pd.read_csv(REFERENCE / "correlations.csv").set_index(["predictor", "pairs"])
-    found = evidence.correlations(evidence.aucs(REFERENCE), evidence.similarity(REFERENCE))
+    found = analyses.correlations(tables.aucs(REFERENCE), tables.similarity(REFERENCE))
     found = found[found["measure"] == measure].set_index("pairs")
     assert set(found.index) == set(PAIRS)
     for pairs, name in PAIRS.items():
@@ -106,9 +109,7 @@ def test_every_correlation_agrees_with_the_record(measure, recorded):
 
 @needs_reference
 def test_the_two_published_claims_and_the_sign_that_depends_on_the_formula():
-    found = evidence.correlations(evidence.aucs(REFERENCE), evidence.similarity(REFERENCE)).set_index(
-        ["measure", "pairs"]
-    )
+    found = analyses.correlations(tables.aucs(REFERENCE), tables.similarity(REFERENCE)).set_index(["measure", "pairs"])
     assert found.loc[("experts", "all"), "pearson_r"] == pytest.approx(0.2381, abs=5e-5)
     assert found.loc[("cosine_hessian", "all"), "pearson_r"] == pytest.approx(-0.046, abs=5e-4)
     assert found.loc[("cosine_hessian", "within targets"), "pearson_r"] == pytest.approx(-0.50, abs=5e-3)
@@ -117,7 +118,7 @@ def test_the_two_published_claims_and_the_sign_that_depends_on_the_formula():
 
 @needs_reference
 def test_three_of_the_five_published_draws_are_the_same_subset():
-    draws = evidence.draws(REFERENCE).set_index("file")
+    draws = analyses.draws(REFERENCE).set_index("file")
     row = draws.loc["aucs_scores_distances.csv"]
     assert (row["subsets"], row["n_distinct"]) == ("62,62,47,62,51", 3)
     assert row["recorded_r"] == pytest.approx(-0.1088387514)
@@ -126,7 +127,7 @@ def test_three_of_the_five_published_draws_are_the_same_subset():
 
 @needs_committed
 def test_the_published_draw_recomputes_from_the_repository_s_own_file():
-    row = evidence.draws(REFERENCE).set_index("file").loc["aucs_scores_distances.csv"]
+    row = analyses.draws(REFERENCE).set_index("file").loc["aucs_scores_distances.csv"]
     assert row["recomputed_r"] == pytest.approx(-0.1088387514, abs=1e-9)
     assert row["n_distinct_found"] == 3
 
@@ -134,7 +135,7 @@ def test_the_published_draw_recomputes_from_the_repository_s_own_file():
 @needs_reference
 def test_random_draws_scatter_about_the_mean_of_all_subsets_as_the_embeddings_do():
     # 5,000 draws of five of the embeddings themselves: mean -0.046, sd 0.022, -0.113 to +0.046 (which ours may exceed).
-    r = evidence.random_draws(REFERENCE, 5000, np.random.default_rng(0))
+    r = analyses.random_draws(REFERENCE, 5000, np.random.default_rng(0))
     assert r.mean() == pytest.approx(-0.0458, abs=0.002)
     assert r.std() == pytest.approx(0.022, abs=0.004)
     assert (r < -0.1088).mean() < 0.02
@@ -142,7 +143,7 @@ def test_random_draws_scatter_about_the_mean_of_all_subsets_as_the_embeddings_do
 
 @needs_reference
 def test_textures_are_further_from_themselves_than_from_slides():
-    floor = evidence.noise_floor(REFERENCE).set_index(["source", "target"])
+    floor = analyses.noise_floor(REFERENCE).set_index(["source", "target"])
     assert floor.loc[("dtd", "dtd"), "mean"] == pytest.approx(0.438, abs=5e-4)
     assert floor.loc[("dtd", "pcam_middle"), "mean"] == pytest.approx(0.418, abs=5e-4)
     assert floor.loc[("dtd", "pcam_middle"), "below_floor"]
@@ -153,7 +154,7 @@ def test_textures_are_further_from_themselves_than_from_slides():
 @needs_reference
 def test_tests_between_sources_agree_with_the_reference_vectors():
     vectors = json.loads((REFERENCE / "auc_vectors.json").read_text())
-    found = evidence.fold_tests(evidence.aucs(REFERENCE)).set_index(["target", "source_b"])
+    found = analyses.fold_tests(tables.aucs(REFERENCE)).set_index(["target", "source_b"])
     n_compared = 0
     for pair in vectors["nadeau_bengio"]:
         if "imagenet" in (one := pair["a"]["source"], other := pair["b"]["source"]):
@@ -163,7 +164,7 @@ def test_tests_between_sources_agree_with_the_reference_vectors():
             assert abs(row["difference"]) == pytest.approx(abs(pair["mean_difference"]))
             n_compared += 1
     assert n_compared == 3
-    ranks = evidence.ranks(evidence.aucs(REFERENCE))
+    ranks = analyses.ranks(tables.aucs(REFERENCE))
     all_pairs = ranks[ranks["pairs"] == "all"]
     want = vectors["friedman_3_targets"]
     assert all_pairs.set_index("source")["mean_rank"].to_dict() == pytest.approx(want["mean_ranks"])
@@ -174,7 +175,7 @@ def test_tests_between_sources_agree_with_the_reference_vectors():
 
 @needs_reference
 def test_scores_of_medmnist_have_the_mean_kendall_that_was_found_before():
-    table = transferability.associations(*evidence.medmnist(REFERENCE), evidence="medmnist", n_draws=100)
+    table = associations.associations(*tables.medmnist(REFERENCE), evidence="medmnist", n_draws=100)
     over_all = table[(table["target"] == "all") & (table["statistic"] == "kendall")].set_index("measure")
     want = {"linear_probe": 0.33, "nleep": 0.31, "fu": 0.25, "leep": 0.23, "logme": 0.23, "parc": 0.22, "ncti": 0.13}
     assert {name: over_all.loc[name, "value"] for name in want} == pytest.approx(want, abs=0.006)
@@ -186,7 +187,7 @@ def test_scores_of_medmnist_have_the_mean_kendall_that_was_found_before():
 
 
 def test_imagenet_has_the_distances_of_stl10_and_a_dataset_is_at_0_from_itself(tmp_path):
-    found = evidence.similarity(small_folder(tmp_path)).set_index(["measure", "source", "target"])["value"]
+    found = tables.similarity(small_folder(tmp_path)).set_index(["measure", "source", "target"])["value"]
     assert found["cosine_hessian", "imagenet", "chest"] == found["cosine_hessian", "stl10", "chest"] == 0.2
     assert found["cosine_hessian", "chest", "chest"] == 0
     assert found["experts", "imagenet", "chest"] == 3
@@ -194,7 +195,7 @@ def test_imagenet_has_the_distances_of_stl10_and_a_dataset_is_at_0_from_itself(t
 
 def test_within_targets_the_mean_of_each_target_is_subtracted(tmp_path):
     folder = small_folder(tmp_path)
-    found = evidence.correlations(evidence.aucs(folder), evidence.similarity(folder)).set_index(["measure", "pairs"])
+    found = analyses.correlations(tables.aucs(folder), tables.similarity(folder)).set_index(["measure", "pairs"])
     assert found["n"]["cosine_hessian"].to_dict() == {
         "all": 9, "no baselines": 7, "no baselines, no ImageNet": 5, "chest": 3, "isic2018": 4, "within targets": 7,
     }  # fmt: skip
@@ -207,20 +208,20 @@ def test_within_targets_the_mean_of_each_target_is_subtracted(tmp_path):
 
 def test_a_draw_recomputes_where_the_repository_s_file_is_given(tmp_path):
     folder = small_folder(tmp_path)
-    assert evidence.draws(folder)["recomputed_r"].isna().all()
-    pairs = evidence.aucs(folder)[["source", "target"]].drop_duplicates()
+    assert analyses.draws(folder)["recomputed_r"].isna().all()
+    pairs = tables.aucs(folder)[["source", "target"]].drop_duplicates()
     original = pairs.replace({"isic2018": "isic", "dtd": "textures"})
     distances = np.linspace(0, 1, len(pairs))
     columns = {f"distance_{draw}": distances + (draw == 3) for draw in range(1, 6)}
     original.assign(**columns).to_csv(folder / "aucs_scores_distances.csv")
-    (row,) = evidence.draws(folder).to_dict("records")
-    scores = evidence.aucs(folder).groupby(["source", "target"], sort=False)["transfer_score"].mean()
+    (row,) = analyses.draws(folder).to_dict("records")
+    scores = tables.aucs(folder).groupby(["source", "target"], sort=False)["transfer_score"].mean()
     assert row["recomputed_r"] == pytest.approx(np.corrcoef(distances, scores)[0, 1])
     assert (row["n_distinct"], row["n_distinct_found"]) == (3, 2)
 
 
 def test_a_dataset_is_below_the_floor_when_it_is_closer_than_the_other_is_to_itself(tmp_path):
-    floor = evidence.noise_floor(small_folder(tmp_path)).set_index(["source", "target"])
+    floor = analyses.noise_floor(small_folder(tmp_path)).set_index(["source", "target"])
     assert floor.loc[("chest", "dtd"), ["floor", "below_floor"]].tolist() == [0.4, True]
     assert floor.loc[("chest", "stl10"), ["floor", "below_floor"]].tolist() == [0.2, False]
     figures.set_style()
@@ -235,7 +236,7 @@ def test_a_dataset_is_below_the_floor_when_it_is_closer_than_the_other_is_to_its
 
 def test_a_missing_table_is_named_with_where_it_is_described(tmp_path):
     with pytest.raises(InputError, match="No paper_aucs.csv in the folder that REFERENCE names"):
-        evidence.aucs(tmp_path)
+        tables.aucs(tmp_path)
 
 
 def test_the_run_is_in_the_grid_only_with_a_folder_to_read(monkeypatch, tmp_path):
@@ -272,7 +273,7 @@ def ran(tmp_path_factory):
 
 def test_the_notebook_gives_the_chapter_all_its_numbers(ran, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(ran))
-    found = evidence.numbers("demo")
+    found = numbers("demo")
     assert found["correlations"]["experts"]["all"]["n"] == 9
     assert {row["measure"] for row in found["predictions"]["medmnist"]} > {"fu", "linear_probe", "always_imagenet"}
     regrets = [row["regret"]["value"] for row in found["predictions"]["original"]]
@@ -296,7 +297,7 @@ def test_figures_of_published_numbers_do_not_say_demo(ran):
 def test_without_the_run_the_chapter_says_how_to_get_the_tables(monkeypatch, tmp_path):
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
     (tmp_path / "book").symlink_to(ROOT / "book")
-    assert evidence.numbers("demo") is None
+    assert numbers("demo") is None
     chapter = templates.template("published.md", ()).render(profile="sample", demo=False, published=None)
     assert "make book PROFILE=sample REFERENCE=folder" in chapter
     assert "https://github.com/vcheplygina/cats-scans" in chapter

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import evaluation
+from catscans_lib.evaluation import tables
 from catscans_lib.experiment import pretrain, transfer
 from catscans_lib.experiment.settings import Pretrain, Transfer
 from catscans_lib.images import store
@@ -103,7 +103,7 @@ def test_every_image_is_predicted_once_per_mode_in_its_own_fold(everything, targ
 
 
 def test_every_mode_tells_held_out_images_apart_when_that_is_easy(everything):
-    aucs = evaluation.aucs(everything[0].assign(source="dtd", target="chest"), {("dtd", "chest"): "r"})
+    aucs = tables.aucs(everything[0].assign(source="dtd", target="chest"), {("dtd", "chest"): "r"})
     assert set(aucs["mode"]) == {"fine_tune", "linear_probe", "fine_tune_long"}
     assert (aucs["auc"] > 0.9).all(), aucs
 
