@@ -1,5 +1,6 @@
 """Put the chapters, figures and executed notebooks of one profile together; Jupyter Book makes HTML of them."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import nbformat
 import yaml
 
 from catscans_lib import paths
-from catscans_lib.book import html_pages, interactive, library, run_records, templates
+from catscans_lib.book import html_pages, interactive, reference, run_records, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.book.templates import DEMO_NOTE
 from catscans_lib.errors import InputError
@@ -48,7 +49,9 @@ def build(profile: str) -> Path:
     source = assemble(profile)
     folder = source.parent
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(folder)]
-    done = subprocess.run([*command, "-W", "-n", "--keep-going"], capture_output=True, text=True, check=False)
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}  # the library reference imports TensorFlow
+    command += ["-W", "-n", "--keep-going"]
+    done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     log_path = folder / "book.log"
     log_path.write_text(log, encoding="utf-8")
@@ -80,7 +83,7 @@ def assemble(profile: str) -> Path:
         )
     context |= {"built": datetime.now(UTC), "commit": recipe.commit(), "repository": _repository()}
     staged = _copies(profile) | _run_pages(context) | run_records.files(profile, context["runs"])
-    staged |= _chapters(context, staged) | library.pages(profile)
+    staged |= _chapters(context, staged) | reference.pages(profile)
     staged["_toc.yml"] = _toc(staged)
     staged["_config.yml"] = _config(profile)
     folder = paths.build_dir(profile)

@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 
 from catscans_lib import datasets, paths, results
-from catscans_lib.book import answer, auc_tables, measure_tables, study_costs
+from catscans_lib.book import answer, auc_tables, measure_tables
 from catscans_lib.datasets import demo
 from catscans_lib.evidence import chapter
 from catscans_lib.sweep import costs
@@ -51,7 +51,6 @@ def numbers(profile: str) -> dict[str, Any]:
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"]),
         "published": chapter.numbers(profile),
-        "costs": study_costs.numbers(),
     }
     return found | {"answer": answer.sentences(found), "extremes": answer.extremes(found)}
 
