@@ -1,117 +1,151 @@
-"""The drawing of the library's rooms: boxes in three storeys, arrows for the imports between them, read from the code."""
+"""The rooms of the library as the code has them: their drawing, and the library reference that autodoc fills."""
 
 import ast
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.path import Path as Curve
+from catscans_lib.book.templates import template
 
-from catscans_lib.book.reference import BASE, LIBRARY, STOREYS
-
-PLACE = "figures/rooms.svg"  # in the book
+LIBRARY = Path(__file__).parents[1]
+STOREYS = (  # from top to bottom; the contracts in pyproject.toml enforce them
+    ("running things", ("cli", "book", "sharing", "sweep", "runs", "grid")),
+    (
+        "answering questions",
+        ("recommend", "evidence", "inspection", "transferability", "experiment", "evaluation", "figures"),
+    ),
+    ("arrays in, arrays out", ("similarity", "training", "datasets", "networks", "statistics", "images")),
+)
+BASE = ("results", "errors", "paths")  # modules that every room may import
 COLOURS = ("#0072B2", "#009E73", "#D55E00")  # of the storeys, from top to bottom
-WIDTH, HEIGHT = 0.84, 0.2  # of a box; rooms of a storey are 1 apart, storeys 1.5
-Place = tuple[float, float]
+DRAWING = "figures/rooms.svg"  # in the book
+
+
+class Module(NamedTuple):
+    """A public module: its dotted name and its docstring."""
+
+    name: str
+    docstring: str
+
+
+def modules(room: str) -> list[Module]:
+    """Return the package or module `room` and its public modules, sorted by path."""
+    found = [(file, ast.get_docstring(tree)) for file, tree in _parsed().items() if _room(file) == room]
+    return [
+        Module(".".join(("catscans_lib", *file.with_suffix("").parts)).removesuffix(".__init__"), text)
+        for file, text in found
+        if text and (file.stem == "__init__" or not file.stem.startswith("_"))
+    ]
+
+
+@cache
+def _parsed() -> dict[Path, ast.Module]:
+    files = sorted(LIBRARY.rglob("*.py"))
+    return {file.relative_to(LIBRARY): ast.parse(file.read_text(encoding="utf-8")) for file in files}
+
+
+def _room(file: Path) -> str:
+    return file.with_suffix("").parts[0]
+
+
+def context() -> dict[str, Any]:
+    """Return what the chapter on the architecture is rendered with."""
+    storeys = [(title, [modules(room)[0] for room in rooms]) for title, rooms in STOREYS]
+    return {"storeys": storeys, "base": [modules(name)[0] for name in BASE], "drawing": DRAWING}
+
+
+def pages(profile: str) -> dict[str, bytes]:
+    """Return the drawing, and the library reference: an overview and a page per room of the two lower storeys."""
+    rooms = {room: modules(room) for room in ("results", *(room for _, of_storey in STOREYS[1:] for room in of_storey))}
+    page = template("_library.md", ())
+    made = {f"library/{room}.md": page.render(room=room, modules=of).encode() for room, of in rooms.items()}
+    overview = template("library.md", ()).render(rooms=rooms, profile=profile).encode()
+    return made | {"library.md": overview, DRAWING: drawing()}
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Adapt autodoc to this library's docstrings; Sphinx calls this, as `_config.yml` names this module."""
+    app.connect("autodoc-skip-member", _skip_named_tuple_field)
+    app.connect("autodoc-process-docstring", _escape_underscores, priority=400)  # before napoleon, which has 500
+    return {"parallel_read_safe": True}
+
+
+def _skip_named_tuple_field(app: Any, kind: str, name: str, member: object, skip: bool, options: Any) -> bool | None:
+    return True if type(member).__name__ == "_tuplegetter" else None
+
+
+def _escape_underscores(app: Any, kind: str, name: str, member: object, options: Any, lines: list[str]) -> None:
+    """Escape a word's last underscore outside code: reStructuredText would read it as a link."""
+    for number, line in enumerate(lines):
+        parts = re.split(r"(`+[^`]*`+)", line)
+        parts[::2] = [re.sub(r"(\w)_(?!\w)", r"\1\\_", part) for part in parts[::2]]
+        lines[number] = "".join(parts)
 
 
 def imports() -> Counter[tuple[str, str]]:
     """Return, for each pair of rooms, the number of modules of the first that import the second."""
     rooms = {room for _, of_storey in STOREYS for room in of_storey}
     return Counter(
-        (room, other)
-        for room in sorted(rooms)
-        for file in sorted((LIBRARY / room).rglob("*.py"))
-        for other in set(_imported(file)) & rooms - {room}
+        (_room(file), other)
+        for file, tree in _parsed().items()
+        for other in sorted(set(_imported(tree)) & rooms - {_room(file)})
+        if _room(file) in rooms
     )
 
 
-def _imported(file: Path) -> Iterator[str]:
-    """Yield the entry of the library behind every import in a file, also inside functions."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == LIBRARY.name:
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Yield the entry of the library behind every import of a module, also inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "catscans_lib":
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{LIBRARY.name}."):
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("catscans_lib."):
             yield node.module.split(".")[1]
 
 
 def drawing() -> bytes:
-    """Return the drawing as SVG; the same code gives the same bytes."""
-    counts = imports()
-    places = _places(counts)
-    figure = Figure(figsize=(10, 7.4))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(-0.6, 6.6), ylim=(-1.0, 4.05))
+    """Return the rooms in their storeys with arrows for their imports, as SVG; the same code gives the same bytes."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 6.6))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(-0.55, 6.55), ylim=(-0.75, 3.95))
     axes.axis("off")
+    places = {}
     for number, ((title, rooms), colour) in enumerate(zip(STOREYS, COLOURS, strict=True)):
-        _band(axes, 3 - 1.5 * number, f"storey {3 - number}: {title}", colour)
-        for room in rooms:
-            _box(axes, places[room], room, colour)
-    for pair, count in counts.items():
-        _arrow(axes, *(places[room] for room in pair), count)
-    axes.text(3, -0.78, f"{', '.join(BASE)}: all rooms may import them", ha="center", va="center", fontsize=10)
+        level = 2.8 - 1.4 * number
+        axes.axhspan(level - 0.3, level + 1.1, facecolor=colour, alpha=0.07, linewidth=0)
+        axes.text(-0.45, level + 0.95, f"storey {3 - number}: {title}", color=colour, fontweight="bold")
+        for column, room in enumerate(rooms):
+            places[room] = (column + (7 - len(rooms)) / 2, level)
+            box = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": colour, "linewidth": 1.6}
+            axes.text(*places[room], room, ha="center", va="center", fontsize=10.5, bbox=box, zorder=4)
+    for (room, other), n_modules in imports().items():
+        colour = next(colour for (_, rooms), colour in zip(STOREYS, COLOURS, strict=True) if room in rooms)
+        axes.add_patch(_arrow(*places[room], *places[other], colour, n_modules))
+    axes.text(3, -0.55, f"{', '.join(BASE)}: all rooms may import these modules", ha="center")
     out = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "catscans", "svg.fonttype": "none"}):
         figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
 
 
-def _places(counts: Counter[tuple[str, str]]) -> dict[str, Place]:
-    """Put the rooms of a storey side by side, each to the left of the rooms that it imports."""
-    places = {}
-    for number, (_, rooms) in enumerate(STOREYS):
-        inside = {room: [other for one, other in counts if one == room and other in rooms] for room in rooms}
-        order = [*TopologicalSorter(inside).static_order()][::-1]
-        for column, room in enumerate(order):
-            places[room] = (column + (7 - len(rooms)) / 2, 3 - 1.5 * number)
-    return places
+def _arrow(x0: float, y0: float, x1: float, y1: float, colour: str, n_modules: int) -> Any:
+    """Return an arc above the boxes of one storey, or a curve from the bottom of a box to the top of a lower one."""
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path as Curve
 
-
-def _band(axes: Axes, y: float, title: str, colour: str) -> None:
-    axes.axhspan(y - 0.3, y + 0.95, facecolor=colour, alpha=0.07, linewidth=0, zorder=0)
-    axes.text(-0.5, y + 0.82, title, color=colour, fontsize=11, fontweight="bold", va="center")
-
-
-def _box(axes: Axes, place: Place, room: str, colour: str) -> None:
-    corner = (place[0] - WIDTH / 2, place[1] - HEIGHT / 2)
-    axes.add_patch(
-        FancyBboxPatch(
-            corner, WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.05", fc="white", ec=colour, lw=1.6, zorder=3
-        )
-    )
-    axes.text(*place, room, ha="center", va="center", fontsize=10.5, zorder=4)
-
-
-def _arrow(axes: Axes, start: Place, end: Place, count: int) -> None:
-    """Draw an arc above the boxes within a storey, a curve from bottom to top between storeys."""
-    (x0, y0), (x1, y1) = start, end
-    colour = COLOURS[round((3 - y0) / 1.5)]
+    edge = 0.12  # half the height of a box
     if y0 == y1:
-        x0, x1, height = x0 + 0.12, x1 - 0.12, 0.2 + 0.13 * abs(x1 - x0)
-        points = [
-            (x0, y0 + HEIGHT / 2),
-            (x0, y0 + HEIGHT / 2 + height),
-            (x1, y1 + HEIGHT / 2 + height),
-            (x1, y1 + HEIGHT / 2),
-        ]
+        inset = 0.08 if x1 > x0 else -0.08
+        top = y0 + edge + 0.15 + 0.17 * abs(x1 - x0)
+        points = [(x0 + inset, y0 + edge), (x0 + inset, top), (x1 - inset, top), (x1 - inset, y1 + edge)]
     else:
-        points = [(x0, y0 - HEIGHT / 2), (x0, y0 - 0.7), (x1, y1 + 0.7), (x1, y1 + HEIGHT / 2)]
-    curve = Curve(points, [Curve.MOVETO, *[Curve.CURVE4] * 3])
-    axes.add_patch(
-        FancyArrowPatch(
-            path=curve,
-            arrowstyle="-|>",
-            mutation_scale=8,
-            color=colour,
-            lw=0.5 + 0.45 * count,
-            alpha=0.55,
-            fc=colour,
-            zorder=2,
-            fill=False,
-        )
-    )
+        points = [(x0, y0 - edge), (x0, y0 - 0.7), (x1, y1 + 0.7), (x1, y1 + edge)]
+    return FancyArrowPatch(
+        path=Curve(points, [Curve.MOVETO, *[Curve.CURVE4] * 3]), arrowstyle="-|>", mutation_scale=7, color=colour,
+        fill=False, linewidth=0.9 * n_modules**0.5, alpha=0.55 if y0 == y1 else 0.35, zorder=2,
+    )  # fmt: skip

@@ -16,7 +16,7 @@ import nbformat
 import yaml
 
 from catscans_lib import paths
-from catscans_lib.book import html_pages, interactive, reference, run_records, templates
+from catscans_lib.book import architecture, html_pages, interactive, run_records, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.book.templates import DEMO_NOTE
 from catscans_lib.errors import InputError
@@ -81,9 +81,13 @@ def assemble(profile: str) -> Path:
             f"No results of profile '{profile}' in {paths.results_dir(profile)}. "
             f"Run `catscans sweep --profile {profile}` first."
         )
-    context |= {"built": datetime.now(UTC), "commit": recipe.commit(), "repository": _repository()}
+    context |= architecture.context() | {
+        "built": datetime.now(UTC),
+        "commit": recipe.commit(),
+        "repository": _repository(),
+    }
     staged = _copies(profile) | _run_pages(context) | run_records.files(profile, context["runs"])
-    staged |= _chapters(context, staged) | reference.pages(profile)
+    staged |= _chapters(context, staged) | architecture.pages(profile)
     staged["_toc.yml"] = _toc(staged)
     staged["_config.yml"] = _config(profile)
     folder = paths.build_dir(profile)

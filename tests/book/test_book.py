@@ -9,7 +9,7 @@ import pytest
 from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
 
 from catscans_lib import book, datasets, paths
-from catscans_lib.book import library, templates
+from catscans_lib.book import architecture, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 
@@ -126,7 +126,7 @@ def test_assembling_again_touches_only_what_changed_and_deletes_what_is_gone(pro
 def test_images_that_two_datasets_share_are_counted_where_they_were_searched_and_the_section_goes_with_the_run(project):
     def section():
         text = (book.assemble("sample") / "data.md").read_text()
-        return text.partition("## Images that two datasets share\n")[2].partition("\n## ")[0]
+        return text.partition("## Images shared between datasets\n")[2].partition("\n## ")[0]
 
     add_results("sample")
     folder = paths.run_dir("sample", "overlaps", "all")
@@ -184,12 +184,7 @@ def test_the_front_page_says_which_profile_it_is_and_from_which_commit(project):
 
 def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(project):
     def section():
-        return (
-            (book.assemble("sample") / "rerun.md")
-            .read_text()
-            .partition("## In somebody else's cloud")[2]
-            .partition("\n## ")[0]
-        )
+        return (book.assemble("sample") / "rerun.md").read_text().partition("## In the cloud")[2].partition("\n## ")[0]
 
     add_results("sample")
     (project / "CITATION.cff").write_text("title: none\n")
@@ -274,10 +269,10 @@ def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_networ
         assert loads_from_outside(page.read_text()) == [], page
         assert "unpkg" not in page.read_text()
     assert "scripts/mathjax.js" in (index.parent / "methods.html").read_text()
-    assert "catscans_lib.statistics.auc.auc" in (index.parent / "library/catscans_lib.evaluation.html").read_text()
+    assert "catscans_lib.statistics.auc.auc" in (index.parent / "library/statistics.html").read_text()
     download = nbformat.read(index.parent / "_sources/runs/transfer/dtd--isic2018.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in download.cells)
-    monkeypatch.setattr(library, "pages", lambda profile: {})  # built once, that is enough
+    monkeypatch.setattr(architecture, "pages", lambda profile: {})  # built once, that is enough
     with pytest.raises(book.BookError, match="no_such_work"):
         (project / "book" / "limitations.md").write_text("# Limitations\n\n{cite}`no_such_work`\n")
         book.build("demo")
@@ -285,20 +280,21 @@ def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_networ
         book.build("demo")  # a failed build must not pass the second time
 
 
-def test_docstrings_become_restructured_text_and_code_in_them_stays_code():
-    text = library.rst("Return `x` of val_.\n\nParameters\n----------\nx : float, shape (n,)\n    In [0, 1].\n")
-    assert "Return ``x`` of val\\_." in text
-    assert ":Parameters: **x** (*float, shape (n,)*) -- In [0, 1]." in text
+def test_the_library_reference_lists_the_rooms_that_a_user_calls_and_imports_nothing():
+    code = "import sys; from catscans_lib.book import architecture; architecture.pages('demo'); print('keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
+    pages = architecture.pages("demo")
+    assert ".. automodule:: catscans_lib.evaluation.tables\n" in pages["library/evaluation.md"].decode()
+    assert "library/sweep.md" not in pages
 
 
-def test_the_library_reference_has_every_public_function_with_its_signature_and_imports_nothing():
-    code = "import sys; from catscans_lib.book import library; library.pages('demo'); print('keras' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout.strip() == "False"
-    )
-    page = library.pages("demo")["library/catscans_lib.evaluation.md"].decode()
-    assert (
-        ".. py:function:: auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str='weighted')"
-        in page
-    )
-    assert "_fast" not in page
+def test_the_drawing_shows_every_room_and_each_import_between_two_rooms():
+    drawing = architecture.drawing().decode()
+    rooms = {path.parent.name for path in (ROOT / "catscans_lib").glob("*/__init__.py")}
+    assert {room for _, of_storey in architecture.STOREYS for room in of_storey} == rooms
+    assert all(f">{room}<" in drawing for room in rooms)
+    counts = architecture.imports()
+    assert counts["cli", "book"] == 1
+    assert not any(room == other for room, other in counts)
+    assert drawing == architecture.drawing().decode()
