@@ -1,4 +1,4 @@
-"""The card of a dataset: what it is, whose it is, how much of it was published, where it comes from and how it is read."""
+"""The card of a dataset: what it is, its licence, its published counts, where it comes from and how it is read."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from catscans_lib.images.listing import Listing
 
+IMAGENET_TERMS = "ImageNet terms: non-commercial research and education"
+
 
 @dataclass(frozen=True)
 class Download:
@@ -16,19 +18,19 @@ class Download:
     Attributes
     ----------
     url : str
-        Its http or https address.
+        http or https.
     checksum : str or None
-        "md5:..." or "sha256:..." as published; None where the publisher gives none.
+        "md5:..." or "sha256:..." as published; None if the publisher gives none.
     n_bytes : int or None
-        Its exact size as published, which is all there is to check where there is no checksum.
+        Exact size as published; the only check where there is no checksum.
     folder : str
-        Folder below the data folder where it goes, or is unpacked.
+        Folder below the data folder that the file is saved to or unpacked in.
     unpack : bool
-        Whether it is a zip or a tar to be unpacked; the archive is deleted then, also one put there by hand.
+        Whether to unpack the zip or tar; the archive is then deleted, even one that the user put there.
     n_bytes_unpacked : int or None
-        Bound on what unpacking may write; None: 20 times the archive, at least 1 GiB.
+        Limit for unpacking; None: 20 times the archive, at least 1 GiB.
     name : str
-        Its file name where the address does not end in it.
+        File name, if the URL does not end in it.
     """
 
     url: str
@@ -41,45 +43,45 @@ class Download:
 
     def __post_init__(self) -> None:
         if self.checksum and not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
-            raise ValueError(f"No checksum 'md5:...' or 'sha256:...' in lower case: '{self.checksum}'.")
+            raise ValueError(f"Checksum '{self.checksum}' is not 'md5:...' or 'sha256:...' in lower-case hexadecimals.")
         if not re.fullmatch(r"[^/\\\0.][^/\\\0]*", self.file_name):
-            raise ValueError(f"No file name in '{self.url}'. Give one.")
+            raise ValueError(f"'{self.url}' does not end in a file name. Set `name`.")
 
     @property
     def file_name(self) -> str:
-        """The name it has on the disk and on a mirror."""
+        """File name on disk and on a mirror."""
         return self.name or unquote(PurePosixPath(urlsplit(self.url).path).name)
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Card of one dataset; counts are those of the complete dataset, not of what lies on a disk.
+    """Card of one dataset; its counts are those of the complete published dataset.
 
     Attributes
     ----------
     name, title, modality : str
-        Key in code and file names; printed name; what kind of picture.
+        Key in code and file names; printed name; what the images show.
     classes : tuple of str
-        Class names in their fixed order; empty where the folder names are the classes.
+        Class names in their fixed order; empty if the folder names are the classes.
     n_images : int or None
-        Images in the complete dataset, as published or as used in the study; None where nobody has stated it.
+        Images in the complete dataset, as published or as used in the study; None if unknown.
     group : str or None
-        Unit whose images must share a fold; None where the dataset does not record one.
+        What must not be split between folds, such as patient; None if the dataset does not record it.
     licence, url, citation : str
-        Terms of use, home page, key in ``book/references.bib`` of the work that describes it.
+        Terms of use, home page, key in ``book/references.bib``.
     read : callable
-        ``read(data_dir) -> Listing`` for the native layout.
+        ``read(data_dir) -> Listing`` for the published layout.
     n_per_class : mapping of str to int
-        Published number of images of each class; empty where it was not published.
+        Published number of images of each class; empty if unknown.
     downloads : tuple of Download
-        The published files; empty where they lie behind a login.
+        Published files; empty if they need a login.
     by_hand : str
-        What a user has to do where there is nothing to download, one step a line.
+        Steps for the user if there is nothing to download, one a line.
     is_below_data_dir : bool
-        Whether it lies below the folder that DATA names.
+        Whether the dataset lies below the folder that DATA names.
     part_of : str or None
-        Name of the larger dataset whose image ids it keeps. Images of two of its parts with the same id are the same image,
-        also where one was stored in another size or format, so that their files differ.
+        Name of the larger dataset whose image ids it keeps. Images with the same id in two parts are the same image,
+        even if their files differ because of size or format.
     """
 
     name: str
@@ -97,6 +99,3 @@ class DatasetInfo:
     by_hand: str = ""
     is_below_data_dir: bool = True
     part_of: str | None = None
-
-
-IMAGENET_TERMS = "ImageNet terms: non-commercial research and education"

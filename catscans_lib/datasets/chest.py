@@ -3,16 +3,9 @@
 import re
 from pathlib import Path
 
+from catscans_lib.datasets import layouts
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.images.listing import (
-    Listing,
-    Problem,
-    Row,
-    class_images,
-    make_listing,
-    native_dir,
-    stem,
-)
+from catscans_lib.images.listing import Listing
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")
@@ -23,20 +16,13 @@ PATIENT = re.compile(r"(person\d+)_(?:bacteria|virus)_.*|((?:NORMAL2-)?IM-\d+)-\
 def read(data_dir: Path) -> Listing:
     """List the images of all splits; the patient in the file name is the group.
 
-    A file name without a patient is reported and left out, because it could share a patient with another fold.
+    Images without a patient in their name are reported and left out, because folds could not keep patients apart.
     """
-    folder = native_dir(data_dir, "chest_xray")
-    problems: list[Problem] = []
-    rows = []
-    for split in SPLITS:
-        if not (folder / split).is_dir():  # the first published archive has no val
-            continue
-        for label, path in class_images(folder / split, data_dir, problems, expected="|".join(CLASSES)):
-            if group := patient(stem(path)):
-                rows.append(Row(f"{split}/{label}/{stem(path)}", path, label, group, split))
-            else:
-                problems.append(Problem(path, "no patient in the file name, such as person134_bacteria_643; left out"))
-    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES)
+    folder = layouts.native_dir(data_dir, "chest_xray")
+    splits = {split: split for split in SPLITS if (folder / split).is_dir()}  # the first published archive has no val
+    return layouts.from_folder(
+        folder, data_dir, classes=CLASSES, expected="|".join(CLASSES), splits=splits, group=patient, unit="patient"
+    )
 
 
 def patient(name: str) -> str | None:
@@ -56,13 +42,13 @@ CARD = DatasetInfo(
     classes=CLASSES,
     n_images=5_856,
     n_per_class={"NORMAL": 1_583, "PNEUMONIA": 4_273},
-    group="patient",  # from the file name; person<N> may join two patients, never split one
+    group="patient",  # from the file name; person<N> may join two patients but never splits one
     licence="CC BY 4.0",
     url="https://data.mendeley.com/datasets/rscbjbr9sj",
     citation="kermany2018",
     read=read,
     downloads=(
-        Download(  # version 2, without the archive of retinas; its size is known, its checksum was not published
+        Download(  # version 2, without the archive of retinas; its size is published, a checksum is not
             "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/f12eaf6d-6023-432f-acc9-80c9d7393433/file_downloaded",
             n_bytes=1_235_512_464,
             unpack=True,

@@ -1,25 +1,18 @@
 """Describable Textures Dataset as downloaded: ``dtd/images/<class>/*.jpg`` and ``dtd/labels/{train,val,test}1.txt``.
 
-Some of its images are copies of each other, recompressed or in other colours; those that look the same are one group.
+Some of its images are copies, recompressed or in other colours; near duplicates are one group.
 """
 
 from dataclasses import replace
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.images.listing import (
-    Listing,
-    Problem,
-    Row,
-    class_images,
-    make_listing,
-    native_dir,
-    stem,
-)
+from catscans_lib.datasets.layouts import class_images, native_dir
+from catscans_lib.images.listing import Listing, Problem, Row, make_listing, stem
 
 
 def read(data_dir: Path) -> Listing:
-    """List the images of every class folder, with the first of the ten official splits where its files are there."""
+    """List the images of every class folder, with the first of the ten official splits if its files exist."""
     folder = native_dir(data_dir, "dtd/images")
     splits = _splits(folder.parent / "labels")
     problems: list[Problem] = []
@@ -33,7 +26,7 @@ def read(data_dir: Path) -> Listing:
 
 
 def _splits(folder: Path) -> dict[str, str]:
-    """Split of every image (class/name) that the files of split 1 list; the other nine mix the same images anew."""
+    """Split of every image (class/name) in the files of split 1; the other nine reshuffle the same images."""
     found = {}
     for split in ("train", "val", "test"):
         path = folder / f"{split}1.txt"
@@ -54,7 +47,7 @@ CARD = DatasetInfo(
     name="dtd",
     title="Describable Textures (DTD)",
     modality="natural images of textures",
-    classes=(),  # the folders' names: a part of the words will do
+    classes=(),  # the folder names, so a part of the words is enough
     n_images=5_640,
     n_per_class=dict.fromkeys(WORDS, 120),
     group="near duplicates",

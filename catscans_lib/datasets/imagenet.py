@@ -1,48 +1,142 @@
-"""ImageNet (ILSVRC 2012) as downloaded: ``imagenet/[train/]<wnid>/*.JPEG``, or the tar of one tar per WordNet id.
+"""ImageNet (ILSVRC 2012) and STI-10, ten of its textural synsets; classes are WordNet ids (wnids).
 
-The tar (``ILSVRC2012_img_train.tar``, 138 GB) is read where it is; nothing is unpacked to the disk.
+ImageNet: ``imagenet/[train/]<wnid>/*.JPEG``, or ``ILSVRC2012_img_train.tar`` (138 GB, a tar of one tar per wnid), which stays
+packed. STI-10: ``sti10/<wnid>/*`` or ``sti10/<wnid>.tar``, also among other wnids.
 """
 
 import re
+import tarfile
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from catscans_lib.datasets import synsets
 from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo
-from catscans_lib.images.listing import Listing, Problem, Row, make_listing, native_dir
+from catscans_lib.datasets.layouts import class_images, native_dir
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import IMAGE_SUFFIXES, Listing, Problem, Row, make_listing, stem
 
+WNID = r"n\d{8}"
 TAR = "ILSVRC2012_img_train.tar"
+STI10 = {
+    "n04326547": "stone wall",
+    "n02897820": "brick",
+    "n03530642": "honeycomb",
+    "n07840804": "egg",
+    "n09416076": "rock",
+    "n03309808": "fabric",
+    "n09247410": "cloud",
+    "n02999410": "chain",
+    "n09376198": "ocean",
+    "n11669921": "flower",
+}
+Found = Iterator[tuple[str, str, str]]  # wnid, name without suffix, path below the root
 
 
 def read(data_dir: Path) -> Listing:
-    """List the images of every wnid, of the folders where there are any, else of the tar. No groups."""
+    """List the images of every wnid, from the class folders if there are any, else from the tar. No groups."""
     place = _tar(data_dir) or native_dir(data_dir, "imagenet/train", "imagenet")
     problems: list[Problem] = []
     rows = []
-    for wnid, name, path in synsets.images(place, data_dir, problems):
+    for wnid, name, path in images(place, data_dir, problems):
         image_id = f"{wnid}/{name}"
         rows.append(Row(image_id, path, wnid, image_id, _split(name)))
     return make_listing(rows, problems, place, root=data_dir)
 
 
+def read_sti10(data_dir: Path) -> Listing:
+    """List the images of the ten synsets of STI-10; missing synsets are reported. No groups, no splits."""
+    folder = native_dir(data_dir, "sti10")
+    problems: list[Problem] = []
+    rows = []
+    for wnid, name, path in images(folder, data_dir, problems, STI10):
+        image_id = f"{wnid}/{name}"
+        rows.append(Row(image_id, path, STI10[wnid], image_id, ""))
+    for wnid, name in STI10.items():
+        if not (folder / wnid).is_dir() and not (folder / f"{wnid}.tar").is_file():
+            problems.append(Problem(f"sti10/{wnid}", f"no such folder or tar, the synset of {name}"))
+    return make_listing(rows, problems, folder, root=data_dir, classes=tuple(STI10.values()))
+
+
+def images(place: Path, root: Path, problems: list[Problem], wnids: Collection[str] | None = None) -> Found:
+    """Yield (wnid, name without suffix, path below `root`) of every image.
+
+    Parameters
+    ----------
+    place : pathlib.Path
+        Below `root`: a folder with a folder ``<wnid>`` or a file ``<wnid>.tar`` for each wnid, or a tar of such tars.
+    problems : list of Problem
+        Files that are not images and names that are not wnids are appended.
+    wnids : collection of str, optional
+        Only these; others are ignored.
+    """
+    below = place.relative_to(root).as_posix()
+    if place.is_file():
+        for name, start, length in _members(place, 0, place.stat().st_size):
+            if (wnid := name.removesuffix(".tar")) != name and _is_wanted(wnid, wnids):
+                yield from _in_tar(place, below, wnid, start, length, problems)
+            elif not re.fullmatch(WNID, wnid):
+                problems.append(Problem(f"{below}:{name}", "not the tar of a wnid, such as n01440764.tar; left out"))
+        return
+    for wnid, path in class_images(place, root, problems, expected=WNID, only=wnids):
+        yield wnid, stem(path), path
+    for tar in sorted(place.glob("n????????.tar")):
+        if _is_wanted(tar.stem, wnids) and not (place / tar.stem).is_dir():
+            yield from _in_tar(tar, f"{below}/{tar.name}", tar.stem, 0, tar.stat().st_size, problems)
+
+
 def _tar(data_dir: Path) -> Path | None:
-    """The tar of tars, where it is there and no folder of a wnid is."""
+    """The tar of tars, unless there are class folders."""
     if any(place for folder in ("imagenet/train", "imagenet") for place in (data_dir / folder).glob("n????????/")):
         return None
     return next((path for path in (data_dir / "imagenet" / TAR, data_dir / TAR) if path.is_file()), None)
 
 
 def _split(name: str) -> str:
-    # The file name keeps the official split even where a subset mixed the folders.
+    # The file name tells the official split even if a subset mixed the folders.
     if name.startswith("ILSVRC2012_val_"):
         return "val"
     return "train" if re.fullmatch(r"n\d{8}_\d+", name) else ""
+
+
+def _is_wanted(wnid: str, wnids: Collection[str] | None) -> bool:
+    return bool(re.fullmatch(WNID, wnid)) and (wnids is None or wnid in wnids)
+
+
+def _in_tar(tar: Path, below: str, wnid: str, start: int, length: int, problems: list[Problem]) -> Found:
+    """Images of one wnid, whose tar is the `length` bytes of the file `tar` from `start` on."""
+    empty = True
+    for name, at, size in _members(tar, start, length):
+        if Path(name).suffix.lower() not in IMAGE_SUFFIXES or not name.isprintable():
+            problems.append(Problem(f"{below}:{wnid}/{name}", f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}"))
+            continue
+        empty = False
+        yield wnid, stem(name), f"{below}:{wnid}/{Path(name).name}:{at}+{size}"
+    if empty:
+        problems.append(Problem(f"{below}:{wnid}", "tar of a wnid without images"))
+
+
+def _members(path: Path, start: int, length: int) -> Iterator[tuple[str, int, int]]:
+    """Name, first byte and length of every regular file in the tar that is `length` bytes of `path` from `start` on."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                while (member := tar.next()) and member.offset < start + length:
+                    tar.members = []  # tarfile keeps all members: a gigabyte for a million images
+                    if member.offset_data + member.size > start + length:
+                        raise tarfile.ReadError("unexpected end of data")
+                    if member.isreg():
+                        yield member.name, member.offset_data, member.size
+    except (tarfile.TarError, EOFError) as error:
+        raise InputError(
+            f"Cannot read '{path}': {error}. It must be an uncompressed tar. Download it again, or unpack it to folders."
+        ) from error
 
 
 CARD = DatasetInfo(
     name="imagenet",
     title="ImageNet",
     modality="natural images of objects",
-    classes=(),  # 1,000 WordNet ids in the complete set, 732 to 1,300 images each
+    classes=(),  # 1,000 wnids in the complete set, 732 to 1,300 images each
     n_images=1_281_167,  # ILSVRC 2012 training images
     group=None,
     licence=IMAGENET_TERMS,
@@ -52,5 +146,23 @@ CARD = DatasetInfo(
     by_hand="""Register at https://www.image-net.org/signup.php and accept the terms.
 On the page of ILSVRC 2012, download 'Training images (Task 1 & 2)', 138 GB.
 Put ILSVRC2012_img_train.tar into DATA/imagenet as it is, or unpack it to DATA/imagenet/train/<wnid>/*.JPEG.
-For a source that only passes on its weights nothing is needed: pretrain.sources.imagenet: {weights: keras}.""",
+To use ImageNet only through published weights, no images are needed: pretrain.sources.imagenet: {weights: keras}.""",
+)
+STI10_CARD = DatasetInfo(
+    name="sti10",
+    title="STI-10",
+    modality="natural images of textures and materials",
+    classes=tuple(STI10.values()),  # the study's choice; the image URLs it used no longer exist
+    n_images=8_060,  # as noted in the study's loader
+    group=None,
+    licence=IMAGENET_TERMS,
+    url="https://github.com/vcheplygina/cats-scans",
+    citation="vandenbrandt2021",
+    read=read_sti10,
+    by_hand="""The study's own list of images is no longer available; the synsets are.
+Register at https://www.image-net.org/signup.php and accept the terms.
+Download the tar of each wnid (ImageNet-21k): """
+    + ", ".join(f"{wnid} ({name})" for wnid, name in STI10.items())
+    + """.
+Put the tars into DATA/sti10 as they are, or draw 806 images of each: catscans dataset subset FOLDER DATA/sti10.""",
 )

@@ -1,4 +1,4 @@
-"""ISIC 2018 task 3 as downloaded: a folder of JPEGs, a one-hot ground truth and a table of lesions.
+"""ISIC 2018 task 3 (HAM10000) as downloaded: a folder of JPEGs, a one-hot ground truth and a table of lesions.
 
 ``[ISIC2018/]ISIC2018_Task3_Training_Input/*.jpg``, ``ISIC2018_Task3_Training_GroundTruth/*GroundTruth.csv``, and the
 lesions in ``*LesionGroupings.csv`` or HAM10000's own ``HAM10000_metadata.csv``.
@@ -7,17 +7,9 @@ lesions in ``*LesionGroupings.csv`` or HAM10000's own ``HAM10000_metadata.csv``.
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
+from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import (
-    Listing,
-    Problem,
-    Row,
-    image_names,
-    make_listing,
-    native_dir,
-    read_csv,
-    stem,
-)
+from catscans_lib.images.listing import Listing, Problem, Row, image_names, make_listing, read_csv, stem
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 INPUT = "ISIC2018_Task3_Training_Input"
@@ -25,7 +17,7 @@ FILES = "https://isic-challenge-data.s3.amazonaws.com/2018"
 
 
 def read(data_dir: Path) -> Listing:
-    """List the images that have exactly one class and a lesion; every other image or row is reported."""
+    """List the images with exactly one class and a lesion; other images and rows are reported."""
     folder = native_dir(data_dir, f"ISIC2018/{INPUT}", INPUT)
     below = folder.relative_to(data_dir).as_posix()
     problems: list[Problem] = []
@@ -48,7 +40,7 @@ def read(data_dir: Path) -> Listing:
 
 
 def _labels(root: Path, below: str, problems: list[Problem]) -> dict[str, str | None]:
-    """Class of every image in the ground truth; None where the row has no single class (reported here)."""
+    """Class of every image in the ground truth; None, and reported, if it does not have exactly one."""
     import pandas as pd
 
     path = _find(root, "*GroundTruth.csv")
@@ -59,8 +51,9 @@ def _labels(root: Path, below: str, problems: list[Problem]) -> dict[str, str | 
         named = [label for label, is_hot in zip(CLASSES, row, strict=True) if is_hot]
         labels[image_id] = named[0] if len(named) == 1 and image_id not in labels else None
         if labels[image_id] is None:
-            said = "a second, different row" if len(named) == 1 else f"{len(named)} classes ({', '.join(named)})"
-            problems.append(Problem(f"{below}/{image_id}.jpg", f"the ground truth says {said}, not one; left out"))
+            n_classes = f"{len(named)} classes ({', '.join(named)}) instead of one"
+            said = "two different rows" if len(named) == 1 else n_classes
+            problems.append(Problem(f"{below}/{image_id}.jpg", f"ground truth: {said}; left out"))
     return labels
 
 
@@ -72,7 +65,7 @@ def _lesions(root: Path) -> dict[str, str]:
 
 
 def _find(root: Path, *patterns: str) -> Path:
-    """First file of a pattern, in the root or one folder below it."""
+    """First file that matches a pattern, in the root or one folder below."""
     for pattern in patterns:
         if found := sorted([*root.glob(pattern), *root.glob(f"*/{pattern}")]):
             return found[0]

@@ -1,27 +1,59 @@
-"""Two forms that images come in: class folders, and a table of paths and labels."""
+"""Layouts that several datasets share: class folders, file names that tell the class, and tables of paths and labels."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import (
-    IMAGE_SUFFIXES,
-    Listing,
-    Problem,
-    Row,
-    class_images,
-    make_listing,
-    stem,
-)
+from catscans_lib.images.listing import IMAGE_SUFFIXES, Listing, Problem, Row, image_names, make_listing, stem
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+def native_dir(data_dir: Path, *places: str) -> Path:
+    """Return the first of `places` (folders below the data folder) that exists.
+
+    Raises
+    ------
+    InputError
+        If the data folder or every place is missing; the message names what was expected and what was found.
+    """
+    wanted = " or ".join(f"'{place}'" for place in places)
+    if not data_dir.is_dir():
+        raise InputError(f"No data folder '{data_dir}'. Set DATA=folder to the folder that holds {wanted}.")
+    for place in places:
+        if (data_dir / place).is_dir():
+            return data_dir / place
+    found = ", ".join(sorted(entry.name for entry in data_dir.iterdir() if not entry.name.startswith("."))) or "nothing"
+    raise InputError(f"No folder {wanted} in the data folder '{data_dir}', which holds {found}. Set DATA=folder.")
+
+
+def class_images(
+    parent: Path, root: Path, problems: list[Problem], expected: str = ".+", only: Collection[str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield (label, path below `root`) for every image in the class folders of `parent`.
+
+    Folders without images and folders whose name does not match the regular expression `expected` become problems. With
+    `only`, other matching folders are ignored.
+    """
+    for folder in _folders(parent):
+        below = folder.relative_to(root).as_posix()
+        if not re.fullmatch(expected, folder.name):
+            problems.append(Problem(below, f"not a class folder: its name does not match {expected}; left out"))
+            continue
+        if only is not None and folder.name not in only:
+            continue
+        names = image_names(folder, below, problems)
+        if not names:
+            problems.append(Problem(below, "class folder without images"))
+        for name in names:
+            yield folder.name, f"{below}/{name}"
 
 
 def from_folder(
@@ -30,7 +62,9 @@ def from_folder(
     *,
     classes: tuple[str, ...] = (),
     expected: str = ".+",
+    splits: Mapping[str, str] | None = None,
     group: Callable[[str], str | None] | None = None,
+    unit: str = "group",
 ) -> Listing:
     """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``.
 
@@ -39,67 +73,107 @@ def from_folder(
     folder, root : pathlib.Path
         The folder that holds the class folders or the splits; paths are written below `root`.
     classes : tuple of str
-        Their fixed order; sorted when empty.
+        Their fixed order; sorted if empty.
     expected : str
         Regular expression for the names of class folders; others are reported.
+    splits : mapping of str to str, optional
+        Folder of each split -> its name; a missing folder is reported. Default: detect them by common names.
     group : callable, optional
-        Group of a file name without suffix; an image for which it returns None is reported and left out.
+        Returns the group of a file name without suffix; images for which it returns None are reported and left out.
+    unit : str
+        What a group is, in that report.
     """
     problems: list[Problem] = []
     rows = []
-    for split, image_id, label, path in _found(folder, root, problems, expected):
-        unit = image_id if group is None else group(stem(path))
-        if unit is None:
-            problems.append(Problem(path, "no group in the file name; left out"))
-        else:
-            rows.append(Row(image_id, path, label, unit, split))
+    if splits is None:
+        inside = [entry.name for entry in _folders(folder)]
+        has_splits = inside and all(name.lower() in SPLITS for name in inside)
+        splits = {name: SPLITS[name.lower()] for name in inside} if has_splits else {"": ""}
+    for name, split in splits.items():
+        if not (folder / name).is_dir():
+            problems.append(Problem((folder / name).relative_to(root).as_posix(), "no such folder"))
+            continue
+        for label, path in class_images(folder / name, root, problems, expected):
+            image_id = "/".join(filter(None, (split, label, stem(path))))
+            if image_group := group(stem(path)) if group else image_id:
+                rows.append(Row(image_id, path, label, image_group, split))
+            else:
+                problems.append(Problem(path, f"no {unit} in the file name; left out"))
     return make_listing(rows, problems, folder, root=root, classes=classes)
 
 
-def from_table(table: pd.DataFrame, root: Path, where: Path, classes: tuple[str, ...] = ()) -> Listing:
+def from_names(folder: Path, root: Path, classes: tuple[str, ...], pattern: str, form: str) -> Listing:
+    """List the images of one folder whose file names tell the class.
+
+    Parameters
+    ----------
+    pattern : str
+        Regular expression for file names without suffix; its first group is the class, in any case.
+    form : str
+        The same in words, for the report on other files.
+    """
+    below = folder.relative_to(root).as_posix()
+    labels = {label.lower(): label for label in classes}
+    problems: list[Problem] = []
+    rows = []
+    for name in image_names(folder, below, problems):
+        if match := re.fullmatch(pattern, stem(name), re.IGNORECASE):
+            rows.append(Row(stem(name), f"{below}/{name}", labels[match[1].lower()], stem(name), ""))
+        else:
+            problems.append(Problem(f"{below}/{name}", f"not named {form}; left out"))
+    return make_listing(rows, problems, folder, root=root, classes=classes)
+
+
+def from_table(table: pd.DataFrame, root: Path, source: Path, classes: tuple[str, ...] = ()) -> Listing:
     """List the images of a table.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns path (of an image file, below `root`) and label, and if known group and split; all text.
-    root : pathlib.Path
-    where : pathlib.Path
-        What the table was read from, as errors name it.
+        Columns path (of an image file, below `root`) and label, and optionally group and split; all text.
+    source : pathlib.Path
+        The file that the table was read from, for messages.
     """
     problems: list[Problem] = []
     rows = []
     table = table.map(str.strip)
     twice = table["path"].duplicated(keep=False) & ~table.duplicated(keep=False)
-    has_group, has_split = "group" in table, "split" in table
     for row, differs in zip(table.drop_duplicates().to_dict("records"), twice[~table.duplicated()], strict=True):
         path = Path(row["path"]).as_posix()
-        if said := _wrong(row, root / path, differs):
+        if said := _problem(row, root / path, differs):
             problems.append(Problem(path, f"{said}; left out"))
-            continue
-        image_id = path[: -len(Path(path).suffix)]
-        rows.append(
-            Row(
-                image_id, path, row["label"], row["group"] if has_group else image_id, row["split"] if has_split else ""
-            )
-        )
-    return make_listing(rows, problems, where, root=root, classes=classes)
+        else:
+            image_id = path[: -len(Path(path).suffix)]
+            rows.append(Row(image_id, path, row["label"], row.get("group", image_id), row.get("split", "")))
+    return make_listing(rows, problems, source, root=root, classes=classes)
 
 
-def _found(folder: Path, root: Path, problems: list[Problem], expected: str) -> Iterator[tuple[str, str, str, str]]:
-    """Yield split, image_id, label and path of every image."""
-    inside = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
-    if inside and all(entry.name.lower() in SPLITS for entry in inside):
-        parts = [(SPLITS[entry.name.lower()], entry) for entry in inside]
-    else:
-        parts = [("", folder)]
-    for split, part in parts:
-        for label, path in class_images(part, root, problems, expected):
-            yield split, "/".join(filter(None, (split, label, stem(path)))), label, path
+def group_by_pattern(pattern: str) -> Callable[[str], str | None]:
+    """Return a function for `from_folder` that takes the group from a file name.
+
+    >>> group_by_pattern(r"(person\\d+)_.*")("person7_bacteria_1")
+    'person7'
+
+    Raises
+    ------
+    InputError
+        If `pattern` is not a regular expression with one part in parentheses.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"'{pattern}' is not a regular expression: {error}.") from None
+    if compiled.groups != 1:
+        raise InputError(f"'{pattern}' has {compiled.groups} parts in parentheses; put exactly one around the group.")
+    return lambda name: match[1] if (match := compiled.fullmatch(name)) else None
 
 
-def _wrong(row: dict[str, str], file: Path, differs: bool) -> str:
-    """What is wrong with one row of a table, or nothing."""
+def _folders(parent: Path) -> list[Path]:
+    return sorted(entry for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _problem(row: dict[str, str], file: Path, differs: bool) -> str:
+    """Why a row of a table cannot be used; "" if it can."""
     if differs:
         return "listed twice with different values"
     if not row["label"]:
@@ -109,25 +183,3 @@ def _wrong(row: dict[str, str], file: Path, differs: bool) -> str:
     if file.suffix.lower() not in IMAGE_SUFFIXES:
         return f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}"
     return "" if file.is_file() else "in the table, but there is no such file"
-
-
-def by_pattern(pattern: str) -> Callable[[str], str | None]:
-    """Return a function for `from_folder` that takes the group from a file name by a regular expression.
-
-    >>> by_pattern(r"(person\\d+)_.*")("person7_bacteria_1")
-    'person7'
-
-    Raises
-    ------
-    InputError
-        If it is no regular expression with one part in parentheses.
-    """
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"'{pattern}' is no regular expression: {error}.") from None
-    if compiled.groups != 1:
-        raise InputError(
-            f"'{pattern}' has {compiled.groups} parts in parentheses; one is needed, around what names the group."
-        )
-    return lambda name: match[1] if (match := compiled.fullmatch(name)) else None

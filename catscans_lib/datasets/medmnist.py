@@ -1,4 +1,4 @@
-"""Arrays as MedMNIST publishes them: an ``.npz`` with ``{train,val,test}_{images,labels}``; read as a stream, never unpickled."""
+"""MedMNIST's ``.npz`` files with ``{train,val,test}_{images,labels}``; read as a stream, without pickle."""
 
 import zipfile
 import zlib
@@ -15,23 +15,25 @@ from catscans_lib.errors import InputError
 from catscans_lib.images.listing import Listing, Row, array_place, in_array, make_listing
 
 SPLITS = ("train", "val", "test")
-ADVICE = "Known is an .npz with train_images, train_labels and the same of val and test, as MedMNIST has it."
+ADVICE = (
+    "Give an .npz with train_images and train_labels, and optionally the same for val and test, as MedMNIST has it."
+)
 
 
 def from_npz(path: Path, class_names: Sequence[str] = ()) -> Listing:
-    """List the images of all splits; grey ones get three equal channels.
+    """List the images of all splits; grey images get three equal channels.
 
     Parameters
     ----------
     path : pathlib.Path
-        Images uint8 (n, height, width) or (n, height, width, 3), labels whole numbers (n,) or (n, 1).
+        Images uint8 (n, height, width) or (n, height, width, 3), labels integers (n,) or (n, 1).
     class_names : sequence of str
-        Names of the labels 0, 1, ...; the numbers themselves when empty.
+        Names of the labels 0, 1, ...; empty: the numbers.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or holds volumes, several labels an image, or objects.
+        If the file cannot be read, or holds volumes, several labels per image, or Python objects.
     """
     rows, codes = [], set()
     for split in SPLITS:
@@ -39,39 +41,37 @@ def from_npz(path: Path, class_names: Sequence[str] = ()) -> Listing:
         if labels is None:
             continue
         codes |= set(labels.tolist())
-        place = f"{path.name}/{split}_images"
-        ids = [f"{split}_{index:06d}" for index in range(len(labels))]
-        rows += [
-            Row(image_id, in_array(place, index), _name(code, class_names, path), image_id, split)
-            for index, (image_id, code) in enumerate(zip(ids, labels.tolist(), strict=True))
-        ]
+        for index, code in enumerate(labels.tolist()):
+            image_id = f"{split}_{index:06d}"
+            place = in_array(f"{path.name}/{split}_images", index)
+            rows.append(Row(image_id, place, _name(code, class_names, path), image_id, split))
     classes = tuple(_name(code, class_names, path) for code in sorted(codes))
     return make_listing(rows, [], path, root=path.parent, classes=classes, pixels=partial(_pixels, path.parent))
 
 
 def _labels(path: Path, split: str) -> np.ndarray | None:
-    """Labels of one split, shape (n,), after a look at its images; None where there is no such split."""
+    """Labels of one split, shape (n,), after a check of its images; None if the split is missing."""
     with _opened(path) as archive:
         names = set(archive.namelist())
-        here = {f"{split}_images.npy", f"{split}_labels.npy"}
-        if not here & names and split != "train":
+        needed = {f"{split}_images.npy", f"{split}_labels.npy"}
+        if not needed & names and split != "train":
             return None
-        if not here <= names:
-            raise InputError(f"'{path}' lacks {min(here - names)[:-4]}; it has {', '.join(sorted(names))}. {ADVICE}")
+        if not needed <= names:
+            raise InputError(f"'{path}' lacks {min(needed - names)[:-4]}; it has {', '.join(sorted(names))}. {ADVICE}")
         with archive.open(f"{split}_images.npy") as file:
             shape = _shape(file, f"{path}: {split}_images")
         with archive.open(f"{split}_labels.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
     if labels.size != shape[0] or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
-            f"'{path}': {split}_labels is {labels.dtype} {labels.shape} for {shape[0]} images; one whole number each is "
-            "needed. Images with several labels at once are not known here."
+            f"'{path}': {split}_labels is {labels.dtype} {labels.shape} for {shape[0]} images; one integer per image is "
+            "needed. Several labels per image are not supported."
         )
     return labels.ravel()
 
 
 def _shape(file: BinaryIO, where: str) -> tuple[int, ...]:
-    """Shape of the images, from the head of the array."""
+    """Shape of the images, from the header of the array."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     shape, is_fortran, dtype = read(file) if read else ((), False, None)
@@ -79,13 +79,13 @@ def _shape(file: BinaryIO, where: str) -> tuple[int, ...]:
     if dtype != np.uint8 or is_fortran or not is_image:
         raise InputError(
             f"'{where}' is {dtype} {shape}; known are uint8 (n, height, width) and (n, height, width, 3). "
-            "Volumes in three dimensions have to be cut into images first."
+            "Cut three-dimensional volumes into images first."
         )
     return shape
 
 
 def _pixels(root: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
-    """Read images in the order of the file: what lies between is passed over, nothing is held."""
+    """Read images in the order of the file, one at a time; images between them are skipped."""
     for place, indices in groupby(map(array_place, paths), key=lambda found: found[0]):
         file_name, _, name = place.rpartition("/")
         with _opened(root / file_name) as archive, archive.open(f"{name}.npy") as file:

@@ -1,6 +1,6 @@
-"""STL-10 as downloaded: ``stl10_binary/{train,test}_{X,y}.bin`` and ``class_names.txt``; images without a label are not read.
+"""STL-10 as downloaded: ``stl10_binary/{train,test}_{X,y}.bin`` and ``class_names.txt``; unlabelled images are not read.
 
-Every image is three planes of 96 x 96 bytes (red, green, blue), each stored column by column; labels are bytes from 1.
+Each image is three planes of 96 x 96 bytes (red, green, blue), each stored column by column; labels are bytes from 1.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,23 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo, Download
+from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import (
-    Listing,
-    Problem,
-    Row,
-    array_place,
-    in_array,
-    make_listing,
-    native_dir,
-)
+from catscans_lib.images.listing import Listing, Problem, Row, array_place, in_array, make_listing
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 SHAPE = (3, 96, 96)
 
 
 def read(data_dir: Path) -> Listing:
-    """List the labelled images of both parts; a label out of range is reported, a file of the wrong length refused."""
+    """List the labelled images of both splits; InputError if a file has the wrong length."""
     folder = native_dir(data_dir, "stl10_binary", "stl10")
     names = _names(folder / "class_names.txt")
     problems: list[Problem] = []
@@ -41,7 +34,7 @@ def read(data_dir: Path) -> Listing:
                 image_id = f"{split}_{index:05d}"
                 rows.append(Row(image_id, in_array(place, index), names[code - 1], image_id, split))
             else:
-                problems.append(Problem(in_array(place, index), f"label {code}, known are 1 to {len(names)}; left out"))
+                problems.append(Problem(in_array(place, index), f"label {code}; known are 1 to {len(names)}; left out"))
 
     def pixels(paths: Sequence[str]) -> Iterator[np.ndarray]:
         opened = cache(lambda file: np.memmap(data_dir / file, np.uint8, "r").reshape(-1, *SHAPE))
@@ -68,8 +61,8 @@ def _labels(folder: Path, split: str) -> np.ndarray:
     n, rest = divmod(images.stat().st_size, int(np.prod(SHAPE)))
     if rest:
         raise InputError(
-            f"'{images}' has {images.stat().st_size:,} bytes, no multiple of an image's {np.prod(SHAPE):,}: it was cut off. "
-            "Download it again."
+            f"'{images}' has {images.stat().st_size:,} bytes, not a multiple of the {np.prod(SHAPE):,} of an image: the file "
+            "is truncated. Download it again."
         )
     codes = np.fromfile(labels, np.uint8)
     if len(codes) != n:
@@ -82,7 +75,7 @@ CARD = DatasetInfo(
     title="STL-10",
     modality="natural images of objects, 96 px",
     classes=CLASSES,
-    n_images=13_000,  # 5,000 training and 8,000 test; the 100,000 without a label are not used
+    n_images=13_000,  # 5,000 training and 8,000 test; the 100,000 unlabelled images are not used
     n_per_class=dict.fromkeys(CLASSES, 1_300),
     group=None,
     licence=f"none stated; the images come from ImageNet ({IMAGENET_TERMS})",
@@ -90,7 +83,7 @@ CARD = DatasetInfo(
     citation="coates2011",
     read=read,
     downloads=(
-        Download(  # 2.6 GB, most of it the images without a label
+        Download(  # 2.6 GB, most of it unlabelled images
             "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
             checksum="md5:91f7769df0f17e558f3565bffb0c7dfb",
             n_bytes=2_640_397_119,

@@ -1,45 +1,31 @@
-"""The datasets of the thesis study that came before: natural images, retinas, skin lesions, blood cells."""
+"""The datasets of the preceding thesis: natural images, retinas, skin lesions, blood cells."""
 
-import re
+from dataclasses import replace
 from pathlib import Path
 
 from catscans_lib.datasets import layouts
 from catscans_lib.datasets.cards import DatasetInfo, Download
+from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import (
-    Listing,
-    Problem,
-    Row,
-    image_names,
-    make_listing,
-    native_dir,
-    read_csv,
-    stem,
-)
+from catscans_lib.images.listing import Listing, read_csv
 
+PETS = ("cat", "dog")
 NATURAL = ("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "person")
 GRADES = ("none", "mild", "moderate", "severe", "proliferative")
 LESIONS = ("melanoma", "seborrheic_keratosis", "nevus")
 CELLS = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 ISIC = "https://isic-challenge-data.s3.amazonaws.com/2017"
-KAGGLE = "Log in at https://www.kaggle.com and accept the terms of the page named here.\n"
+KAGGLE = "Log in at https://www.kaggle.com and accept the terms of the page named below.\n"
 
 
 def read_catdog(data_dir: Path) -> Listing:
     """List ``PetImages/{Cat,Dog}/*.jpg`` (Microsoft's archive) or ``dogs-vs-cats/train/{cat,dog}.*.jpg`` (Kaggle's)."""
     folder = native_dir(data_dir, "PetImages", "dogs-vs-cats/train", "catdog/train", "catdog")
-    if folder.name == "PetImages":
-        listing = layouts.from_folder(folder, data_dir, expected="Cat|Dog")
-        return _renamed(listing, {"Cat": "cat", "Dog": "dog"})
-    below = folder.relative_to(data_dir).as_posix()
-    problems: list[Problem] = []
-    rows = []
-    for name in image_names(folder, below, problems):
-        if match := re.fullmatch(r"(cat|dog)\.\d+", stem(name)):
-            rows.append(Row(stem(name), f"{below}/{name}", match[1], stem(name), ""))
-        else:
-            problems.append(Problem(f"{below}/{name}", "not named cat.<number> or dog.<number>; left out"))
-    return make_listing(rows, problems, folder, root=data_dir, classes=("cat", "dog"))
+    if folder.name != "PetImages":
+        return layouts.from_names(folder, data_dir, PETS, r"(cat|dog)\.\d+", "cat.<number> or dog.<number>")
+    listing = layouts.from_folder(folder, data_dir, expected="Cat|Dog")
+    images = listing.images.assign(label=listing.images["label"].str.lower())
+    return replace(listing, images=images, classes=tuple(label.lower() for label in listing.classes))
 
 
 def read_natural(data_dir: Path) -> Listing:
@@ -49,7 +35,7 @@ def read_natural(data_dir: Path) -> Listing:
 
 
 def read_diabetic_retinopathy(data_dir: Path) -> Listing:
-    """List the retinas of ``trainLabels.csv`` (image, level); a patient's two eyes, ``10_left``, ``10_right``, are a group."""
+    """List the retinas in ``trainLabels.csv`` (image, level); a patient's eyes, ``10_left`` and ``10_right``, form a group."""
     import pandas as pd
 
     folder = native_dir(data_dir, "diabetic-retinopathy-detection", "diabetic_retinopathy")
@@ -69,7 +55,7 @@ def read_diabetic_retinopathy(data_dir: Path) -> Listing:
 
 
 def read_isic2017(data_dir: Path) -> Listing:
-    """List ``ISIC-2017_Training_Data/*.jpg`` by the table of part 3; an image that is neither of its two classes is a nevus."""
+    """List ``ISIC-2017_Training_Data/*.jpg`` by the table of part 3; images of neither of its two classes are nevi."""
     import pandas as pd
 
     folder = native_dir(
@@ -83,32 +69,17 @@ def read_isic2017(data_dir: Path) -> Listing:
     rows = pd.DataFrame(
         {
             "path": [f"{below}/{name}.jpg" for name in table["image_id"]],
-            "label": [codes.get(tuple(row), "") for row in hot.tolist()],  # "": reported as an image without a label
+            "label": [codes.get(tuple(row), "") for row in hot.tolist()],  # "": reported as without label
         }
     )
     return layouts.from_table(rows, data_dir, path, LESIONS)
 
 
 def read_bloodcell(data_dir: Path) -> Listing:
-    """List ``dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg``; the third folder there, TEST_SIMPLE, is left out."""
+    """List ``dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg``; the folder TEST_SIMPLE is left out."""
     places = ("dataset2-master/images", "dataset2-master/dataset2-master/images", "bloodcell/dataset2-master/images")
-    folder = native_dir(data_dir, *places)
-    problems: list[Problem] = []
-    rows = []
-    for split in ("train", "test"):
-        if not (folder / split.upper()).is_dir():
-            problems.append(Problem(f"{folder.relative_to(data_dir).as_posix()}/{split.upper()}", "no such folder"))
-            continue
-        part = layouts.from_folder(folder / split.upper(), data_dir, expected="|".join(CELLS))
-        problems += [Problem(*row) for row in part.problems.itertuples(index=False)]
-        for row in part.images.itertuples(index=False):
-            rows.append(Row(f"{split}/{row.image_id}", row.path, row.label, f"{split}/{row.image_id}", split))
-    return make_listing(rows, problems, folder, root=data_dir, classes=CELLS)
-
-
-def _renamed(listing: Listing, labels: dict[str, str]) -> Listing:
-    images = listing.images.assign(label=listing.images["label"].map(labels))
-    return Listing(images, tuple(labels[name] for name in listing.classes), listing.problems, listing.root)
+    folder, splits = native_dir(data_dir, *places), {"TRAIN": "train", "TEST": "test"}
+    return layouts.from_folder(folder, data_dir, classes=CELLS, expected="|".join(CELLS), splits=splits)
 
 
 CARDS = (
@@ -116,7 +87,7 @@ CARDS = (
         name="catdog",
         title="Cats and dogs",
         modality="natural images of cats and dogs",
-        classes=("cat", "dog"),
+        classes=PETS,
         n_images=25_000,
         n_per_class={"cat": 12_500, "dog": 12_500},
         group=None,
@@ -153,7 +124,7 @@ CARDS = (
         title="Diabetic retinopathy",
         modality="photographs of retinas",
         classes=GRADES,
-        n_images=35_126,  # the training images; the labels of the others were added later
+        n_images=35_126,  # the training images; labels of the others were published later
         n_per_class=dict(zip(GRADES, (25_810, 2_443, 5_292, 873, 708), strict=True)),
         group="patient",
         licence="terms of the Kaggle competition: non-commercial research and education",
@@ -188,7 +159,7 @@ CARDS = (
         classes=CELLS,
         n_images=12_444,
         n_per_class=dict(zip(CELLS, (3_120, 3_103, 3_098, 3_123), strict=True)),
-        group=None,  # turned and mirrored copies of about 400 pictures; which belong together is not published
+        group=None,  # rotated and mirrored copies of about 400 images; which copies belong together is not published
         licence="MIT",
         url="https://www.kaggle.com/datasets/paultimothymooney/blood-cells",
         citation="mooney2018",

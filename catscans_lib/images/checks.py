@@ -1,6 +1,6 @@
-"""What may spoil a result: images that occur twice, almost twice, or on both sides of a split, and odd files.
+"""Properties of an image store that may spoil a result: duplicates, groups across splits, unusual files.
 
-Everything is read off an image store; tables are tidy and empty where nothing was found.
+Tables are tidy, and empty where nothing was found.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from catscans_lib.images import perceptual_hash
-
-BLOCK = 2048  # images at a time: memory does not grow with the dataset
+from catscans_lib.images.duplicates import BLOCK, MAX_BITS, close_pairs, names, perceptual_hashes
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -20,10 +18,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def against_published(table: pd.DataFrame, published: Mapping[str, int]) -> pd.DataFrame:
-    """Return class, n_images and n_published of every class that is there or was published; empty where no counts are known.
-
-    Where one of the two does not know a class its number is 0.
-    """
+    """Return class, n_images and n_published (0: unknown class) of every class; empty where no counts were published."""
     if not published:
         return pd.DataFrame(columns=["class", "n_images", "n_published"])
     found = table["label"].value_counts()
@@ -33,7 +28,7 @@ def against_published(table: pd.DataFrame, published: Mapping[str, int]) -> pd.D
 
 
 def examples(table: pd.DataFrame, max_classes: int = 60) -> pd.DataFrame:
-    """Return the rows to show, class by class: the first 6 of each, or 4 where there are more than ten classes."""
+    """Return rows to show, sorted by class: the first 6 of each, or 4 if there are more than ten classes."""
     n_each = 6 if table["label"].nunique() <= 10 else 4
     shown = sorted(table["label"].unique())[:max_classes]
     rows = table[table["label"].isin(shown)].groupby("label").head(n_each)
@@ -46,13 +41,13 @@ def formats(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Byte-identical images.
+    """Return the sets of byte-identical images.
 
     Returns
     -------
     pandas.DataFrame
-        One row a set: sha256, paths (joined by " | ", ids where there is no path), across: what the images of the set differ
-        in, of "label", "split" and "group" ("" for none; different labels mean that one of them is wrong).
+        sha256; paths (ids where there is no path), joined by " | "; across: which of "label", "split" and "group" differ
+        within the set ("": none; if labels differ, one of them is wrong).
     """
     twice = table[table["sha256"].duplicated(keep=False)]
     rows = [(sha256, " | ".join(names(part)), _across(part)) for sha256, part in twice.groupby("sha256")]
@@ -60,34 +55,31 @@ def duplicates(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def split_groups(table: pd.DataFrame) -> pd.DataFrame:
-    """Groups (patients, lesions, slides) with images in more than one published split: group, splits, n_images."""
-    found = (
-        table[table["split"] != ""]
-        .groupby("group")["split"]
-        .agg(["nunique", lambda s: ", ".join(sorted(set(s))), "size"])
-    )
+    """Return groups (patients, lesions, slides) with images in several published splits: group, splits, n_images."""
+    splits = table[table["split"] != ""].groupby("group")["split"]
+    found = splits.agg(["nunique", lambda s: ", ".join(sorted(set(s))), "size"])
     found.columns = ["n_splits", "splits", "n_images"]
     return found[found["n_splits"] > 1].drop(columns="n_splits").reset_index()
 
 
-def near_duplicates(images: np.ndarray, table: pd.DataFrame, max_bits: int = perceptual_hash.MAX_BITS) -> pd.DataFrame:
-    """Images that look the same although their files differ, by perceptual hash.
+def near_duplicates(images: np.ndarray, table: pd.DataFrame, max_bits: int = MAX_BITS) -> pd.DataFrame:
+    """Return pairs of images with close perceptual hashes whose files differ.
 
     Parameters
     ----------
     images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
     max_bits : int
-        Largest number of the 64 bits in which two hashes differ; 0 to 3.
+        At most so many of the 64 bits differ; 0 to 3.
 
     Returns
     -------
     pandas.DataFrame
         One row a pair: one, other (paths, or ids where there is no path), bits (of difference), across (as in `duplicates`).
-        Of images with one and the same hash each is paired with the first only.
+        Images with equal hashes are paired with the first of them only.
     """
-    hashes = perceptual_hash.perceptual_hashes(images)
+    hashes = perceptual_hashes(images)
     rows = []
-    for first, second in perceptual_hash.close_pairs(hashes, max_bits):
+    for first, second in close_pairs(hashes, max_bits):
         part = table.iloc[[first, second]]
         if part["sha256"].nunique() == 2:
             bits = int(np.bitwise_count(hashes[first] ^ hashes[second]))
@@ -96,9 +88,8 @@ def near_duplicates(images: np.ndarray, table: pd.DataFrame, max_bits: int = per
 
 
 def channel_statistics(images: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return channel, mean and sd (0 to 255, over all pixels of all images), and the mean image, uint8 (size, size, 3)."""
-    total = np.zeros(images.shape[1:])
-    squares = np.zeros(3)
+    """Return channel, mean and sd (0 to 255, over all pixels), and the mean image, uint8 (size, size, 3)."""
+    total, squares = np.zeros(images.shape[1:]), np.zeros(3)
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK].astype("float64")
         total += block.sum(axis=0)
@@ -106,14 +97,8 @@ def channel_statistics(images: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
     mean_image = total / len(images)
     mean = mean_image.mean(axis=(0, 1))
     sd = np.sqrt(np.maximum(squares / (len(images) * mean_image[..., 0].size) - mean**2, 0))
-    return pd.DataFrame({"channel": ["red", "green", "blue"], "mean": mean, "sd": sd}), mean_image.round().astype(
-        np.uint8
-    )
-
-
-def names(table: pd.DataFrame) -> list[str]:
-    """Return the path of every image, its id where there is no path."""
-    return list(table["path"].where(table["path"] != "", table["image_id"]))
+    table = pd.DataFrame({"channel": ["red", "green", "blue"], "mean": mean, "sd": sd})
+    return table, mean_image.round().astype(np.uint8)
 
 
 def _across(part: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Image files to small RGB arrays; light on imports, because every worker process starts with it."""
+"""Image files to small RGB arrays. Imports little, because every worker process starts with it."""
 
 import hashlib
 import io
@@ -20,22 +20,16 @@ from PIL import Image, UnidentifiedImageError
 
 CHUNK = 32  # files per task: 1.2 MB at 112 px, long enough to hide the cost of a task
 ORIENTATION = 0x0112  # EXIF tag
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# What Pillow raises on damaged files; anything else is a mistake in this program and must surface.
+_T = Image.Transpose
+UPRIGHT = dict(enumerate((_T.FLIP_LEFT_RIGHT, _T.ROTATE_180, _T.FLIP_TOP_BOTTOM, _T.TRANSPOSE), start=2))
+UPRIGHT |= dict(enumerate((_T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90), start=6))
+# What Pillow raises on damaged files; any other exception is a bug here and must surface.
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, NotImplementedError, struct.error)
-BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class Slice(NamedTuple):
-    """One image inside a larger file: the file, and where its bytes begin and how many there are."""
+    """An image inside a larger file: the file, its first byte and its length in bytes."""
 
     path: Path
     start: int
@@ -43,19 +37,19 @@ class Slice(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """One file: pixels uint8 (size, size, 3), SHA-256, mode and size of the file, or the problem that prevented it."""
+    """A decoded file: pixels uint8 (size, size, 3), or None and the problem; SHA-256, Pillow mode and size of the file."""
 
     pixels: np.ndarray | None
     sha256: str
     problem: str
-    mode: str = ""  # Pillow's: L is grey, RGB colour, P palette, ...
+    mode: str = ""  # L: grey, RGB: colour, P: palette, ...
     size: str = ""  # width x height in pixels
 
 
 def decode_files(files: Iterable[Path | Slice], size_px: int, n_processes: int = 1) -> Iterator[Decoded]:
-    """Yield the files in order, decoded here or in worker processes.
+    """Decode files in order, in this process or in worker processes.
 
-    At most ``2 * n_processes`` chunks of 32 files are under way, so memory does not grow with the number of files.
+    Workers hold at most ``2 * n_processes`` chunks of 32 files, so memory does not grow with the number of files.
     """
     rest = iter(files)
     chunks = iter(lambda: list(islice(rest, CHUNK)), [])
@@ -64,20 +58,20 @@ def decode_files(files: Iterable[Path | Slice], size_px: int, n_processes: int =
         for chunk in chunks:
             yield from task(chunk)
         return
-    # spawn, because a fork copies the threads and locks of TensorFlow or a notebook kernel
+    # spawn: a fork would copy the threads and locks of TensorFlow or of a notebook kernel
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, mp_context=spawn, initializer=_end_with_parent) as pool:
-        under_way = deque()
+        pending = deque()
         for chunk in chunks:
-            under_way.append(pool.submit(task, chunk))
-            if len(under_way) == 2 * n_processes:
-                yield from under_way.popleft().result()
-        while under_way:
-            yield from under_way.popleft().result()
+            pending.append(pool.submit(task, chunk))
+            if len(pending) == 2 * n_processes:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
 
 
 def resized(images: Iterable[np.ndarray], size_px: int) -> Iterator[Decoded]:
-    """Yield images that lie in memory, uint8 (height, width, 3), at ``size_px``; the SHA-256 is that of their bytes."""
+    """Resize images in memory, uint8 (height, width, 3), to ``size_px``; the SHA-256 is that of their pixels."""
     for pixels in images:
         pixels = np.ascontiguousarray(pixels)
         size = f"{pixels.shape[1]} x {pixels.shape[0]}"
@@ -88,7 +82,8 @@ def resized(images: Iterable[np.ndarray], size_px: int) -> Iterator[Decoded]:
 
 
 def _end_with_parent() -> None:
-    # The workers of a killed run would wait for their next task forever.
+    """End this worker when its parent is killed; it would wait for its next task forever."""
+
     def watch() -> None:
         multiprocessing.parent_process().join()
         os._exit(1)
@@ -101,7 +96,7 @@ def _decode_chunk(files: list[Path | Slice], size_px: int) -> list[Decoded]:
 
 
 def read_bytes(file: Path | Slice) -> bytes:
-    """Return the bytes of an image file, or of the part of a larger file that is one."""
+    """Return the bytes of an image."""
     if isinstance(file, Path):
         return file.read_bytes()
     with file.path.open("rb") as whole:
@@ -110,7 +105,7 @@ def read_bytes(file: Path | Slice) -> bytes:
 
 
 def decode(file: Path | Slice, size_px: int) -> Decoded:
-    """Decode one file to RGB at ``size_px`` x ``size_px`` (aspect ratio squashed, as in the study)."""
+    """Decode one file to RGB and squeeze it to ``size_px`` x ``size_px``, as the study did."""
     sha256 = ""
     try:
         data = read_bytes(file)
@@ -119,9 +114,9 @@ def decode(file: Path | Slice, size_px: int) -> Decoded:
             return Decoded(None, sha256, "empty file (0 bytes)")
         pixels, mode, (width, height) = _pixels(data, size_px)
         return Decoded(pixels, sha256, "", mode, f"{width} x {height}")
-    except BOMBS:
+    except TOO_LARGE:
         return Decoded(None, sha256, f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first")
-    except UnidentifiedImageError:  # its own message names a memory address
+    except UnidentifiedImageError:  # its own message contains a memory address
         return Decoded(None, sha256, "not a readable image")
     except DAMAGED as error:
         reason = getattr(error, "strerror", None) or str(error)  # without the absolute path
@@ -129,10 +124,7 @@ def decode(file: Path | Slice, size_px: int) -> Decoded:
 
 
 def scaling_difference(file: Path | Slice, size_px: int) -> float:
-    """Return by how much an image differs, on average over pixels and channels (of 255), from one decoded at full size first.
-
-    The difference comes from JPEGs decoded at a fraction of their size; for other files it is 0.
-    """
+    """Return the mean absolute difference (of 255) to the same image decoded at full size first; 0 unless it is a JPEG."""
     data = read_bytes(file)
     fast, full = (_pixels(data, size_px, scaled=scaled)[0].astype(float) for scaled in (True, False))
     return float(np.abs(fast - full).mean())
@@ -141,12 +133,12 @@ def scaling_difference(file: Path | Slice, size_px: int) -> float:
 def _pixels(data: bytes, size_px: int, *, scaled: bool = True) -> tuple[np.ndarray, str, tuple[int, int]]:
     """Pixels at the wanted size; mode and size of the file."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as damaged EXIF beside good pixels
+        warnings.simplefilter("ignore")  # such as damaged EXIF in a file with good pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(data)) as image:
             mode, size = image.mode, image.size
-            # DCT scaling: libjpeg decodes at 1/2, 1/4 or 1/8, but never below twice the wanted size, so that the
-            # filter still sees enough pixels (at once the wanted size the mean error is three times as large).
+            # DCT scaling: libjpeg decodes at 1/2, 1/4 or 1/8 of the size, here never below twice the wanted size:
+            # decoding straight to the wanted size triples the mean error of the bilinear filter.
             if scaled:
                 image.draft("RGB", (2 * size_px, 2 * size_px))
             orientation = image.getexif().get(ORIENTATION)
@@ -158,14 +150,14 @@ def _pixels(data: bytes, size_px: int, *, scaled: bool = True) -> tuple[np.ndarr
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to 8-bit RGB: 16-bit grey keeps its full range, what is transparent becomes white."""
+    """Any mode to 8-bit RGB: 16-bit grey is divided by 256, transparent pixels become white."""
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.int64)
         if grey.min() < 0 or grey.max() > 65535:
-            raise ValueError(f"grey values {grey.min()} to {grey.max()}, known are 8 and 16 bits")
+            raise ValueError(f"grey values {grey.min()} to {grey.max()}; known are 8 and 16 bits")
         image = Image.fromarray((grey // 256).astype(np.uint8))
     if image.mode == "F":
-        raise ValueError("floating point pixels have no known range")
+        raise ValueError("floating-point pixels have no known range")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

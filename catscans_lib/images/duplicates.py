@@ -1,40 +1,96 @@
-"""Which images lie in two datasets, as the same file or by their look?
+"""Images that occur twice: near duplicates by perceptual hash, and images that two datasets share.
 
-An image is a few numbers here (its dataset, its row there, its file, its hash), so that many datasets can be compared;
-paths and labels are read again for the pairs that were found.
+Between datasets an image is only its dataset, row, file number and hash, so many datasets fit in memory; paths and labels
+are read again for the pairs found.
 """
 
 from collections.abc import Callable
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from catscans_lib.images import checks, perceptual_hash
-from catscans_lib.images.store import ImageStore
+if TYPE_CHECKING:
+    from catscans_lib.images.store import ImageStore
 
+N_BITS = 64
+MAX_BITS = 3  # near duplicates differ in at most so many bits
+BLOCK = 2048  # images at a time: memory does not grow with the dataset
 IDENTICAL = ["dataset", "other", "sha256", "path", "other_path", "label", "other_label"]
 ALIKE = ["dataset", "other", "bits", "path", "other_path", "label", "other_label"]
 PLACES = ["dataset", "row", "other", "other_row"]
-OpenStore = Callable[[str], ImageStore]  # the image store of a dataset, by its key
+OpenStore = Callable[[str], "ImageStore"]  # opens the image store of a dataset key
+
+
+def perceptual_hashes(images: np.ndarray) -> np.ndarray:
+    """Return the signs of the 64 lowest cosine frequencies around their median, shape (n_images,), uint64.
+
+    The hash hardly changes with size, compression or brightness (Zauner 2010, "Implementation and benchmarking of
+    perceptual image hash functions"; here on means of 32 x 32 blocks of the grey image).
+    """
+    from scipy.fft import dctn  # half a second that other runs need not wait
+
+    hashes = np.empty(len(images), np.uint64)
+    for start in range(0, len(images), BLOCK):
+        waves = dctn(_block_means(images[start : start + BLOCK]), axes=(1, 2))[:, :8, :8].reshape(-1, N_BITS)
+        bits = waves > np.median(waves[:, 1:], axis=1, keepdims=True)
+        hashes[start : start + BLOCK] = np.packbits(bits, axis=1).view(">u8").ravel()
+    return hashes
+
+
+def blank(images: np.ndarray) -> np.ndarray:
+    """Return whether all pixels of an image are equal, shape (n_images,), bool."""
+    values = images.reshape(len(images), -1)
+    return (values[:, 3:] == values[:, :-3]).all(axis=1)
+
+
+def close_pairs(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
+    """Return pairs of rows whose hashes differ in at most `max_bits` bits, shape (n_pairs, 2), sorted, first < second.
+
+    Rows with equal hashes are paired with the first of them only, and only that one is compared with other hashes: a
+    thousand blank images give 999 pairs, not half a million.
+
+    Raises
+    ------
+    ValueError
+        If `max_bits` is not 0 to 3: the search needs one of four quarters of the bits to be equal.
+    """
+    if not 0 <= max_bits < 4:
+        raise ValueError(f"max_bits is 0 to 3, got {max_bits}.")
+    _, first, same = np.unique(hashes, return_index=True, return_inverse=True)
+    rows = np.arange(len(hashes))
+    equal = np.stack([first[same], rows], axis=1)[first[same] != rows]
+    distinct = np.sort(first)
+    return np.unique(np.concatenate([equal, distinct[_close(hashes[distinct], max_bits)]]), axis=0)
+
+
+def groups(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
+    """Return for each row the first row linked with it through close pairs, shape (n_images,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = close_pairs(hashes, max_bits)
+    edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(hashes), len(hashes)))
+    component = connected_components(edges, directed=False)[1]
+    return np.unique(component, return_index=True)[1][component]
 
 
 def read(datasets: list[str], open_store: OpenStore) -> pd.DataFrame:
-    """Read the stores, one after another.
+    """Read the stores, one after another, and describe each image.
 
     Returns
     -------
     pandas.DataFrame
-        One row per image: dataset (ordered as given), row (in its store), hash (see `likeness.perceptual_hashes`), blank
-        (whether it is of one colour), file (a number per SHA-256).
+        One row per image: dataset (ordered as given), row (in its store), hash, blank, file (a number per SHA-256).
     """
     parts, sha256s = [], []
     for dataset in datasets:
         opened = open_store(dataset)
-        hashes, blank = _looks(opened.images)
+        hashes, is_blank = _hashes_and_blank(opened.images)
         name = pd.Categorical([dataset], datasets, ordered=True).repeat(len(hashes))
-        parts.append(pd.DataFrame({"dataset": name, "row": np.arange(len(hashes)), "hash": hashes, "blank": blank}))
+        parts.append(pd.DataFrame({"dataset": name, "row": np.arange(len(hashes)), "hash": hashes, "blank": is_blank}))
         sha256s.append(opened.table["sha256"].to_numpy(dtype="S64"))
     files = np.unique(np.concatenate(sha256s), return_inverse=True)[1]
     return pd.concat(parts, ignore_index=True).assign(file=files)
@@ -46,9 +102,9 @@ def summary(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def identical(images: pd.DataFrame) -> pd.DataFrame:
-    """Files that lie in two datasets: dataset, row, other, other_row.
+    """Return files that two datasets share: dataset, row, other, other_row.
 
-    One row per file and two datasets that hold it; where a dataset holds it several times, its first image stands for it.
+    One row per file and pair of datasets; of several copies in a dataset the first is listed.
     """
     seen = images.drop_duplicates(["dataset", "file"])
     seen = seen[seen["file"].duplicated(keep=False)]
@@ -56,24 +112,24 @@ def identical(images: pd.DataFrame) -> pd.DataFrame:
     return _sorted(pairs[pairs["dataset"] < pairs["other"]])[PLACES]
 
 
-def alike(images: pd.DataFrame, max_bits: int = perceptual_hash.MAX_BITS) -> pd.DataFrame:
-    """Images of two datasets that look the same in different files: dataset, row, other, other_row, bits (of difference).
+def alike(images: pd.DataFrame, max_bits: int = MAX_BITS) -> pd.DataFrame:
+    """Return near duplicates that are different files of two datasets: dataset, row, other, other_row, bits (of difference).
 
-    One row per two hashes and two datasets that hold them: however many images of a dataset have one and the same hash, the
-    first that make a pair of different files stand for them. Blank images are left out, for their hashes are the same.
+    One row per pair of hashes and pair of datasets: of several images with one hash, the first two different files are
+    listed. Blank images are left out, because their hashes are equal.
 
     Parameters
     ----------
     images : pandas.DataFrame
-        As `read` returns it.
+        From `read`.
     max_bits : int
-        Largest number of the 64 bits in which two hashes differ; 0 to 3.
+        At most so many of the 64 bits differ; 0 to 3.
     """
     seen = images[~images["blank"]].drop_duplicates(["dataset", "hash", "file"])
-    # Two files a hash are enough: where any pair of files differs, one of the first two differs from the other's first.
+    # Two files per hash are enough: if any pair of files differs, one of the first two differs from the other's first.
     seen = seen[seen.groupby(["dataset", "hash"]).cumcount() < 2]
     hashes = seen["hash"].unique()
-    close = hashes[perceptual_hash.close_pairs(hashes, max_bits)]
+    close = hashes[close_pairs(hashes, max_bits)]
     both_ways = np.concatenate([np.stack([hashes, hashes], axis=1), close, close[:, ::-1]])
     links = pd.DataFrame(both_ways, columns=["hash", "other_hash"])
     pairs = seen.merge(links, on="hash").merge(_as_other(seen), on="other_hash")
@@ -83,62 +139,97 @@ def alike(images: pd.DataFrame, max_bits: int = perceptual_hash.MAX_BITS) -> pd.
 
 
 def described(pairs: pd.DataFrame, open_store: OpenStore) -> pd.DataFrame:
-    """Add what the stores say of the images: path (id where there is none), label, sha256, each also with `other_`."""
+    """Add path (or id), label and sha256 of both images, those of the second with the prefix `other_`."""
     texts = ["path", "label", "sha256"]
     found = pairs.assign(**dict.fromkeys([*texts, *(f"other_{text}" for text in texts)], ""))
-    for dataset in _named(pairs):
+    for dataset in _datasets(pairs):
         table = open_store(dataset).table
         for side, prefix in (("dataset", ""), ("other", "other_")):
             here = found[side] == dataset
             part = table.iloc[found.loc[here, f"{prefix}row"]]
-            part = part.assign(path=checks.names(part))
+            part = part.assign(path=names(part))
             found.loc[here, [prefix + text for text in texts]] = part[texts].to_numpy()
     return found
 
 
+def names(table: pd.DataFrame) -> list[str]:
+    """Return the path of each image, or its id where it has no path."""
+    return list(table["path"].where(table["path"] != "", table["image_id"]))
+
+
 def counts(datasets: list[str], identical: pd.DataFrame, alike: pd.DataFrame) -> pd.DataFrame:
-    """Return dataset, other, n_identical, n_alike: the rows of both tables for every two datasets."""
+    """Return dataset, other, n_identical, n_alike for every pair of datasets."""
     rows = [
-        (one, other, _between(identical, one, other), _between(alike, one, other))
+        (
+            one,
+            other,
+            *(int(((pairs["dataset"] == one) & (pairs["other"] == other)).sum()) for pairs in (identical, alike)),
+        )
         for one, other in combinations(datasets, 2)
     ]
     return pd.DataFrame(rows, columns=["dataset", "other", "n_identical", "n_alike"])
 
 
 def examples(identical: pd.DataFrame, alike: pd.DataFrame, n_pairs: int = 12) -> pd.DataFrame:
-    """Return pairs to look at: one of every two datasets in turn, those that are only alike first."""
+    """Return pairs to show, from each two datasets in turn, near duplicates first."""
     pairs = pd.concat([alike, identical], ignore_index=True)
     turn = pairs.groupby(["dataset", "other"]).cumcount().to_numpy()
     return pairs.iloc[np.argsort(turn, kind="stable")[:n_pairs]]
 
 
 def pictures(pairs: pd.DataFrame, open_store: OpenStore) -> tuple[np.ndarray, list[str]]:
-    """Return the images of pairs, each beside its other, at the size of the largest, and a label for each.
+    """Return the images of the pairs next to each other, uint8 (2 * n_pairs, size, size, 3), and a label for each.
 
-    The images are uint8, shape (2 * n_pairs, size, size, 3); a label is the pair's number, the dataset and the class.
+    The size is that of the largest; a label is the pair's number, the dataset and the class.
     """
-    stores = {dataset: open_store(dataset).images for dataset in _named(pairs)}
+    stores = {dataset: open_store(dataset).images for dataset in _datasets(pairs)}
     size = max(images.shape[1] for images in stores.values())
     pixels, labels = [], []
     for number, pair in enumerate(pairs.itertuples(), start=1):
-        for dataset, row, label in (
-            (pair.dataset, pair.row, pair.label),
-            (pair.other, pair.other_row, pair.other_label),
-        ):
+        sides = (pair.dataset, pair.row, pair.label), (pair.other, pair.other_row, pair.other_label)
+        for dataset, row, label in sides:
             pixels.append(np.asarray(Image.fromarray(stores[dataset][row]).resize((size, size))))
             labels.append(f"{number}: {dataset}\n{label}")
     return np.stack(pixels), labels
 
 
-def _looks(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of the images, and which are blank; every block is read once."""
-    blocks = range(0, len(images), perceptual_hash.BLOCK)
-    found = [
-        (perceptual_hash.perceptual_hashes(block), perceptual_hash.blank(block))
-        for block in (images[start : start + perceptual_hash.BLOCK] for start in blocks)
-    ]
-    hashes, blank = zip(*found, strict=True)
-    return np.concatenate(hashes), np.concatenate(blank)
+def _block_means(images: np.ndarray) -> np.ndarray:
+    """Means of 32 x 32 blocks of the grey image, shape (n, 32, 32), float32; smaller images stay as they are."""
+    n_blocks = min(32, images.shape[1])
+    edges = np.arange(n_blocks) * images.shape[1] // n_blocks
+    grey = images.mean(axis=3, dtype="float32")
+    sums = np.add.reduceat(np.add.reduceat(grey, edges, axis=1), edges, axis=2)
+    lengths = np.diff(np.append(edges, images.shape[1]))
+    return sums / (lengths[:, None] * lengths[None, :])
+
+
+def _close(hashes: np.ndarray, max_bits: int) -> np.ndarray:
+    """Pairs of rows of distinct hashes, shape (n_pairs, 2), first < second.
+
+    Close hashes agree in at least one of four 16-bit quarters. Sorted by a quarter, rows with an equal quarter are
+    neighbours; each is compared with the next, the one after it, and so on while the quarter is equal.
+    """
+    found = [np.empty((0, 2), int)]
+    for quarter in range(4):
+        keys = (hashes >> np.uint64(16 * quarter)) & np.uint64(0xFFFF)
+        order = np.argsort(keys, kind="stable")  # keeps rows with an equal quarter in order
+        keys = keys[order]
+        at, step = np.arange(len(keys)), 0
+        while len(at):
+            step += 1
+            at = at[at + step < len(keys)]
+            at = at[keys[at] == keys[at + step]]
+            pairs = np.stack([order[at], order[at + step]], axis=1)
+            found.append(pairs[np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]) <= max_bits])
+    return np.concatenate(found)
+
+
+def _hashes_and_blank(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of the images, and which are blank; reads every block once."""
+    blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
+    found = [(perceptual_hashes(block), blank(block)) for block in blocks]
+    hashes, is_blank = zip(*found, strict=True)
+    return np.concatenate(hashes), np.concatenate(is_blank)
 
 
 def _as_other(images: pd.DataFrame) -> pd.DataFrame:
@@ -149,10 +240,5 @@ def _sorted(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.sort_values(["dataset", "other", "row", "other_row"], ignore_index=True)
 
 
-def _named(pairs: pd.DataFrame) -> list[str]:
-    """The datasets that have a part in a pair."""
+def _datasets(pairs: pd.DataFrame) -> list[str]:
     return sorted({*pairs["dataset"], *pairs["other"]})
-
-
-def _between(pairs: pd.DataFrame, one: str, other: str) -> int:
-    return int(((pairs["dataset"] == one) & (pairs["other"] == other)).sum())

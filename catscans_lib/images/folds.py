@@ -1,4 +1,7 @@
-"""Saved folds: seeded, stratified, grouped, and with byte-identical images in one fold."""
+"""Folds for cross-validation: seeded, stratified, grouped, saved as a table.
+
+Images of one group and byte-identical images are always in the same fold.
+"""
 
 from pathlib import Path
 
@@ -8,16 +11,15 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
+from catscans_lib import paths
 from catscans_lib.errors import InputError
 
 COLUMNS = ["image_id", "group", "label", "fold"]
-N_TRIES = 10  # seeds derived from the given one, until every class is in every fold
+N_TRIES = 10  # derived seeds to try until every class is in every fold
 
 
 def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None = None) -> pd.DataFrame:
     """Divide the images into folds; the result does not depend on the order of the rows.
-
-    Images of one group, and images with the same bytes, are always in one fold.
 
     Parameters
     ----------
@@ -28,13 +30,13 @@ def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None
     seed : int
         At least 0.
     max_images : int, optional
-        Use about this many images: whole groups, drawn with the class shares kept, but at least one group per class
-        and fold. Never more than `max_images` plus the largest group.
+        Use about so many images: whole groups, drawn so that class shares stay, with at least one group per class and
+        fold. Never more than `max_images` plus the largest group.
 
     Returns
     -------
     pandas.DataFrame
-        image_id (sorted), group (as given), label, fold (1 to `n_folds`).
+        image_id (sorted), group, label, fold (1 to `n_folds`).
 
     Raises
     ------
@@ -54,26 +56,23 @@ def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None
 
 
 def write(path: Path, folds: pd.DataFrame) -> None:
-    """Save the folds as CSV; the file appears only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    folds.to_csv(part, index=False)
-    part.replace(path)
+    """Save the folds as CSV."""
+    with paths.atomic_write(path) as part:
+        folds.to_csv(part, index=False)
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read saved folds: image_id, group and label as strings (also "NA" and "001"), fold as integer."""
+    """Read saved folds: image_id, group and label as text (also "NA" and "001"), fold as integer."""
     if not path.is_file():
         raise InputError(f"No folds '{path}'. Run the ingest notebook of this target first.")
     return pd.read_csv(path, dtype=dict.fromkeys(COLUMNS[:3], str) | {"fold": int}, keep_default_na=False)
 
 
 def _units(group: pd.Series, sha256: pd.Series) -> np.ndarray:
-    """Number the sets of images that are linked through a group or through equal bytes, shape (n_images,)."""
+    """Number the sets of images linked through a group or equal bytes, shape (n_images,)."""
     groups, n_groups = pd.factorize(group)[0], group.nunique()
     files, n_files = pd.factorize(sha256)[0], sha256.nunique()
-    # Groups and files are the nodes of a graph, images its edges.
-    n_nodes = n_groups + n_files
+    n_nodes = n_groups + n_files  # of a graph whose edges are the images
     edges = coo_array((np.ones(len(group)), (groups, n_groups + files)), shape=(n_nodes, n_nodes))
     return connected_components(edges, directed=False)[1][groups]
 
@@ -89,10 +88,10 @@ def _check_units(label: pd.Series, units: np.ndarray, n_folds: int, where: str) 
 
 
 def _subset(label: pd.Series, units: np.ndarray, n_folds: int, seed: int, max_images: int) -> np.ndarray:
-    """Mark the images to use, shape (n_images,) of bool.
+    """Mark the images to use, shape (n_images,), bool.
 
-    Each class lays its groups on a line from 0 to 1 in random order, each as long as its share of the images; the
-    groups are then taken from left to right over all classes at once, which keeps the class shares.
+    Each class places its groups on a line from 0 to 1 in random order, each as long as its share of the images; groups
+    are then taken from left to right over all classes at once, which keeps the class shares.
     """
     images = pd.DataFrame({"unit": units, "label": label})
     sizes = images.groupby("unit").agg(n=("label", "size"), label=("label", "first"))
@@ -106,7 +105,7 @@ def _subset(label: pd.Series, units: np.ndarray, n_folds: int, seed: int, max_im
 
 
 def _split(label: pd.Series, units: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """Fold of every image, shape (n_images,), from 1; tries a few derived seeds until each fold has each class."""
+    """Fold of each image, from 1, shape (n_images,)."""
     for attempt in range(N_TRIES):
         state = int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0])
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=state)
@@ -118,6 +117,6 @@ def _split(label: pd.Series, units: np.ndarray, n_folds: int, seed: int) -> np.n
             return fold
     missing = counts.index[(counts == 0).any(axis=1)][0]
     raise InputError(
-        f"Class '{missing}' is missing in a fold for each of {N_TRIES} seeds: its groups are few or very unequal. "
+        f"Class '{missing}' is missing in a fold for each of {N_TRIES} seeds: its groups are few or differ much in size. "
         "Use fewer folds, or leave the class out."
     )

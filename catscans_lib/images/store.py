@@ -1,26 +1,28 @@
-"""The image store: one HDF5 file per dataset and size, decoded once, trained from many times.
+"""The image store: one HDF5 file per dataset and size, decoded once and read many times.
 
-The pixels are one contiguous dataset, so that batches come from a memory map and not through HDF5.
+The pixels are one contiguous HDF5 dataset, so batches are read from a memory map, without HDF5.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 
+from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.images import perceptual_hash
+from catscans_lib.images import duplicates
 from catscans_lib.images.decode import decode_files, resized
 from catscans_lib.images.listing import Listing
 
-READER_VERSION = 3  # raise it when the same files would give other pixels or another table
+READER_VERSION = 3  # increase it when the same files would give other pixels or another table
 COLUMNS = ("image_id", "label", "group", "split", "path", "sha256", "mode", "size")
-ATTRIBUTES = ("dataset", "size_px", "classes", "fingerprint", "reader_version")
+BLOCK = 256  # images written at once; single rows are slow
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ class ImageStore:
     table : pandas.DataFrame
         image_id (sorted, unique), label, group, split, path, sha256, mode and size of the file; all strings.
     classes : tuple of str
-        Classes that have an image, in the order of the card.
+        Classes that have an image, in the order of the dataset's card.
     dataset : str
     size_px : int
     fingerprint : str
-        SHA-256 over ids, labels, groups, SHA-256 per image, size and reader version.
+        SHA-256 over ids, labels, groups, SHA-256 of each image, size and reader version.
     """
 
     images: np.memmap
@@ -50,17 +52,12 @@ class ImageStore:
 
 
 def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_processes: int = 1) -> pd.DataFrame:
-    """Decode the listed files and store them; what cannot be decoded is skipped and returned.
-
-    Returns
-    -------
-    pandas.DataFrame
-        path, problem: one row per file that was skipped.
+    """Decode the listed images, store them, and return the files that could not be decoded (path, problem).
 
     Raises
     ------
     InputError
-        If no file could be decoded; then no store is left behind.
+        If no file can be decoded; then no store is written.
     """
     kept, found, problems = [], [], []
     names = list(listing.images["path"])
@@ -68,16 +65,18 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
         decoded = decode_files(map(listing.file, names), size_px, n_processes)
     else:
         decoded = resized(listing.pixels(names), size_px)
-    with _new_file(path, len(names), size_px) as file:
-        block = _Block(file["images"])
+
+    def readable() -> Iterator[np.ndarray]:
         for row, (name, got) in enumerate(zip(names, decoded, strict=True)):
             if got.pixels is None:
                 problems.append((name, got.problem))
                 continue
-            block.add(got.pixels)
             kept.append(row)
             found.append((got.sha256, got.mode, got.size))
-        block.flush()
+            yield got.pixels
+
+    with _new_file(path, len(names), size_px) as file:
+        _fill(file["images"], readable())
         if not kept:
             first = f" First problem: {problems[0][0]}: {problems[0][1]}." if problems else ""
             raise InputError(
@@ -86,8 +85,8 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
         table = listing.images.iloc[kept].copy()
         table[["sha256", "mode", "size"]] = found
         if listing.joins_near_duplicates:
-            hashes = perceptual_hash.perceptual_hashes(file["images"])[: len(table)]
-            table["group"] = table["group"].to_numpy()[perceptual_hash.groups(hashes)]
+            hashes = duplicates.perceptual_hashes(file["images"])[: len(table)]
+            table["group"] = table["group"].to_numpy()[duplicates.groups(hashes)]
         _describe(file, table, listing.classes, dataset, size_px)
     return pd.DataFrame(problems, columns=["path", "problem"], dtype=str)
 
@@ -95,38 +94,33 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
 def write_arrays(
     path: Path, images: np.ndarray, table: pd.DataFrame, classes: tuple[str, ...], *, dataset: str, size_px: int
 ) -> None:
-    """Store generated images, uint8 (n_images, size_px, size_px, 3), in the order of the table's image_id.
+    """Store generated images, uint8 (n_images, size_px, size_px, 3), sorted by the table's image_id.
 
-    The SHA-256 is that of the pixel bytes and the path is empty.
+    The SHA-256 is that of the pixels and the path is empty.
 
     Raises
     ------
     InputError
-        If the images have another shape or type than the table and the size say.
+        If shape or type of the images do not fit the table and the size.
     """
     wanted = (len(table), size_px, size_px, 3)
     if images.shape != wanted or images.dtype != np.uint8:
         raise InputError(f"Images of '{dataset}' are {images.dtype} {images.shape}; pass uint8 {wanted}.")
     order = np.argsort(table["image_id"].to_numpy(dtype=str), kind="stable")
     sha256s = [hashlib.sha256(images[row].tobytes()).hexdigest() for row in order]
+    table = table.iloc[order].assign(path="", sha256=sha256s, mode="RGB", size=f"{size_px} x {size_px}")
     with _new_file(path, len(table), size_px) as file:
         file["images"][...] = images[order]
-        _describe(
-            file,
-            table.iloc[order].assign(path="", sha256=sha256s, mode="RGB", size=f"{size_px} x {size_px}"),
-            classes,
-            dataset,
-            size_px,
-        )
+        _describe(file, table, classes, dataset, size_px)
 
 
 def open_store(path: Path) -> ImageStore:
-    """Open a store; the images stay on disk and are mapped read-only.
+    """Open a store; the images stay on disk in a read-only memory map.
 
     Raises
     ------
     InputError
-        If there is no file, it is no image store, or an older reader wrote it.
+        If the file is missing, is no image store, or was written by another reader version.
     """
     if not path.is_file():
         raise InputError(f"No image store '{path}'. Run the ingest notebook of this dataset first.")
@@ -149,36 +143,19 @@ def open_store(path: Path) -> ImageStore:
     )
 
 
-class _Block:
-    """Collects images and writes them in blocks, because single rows through HDF5 are slow."""
-
-    def __init__(self, dataset: h5py.Dataset, n_rows: int = 256) -> None:
-        self.dataset, self.n_rows, self.start, self.images = dataset, n_rows, 0, []
-
-    def add(self, pixels: np.ndarray) -> None:
-        self.images.append(pixels)
-        if len(self.images) == self.n_rows:
-            self.flush()
-
-    def flush(self) -> None:
-        if self.images:
-            self.dataset[self.start : self.start + len(self.images)] = np.stack(self.images)
-            self.start += len(self.images)
-            self.images = []
-
-
 @contextmanager
 def _new_file(path: Path, n_images: int, size_px: int) -> Iterator[h5py.File]:
-    """Give a file under a temporary name with room for the images; it gets its name when all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with h5py.File(part, "w") as file:
-            file.create_dataset("images", (n_images, size_px, size_px, 3), np.uint8)
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Open a new store with room for the images; it appears at `path` when the block ends without an error."""
+    with paths.atomic_write(path) as part, h5py.File(part, "w") as file:
+        file.create_dataset("images", (n_images, size_px, size_px, 3), np.uint8)
+        yield file
+
+
+def _fill(dataset: h5py.Dataset, images: Iterable[np.ndarray]) -> None:
+    start, rest = 0, iter(images)
+    while block := list(islice(rest, BLOCK)):
+        dataset[start : start + len(block)] = np.stack(block)
+        start += len(block)
 
 
 def _describe(file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int) -> None:

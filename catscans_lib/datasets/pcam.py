@@ -1,0 +1,188 @@
+"""PatchCamelyon as downloaded: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``.
+
+The study's two datasets are parts of its 327,680 patches, drawn by class with a seed: 100,000 in `pcam_middle` and 10,000 in
+`pcam_small`. The study drew one from the other; here they share no patch. The PNG files of the study are read, too:
+``pcam/png/{index}_label={0 or 1}.png``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from catscans_lib.datasets.cards import DatasetInfo, Download
+from catscans_lib.datasets.layouts import native_dir
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import (
+    Listing, Problem, Row, array_place, image_names, in_array, make_listing, read_csv,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import h5py
+
+CLASSES = ("normal", "tumour")
+SPLITS = ("train", "valid", "test")
+N_MIDDLE, N_SMALL, N_ALL = 100_000, 10_000, 327_680
+SEED = 2  # the study's
+BLOCK = 1024  # patches read at once: 28 MB
+
+
+def read_middle(data_dir: Path) -> Listing:
+    """List the patches of PCam-middle: 100,000, or the same share of the patches found."""
+    return _subset(read_all(data_dir), 0, N_MIDDLE)
+
+
+def read_small(data_dir: Path) -> Listing:
+    """List the patches of PCam-small: 10,000, or the same share of the patches found; none is in PCam-middle."""
+    return _subset(read_all(data_dir), N_MIDDLE, N_MIDDLE + N_SMALL)
+
+
+def read_all(data_dir: Path) -> Listing:
+    """List every patch, from the PNG files if there are any, else from the HDF5 files; the slide is the group."""
+    folder = native_dir(data_dir, "pcam", "pcamv1", "PCam")
+    if (folder / "png").is_dir():
+        return _from_png(folder / "png", data_dir)
+    below = folder.relative_to(data_dir).as_posix()
+    problems: list[Problem] = []
+    rows: list[Row] = []
+    for split in SPLITS:
+        images = f"camelyonpatch_level_2_split_{split}_x.h5"
+        if _found(folder / images) is None:
+            problems.append(Problem(f"{below}/{images}", f"no such file, so the {split} patches are missing"))
+        else:
+            rows += _rows(folder / images, f"{below}/{images}", split, problems)
+    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES, pixels=partial(_pixels, data_dir))
+
+
+def _from_png(folder: Path, data_dir: Path) -> Listing:
+    below = folder.relative_to(data_dir).as_posix()
+    problems = [Problem(below, "PNG files do not tell the slide, so patches of one slide may lie in different folds")]
+    rows = []
+    for name in image_names(folder, below, problems):
+        if match := re.fullmatch(r"(\d+)_label=([01])\.png", name):
+            image_id = f"{int(match[1]):06d}"
+            rows.append(Row(image_id, f"{below}/{name}", CLASSES[int(match[2])], image_id, ""))
+        else:
+            problems.append(Problem(f"{below}/{name}", "not named {index}_label={0 or 1}.png; left out"))
+    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES)
+
+
+def _rows(images: Path, place: str, split: str, problems: list[Problem]) -> list[Row]:
+    """Rows of one split, whose patches are in the file `images`."""
+    shape = _read(images, "x", lambda dataset: dataset.shape if dataset.dtype == np.uint8 else ())
+    if len(shape) != 4 or shape[3] != 3:
+        raise InputError(f"'{images}' does not hold patches uint8 (n, height, width, 3). Download it again.")
+    labels = _labels(images.with_name(images.name.replace("_x.h5", "_y.h5")), images.name, shape[0])
+    meta = images.with_name(images.name.replace("_x.h5", "_meta.csv"))
+    ids = [f"{split}_{index:06d}" for index in range(len(labels))]
+    if meta.is_file():
+        slides = list(read_csv(meta, ["wsi"])["wsi"])
+        if len(slides) != len(ids):
+            raise InputError(f"'{meta}' has {len(slides)} rows for {len(ids)} patches. Download both again.")
+    else:
+        slides = ids
+        said = "no such file, so patches of one slide may lie in different folds"
+        problems.append(Problem(place.replace("_x.h5", "_meta.csv"), said))
+    return [
+        Row(image_id, in_array(place, index), CLASSES[label], slide, split)
+        for index, (image_id, label, slide) in enumerate(zip(ids, labels, slides, strict=True))
+    ]
+
+
+def _labels(path: Path, images: str, n: int) -> np.ndarray:
+    """Labels, shape (n,): 1 if the centre of 32 x 32 pixels has a tumour pixel, else 0."""
+    codes = _read(path, "y", lambda dataset: dataset[:].ravel())
+    if not np.isin(codes, (0, 1)).all():
+        raise InputError(
+            f"'{path}' has labels {sorted(set(codes.tolist()))[:5]}; known are 0 and 1. Download it again."
+        )
+    if len(codes) != n:
+        raise InputError(f"'{images}' holds {n} patches and '{path.name}' {len(codes)} labels. Download both again.")
+    return codes.astype(int)
+
+
+def _pixels(data_dir: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
+    """Read patches in the order of the file, a block at a time, because single rows are slow."""
+    for file, places in groupby(map(array_place, paths), key=lambda place: place[0]):
+        with _opened(data_dir / file) as opened:
+            for start, block in groupby((index for _, index in places), key=lambda index: index // BLOCK * BLOCK):
+                patches = opened["x"][start : start + BLOCK]
+                yield from (patches[index - start] for index in block)
+
+
+def _read(path: Path, name: str, what: Callable[[h5py.Dataset], Any]) -> Any:
+    with _opened(path) as file:
+        return what(file[name])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file, or read its compressed form as a stream; nothing is unpacked to disk."""
+    import h5py
+
+    here = _found(path)
+    if here is None:
+        raise InputError(f"No '{path}', compressed (.gz) or not. Download it.")
+    try:
+        with ExitStack() as stack:
+            source = stack.enter_context(gzip.open(here)) if here.suffix == ".gz" else here
+            yield stack.enter_context(h5py.File(source, "r"))
+    except (OSError, EOFError, KeyError, zlib.error) as error:
+        raise InputError(f"Cannot read '{here}': {error}. Download it again.") from error
+
+
+def _found(path: Path) -> Path | None:
+    """The file, or its compressed form as downloaded, or None."""
+    packed = path.with_name(path.name + ".gz")
+    return next((here for here in (path, packed) if here.is_file()), None)
+
+
+def _subset(listing: Listing, start: int, stop: int) -> Listing:
+    """Take the part from `start` to `stop` (of 327,680) of each class, in a seeded order."""
+    rng = np.random.default_rng(SEED)
+    chosen = []
+    for label in CLASSES:
+        rows = rng.permutation(np.flatnonzero(listing.images["label"] == label))
+        chosen.append(rows[len(rows) * start // N_ALL : len(rows) * stop // N_ALL])
+    rows = np.sort(np.concatenate(chosen))
+    if len(rows) == 0:
+        raise InputError(
+            f"{len(listing.images)} patches are too few for this part of PCam; it takes {stop - start:,} of {N_ALL:,}."
+        )
+    return replace(listing, images=listing.images.iloc[rows].reset_index(drop=True))
+
+
+_CHECKSUMS = {
+    "train_x.h5.gz": "sha256:d619e741468a7ab35c7e4a75e6821b7e7e6c9411705d45708f2a0efc8960656c",
+    "train_y.h5.gz": "sha256:b74126d2c01b20d3661f9b46765d29cf4e4fba6faba29c8e0d09d406331ab75a",
+    "train_meta.csv": "md5:5a3dd671e465cfd74b5b822125e65b0a",
+    "valid_x.h5.gz": "sha256:f82ee1670d027b4ec388048d9eabc2186b77c009655dae76d624c0ecb053ccb2",
+    "valid_y.h5.gz": "sha256:ce1ae30f08feb468447971cfd0472e7becd0ad96d877c64120c72571439ae48c",
+    "valid_meta.csv": "md5:67589e00a4a37ec317f2d1932c7502ca",
+    "test_x.h5.gz": "sha256:79174c2201ad521602a5888be8f36ee10875f37403dd3f2086caf2182ef87245",
+    "test_y.h5.gz": "sha256:0a522005fccc8bbd04c5a117bfaf81d8da2676f03a29d7499f71d0a0bd6068ef",
+    "test_meta.csv": "md5:3455fd69135b66734e1008f3af684566",
+}
+_FILES = "https://zenodo.org/records/2546921/files/camelyonpatch_level_2_split_"
+_BOTH = {
+    "modality": "H&E histopathology of lymph nodes, 96 px patches",
+    "classes": CLASSES,  # published as 0 and 1: a tumour pixel in the centre 32 x 32
+    "group": "slide",  # column wsi of the published meta files
+    "licence": "CC0 1.0",
+    "url": "https://github.com/basveeling/pcam",
+    "citation": "veeling2018",
+    "part_of": "pcam",
+    "downloads": tuple(Download(_FILES + name, checksum, folder="pcam") for name, checksum in _CHECKSUMS.items()),
+}
+MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=read_middle, **_BOTH)
+SMALL = DatasetInfo(name="pcam_small", title="PCam-small", n_images=N_SMALL, read=read_small, **_BOTH)
