@@ -1,4 +1,4 @@
-"""From native files, or the demo world's generator, to the image store and the fold table."""
+"""From a dataset's files, or the demo generator, to the image store and the fold table."""
 
 import os
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from catscans_lib import datasets, paths
 from catscans_lib.datasets.settings import Ingest
 from catscans_lib.images import decode, folds, store
 
-N_COMPARED = 20  # images decoded once more at full size
+N_COMPARED = 20  # images decoded again at full size
 
 
 class Ingested(NamedTuple):
-    """What was wrong (columns path, problem; the rest is stored), and how exact decoding was (path, mean_difference)."""
+    """What ingest found: files left out (path, problem), and the error of fast decoding (path, mean_difference)."""
 
     problems: pd.DataFrame
     decoding: pd.DataFrame
 
 
 def store_dataset(settings: Ingest, path: Path) -> Ingested:
-    """Write a dataset's image store; say what was left out and how exactly images were decoded.
+    """Write the image store of a dataset.
 
     Raises
     ------
@@ -47,19 +47,19 @@ def store_dataset(settings: Ingest, path: Path) -> Ingested:
 
 
 def published_counts(settings: Ingest) -> Mapping[str, int]:
-    """Return the published number of images of each class; empty for generated ones, and where none were published."""
+    """Return the published number of images of each class; empty for the demo and where none are published."""
     return datasets.get(settings.dataset).n_per_class if settings.data == "native" else {}
 
 
 def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFrame:
-    """Cut a target into folds, save the table in one step and return it."""
+    """Divide a target into folds, save the table and return it."""
     made = folds.make(table, n_folds=settings.n_folds, seed=settings.fold_seed, max_images=settings.max_images)
     folds.write(path, made)
     return made
 
 
 def _decoding(listing: datasets.Listing, undecodable: set[str], size_px: int) -> pd.DataFrame:
-    """Difference to decoding at full size of some images, evenly over the listing; empty where there are no files."""
+    """Difference to decoding at full size, for some images spread over the listing; empty for images in arrays."""
     paths = [] if listing.pixels else [path for path in listing.images["path"] if path not in undecodable]
     chosen = [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, N_COMPARED).astype(int))] if paths else []
     rows = [(path, decode.scaling_difference(listing.file(path), size_px)) for path in chosen]

@@ -24,7 +24,14 @@ from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
 from catscans_lib.images.listing import (
-    Listing, Problem, Row, array_place, image_names, in_array, make_listing, read_csv,
+    Listing,
+    Problem,
+    Row,
+    array_place,
+    image_names,
+    in_array,
+    make_listing,
+    read_csv,
 )  # fmt: skip
 
 if TYPE_CHECKING:

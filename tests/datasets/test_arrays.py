@@ -1,7 +1,6 @@
-"""The datasets that come as arrays: STL-10, STI-10's arrays, PCam; and KimiaPath960, whose classes are in file names."""
+"""Datasets published as arrays (STL-10, PCam), and KimiaPath960, whose file names tell the class."""
 
 import gzip
-import io
 
 import fixtures
 import h5py
@@ -11,7 +10,6 @@ import pytest
 from PIL import Image
 
 from catscans_lib import datasets
-from catscans_lib.datasets.pcam import png
 from catscans_lib.errors import InputError
 from catscans_lib.images import store
 
@@ -54,7 +52,7 @@ def test_stl10_labels_out_of_range_are_left_out_and_a_missing_half_is_reported(d
     listing = datasets.read("stl10", data_dir)
     assert len(listing.images) == 19
     assert problems(listing) == {
-        "stl10_binary/train_X.bin:00000003": "label 0, known are 1 to 10; left out",
+        "stl10_binary/train_X.bin:00000003": "label 0; known are 1 to 10; left out",
         "stl10_binary/test_X.bin": "no such file, so the test images are missing",
     }
 
@@ -62,7 +60,7 @@ def test_stl10_labels_out_of_range_are_left_out_and_a_missing_half_is_reported(d
 @pytest.mark.parametrize(
     ("file", "length", "message"),
     [
-        ("train_X.bin", 27648 * 3 + 5, "no multiple of an image's 27,648: it was cut off"),
+        ("train_X.bin", 27648 * 3 + 5, "not a multiple of the 27,648 of an image: the file is truncated"),
         ("train_X.bin", 27648 * 3, "holds 3 images and 'train_y.bin' 20 labels"),
         ("class_names.txt", 9, "names airplane; STL-10 has airplane, bird"),
     ],
@@ -73,33 +71,6 @@ def test_stl10_files_that_do_not_belong_together_are_refused(data_dir, file, len
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(InputError, match=message):
         datasets.read("stl10", data_dir)
-
-
-def test_sti10_arrays_are_turned_from_bgr_to_rgb(data_dir):
-    images = fixtures.noise(0, 20, 48)
-    (data_dir / "sti10").mkdir(parents=True)
-    np.save(data_dir / "sti10/all_imgs.npy", images[..., ::-1])
-    np.save(data_dir / "sti10/all_labels.npy", np.repeat(np.arange(10), 2))
-    opened = stored("sti10", data_dir, 48)
-    assert (opened.images == images).all()
-    assert opened.table["label"].tolist()[::2] == list(datasets.get("sti10").classes)
-
-
-def test_sti10_labels_may_be_wnids_and_unknown_ones_are_reported(data_dir):
-    (data_dir / "sti10").mkdir(parents=True)
-    np.save(data_dir / "sti10/all_imgs.npy", fixtures.noise(0, 3, 16))
-    np.save(data_dir / "sti10/all_labels.npy", np.array(["n07840804", "egg", "n00000001"]))
-    listing = datasets.read("sti10", data_dir)
-    assert listing.images["label"].tolist() == ["egg", "egg"]
-    assert "label" in problems(listing)["sti10/all_imgs.npy:00000002"]
-
-
-def test_pickled_arrays_are_never_opened(data_dir):
-    (data_dir / "sti10").mkdir(parents=True)
-    np.save(data_dir / "sti10/all_imgs.npy", fixtures.noise(0, 1, 16))
-    np.save(data_dir / "sti10/all_labels.npy", np.array([{"a": 1}], dtype=object))
-    with pytest.raises(InputError, match="never unpickled"):
-        datasets.read("sti10", data_dir)
 
 
 def test_missing_synsets_are_named(data_dir):
@@ -139,7 +110,7 @@ def test_pcam_without_slides_or_a_split_says_so(data_dir):
     (data_dir / f"{TRAIN}_meta.csv").unlink()
     (data_dir / "pcam/camelyonpatch_level_2_split_test_x.h5").unlink()
     found = problems(datasets.read("pcam_middle", data_dir))
-    assert "patches of one slide may lie in two folds" in found[f"{TRAIN}_meta.csv"]
+    assert "patches of one slide may lie in different folds" in found[f"{TRAIN}_meta.csv"]
     assert "no such file, so the test patches are missing" in found["pcam/camelyonpatch_level_2_split_test_x.h5"]
 
 
@@ -184,86 +155,17 @@ def test_pcam_files_that_are_broken_or_do_not_belong_together_are_refused(data_d
         datasets.read("pcam_small", data_dir)
 
 
-def test_pcam_is_also_read_from_the_pngs_the_study_made(data_dir):
-    images = write_pngs(data_dir, 40)
+def test_pcam_is_also_read_from_the_png_files_of_the_study(data_dir):
+    images = fixtures.noise(0, 40, 16)
+    (data_dir / "pcam/png").mkdir(parents=True)
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(data_dir / f"pcam/png/{index}_label={index % 2}.png")
     opened = stored("pcam_middle", data_dir, 16)
     assert len(opened.images) == 12  # 20 * 100,000 / 327,680 of each class
     for row, image_id in enumerate(opened.table["image_id"]):
         assert (opened.images[row] == images[int(image_id)]).all()
-
-
-def test_patches_turned_into_pngs_and_back_are_the_same_files(data_dir):
-    fixtures.write_pcam(data_dir, n=1100, size=16)  # more than one block
-    folder = data_dir / "pcam"
-    before = stored("pcam_middle", data_dir, 16)
-    kept = {path.name: path.read_bytes() for path in folder.glob("*_meta.csv")}
-    arrays = {path.name: h5py.File(path)[path.stem[-1]][:] for path in folder.glob("*.h5")}
-    assert png.to_png(folder) == 3300
-    assert (folder / "png/1101_label=1.png").is_file()
-    for path in [*folder.glob("*.h5"), *folder.glob("*_meta.csv")]:
-        path.unlink()
-    as_png = stored("pcam_middle", data_dir, 16)
-    columns = ["image_id", "label", "group", "split"]
-    pd.testing.assert_frame_equal(as_png.table[columns], before.table[columns])
-    assert (as_png.images == before.images).all()
-    assert png.to_h5(folder) == 3300
-    assert {path.name: h5py.File(path)[path.stem[-1]][:].tolist() for path in folder.glob("*.h5")} == {
-        name: array.tolist() for name, array in arrays.items()
-    }
-    for name, content in kept.items():
-        assert pd.read_csv(folder / name)["wsi"].equals(pd.read_csv(io.BytesIO(content))["wsi"])
-
-
-def test_pngs_without_a_table_become_training_patches_in_the_order_of_their_index(data_dir):
-    images = write_pngs(data_dir, 12)
-    assert png.to_h5(data_dir / "pcam") == 12
-    with h5py.File(data_dir / f"{TRAIN}_x.h5") as file:
-        assert (file["x"][:] == images).all()
-    with h5py.File(data_dir / f"{TRAIN}_y.h5") as file:
-        assert file["y"].shape == (12, 1, 1, 1) and (file["y"][:].ravel() == np.arange(12) % 2).all()
-    assert not list((data_dir / "pcam").glob("*_meta.csv"))
-
-
-def test_all_327680_pngs_have_the_published_splits():
-    table = png._assumed(list(range(327_680)))
-    assert table.groupby("split").size().to_dict() == {"test": 32_768, "train": 262_144, "valid": 32_768}
-    assert table.set_index("index").loc[262_144].tolist() == ["valid", 0, ""]
-
-
-def test_a_conversion_never_overwrites_and_names_what_does_not_fit(data_dir):
-    fixtures.write_pcam(data_dir, n=33, size=16)
-    folder = data_dir / "pcam"
-    with pytest.raises(InputError, match="train_x.h5' is there already"):
-        png.to_h5(folder)
-    png.to_png(folder)
-    with pytest.raises(InputError, match="png' is there already"):
-        png.to_png(folder)
-    for path in folder.glob("*.h5"):
-        path.unlink()
-    (folder / "png/7_label=1.png").unlink()
-    with pytest.raises(InputError, match="differ, such as in index 7"):
-        png.to_h5(folder)
-    (folder / "png.csv").unlink()
-    Image.new("RGB", (8, 8)).save(folder / "png/7_label=1.png")
-    with pytest.raises(InputError, match=r"7_label=1.png' is \(8, 8, 3\), the patches before it are \(16, 16, 3\)"):
-        png.to_h5(folder)
-    assert not list(folder.glob("*.h5*"))
-
-
-def test_a_conversion_that_fails_leaves_no_pngs(data_dir):
-    fixtures.write_pcam(data_dir, n=33, size=16)
-    (data_dir / "pcam/camelyonpatch_level_2_split_test_y.h5").write_bytes(b"no h5")
-    with pytest.raises(InputError, match="Cannot read '.*test_y.h5'"):
-        png.to_png(data_dir / "pcam")
-    assert not (data_dir / "pcam/png").exists() and not (data_dir / "pcam/png.csv").exists()
-
-
-def write_pngs(data_dir, n):
-    images = fixtures.noise(0, n, 16)
-    (data_dir / "pcam/png").mkdir(parents=True)
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(data_dir / f"pcam/png/{index}_label={index % 2}.png")
-    return images
+        assert opened.table["label"][row] == ("normal", "tumour")[int(image_id) % 2]
+    assert "PNG files do not tell the slide" in problems(datasets.read("pcam_middle", data_dir))["pcam/png"]
 
 
 def test_kimia_classes_are_the_letters_that_names_begin_with(data_dir):
@@ -271,5 +173,5 @@ def test_kimia_classes_are_the_letters_that_names_begin_with(data_dir):
     fixtures.save(data_dir / "kimia_path_960/Z1.tif", 1)
     listing = datasets.read("kimia960", data_dir)
     assert listing.images["label"].value_counts().to_dict() == dict.fromkeys(datasets.get("kimia960").classes, 2)
-    assert "begins with 'Z'" in problems(listing)["kimia_path_960/Z1.tif"]
+    assert "not named <one letter, A to T>" in problems(listing)["kimia_path_960/Z1.tif"]
     assert stored("kimia960", data_dir, 16).images.shape == (40, 16, 16, 3)

@@ -25,25 +25,8 @@ def imagenet_tar(data_dir):
     fixtures.pack_imagenet(data_dir)
 
 
-def sti10_arrays(data_dir):
-    (data_dir / "sti10").mkdir(parents=True)
-    np.save(data_dir / "sti10/all_imgs.npy", fixtures.noise(0, 20, 16))
-    np.save(data_dir / "sti10/all_labels.npy", np.repeat(np.arange(10), 2))
-
-
-def pcam_pngs(data_dir):
-    from catscans_lib.datasets.pcam import png
-
-    fixtures.write_pcam(data_dir)
-    png.to_png(data_dir / "pcam")
-
-
 LAYOUTS = {name: (name, as_published(name)) for name in datasets.PUBLISHED}
-LAYOUTS |= {
-    "imagenet, tar of tars": ("imagenet", imagenet_tar),
-    "sti10, arrays": ("sti10", sti10_arrays),
-    "pcam_middle, PNG": ("pcam_middle", pcam_pngs),
-}
+LAYOUTS["imagenet, tar of tars"] = ("imagenet", imagenet_tar)
 OWN = {
     "folder": lambda folder: fixtures.write_natural(folder),
     "table": lambda folder: fixtures.write_diabetic_retinopathy(folder),

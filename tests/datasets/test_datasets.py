@@ -120,14 +120,14 @@ def test_an_empty_data_folder_says_which_sub_folder_is_expected(name, wanted, tm
 def test_class_folders_without_any_image_are_an_error(name, native_data):
     for path in datasets.read(name, native_data).images["path"]:
         (native_data / path).unlink()
-    with pytest.raises(InputError, match=r"No image found in .* class folder without an image"):
+    with pytest.raises(InputError, match=r"No image found in .* class folder without images"):
         datasets.read(name, native_data)
 
 
 def test_one_empty_class_folder_is_reported_and_the_other_classes_are_kept(native_data):
     (native_data / "dtd/images/empty").mkdir()
     listing = datasets.read("dtd", native_data)
-    assert problems_of(listing) == {"dtd/images/empty": "class folder without an image"}
+    assert problems_of(listing) == {"dtd/images/empty": "class folder without images"}
     assert listing.classes == ("banded", "dotted", "woven")
 
 

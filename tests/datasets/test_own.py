@@ -52,15 +52,15 @@ def test_class_folders_are_read_with_and_without_splits(tmp_path):
 def test_the_group_may_be_a_part_of_the_file_name(tmp_path):
     write_folder(tmp_path)
     fixtures.save(tmp_path / "mole/other.png", 99)
-    listing = layouts.from_folder(tmp_path, tmp_path, group=layouts.by_pattern(r"(p\d+)_.*"))
+    listing = layouts.from_folder(tmp_path, tmp_path, group=layouts.group_by_pattern(r"(p\d+)_.*"))
     assert listing.images["group"].value_counts().to_dict() == {"p0": 4, "p1": 4}
     assert problems(listing) == {"mole/other.png": "no group in the file name; left out"}
 
 
-@pytest.mark.parametrize(("pattern", "message"), [("p(", "no regular expression"), (r"p\d+", "has 0 parts")])
+@pytest.mark.parametrize(("pattern", "message"), [("p(", "not a regular expression"), (r"p\d+", "has 0 parts")])
 def test_a_pattern_that_names_no_group_is_refused(pattern, message):
     with pytest.raises(InputError, match=message):
-        layouts.by_pattern(pattern)
+        layouts.group_by_pattern(pattern)
 
 
 # Tables
@@ -151,11 +151,11 @@ def test_labels_are_ordered_as_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_images": np.zeros((12, 8, 8, 8), np.uint8)}, r"is uint8 \(12, 8, 8, 8\).*Volumes in three dimensions"),
+        ({"train_images": np.zeros((12, 8, 8, 8), np.uint8)}, r"is uint8 \(12, 8, 8, 8\).*three-dimensional volumes"),
         ({"train_images": np.zeros((12, 8, 8), np.float32)}, r"is float32 \(12, 8, 8\); known are uint8"),
         (
             {"train_labels": np.zeros((12, 14), np.uint8)},
-            r"train_labels is uint8 \(12, 14\) for 12 images.*several labels",
+            r"train_labels is uint8 \(12, 14\) for 12 images.*Several labels",
         ),
         ({"train_labels": np.array([{}] * 12, dtype=object)}, "Cannot read '.*npz'.*allow_pickle=False"),
         ({"train_images": np.array([{}] * 12, dtype=object)}, r"is object \(12,\); known are uint8"),
@@ -236,7 +236,7 @@ def test_one_class_is_not_enough_and_a_card_is_never_overwritten(project, tmp_pa
     with pytest.raises(InputError, match="has one class, mole; at least two are needed"):
         own.add("moles", one, one.read(tmp_path), taken=datasets.known())
     own.add("moles", two, two.read(tmp_path), taken=datasets.known())
-    with pytest.raises(InputError, match="There is a dataset 'moles' already"):
+    with pytest.raises(InputError, match="A dataset 'moles' exists"):
         own.add("moles", two, two.read(tmp_path), taken=datasets.known())
 
 

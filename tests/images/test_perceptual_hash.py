@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from catscans_lib.images import perceptual_hash
+from catscans_lib.images import duplicates
 
 
 def with_neighbours(seed, n=60):
@@ -26,24 +26,24 @@ def all_with_all(hashes, max_bits):
 @pytest.mark.parametrize("max_bits", [1, 2, 3])
 def test_close_pairs_are_those_of_a_comparison_of_all_with_all(seed, max_bits):
     hashes = np.unique(with_neighbours(seed))[::-1]
-    assert (perceptual_hash.close_pairs(hashes, max_bits) == all_with_all(hashes, max_bits)).all()
+    assert (duplicates.close_pairs(hashes, max_bits) == all_with_all(hashes, max_bits)).all()
     assert len(all_with_all(hashes, max_bits)) >= 50
 
 
 def test_rows_of_one_hash_are_paired_with_the_first_of_them_only():
     hashes = np.array([7, 1 << 40, 7, 6, 7], np.uint64)
-    assert perceptual_hash.close_pairs(hashes, 1).tolist() == [[0, 2], [0, 3], [0, 4]]
-    assert perceptual_hash.close_pairs(hashes, 0).tolist() == [[0, 2], [0, 4]]
-    assert len(perceptual_hash.close_pairs(np.zeros(5000, np.uint64))) == 4999
+    assert duplicates.close_pairs(hashes, 1).tolist() == [[0, 2], [0, 3], [0, 4]]
+    assert duplicates.close_pairs(hashes, 0).tolist() == [[0, 2], [0, 4]]
+    assert len(duplicates.close_pairs(np.zeros(5000, np.uint64))) == 4999
 
 
 def test_groups_are_linked_through_each_other_and_named_by_their_first_row():
     far = 0xFFFF << 40
     hashes = np.array([far, 0b0, 0b111, 0b111111, far | 1 << 63, (1 << 30) - 1], np.uint64)
-    assert perceptual_hash.groups(hashes).tolist() == [0, 1, 1, 1, 0, 5]
-    assert perceptual_hash.groups(hashes[:0]).tolist() == []
+    assert duplicates.groups(hashes).tolist() == [0, 1, 1, 1, 0, 5]
+    assert duplicates.groups(hashes[:0]).tolist() == []
 
 
 def test_more_bits_than_the_search_can_promise_are_refused():
     with pytest.raises(ValueError, match="max_bits is 0 to 3, got 4"):
-        perceptual_hash.close_pairs(np.zeros(2, np.uint64), max_bits=4)
+        duplicates.close_pairs(np.zeros(2, np.uint64), max_bits=4)

@@ -173,7 +173,7 @@ def test_a_killed_run_leaves_no_store_and_the_old_one_untouched(dtd, native_data
         assert done.returncode == -signal.SIGKILL
 
     killed_run()
-    assert names_in(tmp_path / "out") == ["dtd.h5.part"]
+    assert all(name.startswith(".dtd.h5.") and name.endswith(".part") for name in names_in(tmp_path / "out"))
     with pytest.raises(InputError, match="No image store"):
         store.open_store(path)
     write(path, dtd, native_data)  # the next run goes through and clears the rest

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from catscans_lib import datasets
-from catscans_lib.datasets import synsets
+from catscans_lib.datasets import imagenet_subset
 from catscans_lib.errors import InputError
 from catscans_lib.images import store
 
@@ -69,7 +69,7 @@ def test_a_tar_that_was_cut_off_or_packed_is_refused(data_dir):
     data = (data_dir / TAR).read_bytes()
     for broken in (data[: len(data) // 2], data[:100], b"no tar" * 500):
         (data_dir / TAR).write_bytes(broken)
-        with pytest.raises(InputError, match=f"Cannot read '.*{TAR}'.*An uncompressed tar is needed"):
+        with pytest.raises(InputError, match=f"Cannot read '.*{TAR}'.*It must be an uncompressed tar"):
             datasets.read("imagenet", data_dir)
 
 
@@ -90,13 +90,13 @@ def files_in(folder):
 def test_a_subset_follows_from_names_and_seed_and_not_from_the_other_wnids_or_the_packing(data_dir, tmp_path):
     place = data_dir / "imagenet"
     one, two = fixtures.WNIDS[:2]
-    assert synsets.make_subset(place, [one, two], tmp_path / "a", n_per_class=2, seed=1) == []
-    synsets.make_subset(place, [two], tmp_path / "b", n_per_class=2, seed=1)
+    assert imagenet_subset.make_subset(place, [one, two], tmp_path / "a", n_per_class=2, seed=1) == []
+    imagenet_subset.make_subset(place, [two], tmp_path / "b", n_per_class=2, seed=1)
     others = {tuple(files_in(make(place, two, tmp_path / f"seed{seed}", seed))) for seed in range(2, 8)}
     assert [name for name in files_in(tmp_path / "a") if two in name.split("/")[0]] == files_in(tmp_path / "b")
     assert len(others) > 1
     fixtures.pack_imagenet(data_dir)
-    synsets.make_subset(data_dir / TAR, [one, two], tmp_path / "c", n_per_class=2, seed=1)
+    imagenet_subset.make_subset(data_dir / TAR, [one, two], tmp_path / "c", n_per_class=2, seed=1)
     assert files_in(tmp_path / "c") == files_in(tmp_path / "a") and len(files_in(tmp_path / "a")) == 4
     table = pd.read_csv(tmp_path / "c/subset.csv")
     for row in table.itertuples():
@@ -104,30 +104,30 @@ def test_a_subset_follows_from_names_and_seed_and_not_from_the_other_wnids_or_th
 
 
 def make(place, wnid, folder, seed):
-    synsets.make_subset(place, [wnid], folder, n_per_class=2, seed=seed)
+    imagenet_subset.make_subset(place, [wnid], folder, n_per_class=2, seed=seed)
     return folder
 
 
 def test_missing_synsets_are_named_and_small_ones_taken_whole(data_dir, tmp_path):
     said = []
-    missing = synsets.make_subset(
+    missing = imagenet_subset.make_subset(
         data_dir / "imagenet", ["n99999999", fixtures.WNIDS[0]], tmp_path / "a", n_per_class=9, seed=0, say=said.append
     )
     assert missing == ["n99999999"]
-    assert said == ["n01440764: only 4 images are there, 9 were asked for"]
+    assert said == ["n01440764: 4 images found, 9 requested"]
     assert len(files_in(tmp_path / "a")) == 4
 
 
 @pytest.mark.parametrize(
     ("place", "wnids", "folder", "message"),
     [
-        ("imagenet", ["tench"], "new", "'tench' is no WordNet id; they look like n01440764"),
+        ("imagenet", ["tench"], "new", "'tench' is not a WordNet id; they look like n01440764"),
         ("imagenet", ["n99999999"], "new", "None of 1 wnids has an image in"),
         ("nowhere", ["n01440764"], "new", "No '.*nowhere'. Give a folder"),
-        ("imagenet", ["n01440764"], "imagenet", "is there already"),
+        ("imagenet", ["n01440764"], "imagenet", "exists. Give another folder"),
     ],
 )
 def test_a_subset_that_cannot_be_made_says_why_and_leaves_nothing(data_dir, place, wnids, folder, message):
     with pytest.raises(InputError, match=message):
-        synsets.make_subset(data_dir / place, wnids, data_dir / folder, n_per_class=2, seed=0)
+        imagenet_subset.make_subset(data_dir / place, wnids, data_dir / folder, n_per_class=2, seed=0)
     assert sorted(path.name for path in data_dir.iterdir()) == ["imagenet"]
