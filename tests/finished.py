@@ -19,7 +19,7 @@ from catscans_lib import paths
 from catscans_lib.grid import expand
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
-from catscans_lib.sharing.crate import contents
+from catscans_lib.sharing.crate.export import PROJECT
 
 SIZE = 24
 LABELS = {"dtd": ("checks", "cloud"), "chest": ("NORMAL", "PNEUMONIA")}
@@ -52,7 +52,7 @@ def make(folder, *, native=False, secret=""):
 def elsewhere(folder, *, native=False):
     """Make the same project on another machine, without any result."""
     folder = tiny.project(folder)
-    for name in contents.PROJECT:
+    for name in PROJECT:
         if not (folder / name).exists():
             shutil.copy(tiny.ROOT / name, folder / name)
     tiny.write_grid(folder, grid(native=native))

@@ -25,8 +25,8 @@ from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
-from catscans_lib.sharing.crate import contents, croissant, metadata
-from catscans_lib.sharing.crate.export import export
+from catscans_lib.sharing.crate import croissant, metadata
+from catscans_lib.sharing.crate.export import PROJECT, export
 
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
 TOKEN = "osf-token-0123456789abcdef"
@@ -76,7 +76,7 @@ def test_the_same_results_give_the_same_bytes(made, project, tmp_path, monkeypat
 
 def test_all_of_a_compendium_is_in_it(made):
     names = set(finished.files_in(made[2]))
-    assert {*contents.PROJECT, "params/demo.yaml", "notebooks/transfer.ipynb", "catscans_lib/runs/recipe.py"} <= names
+    assert {*PROJECT, "params/demo.yaml", "notebooks/transfer.ipynb", "catscans_lib/runs/recipe.py"} <= names
     for run in ("transfer/dtd--chest", "evaluate/all"):
         assert {f"results/demo/{run}/run.json", f"results/demo/{run}/{run.split('/')[0]}.ipynb"} <= names
     assert {"results/demo/cards/datasets/dtd.jsonld", "results/demo/cards/models/transfer--none--chest.md"} <= names

@@ -8,6 +8,7 @@ import warnings
 import zipfile
 
 import finished
+import h5py
 import pytest
 import tiny
 from click.testing import CliRunner
@@ -86,7 +87,7 @@ def test_a_second_import_changes_nothing_and_an_interrupted_one_is_completed(mad
 
 def test_the_record_of_a_run_comes_last(made, there, monkeypatch):
     placed = []
-    monkeypatch.setattr("catscans_lib.sharing.crate.restore._place", lambda _, target: placed.append(target.name))
+    monkeypatch.setattr("catscans_lib.sharing.crate.restore._move", lambda _, target: placed.append(target.name))
     restore(made[1])
     first = placed.index("run.json")
     assert set(placed[first:]) == {"run.json"}
@@ -140,7 +141,7 @@ def test_other_results_are_named_and_never_overwritten(made, there):
     (there / f"{RUN}/history.csv").write_text("mine\n")
     before = finished.files_in(there)
     with pytest.raises(
-        InputError, match="1 files are there already with other content: transfer/dtd--chest. .*mv results/demo"
+        InputError, match="1 files are here already with other content: transfer/dtd--chest. .*mv results/demo"
     ):
         restore(made[1])
     assert finished.files_in(there) == before
@@ -183,13 +184,13 @@ BAD = {
     "unknown kind": ({f"{RUN}/start.sh": b"x"}, "start.sh: a crate holds results as"),
     "layer with code": ({f"{RUN}/model.keras": finished.network("Lambda")}, "holds a layer 'Lambda', which runs code"),
     "layer of one's own": ({f"{RUN}/model.keras": finished.network("Own>Layer")}, "which is not part of Keras"),
-    "no network": ({f"{RUN}/model.keras": b"\x80\x04pickle"}, "is no network as Keras saves it"),
-    "no image store": ({"data/demo/dtd_24px.h5": b"x"}, "is no image store"),
-    "other data": ({"data/other/dtd_24px.h5": b"x"}, "is no image store of profile 'demo'"),
+    "no network": ({f"{RUN}/model.keras": b"\x80\x04pickle"}, "is not a network as Keras saves it"),
+    "no image store": ({"data/demo/dtd_24px.h5": b"x"}, "is not an image store"),
+    "other data": ({"data/other/dtd_24px.h5": b"x"}, "is not an image store of profile 'demo'"),
     "hidden": ({"results/demo/transfer/.x.work/run.json": b"{}"}, "is hidden"),
     "two profiles": ({"params/other.yaml": b"x"}, "it has 2 profiles"),
     "no profile": ({"params/demo.yaml": None}, "it has 0 profiles"),
-    "no card": ({"params/datasets/a/b.yaml": b"x"}, "is no card of a dataset"),
+    "no card": ({"params/datasets/a/b.yaml": b"x"}, "is not the card of a dataset"),
 }  # fmt: skip
 
 
@@ -206,9 +207,12 @@ def test_what_could_do_harm_is_refused_and_nothing_changes(made, there, tmp_path
 
 UNLISTED = {
     "not listed": ({f"{RUN}/more.csv": b"x"}, "more.csv is not listed in it"),
-    "changed": ({f"{RUN}/history.csv": b"x"}, "history.csv is not the file that it lists: 1 bytes, sha256:2d711642"),
+    "changed": (
+        {f"{RUN}/history.csv": b"x"},
+        "history.csv differs from its entry in the list: 1 bytes, sha256:2d711642",
+    ),
     "missing": ({f"{RUN}/history.csv": None}, "history.csv is listed, but missing"),
-    "no description": ({metadata.NAME: None}, "is no RO-Crate"),
+    "no description": ({metadata.NAME: None}, "is not an RO-Crate"),
     "no list": ({metadata.NAME: b'{"@graph": [{"@id": "a", "@type": "File"}]}'}, "does not list its files"),
     "no JSON": ({metadata.NAME: b"["}, "does not list its files"),
 }
@@ -246,11 +250,11 @@ def test_bombs_are_refused(made, there, tmp_path, monkeypatch):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", bytes(2_000_000))
-    monkeypatch.setattr("catscans_lib.sharing.crate.checks.LEAST_NETWORK_BYTES", 10**6)
+    monkeypatch.setattr("catscans_lib.sharing.crate.restore.MIN_NETWORK_BOUND", 10**6)
     with pytest.raises(InputError, match="model.keras would unpack to 2,000,000 bytes"):
         restore(finished.rewritten(made[1], tmp_path / "bad.zip", {f"{RUN}/model.keras": packed.getvalue()}))
     bomb = finished.rewritten(made[1], tmp_path / "bad.zip", {f"{RUN}/zeros.csv": bytes(30_000_000)})
-    monkeypatch.setattr("catscans_lib.sharing.crate.restore.LEAST_BOUND", 10**6)
+    monkeypatch.setattr("catscans_lib.sharing.crate.restore.MIN_BOUND", 10**6)
     assert bomb.stat().st_size * 20 < 30_000_000
     with pytest.raises(InputError, match="exceeds the number of bytes"):
         restore(bomb)
@@ -258,15 +262,17 @@ def test_bombs_are_refused(made, there, tmp_path, monkeypatch):
 
 
 def test_a_store_that_reads_another_file_is_refused(made, there, tmp_path):
-    import h5py
-
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(4))
-    with h5py.File(tmp_path / "store.h5", "w") as file:
+    stores = {"data": tmp_path / "data.h5", "link": tmp_path / "link.h5"}
+    with h5py.File(stores["data"], "w") as file:
         file.create_dataset("images", (4,), "uint8", external=[(str(secret), 0, 4)])
-    changes = {"data/demo/dtd_24px.h5": (tmp_path / "store.h5").read_bytes()}
-    with pytest.raises(InputError, match="'images' reads another file"):
-        restore(finished.rewritten(made[1], tmp_path / "bad.zip", changes))
+    with h5py.File(stores["link"], "w") as file:
+        file["images"] = h5py.ExternalLink(str(stores["data"]), "images")
+    for store in stores.values():
+        changes = {"data/demo/dtd_24px.h5": store.read_bytes()}
+        with pytest.raises(InputError, match="'images' reads another file"):
+            restore(finished.rewritten(made[1], tmp_path / "bad.zip", changes))
 
 
 def test_a_crate_of_another_version_or_of_other_code_says_what_to_do(made, there, tmp_path, monkeypatch):
@@ -285,7 +291,7 @@ def test_a_crate_of_another_version_or_of_other_code_says_what_to_do(made, there
         restore(made[1])
     assert not list((there / "results").glob("*"))
     done = CliRunner().invoke(main.main, ["import", str(made[1]), "--other-code"])
-    assert "1 of the 9 runs of params/demo.yaml are to be done: evaluate/all" in done.output, done.output
+    assert "1 of the 9 runs of params/demo.yaml are outdated or missing: evaluate/all" in done.output, done.output
 
 
 def test_nothing_is_imported_while_a_sweep_is_at_work(made, there):
@@ -299,10 +305,10 @@ def test_the_command_says_what_came_and_what_is_next(made, there):
     done = CliRunner().invoke(main.main, ["import", str(made[1])])
     assert done.exit_code == 0, done.output
     assert done.output.startswith("results/demo: 9 runs, ")
-    assert done.output.endswith("Next: make book PROFILE=demo; all its runs are there.\n")
+    assert done.output.endswith("Next: make book PROFILE=demo; all its runs are here.\n")
     nothing = CliRunner().invoke(main.main, ["import", str(made[0] / "LICENSE")])
     assert nothing.exit_code == 2
-    assert "is no zip" in nothing.output
+    assert "is not a zip" in nothing.output
 
 
 @pytest.mark.slow

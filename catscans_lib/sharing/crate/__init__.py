@@ -1,1 +1,5 @@
-"""A finished profile as one file to cite and pass on: an RO-Crate, written by `catscans export`, read by `catscans import`."""
+"""A finished profile as one file to cite and pass on: an RO-Crate.
+
+In: the results, settings, code and built book of a profile. Out: a zip (`export`), and its results back on another machine
+(`restore`). `metadata` describes the crate; `croissant` and `model_cards` write the cards of its datasets and networks.
+"""

@@ -1,123 +1,237 @@
-"""Writes a crate: the same bytes for the same results, every file with its size and SHA-256."""
+"""Writes a crate: a zip with the layout of the project's folder, without secrets and without paths of this machine.
 
+The same results give the same bytes. An unzipped crate is a project of its own; the built book lies in `html/`.
+"""
+
+import hashlib
 import json
+import os
+import re
+import shutil
+import sys
 import zipfile
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 
 from catscans_lib import paths, results
-from catscans_lib.errors import InputError
+from catscans_lib.datasets import own
+from catscans_lib.errors import InputError, and_more
 from catscans_lib.grid import expand
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
-from catscans_lib.sharing.crate import contents, croissant, metadata, model_cards
-from catscans_lib.sharing.crate.contents import Member
+from catscans_lib.runs.records import masking
+from catscans_lib.sharing.crate import croissant, metadata, model_cards
+from catscans_lib.sharing.osf import manifest
 
-DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip knows: when it was written says nothing about what is in it
-PACKED = {".keras", ".png", ".h5", ".woff2"}  # compressed already, or mapped from the disk as they are
+PROJECT = (
+    "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile", "README.md", "Snakefile", "_config.yml", "_toc.yml",
+    "environment.yml", "pyproject.toml", "requirements.lock",
+)  # fmt: skip
+CHAPTERS = ("notebooks/*.ipynb", "book/*.md", "book/*.bib", "book/_static/*", "params/cluster/*/*.yaml")
+FROM_GIT = ("catscans_lib/", "notebooks/", "book/", "params/cluster/")  # holds no secrets and no paths of this machine
+TEXT = {*masking.TEXT, ".js", ".jsonld"}
+RESULT_KINDS = {".csv", ".ipynb", ".json", ".jsonld", ".keras", ".md", ".png", ".py", ".svg", ".txt"}
+COMPRESSED = {".keras", ".png", ".h5", ".woff2"}  # stored as they are
+CARDS, HTML = "cards", "html"
+FOLDERS = {paths.REFERENCE: "REFERENCE", "CATSCANS_DATA": "DATA", "CATSCANS_WEIGHTS": "WEIGHTS"}
+DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold; the real one would change the bytes
 PLAIN_FILE = 0o100644 << 16
 
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written: number of files, their bytes, and those of the archive."""
-
-    n_files: int
-    n_bytes: int
-    n_packed: int
-    has_book: bool
+Content = bytes | Path
 
 
 def export(
     profile: str, path: Path, *, book: bool = True, models: bool = True, data: bool = False, partial: bool = False
-) -> Exported:
-    """Write a profile's crate to a zip; a file of that name is replaced once the new one is whole.
+) -> dict[str, tuple[int, str]]:
+    """Write a profile's crate to a zip, which replaces a file of that name; return size and SHA-256 of every file in it.
 
     Parameters
     ----------
     book, models, data : bool
-        Whether the built book, the networks and the image stores go with it.
+        Whether to include the built book (if there is one), the networks and the image stores.
     partial : bool
-        Take results that are not complete or not up to date; `make book` will do those runs after an import.
+        Accept missing or outdated runs; after an import, `make book` executes them.
 
     Raises
     ------
     InputError
-        If a run of the grid is missing or not up to date (names them), a file of the project is missing, the book is older
-        than the results, or a result is of a kind that an import would refuse.
+        If a run is missing or outdated, a file of the project or an image store is missing, the book is older than a
+        result, or a result is of a kind that an import would refuse.
     """
-    current = _up_to_date(profile, partial)
-    clean = contents.cleaner()
-    found: dict[str, bytes | Path] = contents.members(profile, book=book, models=models, data=data)
+    current = _current_runs(profile, partial)
+    clean = cleaner()
+    found = _project() | _params(profile) | _results(profile, models)
+    found |= (_stores(profile) if data else {}) | (_book(profile) if book else {})
     found |= _cards(profile, models) | {f"results/{profile}/{recipe.RECIPES}": _recipes(profile, current)}
-    members = [Member(name, source, clean) for name, source in sorted(found.items())]
-    described = json.dumps(metadata.describe(profile, members), indent=1, sort_keys=True, ensure_ascii=False)
-    members = sorted([*members, Member(metadata.NAME, described.encode(), clean)], key=lambda member: member.name)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        _write(part, members)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    has_book = f"{contents.HTML}/index.html" in found
-    return Exported(len(members), sum(member.facts[0] for member in members), path.stat().st_size, has_book)
+    listed = {}
+    with paths.atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
+        for name in sorted(found):
+            content = cleaned(name, found[name], clean)
+            listed[name] = size_and_sha256(content)
+            _add(archive, name, content)
+        described = metadata.describe(profile, listed)
+        _add(archive, metadata.NAME, json.dumps(described, indent=1, sort_keys=True, ensure_ascii=False).encode())
+    return listed
 
 
-def _up_to_date(profile: str, partial: bool) -> list[str]:
-    """Return the keys of the runs that are up to date: all of them, unless `partial`."""
+def cleaner() -> Callable[[bytes], bytes]:
+    """Return a function that masks secrets in a text and shortens the paths of this machine.
+
+    The project's folder becomes ``.``, as in the book; the folders given as DATA, WEIGHTS and REFERENCE become these words,
+    the environment ``.venv``, the home folder ``~``.
+    """
+    mask, root = masking.Mask.of_environment(), str(paths.root())
+    named = {os.environ.get(variable, ""): name for variable, name in FOLDERS.items()}
+    named |= {sys.prefix: ".venv", str(Path.home()): "~"}
+    named = {folder: name for folder, name in named.items() if len(Path(folder).parts) > 1}
+    longest_first = sorted(named.items(), key=lambda pair: -len(pair[0]))
+    ours = [(root, "."), (str(paths.root().resolve()), ".")]
+    rules = [(re.compile(rf"{re.escape(folder)}(?![\w.-])"), name) for folder, name in [*ours, *longest_first]]
+
+    def clean(content: bytes) -> bytes:
+        text = mask(content.decode("utf-8", "surrogateescape")).replace(f"{root}/", "")
+        for pattern, name in rules:
+            text = pattern.sub(name, text)
+        return text.encode("utf-8", "surrogateescape")
+
+    return clean
+
+
+def cleaned(name: str, content: Content, clean: Callable[[bytes], bytes]) -> Content:
+    """Return the content of a file as it goes into a crate; only texts that are not from git are cleaned."""
+    if isinstance(content, Path) and content.suffix in TEXT and not name.startswith(FROM_GIT):
+        return clean(content.read_bytes())
+    return content
+
+
+def size_and_sha256(content: Content) -> tuple[int, str]:
+    """Return the number of bytes and the SHA-256 of bytes or of a file."""
+    if isinstance(content, bytes):
+        return len(content), hashlib.sha256(content).hexdigest()
+    return content.stat().st_size, paths.sha256(content)
+
+
+def refuse_kinds(names: list[str]) -> None:
+    """Raise InputError unless every result among these files is of a kind that is only ever read as data."""
+    wrong = [name for name in names if name.startswith("results/") and Path(name).suffix not in RESULT_KINDS]
+    if wrong:
+        raise InputError(
+            f"{and_more(wrong, 5)}: a crate holds results as {', '.join(sorted(RESULT_KINDS))}; reading other kinds could run "
+            "code. Move them out of the results."
+        )
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: Content) -> None:
+    info = zipfile.ZipInfo(name, DATE)
+    info.create_system, info.external_attr = 3, PLAIN_FILE
+    info.compress_type = zipfile.ZIP_STORED if Path(name).suffix in COMPRESSED else zipfile.ZIP_DEFLATED
+    if isinstance(content, bytes):
+        archive.writestr(info, content)
+        return
+    info.file_size = content.stat().st_size  # above 2 GiB the header needs another form
+    with content.open("rb") as source, archive.open(info, "w") as target:
+        shutil.copyfileobj(source, target, 2**20)
+
+
+def _current_runs(profile: str, partial: bool) -> list[str]:
+    """Keys of the runs that are up to date: all of them, unless `partial`."""
     runs = expand.grid(profile)
     current = recipe.current(profile, runs)
     missing = [key for key in runs if key not in current]
     if not any(results.is_done(profile, key) for key in runs):
         raise InputError(f"Profile '{profile}' has no finished run. Make them: make book PROFILE={profile}")
     if missing and not partial:
-        named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise InputError(
             f"{len(missing)} of {len(runs)} runs of profile '{profile}' are missing or were made from other settings or code: "
-            f"{named}. Run `make book PROFILE={profile}` first, or pass --partial."
+            f"{and_more(missing, 5)}. Run `make book PROFILE={profile}` first, or pass --partial."
         )
     return current
 
 
-def _cards(profile: str, models: bool) -> dict[str, bytes]:
-    """Return the cards of the datasets, each with the table of its images, and of the networks."""
-    folder = f"results/{profile}/{contents.CARDS}"
-    found = {f"{folder}/models/{key.replace('/', '--')}.md": text for key, text in model_cards.cards(profile) if models}
+def _recipes(profile: str, current: list[str]) -> bytes:
+    """The recipe of each current run without the folders of this machine; after an import, `recipe` compares with these."""
+    runs = expand.grid(profile)
+    return _json({key: recipe.portable(runs[key], profile) for key in current})
+
+
+def _project() -> dict[str, Content]:
+    root, library = paths.root(), Path(__file__).parents[2]
+    found = {name: root / name for name in PROJECT}
+    if missing := [name for name, path in found.items() if not path.is_file()]:
+        raise InputError(f"{root} has no {', '.join(missing)}; a crate needs these files. Restore them from git.")
+    found |= {f"{library.name}/{path.relative_to(library).as_posix()}": path for path in library.rglob("*.py")}
+    chapters = [path for pattern in CHAPTERS for path in root.glob(pattern)]
+    return found | {path.relative_to(root).as_posix(): path for path in chapters if path.is_file()}
+
+
+def _params(profile: str) -> dict[str, Content]:
+    used = [name for name in expand.load(profile).datasets if name in own.names()]
+    files = [paths.params_path(profile), *(paths.own_cards_dir() / f"{name}.yaml" for name in used)]
+    return {path.relative_to(paths.root()).as_posix(): path for path in files}
+
+
+def _results(profile: str, models: bool) -> dict[str, Content]:
+    """All finished results; not the hidden folders of runs under way, nor what is made by hand or made anew."""
+    folder = paths.results_dir(profile)
+    left_out = ("scratch", CARDS, recipe.RECIPES, manifest.NAME)
+    found = {}
+    for path in folder.rglob("*"):
+        place = path.relative_to(folder)
+        is_hidden = any(part.startswith(".") for part in place.parts)
+        is_wanted = place.parts[0] not in left_out and (models or path.suffix != ".keras")
+        if path.is_file() and is_wanted and not is_hidden:
+            found[f"results/{profile}/{place.as_posix()}"] = path
+    refuse_kinds(list(found))
+    return found
+
+
+def _stores(profile: str) -> dict[str, Content]:
+    sizes = {name: row.size_px for name, row in expand.load(profile).datasets.items()}
+    ingested = results.finished(profile, "ingest")
+    stores = {name: paths.store_path(profile, name, sizes[name]) for name in ingested if name in sizes}
+    if missing := [paths.relative(path) for path in stores.values() if not path.is_file()]:
+        raise InputError(
+            f"Missing image stores: {and_more(missing, 5)}. Make them with the sweep, or omit --with-data."
+        )
+    return {f"data/{profile}/{path.name}": path for path in stores.values()}
+
+
+def _book(profile: str) -> dict[str, Content]:
+    html = paths.build_dir(profile) / "_build" / "html"
+    index = html / "index.html"
+    if not index.is_file():
+        return {}
+    made = max((path.stat().st_mtime for path in paths.results_dir(profile).glob(f"*/*/{results.RECORD}")), default=0.0)
+    if made > index.stat().st_mtime:
+        raise InputError(
+            f"The book is older than the results it shows. Build it: make book PROFILE={profile}, or pass --no-book."
+        )
+    files = (path for path in html.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {f"{HTML}/{path.relative_to(html).as_posix()}": path for path in files}
+
+
+def _cards(profile: str, models: bool) -> dict[str, Content]:
+    """The cards of the datasets, each with the table of its images, and of the networks."""
+    folder, found = f"results/{profile}/{CARDS}", {}
     for name in expand.load(profile).datasets:
         images = _images(profile, name)
         if images is not None:
             found[f"{folder}/datasets/{name}.csv"] = images
         found[f"{folder}/datasets/{name}.jsonld"] = _json(croissant.of_profile(profile, name, images))
-    return {place: text.encode() if isinstance(text, str) else text for place, text in found.items()}
+    if models:
+        cards = model_cards.cards(profile)
+        found |= {f"{folder}/models/{key.replace('/', '--')}.md": text.encode() for key, text in cards}
+    return found
 
 
 def _images(profile: str, dataset: str) -> bytes | None:
-    """Return the table of a dataset's images: of its store, or as it came with an import, which brings no store."""
+    """The table of a dataset's images, from its store, or from an import, which brings no store."""
     place = paths.store_path(profile, dataset, expand.load(profile).datasets[dataset].size_px)
     if place.is_file():
         return croissant.images_csv(store.open_store(place).table)
-    imported = paths.results_dir(profile) / contents.CARDS / "datasets" / f"{dataset}.csv"
+    imported = paths.results_dir(profile) / CARDS / "datasets" / f"{dataset}.csv"
     return imported.read_bytes() if imported.is_file() else None
 
 
-def _recipes(profile: str, current: list[str]) -> bytes:
-    """Return what each run that is up to date was made from, without the folders of this machine: see `provenance.is_current`."""
-    runs = expand.grid(profile)
-    return _json({key: recipe.portable(runs[key], profile) for key in current}).encode()
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _write(path: Path, members: list[Member]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for member in members:
-            info = zipfile.ZipInfo(member.name, DATE)
-            info.create_system, info.external_attr = 3, PLAIN_FILE
-            packed = PurePosixPath(member.name).suffix in PACKED
-            info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
-            info.file_size = member.facts[0]  # decides on the long form for files above 2 GiB
-            with archive.open(info, "w") as file:
-                for block in member.blocks():
-                    file.write(block)
+def _json(content: object) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -1,36 +1,44 @@
-"""Reads a crate on another machine: puts results and settings in their places, or refuses it and changes nothing."""
+"""Imports a crate: moves its results and settings into this project, or refuses it and changes nothing.
 
-import hashlib
+A crate may come from anybody. It is refused if it holds anything that could run code, lead out of the project or fill the
+disk, or that differs from its own list of files.
+"""
+
 import json
 import re
 import shutil
+import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata as installed
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
 from catscans_lib import paths, results
-from catscans_lib.errors import InputError
+from catscans_lib.errors import InputError, and_more
 from catscans_lib.grid import expand
+from catscans_lib.networks import weight_files
 from catscans_lib.runs import recipe
 from catscans_lib.sharing import archives
-from catscans_lib.sharing.crate import checks, contents, metadata
-from catscans_lib.sharing.crate.contents import Member
+from catscans_lib.sharing.crate import export, metadata
 
-RATIO, LEAST_BOUND = 20, 2**30  # what is unpacked may be so many times the archive, and always so many bytes
+MAX_RATIO, MIN_BOUND = 20, 2**30  # unpacked bytes: at most so many times the archive, but at least so many are allowed
+MAX_NETWORK_RATIO, MIN_NETWORK_BOUND = 20, 2**26  # the same for one network, which Keras saves without compression
+MAX_METADATA_BYTES = 2**28
+PICKLES = {".pkl", ".pickle", ".joblib", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".dill"}  # each can hold a pickle
+PROFILE = re.compile(r"params/([A-Za-z0-9][A-Za-z0-9_-]*)\.yaml")
 OR_ELSE = (
     ", or unzip the crate: it is a project of its own. "
-    "--other-code takes its results all the same; `make book` may run them again."
+    "With --other-code its results are imported all the same, and `make book` may run them again."
 )
-PROFILE = re.compile(r"params/([A-Za-z0-9][A-Za-z0-9_-]*)\.yaml")
-CARD = re.compile(r"params/datasets/[a-z][a-z0-9_]*\.yaml")
+
+Listed = dict[str, tuple[int, str]]  # place of a file -> number of bytes and SHA-256
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What an import did: the profile, files put in their places, files that were there already, runs that it brought."""
+    """What an import did: the profile, number of new files and of files that were there already, runs of the crate."""
 
     profile: str
     n_new: int
@@ -38,180 +46,212 @@ class Restored:
     runs: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class File:
-    """What a crate says of one of its files."""
-
-    n_bytes: int
-    sha256: str
-
-
 def restore(archive: Path, *, other_code: bool = False) -> Restored:
-    """Put the results, settings and, where it has them, image stores of a crate in their places in this project.
+    """Move the results, settings and image stores (if any) of a crate into this project.
 
-    Code, chapters and the built book stay in the archive. Nothing is ever overwritten; a file that is there already with the
-    same content is left alone, so an import that was interrupted is completed by the next.
+    Code, chapters and the built book stay in the archive. No file is ever overwritten; files that are here already with the
+    same content are skipped, so a second import completes an interrupted one.
 
     Parameters
     ----------
     other_code : bool
-        Take results of another version of the project, or of other code; `make book` may then run them again.
+        Accept results of another version of the project or of other code; `make book` may then run them again.
 
     Raises
     ------
     InputError
-        If the archive is damaged or unsafe (see `archives.unpack`), its files are not those it lists, it holds something
-        that could run code, it is of another version of the project, or other results or settings are there (names them).
-        Nothing has changed then.
+        If the archive is damaged or unsafe (see `archives.unpack`), differs from its list of files, holds something that
+        could run code, comes from another version of the project, or would replace other results or settings. Nothing has
+        changed then.
     """
     if not archive.is_file():
         raise InputError(f"No archive '{archive}'. Give a crate that `catscans export` wrote.")
     folder = paths.root() / "results" / f".{archive.name}.import"
-    shutil.rmtree(folder, ignore_errors=True)  # from an import that was killed
+    shutil.rmtree(folder, ignore_errors=True)  # of an import that was killed
     folder.mkdir(parents=True)
     try:
-        profile, listed = _unpack(archive, folder)
+        listed = _unpack(archive, folder)
+        profile = _profile(archive, listed)
         if not other_code:
             _refuse_other_version(folder)
             _refuse_other_code(folder, archive, profile, listed)
-        wanted = {name: file for name, file in listed.items() if contents.is_restored(name, profile)}
-        new = _without_conflicts(profile, wanted)
-        checks.refuse_code(folder, new)
+        wanted = {name: facts for name, facts in listed.items() if _is_wanted(name, profile)}
+        new = _new_files(profile, wanted)
         for name in new:
-            _place(folder / name, paths.root() / name)
+            _refuse_unsafe_content(folder / name, name)
+        for name in new:
+            _move(folder / name, paths.root() / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Restored(profile, len(new), len(wanted) - len(new), tuple(_runs(wanted, profile)))
+    record = re.compile(rf"results/{re.escape(profile)}/((?!records/)[^/]+/[^/]+)/{re.escape(results.RECORD)}")
+    runs = tuple(match[1] for name in wanted if (match := record.fullmatch(name)))
+    return Restored(profile, len(new), len(wanted) - len(new), runs)
 
 
-def _unpack(archive: Path, folder: Path) -> tuple[str, dict[str, File]]:
-    """Unpack a crate and check that it holds what it lists, no more and no less; return its profile and list."""
-    checks.refuse_names(archive)
-    bound = max(LEAST_BOUND, RATIO * archive.stat().st_size)
+def outdated(profile: str) -> tuple[int, list[str]]:
+    """Return the number of runs of a profile's grid, and the keys of those that `make book` would execute now."""
+    runs = expand.grid(profile)
+    current = recipe.current(profile, runs)
+    return len(runs), [key for key in runs if key not in current]
+
+
+def _unpack(archive: Path, folder: Path) -> Listed:
+    """Unpack a crate, check that it holds exactly the files that it lists, and return that list."""
+    _refuse_names(archive)
+    bound = max(MIN_BOUND, MAX_RATIO * archive.stat().st_size)
     archives.unpack(archive, folder, max_bytes=min(bound, shutil.disk_usage(folder).free))
-    listed = _listed(folder, archive)
+    listed = _listed(archive, folder)
     there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     del there[metadata.NAME]
-    for what, names in (
-        ("not listed in it", there.keys() - listed.keys()),
-        ("listed, but missing", listed.keys() - there.keys()),
-    ):
-        if names:
-            raise checks.refused(archive, f"{contents.some(sorted(names))} is {what}")
+    if names := sorted(there.keys() - listed.keys()):
+        raise _refused(archive, f"{and_more(names, 5)} is not listed in it")
+    if names := sorted(listed.keys() - there.keys()):
+        raise _refused(archive, f"{and_more(names, 5)} is listed, but missing")
     for name, path in there.items():
-        with path.open("rb") as file:
-            found = File(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
-        if found != listed[name]:
-            raise checks.refused(
-                archive, f"{name} is not the file that it lists: {found.n_bytes:,} bytes, sha256:{found.sha256}"
-            )
-    return _profile(archive, listed), listed
-
-
-def _listed(folder: Path, archive: Path) -> dict[str, File]:
-    """Return the files that a crate lists, by their places."""
-    try:
-        graph = json.loads((folder / metadata.NAME).read_text(encoding="utf-8"))["@graph"]
-        files = [entity for entity in graph if "File" in _list(entity["@type"])]
-        listed = {unquote(file["@id"]): File(int(file["contentSize"]), file["sha256"]) for file in files}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise checks.refused(
-            archive, f"{metadata.NAME} does not list its files with contentSize and sha256: {error!r}"
-        ) from None
+        if (found := export.size_and_sha256(path)) != listed[name]:
+            raise _refused(archive, f"{name} differs from its entry in the list: {found[0]:,} bytes, sha256:{found[1]}")
     return listed
 
 
-def _list(value: Any) -> list:
-    return value if isinstance(value, list) else [value]
+def _refuse_names(archive: Path) -> None:
+    """Refuse a crate by the names of its members, before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = file.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        raise InputError(f"'{archive}' is not a zip: {error}. Give a crate that `catscans export` wrote.") from None
+    descriptions = [member for member in members if member.orig_filename == metadata.NAME]
+    if len(descriptions) != 1 or descriptions[0].file_size > MAX_METADATA_BYTES:
+        raise InputError(f"'{archive}' is not an RO-Crate: its {metadata.NAME} is missing or too large.")
+    names = [member.orig_filename for member in members]
+    if pickles := [name for name in names if PurePosixPath(name).suffix.lower() in PICKLES]:
+        raise _refused(archive, f"{and_more(pickles, 5)} may hold a pickle, which runs code when it is read")
 
 
-def _profile(archive: Path, listed: dict[str, File]) -> str:
-    """Return the one profile that a crate holds; nothing outside of its folders may be restored."""
+def _listed(archive: Path, folder: Path) -> Listed:
+    try:
+        graph = _json(folder / metadata.NAME)["@graph"]
+        kinds = [entity["@type"] if isinstance(entity["@type"], list) else [entity["@type"]] for entity in graph]
+        files = [entity for entity, kind in zip(graph, kinds, strict=True) if "File" in kind]
+        return {unquote(file["@id"]): (int(file["contentSize"]), file["sha256"]) for file in files}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _refused(
+            archive, f"{metadata.NAME} does not list its files with contentSize and sha256: {error!r}"
+        ) from None
+
+
+def _profile(archive: Path, listed: Listed) -> str:
+    """Return the one profile of a crate; refuse a crate with files outside of what that profile may have."""
     found = [match[1] for name in listed if (match := PROFILE.fullmatch(name))]
     if len(found) != 1:
-        raise checks.refused(archive, f"it has {len(found)} profiles (params/*.yaml), not one")
+        raise _refused(archive, f"it has {len(found)} profiles (params/*.yaml), not one")
     profile = found[0]
     for name in listed:
-        if name.startswith("params/datasets/") and not CARD.fullmatch(name):
-            raise checks.refused(archive, f"{name} is no card of a dataset")
+        if name.startswith("params/datasets/") and not re.fullmatch(r"params/datasets/[a-z][a-z0-9_]*\.yaml", name):
+            raise _refused(archive, f"{name} is not the card of a dataset")
         if name.startswith("data/") and not re.fullmatch(rf"data/{re.escape(profile)}/[\w-]+\.h5", name):
-            raise checks.refused(archive, f"{name} is no image store of profile '{profile}'")
-        if any(part.startswith(".") for part in name.split("/")) and contents.is_restored(name, profile):
-            raise checks.refused(archive, f"{name} is hidden")
-    contents.refuse_kinds(list(listed))
+            raise _refused(archive, f"{name} is not an image store of profile '{profile}'")
+        if _is_wanted(name, profile) and any(part.startswith(".") for part in name.split("/")):
+            raise _refused(archive, f"{name} is hidden")
+    export.refuse_kinds(list(listed))
     return profile
 
 
+def _is_wanted(name: str, profile: str) -> bool:
+    """Whether an import takes this file: results, settings and images; never code, nor the built book."""
+    places = (f"results/{profile}/", f"data/{profile}/", "params/datasets/")
+    return name == f"params/{profile}.yaml" or name.startswith(places)
+
+
 def _refuse_other_version(folder: Path) -> None:
-    theirs = next(
-        (one.get("version") for one in _json(folder / metadata.NAME)["@graph"] if one.get("@id") == "./"), None
-    )
+    graph = _json(folder / metadata.NAME)["@graph"]
+    theirs = next((entity.get("version") for entity in graph if entity.get("@id") == "./"), None)
     ours = installed.version(recipe.PROJECT)
     if theirs != ours:
         raise InputError(f"The crate is of version {theirs} of the project, this is {ours}. Use that version{OR_ELSE}")
 
 
-def _refuse_other_code(folder: Path, archive: Path, profile: str, listed: dict[str, File]) -> None:
-    """Refuse results that `make book` would not take as they are, because the project's code is another.
-
-    Only those count that were up to date on the other machine.
-    """
+def _refuse_other_code(folder: Path, archive: Path, profile: str, listed: Listed) -> None:
+    """Refuse results that were up to date where they were made, but are not here, because the project's code differs."""
     others, commits, place = Counter[str](), set(), f"results/{profile}"
     try:
-        keys = list(_json(folder / place / recipe.RECIPES))
-        records = {key: _json(folder / name) for key in keys if (name := f"{place}/{key}/{results.RECORD}") in listed}
-        for key, record in records.items():
-            step = key.split("/")[0]
-            if record["code"]["fingerprint"] != recipe.code_fingerprint(step):
-                others[step] += 1
-                commits.add(record["code"]["commit"] or "unknown")
+        for key in _json(folder / place / recipe.RECIPES):
+            if (name := f"{place}/{key}/{results.RECORD}") in listed:
+                code, step = _json(folder / name)["code"], key.split("/")[0]
+                if code["fingerprint"] != recipe.code_fingerprint(step):
+                    others[step] += 1
+                    commits.add(code["commit"] or "unknown")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise checks.refused(archive, f"its records do not say what code made them: {error!r}") from None
+        raise _refused(archive, f"its records do not say which code made them: {error!r}") from None
     if others:
         steps = ", ".join(f"{n} of {step}" for step, n in others.items())
         raise InputError(
             f"The crate's runs were made by other code than this ({steps}; commit {', '.join(sorted(commits))}): `make book` "
-            f"would run them again. Check that commit out{OR_ELSE}"
+            f"would run them again. Check out that commit{OR_ELSE}"
         )
+
+
+def _new_files(profile: str, wanted: Listed) -> list[str]:
+    """Return the files that are not here yet; each run's record last, because it says that the run is complete."""
+    clean = export.cleaner()
+    new, other = [], []
+    for name, facts in wanted.items():
+        place = paths.root() / name
+        if not place.exists() and not place.is_symlink():
+            new.append(name)
+        elif not place.is_file() or export.size_and_sha256(export.cleaned(name, place, clean)) != facts:
+            other.append(name)
+    if other:
+        units = dict.fromkeys("/".join(name.split("/")[2:4]) if name.startswith("results/") else name for name in other)
+        raise InputError(
+            f"{len(other)} files are here already with other content: {and_more(units, 5)}. Nothing was imported. "
+            f"Move yours away first (mv results/{profile} results/{profile}-mine; git checkout params)."
+        )
+    return sorted(new, key=lambda name: (name.endswith(f"/{results.RECORD}"), name))
+
+
+def _refuse_unsafe_content(path: Path, name: str) -> None:
+    """Refuse a network with more than Keras's own layers and numbers, and an image store that reads other files."""
+    if path.suffix == ".keras":
+        _refuse_bomb(path, name)
+        weight_files.read(path)
+    elif path.suffix == ".h5":
+        _refuse_links(path, name)
+
+
+def _refuse_bomb(path: Path, name: str) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise InputError(f"{name} is not a network as Keras saves it: {error}. Nothing was imported.") from None
+    if unpacked > max(MIN_NETWORK_BOUND, MAX_NETWORK_RATIO * path.stat().st_size):
+        raise InputError(f"{name} would unpack to {unpacked:,} bytes, too many for a network. Nothing was imported.")
+
+
+def _refuse_links(path: Path, name: str) -> None:
+    import h5py
+
+    links: dict[str, Any] = {}
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems_links(links.__setitem__)
+            for place, link in links.items():
+                item = file.get(place) if isinstance(link, h5py.HardLink) else None
+                if item is None or (isinstance(item, h5py.Dataset) and (item.is_virtual or item.external)):
+                    raise InputError(f"{name}: '{place}' reads another file. Nothing was imported.")
+    except OSError as error:
+        raise InputError(f"{name} is not an image store: {error}. Nothing was imported.") from None
+
+
+def _move(source: Path, target: Path) -> None:
+    with paths.atomic_write(target) as part:
+        shutil.move(source, part)  # data/ may be on another disk
 
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _without_conflicts(profile: str, wanted: dict[str, File]) -> list[str]:
-    """Return the files that are not there yet, each run's record last: it says that the run is complete."""
-    clean = contents.cleaner()
-    new, other = [], []
-    for name, file in wanted.items():
-        place = paths.root() / name
-        if not place.exists() and not place.is_symlink():
-            new.append(name)
-        elif not place.is_file() or Member(name, place, clean).facts != (file.n_bytes, file.sha256):
-            other.append(name)
-    if other:
-        units = dict.fromkeys("/".join(name.split("/")[2:4]) if name.startswith("results/") else name for name in other)
-        raise InputError(
-            f"{len(other)} files are there already with other content: {contents.some(list(units))}. Nothing was imported. "
-            f"Move yours away first (mv results/{profile} results/{profile}-mine; git checkout params)."
-        )
-    return sorted(new, key=lambda name: (name.endswith(f"/{results.RECORD}"), name))
-
-
-def _place(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    shutil.move(source, part)  # data/ may lie on another disk
-    part.replace(target)
-
-
-def _runs(names: dict[str, File], profile: str) -> list[str]:
-    pattern = re.compile(rf"results/{re.escape(profile)}/((?!records/)[^/]+/[^/]+)/{re.escape(results.RECORD)}")
-    return [match[1] for name in names if (match := pattern.fullmatch(name))]
-
-
-def up_to_date(profile: str) -> tuple[int, list[str]]:
-    """Return how many runs a profile's grid has, and which of them `make book` would do now."""
-    runs = expand.grid(profile)
-    current = recipe.current(profile, runs)
-    return len(runs), [key for key in runs if key not in current]
+def _refused(archive: Path, reason: str) -> InputError:
+    return InputError(f"'{archive}' is refused, nothing was imported: {reason}. Download it again from its publisher.")
