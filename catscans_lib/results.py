@@ -1,4 +1,4 @@
-"""The tidy tables of a profile, from the runs that are done.
+"""Read and publish the results of a profile: run records and tidy tables.
 
 >>> tables = load("demo")                                          # doctest: +SKIP
 >>> tables["aucs"].groupby(["source", "target"])["auc"].mean()     # doctest: +SKIP
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-NUMBERS = (  # empty where there is none
+TEXTS = ("image_id", "group", "label", "source", "target", "class", "split", "sha256", "probe")
+NUMBERS = (  # an empty cell means a missing number
     "value", "auc", "validation_loss", "difference", "statistic", "p", "p_adjusted", "low", "high", "fold_sd", "n_draws",
     "cohens_d", "p_max", "regret", "regret_imagenet",
 )  # fmt: skip
 RECORD = "run.json"
-WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: where a run writes, and that the runner will publish
+WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: the folder a run writes to, which the runner then publishes
 ORIGIN = "CATSCANS_ORIGIN"  # set by the runner: what the run is made from
 
 
 def new_work_dir(output: str, step: str, name: str) -> Path:
-    """Return an empty work folder; what an interrupted attempt left there is removed."""
+    """Return an empty work folder; removes what an interrupted run left there."""
     work = paths.work_dir(output, step, name)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -38,12 +39,11 @@ def new_work_dir(output: str, step: str, name: str) -> Path:
 
 
 def publish(output: str, step: str, name: str) -> Path:
-    """Move a finished run from its work folder to its place, and its shared tables to theirs; return the place."""
+    """Move a finished run from its work folder to its final folder, and copy its shared tables; return the folder."""
     work, final = paths.work_dir(output, step, name), paths.run_dir(output, step, name)
     for table in sorted((work / "tables").glob("*.csv")):
-        paths.tables_dir(output).mkdir(parents=True, exist_ok=True)
-        shutil.copy2(table, paths.tables_dir(output) / f".{table.name}.part")
-        (paths.tables_dir(output) / f".{table.name}.part").replace(paths.tables_dir(output) / table.name)
+        with paths.atomic_write(paths.tables_dir(output) / table.name) as part:
+            shutil.copy2(table, part)
     old = final.with_name(f".{name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -55,7 +55,7 @@ def publish(output: str, step: str, name: str) -> Path:
 
 
 class Facts(NamedTuple):
-    """What tells one finished run from another: its id, the recipe it was made from and the code in that; "" where unknown."""
+    """Identity of a finished run: its id, and the fingerprints of its recipe and of the code; "" if unknown."""
 
     run_id: str
     recipe: str
@@ -63,9 +63,8 @@ class Facts(NamedTuple):
 
 
 def facts(profile: str, key: str) -> Facts | None:
-    """Return the facts of a run (`step/name`); None where it is not finished: its record is not in place or does not say so."""
-    step, name = key.split("/")
-    path = paths.run_dir(profile, step, name) / RECORD
+    """Return the facts of a run (`step/name`), or None if its record is missing or not marked as completed."""
+    path = _record_path(profile, key)
     try:
         there = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -75,22 +74,25 @@ def facts(profile: str, key: str) -> Facts | None:
 
 @lru_cache(maxsize=2**17)
 def _facts(path: Path, *version: int) -> Facts | None:
-    """A record is read once as long as it stays: of thousands of runs each asks for all that it needs."""
+    """Read a record once per version of the file: each of thousands of runs asks for the facts of its inputs."""
     record = json.loads(path.read_text())
     if record.get("status") != "completed":
         return None
     return Facts(record.get("run_id", ""), record.get("recipe", ""), record.get("code", {}).get("fingerprint", ""))
 
 
+def _record_path(profile: str, key: str) -> Path:
+    return paths.run_dir(profile, *key.split("/")) / RECORD
+
+
 def is_done(profile: str, key: str) -> bool:
-    """Return whether a run (`step/name`) is finished: its record is in place and says so."""
+    """Return whether a run (`step/name`) is finished."""
     return facts(profile, key) is not None
 
 
 def finished_at(profile: str, key: str) -> float:
-    """Return when a run was finished (s since 1970); minus infinity where it is not."""
-    step, name = key.split("/")
-    return (paths.run_dir(profile, step, name) / RECORD).stat().st_mtime if is_done(profile, key) else float("-inf")
+    """Return when a run finished (seconds since 1970), or minus infinity if it has not."""
+    return _record_path(profile, key).stat().st_mtime if is_done(profile, key) else float("-inf")
 
 
 def record(profile: str, key: str) -> dict[str, Any]:
@@ -99,19 +101,17 @@ def record(profile: str, key: str) -> dict[str, Any]:
         raise InputError(
             f"{key} is not done in profile {profile}. Make it: .venv/bin/catscans sweep --profile {profile} {key}"
         )
-    step, name = key.split("/")
-    return json.loads((paths.run_dir(profile, step, name) / RECORD).read_text())
+    return json.loads(_record_path(profile, key).read_text())
 
 
 def finished(profile: str, step: str) -> list[str]:
     """Return the names of a step's finished runs, sorted."""
-    folder = paths.results_dir(profile) / step
-    names = [path.parent.name for path in folder.glob(f"*/{RECORD}")]
+    names = [path.parent.name for path in (paths.results_dir(profile) / step).glob(f"*/{RECORD}")]
     return sorted(name for name in names if not name.startswith(".") and is_done(profile, f"{step}/{name}"))
 
 
 def table(profile: str, step: str, name: str, which: str) -> pd.DataFrame:
-    """Return one CSV of one finished run; label columns and ids stay text."""
+    """Return one table of a finished run, read as in `read_table`."""
     path = paths.run_dir(profile, step, name) / f"{which}.csv"
     if not is_done(profile, f"{step}/{name}") or not path.is_file():
         raise InputError(
@@ -121,7 +121,7 @@ def table(profile: str, step: str, name: str, which: str) -> pd.DataFrame:
 
 
 def optional(profile: str, name: str, columns: list[str] | None = None) -> pd.DataFrame:
-    """Return one table of a profile by its place; empty, with these columns, where it was not made or has no rows."""
+    """Return a table by its path in the profile's results; an empty table with `columns` if it is missing or empty."""
     path = paths.results_dir(profile) / name
     if not path.exists() or not path.read_text(encoding="utf-8").strip():
         import pandas as pd
@@ -131,14 +131,11 @@ def optional(profile: str, name: str, columns: list[str] | None = None) -> pd.Da
 
 
 def read_table(path: Any) -> pd.DataFrame:
-    """Read a tidy CSV: ids, groups and labels as text (an id like 0123 keeps its zero; a class may be called NA)."""
+    """Read a tidy CSV; ids, groups and labels stay text (0123 keeps its zero, and a class may be called NA)."""
     import pandas as pd
 
-    text = {
-        column: str
-        for column in ("image_id", "group", "label", "source", "target", "class", "split", "sha256", "probe")
-    }
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={column: [""] for column in NUMBERS})
+    missing = {column: [""] for column in NUMBERS}
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=missing)
 
 
 def transfers(profile: str, order: Sequence[str] = ()) -> list[tuple[str, str, str]]:
@@ -152,7 +149,7 @@ def transfers(profile: str, order: Sequence[str] = ()) -> list[tuple[str, str, s
 
 
 def of_transfers(profile: str, which: str, order: Sequence[str] = ()) -> pd.DataFrame:
-    """Concatenate one table of all finished transfer runs (sorted as in `transfers`); adds columns source and target."""
+    """Concatenate one table of all finished transfer runs, sorted as in `transfers`; adds columns source and target."""
     import pandas as pd
 
     parts = []
@@ -166,9 +163,7 @@ def of_transfers(profile: str, which: str, order: Sequence[str] = ()) -> pd.Data
 
 def run_ids(profile: str) -> dict[tuple[str, str], str]:
     """Return the id of every finished transfer run, by source and target."""
-    return {
-        (source, target): record(profile, f"transfer/{name}")["run_id"] for name, source, target in transfers(profile)
-    }
+    return {(source, target): facts(profile, f"transfer/{name}").run_id for name, source, target in transfers(profile)}
 
 
 def of_similarities(profile: str, order: Sequence[str] = ()) -> pd.DataFrame:
@@ -177,6 +172,15 @@ def of_similarities(profile: str, order: Sequence[str] = ()) -> pd.DataFrame:
 
     names = sorted(_finished_or_error(profile, "similarity"), key=_place(order))
     return pd.concat([table(profile, "similarity", name, "similarity") for name in names], ignore_index=True)
+
+
+def load(profile: str) -> dict[str, pd.DataFrame]:
+    """Return all tidy tables of a profile by name: those over all runs, and `history` and `predictions` of the transfers.
+
+    `predictions` has a score column for the classes of all targets; those of other targets are NaN.
+    """
+    tables = {path.stem: read_table(path) for path in sorted(paths.tables_dir(profile).glob("*.csv"))}
+    return tables | {which: of_transfers(profile, which) for which in ("history", "predictions")}
 
 
 def _finished_or_error(profile: str, step: str) -> list[str]:
@@ -189,15 +193,6 @@ def _finished_or_error(profile: str, step: str) -> list[str]:
 
 
 def _place(order: Sequence[str]) -> Callable[[str], tuple[int, str]]:
-    """Return a sort key: the place in `order`; other names come after these, by name."""
+    """Return a sort key: the place in `order`; other names follow, by name."""
     places = {name: place for place, name in enumerate(order)}
     return lambda name: (places.get(name, len(places)), name)
-
-
-def load(profile: str) -> dict[str, pd.DataFrame]:
-    """Return every tidy table of a profile by name: those over all runs, and `history` and `predictions` of the transfers.
-
-    Scores of classes another target has are NaN in `predictions`.
-    """
-    tables = {path.stem: read_table(path) for path in sorted(paths.tables_dir(profile).glob("*.csv"))}
-    return tables | {which: of_transfers(profile, which) for which in ("history", "predictions")}

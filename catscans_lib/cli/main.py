@@ -48,35 +48,43 @@ for command in (
 
 
 @main.command()
-@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="CSV with a row per image.")
-@click.option("--against", type=click.Path(path_type=Path), help="Other predictions of the same images: a paired test.")
+@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="CSV with one row per image.")
+@click.option(
+    "--against", type=click.Path(path_type=Path), help="CSV of another model for the same images: adds a paired test."
+)
 @click.option("--label", help="Column of the true class; default: y_true, label or y.")
-@click.option("--group", help="Column of patients, lesions or slides; default: group, where there is one.")
-@click.option("--positive", help="Which of two classes the score is of; default: the last by name.")
+@click.option("--group", help="Column of patients, lesions or slides; default: group, if there is one.")
+@click.option("--positive", help="Which of two classes the score belongs to; default: the last in sorted order.")
 @click.option(
     "--average",
     type=click.Choice(get_args(Average)),
     default="weighted",
     show_default=True,
-    help="For more than two classes.",
+    help="How the AUC is averaged over more than two classes.",
 )
-@click.option("--draws", type=click.IntRange(100), default=2000, show_default=True, help="Draws of the bootstrap.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
+@click.option("--draws", type=click.IntRange(100), default=2000, show_default=True, help="Number of bootstrap draws.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     predictions: Path, against: Path | None, label: str | None, group: str | None, positive: str | None, average: str,
     draws: int, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Print AUC, interval and paired test of anybody's predictions; no sweep is needed.
+    """Compute AUC, confidence intervals and metrics of any predictions; compare two models with a paired test.
 
-    The CSV has the true class (y_true) and, for two classes, score, else score_<class> for each; image_id and group help.
+    Needs no sweep. The CSV has the true class (y_true) and, for two classes, one column score, otherwise one column
+    score_<class> per class. With a column group, intervals are bootstrapped over groups instead of images. A column image_id
+    matches the rows of two files.
+
+    \b
+    Example:
+      catscans evaluate --predictions mine.csv --against other.csv
     """
-    from catscans_lib.evaluation import given
+    from catscans_lib.evaluation import user_predictions
 
     files = [path for path in (predictions, against) if path]
-    read = [given.read(path, label=label, group=group, positive=positive) for path in files]
-    found = given.evaluate(read[0], read[1] if against else None, average=average, n_draws=draws, seed=seed)
-    click.echo(json.dumps(found) if as_json else given.text(found))
+    read = [user_predictions.read(path, label=label, group=group, positive=positive) for path in files]
+    found = user_predictions.evaluate(*read, average=average, n_draws=draws, seed=seed)
+    click.echo(json.dumps(found) if as_json else user_predictions.as_text(found))
 
 
 @main.command()

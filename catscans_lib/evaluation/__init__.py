@@ -1,5 +1,5 @@
-"""From saved predictions to AUCs, transfer scores, their intervals and comparisons.
+"""Evaluate sources: AUCs, transfer scores, intervals, comparisons of sources, stability of training.
 
-In: predictions of image classes, with folds and seeds. Out: tidy tables.
-No network is run and no image is read.
+In: saved predictions and learning curves of all transfer runs. Out: tidy tables.
+`user_predictions` evaluates a CSV from elsewhere; `reanalysis` serves the notebook of that name.
 """

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from catscans_lib.evaluation.by_fold import classes_of, score_columns
+from catscans_lib.evaluation.tables import classes_of, score_columns
 from catscans_lib.statistics.auc import check_predictions
 from catscans_lib.statistics.calibration import check_probabilities, reliability
 

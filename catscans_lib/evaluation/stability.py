@@ -1,92 +1,86 @@
-"""How calmly did networks learn, and would they do so again? Numbers per curve, and a verdict per source by stated rules.
+"""How stable training was: numbers per learning curve, a verdict per source by stated rules, agreement between seeds.
 
-A **curve** is one training: a source, target, mode, fold, seed and learning rate, or a log. It is judged on its inner
-validation images, or on the training images where there are none.
+A **curve** is one training: a source, target, mode, fold, seed and learning rate, or one log file. It is judged on its inner
+validation images, or on the training images if there are none.
 
-It **diverged** where the training loss stopped being a number, or ended (mean over the late epochs) more than a tenth above
-its first epoch: rises of the validation loss are no divergence but may be overfitting. A rate so high that the first epoch is
-bad already and stays so is not noticed by that: its AUC shows it.
+It **diverged** if the training loss became non-finite, or ended (mean over the late epochs) more than a tenth above its first
+epoch. A rising validation loss is not divergence, because it may be overfitting. A learning rate so high that already the first
+epoch is bad is not detected by this rule; its AUC shows it.
 
-The **verdict** on a group of curves is the first that holds:
+The **verdict** on a group of curves is the first that applies:
 
-- diverged: at least half of the curves did;
-- unstable: a curve diverged, or the late AUC moves by more than 0.05 (sd), or falls by more than 0.1 from one epoch to the
-  next, on the mean of the curves;
-- unsettled: the late AUC moves by more than 0.01 (sd), or is still more than 0.01 above or below that of the epochs before;
+- diverged: at least half of the curves diverged;
+- unstable: a curve diverged, or the late AUC (mean over the curves) varies by more than 0.05 (sd), or drops by more than 0.1
+  from one epoch to the next;
+- unsettled: the late AUC varies by more than 0.01 (sd), or differs by more than 0.01 from that of the epochs before;
 - stable: none of these.
 
-The thresholds are absolute: 0.01 is the difference of AUC that the study takes for none, so of a stable network an epoch more
-or less would not have mattered. A verdict then depends neither on which other sources there are, nor on how these did; how a
-source compares with them is the column `times_median`. With few inner validation images an AUC moves in coarse steps, and few
-networks are stable. Where there is no AUC (logs), accuracy takes its place under the same rules. With the loss alone, or fewer
-than four epochs, the verdict is "unknown", unless a curve diverged.
+The thresholds are absolute, so a verdict does not depend on the other sources; the column `times_median` compares with them.
+0.01 is the difference of AUC that the study counts as none: for a stable network one epoch more or less would not have mattered.
+With few inner validation images an AUC moves in coarse steps, and few networks are stable. Logs without an AUC are judged by
+their accuracy under the same rules. With the loss alone, or fewer than four epochs, the verdict is "unknown" unless a curve
+diverged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from catscans_lib.evaluation.keras_logs import read_keras_log, read_keras_logs
-from catscans_lib.training.learning_curves import chosen_curves
+from catscans_lib.errors import InputError
 
-__all__ = [
-    "by_target", "chosen_curves", "final_aucs", "n_rates", "numbers", "rank_agreement", "read_keras_log", "read_keras_logs",
-    "seed_spread", "summary", "verdict",
-]  # fmt: skip
-
-MEASURED = ("epoch", "split", "metric", "value")  # all other columns of a history tell its curves apart
+MEASURED = ("epoch", "split", "metric", "value")  # all other columns of a history identify its curves
 SOURCE = ["source", "target", "mode"]
-METRICS = ("auc", "accuracy")  # a verdict follows from the first that there is
-LATE = 3  # the last one of so many parts of the epochs, and at least two epochs
+METRICS = ("auc", "accuracy")  # the verdict uses the first that was measured
+LATE = 3  # the late epochs are the last third, at least two
 OF_METRICS = [f"{metric}_{what}" for metric in METRICS for what in ("late_sd", "largest_drop", "late_gain", "final")]
-DIVERGED_ABOVE = 0.1  # of the first epoch's training loss
+DIVERGED_ABOVE = 0.1  # relative to the training loss of the first epoch
 DIVERGED_SHARE = 0.5  # of the curves
 UNSTABLE_SD, UNSTABLE_DROP = 0.05, 0.1
 SETTLED_SD, SETTLED_GAIN = 0.01, 0.01
 
 
 def by_target(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the curves with the common budget by target (their epochs may be compared), or those of logs under "logs"."""
+    """Return the fine-tuning curves by target (the baseline's longer budget is left out); logs are all under "logs"."""
     if "log" in history:
         return {"logs": history}
     return dict(iter(history[history["mode"] == "fine_tune"].groupby("target", sort=False)))
 
 
 def n_rates(history: pd.DataFrame) -> int:
-    """Return how many learning rates the curves were trained with; 0 where it is not known."""
+    """Return the number of learning rates; 0 if they are not recorded."""
     return history["learning_rate"].nunique() if "learning_rate" in history else 0
 
 
 def numbers(history: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per curve: how much its late epochs move, its worst step back, where it ended, and whether it diverged.
+    """Return a row per curve: variation of the late epochs, worst step back, final values, and whether it diverged.
 
     Parameters
     ----------
     history : pandas.DataFrame
-        Columns epoch, split, metric, value, and those that tell the curves apart (source, target, mode, fold, seed,
+        Columns epoch, split, metric, value, and those that identify a curve (source, target, mode, fold, seed,
         learning_rate; or log).
 
     Returns
     -------
     pandas.DataFrame
-        Columns of the curve; split (what it is judged on); n_epochs; of the loss late_sd (ddof 1, over the last third of the
-        epochs, at least two) and largest_rise (from one epoch to the next, 0 if it never rose); of AUC and accuracy
+        Columns of the curve; split (which it is judged on); n_epochs; of the loss: late_sd (ddof 1, over the last third of
+        the epochs, at least two) and largest_rise (between two epochs, 0 if it never rose); of AUC and accuracy:
         <metric>_late_sd, <metric>_largest_drop, <metric>_late_gain (mean of the late epochs minus that of as many before) and
-        <metric>_final (last epoch); diverged. Epochs without a
-        number are left out; NaN where too few are left, or there is no such metric.
+        <metric>_final (last epoch); diverged. Non-finite values are skipped; a number is NaN if too few are left.
 
     Raises
     ------
     ValueError
-        If an epoch of a curve occurs twice.
+        If a curve has an epoch twice.
     """
     keys = [column for column in history if column not in MEASURED]
     if (twice := history.duplicated([*keys, "epoch", "split", "metric"])).any():
         raise ValueError(
-            f"{twice.sum()} epochs of a curve occur twice; the columns that tell curves apart are {', '.join(keys)}."
+            f"{twice.sum()} epochs of a curve occur twice; the columns that identify a curve are {', '.join(keys)}."
         )
     rows = []
     for key, part in history.groupby(keys, sort=False, dropna=False):
@@ -101,13 +95,14 @@ def numbers(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(numbers: pd.DataFrame, by: Sequence[str] = SOURCE) -> pd.DataFrame:
-    """Return a row per group of curves (the same source, target and mode; or what `by` names) with their verdict.
+    """Return a row per group of curves with equal columns `by`, with their verdict.
 
     Returns
     -------
     pandas.DataFrame
-        Columns `by`, the means over the curves of all that `numbers` measures, divergence_rate (share of the curves), n (curves),
-        times_median (late sd of what is judged, over its median in the groups that differ in source or log only), verdict.
+        Columns `by`, means over the curves of the columns of `numbers`, divergence_rate (share of the curves), n (curves),
+        times_median (late sd of the judged metric, divided by its median over the groups that differ only in source or log),
+        verdict.
     """
     groups = numbers.groupby(list(by), sort=False, dropna=False)
     table = groups[["late_sd", "largest_rise", *OF_METRICS]].mean()
@@ -122,7 +117,7 @@ def summary(numbers: pd.DataFrame, by: Sequence[str] = SOURCE) -> pd.DataFrame:
 
 
 def verdict(row: pd.Series) -> str:
-    """Return the verdict on a row of `summary` by the rules above: diverged, unstable, unsettled, stable, or unknown."""
+    """Return the verdict on a row of `summary` by the rules in the module's docstring."""
     if row["divergence_rate"] >= DIVERGED_SHARE:
         return "diverged"
     metric = next((metric for metric in METRICS if np.isfinite(row[f"{metric}_late_gain"])), None)
@@ -135,18 +130,18 @@ def verdict(row: pd.Series) -> str:
 
 
 def seed_spread(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Return how far a source's AUC depends on the seed: the sd over seeds of the mean over the folds that all seeds have.
+    """Return how much the AUC of each source varies between seeds.
 
     Parameters
     ----------
     aucs : pandas.DataFrame
-        Columns source, target, mode, fold, seed, auc: on held-out images as `evaluation.aucs` returns it, or on inner
-        validation images as `final_aucs` does.
+        Columns source, target, mode, fold, seed, auc, as `tables.aucs` or `final_aucs` returns it.
 
     Returns
     -------
     pandas.DataFrame
-        Columns source, target, mode, seed_sd (ddof 1), n_seeds, n_folds. A source that ran with one seed has no row.
+        Columns source, target, mode, seed_sd (ddof 1, of the means over the folds that all seeds have), n_seeds, n_folds. A
+        source with one seed has no row.
     """
     rows = []
     for key, part in aucs.groupby(SOURCE, sort=False):
@@ -157,22 +152,13 @@ def seed_spread(aucs: pd.DataFrame) -> pd.DataFrame:
 
 
 def rank_agreement(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Return how alike every two seeds rank the sources of a target: Kendall's tau-b of the means over shared folds.
-
-    Parameters
-    ----------
-    aucs : pandas.DataFrame
-        As for `seed_spread`.
+    """Return how well each pair of seeds agrees on the ranking of a target's sources; takes the same table as `seed_spread`.
 
     Returns
     -------
     pandas.DataFrame
-        Columns target, mode, seed_a, seed_b, tau_b (1: the same order, 0: none, -1: reversed; NaN where all sources tie),
-        n_sources. With one seed, or one source, there is no row.
-
-    References
-    ----------
-    Kendall (1945), Biometrika 33, for ties.
+        Columns target, mode, seed_a, seed_b, tau_b (Kendall's tau-b of the means over shared folds: 1 is the same order, -1 the
+        reverse; NaN if all sources tie), n_sources. With one seed or one source there is no row.
     """
     rows = []
     for (target, mode), part in aucs.groupby(["target", "mode"], sort=False):
@@ -186,12 +172,71 @@ def rank_agreement(aucs: pd.DataFrame) -> pd.DataFrame:
 
 
 def final_aucs(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Return the AUC of every curve's last epoch on inner validation images; columns source, target, mode, fold, seed, auc.
-
-    Logs know no seeds: they give no rows.
-    """
+    """Return source, target, mode, fold, seed and AUC of the last epoch on inner validation images; logs give no rows."""
     here = numbers[(numbers["split"] == "validation") & numbers["auc_final"].notna() & ("log" not in numbers)]
     return here.rename(columns={"auc_final": "auc"}).reindex(columns=[*SOURCE, "fold", "seed", "auc"])
+
+
+def read_keras_logs(paths: Iterable[Path]) -> pd.DataFrame:
+    """Read files of `keras.callbacks.CSVLogger` as a history.
+
+    Parameters
+    ----------
+    paths : iterable of pathlib.Path
+        CSV files separated by commas, semicolons or tabs, with columns epoch (from 0), loss and other metrics; `val_` marks the
+        validation images. Per-class metrics (lists) are ignored.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns log (file name without suffix), learning_rate (of the first epoch, if it was logged), epoch (from 1), split
+        (train or validation), metric, value. Metrics get plain names (binary_accuracy is accuracy, auc_1 is auc) unless two
+        would then be equal. Missing values (NA) have no row.
+
+    Raises
+    ------
+    InputError
+        If two files have the same name, or a file is not such a log.
+    """
+    paths = list(paths)
+    names = [path.stem for path in paths]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"Curves are named after their files, but two logs are called {', '.join(twice)}. Rename one.")
+    return pd.concat(map(_read_keras_log, paths), ignore_index=True)
+
+
+def _read_keras_log(path: Path) -> pd.DataFrame:
+    try:
+        head = path.read_text(encoding="utf-8").partition("\n")[0]
+        separator = max(",;\t", key=head.count)
+        cells = pd.read_csv(path, dtype=str, sep=separator, keep_default_na=False, na_values=["NA", ""])
+        cells = cells.loc[:, [not column.str.startswith(("[", '"[')).any() for _, column in cells.items()]]
+        table = cells.astype(float)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name} is not a log of keras.callbacks.CSVLogger: {error}") from error
+    if not {"epoch", "loss"} <= set(table) or table.empty:
+        raise InputError(
+            f"{path.name} is not a log of keras.callbacks.CSVLogger: it has {len(table)} epochs and the columns "
+            f"{', '.join(table)}. It needs epoch and loss, and at least one epoch."
+        )
+    if (table["epoch"] % 1 != 0).any() or (table["epoch"].diff() <= 0).any():
+        raise InputError(
+            f"{path.name}: epochs must be whole numbers that increase; got {', '.join(cells['epoch'][:12])}. "
+            "Split a file with several trainings into one file each."
+        )
+    accuracies = r"^(val_)?(?:acc|(?:binary|categorical|sparse_categorical)_accuracy)$"
+    plain = table.columns.str.replace(r"_\d+$", "", regex=True).str.replace(accuracies, r"\1accuracy", regex=True)
+    cells.columns = table.columns = np.where(plain.duplicated(keep=False), table.columns, plain)
+    rate = [name for name in ("learning_rate", "lr") if name in table]  # lr until Keras 2
+    history, text = (columns.drop(columns=rate).melt("epoch", var_name="metric") for columns in (table, cells))
+    history = history[text["value"].notna()].astype({"epoch": int})
+    history["epoch"] += 1
+    history.insert(1, "split", np.where(history["metric"].str.startswith("val_"), "validation", "train"))
+    history["metric"] = history["metric"].str.removeprefix("val_")
+    for name in rate:
+        history.insert(0, "learning_rate", table[name].iloc[0])
+    history.insert(0, "log", path.stem)
+    return history
 
 
 def _values(curves: pd.DataFrame, split: str, metric: str) -> pd.Series:

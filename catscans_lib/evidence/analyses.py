@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from catscans_lib.evaluation import pairs
+from catscans_lib.evaluation import source_comparisons
 from catscans_lib.evidence.tables import COMMITTED, PAIR, aucs, committed_draws, read
 from catscans_lib.statistics import paired_tests
 
@@ -150,4 +150,6 @@ def ranks(scores: pd.DataFrame) -> pd.DataFrame:
         Columns of `evaluation.ranks`, and pairs: `all` or `no baselines`.
     """
     parts = {"all": scores, "no baselines": scores[~scores["is_baseline"]]}
-    return pd.concat([pairs.ranks(part).assign(pairs=name) for name, part in parts.items()], ignore_index=True)
+    return pd.concat(
+        [source_comparisons.ranks(part).assign(pairs=name) for name, part in parts.items()], ignore_index=True
+    )

@@ -6,6 +6,7 @@ import pytest
 from catscans_lib import figures
 from catscans_lib.errors import InputError
 from catscans_lib.evaluation import stability
+from catscans_lib.training.learning_curves import chosen_curves
 
 NAN = float("nan")
 
@@ -82,7 +83,7 @@ def test_only_curves_of_chosen_rates_are_taken():
     )
     rates = tried.drop(columns=["epoch", "split", "metric", "value"]).assign(validation_loss=1.0)
     rates["chosen"] = [True, False, False, True]
-    kept = stability.chosen_curves(tried, rates)
+    kept = chosen_curves(tried, rates)
     assert kept[["fold", "learning_rate"]].to_numpy().tolist() == [[1, 1e-5], [2, 1e-6]]
     assert list(kept.columns) == list(tried.columns)
 
@@ -185,7 +186,7 @@ def test_a_file_of_keras_csv_logger_becomes_the_history_that_keras_returned(tmp_
     logs = model.fit(
         inputs, labels, epochs=3, validation_data=(inputs, labels), verbose=0, callbacks=[schedule, logger]
     ).history
-    found = stability.read_keras_log(tmp_path / "own.csv")
+    found = stability.read_keras_logs([tmp_path / "own.csv"])
     assert set(found["log"]) == {"own"} and found["learning_rate"].unique() == pytest.approx([0.1])
     wide = found.pivot(index="epoch", columns=["split", "metric"], values="value")
     assert wide.index.tolist() == [1, 2, 3] and len(wide.columns) == 6
@@ -197,17 +198,17 @@ def test_a_file_of_keras_csv_logger_becomes_the_history_that_keras_returned(tmp_
 
 def log(tmp_path, text, name="log.csv"):
     (tmp_path / name).write_text(text)
-    return stability.read_keras_log(tmp_path / name)
+    return stability.read_keras_logs([tmp_path / name])
 
 
-def test_what_a_log_does_not_have_is_no_row_and_a_loss_that_is_no_number_is_one(tmp_path):
+def test_a_missing_value_has_no_row_and_a_non_finite_loss_has_one(tmp_path):
     found = log(tmp_path, 'epoch,loss,lr,per_class,val_loss\n0,0.5,1e-3,"""[0.1, 0.2]""",NA\n1,nan,1e-3,"[1, 2]",NA\n')
     assert found[["split", "metric", "epoch"]].to_numpy().tolist() == [["train", "loss", 1], ["train", "loss", 2]]
     assert found["value"][0] == 0.5 and np.isnan(found["value"][1])
     assert only(stability.numbers(found))["diverged"]
 
 
-def test_two_metrics_that_would_get_one_name_keep_their_own(tmp_path):
+def test_two_metrics_whose_plain_names_are_equal_keep_their_own(tmp_path):
     found = log(tmp_path, "epoch,auc_1,auc_2,loss,val_auc_1\n0,0.6,0.7,1,0.5\n")
     assert found[["split", "metric"]].to_numpy().tolist() == [
         ["train", "auc_1"], ["train", "auc_2"], ["train", "loss"], ["validation", "auc"]
@@ -217,22 +218,22 @@ def test_two_metrics_that_would_get_one_name_keep_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "log.csv is not readable as a CSV file"),
-        ("a,b\n1,2\n", "log.csv has no column epoch and no column loss; it has: a, b. keras.callbacks.CSVLogger"),
-        ("epoch,loss\n", "log.csv has no epoch"),
-        ("epoch,loss\n0,1\n1,high\n", "log.csv, line 3: loss is 'high', which is no number"),
-        ("epoch,loss\n0,1\n1,1\n0,1\n", "log.csv: epochs are whole numbers that rise; got 0, 1, 0. A file that holds several"),
-        ("epoch,loss\n0.5,1\n", "log.csv: epochs are whole numbers"),
+        ("", "log.csv is not a log of keras.callbacks.CSVLogger: No columns"),
+        ("a,b\n1,2\n", "log.csv is not a log .* the columns a, b. It needs epoch and loss"),
+        ("epoch,loss\n", "it has 0 epochs"),
+        ("epoch,loss\n0,1\n1,high\n", 'log.csv is not a log .* could not convert string to float: .high.'),
+        ("epoch,loss\n0,1\n1,1\n0,1\n", "log.csv: epochs must be whole numbers that increase; got 0, 1, 0. Split a file"),
+        ("epoch,loss\n0.5,1\n", "log.csv: epochs must be whole numbers"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_log_is_answered_with_what_is_wrong(tmp_path, text, message):
+def test_a_file_that_is_not_a_log_raises_an_error_that_names_the_problem(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         log(tmp_path, text)
 
 
-def test_logs_are_told_apart_by_their_files_names(tmp_path):
-    with pytest.raises(InputError, match="No log"):
-        stability.read_keras_log(tmp_path / "absent.csv")
+def test_curves_of_logs_are_named_after_their_files(tmp_path):
+    with pytest.raises(InputError, match="absent.csv is not a log of keras.callbacks.CSVLogger"):
+        stability.read_keras_logs([tmp_path / "absent.csv"])
     for name in ("a.csv", "b.csv"):
         log(tmp_path, "epoch,loss,accuracy\n0,1,0.5\n1,0.9,0.5\n", name)
     both = stability.read_keras_logs([tmp_path / "a.csv", tmp_path / "b.csv"])
@@ -240,7 +241,7 @@ def test_logs_are_told_apart_by_their_files_names(tmp_path):
     table = stability.summary(stability.numbers(both), ["log"])
     assert table["log"].tolist() == ["a", "b"] and set(table["verdict"]) == {"unknown"}
     assert stability.final_aucs(stability.numbers(both)).empty
-    with pytest.raises(InputError, match="Two logs are called a"):
+    with pytest.raises(InputError, match="two logs are called a"):
         stability.read_keras_logs([tmp_path / "a.csv", tmp_path / "a.csv"])
 
 

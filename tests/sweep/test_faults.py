@@ -260,7 +260,7 @@ def test_a_bug_in_a_notebook_stops_what_reads_it_and_its_repair_runs_these_only(
 
 
 def test_changed_code_names_its_notebooks_and_trust_keeps_their_results(swept):
-    library = swept / "catscans_lib/evaluation/keras_logs.py"
+    library = swept / "catscans_lib/evaluation/stability.py"
     library.write_text(library.read_text() + "\nCHANGED = 1\n")
     before = tiny.done(swept)
     result = faulting.catscans(swept, "sweep", "--dry-run")

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from catscans_lib.evaluation import tables
+from catscans_lib.evaluation.tables import score_columns, split_folds
 
 
 def predictions(labels, scores, classes=("no", "yes"), **keys):
@@ -88,3 +89,48 @@ def test_the_summary_carries_its_n_and_the_sample_standard_deviation():
     assert tables.shared_modes(two_sources()) == ["fine_tune"]
     table = tables.auc_table(summary.reset_index(), {"none": "random", "dtd": "DTD", "chest": "Chest"})
     assert table.loc[("fine_tune", "DTD"), "Chest"] == "0.875 ± 0.177"
+
+
+def two_targets():
+    """Fold 2 of one target before fold 1, their rows mixed; another target has other classes."""
+    return pd.DataFrame(
+        {
+            "target": ["chest", "chest", "isic2018", "chest", "isic2018"], "fold": [2, 1, 1, 2, 1],
+            "label": ["yes", "no", "MEL", "no", "NV"], "score_no": [0.1, 0.8, np.nan, 0.7, np.nan],
+            "score_yes": [0.9, 0.2, np.nan, 0.3, np.nan], "score_MEL": [np.nan, np.nan, 1, np.nan, 0],
+            "score_NV": [np.nan, np.nan, 0, np.nan, 1],
+        }
+    )  # fmt: skip
+
+
+def test_folds_keep_the_order_of_the_table():
+    found = list(split_folds(two_targets(), ["target", "fold"]))
+    assert [fold.keys for fold in found] == [("chest", 2), ("chest", 1), ("isic2018", 1)]
+    assert [fold.labels.tolist() for fold in found] == [["yes", "no"], ["no"], ["MEL", "NV"]]
+    assert found[0].scores.tolist() == [[0.1, 0.9], [0.7, 0.3]]
+
+
+def test_a_fold_has_the_classes_of_its_own_target():
+    assert [fold.classes for fold in split_folds(two_targets(), ["target", "fold"])] == [("no", "yes")] * 2 + [
+        ("MEL", "NV")
+    ]
+    assert score_columns(two_targets().query("target == 'isic2018'")) == ["score_MEL", "score_NV"]
+
+
+def test_a_fold_without_scores_has_all_classes_and_nan():
+    *_, last = split_folds(two_targets().assign(score_MEL=np.nan, score_NV=np.nan), ["target", "fold"])
+    assert last.classes == ("no", "yes", "MEL", "NV")
+    assert np.isnan(last.scores).all() and last.scores.shape == (2, 4)
+
+
+@pytest.mark.parametrize("groups", [["p1", "p2", "p3", "p1", "p4"], None])
+def test_groups_stay_with_their_images(groups):
+    table = two_targets() if groups is None else two_targets().assign(group=groups)
+    first = next(split_folds(table, ["target", "fold"]))
+    assert (first.groups if groups is None else first.groups.tolist()) == (None if groups is None else ["p1", "p1"])
+
+
+def test_an_empty_table_has_no_folds_and_rows_with_a_missing_key_are_skipped():
+    assert list(split_folds(two_targets().iloc[:0], ["target", "fold"])) == []
+    missing = two_targets().assign(fold=[2, np.nan, 1, 2, 1])
+    assert [len(fold.labels) for fold in split_folds(missing, ["target", "fold"])] == [2, 2]

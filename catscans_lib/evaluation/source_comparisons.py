@@ -1,4 +1,4 @@
-"""Which differences between sources are real? Every two sources of a target, on the same folds, by several tests."""
+"""Compare all pairs of sources of a target on the same folds: tests, effect sizes, ranks over targets."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from catscans_lib.evaluation.by_fold import classes_of, score_columns
-from catscans_lib.evaluation.tables import shared_modes
-from catscans_lib.evaluation.uncertainty import LEVEL
+from catscans_lib.evaluation.intervals import LEVEL
+from catscans_lib.evaluation.tables import classes_of, score_columns, shared_modes
 from catscans_lib.statistics import bootstrap, delong, paired_tests
 
 COLUMNS = [
@@ -24,16 +23,16 @@ FAMILY = ["target", "mode", "test", "against"]
 
 
 class Pairs(NamedTuple):
-    """Every two sources of a target in a mode that have at least two folds in common.
+    """All pairs of sources of a target and mode that share at least two folds.
 
     Attributes
     ----------
     target, mode : str
     sources : numpy.ndarray of str, shape (n_sources,)
     first, second : numpy.ndarray of int, shape (n_pairs,)
-        Places of the two among the sources.
+        Indices of the two into `sources`.
     difference : numpy.ndarray of float, shape (n_pairs, n_folds)
-        AUC of the first minus AUC of the second, seeds averaged; NaN where not both have the fold.
+        AUC of the first minus AUC of the second, seeds averaged; NaN if one of them lacks the fold.
     """
 
     target: str
@@ -49,7 +48,7 @@ class Pairs(NamedTuple):
         return ~np.isnan(self.difference)
 
     def keys(self) -> dict[str, object]:
-        """Columns that name a pair, and its mean difference."""
+        """Return the columns that identify a pair, and its mean difference."""
         return {
             "target": self.target, "mode": self.mode, "source_a": self.sources[self.first],
             "source_b": self.sources[self.second], "difference": _mean(self.difference.T, self.known.T),
@@ -57,16 +56,14 @@ class Pairs(NamedTuple):
 
 
 def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Compare every two sources of a target in every common mode.
+    """Compare all pairs of sources of a target in every shared mode.
 
     Parameters
     ----------
-    aucs : pandas.DataFrame
-        As `aucs` returns it.
-    draws : pandas.DataFrame
-        As `uncertainty.draws` returns it.
+    aucs, draws : pandas.DataFrame
+        As `aucs` and `intervals.draws` return them.
     predictions : pandas.DataFrame
-        Those the AUCs are of.
+        The predictions behind the AUCs.
 
     Returns
     -------
@@ -74,13 +71,13 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
         Columns target, mode, source_a, source_b, difference (AUC of a minus AUC of b, mean over the folds both have), test,
         statistic, p, p_adjusted (Holm), low, high (95 % interval of the difference). Tests:
 
-        - nadeau_bengio: corrected resampled t over folds, seeds averaged first;
-        - wilcoxon: signed ranks over folds; with 5 folds its p is never below 0.06;
-        - delong: for two classes, per fold and summed up over folds; images count as independent;
-        - bootstrap: over groups of images; the p is twice the smaller share of draws on one side of 0.
+        - nadeau_bengio: corrected resampled t-test over folds, seeds averaged first;
+        - wilcoxon: signed-rank test over folds; with 5 folds its p cannot fall below 0.06;
+        - delong: for two classes, combined over folds; treats images as independent;
+        - bootstrap: over groups of images; p is twice the smaller share of draws on one side of 0.
 
-        A family for Holm's correction is a test in one target and mode: all pairs of sources, and apart from these all
-        pairs with random weights, which answer another question.
+        Holm's correction takes the tests of one kind, target and mode as a family. Pairs with random weights answer another
+        question and form a family of their own.
     """
     rows = predictions.groupby(["target", "mode"]).indices
     parts = []
@@ -103,12 +100,12 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
 
 
 def effects(aucs: pd.DataFrame, rope: float) -> pd.DataFrame:
-    """How large are the differences, and how probable is it that they matter?
+    """Return effect sizes of all pairs of sources, and the probability that a difference is practically relevant.
 
     Parameters
     ----------
     rope : float
-        Region of practical equivalence: differences of AUC up to this are taken as none.
+        Region of practical equivalence: differences of AUC up to this count as 0.
 
     Returns
     -------
@@ -127,9 +124,9 @@ def effects(aucs: pd.DataFrame, rope: float) -> pd.DataFrame:
 
 
 def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Rank sources over the targets (1: highest mean AUC), with Friedman's test and Nemenyi's critical difference.
+    """Rank sources over the targets (1 is the highest mean AUC), with Friedman's test and Nemenyi's critical difference.
 
-    Only sources with a result on every target can be ranked, so the targets' own datasets never are.
+    Only sources with a result on every target are ranked; a target's own dataset therefore never is.
 
     Returns
     -------
@@ -153,7 +150,7 @@ def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pairs(aucs: pd.DataFrame) -> Iterator[Pairs]:
-    """Yield the pairs of sources of every target and mode that has any."""
+    """Yield the pairs of sources of every target and mode; those without a pair are skipped."""
     shared = aucs[aucs["mode"].isin(shared_modes(aucs))]
     for (target, mode), here in shared.groupby(["target", "mode"], sort=False):
         sources = here["source"].unique()
@@ -168,7 +165,7 @@ def _pairs(aucs: pd.DataFrame) -> Iterator[Pairs]:
 
 
 def _table(pairs: Pairs, tests: dict[str, np.ndarray]) -> pd.DataFrame:
-    """A row per pair and test; the tests' numbers have shape (4, n_pairs)."""
+    """Return a row per pair and test, from the numbers of each test, shape (4, n_pairs)."""
     n_pairs, n_tests = len(pairs.first), len(tests)
     keys = {name: np.repeat(values, n_tests) if np.ndim(values) else values for name, values in pairs.keys().items()}
     numbers = np.stack(list(tests.values()), axis=-1).reshape(len(NUMBERS), -1)
@@ -176,18 +173,18 @@ def _table(pairs: Pairs, tests: dict[str, np.ndarray]) -> pd.DataFrame:
 
 
 def _mean(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of the values that are known; NaN where none is."""
+    """Mean of the known values over the first axis; NaN if there are none."""
     n = known.sum(axis=0)
     return np.where(known, values, 0).sum(axis=0) / np.where(n == 0, np.nan, n)
 
 
 def _by_fold(values: np.ndarray, known: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Means over the seeds of each fold, shape (n_folds, n_pairs), from shape (n_folds_and_seeds, n_pairs)."""
+    """Average the seeds of each fold: from shape (n_folds_and_seeds, n_pairs) to (n_folds, n_pairs)."""
     return np.stack([_mean(values[folds == fold], known[folds == fold]) for fold in np.unique(folds)])
 
 
 def _on_own_folds(measure: Callable[[np.ndarray], np.ndarray], pairs: Pairs) -> np.ndarray:
-    """Numbers that a measure makes of differences, shape (n_numbers, n_pairs); pairs on the same folds go through it at once."""
+    """Apply a measure to the differences of each pair, shape (n_numbers, n_pairs); pairs with the same folds together."""
     patterns, pattern = np.unique(pairs.known, axis=0, return_inverse=True)
     rows = [np.flatnonzero(pattern == number) for number in range(len(patterns))]
     found = [measure(pairs.difference[np.ix_(of, known)]) for of, known in zip(rows, patterns, strict=True)]
@@ -195,7 +192,7 @@ def _on_own_folds(measure: Callable[[np.ndarray], np.ndarray], pairs: Pairs) -> 
 
 
 def _ratio(difference: np.ndarray) -> float:
-    """Held-out images per training image in so many folds."""
+    """Held-out images per training image with so many folds."""
     return 1 / (difference.shape[1] - 1)
 
 
@@ -215,13 +212,13 @@ def _effect(difference: np.ndarray, rope: float) -> np.ndarray:
 
 
 def _bootstrap(draws: pd.DataFrame, pairs: Pairs) -> np.ndarray:
-    """Mean difference in every draw, over the folds and seeds that both have; no number where one of these has none."""
+    """Bootstrap test on the mean over common folds and seeds; a draw is NaN if one of these is NaN."""
     fold = draws.index.droplevel("source").factorize()[0]
     source = pd.Index(pairs.sources).get_indexer(draws.index.get_level_values("source"))
     of = np.full((fold.max() + 1, len(pairs.sources), draws.shape[1]), np.nan)
     of[fold[source >= 0], source[source >= 0]] = draws.to_numpy()[source >= 0]
     found = []
-    for one in np.unique(pairs.first):  # all pairs at once would take too much memory
+    for one in np.unique(pairs.first):  # one source at a time: all pairs take too much memory
         apart = of[:, [one]] - of[:, pairs.second[pairs.first == one]]
         drawn = _mean(apart, ~np.isnan(apart).all(axis=2, keepdims=True))
         found.append([np.full(len(drawn), np.nan), bootstrap.p_value(drawn), *bootstrap.interval(drawn, LEVEL)])
@@ -229,10 +226,7 @@ def _bootstrap(draws: pd.DataFrame, pairs: Pairs) -> np.ndarray:
 
 
 def _delong(predictions: pd.DataFrame, pairs: Pairs) -> np.ndarray | None:
-    """DeLong's paired test of every two sources; None for more than two classes.
-
-    Folds hold different images, so their variances add up; seeds repeat the same images, and their mean variance is taken.
-    """
+    """DeLong's paired test of all pairs; None for more than two classes. Variances are combined as in `intervals`."""
     columns = score_columns(predictions)
     if len(columns) != 2:
         return None
@@ -243,14 +237,14 @@ def _delong(predictions: pd.DataFrame, pairs: Pairs) -> np.ndarray | None:
     rows = scores.groupby(level=["fold", "seed"]).indices
     found = [delong.all_pairs(positive[of], scores.to_numpy()[of].T) for of in rows.values()]
     apart, variance = (np.stack(each)[:, pairs.first, pairs.second] for each in zip(*found, strict=True))
-    shared = ~np.isnan(apart)  # on no common image there is no difference
+    shared = ~np.isnan(apart)  # NaN: no common image
     apart, variance = (_by_fold(each, shared, np.array([fold for fold, _ in rows])) for each in (apart, variance))
     shared = ~np.isnan(apart)
     return _z_test(_mean(apart, shared), np.sqrt(_mean(variance, shared) / shared.sum(axis=0)))
 
 
 def _z_test(difference: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Of differences that are normally distributed; two models with the same ranks have sd 0 and p 1."""
+    """z test of normally distributed differences; sd 0 gives p 1 for equal AUCs and p 0 for others."""
     spread = np.where(sd == 0, np.nan, sd)
     z, half = difference / spread, spread * special.ndtri((1 + LEVEL) / 2)
     p = np.where(sd == 0, difference == 0, 2 * special.ndtr(-abs(z)))

@@ -1,31 +1,26 @@
-"""How sure are we of an AUC or a transfer score? Intervals over groups of images, from draws that all sources share."""
+"""Confidence intervals of AUCs and transfer scores, from bootstrap draws of groups that all sources share."""
 
 from collections import defaultdict
 
 import numpy as np
 import pandas as pd
 
-from catscans_lib.evaluation.by_fold import folds
-from catscans_lib.evaluation.tables import KEYS
+from catscans_lib.evaluation.tables import CELL, KEYS, split_folds
 from catscans_lib.statistics import bootstrap, delong
 from catscans_lib.statistics.auc import transfer_score
 
 LEVEL = 0.95
-CELL = ["source", "target", "mode"]
 
 
 def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -> pd.DataFrame:
-    """AUCs of every fold under draws of whole groups (patients, lesions, slides) with replacement.
+    """Compute the AUC of every fold in bootstrap draws of whole groups (patients, lesions, slides).
 
-    The same groups are drawn for every source, mode and seed of a target, so that differences are paired.
+    All sources, modes and seeds of a target get the same draws, so differences between them are paired.
 
     Parameters
     ----------
     predictions : pandas.DataFrame
-        Predictions of transfer runs below each other: columns source, target, group and those of `predictions.csv`.
-    n_draws : int
-    seed : int
-        Of the draws.
+        Predictions of all transfer runs, as `results.of_transfers` returns them.
     average : str
         As in `auc`.
 
@@ -35,8 +30,8 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -
         Indexed by source, target, mode, fold, seed; NaN where a draw lacks a class that the AUC needs.
     """
     rows: dict[tuple, np.ndarray | None] = {}
-    alike = defaultdict(list)  # folds of the same images, which are drawn at once
-    for fold in folds(predictions.sort_values("image_id", kind="stable"), KEYS):
+    alike = defaultdict(list)  # folds of the same images share their draws
+    for fold in split_folds(predictions.sort_values("image_id", kind="stable")):
         rows[fold.keys] = None
         number = fold.keys[KEYS.index("fold")]
         alike[number, fold.classes, tuple(fold.labels), tuple(fold.groups)].append(fold)
@@ -51,13 +46,13 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -
 
 
 def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Mean AUC over folds and seeds with its intervals: over groups, and for two classes also DeLong's over images.
+    """Return the mean AUC over folds and seeds with its 95 % intervals: bootstrap, and for two classes also DeLong.
 
     Returns
     -------
     pandas.DataFrame
-        Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; no interval), n_folds,
-        n_seeds, n_images, n_groups, method, n_draws (those with every class in every fold; empty for DeLong). Levels are 95 %.
+        Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; not an interval), n_folds,
+        n_seeds, n_images, n_groups, method, n_draws (draws with every class in every fold; empty for DeLong).
     """
     shown = aucs.groupby(CELL, sort=False).agg(
         auc=("auc", "mean"), fold_sd=("auc", "std"), n_folds=("fold", "nunique"), n_seeds=("seed", "nunique")
@@ -74,17 +69,14 @@ def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataF
 
 
 def score_intervals(scores: pd.DataFrame, draws: pd.DataFrame) -> pd.DataFrame:
-    """Mean transfer score (per cent) over folds and seeds with its 95 % interval over groups; the baseline is drawn along.
+    """Return the mean transfer score (percent) over folds and seeds with its 95 % bootstrap interval over groups.
 
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        As `transfer_scores` returns it.
+    Source and baseline are scored in the same draws.
 
     Returns
     -------
     pandas.DataFrame
-        Columns source, target, mode, transfer_score, low, high, fold_sd, n (folds and seeds), n_draws; no row without a baseline.
+        Columns source, target, mode, transfer_score, low, high, fold_sd, n (folds and seeds), n_draws.
     """
     if scores.empty:
         return pd.DataFrame(columns=[*CELL, "transfer_score", "low", "high", "fold_sd", "n", "n_draws"])
@@ -97,7 +89,7 @@ def score_intervals(scores: pd.DataFrame, draws: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score(auc: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-    """Transfer scores; NaN where a draw gave no AUC, or a baseline of 0."""
+    """Transfer scores; NaN where a draw has no AUC or its baseline is 0."""
     usable = np.isfinite(auc) & (baseline > 0)
     scores = np.full(auc.shape, np.nan)
     scores[usable] = transfer_score(auc[usable], baseline[usable])
@@ -109,7 +101,7 @@ def _with_source(keys: pd.MultiIndex, source: str) -> pd.MultiIndex:
 
 
 def _percentiles(draws: pd.DataFrame) -> pd.DataFrame:
-    """Return low, high (2.5 and 97.5 per cent) and n_draws of every row; draws that gave no number are left out and counted."""
+    """Return low, high (2.5 and 97.5 %) and n_draws of every row; NaN draws are left out of all three."""
     low, high = (draws.quantile(q, axis=1) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return pd.DataFrame({"low": low, "high": high, "n_draws": draws.notna().sum(axis=1)})
 
@@ -117,11 +109,11 @@ def _percentiles(draws: pd.DataFrame) -> pd.DataFrame:
 def _delong(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return low and high of the mean over folds, for targets of two classes.
 
-    Folds hold different images, so their variances add up; seeds repeat the same images, and their mean variance is taken,
-    as if they were one. Images of a patient count as independent here: compare with the draws over groups.
+    Folds hold different images, so their variances add up. Seeds repeat the same images, so the mean of their variances
+    counts once. Images of one patient are treated as independent: compare with the bootstrap over groups.
     """
     found, rows = defaultdict(list), {}
-    for fold in folds(predictions, KEYS):
+    for fold in split_folds(predictions):
         if len(fold.classes) == 2:
             aucs, covariance = delong.delong(fold.labels == fold.classes[1], fold.scores[:, 1])
             found[fold.keys[: len(CELL)]].append((fold.keys[KEYS.index("fold")], aucs[0], covariance[0, 0]))

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from catscans_lib.cli.main import main
 from catscans_lib.errors import InputError
-from catscans_lib.evaluation import given
+from catscans_lib.evaluation import user_predictions
 
 
 @pytest.fixture
@@ -84,33 +84,30 @@ def test_more_classes_have_a_column_each_and_the_text_says_what_was_counted(tmp_
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (
-            {"truth": ["0", "1"], "score": [0.1, 0.9]},
-            "no column any of y_true, label, y for the true class; it has: truth",
-        ),
-        ({"y_true": ["0", "1"], "guess": [0.1, 0.9]}, "no column any of score, .* for scores"),
+        ({"truth": ["0", "1"], "score": [0.1, 0.9]}, "no column y_true, label or y for the true class; it has: truth"),
+        ({"y_true": ["0", "1"], "guess": [0.1, 0.9]}, "no column score, .* for scores"),
         ({"y_true": ["0", "1", "2"], "score": [0.1, 0.9, 0.5]}, "one column of scores but 3 classes"),
-        ({"y_true": ["0", "1"], "score": ["0.1", "high"]}, "row 3, score: 'high' is no number"),
+        ({"y_true": ["0", "1"], "score": ["0.1", "high"]}, "row 3, score: 'high' is not a finite number"),
         ({"y_true": ["0", ""], "score": [0.1, 0.9]}, "row 3 has no true class"),
         ({"y_true": ["0", "1"], "score": [0.1, 0.9], "id": ["a", "a"]}, "'a' is predicted more than once"),
         ({"y_true": [], "score": []}, "has no rows"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_in_words(tmp_path, columns, message):
+def test_an_unusable_file_raises_an_error_that_names_the_problem(tmp_path, columns, message):
     pd.DataFrame(columns).to_csv(tmp_path / "mine.csv", index=False)
     with pytest.raises(InputError, match=f"mine.csv.*{message}"):
-        given.read(tmp_path / "mine.csv")
+        user_predictions.read(tmp_path / "mine.csv")
 
 
-def test_other_images_or_other_classes_are_no_pair(tmp_path, binary):
+def test_files_about_other_images_are_not_compared(tmp_path, binary):
     folder, good, _ = binary
     good.iloc[:100].to_csv(folder / "fewer.csv", index=False)
     good.assign(image_id=good["image_id"].str.replace("i000", "j000")).to_csv(folder / "renamed.csv", index=False)
     good.drop(columns="image_id").iloc[::-1].to_csv(folder / "turned.csv", index=False)
     for name, message in (
-        ("fewer.csv", "has 120 images, fewer.csv 100"),
-        ("renamed.csv", "renamed.csv does not have 'i000'"),
-        ("turned.csv", "different true classes. Give both a column image_id"),
+        ("fewer.csv", "has 120 images, fewer.csv has 100"),
+        ("renamed.csv", "renamed.csv lacks 'i000'"),
+        ("turned.csv", "disagree on the true class of 120 images. Add a column image_id"),
     ):
         status, output = ask("--predictions", folder / "good.csv", "--against", folder / name)
         assert status == 2

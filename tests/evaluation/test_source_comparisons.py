@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from catscans_lib.evaluation import curves, pairs, tables, uncertainty
+from catscans_lib.evaluation import curves, intervals, source_comparisons, tables
 
 CLASSES = ("no", "yes")
 
@@ -35,13 +35,13 @@ def study():
     ]
     table = pd.concat(parts, ignore_index=True)
     aucs = tables.aucs(table, {pair: pair[0] for pair in itertools.product(signal, ("chest", "pcam_middle"))})
-    return table, aucs, uncertainty.draws(table, n_draws=300, seed=0, average="weighted")
+    return table, aucs, intervals.draws(table, n_draws=300, seed=0, average="weighted")
 
 
 def test_all_sources_get_the_same_draws_so_that_a_source_never_differs_from_its_copy(study):
     table, *_ = study
     copy = table[table["source"] == "dtd"].assign(source="kimia960")
-    both = uncertainty.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
+    both = intervals.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
     one, other = (both.xs(source, level="source") for source in ("dtd", "kimia960"))
     np.testing.assert_array_equal(one, other)
     assert both.shape == (4 * 2 * 3, 50)
@@ -49,10 +49,10 @@ def test_all_sources_get_the_same_draws_so_that_a_source_never_differs_from_its_
 
 def test_an_interval_holds_the_mean_and_names_its_method_and_its_n(study):
     table, aucs, draws = study
-    intervals = uncertainty.auc_intervals(aucs, draws, table)
-    assert intervals["method"].value_counts().to_dict() == {"bootstrap over groups": 6, "DeLong over images": 6}
-    assert ((intervals["low"] < intervals["auc"]) & (intervals["auc"] < intervals["high"])).all()
-    row = intervals.set_index(["source", "target", "method"]).loc[("dtd", "chest", "bootstrap over groups")]
+    found = intervals.auc_intervals(aucs, draws, table)
+    assert found["method"].value_counts().to_dict() == {"bootstrap over groups": 6, "DeLong over images": 6}
+    assert ((found["low"] < found["auc"]) & (found["auc"] < found["high"])).all()
+    row = found.set_index(["source", "target", "method"]).loc[("dtd", "chest", "bootstrap over groups")]
     assert (row["n_folds"], row["n_seeds"], row["n_images"], row["n_groups"], row["n_draws"]) == (3, 1, 180, 60, 300)
     expected = aucs.query("source == 'dtd' and target == 'chest'")["auc"]
     assert (row["auc"], row["fold_sd"]) == pytest.approx((expected.mean(), expected.std()))
@@ -61,8 +61,8 @@ def test_an_interval_holds_the_mean_and_names_its_method_and_its_n(study):
 def test_the_score_of_a_source_is_drawn_together_with_its_baseline(study):
     _, aucs, draws = study
     scores = tables.transfer_scores(aucs)
-    intervals = uncertainty.score_intervals(scores, draws).set_index(["source", "target"])
-    row = intervals.loc[("dtd", "chest")]
+    found = intervals.score_intervals(scores, draws).set_index(["source", "target"])
+    row = found.loc[("dtd", "chest")]
     assert row["transfer_score"] == pytest.approx(
         scores.query("source == 'dtd' and target == 'chest'")["transfer_score"].mean()
     )
@@ -74,14 +74,14 @@ def test_the_score_of_a_source_is_drawn_together_with_its_baseline(study):
 def test_without_a_baseline_there_are_no_scores_and_the_rest_is_as_ever(study):
     _, aucs, draws = study
     without = tables.transfer_scores(aucs[aucs["source"] != "none"])
-    expected = uncertainty.score_intervals(tables.transfer_scores(aucs), draws)
-    found = uncertainty.score_intervals(without, draws)
+    expected = intervals.score_intervals(tables.transfer_scores(aucs), draws)
+    found = intervals.score_intervals(without, draws)
     assert found.empty and list(found.columns) == list(expected.columns)
 
 
 def test_every_two_sources_are_compared_by_four_tests_and_only_real_differences_are_found(study):
     table, aucs, draws = study
-    found = pairs.comparisons(aucs, draws, table)
+    found = source_comparisons.comparisons(aucs, draws, table)
     assert len(found) == 2 * 3 * 4
     assert set(found["test"]) == {"nadeau_bengio", "wilcoxon", "delong", "bootstrap"}
     by_pair = found.set_index(["target", "source_a", "source_b", "test"])
@@ -98,7 +98,7 @@ def test_every_two_sources_are_compared_by_four_tests_and_only_real_differences_
 
 def test_pairs_with_random_weights_are_a_family_of_their_own(study):
     table, aucs, draws = study
-    found = pairs.comparisons(aucs, draws, table).query("target == 'chest' and test == 'delong'")
+    found = source_comparisons.comparisons(aucs, draws, table).query("target == 'chest' and test == 'delong'")
     alone = found.query("source_a == 'dtd' and source_b == 'stl10'")
     assert alone["p_adjusted"].item() == alone["p"].item()
     against_none = found.drop(alone.index).sort_values("p")
@@ -108,7 +108,7 @@ def test_pairs_with_random_weights_are_a_family_of_their_own(study):
 
 def test_the_probabilities_of_a_difference_sum_to_one_and_point_to_the_better_source(study):
     _, aucs, _ = study
-    effects = pairs.effects(aucs, rope=0.01).set_index(["target", "source_a", "source_b"])
+    effects = source_comparisons.effects(aucs, rope=0.01).set_index(["target", "source_a", "source_b"])
     total = effects[["p_b_better", "p_equivalent", "p_a_better"]].sum(axis=1)
     np.testing.assert_allclose(total, 1)
     row = effects.loc[("chest", "none", "dtd")]
@@ -118,24 +118,26 @@ def test_the_probabilities_of_a_difference_sum_to_one_and_point_to_the_better_so
 
 def test_sources_are_ranked_over_the_targets_that_all_of_them_have(study):
     _, aucs, _ = study
-    ranks = pairs.ranks(aucs)
+    ranks = source_comparisons.ranks(aucs)
     assert ranks.set_index("source")["mean_rank"]["none"] == 3.0
     assert ranks["n_targets"].unique().tolist() == [2]
-    assert pairs.ranks(aucs[aucs["target"] == "chest"]).empty
+    assert source_comparisons.ranks(aucs[aucs["target"] == "chest"]).empty
 
 
 def test_a_pair_on_one_common_fold_is_not_compared(study):
     table, aucs, draws = study
     few = aucs[(aucs["source"] != "dtd") | (aucs["fold"] == 1)]
-    found = pairs.comparisons(few, draws, table)
+    found = source_comparisons.comparisons(few, draws, table)
     assert set(found["source_a"]) | set(found["source_b"]) == {"none", "stl10"}
 
 
 def test_pairs_on_other_folds_are_tested_on_their_own_beside_the_rest(study):
     table, aucs, draws = study
     lacks = (aucs["source"] == "dtd") & (aucs["fold"] == 2) & (aucs["target"] == "chest")
-    found = pairs.comparisons(aucs[~lacks], draws, table).set_index(["target", "source_a", "source_b", "test"])
-    whole = pairs.comparisons(aucs, draws, table).set_index(found.index.names)
+    found = source_comparisons.comparisons(aucs[~lacks], draws, table).set_index(
+        ["target", "source_a", "source_b", "test"]
+    )
+    whole = source_comparisons.comparisons(aucs, draws, table).set_index(found.index.names)
     assert found.index.equals(whole.index)
     other = (found.index.get_level_values("source_a") == "none") & (found.index.get_level_values("source_b") == "stl10")
     pd.testing.assert_frame_equal(found[other].drop(columns="p_adjusted"), whole[other].drop(columns="p_adjusted"))
@@ -148,7 +150,7 @@ def test_pairs_on_other_folds_are_tested_on_their_own_beside_the_rest(study):
         t * np.sqrt(0.5 / (0.5 + 1))
     )  # variance times 1 / n + test / train, not 1 / n
     assert row["difference"] == pytest.approx((two_folds["none"] - two_folds["dtd"]).mean())
-    effects = pairs.effects(aucs[~lacks], rope=0.01).query("target == 'chest'")
+    effects = source_comparisons.effects(aucs[~lacks], rope=0.01).query("target == 'chest'")
     assert effects.set_index(["source_a", "source_b"])["n_folds"].tolist() == [2, 3, 2]
 
 
@@ -156,8 +158,8 @@ def test_two_models_with_the_same_scores_never_differ(study):
     table, aucs, _ = study
     table = pd.concat([table, table[table["source"] == "dtd"].assign(source="kimia960")])
     aucs = pd.concat([aucs, aucs[aucs["source"] == "dtd"].assign(source="kimia960")])
-    draws = uncertainty.draws(table, n_draws=50, seed=3, average="weighted")
-    found = pairs.comparisons(aucs, draws, table).query("source_a == 'dtd' and source_b == 'kimia960'")
+    draws = intervals.draws(table, n_draws=50, seed=3, average="weighted")
+    found = source_comparisons.comparisons(aucs, draws, table).query("source_a == 'dtd' and source_b == 'kimia960'")
     assert len(found) == 2 * 4
     assert (found["p"] == 1).all() and (found["difference"] == 0).all()
 
@@ -165,8 +167,8 @@ def test_two_models_with_the_same_scores_never_differ(study):
 def test_without_two_sources_there_is_nothing_to_compare(study):
     table, aucs, draws = study
     alone = aucs[aucs["source"] == "dtd"]
-    assert pairs.comparisons(alone, draws, table).empty
-    assert list(pairs.effects(alone, rope=0.01)) == list(pairs.effects(aucs, rope=0.01))
+    assert source_comparisons.comparisons(alone, draws, table).empty
+    assert list(source_comparisons.effects(alone, rope=0.01)) == list(source_comparisons.effects(aucs, rope=0.01))
 
 
 def test_runs_of_the_grid_that_are_not_done_are_rows_without_results(study):

@@ -1,0 +1,231 @@
+"""Evaluate predictions from any CSV file: AUC with intervals, metrics, and a paired test against another file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib.errors import InputError, and_more
+from catscans_lib.evaluation.intervals import LEVEL
+from catscans_lib.statistics import bootstrap, delong
+from catscans_lib.statistics.auc import auc
+from catscans_lib.statistics.calibration import metrics
+
+LABELS, SCORES, IDS = ("y_true", "label", "y"), ("score", "y_score", "scores", "probability"), ("image_id", "id")
+PREFIX = "score_"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of one file: labels, shape (n,); scores, shape (n, n_classes); groups and ids if the file has them."""
+
+    name: str
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    scores: np.ndarray
+    groups: np.ndarray | None
+    ids: pd.Index | None
+
+
+def read(path: Path, *, label: str | None = None, group: str | None = None, positive: str | None = None) -> Predictions:
+    """Read a CSV with one row per image.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Columns: the true class (`label`; None: y_true, label or y); for two classes one of score, y_score, scores or
+        probability, for the positive class, otherwise one score_<class> per class; optionally image_id or id, and group.
+    group : str, optional
+        Column of patients, lesions or slides; None: `group` if there is such a column.
+    positive : str, optional
+        Class that the score belongs to; None: the last of two class names in sorted order (1 of 0 and 1).
+
+    Raises
+    ------
+    InputError
+        If a column or a value is missing or invalid; the message says what the file has.
+    """
+    table = _read_text(path)
+    labels = table[_column(table, path, (label,) if label else LABELS, "the true class")]
+    if (labels == "").any():
+        raise InputError(f"{path.name}: row {int(np.argmax(labels == '')) + 2} has no true class.")
+    classes, scores = _scores(table, path, labels, positive)
+    groups = table[_column(table, path, (group,), "the group")] if group else table.get("group")
+    ids = next((table[name] for name in IDS if name in table), None)
+    if ids is not None and ids.duplicated().any():
+        raise InputError(f"{path.name}: '{ids[ids.duplicated()].iloc[0]}' is predicted more than once.")
+    return Predictions(
+        path.name, classes, labels.to_numpy(), scores, None if groups is None else groups.to_numpy(),
+        None if ids is None else pd.Index(ids),
+    )  # fmt: skip
+
+
+def evaluate(one: Predictions, other: Predictions | None = None, *, average: str, n_draws: int, seed: int) -> dict:
+    """Return AUC, intervals and metrics of predictions, and their difference from other predictions of the same images.
+
+    Returns
+    -------
+    dict
+        Plain values: name, n_images, n_groups (None without groups), classes (counts by name), average, auc, intervals (low,
+        high by method), metrics (empty if scores are not probabilities); with `other` also against: name, auc, difference
+        (one minus other), tests (low, high, p by method).
+
+    Raises
+    ------
+    InputError
+        If the two files do not have the same images, or the predictions give no AUC.
+    """
+    try:
+        found = _evaluate_alone(one, average, n_draws, seed)
+        if other is None:
+            return found
+        other = _aligned(one, other)
+        return found | {"against": _compare(one, other, average, n_draws, seed)}
+    except ValueError as error:
+        raise InputError(f"{one.name}: {error}") from error
+
+
+def as_text(found: dict) -> str:
+    """Format the result of `evaluate` for the terminal."""
+    counts = ", ".join(f"{name} {n:,}" for name, n in found["classes"].items())
+    groups = "" if found["n_groups"] is None else f", {found['n_groups']:,} groups"
+    kind = "AUC" if found["average"] == "binary" else f"AUC ({found['average']})"
+    lines = [f"{found['name']}: {found['n_images']:,} images ({counts}){groups}", f"  {kind:<20} {found['auc']:.4f}"]
+    for method, (low, high) in found["intervals"].items():
+        lines.append(f"  {'95 %':<20} {_range(low, high)}   {method}")
+    lines += [f"  {name.replace('_', ' '):<20} {value:.4f}" for name, value in found["metrics"].items()]
+    if against := found.get("against"):
+        lines.append(f"against {against['name']}: AUC {against['auc']:.4f}")
+        lines.append(f"  {'difference':<20} {against['difference']:+.4f}")
+        for method, (low, high, p) in against["tests"].items():
+            lines.append(f"  {'95 %':<20} {_range(low, high, '+')}   p = {p:.3g}   {method}")
+    return "\n".join(lines)
+
+
+def _range(low: float, high: float, sign: str = "") -> str:
+    return "not available: the estimated variance is zero" if np.isnan(low) else f"{low:{sign}.4f} to {high:{sign}.4f}"
+
+
+def _evaluate_alone(one: Predictions, average: str, n_draws: int, seed: int) -> dict:
+    intervals = {}
+    if len(one.classes) == 2:
+        value, variance = delong.delong(one.labels == one.classes[1], one.scores[:, 1])
+        intervals["DeLong, images as independent"] = list(delong.interval(value[0], variance[0, 0], LEVEL))
+    if len(one.classes) > 2 or one.groups is not None:
+        intervals[_method(one, n_draws, seed)] = list(bootstrap.interval(_draws(one, average, n_draws, seed), LEVEL))
+    is_probability = bool(((one.scores >= 0) & (one.scores <= 1)).all())
+    return {
+        "name": one.name,
+        "n_images": len(one.labels),
+        "n_groups": None if one.groups is None else len(set(one.groups)),
+        "classes": {name: int((one.labels == name).sum()) for name in one.classes},
+        "average": "binary" if len(one.classes) == 2 else average,
+        "auc": auc(one.labels, one.scores, one.classes, average),
+        "intervals": intervals,
+        "metrics": metrics(one.labels, one.scores, one.classes) if is_probability else {},
+    }
+
+
+def _compare(one: Predictions, other: Predictions, average: str, n_draws: int, seed: int) -> dict:
+    tests = {}
+    if len(one.classes) == 2:
+        pair = delong.paired(one.labels == one.classes[1], one.scores[:, 1], other.scores[:, 1], LEVEL)
+        tests["paired DeLong, images as independent"] = [pair.low, pair.high, pair.p]
+    if len(one.classes) > 2 or one.groups is not None:
+        drawn = _draws(one, average, n_draws, seed) - _draws(other, average, n_draws, seed)
+        low, high = bootstrap.interval(drawn, LEVEL)
+        tests[_method(one, n_draws, seed)] = [low, high, float(bootstrap.p_value(drawn))]
+    value = auc(other.labels, other.scores, other.classes, average)
+    difference = auc(one.labels, one.scores, one.classes, average) - value
+    return {"name": other.name, "auc": value, "difference": difference, "tests": tests}
+
+
+def _draws(given: Predictions, average: str, n_draws: int, seed: int) -> np.ndarray:
+    groups = np.arange(len(given.labels)) if given.groups is None else given.groups
+    return bootstrap.auc_draws(
+        given.labels, given.scores, given.classes, groups, n_draws=n_draws, seed=seed, average=average
+    )
+
+
+def _method(given: Predictions, n_draws: int, seed: int) -> str:
+    return f"bootstrap over {'images' if given.groups is None else 'groups'}, {n_draws:,} draws, seed {seed}"
+
+
+def _aligned(one: Predictions, other: Predictions) -> Predictions:
+    """Return the other predictions in the order of the first; raise if images or classes differ."""
+    if one.classes != other.classes:
+        raise InputError(f"{one.name} scores {', '.join(one.classes)}; {other.name} scores {', '.join(other.classes)}.")
+    if len(one.labels) != len(other.labels):
+        raise InputError(
+            f"{one.name} has {len(one.labels)} images, {other.name} has {len(other.labels)}. "
+            "A paired test needs the same images in both."
+        )
+    order = np.arange(len(other.labels))
+    if one.ids is not None and other.ids is not None:
+        order = other.ids.get_indexer(one.ids)
+        if (order < 0).any():
+            raise InputError(f"{other.name} lacks '{one.ids[int(np.argmax(order < 0))]}', which {one.name} has.")
+    if differ := int((other.labels[order] != one.labels).sum()):
+        raise InputError(
+            f"{one.name} and {other.name} disagree on the true class of {differ} images. "
+            "Add a column image_id to both, so that rows can be matched."
+        )
+    return replace(other, labels=one.labels, scores=other.scores[order], groups=one.groups, ids=one.ids)
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"No file {path}. Pass a CSV with one row per image.")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name} cannot be read as a CSV: {error}") from error
+    if table.empty:
+        raise InputError(f"{path.name} has no rows.")
+    return table.rename(columns=str.strip)
+
+
+def _column(table: pd.DataFrame, path: Path, names: tuple[str, ...], what: str) -> str:
+    """Return the first of the names that is a column."""
+    for name in names:
+        if name in table:
+            return name
+    wanted = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    raise InputError(f"{path.name} has no column {wanted} for {what}; it has: {and_more(list(table))}.")
+
+
+def _scores(
+    table: pd.DataFrame, path: Path, labels: pd.Series, positive: str | None
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return classes and scores, shape (n, n_classes); of two classes the positive one is last."""
+    per_class = [column for column in table if column.startswith(PREFIX)]
+    if len(per_class) >= 2:
+        classes = _positive_last(tuple(column.removeprefix(PREFIX) for column in per_class), positive, path)
+        return classes, np.column_stack([_numbers(table, path, f"{PREFIX}{name}") for name in classes])
+    name = per_class[0] if per_class else _column(table, path, SCORES, f"scores (or {PREFIX}<class> per class)")
+    classes = tuple(sorted(labels.unique()))
+    if len(classes) != 2:
+        raise InputError(
+            f"{path.name} has one column of scores but {len(classes)} classes ({and_more(classes, 10)}). "
+            f"For more than two classes, give one column {PREFIX}<class> per class."
+        )
+    positive = positive or (name.removeprefix(PREFIX) if per_class else None)
+    scores = _numbers(table, path, name)
+    return _positive_last(classes, positive, path), np.column_stack([1 - scores, scores])
+
+
+def _positive_last(classes: tuple[str, ...], positive: str | None, path: Path) -> tuple[str, ...]:
+    if positive is None or len(classes) != 2:
+        return classes
+    if positive not in classes:
+        raise InputError(f"{path.name} has no class '{positive}'; it has: {', '.join(classes)}.")
+    return (*(name for name in classes if name != positive), positive)
+
+
+def _numbers(table: pd.DataFrame, path: Path, column: str) -> np.ndarray:
+    numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    if not np.isfinite(numbers).all():
+        row = int(np.argmin(np.isfinite(numbers)))
+        raise InputError(f"{path.name}: row {row + 2}, {column}: '{table[column].iloc[row]}' is not a finite number.")
+    return numbers
