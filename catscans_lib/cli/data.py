@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from catscans_lib import datasets, paths
-from catscans_lib.datasets import imagenet, imagenet_subset, own
+from catscans_lib.datasets import imagenet, own
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
 
@@ -150,7 +150,7 @@ def subset(place: Path, folder: Path, wnids: str | None, wnids_file: Any, per_cl
     """
     lines = wnids_file.read().splitlines() if wnids_file else (wnids or ",".join(imagenet.STI10)).split(",")
     chosen = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
-    missing = imagenet_subset.make_subset(place, chosen, folder, n_per_class=per_class, seed=seed, say=click.echo)
+    missing = imagenet.make_subset(place, chosen, folder, n_per_class=per_class, seed=seed, say=click.echo)
     n = sum(1 for _ in folder.glob("*/*"))
     click.echo(f"{folder}: {n:,} images of {len(set(chosen)) - len(missing)} synsets, listed in subset.csv.")
     if missing:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from catscans_lib import datasets
-from catscans_lib.datasets import imagenet_subset
+from catscans_lib.datasets import imagenet
 from catscans_lib.errors import InputError
 from catscans_lib.images import store
 
@@ -90,13 +90,13 @@ def files_in(folder):
 def test_a_subset_follows_from_names_and_seed_and_not_from_the_other_wnids_or_the_packing(data_dir, tmp_path):
     place = data_dir / "imagenet"
     one, two = fixtures.WNIDS[:2]
-    assert imagenet_subset.make_subset(place, [one, two], tmp_path / "a", n_per_class=2, seed=1) == []
-    imagenet_subset.make_subset(place, [two], tmp_path / "b", n_per_class=2, seed=1)
+    assert imagenet.make_subset(place, [one, two], tmp_path / "a", n_per_class=2, seed=1) == []
+    imagenet.make_subset(place, [two], tmp_path / "b", n_per_class=2, seed=1)
     others = {tuple(files_in(make(place, two, tmp_path / f"seed{seed}", seed))) for seed in range(2, 8)}
     assert [name for name in files_in(tmp_path / "a") if two in name.split("/")[0]] == files_in(tmp_path / "b")
     assert len(others) > 1
     fixtures.pack_imagenet(data_dir)
-    imagenet_subset.make_subset(data_dir / TAR, [one, two], tmp_path / "c", n_per_class=2, seed=1)
+    imagenet.make_subset(data_dir / TAR, [one, two], tmp_path / "c", n_per_class=2, seed=1)
     assert files_in(tmp_path / "c") == files_in(tmp_path / "a") and len(files_in(tmp_path / "a")) == 4
     table = pd.read_csv(tmp_path / "c/subset.csv")
     for row in table.itertuples():
@@ -104,13 +104,13 @@ def test_a_subset_follows_from_names_and_seed_and_not_from_the_other_wnids_or_th
 
 
 def make(place, wnid, folder, seed):
-    imagenet_subset.make_subset(place, [wnid], folder, n_per_class=2, seed=seed)
+    imagenet.make_subset(place, [wnid], folder, n_per_class=2, seed=seed)
     return folder
 
 
 def test_missing_synsets_are_named_and_small_ones_taken_whole(data_dir, tmp_path):
     said = []
-    missing = imagenet_subset.make_subset(
+    missing = imagenet.make_subset(
         data_dir / "imagenet", ["n99999999", fixtures.WNIDS[0]], tmp_path / "a", n_per_class=9, seed=0, say=said.append
     )
     assert missing == ["n99999999"]
@@ -129,5 +129,5 @@ def test_missing_synsets_are_named_and_small_ones_taken_whole(data_dir, tmp_path
 )
 def test_a_subset_that_cannot_be_made_says_why_and_leaves_nothing(data_dir, place, wnids, folder, message):
     with pytest.raises(InputError, match=message):
-        imagenet_subset.make_subset(data_dir / place, wnids, data_dir / folder, n_per_class=2, seed=0)
+        imagenet.make_subset(data_dir / place, wnids, data_dir / folder, n_per_class=2, seed=0)
     assert sorted(path.name for path in data_dir.iterdir()) == ["imagenet"]

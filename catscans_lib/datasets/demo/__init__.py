@@ -1,7 +1,7 @@
-"""The demo world: nine small made-up datasets, called like the real ones, whose classes are built from named factors.
+"""Generated demo datasets: nine small ones with the keys of the real datasets, whose classes are made of named factors.
 
-Nothing here shows a patient. Which factors datasets share is declared (`shared_factors`) and not measured, so that one
-can test whether a measure of similarity finds it.
+In: dataset key, number and size of images, seed. Out: images and their table. No image shows a patient.
+The factors that two datasets share are declared here, before any training, so measures of similarity can be tested on them.
 """
 
 import zlib
@@ -9,44 +9,120 @@ import zlib
 import numpy as np
 import pandas as pd
 
-from catscans_lib.datasets.demo.factors import CLASSES, SHARES, TARGETS, exercised, shared_factors
+from catscans_lib import datasets
 from catscans_lib.datasets.demo.scenes import LOOK, SCENES
 from catscans_lib.errors import InputError, unknown
 
-__all__ = ["CLASSES", "TARGETS", "exercised", "make", "shared_factors"]
+Classes = dict[str, tuple[str, ...]]  # factors of each class; the drawing takes nothing else from a label
 
+OUTLINES = ("smooth", "irregular", "polygon", "star", "ring")
+TEXTURES = ("mesh", "rough", "streaks", "dots", "cloud", "grating", "nuclei", "plain")
+SHAPES = ("irregular", "ring", "polygon=3", "polygon=4", "polygon=6", "star=4", "star=5", "star=6")
+FIELDS = ("mesh", "rough", "streaks", "dots", "cloud", "grating", "nuclei", "checks", "rings")
+
+
+def _objects() -> Classes:
+    """Every outline with every other texture: 20 classes in which each factor occurs with several others."""
+    pairs = [(i, k) for i in range(len(OUTLINES)) for k in range(len(TEXTURES)) if (i + k) % 2 == 0]
+    return {f"{OUTLINES[i]} {TEXTURES[k]}": (OUTLINES[i], TEXTURES[k]) for i, k in pairs}
+
+
+def _named(dataset: str, factors: list[tuple[str, ...]]) -> Classes:
+    """Factors for the classes of a dataset's card, in order."""
+    return dict(zip(datasets.get(dataset).classes, factors, strict=True))
+
+
+# A factor may have a degree: "polygon=3" is the factor polygon with three corners, "stain=2" twice as much stain as "stain=1".
+CLASSES: dict[str, Classes] = {
+    "imagenet": _objects(),
+    "stl10": _named("stl10", [(outline, texture) for outline in OUTLINES for texture in ("mesh", "streaks")]),
+    "sti10": _named("sti10", [*((shape, "alone") for shape in SHAPES), ("irregular", "pair"), ("ring", "pair")]),
+    "dtd": {texture: (texture,) for texture in FIELDS},
+    "isic2018": {
+        "MEL": ("irregular", "streaks"),
+        "NV": ("smooth", "mesh"),
+        "BCC": ("irregular", "dots"),
+        "AKIEC": ("smooth", "rough"),
+        "BKL": ("irregular", "rough"),
+        "DF": ("smooth", "cloud"),
+        "VASC": ("smooth", "dots"),
+    },
+    # An opacity is a smooth blob in half of the images and a rough patch in the others; healthy lungs show sharp vessels.
+    "chest": {"NORMAL": ("dots",), "PNEUMONIA": ("smooth", "rough")},
+    # Many small round nuclei, or few large irregular ones of the same total area. Outside the centre either class has both.
+    "pcam_middle": {"normal": ("dots",), "tumour": ("nuclei", "irregular", "centre")},
+    "pcam_small": {"normal": ("dots",), "tumour": ("nuclei", "irregular", "centre")},
+    "kimia960": _named(
+        "kimia960",
+        [(texture, f"stain={level}") for texture in ("dots", "nuclei") for level in (1, 2, 3, 4)]
+        + [(texture, f"stain={level}") for texture in ("mesh", "rough", "streaks", "cloud") for level in (1, 2, 3)],
+    ),
+}
+TARGETS = ("isic2018", "chest", "pcam_middle")
+# Lesions come in unequal numbers, as in the real dataset; all other classes have equal shares.
+SHARES = {"isic2018": {"NV": 0.34, "MEL": 0.18, "BKL": 0.14, "BCC": 0.10, "AKIEC": 0.08, "DF": 0.08, "VASC": 0.08}}
 PER_GROUP = {"isic2018": 1.05, "chest": 3, "pcam_middle": 20, "pcam_small": 20}  # images, on average
+
+
+def exercised(dataset: str) -> tuple[str, ...]:
+    """Return the factors that distinguish classes of a dataset, in the order in which the classes name them.
+
+    >>> exercised("chest")
+    ('dots', 'smooth', 'rough')
+    """
+    classes = CLASSES[dataset].values()
+    degrees = dict.fromkeys(factor for factors in classes for factor in factors)
+    depend = [factor for factor in degrees if not all(factor in factors for factors in classes)]
+    return tuple(dict.fromkeys(factor.partition("=")[0] for factor in depend))
+
+
+def shared_factors() -> pd.DataFrame:
+    """Return the share of each target's factors that distinguish classes of a source, too.
+
+    Returns
+    -------
+    pandas.DataFrame
+        source, target, share (0 to 1), factors (those shared, in the target's order, joined by commas); every target with
+        every other dataset as source.
+    """
+    rows = []
+    for target in TARGETS:
+        wanted = exercised(target)
+        for source in (name for name in CLASSES if name != target):
+            shared = [factor for factor in wanted if factor in exercised(source)]
+            rows.append((source, target, len(shared) / len(wanted), ", ".join(shared)))
+    return pd.DataFrame(rows, columns=["source", "target", "share", "factors"])
 
 
 def make(
     name: str, *, n_images: int | None, size_px: int, seed: int = 0
 ) -> tuple[np.ndarray, pd.DataFrame, tuple[str, ...]]:
-    """Draw a dataset; the result is a function of the arguments alone.
+    """Draw a dataset; the same arguments give the same bytes.
 
     Parameters
     ----------
     n_images : int
         At least one for each class.
     size_px : int
-        Side of the images, 16 to 64; the drawings are made for 32.
+        Side of the images, 16 to 64; the drawings are designed for 32.
 
     Returns
     -------
     images : numpy.ndarray of uint8, shape (n_images, size_px, size_px, 3)
     table : pandas.DataFrame
-        Columns image_id (sorted, says nothing about the label), label, group, split ("").
+        image_id (sorted, independent of the label), label, group, split ("").
     classes : tuple of str
 
     Raises
     ------
     InputError
-        If the dataset is not known, or the number or size of the images is out of range.
+        If the dataset is unknown, or the number or size of the images is out of range.
     """
     if name not in CLASSES:
         raise unknown("demo dataset", name, tuple(CLASSES))
     classes = CLASSES[name]
     if not 16 <= size_px <= 64:
-        raise InputError(f"The demo world draws images of 16 to 64 pixels; '{name}' is to have size_px={size_px}.")
+        raise InputError(f"The demo draws images of 16 to 64 pixels; got size_px={size_px} for '{name}'.")
     if n_images is None or n_images < len(classes):
         raise InputError(
             f"Demo dataset '{name}' needs n_images of at least {len(classes)}, one per class; got {n_images}."
@@ -66,7 +142,7 @@ def make(
 
 
 def _labels(name: str, n_images: int) -> np.ndarray:
-    """Class number of every image, class by class, each class at least once."""
+    """Class number of every image, class by class; each class at least once."""
     shares = np.array([SHARES.get(name, {}).get(label, 1 / len(CLASSES[name])) for label in CLASSES[name]])
     edges = np.round(np.cumsum(shares) * (n_images - len(shares))).astype(int)
     return np.repeat(np.arange(len(shares)), np.diff(edges, prepend=0) + 1)
@@ -79,6 +155,6 @@ def _groups(name: str, label: np.ndarray) -> np.ndarray:
     place = np.empty(n, int)
     place[order] = np.arange(n)
     group = (place / PER_GROUP.get(name, 1)).astype(int)
-    if not name.startswith("pcam"):  # a group that began in the class before would join two classes
+    if not name.startswith("pcam"):  # divides groups that would join two classes
         group = pd.factorize(pd.Series(list(zip(label, group, strict=True))))[0]
     return group

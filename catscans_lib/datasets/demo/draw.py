@@ -1,7 +1,7 @@
 """Outlines and textures, drawn for many images at once: arrays of shape (n, size, size), float32.
 
-Coordinates run from -1 to 1 over the image. Every texture has the same histogram (each image is turned into ranks), so
-that nothing but its arrangement tells one from another: colour statistics would otherwise give the classes away.
+Coordinates run from -1 to 1 over the image. Every texture has the same histogram (pixels are replaced by ranks), so that
+colour statistics cannot tell the classes.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ Array = np.ndarray
 
 
 def coordinates(n: int, size: int, angle: Array | float = 0.0, centre: tuple[Array, Array] = (0.0, 0.0)) -> Array:
-    """Coordinates x, y of every pixel, turned by `angle` (radians) round `centre`; shape (2, n, size, size)."""
+    """Return x and y of every pixel, rotated by `angle` (radians) around `centre`, shape (2, n, size, size)."""
     line = np.linspace(-1, 1, size, dtype="float32")
     x = line[None, None, :] - _column(centre[0], n)
     y = line[None, :, None] - _column(centre[1], n)
@@ -20,17 +20,17 @@ def coordinates(n: int, size: int, angle: Array | float = 0.0, centre: tuple[Arr
 
 
 def outline(kind: str, at: Array, radius: Array, rng: np.random.Generator, *, n_corners: int | None = None) -> Array:
-    """Soft mask (0 to 1) of a closed shape: 1 within, 0 without, about one pixel of transition.
+    """Return a mask of a closed shape: 1 inside, 0 outside, with a transition of about one pixel.
 
     Parameters
     ----------
     kind : {"smooth", "irregular", "polygon", "star", "ring"}
     at : numpy.ndarray, shape (2, n, size, size)
-        Coordinates round the shape's centre.
+        Coordinates around the shape's centre.
     radius : numpy.ndarray, shape (n,)
-        Shapes of one radius have about the same area, so that size tells no kind from another.
+        Shapes of one radius have about the same area, whatever their kind.
     n_corners : int, optional
-        Of a polygon or star; default: drawn for each image.
+        Of a polygon or star; default: random for each image.
     """
     n, size = at.shape[1:3]
     distance, angle = np.hypot(*at), np.arctan2(at[1], at[0])
@@ -42,12 +42,12 @@ def outline(kind: str, at: Array, radius: Array, rng: np.random.Generator, *, n_
 
 
 def soft(depth: Array, size: int) -> Array:
-    """Turn a depth below an edge (in coordinates) into a mask with one pixel of transition."""
+    """Return a mask with a transition of one pixel from the depth inside an edge (in coordinates)."""
     return 1 / (1 + np.exp(np.clip(-2.0 * size * depth, -30, 30)))
 
 
 def _edge(kind: str, angle: Array, n: int, rng: np.random.Generator, n_corners: int | None) -> Array:
-    """Radius of the edge in every direction, relative to that of a circle of the same area."""
+    """Radius of the edge in every direction, relative to a circle of the same area."""
     if kind == "smooth":
         return 1 + _column(rng.uniform(0.05, 0.2, n), n) * np.cos(2 * angle + _column(rng.uniform(0, 6.3, n), n))
     if kind == "irregular":
@@ -68,7 +68,7 @@ def _edge(kind: str, angle: Array, n: int, rng: np.random.Generator, n_corners: 
 
 
 def texture(kind: str, n: int, size: int, rng: np.random.Generator, *, scale: float = 1.0) -> Array:
-    """A texture in -1..1 with a flat histogram, in a random direction and place; `scale` is that of its grain."""
+    """Return a texture in -1..1 with a flat histogram, in a random direction and place; `scale` is the size of its grain."""
     makers = {
         "grating": _grating, "mesh": _mesh, "checks": _checks, "rings": _rings, "dots": _dots, "nuclei": _nuclei,
         "streaks": _streaks, "rough": _rough, "cloud": _cloud, "plain": _cloud,
@@ -85,7 +85,7 @@ def flat_histogram(field: Array) -> Array:
 
 
 def smooth_noise(n: int, size: int, rng: np.random.Generator, pixels: float | tuple[float, float]) -> Array:
-    """Gaussian noise blurred over some pixels (of 32; down and across), standard deviation about 1 per image."""
+    """Return Gaussian noise blurred over `pixels` (of 32; down and across), with a standard deviation of 1 per image."""
     sigma = np.broadcast_to(pixels, 2) * size / 32
     field = ndimage.gaussian_filter(rng.standard_normal((n, size, size), dtype="float32"), (0, *sigma), mode="wrap")
     return field / field.std(axis=(1, 2), keepdims=True)
@@ -101,7 +101,7 @@ def spots(
     kind: str = "smooth",
     within: float = 1.0,
 ) -> Array:
-    """Small outlines (0 to 1) spread over a jittered grid, so that they hardly overlap; shape (n, size, size)."""
+    """Return small outlines (0 to 1) on a jittered grid, so that they hardly overlap."""
     side = int(np.ceil(np.sqrt(n_spots)))
     cells = rng.permuted(np.tile(np.arange(side**2), (n, 1)), axis=1)[:, :n_spots]
     drawn = np.zeros((n, size, size), "float32")
@@ -146,7 +146,7 @@ def _nuclei(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
 
 
 def _streaks(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    """Lines of noise: blurred along one of eight directions, by turning a field that is blurred down its columns."""
+    """Lines of noise in a random direction: rotates noise that is blurred down its columns."""
     big = 2 * size
     field = smooth_noise(n, big, rng, (4.0 * scale * 16 / 32, 0.35 * scale * 16 / 32))
     turned = np.empty((n, size, size), "float32")

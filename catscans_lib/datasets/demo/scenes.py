@@ -1,8 +1,8 @@
-"""Factors to pictures, one look per modality: natural images, textures, lesions, X-rays, stained tissue.
+"""Images from factors, one function per modality: natural images, textures, lesions, X-rays, stained tissue.
 
-Every function draws `n` images of one class, float32 RGB in 0..1, shape (n, size, size, 3). What a label says is in
-`factors`; all else is chance, drawn alike for every class: colour, light, place, direction, noise. `look` holds what the
-images of one group (patient, lesion, slide) have in common, uniform in 0..1, shape (n, 8).
+Each function draws `n` images of one class, float32 RGB in 0..1, shape (n, size, size, 3). The label determines `factors`
+only; colour, light, place, direction and noise are random in the same way for every class. `look` is common to the images
+of a group (patient, lesion, slide), uniform in 0..1, shape (n, 8).
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
 
 
 def natural(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
-    """One or two coloured objects, outline and texture by their factors, anywhere on cloudy ground of another colour."""
+    """One or two coloured objects on a cloudy background; factors: outline and texture."""
     n = len(look)
     (shape, *corners), *rest = factors[0].split("="), *factors[1:]
     texture = next((factor for factor in rest if factor not in ("alone", "pair")), "plain")
@@ -38,7 +38,7 @@ def natural(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array
 
 
 def texture(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
-    """One texture over the whole frame, in two colours, under light from one side."""
+    """One texture over the whole image, in two colours, lit from one side."""
     n = len(look)
     pattern = draw.texture(factors[0], n, size, rng, scale=rng.uniform(0.85, 1.2))
     light = 1 + 0.2 * draw.coordinates(n, size, rng.uniform(0, 2 * np.pi, n))[0]
@@ -47,7 +47,7 @@ def texture(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array
 
 
 def lesion(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
-    """A brown lesion on skin: outline and texture by its factors; skin and lesion tone, hairs and vignette by chance."""
+    """A brown lesion on skin, with hairs and vignetting; factors: outline and texture."""
     n = len(look)
     skin = np.array([0.93, 0.74, 0.64]) * (0.8 + 0.3 * look[:, :1]) + 0.06 * (look[:, 1:4] - 0.5)
     brown = np.array([0.52, 0.32, 0.23]) * (0.7 + 0.5 * look[:, 4:5]) + 0.08 * (look[:, 5:8] - 0.5)
@@ -64,7 +64,7 @@ def lesion(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
 
 
 def xray(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
-    """Two dark lungs, ribs and a heart, posed as the patient is; in one lung something of the class, of equal brightness."""
+    """Two dark lungs, ribs and a heart in the pose of the patient; one lung has a finding, equally bright in both classes."""
     n = len(look)
     tilt, wide = 0.2 * (look[:, 0] - 0.5), 0.34 + 0.08 * look[:, 1]
     at = draw.coordinates(n, size, tilt, (0.15 * (look[:, 2] - 0.5), 0.2 * (look[:, 3] - 0.5)))
@@ -86,7 +86,7 @@ def xray(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
 
 
 def tissue(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
-    """Nuclei in pink tissue, stained as the slide is; the class is in the centre, around it lies either kind."""
+    """Nuclei in pink tissue with the stain of the slide; the centre shows the class, the surroundings either kind."""
     n = len(look)
     centre = _nuclei("nuclei" in factors, n, size, rng, within=0.45)
     around = np.where(_of(rng.random(n)) < 0.5, *(_nuclei(large, n, size, rng, within=1.0) for large in (False, True)))
@@ -95,7 +95,7 @@ def tissue(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
 
 
 def tissue_texture(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
-    """Tissue of one texture over the whole frame, with one of four amounts of nuclear stain."""
+    """Tissue of one texture over the whole image, with one of four amounts of nuclear stain."""
     n = len(look)
     amount = 0.3 + 0.25 * int(factors[1].partition("=")[2])
     pattern = (draw.texture(factors[0], n, size, rng) + 1) / 2
@@ -116,7 +116,7 @@ SCENES: dict[str, Callable[[tuple[str, ...], Array, int, Rng], Array]] = {
 
 
 def _finding(factors: tuple[str, ...], n: int, size: int, rng: Rng) -> Array:
-    """What is seen in a lung: sharp vessels, or an opacity that is a soft blob in half of the images, else a rough patch."""
+    """Sharp vessels, or an opacity: a smooth blob in half of the images, a rough patch in the others."""
     if "dots" in factors:
         return draw.spots(n, size, rng, 36, 0.07)
     centre = rng.uniform(-0.5, 0.5, n), rng.uniform(-0.45, 0.35, n)
@@ -127,7 +127,7 @@ def _finding(factors: tuple[str, ...], n: int, size: int, rng: Rng) -> Array:
 
 
 def _nuclei(large: bool, n: int, size: int, rng: Rng, *, within: float) -> Array:
-    """Few large irregular nuclei or many small round ones; both cover about the same area."""
+    """Few large irregular nuclei, or many small round ones of about the same total area."""
     more = (within / 0.45) ** 2
     if large:
         return draw.spots(n, size, rng, round(4 * more), 0.17, kind="irregular", within=within)
@@ -135,7 +135,7 @@ def _nuclei(large: bool, n: int, size: int, rng: Rng, *, within: float) -> Array
 
 
 def _stained(nuclei: Array, look: Array, rng: Rng) -> Array:
-    """Haematoxylin where the nuclei are, eosin elsewhere; light is absorbed as Beer and Lambert say."""
+    """Haematoxylin in the nuclei, eosin elsewhere; absorption follows the Beer-Lambert law."""
     n, size = nuclei.shape[:2]
     vectors = [stain * (1 + 0.2 * (look[:, k : k + 3] - 0.5)) for stain, k in ((HAEMATOXYLIN, 0), (EOSIN, 3))]
     amounts = 0.8 + 0.5 * look[:, 6], 0.3 + 0.3 * look[:, 7]
@@ -164,7 +164,7 @@ def _colours(n: int, rng: Rng) -> Array:
 
 
 def _two_colours(n: int, rng: Rng) -> tuple[Array, Array]:
-    """A dark and a light colour per image, in either order."""
+    """A dark and a light colour per image, in random order."""
     dark, light = 0.45 * _colours(n, rng), 1 - 0.45 * _colours(n, rng)
     swapped = rng.random((n, 1)) < 0.5
     return np.where(swapped, light, dark), np.where(swapped, dark, light)
@@ -185,5 +185,5 @@ def _over(below: Array, above: Array, mask: Array) -> Array:
 
 
 def _of(values: Array) -> Array:
-    """One value per image, shaped to go with (n, size, size)."""
+    """One value per image, shaped to broadcast with (n, size, size)."""
     return np.asarray(values, "float32")[:, None, None]

@@ -1,8 +1,9 @@
-"""PatchCamelyon as downloaded: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``.
+"""Histopathology: PatchCamelyon and KimiaPath960 as downloaded.
 
-The study's two datasets are parts of its 327,680 patches, drawn by class with a seed: 100,000 in `pcam_middle` and 10,000 in
-`pcam_small`. The study drew one from the other; here they share no patch. The PNG files of the study are read, too:
-``pcam/png/{index}_label={0 or 1}.png``.
+PCam: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``, or the PNG files of the study,
+``pcam/png/{index}_label={0 or 1}.png``. The study's two datasets are parts of its 327,680 patches, drawn by class with a
+seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one from the other; here they share no patch.
+KimiaPath960: ``kimia_path_960/*.tif``; the first letter of a file name is its class.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.layouts import native_dir
+from catscans_lib.datasets.layouts import from_names, native_dir
 from catscans_lib.errors import InputError
 from catscans_lib.images.listing import (
     Listing,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import h5py
 
 CLASSES = ("normal", "tumour")
+TISSUES = tuple("ABCDEFGHIJKLMNOPQRST")
 SPLITS = ("train", "valid", "test")
 N_MIDDLE, N_SMALL, N_ALL = 100_000, 10_000, 327_680
 SEED = 2  # the study's
@@ -46,15 +48,15 @@ BLOCK = 1024  # patches read at once: 28 MB
 
 def read_middle(data_dir: Path) -> Listing:
     """List the patches of PCam-middle: 100,000, or the same share of the patches found."""
-    return _subset(read_all(data_dir), 0, N_MIDDLE)
+    return _subset(read_pcam(data_dir), 0, N_MIDDLE)
 
 
 def read_small(data_dir: Path) -> Listing:
     """List the patches of PCam-small: 10,000, or the same share of the patches found; none is in PCam-middle."""
-    return _subset(read_all(data_dir), N_MIDDLE, N_MIDDLE + N_SMALL)
+    return _subset(read_pcam(data_dir), N_MIDDLE, N_MIDDLE + N_SMALL)
 
 
-def read_all(data_dir: Path) -> Listing:
+def read_pcam(data_dir: Path) -> Listing:
     """List every patch, from the PNG files if there are any, else from the HDF5 files; the slide is the group."""
     folder = native_dir(data_dir, "pcam", "pcamv1", "PCam")
     if (folder / "png").is_dir():
@@ -69,6 +71,12 @@ def read_all(data_dir: Path) -> Listing:
         else:
             rows += _rows(folder / images, f"{below}/{images}", split, problems)
     return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES, pixels=partial(_pixels, data_dir))
+
+
+def read_kimia960(data_dir: Path) -> Listing:
+    """List the images of KimiaPath960. No groups, no split."""
+    folder = native_dir(data_dir, "kimia_path_960", "KimiaPath960")
+    return from_names(folder, data_dir, TISSUES, r"([A-T])(?![A-Z]).*", "<one letter, A to T><number>")
 
 
 def _from_png(folder: Path, data_dir: Path) -> Listing:
@@ -191,5 +199,20 @@ _BOTH = {
     "part_of": "pcam",
     "downloads": tuple(Download(_FILES + name, checksum, folder="pcam") for name, checksum in _CHECKSUMS.items()),
 }
-MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=read_middle, **_BOTH)
-SMALL = DatasetInfo(name="pcam_small", title="PCam-small", n_images=N_SMALL, read=read_small, **_BOTH)
+PCAM_MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=read_middle, **_BOTH)
+PCAM_SMALL = DatasetInfo(name="pcam_small", title="PCam-small", n_images=N_SMALL, read=read_small, **_BOTH)
+KIMIA960 = DatasetInfo(
+    name="kimia960",
+    title="KimiaPath960",
+    modality="histopathology of several tissues, 308 x 168 px patches",
+    classes=TISSUES,
+    n_images=960,
+    n_per_class=dict.fromkeys(TISSUES, 48),
+    group=None,  # each class is one slide, so no fold can hold out slides of a class
+    licence="none stated; made available for research",
+    url="https://kimialab.uwaterloo.ca/kimia/index.php/pathology-images-kimia-path960/",
+    citation="kumar2017",
+    read=read_kimia960,
+    by_hand="""Fill in the form on the home page; the address of the archive comes by mail.
+Unpack it so that the 960 .tif files lie in DATA/kimia_path_960.""",
+)
