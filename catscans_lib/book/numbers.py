@@ -8,7 +8,7 @@ import yaml
 from catscans_lib import datasets, paths, results
 from catscans_lib.book import answer, auc_tables, measure_tables
 from catscans_lib.datasets import demo
-from catscans_lib.evidence import chapter
+from catscans_lib.evidence import analyses
 from catscans_lib.sweep import costs
 
 RUN_STEPS = (
@@ -50,7 +50,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "factors": demo.shared_factors() if profile == "demo" else None,
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"]),
-        "published": chapter.numbers(profile),
+        "published": analyses.chapter_numbers(profile),
     }
     return found | {"answer": answer.sentences(found), "extremes": answer.extremes(found)}
 

@@ -1,15 +1,26 @@
-"""What the original study concluded, computed again, and what changes it: other pairs, other draws, tests, a noise floor."""
+"""Re-examine the published studies: other selections of pairs, other draws, tests, a noise floor; numbers of the chapter."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from catscans_lib import datasets, paths, results
 from catscans_lib.evaluation import source_comparisons
-from catscans_lib.evidence.tables import COMMITTED, PAIR, aucs, committed_draws, read
+from catscans_lib.evidence.tables import COMMITTED, PAIR, TITLES, aucs, committed_draws, read
 from catscans_lib.statistics import paired_tests
+from catscans_lib.transferability.associations import ALL
+from catscans_lib.transferability.panel import BASELINES
+
+STEP = "published"
+TABLES = (
+    "correlations", "draws", "random_draws", "noise_floor", "fold_tests", "ranks", "associations", "associations_within",
+    "left_out",
+)  # fmt: skip
+FOLDS = ["source", "target", "fold", "auc", "transfer_score", "is_baseline"]
 
 
 def correlations(scores: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
@@ -20,14 +31,14 @@ def correlations(scores: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     scores, distances : pandas.DataFrame
-        As `aucs` and `similarity` return them.
+        As `tables.aucs` and `tables.similarity` return them.
 
     Returns
     -------
     pandas.DataFrame
-        measure, pairs (all; no baselines; no baselines, no ImageNet; a target; within targets: target means subtracted
-        from both), n, pearson_r, pearson_p (within targets with a degree of freedom less for each further target),
-        spearman_rho, kendall_tau. The p values take pairs as independent, which they are not: they share sources.
+        measure, pairs (all; no baselines; no baselines, no ImageNet; one target; within targets: target means subtracted
+        from both), n, pearson_r, pearson_p (within targets: one degree of freedom less per further target), spearman_rho,
+        kendall_tau. The p values assume independent pairs, although pairs share sources.
     """
     means = scores.groupby([*PAIR, "is_baseline"], sort=False)["transfer_score"].mean().rename("score").reset_index()
     rows = []
@@ -44,7 +55,7 @@ def correlations(scores: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
 
 
 def _selections(pairs: pd.DataFrame) -> list[tuple[str, pd.DataFrame, int]]:
-    """Name, pairs, and number of means that were subtracted."""
+    """Return name, pairs, and number of subtracted means of each selection."""
     foreign = pairs[~pairs["is_baseline"]]
     targets = foreign.groupby("target", sort=False)
     centred = foreign.assign(**{name: foreign[name] - targets[name].transform("mean") for name in ("score", "value")})
@@ -58,13 +69,13 @@ def _selections(pairs: pd.DataFrame) -> list[tuple[str, pd.DataFrame, int]]:
 
 
 def draws(folder: Path) -> pd.DataFrame:
-    """The draws of five subsets that the original's repository holds, and what they give.
+    """Return the draws of five subsets in the original repository, and the correlations they give.
 
     Returns
     -------
     pandas.DataFrame
         file, subsets (numbers of the five), n_distinct, recorded_r (in the folder's correlations.csv), recomputed_r (from
-        the five distances of every pair, NaN where that file is not given), n_distinct_found (different columns in it).
+        the five distances of every pair; NaN without that file), n_distinct_found (different columns in it).
     """
     recorded = read(folder, "correlations.csv")
     recorded = recorded[recorded["pairs"] == "all 24 pairs incl. 3 baselines"]
@@ -85,28 +96,30 @@ def draws(folder: Path) -> pd.DataFrame:
 
 
 def random_draws(folder: Path, n_draws: int, rng: np.random.Generator, n_subsets: int = 5) -> np.ndarray:
-    """Correlation over all pairs, shape (n_draws,), if the five subsets of the raw cosine were drawn again.
+    """Return the correlation over all pairs, shape (n_draws,), for new draws of the raw cosine's five subsets.
 
-    The folder holds mean and standard deviation over the subsets, not each one. So a draw's mean distance is taken as
-    normal, and independent between pairs: an approximation.
+    The folder holds only mean and standard deviation over the subsets. As an approximation, the mean distance of a draw is
+    normally distributed and independent between pairs.
     """
     means = aucs(folder).groupby(PAIR, sort=False)["transfer_score"].mean()
     table = read(folder, "task2vec_distances.csv")
     raw = table[(table["pairing"] == "same index") & (table["measure"] == "cosine_hessian")].set_index(PAIR)
     keys = [("stl10" if source == "imagenet" else source, target) for source, target in means.index]
-    centre, sd = raw.reindex(keys)[["mean", "std"]].fillna(0).to_numpy().T  # a dataset and itself: 0, as published
+    centre, sd = (
+        raw.reindex(keys)[["mean", "std"]].fillna(0).to_numpy().T
+    )  # as published, a dataset has distance 0 to itself
     x = centre + rng.normal(size=(n_draws, len(centre))) * sd / np.sqrt(n_subsets)
     return stats.pearsonr(x, np.broadcast_to(means.to_numpy(), x.shape), axis=1).statistic
 
 
 def noise_floor(folder: Path) -> pd.DataFrame:
-    """Raw cosine between two different subsets, of one dataset (`self`) or of two (`cross`).
+    """Return the raw cosine distance between two different subsets, of one dataset (`self`) or of two (`cross`).
 
     Returns
     -------
     pandas.DataFrame
-        source, target, kind, mean, sd, min, max, n (pairs of subsets), floor (the larger of both datasets' own distances),
-        below_floor (whether the two are closer to each other than one of them is to itself).
+        source, target, kind, mean, sd, min, max, n (pairs of subsets), floor (the larger self distance of the two),
+        below_floor (whether the two datasets are closer to each other than one of them is to itself).
     """
     table = read(folder, "task2vec_distances.csv")
     raw = table[(table["measure"] == "cosine_hessian") & (table["pairing"] == "all i != j")]
@@ -119,13 +132,13 @@ def noise_floor(folder: Path) -> pd.DataFrame:
 
 
 def fold_tests(scores: pd.DataFrame, best: str = "imagenet") -> pd.DataFrame:
-    """Test one source against every other on every target, five folds each; Nadeau and Bengio's test and a plain one.
+    """Compare one source with every other on every target: corrected resampled t-test and plain paired t-test.
 
     Returns
     -------
     pandas.DataFrame
         target, source_a, source_b, is_baseline (b was pretrained on the target), difference (AUC of a minus b), p,
-        p_adjusted (Holm within the target), p_uncorrected (paired t-test, which takes folds as independent), low, high.
+        p_adjusted (Holm within the target), p_uncorrected (plain t-test, which assumes independent folds), low, high.
     """
     rows = []
     for target, here in scores.groupby("target", sort=False):
@@ -142,14 +155,84 @@ def fold_tests(scores: pd.DataFrame, best: str = "imagenet") -> pd.DataFrame:
 
 
 def ranks(scores: pd.DataFrame) -> pd.DataFrame:
-    """Rank the sources that ran on every target, as published and without the leaked baselines.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns of `evaluation.ranks`, and pairs: `all` or `no baselines`.
-    """
+    """Rank the sources that ran on every target: columns of `source_comparisons.ranks`, and pairs (all; no baselines)."""
     parts = {"all": scores, "no baselines": scores[~scores["is_baseline"]]}
     return pd.concat(
         [source_comparisons.ranks(part).assign(pairs=name) for name, part in parts.items()], ignore_index=True
     )
+
+
+def chapter_numbers(profile: str) -> dict[str, Any] | None:
+    """Return the numbers of the chapter *Published results*, from the run `published/all`; None without that run.
+
+    Returns
+    -------
+    dict
+        ``correlations`` (row by measure and pairs), ``draws``, ``spread`` (of r over random draws: mean, sd, low, high, n,
+        share_below the published r), ``floor`` and ``tests`` (rows of `noise_floor` and `fold_tests`), ``ranks`` (p, critical
+        difference and mean ranks by pairs), ``predictions`` (by evidence: a row per measure over all targets), ``left_out``
+        (by evidence: rows of rule and regret), ``aucs`` (targets and rows of the published table).
+    """
+    if not results.is_done(profile, f"{STEP}/all"):
+        return None
+    found = {name: pd.read_csv(paths.run_dir(profile, STEP, "all") / f"{name}.csv") for name in TABLES}
+    rows, measures = found["correlations"].to_dict("records"), found["correlations"]["measure"].unique()
+    r, recorded = found["random_draws"]["r"], found["draws"].set_index("file")["recorded_r"]
+    low, high = np.quantile(r, [0.025, 0.975])
+    spread = {"mean": r.mean(), "sd": r.std(ddof=1), "low": low, "high": high, "n": len(r)}
+    return {
+        "correlations": {name: {row["pairs"]: row for row in rows if row["measure"] == name} for name in measures},
+        "draws": found["draws"].to_dict("records"),
+        "spread": spread | {"share_below": (r < recorded[COMMITTED]).mean()},
+        "floor": found["noise_floor"].to_dict("records"),
+        "tests": found["fold_tests"].to_dict("records"),
+        "ranks": {name: _ranking(part) for name, part in found["ranks"].groupby("pairs", sort=False)},
+        "predictions": _predictions(found["associations"], found["associations_within"]),
+        "left_out": _left_out(found["left_out"]),
+        "aucs": _as_published(profile),
+    }
+
+
+def _as_published(profile: str) -> dict[str, Any]:
+    """Return targets and a row of cells per source: mean and sd (ddof 0, as published) of AUC, mean score, is_baseline."""
+    folds = results.optional(profile, f"{STEP}/all/aucs.csv", columns=FOLDS)
+    cells = folds.groupby(["source", "target"], sort=False).agg(
+        mean=("auc", "mean"), sd=("auc", lambda auc: auc.std(ddof=0)), score=("transfer_score", "mean"),
+        is_baseline=("is_baseline", "any"), n=("auc", "size"),
+    )  # fmt: skip
+    names, targets = datasets.titles() | TITLES, list(dict.fromkeys(folds["target"]))
+    rows = [
+        {
+            "title": names[source],
+            "cells": [cells.loc[(source, t)].to_dict() if (source, t) in cells.index else None for t in targets],
+        }
+        for source in dict.fromkeys(folds["source"])
+    ]
+    return {"targets": [names[target] for target in targets], "rows": rows}
+
+
+def _ranking(part: pd.DataFrame) -> dict[str, Any]:
+    facts = part.iloc[0][["friedman_p", "critical_difference", "n_targets"]].to_dict()
+    return facts | {"n_sources": len(part), "mean_ranks": part.set_index("source")["mean_rank"].to_dict()}
+
+
+def _predictions(associations: pd.DataFrame, within: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Return by evidence a row per measure over all targets, lowest regret first; p_within permutes within targets."""
+    keys = ["evidence", "measure", "statistic"]
+    over_all = associations[associations["target"] == ALL]
+    other = within[within["target"] == ALL].set_index(keys)["p"].rename("p_within")
+    joined = over_all.join(other, on=keys)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for (evidence, measure), part in joined.groupby(["evidence", "measure"], sort=False):
+        facts = {row["statistic"]: row for row in part.to_dict("records")}
+        first = part.iloc[0]
+        found.setdefault(evidence, []).append(
+            {"measure": measure, "title": BASELINES.get(measure, TITLES.get(measure, measure)),
+             "kind": first["kind"], "n": int(first["n"]), **facts}
+        )  # fmt: skip
+    return {evidence: sorted(rows, key=lambda row: row["regret"]["value"]) for evidence, rows in found.items()}
+
+
+def _left_out(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    means = table.groupby(["evidence", "rule"], sort=False)["regret"].agg(["mean", "max", "size"]).reset_index()
+    return {evidence: part.to_dict("records") for evidence, part in means.groupby("evidence", sort=False)}

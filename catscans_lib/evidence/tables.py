@@ -1,6 +1,6 @@
-"""Tables of the original study and of a later one, in the layout of our own.
+"""Read the tables of the original study and of a later one, in the layout of our own results.
 
-They are read from a folder that is not part of the project (`paths.reference_dir`); nothing of it is repeated here.
+They are read from a folder outside the project (`paths.reference_dir`).
 """
 
 from pathlib import Path
@@ -12,18 +12,22 @@ from catscans_lib.errors import InputError
 from catscans_lib.transferability import panel
 
 PAIR = ["source", "target"]
-COMMITTED = "aucs_scores_distances.csv"  # in results/ of the original's repository; may be put into the folder
-NAMES = {
-    "isic": "isic2018",
-    "textures": "dtd",
-    "kimia": "kimia960",
-    "pcam-middle": "pcam_middle",
-    "pcam-small": "pcam_small",
-}
-N_CLASSES = {"imagenet": 1000}  # of datasets whose cards do not list them
+COMMITTED = "aucs_scores_distances.csv"  # optional, from results/ of the original repository
+NAMES = {  # of the original repository
+    "isic": "isic2018", "textures": "dtd", "kimia": "kimia960", "pcam-middle": "pcam_middle", "pcam-small": "pcam_small"
+}  # fmt: skip
+N_CLASSES = {"imagenet": 1000}  # its card does not list the classes
 SCORES = ("fu", "leep", "logme", "ncti", "nleep", "parc", "sfda")
-# Images and classes of the second study's sources: MedMNIST 2.1.0 (info.py), Mei et al. (2022) for radimagenet. Its
-# `medmnist` is all of them but the target.
+TITLES = {
+    "experts": "experts' distance", "cosine_hessian": "Task2Vec: raw cosine", "cosine_symnorm": "Task2Vec: normalised cosine",
+    "cosine_symnorm_eps0": "Task2Vec: normalised cosine, no ε", "entropy_symnorm": "Task2Vec: entropy",
+    "jsd_masked": "Task2Vec: Jensen-Shannon", "kl_masked": "Task2Vec: Kullback-Leibler",
+    "normalized_cosine_masked": "Task2Vec: masked normalised cosine", "correlation_var_masked": "Task2Vec: correlation",
+    "log_euclid_masked": "Task2Vec: log-Euclidean", "fu": "FU", "leep": "LEEP", "logme": "LogME", "ncti": "NCTI",
+    "nleep": "NLEEP", "parc": "PARC", "sfda": "SFDA",
+}  # fmt: skip
+# Images and classes of the later study's sources: MedMNIST 2.1.0 (info.py), Mei et al. (2022) for radimagenet. `medmnist`
+# means all of them except the target.
 MEDMNIST_SOURCES = {
     "imagenet": (1281167, 1000), "radimagenet": (1350000, 165), "medmnist": (708069, 92), "bloodmnist": (17092, 8),
     "breastmnist": (780, 2), "chestmnist": (112120, 14), "dermamnist": (10015, 7), "octmnist": (109309, 4),
@@ -33,34 +37,33 @@ MEDMNIST_SOURCES = {
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
-    """Return one table of the reference folder; InputError where it is not there."""
+    """Return one table of the reference folder; InputError if it is missing."""
     if not (folder / name).is_file():
         raise InputError(
-            f"No {name} in the folder that REFERENCE names, '{folder}'. The chapter 'Published results' says what the "
-            "folder holds and from which public repositories it is made."
+            f"No {name} in '{folder}', the folder set by REFERENCE. The chapter 'Published results' lists the files it "
+            "needs, and the public repositories to make them from."
         )
     return pd.read_csv(folder / name)
 
 
 def aucs(folder: Path) -> pd.DataFrame:
-    """AUCs of the original study: source, target, mode, fold, seed, auc, transfer_score (per cent), is_baseline.
+    """Return the original study's source, target, mode, fold, seed, auc, transfer_score (percent) and is_baseline.
 
-    Its baselines are the pairs of a dataset with itself: pretrained on images of the held-out folds, so leaked.
+    Its baselines have the same dataset as source and target. They are leaked: pretraining saw images of the held-out folds.
     """
     table = read(folder, "paper_aucs.csv")
     return table.assign(mode="fine_tune", seed=0, is_baseline=table["is_baseline"].astype(bool))
 
 
 def similarity(folder: Path) -> pd.DataFrame:
-    """Distances of the original study, mean over its 100 subsets of every dataset, and the experts' distance.
+    """Return the original study's distances, averaged over its 100 subsets of every dataset, and the experts' distance.
 
-    As published, a dataset is at distance 0 from itself, and ImageNet, which was never embedded, has the distances of
-    STL-10.
+    As published, a dataset has distance 0 to itself, and ImageNet, which was never embedded, has the distances of STL-10.
 
     Returns
     -------
     pandas.DataFrame
-        source, target, measure, value, larger_is_closer (never).
+        source, target, measure, value, larger_is_closer (always False).
     """
     table = read(folder, "task2vec_distances.csv")
     task2vec = table[table["pairing"] == "same index"].rename(columns={"mean": "value"})
@@ -74,7 +77,7 @@ def similarity(folder: Path) -> pd.DataFrame:
 
 
 def baselines(folder: Path) -> pd.DataFrame:
-    """Simple rules for the original study's sources, as `transferability.baselines` returns them."""
+    """Return simple rules for the original study's sources, as `transferability.panel.baselines` does."""
     cards = [datasets.get(name) for name in datasets.known()]
     sources = pd.DataFrame(
         {
@@ -87,14 +90,14 @@ def baselines(folder: Path) -> pd.DataFrame:
 
 
 def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Results, scores and simple rules of Juodelyte et al. (2024): 15 sources, 11 targets (chestmnist has no score).
+    """Return results, scores and simple rules of Juodelyte et al. (2024): 15 sources, 11 targets (chestmnist has no score).
 
     Returns
     -------
     results : pandas.DataFrame
-        source, target, mode, fold (there is one), seed, auc.
+        source, target, mode, fold (only one), seed, auc.
     similarity, baselines : pandas.DataFrame
-        Seven scores; rules, the linear probe (an eighth score there) among them.
+        Seven scores; simple rules, including the linear probe (there an eighth score).
     """
     table = read(folder, "medmnist_transfer.csv")
     table = table[table.groupby("target")["lp"].transform("count") > 0]
@@ -107,7 +110,7 @@ def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
 
 def committed_draws(folder: Path) -> pd.DataFrame | None:
-    """Distances of the five draws behind the published figure: source, target, draw (1..5), value; None where not given."""
+    """Return source, target, draw (1..5) and distance of the draws behind the published figure; None without the file."""
     if not (folder / COMMITTED).is_file():
         return None
     table = read(folder, COMMITTED).replace({"source": NAMES, "target": NAMES})

@@ -14,7 +14,6 @@ from catscans_lib import figures, paths, results
 from catscans_lib.book import templates
 from catscans_lib.errors import InputError
 from catscans_lib.evidence import analyses, tables
-from catscans_lib.evidence.chapter import numbers
 from catscans_lib.grid import expand
 from catscans_lib.transferability import associations
 
@@ -235,7 +234,7 @@ def test_a_dataset_is_below_the_floor_when_it_is_closer_than_the_other_is_to_its
 
 
 def test_a_missing_table_is_named_with_where_it_is_described(tmp_path):
-    with pytest.raises(InputError, match="No paper_aucs.csv in the folder that REFERENCE names"):
+    with pytest.raises(InputError, match="No paper_aucs.csv in .*, the folder set by REFERENCE"):
         tables.aucs(tmp_path)
 
 
@@ -273,7 +272,7 @@ def ran(tmp_path_factory):
 
 def test_the_notebook_gives_the_chapter_all_its_numbers(ran, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(ran))
-    found = numbers("demo")
+    found = analyses.chapter_numbers("demo")
     assert found["correlations"]["experts"]["all"]["n"] == 9
     assert {row["measure"] for row in found["predictions"]["medmnist"]} > {"fu", "linear_probe", "always_imagenet"}
     regrets = [row["regret"]["value"] for row in found["predictions"]["original"]]
@@ -283,7 +282,7 @@ def test_the_notebook_gives_the_chapter_all_its_numbers(ran, monkeypatch):
     }
     chapter = templates.template("published.md", staged).render(profile="demo", demo=True, published=found)
     assert "Over all 9 pairs of source and target" in chapter
-    assert "Only 3 of the five are different" in chapter
+    assert "Only 3 of the five are distinct" in chapter
     assert "figures/published/all/regret_medmnist.svg" in chapter
     assert "not here" not in chapter
 
@@ -297,7 +296,7 @@ def test_figures_of_published_numbers_do_not_say_demo(ran):
 def test_without_the_run_the_chapter_says_how_to_get_the_tables(monkeypatch, tmp_path):
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
     (tmp_path / "book").symlink_to(ROOT / "book")
-    assert numbers("demo") is None
+    assert analyses.chapter_numbers("demo") is None
     chapter = templates.template("published.md", ()).render(profile="sample", demo=False, published=None)
     assert "make book PROFILE=sample REFERENCE=folder" in chapter
     assert "https://github.com/vcheplygina/cats-scans" in chapter
