@@ -1,4 +1,4 @@
-"""How long do measures of similarity take? Prints one table.
+"""Print how long every measure of similarity takes.
 
     .venv/bin/python benchmarks/similarity.py [--rounds 3] [--textbook]
 
@@ -8,22 +8,18 @@ Medians over the rounds, one thread. `--textbook` also computes LogME of 100,000
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from catscans_lib.similarity import Inputs, registry
-from catscans_lib.similarity.library import Library
-from catscans_lib.similarity.measures.logme import logme
+from catscans_lib.similarity.measures.feature_based import logme
 
 N, D, C = 1000, 512, 5
 SIZES = (500, 1000, 2000)
-LIBRARY = (1000, 53_120)  # sources, filters of a ResNet-50
 
 
 def features(n: int, d: int, c: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -113,28 +109,6 @@ def logme_rows(with_textbook: bool) -> list[dict]:
     return rows
 
 
-def library_rows(rounds: int) -> list[dict]:
-    """One target among 1,000 sources in 40 families, from stored embeddings: by sketches, and exactly."""
-    rng = np.random.default_rng(0)
-    families = rng.normal(0, 1.5, (40, LIBRARY[1])).astype("float32")
-    made = np.exp(families[np.arange(LIBRARY[0]) % 40] + rng.normal(0, 0.7, LIBRARY).astype("float32"))
-    targets = np.exp(families[:10] + rng.normal(0, 0.7, (10, LIBRARY[1])))
-    with tempfile.TemporaryDirectory() as folder:
-        Library.write(Path(folder), [str(number) for number in range(LIBRARY[0])], made)
-        opened = Library(Path(folder))
-        quick = seconds(lambda: opened.nearest(targets[0]), rounds)
-        whole = seconds(lambda: opened.nearest(targets[0], n_candidates=LIBRARY[0]), 1)
-        found = [
-            len(set(opened.nearest(one)["source"]) & set(opened.nearest(one, n_candidates=LIBRARY[0])["source"])) / 10
-            for one in targets
-        ]
-    note = f"recall of the 10 nearest {np.mean(found):.2f} over 10 targets; target < 60 s"
-    return [
-        {"what": "1,000 sources of 53,120 numbers, 100 candidates", "seconds": quick, "stated": note},
-        {"what": "  all exactly", "seconds": whole},
-    ]
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,7 +116,7 @@ def main() -> None:
     parser.add_argument("--textbook", action="store_true")
     given = parser.parse_args()
     with threadpool_limits(1):
-        rows = measure_rows(given.rounds) + library_rows(given.rounds)
+        rows = measure_rows(given.rounds)
     rows += logme_rows(given.textbook)
     table = pd.DataFrame(rows).fillna("")
     table["seconds"] = table["seconds"].map("{:.3f}".format)

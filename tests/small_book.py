@@ -120,9 +120,9 @@ def add_similarity(profile):
     values = {
         ("logme", "dtd"): 0.3,
         ("logme", "imagenet"): 0.2,
-        ("cka", "dtd"): 0.4,
-        ("cka", "imagenet"): 0.6,
-        ("kid", "dtd"): 0.1,
+        ("cka_debiased", "dtd"): 0.4,
+        ("cka_debiased", "imagenet"): 0.6,
+        ("mmd_rbf", "dtd"): 0.1,
     }
     rows = [
         {
@@ -130,7 +130,7 @@ def add_similarity(profile):
             "target": "isic2018",
             "measure": measure,
             "value": value,
-            "larger_is_closer": measure != "kid",
+            "larger_is_closer": measure != "mmd_rbf",
         }
         for (measure, source), value in values.items()
     ]
@@ -138,7 +138,7 @@ def add_similarity(profile):
         paths.tables_dir(profile) / "similarity.csv", index=False
     )
     titles = {
-        "measure": ["logme", "cka", "kid"],
+        "measure": ["logme", "cka_debiased", "mmd_rbf"],
         "title": ["LogME", "Linear CKA", "Kernel distance"],
         "closer": "larger",
     }

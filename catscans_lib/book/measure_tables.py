@@ -27,7 +27,7 @@ def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``measures`` (rows of title, closer, blind to, citation), ``predictions`` (mode to rows of title, kind, Spearman's
+        ``measures`` (rows of title, closer, blind to, citation, why), ``predictions`` (mode to rows of title, kind, Spearman's
         rho with low, high, p_max and n pairs, regret, accuracy over all targets, the best first), ``n_sources`` (most of a
         target; 0: none), ``carried`` (mode to mean regret
         of each rule on targets left out), ``advice_check`` (mode to mean regrets and share covered), ``explore`` (name to a
@@ -39,10 +39,11 @@ def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
     found = results.optional(profile, "tables/associations.csv", columns=ASSOCIATIONS)
     carried = results.optional(profile, "tables/left_out.csv", columns=["mode", "rule", "regret"])
     check = results.optional(profile, "tables/advice_check.csv", columns=CHECK)
-    citations = [registry.get(name).reference.split(",")[0] for name in about.get("measure", [])]
+    records = [registry.get(name) for name in about.get("measure", [])]
+    told = {"citation": [one.reference.split(",")[0] for one in records], "why": [one.why for one in records]}
     predictions = {mode: _rows(here, titles) for mode, here in found.groupby("mode", sort=False)}
     return {
-        "measures": about.rename(columns={"blind to": "blind_to"}).assign(citation=citations).to_dict("records"),
+        "measures": about.rename(columns={"blind to": "blind_to"}).assign(**told).to_dict("records"),
         "predictions": predictions,
         "n_sources": int(found.loc[found["target"] != "all", "n"].max()) if len(found) else 0,
         "carried": {

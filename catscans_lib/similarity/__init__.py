@@ -1,4 +1,8 @@
-"""Measures of how similar two datasets are, and of how well a network suits one: each a function, a record, and a name."""
+"""Measures of how similar two datasets are, and of how well a network's features suit a target.
+
+In: arrays of features, labels, images or embeddings, as `Inputs`. Out: one number per measure.
+`registry` lists every measure with the reason why it is there; `measures` holds one module per family.
+"""
 
 from catscans_lib.similarity.measure import Inputs, Measure
 from catscans_lib.similarity.registry import MEASURES, computable, compute, get, known

@@ -11,8 +11,9 @@ import pandas as pd
 from catscans_lib.images import subsets
 from catscans_lib.images.listing import read_csv
 from catscans_lib.images.subsets import Subset
-from catscans_lib.similarity import meta_features, registry
+from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs, Measure
+from catscans_lib.similarity.measures import meta_features
 from catscans_lib.similarity.task2vec import fisher
 from catscans_lib.transferability.settings import Similarity, Study
 from catscans_lib.transferability.source_features import SourceFeatures
@@ -31,7 +32,6 @@ class Side:
     features: np.ndarray
     meta_features: pd.Series | None
     fisher: np.ndarray | None = None
-    head_fisher: np.ndarray | None = None
     answers: pd.DataFrame | None = None
 
 
@@ -115,17 +115,15 @@ def _inputs(
 
 
 def _side(networks: SourceFeatures, images: Subset, seed: int, needs: frozenset[str]) -> Side:
-    found, described, embeddings = networks.features(networks.probe, images), None, {}
+    found, described, embedding = networks.features(networks.probe, images), None, None
     if "meta_features" in needs:
         described = meta_features.describe(images.labels, images.images, found)
         described["log10_n_images"] = np.log10(images.n_available)  # of the dataset, not of what was drawn
-    if needs & {"fisher", "head_fisher"}:
+    if "fisher" in needs:
         weights = fisher.balanced(images.labels)
         head = fisher.fit_head(found, images.labels, weights=weights)
-        embeddings["head_fisher"] = fisher.of_head(head, found, weights).mean(axis=1)
-        if "fisher" in needs:
-            embeddings["fisher"] = networks.fisher(images, found, head, weights, seed)
-    return Side(images, found, described, **embeddings)
+        embedding = networks.fisher(images, found, head, weights, seed)
+    return Side(images, found, described, embedding)
 
 
 def _needs(measures: list[str] | None) -> frozenset[str]:
@@ -136,9 +134,9 @@ def _between(target: Side, source: Side, scale: pd.Series | None) -> Inputs:
     """What compares two sets of images, both seen by the probe."""
     return Inputs(
         features=target.features, labels=target.images.labels, groups=target.images.groups, images=target.images.images,
-        fisher=target.fisher, head_fisher=target.head_fisher, meta_features=target.meta_features,
+        fisher=target.fisher, meta_features=target.meta_features,
         source_features=source.features, source_labels=source.images.labels, source_groups=source.images.groups,
-        source_images=source.images.images, source_fisher=source.fisher, source_head_fisher=source.head_fisher,
+        source_images=source.images.images, source_fisher=source.fisher,
         source_meta_features=source.meta_features, meta_scale=scale,
         answers=target.answers, source_answers=source.answers,
     )  # fmt: skip

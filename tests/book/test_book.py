@@ -236,7 +236,7 @@ def test_what_measures_said_can_be_chosen_sorted_and_searched_and_cites_where_th
     assert "| LogME | larger | size | {cite:t}`you2021` |" in similarity
     for place, figure in ((similarity, "similarity-heatmap"), (transfer, "transfer-scatter")):
         assert f'<select data-figure="{figure}" name="measure"' in place
-        assert '<option value="kid">Kernel distance</option>' in place
+        assert '<option value="mmd_rbf">Kernel distance</option>' in place
     assert 'id="predictions-table"' in transfer
     assert (
         "Of 1 measures, LogME orders the sources most like their AUC (ρ = 1.00, 95 % −1.00 to 1.00)"

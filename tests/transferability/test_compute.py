@@ -123,12 +123,10 @@ def test_every_measure_is_computed_for_every_source_that_it_can_see(measured):
 
 
 def test_the_noise_floor_is_measured_and_lies_below_the_distance_to_other_datasets(measured):
-    values = measured[0].query(
-        "measure in ['mmd_rbf', 'frechet_distance', 'energy_distance', 'task2vec_symmetric_cosine', 'task2vec_head']"
-    )
+    values = measured[0].query("measure in ['mmd_rbf', 'frechet_distance', 'wasserstein', 'task2vec_symmetric_cosine']")
     own = values[values["source"] == "chest"].set_index("measure")["value"]
     others = values[values["source"] != "chest"].groupby("measure")["value"].min()
-    assert len(own) == 5
+    assert len(own) == 4
     assert (own < others[own.index]).all()
 
 
@@ -140,7 +138,7 @@ def test_measures_that_look_through_the_sources_network_say_so_by_an_empty_probe
 
 def test_the_same_seed_gives_the_same_values(project, measured):
     settings = expand.find(
-        "similarity", profile="demo", target="chest", measures=["logme", "kid", "task2vec_cosine"]
+        "similarity", profile="demo", target="chest", measures=["logme", "mmd_rbf", "task2vec_cosine"]
     ).settings
     again = compute.of_target(expand.study("demo"), settings)[0]
     before = measured[0].merge(again, on=["source", "target", "measure", "probe", "seed"])
@@ -152,7 +150,7 @@ def test_ranks_count_from_the_closest_whichever_way_a_measure_points(measured):
     ranks = similarity_tables.ranks(measured[0]).set_index(["measure", "source"])["rank"]
     values = measured[0][measured[0]["source"] != "chest"].groupby(["measure", "source"])["value"].mean()
     assert ranks["logme"].idxmin() == values["logme"].idxmax()
-    assert ranks["kid"].idxmin() == values["kid"].idxmin()
+    assert ranks["mmd_rbf"].idxmin() == values["mmd_rbf"].idxmin()
 
 
 def test_what_raters_said_becomes_a_distance(project, tmp_path):

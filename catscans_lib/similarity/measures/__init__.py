@@ -1,5 +1,5 @@
-"""One module per family of similarity measures.
+"""One module per family of measures; each ends with the records in `MEASURES`.
 
-In: features, labels and images of two datasets. Out: one number per measure.
+In: plain arrays. Out: one number per measure.
 All are registered in `similarity.registry`.
 """

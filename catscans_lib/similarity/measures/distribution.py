@@ -1,170 +1,176 @@
-"""How far apart are two sets of images in the features of one network? Labels are not looked at."""
+"""Distances of two sets of images in the features of one network: Frechet, MMD, Wasserstein, and OTDD, which uses labels."""
 
-from collections.abc import Callable
+import os
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist, pdist
 
-from catscans_lib.similarity import checks
+from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
-from catscans_lib.similarity.measures import spectrum
+from catscans_lib.similarity.measures import linear_algebra
 
 BLOCK = 2048  # rows of a kernel matrix at a time: memory grows with n, not n^2
-Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+MOST_PIVOTS = 10_000_000  # of the network simplex; POT's default is too few for thousands of images
+Gaussian = tuple[np.ndarray, np.ndarray]
 
 
-def frechet_distance(features: ArrayLike, source_features: ArrayLike, ddof: int = 1) -> float:
-    """Frechet distance (squared) of Gaussians fitted to two sets of features, as in FID.
+def frechet_distance(features: ArrayLike, source_features: ArrayLike) -> float:
+    """Squared Frechet distance of Gaussians fitted to two sets of features, as in FID.
 
-    The trace of the root of the product of covariances is the sum of singular values of a product of their factors, so
-    nothing is squared or inverted, and it is exact also with fewer images than features.
+    The trace of the root of the product of covariances is the sum of singular values of a product of their factors, so it is
+    exact also with fewer images than features.
 
     Parameters
     ----------
     features, source_features : array_like of float, shape (n_images, n_features), (n_source_images, n_features)
         By one network.
-    ddof : int
-        Covariances are divided by the number of images less this.
 
     Returns
     -------
     float
-        At least 0, in squared units of the features. Falls with the number of images for one and the same pair of
-        distributions: compare only values of equal numbers.
-
-    Raises
-    ------
-    InputError
-        If the two differ in their number of features, or are not as `checks` wants them.
+        At least 0, in squared units of the features. It falls with the number of images for the same pair of distributions,
+        so compare only values from equal numbers.
 
     References
     ----------
     Heusel et al. (2017), arXiv:1706.08500; Dowson and Landau (1982), doi:10.1016/0047-259X(82)90077-X.
     """
-    x, z = checks.same_space(features, source_features)
-    return gaussian_distance(moments(x, ddof), moments(z, ddof))
+    x, z = valid_arrays.same_space(features, source_features)
+    return _gaussian_distance(_moments(x), _moments(z))
 
 
-def moments(features: np.ndarray, ddof: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean, shape (d,), and a factor F of the covariance, ``cov = F.T @ F``; of a single image the covariance is 0."""
+def _moments(features: np.ndarray) -> Gaussian:
+    """Mean, shape (d,), and a factor F of the covariance, ``cov = F.T @ F``; a single image has covariance 0."""
     mean = features.mean(axis=0)
-    return mean, spectrum.factor(features - mean) / np.sqrt(max(len(features) - ddof, 1))
+    return mean, linear_algebra.factor(features - mean) / np.sqrt(max(len(features) - 1, 1))
 
 
-def gaussian_distance(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> float:
-    """Squared Wasserstein-2 distance of two Gaussians, given as `moments`: that of the means, and that of the covariances."""
+def _gaussian_distance(first: Gaussian, second: Gaussian) -> float:
+    """Squared Wasserstein-2 distance of two Gaussians, given as `_moments`."""
     (mean, factor), (other_mean, other_factor) = first, second
     cross = np.linalg.norm(factor @ other_factor.T, ord="nuc")
     spread = (factor**2).sum() + (other_factor**2).sum() - 2 * cross
     return float(((mean - other_mean) ** 2).sum() + max(spread, 0))
 
 
-def kid(features: ArrayLike, source_features: ArrayLike, is_unbiased: bool = True) -> float:
-    """Kernel inception distance: squared maximum mean discrepancy with the kernel ``(x.z / n_features + 1) ** 3``.
+def mmd_rbf(features: ArrayLike, source_features: ArrayLike) -> float:
+    """Unbiased squared maximum mean discrepancy with the kernel ``exp(-|x - z|^2 / h)``.
 
-    Parameters
-    ----------
-    features, source_features
-        As in `frechet_distance`; all images are used, not subsets.
-    is_unbiased : bool
-        Leave out the pairs of an image with itself; the value may then be a little below 0.
+    The bandwidth h is the median of ``|x - z|^2`` over all pairs of images of both sets. Arguments as in `frechet_distance`.
 
     Returns
     -------
     float
-        Its expectation does not depend on the number of images.
-
-    References
-    ----------
-    Binkowski et al. (2018), arXiv:1801.01401.
-    """
-    x, z = checks.same_space(features, source_features)
-    return _discrepancy(lambda a, b: (a @ b.T / x.shape[1] + 1) ** 3, x, z, is_unbiased)
-
-
-def mmd_rbf(features: ArrayLike, source_features: ArrayLike, is_unbiased: bool = True) -> float:
-    """Squared maximum mean discrepancy with the kernel ``exp(-|x - z|^2 / h)``, h being the median over pairs of both sets.
-
-    Parameters
-    ----------
-    features, source_features, is_unbiased
-        As in `kid`.
-
-    Returns
-    -------
-    float
-        At most 2; 0 where all images are the same.
+        At most 2, and by chance a little below 0; 0 if all images are the same.
 
     References
     ----------
     Gretton et al. (2012), JMLR 13(25).
     """
-    x, z = checks.same_space(features, source_features)
+    x, z = valid_arrays.same_space(features, source_features)
     median = float(np.median(pdist(np.concatenate([x, z]), "sqeuclidean")))
     if median == 0:  # half of the pairs are equal: any other distance is far
         median = np.finfo(float).tiny
-    return _discrepancy(lambda a, b: np.exp(-cdist(a, b, "sqeuclidean") / median), x, z, is_unbiased)
+
+    def total(a: np.ndarray, b: np.ndarray) -> float:
+        blocks = (a[start : start + BLOCK] for start in range(0, len(a), BLOCK))
+        return sum(float(np.exp(-cdist(block, b, "sqeuclidean") / median).sum()) for block in blocks)
+
+    within = sum((total(side, side) - len(side)) / (len(side) * (len(side) - 1)) for side in (x, z))
+    return within - 2 * total(x, z) / (len(x) * len(z))
 
 
-def energy_distance(features: ArrayLike, source_features: ArrayLike, is_unbiased: bool = False) -> float:
-    """``2 E|x - z| - E|x - x'| - E|z - z'|`` with Euclidean distances, not rooted.
+def wasserstein(features: ArrayLike, source_features: ArrayLike) -> float:
+    """Exact squared Wasserstein-2 distance of two sets of features, all images weighted equally.
+
+    Arguments as in `frechet_distance`. In squared units of the features; 0 for a set and itself.
+
+    References
+    ----------
+    Peyre and Cuturi (2019), arXiv:1803.00567.
+    """
+    x, z = valid_arrays.same_space(features, source_features)
+    return _transport(cdist(x, z, "sqeuclidean"))
+
+
+def otdd(
+    features: ArrayLike, labels: ArrayLike, source_features: ArrayLike, source_labels: ArrayLike
+) -> float:  # fmt: skip
+    """OTDD (optimal transport dataset distance): exact transport between labelled images, where a change of class costs, too.
+
+    The cost of a pair of images is the squared distance of their features plus the squared Wasserstein-2 distance of their
+    classes as Gaussians. microsoft/otdd uses half of this cost.
 
     Parameters
     ----------
-    features, source_features, is_unbiased
-        As in `kid`, except that pairs of an image with itself count unless `is_unbiased`.
+    features, source_features
+        As in `frechet_distance`.
+    labels, source_labels : array_like of int, shape (n_images,), (n_source_images,)
 
     Returns
     -------
     float
-        In units of the features; at least 0 where biased.
+        In squared units of the features; 0 for a dataset and itself.
 
     References
     ----------
-    Szekely and Rizzo (2013), doi:10.1016/j.jspi.2013.03.018.
+    Alvarez-Melis and Fusi (2020), arXiv:2002.02923.
     """
-    x, z = checks.same_space(features, source_features)
-    return _discrepancy(lambda a, b: -cdist(a, b), x, z, is_unbiased)
+    x, z = valid_arrays.same_space(features, source_features)
+    y = valid_arrays.labels(labels, len(x))
+    y_source = valid_arrays.labels(source_labels, len(z), "source_labels")
+    return _transport(cdist(x, z, "sqeuclidean") + class_distances(x, y, z, y_source)[y[:, None], y_source])
 
 
-def _discrepancy(kernel: Kernel, x: np.ndarray, z: np.ndarray, is_unbiased: bool) -> float:
-    own = _own_mean(kernel, x, is_unbiased) + _own_mean(kernel, z, is_unbiased)
-    return own - 2 * _sum(kernel, x, z) / (len(x) * len(z))
+def class_distances(x: np.ndarray, y: np.ndarray, z: np.ndarray, y_source: np.ndarray) -> np.ndarray:
+    """Return squared Wasserstein-2 distances between the classes as Gaussians, shape (n_classes, n_source_classes)."""
+    own = [_moments(x[y == number]) for number in range(y.max() + 1)]
+    others = [_moments(z[y_source == number]) for number in range(y_source.max() + 1)]
+    return np.array([[_gaussian_distance(one, other) for other in others] for one in own])
 
 
-def _own_mean(kernel: Kernel, x: np.ndarray, is_unbiased: bool) -> float:
-    if not is_unbiased:
-        return _sum(kernel, x, x) / len(x) ** 2
-    with_itself = sum(float(kernel(row[None], row[None])[0, 0]) for row in x)
-    return (_sum(kernel, x, x) - with_itself) / (len(x) * (len(x) - 1))
+def _transport(cost: np.ndarray) -> float:
+    """Return the least mean cost of a transport plan between uniform weights; cost has shape (n_images, n_source_images)."""
+    return float(_pot().emd2([], [], cost, numItermax=MOST_PIVOTS))
 
 
-def _sum(kernel: Kernel, x: np.ndarray, z: np.ndarray) -> float:
-    return sum(float(kernel(x[start : start + BLOCK], z).sum()) for start in range(0, len(x), BLOCK))
+def _pot() -> ModuleType:
+    """Import POT without its deep-learning backends, which take seconds to load."""
+    for backend in ("TENSORFLOW", "PYTORCH", "JAX", "CUPY"):
+        os.environ.setdefault(f"POT_BACKEND_DISABLE_{backend}", "1")
+    import ot
+
+    return ot
 
 
 _TWO = {"arguments": ("features", "source_features"), "larger_is_closer": False, "is_symmetric": True}
-_RIGID = frozenset({"rotation", "shift"})  # done to both sets alike
+_RIGID = frozenset({"rotation", "shift"})  # of both sets alike
 MEASURES = (
     Measure(
         name="frechet_distance", title="Frechet distance", function=frechet_distance, **_TWO, range=(0, np.inf),
         cost="O((n + n_s) d min(n, d) + min(n, d)^3)", reference="heusel2017, arXiv:1706.08500", invariances=_RIGID,
         blind_to="labels; everything beyond mean and covariance; the number of images biases it",
-    ),
-    Measure(
-        name="kid", title="Kernel distance (KID)", function=kid, **_TWO, range=(-np.inf, np.inf),
-        cost="O((n + n_s)^2 d)", reference="binkowski2018, arXiv:1801.01401", invariances=frozenset({"rotation"}),
-        blind_to="labels; moments beyond the third",
+        why="FID, the distance of image sets that users know",
     ),
     Measure(
         name="mmd_rbf", title="MMD (Gaussian kernel)", function=mmd_rbf, **_TWO, range=(-2, 2), cost="O((n + n_s)^2 d)",
         reference="gretton2012, JMLR 13(25)", invariances=_RIGID | {"scale"},
         blind_to="labels; differences much finer or coarser than the median distance",
+        why="unbiased by the number of images; `recommend` warns by it of unfamiliar images",
     ),
     Measure(
-        name="energy_distance", title="Energy distance", function=energy_distance, **_TWO, range=(0, np.inf),
-        cost="O((n + n_s)^2 d)", reference="szekely2013, doi:10.1016/j.jspi.2013.03.018", invariances=_RIGID,
-        blind_to="labels; the number of images biases it upwards",
+        name="wasserstein", title="Wasserstein distance", function=wasserstein, **_TWO, range=(0, np.inf),
+        invariances=_RIGID, cost="O(n n_s d + n^3 log n) at worst", reference="peyre2019, arXiv:1803.00567",
+        blind_to="labels; in many dimensions two samples of one distribution are far apart",
+        why="OTDD without labels: the difference shows what labels add",
+    ),
+    Measure(
+        name="otdd", title="OTDD", function=otdd, arguments=("features", "labels", "source_features", "source_labels"),
+        larger_is_closer=False, is_symmetric=True, range=(0, np.inf), invariances=_RIGID,
+        cost="O(n n_s d + C C_s min(n / C, d)^3 + n^3 log n) at worst", reference="alvarezmelis2020, arXiv:2002.02923",
+        blind_to="class structure beyond mean and covariance; which classes have the same meaning",
+        why="the distance of labelled datasets that users ask for",
     ),
 )  # fmt: skip

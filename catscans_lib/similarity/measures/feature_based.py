@@ -1,20 +1,24 @@
-"""How well do frozen features separate the target's classes? H-scores, TransRate, GBC, SFDA, silhouette."""
+"""How well the features of a frozen network separate the target's classes: LogME, H-scores, TransRate, GBC, SFDA."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from catscans_lib.similarity import checks
+from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
-from catscans_lib.similarity.measures import spectrum
+from catscans_lib.similarity.measures import linear_algebra
 
-DISTORTION = 1e-4  # of TransRate's code lengths
-LEAST_VARIANCE = 1e-4  # of a class in GBC, so that constant features do no harm
+FLOOR = 1e-10  # LogME: squared error below which a fit counts as perfect; there the evidence has no upper bound
+STEP = 0.5  # LogME: of the grid over log(alpha / beta); the evidence changes over about 1
+DISTORTION = 1e-4  # TransRate: distortion of its code lengths
+LEAST_VARIANCE = 1e-4  # GBC: lowest variance of a class, which keeps constant features harmless
 
 
-def h_score(features: ArrayLike, labels: ArrayLike) -> float:
-    """Share of the features' variance that lies between classes, summed over whitened directions.
+def logme(features: ArrayLike, labels: ArrayLike) -> float:
+    """LogME: largest log evidence per image of a Bayesian linear model of the labels, mean over classes.
 
-    ``tr(pinv(cov(f)) cov(E[f | y]))``, computed as ``sum over classes of n_c |mean of U in c|^2`` with X = U S V'.
+    The indicator y of each class is modelled as ``y = X w + noise`` with ``w ~ N(0, 1 / alpha)`` and ``noise ~ N(0, 1 / beta)``.
+    For a given ratio alpha / beta the best beta has a closed form, so one number per class is searched for, on a grid and then
+    to 1e-9. This finds the maximum also where the ratio goes to 0 or infinity, as with fewer images than features.
 
     Parameters
     ----------
@@ -24,40 +28,77 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> float:
     Returns
     -------
     float
-        From 0 to n_classes - 1. With fewer images than features it is always n_classes - 1: take `regularised_h_score`.
+        In nats per image. Rotating or scaling the features does not change it; shifting does, as there is no intercept. If
+        the labels are a linear function of the features, the squared error is taken to be 1e-10.
 
-    Raises
-    ------
-    InputError
-        If features or labels are not as `checks` wants them.
+    References
+    ----------
+    You et al. (2021), arXiv:2102.11005; You et al. (2022), arXiv:2110.10545.
+    """
+    from scipy.optimize import minimize_scalar
+
+    x, y = valid_arrays.labelled(features, labels)
+    found = linear_algebra.projections(x, linear_algebra.one_hot(y))
+    if len(found.squared) == 0:  # all features are 0: the evidence of noise alone
+        return float(np.mean([-_noise(rest, len(x)) for rest in found.rest]) / len(x))
+    ends = np.log(found.squared.min()) - 25, np.log(found.squared.max()) + 25
+    grid = np.linspace(*ends, int(np.ceil((ends[1] - ends[0]) / STEP)))
+    best = np.argmin(_minus_evidence(grid[:, None], found, len(x)), axis=0)
+    evidences = []
+    for number, place in enumerate(best):
+        one = linear_algebra.Projections(found.squared, found.along[:, [number]], found.rest[[number]])
+        bounds = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
+        searched = minimize_scalar(
+            lambda log_t, one=one: float(_minus_evidence(np.array([[log_t]]), one, len(x))[0, 0]),
+            bounds=bounds, method="bounded", options={"xatol": 1e-9},
+        )  # fmt: skip
+        evidences.append(-searched.fun / len(x))
+    return float(np.mean(evidences))
+
+
+def _minus_evidence(log_t: np.ndarray, found: linear_algebra.Projections, n: int) -> np.ndarray:
+    """Return minus the log evidence at the best beta, shape (n_ratios, n_targets); t = alpha / beta, log_t (n_ratios, 1).
+
+    Least of ``|y - X w|^2 + t |w|^2`` is ``rest + sum(along * t / (t + s))``, and ``det(alpha + beta X'X)`` leaves ``1 + s / t``.
+    """
+    t = np.exp(log_t)
+    error = found.rest + (t / (t + found.squared)) @ found.along
+    return _noise(error, n) + np.log1p(found.squared / t).sum(axis=1, keepdims=True) / 2
+
+
+def _noise(error: np.ndarray, n: int) -> np.ndarray:
+    return n / 2 * (np.log((error + FLOOR) / n) + 1 + np.log(2 * np.pi))
+
+
+def h_score(features: ArrayLike, labels: ArrayLike) -> float:
+    """H-score: between-class variance of the whitened features, ``tr(pinv(cov(f)) cov(E[f | y]))``.
+
+    Computed as ``sum over classes of n_c |mean of U in c|^2`` with X = U S V'. Arguments as in `logme`.
+
+    Returns
+    -------
+    float
+        From 0 to n_classes - 1. With fewer images than features it is always n_classes - 1; use `regularised_h_score`.
 
     References
     ----------
     Bao et al. (2019), ICIP, doi:10.1109/ICIP.2019.8803726.
     """
-    x, y = checks.labelled(features, labels)
+    x, y = valid_arrays.labelled(features, labels)
     _, between = _between(x - x.mean(axis=0), y)
     return float(between.sum())
 
 
 def _between(centred: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return squared singular values, shape (rank,), and for each direction the sum over classes of ``n_c mean_c(U) ** 2``."""
-    found = spectrum.projections(centred, spectrum.one_hot(labels))
+    found = linear_algebra.projections(centred, linear_algebra.one_hot(labels))
     return found.squared, found.along @ (1 / np.bincount(labels))
 
 
 def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
-    """H-score with the covariance shrunk towards a multiple of the identity, as much as Ledoit and Wolf find best.
+    """Regularised H-score: H-score with the Ledoit-Wolf shrinkage estimate of the covariance.
 
-    Parameters
-    ----------
-    features, labels
-        As in `h_score`.
-
-    Returns
-    -------
-    float
-        From 0 to about n_classes - 1; also tells features apart where there are fewer images than features.
+    Arguments as in `logme`. From 0 to about n_classes - 1; it distinguishes features also with fewer images than features.
 
     References
     ----------
@@ -65,7 +106,7 @@ def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
-    x, y = checks.labelled(features, labels)
+    x, y = valid_arrays.labelled(features, labels)
     x = x - x.mean(axis=0)
     (n, d), (squared, between) = x.shape, _between(x, y)
     if len(squared) == 0:
@@ -75,64 +116,46 @@ def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
     return float((1 - shrinkage) * (squared * between / variances).sum() / (n - 1))
 
 
-def trans_rate(features: ArrayLike, labels: ArrayLike, is_weighted: bool = True) -> float:
-    """Nats that knowing the labels saves in coding the centred features at a fixed distortion (1e-4).
+def trans_rate(features: ArrayLike, labels: ArrayLike) -> float:
+    """TransRate: nats saved by knowing the labels when the centred features are coded at a distortion of 1e-4.
 
-    Parameters
-    ----------
-    features, labels
-        As in `h_score`.
-    is_weighted : bool
-        Weigh classes by their share of the images, as in the paper; thuml/Transfer-Learning-Library weighs them equally.
+    Classes are weighted by their share of the images, as in the paper. Arguments as in `logme`.
 
     Returns
     -------
     float
-        At least 0 where weighted. Grows with the number of features and their scale, so it compares networks only where
-        these are alike. As the classes keep their means in it, it need not grow while they move little apart.
+        At least 0. Grows with the number of features and their scale, so it compares networks only where these are alike.
+        The classes keep their means, so it need not grow while they move little apart.
 
     References
     ----------
     Huang et al. (2022), arXiv:2106.09362.
     """
-    x, y = checks.labelled(features, labels)
+    x, y = valid_arrays.labelled(features, labels)
     x = x - x.mean(axis=0)
     counts = np.bincount(y)
-    weights = counts / len(y) if is_weighted else np.full(len(counts), 1 / len(counts))
-    return _rate(x) - float(weights @ [_rate(x[y == number]) for number in range(len(counts))])
+    return _rate(x) - float(counts / len(y) @ [_rate(x[y == number]) for number in range(len(counts))])
 
 
 def _rate(centred: np.ndarray) -> float:
-    small = spectrum.gram(centred)
+    small = linear_algebra.gram(centred)
     return float(np.linalg.slogdet(np.eye(len(small)) + small / (len(centred) * DISTORTION))[1] / 2)
 
 
-def gbc(features: ArrayLike, labels: ArrayLike, is_spherical: bool = False) -> float:
-    """Minus the overlap of the classes as Gaussians: sum of Bhattacharyya coefficients over ordered pairs of classes.
+def gbc(features: ArrayLike, labels: ArrayLike) -> float:
+    """GBC: minus the sum of Bhattacharyya coefficients of all ordered pairs of classes, as Gaussians of diagonal covariance.
 
-    Parameters
-    ----------
-    features, labels
-        As in `h_score`.
-    is_spherical : bool
-        One variance per class in place of one per class and feature. As in the published code
-        (google-research/stable_transfer), the logarithm of this variance then counts once, not once per feature.
-
-    Returns
-    -------
-    float
-        From ``-n_classes * (n_classes - 1)`` (all classes alike) to 0 (no overlap), to which many features drive it.
+    Arguments as in `logme`. From ``-n_classes * (n_classes - 1)`` (all classes alike) to 0 (no overlap), which it approaches
+    with many features.
 
     References
     ----------
     Pandy et al. (2022), arXiv:2111.12780.
     """
-    x, y = checks.labelled(features, labels)
+    x, y = valid_arrays.labelled(features, labels)
     classes = [x[y == number] for number in range(y.max() + 1)]
     means = np.array([of_class.mean(axis=0) for of_class in classes])
     variances = np.array([np.maximum(of_class.var(axis=0), LEAST_VARIANCE) for of_class in classes])
-    if is_spherical:
-        variances = variances.mean(axis=1, keepdims=True)
     logs, overlap = np.log(variances), 0.0
     for number in range(len(classes) - 1):
         rest = slice(number + 1, None)
@@ -144,22 +167,16 @@ def gbc(features: ArrayLike, labels: ArrayLike, is_spherical: bool = False) -> f
 
 
 def sfda(features: ArrayLike, labels: ArrayLike) -> float:
-    """How surely does a linear discriminant find the right class, after it was made harder for itself?
+    """SFDA: mean posterior of the true class under a shrinkage LDA, refitted after mixing images with the other classes' mean.
 
-    A shrunken discriminant is fitted; every image is pulled towards the mean of the other classes' means, the further the
-    less sure the discriminant was of it; a second one, fitted and judged on these, gives the score. Shrinkage is
-    ``exp(-5 * largest eigenvalue of the within-class covariance)``, at least 1e-10.
-
-    Parameters
-    ----------
-    features, labels
-        As in `h_score`.
+    Each image is mixed with the mean of the other classes' means, the more the lower its posterior was in the first fit. The
+    shrinkage is ``exp(-5 * largest eigenvalue of the within-class covariance)``, at least 1e-10. Arguments as in `logme`.
 
     Returns
     -------
     float
-        Mean probability of the right class, in [0, 1], on the images it was fitted to. As in the published program there is
-        no logarithm, and the first probabilities go through a softmax once more.
+        In [0, 1], on the images that the LDA was fitted to. As in the published program, it takes no logarithm, and the first
+        posteriors pass through a second softmax.
 
     References
     ----------
@@ -168,66 +185,54 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> float:
     from scipy.special import softmax
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    x, y = checks.labelled(features, labels)
+    x, y = valid_arrays.labelled(features, labels)
     means = np.array([x[y == number].mean(axis=0) for number in range(y.max() + 1)])
-    within = np.linalg.eigvalsh(spectrum.gram(x - means[y]))[-1] / len(x)
-    discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=max(np.exp(-5 * within), 1e-10))
+    within = np.linalg.eigvalsh(linear_algebra.gram(x - means[y]))[-1] / len(x)
+    lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=max(np.exp(-5 * within), 1e-10))
     right = np.arange(len(y)), y
-    sure = softmax(discriminant.fit(x, y).predict_proba(x), axis=1)[right][:, None]
+    posterior = softmax(lda.fit(x, y).predict_proba(x), axis=1)[right][:, None]
     others = (means.sum(axis=0) - means) / (len(means) - 1)
-    mixed = sure * x + (1 - sure) * others[y]
-    return float(discriminant.fit(mixed, y).predict_proba(mixed)[right].mean())
-
-
-def silhouette(features: ArrayLike, labels: ArrayLike) -> float:
-    """Mean silhouette of the classes: how much nearer an image is to its own class than to the next one, in [-1, 1].
-
-    References
-    ----------
-    Rousseeuw (1987), doi:10.1016/0377-0427(87)90125-7.
-    """
-    from sklearn.metrics import silhouette_score
-
-    x, y = checks.labelled(features, labels)
-    return float(silhouette_score(x, y)) if y.max() + 1 < len(y) else 0.0
+    mixed = posterior * x + (1 - posterior) * others[y]
+    return float(lda.fit(mixed, y).predict_proba(mixed)[right].mean())
 
 
 _LABELLED = {"arguments": ("features", "labels"), "larger_is_closer": True}
 _ALL = frozenset({"rotation", "scale", "shift"})
 MEASURES = (
     Measure(
+        name="logme", title="LogME", function=logme, **_LABELLED, range=(-np.inf, np.inf), cost="O(n d min(n, d))",
+        reference="you2021, arXiv:2102.11005", invariances=frozenset({"rotation", "scale"}),
+        blind_to="what only a non-linear classifier finds; how far the network would move in fine-tuning",
+        why="the most widely used score; `recommend` uses it",
+    ),
+    Measure(
         name="h_score", title="H-score", function=h_score, **_LABELLED, range=(0, np.inf), cost="O(n d min(n, d))",
         reference="bao2019, doi:10.1109/ICIP.2019.8803726", invariances=_ALL,
         blind_to="everything where there are fewer images than features: it is then n_classes - 1",
+        why="the first score from features; benchmarks compare against it",
     ),
     Measure(
         name="regularised_h_score", title="Regularised H-score", function=regularised_h_score, **_LABELLED,
         range=(0, np.inf), cost="O(n d min(n, d) + n d^2)", reference="ibrahim2022, arXiv:2110.06893", invariances=_ALL,
         blind_to="class structure beyond means",
+        why="the H-score for fewer images than features; `recommend` uses it",
     ),
     Measure(
         name="trans_rate", title="TransRate", function=trans_rate, **_LABELLED, range=(0, np.inf),
         cost="O(n d min(n, d))", reference="huang2022, arXiv:2106.09362", invariances=frozenset({"rotation", "shift"}),
         blind_to="which classes are confused, and classes little apart; compares only features of like number and scale",
+        why="needs no classifier; benchmarks compare against it",
     ),
     Measure(
         name="gbc", title="GBC (diagonal)", function=gbc, **_LABELLED, range=(-np.inf, 0), cost="O(n d + C^2 d)",
         reference="pandy2022, arXiv:2111.12780", invariances=frozenset({"shift"}),
         blind_to="correlations of features; is 0 whatever the network where features are many",
-    ),
-    Measure(
-        name="gbc_spherical", title="GBC (spherical)", function=gbc, settings={"is_spherical": True}, **_LABELLED,
-        range=(-np.inf, 0), cost="O(n d + C^2 d)", reference="pandy2022, arXiv:2111.12780",
-        invariances=frozenset({"rotation", "shift"}), blind_to="the shape of classes; is 0 where features are many",
+        why="the only one from the overlap of classes; its general form",
     ),
     Measure(
         name="sfda", title="SFDA", function=sfda, **_LABELLED, range=(0, 1), cost="O(n d^2 + d^3)",
         reference="shao2022, arXiv:2207.03036", invariances=frozenset({"rotation", "shift"}),
         blind_to="overfitting: it is judged on the images it is fitted to, and near 1 with fewer images than features",
-    ),
-    Measure(
-        name="silhouette", title="Silhouette", function=silhouette, **_LABELLED, range=(-1, 1), cost="O(n^2 d)",
-        reference="rousseeuw1987, doi:10.1016/0377-0427(87)90125-7", invariances=_ALL,
-        blind_to="classes that hold several clusters, and small differences beside large common variation",
+        why="imitates fine-tuning; `recommend` uses it",
     ),
 )  # fmt: skip

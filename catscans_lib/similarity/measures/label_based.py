@@ -1,4 +1,4 @@
-"""How much do the outputs of the source's network say about the target's labels? LEEP, NCE, N-LEEP."""
+"""How well class probabilities predict the target's labels: LEEP, NCE, N-LEEP."""
 
 import warnings
 
@@ -6,89 +6,72 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
-from catscans_lib.similarity import checks
+from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
-from catscans_lib.similarity.measures import spectrum
+from catscans_lib.similarity.measures import linear_algebra
 
 ENERGY = 0.8  # share of the variance that N-LEEP keeps
 COMPONENTS_PER_CLASS = 5
 
 
 def leep(source_head: ArrayLike, labels: ArrayLike) -> float:
-    """Log expected empirical prediction: mean log likelihood of the labels, predicted from source-class probabilities.
+    """LEEP: mean log likelihood of the target's labels, predicted from the source's class probabilities.
 
-    An image of source class z is given the target class y with the probability ``P(y | z)`` counted on the same images.
+    A source class z predicts the target class y with the probability ``P(y | z)`` estimated on the same images.
 
     Parameters
     ----------
     source_head : array_like of float, shape (n_images, n_source_classes)
-        Probabilities of the target's images, rows summing to 1.
+        Probabilities, rows summing to 1.
     labels : array_like of int, shape (n_images,)
 
     Returns
     -------
     float
-        In nats per image, at most 0; minus the entropy of the labels where the outputs say nothing.
-
-    Raises
-    ------
-    InputError
-        If rows do not sum to 1, or the labels are not as `checks` wants them.
+        Log expected empirical prediction in nats per image, at most 0; minus the entropy of the labels if the
+        probabilities carry no information.
 
     References
     ----------
     Nguyen et al. (2020), arXiv:2002.12462.
     """
-    return _leep(*checks.head(source_head, labels))
+    return _leep(*valid_arrays.head(source_head, labels))
 
 
 def _leep(head: np.ndarray, labels: np.ndarray) -> float:
-    joint = spectrum.one_hot(labels).T @ head
+    joint = linear_algebra.one_hot(labels).T @ head
     total = joint.sum(axis=0)
-    given_source = joint[:, total > 0] / total[total > 0]  # a source class that nothing is given says nothing
+    given_source = joint[:, total > 0] / total[total > 0]  # source classes without any probability are left out
     return float(np.log((given_source[labels] * head[:, total > 0]).sum(axis=1)).mean())
 
 
-def nce(source_head: ArrayLike, labels: ArrayLike, epsilon: float = 0.0) -> float:
-    """Negative conditional entropy of the labels, given the most probable source class of every image.
+def nce(source_head: ArrayLike, labels: ArrayLike) -> float:
+    """NCE: negative conditional entropy of the labels, given the most probable source class of every image.
 
-    Parameters
-    ----------
-    source_head, labels
-        As in `leep`.
-    epsilon : float
-        Added to all joint and marginal probabilities; dbolya/parc takes 1e-5.
-
-    Returns
-    -------
-    float
-        ``-H(y | z)`` in nats, at most 0 without an epsilon.
+    Arguments as in `leep`. ``-H(y | z)`` in nats, at most 0.
 
     References
     ----------
     Tran et al. (2019), arXiv:1908.08142.
     """
-    head, labels = checks.head(source_head, labels)
+    head, labels = valid_arrays.head(source_head, labels)
     joint = np.zeros((labels.max() + 1, head.shape[1]))
     np.add.at(joint, (labels, head.argmax(axis=1)), 1 / len(labels))
-    marginal = joint.sum(axis=0) + epsilon
-    joint += epsilon
-    return float((xlogy(joint, joint) - xlogy(joint, marginal)).sum())
+    return float((xlogy(joint, joint) - xlogy(joint, joint.sum(axis=0))).sum())
 
 
 def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> float:
-    """LEEP on the components of a Gaussian mixture in place of source classes, so that no head is needed.
+    """N-LEEP: LEEP on the components of a Gaussian mixture instead of source classes, so the network needs no head.
 
     The mixture has 5 components per class (at most one per image) and full covariances, on the principal components that
-    hold 80 % of the variance. The published code at TencentARC/SFDA leaves out the logarithm; here it is in, as in the
-    paper.
+    hold 80 % of the variance. The published code at TencentARC/SFDA leaves out the logarithm; this follows the paper.
 
     Parameters
     ----------
     features : array_like of float, shape (n_images, n_features)
     labels : array_like of int, shape (n_images,)
     seed : int
-        Of the mixture's start.
+        Of the mixture's initialisation.
 
     Returns
     -------
@@ -103,14 +86,14 @@ def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> float:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    x, labels = checks.labelled(features, labels)
+    x, labels = valid_arrays.labelled(features, labels)
     if not np.ptp(x, axis=0).any():
         return _leep(np.ones((len(x), 1)), labels)
     reduced = PCA(n_components=ENERGY, svd_solver="full").fit_transform(x)
     n_components = min(COMPONENTS_PER_CLASS * (labels.max() + 1), len(x))
     mixture = GaussianMixture(n_components, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # also a mixture not quite converged gives a head
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture that is not quite converged is good enough
         return _leep(mixture.fit(reduced).predict_proba(reduced), labels)
 
 
@@ -119,16 +102,19 @@ MEASURES = (
         name="leep", title="LEEP", function=leep, arguments=("source_head", "labels"), larger_is_closer=True,
         range=(-np.inf, 0), cost="O(n C C_s)", reference="nguyen2020, arXiv:2002.12462",
         blind_to="features that the source's head does not use; falls with the number of target classes",
+        why="the standard score of a network with its own head; benchmarks compare against it",
     ),
     Measure(
         name="nce", title="NCE", function=nce, arguments=("source_head", "labels"), larger_is_closer=True,
         range=(-np.inf, 0), cost="O(n C_s)", reference="tran2019, arXiv:1908.08142",
         blind_to="how sure the source's head is; falls with the number of target classes",
+        why="the score that LEEP refines; users of published programs ask for both",
     ),
     Measure(
         name="n_leep", title="N-LEEP", function=n_leep, arguments=("features", "labels"), larger_is_closer=True,
         range=(-np.inf, 0), cost="O(n d min(n, d) + n C d'^2) per step, d' components kept",
         reference="li2021, arXiv:2011.11200", is_random=True, invariances=frozenset({"shift"}),
         blind_to="the last fifth of the variance; rises with the number of components per image",
+        why="LEEP for networks without a head; `recommend` uses it",
     ),
 )  # fmt: skip

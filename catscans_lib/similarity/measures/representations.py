@@ -1,44 +1,36 @@
-"""Which images are alike to a network: those alike to another network (CKA, RSA, DDS), those of one class (PARC)?"""
+"""Which pairs of images look alike to a network: those that look alike to another network (CKA), those of one class (PARC)."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from catscans_lib.similarity import checks
+from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
 
 
-def cka(features: ArrayLike, reference_features: ArrayLike, is_debiased: bool = False) -> float:
-    """Linear centred kernel alignment of two representations of the same images.
+def cka_debiased(features: ArrayLike, reference_features: ArrayLike) -> float:
+    """Debiased linear CKA (centred kernel alignment) of two networks' features of the same images.
+
+    The plain value goes to 1 where features outnumber images; the debiased one uses unbiased estimates of its three terms.
 
     Parameters
     ----------
     features, reference_features : array_like of float, shape (n_images, n_features), (n_images, n_reference_features)
-    is_debiased : bool
-        Take unbiased estimates of the three terms. The plain value is near 1 where features outnumber images.
+        At least 4 images.
 
     Returns
     -------
     float
-        Plain in [0, 1], debiased at most 1 and about 0, also below, for features with nothing in common; 0 where one of the
-        two is the same for all images.
-
-    Raises
-    ------
-    InputError
-        If the two are not of the same images, or there are fewer than 4.
+        At most 1; about 0, also below, for unrelated features; 0 if either is the same for all images.
 
     References
     ----------
     Kornblith et al. (2019), arXiv:1905.00414; Nguyen et al. (2021), arXiv:2010.15327.
     """
-    x, y = (side - side.mean(axis=0) for side in checks.same_images(features, reference_features))
-    if is_debiased:
-        return _aligned(_debiased(x @ x.T), _debiased(y @ y.T))
-    if max(x.shape[1], y.shape[1]) > len(x):
-        return _aligned(x @ x.T, y @ y.T)
-    own = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
-    return float(np.linalg.norm(x.T @ y) ** 2 / own) if own > 0 else 0.0
+    x, y = (side - side.mean(axis=0) for side in valid_arrays.same_images(features, reference_features))
+    first, second = _debiased(x @ x.T), _debiased(y @ y.T)
+    lengths = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(np.vdot(first, second) / lengths) if lengths > 0 else 0.0
 
 
 def _debiased(gram: np.ndarray) -> np.ndarray:
@@ -52,57 +44,11 @@ def _debiased(gram: np.ndarray) -> np.ndarray:
     return gram
 
 
-def _aligned(first: np.ndarray, second: np.ndarray) -> float:
-    lengths = np.linalg.norm(first) * np.linalg.norm(second)
-    return float(np.vdot(first, second) / lengths) if lengths > 0 else 0.0
-
-
-def rsa(features: ArrayLike, reference_features: ArrayLike) -> float:
-    """Representational similarity: are the same pairs of images alike to both networks? 100 * Spearman's correlation.
-
-    Dissimilarity is 1 - Pearson's correlation over standardised features; arguments as in `cka`.
-
-    Returns
-    -------
-    float
-        In [-100, 100].
-
-    References
-    ----------
-    Dwivedi and Roig (2019), arXiv:1904.11740.
-    """
-    x, y = checks.same_images(features, reference_features)
-    pairs = np.triu_indices(len(x), 1)
-    return 100 * rank_correlation(dissimilarities(x)[pairs], dissimilarities(y)[pairs])
-
-
-def dds(features: ArrayLike, reference_features: ArrayLike) -> float:
-    """Duality diagram similarity: 100 * debiased CKA of the cosine distances of standardised features; as `cka`.
-
-    Returns
-    -------
-    float
-        At most 100.
-
-    References
-    ----------
-    Dwivedi et al. (2020), arXiv:2008.02107.
-    """
-    return 100 * _aligned(*(_debiased(_cosine(side)) for side in checks.same_images(features, reference_features)))
-
-
-def _cosine(features: np.ndarray) -> np.ndarray:
-    rows = standardised(features)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows /= np.where(lengths > 0, lengths, 1)
-    return 1 - rows @ rows.T
-
-
 def parc(features: ArrayLike, labels: ArrayLike) -> float:
-    """Do images look alike to the network where they are of one class? Rank correlation over all pairs of images.
+    """PARC: rank correlation, over all pairs of images, of feature dissimilarity with having different classes.
 
-    Dissimilarity of features is 1 - Pearson's correlation after standardising every feature; that of labels is 0 or 1,
-    exactly. The published program takes it from a correlation of indicators, whose rounding errors its ranks then sort.
+    Dissimilarity is 1 - Pearson's correlation of two images' standardised features. That of labels is exactly 0 or 1; the
+    published program computes it as a correlation of indicators, and its ranks then order the rounding errors.
 
     Parameters
     ----------
@@ -112,64 +58,48 @@ def parc(features: ArrayLike, labels: ArrayLike) -> float:
     Returns
     -------
     float
-        100 * Spearman's correlation, in [-100, 100]; 0 where either side is the same for all pairs.
+        100 * Spearman's correlation, in [-100, 100]; 0 if either side is the same for all pairs.
 
     References
     ----------
     Bolya et al. (2021), arXiv:2111.06977.
     """
-    x, y = checks.labelled(features, labels)
+    x, y = valid_arrays.labelled(features, labels)
     pairs = np.triu_indices(len(x), 1)
-    return 100 * rank_correlation(dissimilarities(x)[pairs], (y[:, None] != y)[pairs])
+    return 100 * _rank_correlation(_dissimilarities(x)[pairs], (y[:, None] != y)[pairs])
 
 
-def standardised(features: np.ndarray) -> np.ndarray:
-    """Return features with mean 0 and standard deviation 1; a constant feature is 0."""
+def _dissimilarities(features: np.ndarray) -> np.ndarray:
+    """1 - Pearson's correlation of every two images, features standardised; 1 for an image without variation."""
     spread = features.std(axis=0)
     is_constant = spread <= 1e-12 * np.abs(features).max(axis=0)
-    return np.where(is_constant, 0, (features - features.mean(axis=0)) / np.where(is_constant, 1, spread))
-
-
-def dissimilarities(features: np.ndarray) -> np.ndarray:
-    """Return 1 - Pearson's correlation of every two images over standardised features; 1 where one has no variation."""
-    rows = standardised(features)
+    rows = np.where(is_constant, 0, (features - features.mean(axis=0)) / np.where(is_constant, 1, spread))
     rows -= rows.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     rows = np.where(lengths > 1e-12, rows / np.where(lengths > 1e-12, lengths, 1), 0)
     return 1 - rows @ rows.T
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's correlation with mean ranks for ties; 0 where one of the two is constant."""
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's correlation with mean ranks for ties; 0 if either side is constant."""
     first, second = (ranks - ranks.mean() for ranks in (rankdata(first), rankdata(second)))
     lengths = np.linalg.norm(first) * np.linalg.norm(second)
     return float(first @ second / lengths) if lengths > 0 else 0.0
 
 
-_TWO = {"arguments": ("features", "reference_features"), "larger_is_closer": True, "is_symmetric": True}
 MEASURES = (
     Measure(
         name="parc", title="PARC", function=parc, arguments=("features", "labels"), larger_is_closer=True,
         range=(-100, 100), cost="O(n^2 d + n^2 log n)",
         reference="bolya2021, arXiv:2111.06977", invariances=frozenset({"scale", "shift"}),
         blind_to="classes that hold several clusters; the most it can reach falls with the number of classes",
+        why="the only one from pairs of images and their labels; in the published medical comparison",
     ),
     Measure(
-        name="cka", title="Linear CKA", function=cka, **_TWO, range=(0, 1), cost="O(n d min(n, d))",
-        reference="kornblith2019, arXiv:1905.00414", invariances=frozenset({"rotation", "scale", "shift"}),
-        blind_to="labels; directions of little variance; near 1 for any two networks where features outnumber images",
-    ),
-    Measure(
-        name="cka_debiased", title="Linear CKA (debiased)", function=cka, settings={"is_debiased": True}, **_TWO,
-        range=(-np.inf, 1), cost="O(n^2 d)", reference="nguyen2021, arXiv:2010.15327",
-        invariances=frozenset({"rotation", "scale", "shift"}), blind_to="labels; directions of little variance",
-    ),
-    Measure(
-        name="rsa", title="RSA", function=rsa, **_TWO, range=(-100, 100), cost="O(n^2 d + n^2 log n)",
-        reference="dwivedi2019, arXiv:1904.11740", invariances=frozenset({"scale", "shift"}), blind_to="labels",
-    ),
-    Measure(
-        name="dds", title="DDS", function=dds, **_TWO, range=(-np.inf, 100), cost="O(n^2 d)",
-        reference="dwivedi2020, arXiv:2008.02107", invariances=frozenset({"scale", "shift"}), blind_to="labels",
+        name="cka_debiased", title="Linear CKA (debiased)", function=cka_debiased,
+        arguments=("features", "reference_features"), larger_is_closer=True, is_symmetric=True, range=(-np.inf, 1),
+        cost="O(n^2 d)", reference="nguyen2021, arXiv:2010.15327", invariances=frozenset({"rotation", "scale", "shift"}),
+        blind_to="labels; directions of little variance",
+        why="compares networks without labels; the form that is right with few images",
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The one place where arrays are checked before a measure is computed: shapes, numbers, labels, groups."""
+"""Checks of the arrays that measures take (shapes, finite numbers, labels, groups): return the array or raise InputError."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,42 +7,44 @@ from catscans_lib.errors import InputError
 
 
 def features(values: ArrayLike, what: str = "features") -> np.ndarray:
-    """Return features as float64, shape (n_images, n_features); InputError names the row that holds no number."""
+    """Return features as float64, shape (n_images, n_features); an InputError names the first row with NaN or infinity."""
     try:
         values = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"{what} are numbers, shape (n_images, n_features); got {type(values).__name__}.") from None
+        raise InputError(
+            f"{what} must be numbers, shape (n_images, n_features); got {type(values).__name__}."
+        ) from None
     if values.ndim != 2 or len(values) < 2 or values.shape[1] < 1:
-        raise InputError(f"{what} have shape (n_images, n_features), at least 2 images; got {values.shape}.")
+        raise InputError(f"{what} must have shape (n_images, n_features), at least 2 images; got {values.shape}.")
     with np.errstate(over="ignore", invalid="ignore"):
         suspects = np.flatnonzero(~np.isfinite(values.sum(axis=1)))
     bad = suspects[~np.isfinite(values[suspects]).all(axis=1)]
     if len(bad):
         raise InputError(
             f"{what}: row {bad[0]} holds NaN or infinity ({len(bad)} of {len(values)} rows do). "
-            "Look at the images of these rows, or leave them out together with their labels."
+            "Check the images of these rows, or remove the rows and their labels."
         )
     return values
 
 
 def labels(values: ArrayLike, n_images: int, what: str = "labels") -> np.ndarray:
-    """Return labels as int, shape (n_images,), 0 to n_classes - 1, every class with an image and at least two classes."""
+    """Return labels as int, shape (n_images,): 0 to n_classes - 1, at least two classes, each with an image."""
     values = np.asarray(values)
     if values.shape != (n_images,) or n_images < 2:
-        raise InputError(f"{what} are one per image, shape ({n_images},), of at least 2 images; got {values.shape}.")
+        raise InputError(f"{what} must have shape ({n_images},), one per image, at least 2 images; got {values.shape}.")
     if not np.issubdtype(values.dtype, np.integer) or values.min() < 0:
         raise InputError(
-            f"{what} are whole numbers from 0, got {values[0]!r} ({values.dtype}). "
-            "np.unique(labels, return_inverse=True)[1] makes them so."
+            f"{what} must be integers from 0; got {values[0]!r} ({values.dtype}). "
+            "Convert them with np.unique(labels, return_inverse=True)[1]."
         )
     counts = np.bincount(values)
     if not counts.all():
         raise InputError(
-            f"{what} are 0 to n_classes - 1, each with an image; class {np.argmin(counts > 0)} has none. "
-            "np.unique(labels, return_inverse=True)[1] numbers those that occur."
+            f"{what} must be 0 to n_classes - 1, each with an image; class {np.argmin(counts > 0)} has none. "
+            "Number them with np.unique(labels, return_inverse=True)[1]."
         )
     if len(counts) < 2:
-        raise InputError(f"{what}: all {n_images} images are of one class, and a measure that uses labels needs two.")
+        raise InputError(f"{what}: all {n_images} images have the same class; a measure that uses labels needs two.")
     return values.astype(int)
 
 
@@ -55,12 +57,12 @@ def labelled(
 
 
 def groups(values: ArrayLike | None, n_images: int, what: str = "groups") -> np.ndarray:
-    """Return groups numbered from 0, shape (n_images,); None: every image is its own group."""
+    """Return groups numbered from 0, shape (n_images,); for None, every image is its own group."""
     if values is None:
         return np.arange(n_images)
     values = np.asarray(values)
     if values.shape != (n_images,):
-        raise InputError(f"{what} are one per image, shape ({n_images},); got {values.shape}.")
+        raise InputError(f"{what} must have shape ({n_images},), one per image; got {values.shape}.")
     return np.unique(values, return_inverse=True)[1]
 
 
@@ -71,28 +73,30 @@ def head(values: ArrayLike, classes: ArrayLike) -> tuple[np.ndarray, np.ndarray]
     worst = int(np.argmax(np.abs(totals - 1)))
     if values.min() < 0 or abs(totals[worst] - 1) > 1e-3:
         raise InputError(
-            f"source_head holds probabilities: rows sum to 1 and nothing is below 0; row {worst} sums to "
+            f"source_head must hold probabilities: no value below 0, rows that sum to 1. Row {worst} sums to "
             f"{totals[worst]:.4g}, the lowest value is {values.min():.3g}. Pass the softmax of the head's outputs."
         )
     return values, classes
 
 
 def same_space(target: ArrayLike, source: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return features of two sets of images by one network."""
+    """Return the features of two sets of images by one network: the number of features must agree."""
     target, source = features(target), features(source, "source_features")
     if target.shape[1] != source.shape[1]:
         raise InputError(
-            f"features and source_features come from one network; got {target.shape[1]} and {source.shape[1]} features."
+            "features and source_features must come from one network; "
+            f"got {target.shape[1]} and {source.shape[1]} features."
         )
     return target, source
 
 
 def same_images(values: ArrayLike, reference: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return features of the same images, at least 4, by two networks."""
+    """Return the features of the same images, at least 4, by two networks."""
     values, reference = features(values), features(reference, "reference_features")
     if len(values) != len(reference) or len(values) < 4:
         raise InputError(
-            f"features and reference_features are of the same images, at least 4; got {len(values)} and {len(reference)}."
+            "features and reference_features must describe the same images, at least 4; "
+            f"got {len(values)} and {len(reference)}."
         )
     return values, reference
 
@@ -100,15 +104,10 @@ def same_images(values: ArrayLike, reference: ArrayLike) -> tuple[np.ndarray, np
 def images(values: np.ndarray, what: str = "images") -> np.ndarray:
     """Return images, uint8, shape (n_images, height, width, 3), at least 8 pixels high and wide."""
     values = np.asarray(values)
-    if (
-        values.ndim != 4
-        or values.shape[-1] != 3
-        or values.dtype != np.uint8
-        or min(values.shape[1:3]) < 8
-        or not len(values)
-    ):
+    is_rgb = values.ndim == 4 and values.shape[-1] == 3 and values.dtype == np.uint8
+    if not is_rgb or min(values.shape[1:3]) < 8 or not len(values):
         raise InputError(
-            f"{what} are uint8, shape (n_images, height, width, 3), at least 8 pixels high and wide; "
+            f"{what} must be uint8, shape (n_images, height, width, 3), at least 8 pixels high and wide; "
             f"got {values.dtype}, {values.shape}."
         )
     return values

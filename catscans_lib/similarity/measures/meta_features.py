@@ -1,15 +1,15 @@
-"""What is a dataset like, in a few plain numbers: size, classes, colours, texture, features? How far apart are two?"""
+"""Meta-features: a dataset in a few numbers (size, classes, colours, texture, features), and distances between them."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from catscans_lib.errors import InputError
-from catscans_lib.similarity import checks
+from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green, blue (ITU-R BT.601)
-ROUNDING = 1 / 12  # variance of rounding to whole grey levels: what is weaker is not in the image
+ROUNDING = 1 / 12  # variance of rounding to whole grey levels: weaker structure is not in the image
 LEAST_SPREAD = 1e-3  # of an image statistic, so that sets of equal images have finite distances
 BLOCK = 256  # images at a time
 
@@ -17,7 +17,7 @@ BLOCK = 256  # images at a time
 def describe(
     labels: ArrayLike | None = None, images: np.ndarray | None = None, features: ArrayLike | None = None
 ) -> pd.Series:
-    """Return the meta-features that can be told from what is given; the same set of them for the same arguments.
+    """Return the meta-features that can be computed from the arguments given; at least one is needed.
 
     Parameters
     ----------
@@ -29,24 +29,19 @@ def describe(
         Gives correlation (mean absolute, over pairs of features), skewness and kurtosis (excess; means over features that vary)
         and effective_rank (exponential of the entropy of the singular values of centred features).
 
-    Raises
-    ------
-    InputError
-        If nothing is given, or something is not as `checks` wants it.
-
     References
     ----------
     Rivolli et al. (2022), doi:10.1016/j.knosys.2021.108101; Roy and Vetterli (2007), EUSIPCO, for the effective rank.
     """
     parts = []
     if labels is not None:
-        parts.append(_of_labels(checks.labels(labels, len(labels))))
+        parts.append(_of_labels(valid_arrays.labels(labels, len(labels))))
     if images is not None:
         parts.append(image_statistics(images).mean())
     if features is not None:
-        parts.append(_of_features(checks.features(features)))
+        parts.append(_of_features(valid_arrays.features(features)))
     if not parts:
-        raise InputError("Meta-features describe labels, images or features; pass at least one of them.")
+        raise InputError("Meta-features need labels, images or features; got none. Pass at least one of them.")
     return pd.concat(parts)
 
 
@@ -77,7 +72,7 @@ def _of_features(x: np.ndarray) -> pd.Series:
 
 
 def image_statistics(images: np.ndarray) -> pd.DataFrame:
-    """Return plain statistics of every image, a row each.
+    """Return colour and texture statistics, one row per image.
 
     Parameters
     ----------
@@ -91,7 +86,7 @@ def image_statistics(images: np.ndarray) -> pd.DataFrame:
         levels, in bits, 0 to 8; spectrum_slope: of log power over log frequency, about -2 for photographs, 0 for white
         noise and blank images.
     """
-    images = checks.images(images)
+    images = valid_arrays.images(images)
     parts = []
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK] / 255
@@ -113,8 +108,8 @@ def _entropy(grey: np.ndarray) -> np.ndarray:
 def _slope(grey: np.ndarray) -> np.ndarray:
     """Slope of log power over log frequency, shape (n_images,): power of a windowed image, averaged over rings.
 
-    Rings run from one wave across the shorter side to half the number of its pixels; the window keeps the edges of the image from
-    looking like edges in it.
+    Rings run from one wave across the shorter side to half the number of its pixels; the window keeps the borders of the image
+    from counting as edges in it.
     """
     height, width = grey.shape[1:]
     window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
@@ -131,17 +126,9 @@ def _slope(grey: np.ndarray) -> np.ndarray:
 
 
 def image_distance(images: np.ndarray, source_images: np.ndarray) -> float:
-    """Root mean square over `image_statistics` of the difference of means, in pooled standard deviations over images.
+    """Root mean square difference of the mean `image_statistics`, each in pooled standard deviations over images.
 
-    Parameters
-    ----------
-    images, source_images : numpy.ndarray of uint8, shape (n_images, height, width, 3)
-        Best of the same size: the slope of the spectrum depends on it.
-
-    Returns
-    -------
-    float
-        At least 0; 0 for a set and itself.
+    At least 0; 0 for a set and itself. Use images of the same size: the slope of the spectrum depends on it.
     """
     one, other = image_statistics(images), image_statistics(source_images)
     spread = np.sqrt((one.var(ddof=0) + other.var(ddof=0)) / 2).clip(lower=LEAST_SPREAD)
@@ -154,9 +141,9 @@ def meta_distance(meta_features: pd.Series, source_meta_features: pd.Series, met
     Parameters
     ----------
     meta_features, source_meta_features : pandas.Series
-        As `describe` gives them, the same ones in both.
+        As `describe` returns them, the same ones in both.
     meta_scale : pandas.Series
-        Standard deviation of each over the datasets that are compared (`scale`); one with 0 is left out.
+        Standard deviation of each over the datasets that are compared (see `scale`); meta-features with 0 are left out.
 
     Returns
     -------
@@ -166,7 +153,7 @@ def meta_distance(meta_features: pd.Series, source_meta_features: pd.Series, met
     names = list(meta_features.index)
     if set(names) != set(source_meta_features.index) or not set(names) <= set(meta_scale.index):
         raise InputError(
-            "Both datasets and the scale have the same meta-features; describe all from the same arguments."
+            "Both datasets and the scale need the same meta-features. Compute all of them from the same arguments."
         )
     used = [name for name in names if meta_scale[name] > 0]
     if not used:
@@ -176,7 +163,7 @@ def meta_distance(meta_features: pd.Series, source_meta_features: pd.Series, met
 
 
 def scale(table: pd.DataFrame) -> pd.Series:
-    """Return the standard deviation of each meta-feature over datasets (rows; at least two), for `meta_distance`."""
+    """Return the standard deviation of each meta-feature over datasets (rows, at least two), for `meta_distance`."""
     return table.std(ddof=1).where(np.ptp(table.to_numpy(), axis=0) > 0, 0.0)
 
 
@@ -186,11 +173,13 @@ MEASURES = (
         name="image_distance", title="Image statistics", function=image_distance, arguments=("images", "source_images"),
         **_TWO, cost="O(n pixels)", reference="torralba2003, doi:10.1088/0954-898X/14/3/302",
         blind_to="labels, shapes, and where in an image something is",
+        why="needs no network: shows what colour and texture alone say",
     ),
     Measure(
         name="meta_distance", title="Meta-features", function=meta_distance,
         arguments=("meta_features", "source_meta_features", "meta_scale"), **_TWO, cost="O(1) on the meta-features",
         reference="rivolli2022, doi:10.1016/j.knosys.2021.108101",
         blind_to="all that a few means do not tell; weighs every meta-feature alike",
+        why="dataset size, number of classes and imbalance, which users ask about first",
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Linear algebra that the measures share, always through the smaller of the two sides of a feature matrix."""
+"""Linear algebra shared by the measures, always on the smaller of X'X and XX'."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Projections(NamedTuple):
-    """Features X = U S V', and how much of each column of targets Y lies along U.
+    """Projections of the columns of targets Y on the left singular vectors of features X = U S V'.
 
     Attributes
     ----------
@@ -15,7 +15,7 @@ class Projections(NamedTuple):
     along : numpy.ndarray, shape (rank, n_targets)
         ``(U' Y) ** 2``.
     rest : numpy.ndarray, shape (n_targets,)
-        What of ``sum(Y ** 2)`` no direction of X reaches, at least 0.
+        The part of ``sum(Y ** 2)`` outside the column space of X, at least 0.
     """
 
     squared: np.ndarray
@@ -29,9 +29,9 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
 
 
 def projections(features: np.ndarray, targets: np.ndarray) -> Projections:
-    """Return singular values and projections through an eigen-decomposition of X'X or XX', whichever is smaller.
+    """Return singular values and projections, by an eigendecomposition of X'X or XX', whichever is smaller.
 
-    Singular values below the rounding of that product (about 1e-7 of the largest) count as 0.
+    Singular values below the rounding error of that product (about 1e-7 of the largest) count as 0.
     """
     n, d = features.shape
     if n > d:
@@ -47,12 +47,12 @@ def projections(features: np.ndarray, targets: np.ndarray) -> Projections:
 
 
 def factor(features: np.ndarray) -> np.ndarray:
-    """Return F with ``F.T @ F == X.T @ X``, shape (min(n_images, n_features), n_features); no squares are taken."""
+    """Return F with ``F.T @ F == X.T @ X``, shape (min(n_images, n_features), n_features), without forming the product."""
     n, d = features.shape
     return features if n <= d else np.linalg.qr(features, mode="r")
 
 
 def gram(features: np.ndarray) -> np.ndarray:
-    """Return the smaller of X'X and XX'; they have the same positive eigenvalues."""
+    """Return the smaller of X'X and XX'; both have the same positive eigenvalues."""
     n, d = features.shape
     return features.T @ features if n > d else features @ features.T

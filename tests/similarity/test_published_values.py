@@ -1,0 +1,102 @@
+"""Measures against values computed by the programs of their authors (see the reference's own json)."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from threadpoolctl import threadpool_limits
+
+from catscans_lib.similarity.measures import (
+    classifiers,
+    distribution,
+    feature_based,
+    label_based,
+    representations,
+)
+from catscans_lib.similarity.task2vec import embedding
+
+REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
+needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
+
+COVERED = {
+    "logme_exact": lambda v: feature_based.logme(v["X"], v["y"]),
+    "leep": lambda v: label_based.leep(v["P"], v["y"]),
+    "nce": lambda v: label_based.nce(v["P"], v["y"]),
+    "hscore": lambda v: feature_based.h_score(v["X"], v["y"]),
+    "hscore_stable": lambda v: feature_based.h_score(v["X"], v["y"]),
+    "hscore_regularized": lambda v: feature_based.regularised_h_score(v["X"], v["y"]),
+    "transrate_weighted": lambda v: feature_based.trans_rate(v["X"], v["y"]),
+    "gbc_diagonal": lambda v: feature_based.gbc(v["X"], v["y"]),
+    "parc_exact_ties": lambda v: representations.parc(v["X"], v["y"]),
+    "knn1_loo_accuracy": lambda v: classifiers.knn_accuracy(v["X"], v["y"], 1),
+    "knn5_loo_accuracy": lambda v: classifiers.knn_accuracy(v["X"], v["y"]),
+    "cka_linear_debiased": lambda v: representations.cka_debiased(v["X"], v["X2"]),
+    "fid": lambda v: distribution.frechet_distance(v["X"], v["Z"]),
+    "mmd_rbf_unbiased": lambda v: distribution.mmd_rbf(v["X"], v["Z"]),
+    "otdd_exact_squared": lambda v: distribution.otdd(v["X"], v["y"], v["Z"], v["z"]),
+    "w2_exact_squared": lambda v: distribution.wasserstein(v["X"], v["Z"]),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Matrices are tiny here: two threads spend most of their time waiting for each other."""
+    with threadpool_limits(1):
+        yield
+
+
+@cache
+def vectors(name):
+    arrays = np.load(REFERENCE / "transferability_vectors.npz")
+    values = {key: arrays[f"{name}_{key}"] for key in ("X", "y", "P", "X2", "Z", "z")}
+    expected = json.loads((REFERENCE / "transferability_vectors.json").read_text())["sets"][name]["expected"]
+    return values, {entry["metric"]: entry for entry in expected}
+
+
+@needs_reference
+@pytest.mark.parametrize("name", "ABC")
+@pytest.mark.parametrize("entry", COVERED)
+def test_a_measure_agrees_with_the_program_it_was_published_with(entry, name):
+    values, expected = vectors(name)
+    assert COVERED[entry](values) == pytest.approx(expected[entry]["value"], rel=expected[entry]["rtol"])
+
+
+@needs_reference
+def test_with_two_classes_parc_is_that_of_the_published_program_with_more_it_orders_rounding_errors():
+    values, expected = vectors("C")
+    assert COVERED["parc_exact_ties"](values) == pytest.approx(expected["parc"]["value"], rel=1e-6)
+
+
+@needs_reference
+@pytest.mark.parametrize("name", "ABC")
+def test_distances_between_classes_are_those_of_gaussians(name):
+    values, expected = vectors(name)
+    found = distribution.class_distances(values["X"].astype(float), values["y"], values["Z"].astype(float), values["z"])
+    np.testing.assert_allclose(found, expected["otdd_exact_squared"]["label_w2_squared"], rtol=1e-6)
+
+
+TASK2VEC = {"cosine_hessian": embedding.cosine, "cosine_symnorm": embedding.symmetric_cosine}
+
+
+@cache
+def embeddings():
+    published = np.load(REFERENCE / "task2vec_mean_embeddings.npz")
+    table = pd.read_csv(REFERENCE / "task2vec_distances.csv")
+    of = dict(zip(published["names"], published["embeddings"].astype(float), strict=True))
+    return of, table[table["pairing"] == "mean embeddings"]
+
+
+@needs_reference
+@pytest.mark.parametrize("measure", TASK2VEC)
+def test_task2vec_distances_of_the_published_embeddings_are_reproduced_for_all_56_pairs(measure):
+    of, table = embeddings()
+    table = table[table["measure"] == measure]
+    assert len(table) == 56
+    got = [
+        TASK2VEC[measure](of[target], of[source])
+        for source, target in zip(table["source"], table["target"], strict=True)
+    ]
+    np.testing.assert_allclose(got, table["mean"], rtol=2e-6)  # the embeddings are kept as float32
