@@ -233,7 +233,9 @@ def test_what_measures_said_can_be_chosen_sorted_and_searched_and_cites_where_th
     add_similarity("sample")
     source = book.assemble("sample")
     similarity, transfer = ((source / f"{name}.md").read_text() for name in ("similarity", "transferability"))
-    assert "| LogME | larger | size | {cite:t}`you2021` |" in similarity
+    assert (
+        "| LogME | larger | size | the most widely used score; *recommend* uses it | {cite:t}`you2021` |" in similarity
+    )
     for place, figure in ((similarity, "similarity-heatmap"), (transfer, "transfer-scatter")):
         assert f'<select data-figure="{figure}" name="measure"' in place
         assert '<option value="mmd_rbf">Kernel distance</option>' in place
