@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 from catscans_lib import paths
-from catscans_lib.grid import expand
-from catscans_lib.runs import recipe
+from catscans_lib.grid import expand, profiles
 
 PROFILE = config["profile"]
 RUNS = expand.grid(PROFILE)
 STEPS = list(dict.fromkeys(run.step for run in RUNS.values()))
-N_FOLDS = expand.load(PROFILE).folds.n_folds
+N_FOLDS = profiles.load(PROFILE).folds.n_folds
 FOLDS_PER_JOB = int(config.get("folds_per_job") or N_FOLDS)  # fewer than there are: the folds of a transfer become jobs
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where catscans is
 RUN = (
@@ -51,12 +50,12 @@ def folds_of(step, name):
 
 def asked(step):
     """What a step's runs ask for; 0 minutes and 0 GPUs are none."""
-    rows = expand.resources(PROFILE, step)
+    rows = profiles.resources(PROFILE, step)
     return {"mem_mb": rows.memory_mb, "runtime": rows.minutes or 0} | ({"gpu": rows.gpus} if rows.gpus else {})
 
 
 def threads_of(step):
-    cores = expand.resources(PROFILE, step).threads or os.cpu_count()
+    cores = profiles.resources(PROFILE, step).threads or os.cpu_count()
     return lambda wildcards: of(step)(wildcards).parameters.get("threads", 1) or cores
 
 
@@ -73,8 +72,6 @@ for step in STEPS:
         params:
             key=f"{step}/{{name}}",
             planned=lambda wildcards, run=of(step): planned(run(wildcards)),
-            code=recipe.code_fingerprint(step),
-            inputs=lambda wildcards, run=of(step): run(wildcards).inputs,
         threads: threads_of(step)
         resources: **asked(step)
         retries: 1
@@ -88,8 +85,6 @@ rule folds:  # trains some folds of a transfer ahead; its run finds them in its 
     params:
         key="transfer/{name}",
         planned=lambda wildcards: planned(of("transfer")(wildcards)),
-        code=recipe.code_fingerprint("transfer"),
-        inputs=lambda wildcards: of("transfer")(wildcards).inputs,
         n=FOLDS_PER_JOB,
     threads: threads_of("transfer")
     resources: **asked("transfer")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from catscans_lib import paths, results
 from catscans_lib.datasets import own
-from catscans_lib.grid import expand
+from catscans_lib.grid import profiles
 from catscans_lib.images import store, subsets
 from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs
@@ -114,7 +114,7 @@ def test_what_the_advice_rests_on_is_told(advice, project):
 def test_no_image_of_the_cells_lies_in_a_source(project, cells, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(project))
     known = set()
-    for name, row in expand.load("sample").datasets.items():
+    for name, row in profiles.load("sample").datasets.items():
         path = paths.store_path("sample", name, row.size_px)
         known |= set(store.open_store(path).table["sha256"]) if path.is_file() else set()
     import hashlib

@@ -20,13 +20,11 @@ from catscans_lib.book import architecture, html_pages, interactive, run_records
 from catscans_lib.book.numbers import numbers
 from catscans_lib.book.templates import DEMO_NOTE
 from catscans_lib.errors import InputError
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import recipe
 
 SCRIPTS = "extra"  # its content goes to the book's top: what lies in _static would be loaded by every page
 _HIDDEN = {"parameters": "hide-input", "injected-parameters": "remove-input"}
-_FIGURE_STEPS = (
-    "ingest", "evaluate", "stability", "feature_maps", "similarity", "transferability", "published",
-)  # fmt: skip      # the others' figures are read in their notebooks
 _NOISE = re.compile(
     r"\[IPKernelApp\] WARNING|^WARNING: All log messages before absl|^[IWE]\d{4} \d\d:\d\d|: I tensorflow/"
 )
@@ -107,7 +105,8 @@ def _repository() -> str:
 def _copies(profile: str) -> dict[str, bytes]:
     """Return figures and tables of the results, bibliography and static files, each under its place in the book."""
     book, results = paths.root() / "book", paths.results_dir(profile)
-    figures = [path for step in _FIGURE_STEPS for path in results.glob(f"{step}/[!.]*/figures/*")]
+    shown = [step.name for step in STEPS.values() if step.has_figures]
+    figures = [path for step in shown for path in results.glob(f"{step}/[!.]*/figures/*")]
     files = {f"figures/{p.parts[-4]}/{p.parts[-3]}/{p.name}": p for p in figures}
     files |= {f"tables/{p.name}": p for p in results.glob("tables/*.csv")}
     files |= {f"_static/{p.name}": p for p in (book / "_static").glob("*")}

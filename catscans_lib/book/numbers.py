@@ -9,12 +9,8 @@ from catscans_lib import datasets, paths, results
 from catscans_lib.book import answer, auc_tables, measure_tables
 from catscans_lib.datasets import demo
 from catscans_lib.evidence import analyses
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.sweep import costs
-
-RUN_STEPS = (
-    "ingest", "overlaps", "pretrain", "transfer", "evaluate", "stability", "feature_maps", "similarity",
-    "transferability", "published",
-)  # fmt: skip
 
 
 def numbers(profile: str) -> dict[str, Any]:
@@ -35,7 +31,7 @@ def numbers(profile: str) -> dict[str, Any]:
         and `measure_tables.numbers` return; ``published`` (see `published.numbers`); ``answer`` (three sentences) and
         ``extremes`` (mode to a figure in words).
     """
-    runs = {step: records for step in RUN_STEPS if (records := _records(profile, step))}
+    runs = {step: records for step in STEPS if (records := _records(profile, step))}
     evaluated = auc_tables.numbers(profile)
     named = {run["name"] for step in ("ingest", "pretrain") for run in runs.get(step, [])} | evaluated["sources"]
     found = {

@@ -9,7 +9,7 @@ import click
 from catscans_lib import datasets, paths
 from catscans_lib.datasets import imagenet, own
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand
+from catscans_lib.grid import expand, profiles
 
 data_option = click.option(
     "--data",
@@ -101,7 +101,6 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
     Writes a card to params/datasets and a row to a profile. PLACE is a folder with one folder per class (or train, val and
     test with such folders), a CSV with the columns path, label and optionally group, or an .npz as MedMNIST publishes it.
     """
-    from catscans_lib.grid import profiles
 
     names = [word.strip() for word in (given.pop("class_names") or "").split(",") if word.strip()]
     given["title"] = given["title"] or name
@@ -117,7 +116,7 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
         card_path.unlink()  # a card without its row would make the next try fail
         raise
     _compare(datasets.get(name), data_dir)
-    n_folds, n_groups = expand.load(profile).folds.n_folds, listing.images.groupby("label")["group"].nunique()
+    n_folds, n_groups = profiles.load(profile).folds.n_folds, listing.images.groupby("label")["group"].nunique()
     for label, n in n_groups[(n_groups < n_folds) & (role != "source")].items():
         click.echo(
             f"Class '{label}' has {n} groups, too few for {n_folds} folds. Lower folds.n_folds or drop the class."

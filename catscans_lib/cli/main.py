@@ -113,11 +113,11 @@ def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: boo
     PLACE is a folder with a folder for each class, a CSV with columns path and label, or an .npz as MedMNIST publishes it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start has nothing to say here
-    from catscans_lib.grid import expand
+    from catscans_lib.grid import profiles
     from catscans_lib.recommend import report as advisor
 
     name = profile.removeprefix("results/").rstrip("/")
-    told = advisor.recommend(place, expand.study(name), measures=list(measures) or None, **given)
+    told = advisor.recommend(place, profiles.study(name), measures=list(measures) or None, **given)
     click.echo(json.dumps(told) if as_json else advisor.text(told))
 
 

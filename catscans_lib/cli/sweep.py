@@ -11,7 +11,7 @@ import click
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand, overrides
+from catscans_lib.grid import expand, overrides, profiles
 from catscans_lib.sweep import selection
 
 PASSED_ON = "catscans.passed_on"  # what stands after --
@@ -149,15 +149,15 @@ def run(key: str, profile: str, planned: str | None, folds: tuple[int, int] | No
         sys.exit(1)
 
 
-def _planned(key: str, plan: dict[str, Any]) -> expand.Run:
+def _planned(key: str, plan: dict[str, Any]) -> expand.PlannedRun:
     from catscans_lib.errors import validated
     from catscans_lib.grid.steps import STEPS
 
     step, name = key.split("/")
-    return expand.Run(step, name, validated(STEPS[step], plan["parameters"], key), tuple(plan["needs"]))
+    return expand.PlannedRun(step, name, validated(STEPS[step].settings, plan["parameters"], key), tuple(plan["needs"]))
 
 
-def _of_grid(key: str, profile: str) -> expand.Run:
+def _of_grid(key: str, profile: str) -> expand.PlannedRun:
     runs = expand.grid(profile)
     selection.select(runs, (key,))
     return runs[key]
@@ -176,7 +176,7 @@ def _grid_and_keys(given: tuple[str, ...], profile: str) -> tuple[str, tuple[str
         if path.resolve() != paths.params_path(profile).resolve():
             raise InputError(
                 f"Got the grid {files[0]}; a grid lies in {paths.relative(paths.params_path('x').parent)}/. "
-                f"Known: {', '.join(expand.profiles())}."
+                f"Known: {', '.join(profiles.names())}."
             )
     return profile, tuple(word for word in given if word not in files)
 
@@ -186,4 +186,4 @@ def _change(profile: str, changes: tuple[str, ...]) -> None:
     os.environ[overrides.VARIABLE] = json.dumps(dict(overrides.parsed(changes)))
     expand.grid(profile)
     for name, value in overrides.given().items():
-        click.echo(f"--set: {', '.join(expand.changed_places(profile, name))} = {value}, for this sweep")
+        click.echo(f"--set: {', '.join(profiles.changed_places(profile, name))} = {value}, for this sweep")

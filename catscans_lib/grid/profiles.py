@@ -1,34 +1,104 @@
-"""Writes rows into `params/<profile>.yaml`; what else stands there, comments too, stays (an empty value loses its `null`)."""
+"""Reads `params/<profile>.yaml`, and adds datasets to it."""
 
 import io
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+import yaml
 
-from catscans_lib import paths
-from catscans_lib.errors import InputError
-from catscans_lib.grid import expand
+from catscans_lib import datasets, paths
+from catscans_lib.errors import InputError, unknown, validated
+from catscans_lib.grid import overrides, steps
+from catscans_lib.grid.schema import BLOCKS, Profile, Resources
+from catscans_lib.transferability.settings import Study
+
+if TYPE_CHECKING:
+    from ruamel.yaml.comments import CommentedMap
 
 ROLES = ("source", "target")
+
+
+def names() -> list[str]:
+    """Return the names of all profiles."""
+    return sorted(path.stem for path in (paths.root() / "params").glob("*.yaml"))
+
+
+def load(profile: str) -> Profile:
+    """Return a profile with the changes of `--set`; raises InputError for an unknown profile, key, type or dataset."""
+    path = paths.params_path(profile)
+    if not path.is_file():
+        raise unknown("profile", profile, names())
+    return parsed(path.read_text(encoding="utf-8"), where(profile), overrides.given())
+
+
+def where(profile: str) -> str:
+    """Return a profile's file and its changes, as messages show them."""
+    return f"params/{profile}.yaml" + "".join(f" --set {name}={value}" for name, value in overrides.given().items())
+
+
+def parsed(text: str, where: str, changes: dict[str, Any] | None = None) -> Profile:
+    """Return the validated content of a profile's file after changes; `where` begins the message of an InputError."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{where} is not readable as YAML: {error}") from None
+    profile = validated(Profile, overrides.applied(content, changes or {}, BLOCKS), where)
+    known_steps = [*steps.STEPS, "default"]
+    for step in profile.resources:
+        if step not in known_steps:
+            raise InputError(f"{where}: resources: {unknown('step', step, known_steps)}")
+    used = {
+        "datasets": profile.datasets,
+        "pretrain.sources": profile.pretrain.sources,
+        "transfer.targets": profile.transfer.targets,
+    }
+    for block, key in ((block, key) for block, keys in used.items() for key in keys):
+        if key not in datasets.known():
+            raise InputError(f"{where}: {block}: {unknown('dataset', key, datasets.known())}")
+        if key not in profile.datasets:
+            rows = ", ".join(sorted(profile.datasets))
+            raise InputError(f"{where}: {block} uses '{key}', which has no row in datasets; it has: {rows}.")
+    return profile
+
+
+def changed_places(profile: str, name: str) -> list[str]:
+    """Return the places that `--set name=...` changes, each as `block.key`."""
+    content = yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))
+    return [".".join(place) for place in overrides.places(content, name, BLOCKS)]
+
+
+def resources(profile: str, step: str) -> Resources:
+    """Return what a run of a step asks for: by the step's row, then the row `default`, then the step's record."""
+    rows, found = load(profile).resources, steps.STEPS[step].resources
+    for name in ("default", step):
+        if name in rows:
+            found = found.model_copy(update=rows[name].model_dump(exclude_unset=True))
+    return found
+
+
+def study(profile: str) -> Study:
+    """Return what measures and advice need to know of a profile; InputError where it has no block `similarity`."""
+    loaded = load(profile)
+    if loaded.similarity is None:
+        raise InputError(f"params/{profile}.yaml has no block 'similarity'. Copy it from params/demo.yaml.")
+    sizes_px = {name: row.size_px for name, row in loaded.datasets.items()}
+    return Study(profile, loaded.backbone, loaded.similarity["probe"], sizes_px, tuple(loaded.transfer.targets))
 
 
 def add_dataset(
     profile: str, dataset: str, *, roles: Collection[str], size_px: int | None = None, like: str = "paper"
 ) -> Path:
-    """Give a dataset its row in a profile; return the profile's file.
+    """Give a dataset its row in a profile; return the profile's file. Comments stay.
 
     Parameters
     ----------
     profile : str
-        A new one takes its settings from the profile `like`, without its datasets: the sources are those of `like` that
-        come as weights, the only target is the dataset.
+        A new profile takes its settings from the profile `like`, and of its sources those that come as weights.
     roles : collection of str
         "source", "target" or both.
     size_px : int, optional
-        Side of the stored images; that of the profile's other datasets when not given.
+        Side of the stored images; by default that of most datasets of the profile.
 
     Raises
     ------
@@ -39,59 +109,49 @@ def add_dataset(
     is_new = not path.is_file()
     if is_new and "target" not in roles:
         raise InputError(
-            f"Profile '{profile}' is new, and a profile needs a target. Add the dataset as a target or as both."
+            f"Profile '{profile}' is new, and a profile needs a target. Add the dataset as target or as both."
         )
-    content = _blank(like, profile) if is_new else _read(path)
+    content = _new(like, profile) if is_new else _editor().load(path.read_text(encoding="utf-8"))
     rows = content["datasets"]
     if dataset in rows:
-        raise InputError(f"params/{profile}.yaml has a row for '{dataset}' already. Edit it there.")
+        raise InputError(f"params/{profile}.yaml already has a row for '{dataset}'. Edit it there.")
     sizes = [row["size_px"] for row in rows.values()]
-    row = CommentedMap(size_px=size_px or max(sizes, key=sizes.count))
-    row.fa.set_flow_style()
-    rows[dataset] = row
+    rows[dataset] = _editor().load(f"{{size_px: {size_px or max(sizes, key=sizes.count)}}}")
     if "source" in roles:
         content["pretrain"]["sources"][dataset] = None
     if "target" in roles:
         content["transfer"]["targets"][dataset] = None
     text = io.StringIO()
-    _yaml().dump(content, text)
-    expand.checked(text.getvalue(), f"params/{profile}.yaml")
-    part = path.with_name(path.name + ".part")
-    part.write_text(text.getvalue(), encoding="utf-8")
-    part.replace(path)
+    _editor().dump(content, text)
+    parsed(text.getvalue(), f"params/{profile}.yaml")
+    with paths.atomic_write(path) as part:
+        part.write_text(text.getvalue(), encoding="utf-8")
     return path
 
 
-def _blank(like: str, profile: str) -> CommentedMap:
-    """The settings of a profile with no dataset but those whose weights others have trained."""
-    expand.load(like)
-    content = _read(paths.params_path(like))
+def _new(like: str, profile: str) -> "CommentedMap":
+    """Return the settings of a profile, without its datasets except those that come as weights."""
+    load(like)
+    content = _editor().load(paths.params_path(like).read_text(encoding="utf-8"))
     content.yaml_set_start_comment(
         f"Own data, with the settings of {like}.yaml; the same for all sources of a target.\n"
         f"Command: make book PROFILE={profile}"
     )
-    content["title"] = "Own data"
-    content["data"] = "native"
-    sources = content["pretrain"]["sources"]
-    ready = [key for key, row in sources.items() if (row or {}).get("weights")]
-    _keep(sources, ready)
-    _keep(content["datasets"], ready)
-    _keep(content["transfer"]["targets"], ())
-    for key in ready:
+    content["title"], content["data"] = "Own data", "native"
+    sources, targets = content["pretrain"]["sources"], content["transfer"]["targets"]
+    kept = {key for key, row in sources.items() if (row or {}).get("weights")}
+    for mapping, keys in ((sources, kept), (content["datasets"], kept), (targets, set())):
+        for key in set(mapping) - keys:
+            del mapping[key]
+    for key in kept:
         content["datasets"][key].pop("n_images", None)
     return content
 
 
-def _keep(mapping: CommentedMap, keys: Collection[str]) -> None:
-    for key in [key for key in mapping if key not in keys]:
-        del mapping[key]
+def _editor() -> Any:
+    """Return a reader and writer of YAML that keeps comments (an empty value loses its `null`)."""
+    from ruamel.yaml import YAML
 
-
-def _read(path: Path) -> Any:
-    return _yaml().load(path.read_text(encoding="utf-8"))
-
-
-def _yaml() -> YAML:
-    writer = YAML()
-    writer.width = 130
-    return writer
+    editor = YAML()
+    editor.width = 130
+    return editor

@@ -1,4 +1,7 @@
-"""What a file in `params/` may say: one strict record per block of it."""
+"""What a file in `params/` may say: one strict record per block.
+
+Blocks that are plain mappings are checked later, as parameters of the runs made from them.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -6,33 +9,38 @@ from pydantic import BaseModel, Field
 
 from catscans_lib.datasets.settings import Size
 from catscans_lib.errors import Count, Strict
-from catscans_lib.grid import overrides, steps
+from catscans_lib.evaluation.settings import Evaluate
+from catscans_lib.experiment.settings import Pretrain, Transfer
+from catscans_lib.grid.overrides import Place
+from catscans_lib.transferability.settings import Transferability
+
+Changes = dict[str, dict[str, Any] | None]  # dataset key -> parameters that differ from the defaults
 
 
 class Folds(Strict):
-    """How a target is cut into held-out parts."""
+    """How many held-out parts a target is split into, and the seed of the split."""
 
     n_folds: Annotated[int, Field(ge=2)]
     seed: int
 
 
 class DatasetRow(Strict):
-    """Image size (pixels) of a dataset; how many images the demo world makes of it (None: native files)."""
+    """Side of a dataset's stored images (pixels); number of images that the demo world generates (None: native files)."""
 
     size_px: Size
     n_images: Count | None = None
 
 
 class PretrainBlock(Strict):
-    """Defaults for every source, and what differs for one (`sources`: key -> changed keys)."""
+    """Defaults for every source, and the changes of each."""
 
     seed: int
     defaults: dict[str, Any]
-    sources: dict[str, dict[str, Any] | None]
+    sources: Changes
 
 
 class TransferBlock(Strict):
-    """How every source is used, and one row of settings per target, the same for all its sources."""
+    """How every source is used, and the changes of each target, the same for all its sources."""
 
     modes: list[str]
     seeds: list[int]
@@ -40,31 +48,11 @@ class TransferBlock(Strict):
     long_epochs: int | None
     long_learning_rate: float | None
     defaults: dict[str, Any]
-    targets: dict[str, dict[str, Any] | None]
-
-
-class FeatureMapsBlock(Strict):
-    """Layer (None: the first convolution), numbers of maps, examples and images compared, and the seed of these images."""
-
-    layer: str | None
-    n_maps: int
-    n_examples: int = 3
-    n_cka_images: int = 200
-    seed: int = 0
-
-
-class SimilarityBlock(Strict):
-    """The source whose network sees all images, how many of each dataset, the seeds of their draws, and measures (None: all)."""
-
-    probe: str
-    n_images: int
-    seeds: list[int]
-    measures: list[str] | None = None
-    answers: str | None = None
+    targets: Changes
 
 
 class RecordsBlock(Strict):
-    """Which of Sacred's observers hear of every run; addresses and tokens come from the environment, never from here."""
+    """Sacred observers that receive every run; addresses and tokens come from the environment, never from this file."""
 
     observers: Annotated[list[Literal["file", "mongo", "sql", "neptune"]], Field(min_length=1)] = Field(
         default_factory=lambda: ["file"]
@@ -72,7 +60,7 @@ class RecordsBlock(Strict):
 
 
 class Resources(Strict):
-    """What one run asks for: cores (None: the machine's), memory (MB), wall time (minutes, None: no limit), GPUs."""
+    """What one run asks for: cores (None: all), memory (MB), wall time (minutes, None: no limit), GPUs."""
 
     threads: Count | None = None
     memory_mb: Count = 2000
@@ -81,7 +69,7 @@ class Resources(Strict):
 
 
 class Profile(Strict):
-    """One complete grid: the content of a file in `params/`."""
+    """The content of a file in `params/`: one complete grid."""
 
     title: str
     data: Literal["demo", "native"]
@@ -94,17 +82,17 @@ class Profile(Strict):
     pretrain: PretrainBlock
     transfer: TransferBlock
     evaluate: dict[str, Any]
-    feature_maps: FeatureMapsBlock
-    similarity: SimilarityBlock | None = None
+    feature_maps: dict[str, Any]
+    similarity: dict[str, Any] | None = None
     transferability: dict[str, Any] = Field(default_factory=dict)
     records: RecordsBlock = RecordsBlock()
     resources: dict[str, Resources] = Field(default_factory=dict)
 
 
-BLOCKS: dict[overrides.Place, type[BaseModel]] = {  # where --set puts a name that the file does not have
+BLOCKS: dict[Place, type[BaseModel]] = {  # where --set adds a name that the file lacks
     (): Profile,
-    ("pretrain", "defaults"): steps.Pretrain,
-    ("transfer", "defaults"): steps.Transfer,
-    ("evaluate",): steps.Evaluate,
-    ("transferability",): steps.Transferability,
+    ("pretrain", "defaults"): Pretrain,
+    ("transfer", "defaults"): Transfer,
+    ("evaluate",): Evaluate,
+    ("transferability",): Transferability,
 }

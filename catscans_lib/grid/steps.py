@@ -1,24 +1,248 @@
-"""The steps of the study, and the settings record of each: its fields are the parameters of the notebook."""
+"""The steps of the study: one record each. A new step is a notebook, a record here, and a chapter of the book."""
 
+import ast
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from catscans_lib import paths
+from catscans_lib.datasets import own
 from catscans_lib.datasets.settings import Ingest, Overlaps
-from catscans_lib.errors import Strict
+from catscans_lib.errors import InputError, Strict
 from catscans_lib.evaluation.settings import Evaluate, Stability
 from catscans_lib.evidence.settings import Published
 from catscans_lib.experiment.settings import Pretrain, Transfer
+from catscans_lib.grid.schema import Profile, Resources
 from catscans_lib.inspection.settings import FeatureMaps
 from catscans_lib.recommend.settings import Recommend
 from catscans_lib.transferability.settings import Similarity, Transferability
 
-STEPS: dict[str, type[Strict]] = {
-    "ingest": Ingest,
-    "overlaps": Overlaps,
-    "pretrain": Pretrain,
-    "transfer": Transfer,
-    "evaluate": Evaluate,
-    "stability": Stability,
-    "feature_maps": FeatureMaps,
-    "similarity": Similarity,
-    "transferability": Transferability,
-    "published": Published,
-    "recommend": Recommend,
-}
+
+class Row(NamedTuple):
+    """One run that a profile asks for: its parameters, the place in the file they come from, the runs it needs."""
+
+    values: dict[str, Any]
+    place: str
+    needs: Iterable[str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A notebook and everything that the sweep, the book and the recipes must know about it.
+
+    Attributes
+    ----------
+    name : str
+        Of the step; its notebook is `notebooks/<name>.ipynb`.
+    settings : type of Strict
+        The notebook's parameters.
+    run_name : str
+        Name of a run, with parameters in braces; "all" where a profile has one such run.
+    rows : function, optional
+        The runs that a profile asks for; None for a step that only users start.
+    needs : tuple of str
+        Runs that a run outside the grid needs; a row states its own.
+    seconds : float
+        Measured time of one run of the demo on 2 cores, three runs at a time; of a step that trains, without training.
+    trains : bool
+        Whether it trains a network, so that its time grows with images and epochs.
+    resources : Resources
+        What a run asks for where the profile states nothing.
+    has_figures : bool
+        Whether the book copies its figures; those of other steps are seen only in their executed notebooks.
+    ignores_figure_code : bool
+        Whether a change in `figures/` leaves its runs up to date: they take long.
+    """
+
+    name: str
+    settings: type[Strict]
+    run_name: str
+    rows: Callable[[Profile], Iterable[Row]] | None = None
+    needs: tuple[str, ...] = ()
+    seconds: float = 0.0
+    trains: bool = False
+    resources: Resources = field(default_factory=Resources)
+    has_figures: bool = True
+    ignores_figure_code: bool = False
+
+    def cells(self) -> list[tuple[str, str, list[str]]]:
+        """Return kind ("code" or "markdown"), text and tags of every cell; nbformat takes a second longer to load."""
+        path = paths.notebook_path(self.name)
+        if not path.is_file():
+            raise InputError(f"No notebook at {paths.relative(path)}.")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            return [(cell["cell_type"], "".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in content]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{paths.relative(path)} is no notebook of format 4: {error!r}. Restore it from git."
+            ) from error
+
+    def parameters(self) -> list[str]:
+        """Return the names that the notebook's cell tagged `parameters` assigns."""
+        source = next((source for _, source, tags in self.cells() if "parameters" in tags), None)
+        if source is None:
+            raise InputError(f"notebooks/{self.name}.ipynb has no cell tagged 'parameters'.")
+        targets = [node.targets[0] for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+        return sorted(target.id for target in targets if isinstance(target, ast.Name))
+
+    def check_notebook(self) -> None:
+        """Raise InputError if the notebook lacks a parameter, of which papermill would only warn."""
+        found = self.parameters()
+        if missing := sorted(set(self.settings.model_fields) - set(found)):
+            where = f"notebooks/{self.name}.ipynb"
+            raise InputError(
+                f"{where} has no parameter {', '.join(missing)}; its parameters cell has: {', '.join(found)}."
+            )
+
+
+def _trained_sources(profile: Profile) -> list[str]:
+    return [key for key, row in profile.pretrain.sources.items() if not (row or {}).get("weights")]
+
+
+def _read(profile: Profile) -> list[str]:
+    """Return the datasets whose images are read."""
+    return list(dict.fromkeys([*_trained_sources(profile), *profile.transfer.targets]))
+
+
+def _shared(profile: Profile, dataset: str) -> dict[str, Any]:
+    """Return the parameters that all training runs share."""
+    return {
+        "backbone": profile.backbone,
+        "precision": profile.precision,
+        "threads": profile.threads,
+        "deterministic": profile.deterministic,
+        "size_px": profile.datasets[dataset].size_px,
+    }
+
+
+def _ingests(names: Iterable[str]) -> list[str]:
+    return [f"ingest/{name}" for name in names]
+
+
+def _ingest(profile: Profile) -> Iterator[Row]:
+    for key in _read(profile):
+        values = {
+            "dataset": key,
+            "data": "native" if key in own.names() else profile.data,
+            **profile.datasets[key].model_dump(),
+            "n_folds": profile.folds.n_folds if key in profile.transfer.targets else None,
+            "fold_seed": profile.folds.seed,
+            "max_images": (profile.transfer.targets.get(key) or {}).get("max_images"),
+        }
+        yield Row(values, f"datasets.{key}", ())
+
+
+def _overlaps(profile: Profile) -> Iterator[Row]:
+    yield Row({"datasets": _read(profile)}, "datasets", _ingests(_read(profile)))
+
+
+def _pretrain(profile: Profile) -> Iterator[Row]:
+    for key, row in profile.pretrain.sources.items():
+        targets = list(profile.transfer.targets)
+        values = {
+            "source": key,
+            **_shared(profile, key),
+            "seed": profile.pretrain.seed,
+            "exclude": [target for target in targets if target != key],
+            "weights": None,
+            **profile.pretrain.defaults,
+            **(row or {}),
+        }
+        # A source is trained without the images that lie in a target, so the targets are read first.
+        read = dict.fromkeys([key, *targets]) if key in _trained_sources(profile) else ()
+        yield Row(values, f"pretrain.sources.{key}", _ingests(read))
+
+
+def _transfer(profile: Profile) -> Iterator[Row]:
+    block = profile.transfer
+    for target, row in block.targets.items():
+        for source in [*(["none"] if block.include_none else []), *profile.pretrain.sources]:
+            if source == target:
+                continue
+            values = {
+                "source": source,
+                "target": target,
+                **_shared(profile, target),
+                # Sources are compared at an equal budget: the longer one is for the baseline alone.
+                "modes": [mode for mode in block.modes if mode != "fine_tune_long" or source == "none"],
+                "seeds": block.seeds,
+                "long_epochs": block.long_epochs,
+                "long_learning_rate": block.long_learning_rate,
+                **block.defaults,
+                **{key: value for key, value in (row or {}).items() if key != "max_images"},
+            }
+            pretrained = [f"pretrain/{source}"] if source != "none" else []
+            yield Row(values, f"transfer.targets.{target}", [f"ingest/{target}", *pretrained])
+
+
+def _transfers(profile: Profile) -> list[str]:
+    return [f"transfer/{row.values['source']}--{row.values['target']}" for row in _transfer(profile)]
+
+
+def _evaluate(profile: Profile) -> Iterator[Row]:
+    yield Row(profile.evaluate, "evaluate", _transfers(profile))
+
+
+def _stability(profile: Profile) -> Iterator[Row]:
+    yield Row({}, "stability", _transfers(profile))
+
+
+def _feature_maps(profile: Profile) -> Iterator[Row]:
+    for target in profile.transfer.targets:
+        pretrained = [source for source in profile.pretrain.sources if source != target]
+        sources = [*pretrained, *(["none"] if profile.transfer.include_none else [])]
+        needs = [*_ingests([target]), *(f"pretrain/{source}" for source in pretrained)]
+        needs += [f"transfer/{source}--{target}" for source in sources]
+        yield Row({"target": target, "sources": sources, **profile.feature_maps}, "feature_maps", needs)
+
+
+def _similarity(profile: Profile) -> Iterator[Row]:
+    if profile.similarity is None:
+        return
+    probe, sources = profile.similarity.get("probe"), list(profile.pretrain.sources)
+    if probe not in sources:
+        raise InputError(
+            f"similarity.probe is '{probe}', no source of this grid; it has: {', '.join(sorted(sources))}."
+        )
+    for target in profile.transfer.targets:
+        others = [source for source in sources if source != target]
+        read = dict.fromkeys([target, *(source for source in _trained_sources(profile) if source != target)])
+        needs = [*_ingests(read), *(f"pretrain/{source}" for source in dict.fromkeys([*others, probe]))]
+        yield Row({"target": target, "sources": others, **profile.similarity}, "similarity", needs)
+
+
+def _transferability(profile: Profile) -> Iterator[Row]:
+    if profile.similarity is not None:
+        needs = [*_transfers(profile), *(f"similarity/{target}" for target in profile.transfer.targets)]
+        values = {"average": profile.evaluate.get("average"), **profile.transferability}  # of the same AUCs as evaluate
+        yield Row(values, "transferability", needs)
+
+
+def _published(profile: Profile) -> Iterator[Row]:
+    if os.environ.get(paths.REFERENCE):
+        yield Row({}, "published", ())
+
+
+_ALL = (
+    Step("ingest", Ingest, "{dataset}", _ingest, seconds=3.3, ignores_figure_code=True),
+    Step("overlaps", Overlaps, "all", _overlaps, seconds=1.3, has_figures=False),
+    Step(
+        "pretrain", Pretrain, "{source}", _pretrain,
+        seconds=5.8, trains=True, has_figures=False, ignores_figure_code=True,
+    ),
+    Step(
+        "transfer", Transfer, "{source}--{target}", _transfer,
+        seconds=5.8, trains=True, has_figures=False, ignores_figure_code=True,
+    ),
+    Step("evaluate", Evaluate, "all", _evaluate, seconds=23.0),
+    Step("stability", Stability, "all", _stability, seconds=14.0),
+    Step("feature_maps", FeatureMaps, "{target}", _feature_maps, seconds=24.0),
+    Step("similarity", Similarity, "{target}", _similarity, seconds=64.0),
+    Step("transferability", Transferability, "all", _transferability, seconds=14.0),
+    Step("published", Published, "all", _published, seconds=23.0),
+    Step("recommend", Recommend, "{place}", needs=("transferability/all", "evaluate/all")),
+)  # fmt: skip
+STEPS = {step.name: step for step in _ALL}

@@ -31,7 +31,7 @@ def recommend(
     place : pathlib.Path
         A folder with a folder for each class, a CSV with path and label, or an .npz as MedMNIST publishes it.
     study : Study
-        Whose networks and results are used, as `grid.expand.study` returns it.
+        Whose networks and results are used, as `grid.profiles.study` returns it.
     mode : str, optional
         "fine_tune" or "linear_probe": how the source will be used; None: the first that the profile has.
     measures : list of str, optional

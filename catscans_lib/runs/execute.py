@@ -32,7 +32,7 @@ class RunFailed(RuntimeError):
     """A notebook did not complete; the message names the error and the notebook that shows it."""
 
 
-def execute(run: expand.Run, profile: str) -> Path:
+def execute(run: expand.PlannedRun, profile: str) -> Path:
     """Execute one run of the grid and return its folder; what was there before stays until this one is done.
 
     A run that is there from the same recipe is left alone: a sweep that is killed in the moment in which a run is
@@ -58,7 +58,7 @@ def execute(run: expand.Run, profile: str) -> Path:
 
 
 @contextmanager
-def _alone(run: expand.Run, profile: str) -> Iterator[None]:
+def _alone(run: expand.PlannedRun, profile: str) -> Iterator[None]:
     """Wait until no other process executes this run: one whose sweep was killed goes on, and writes to the same work folder."""
     path = paths.lock_path(profile, run.step, run.name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def _alone(run: expand.Run, profile: str) -> Iterator[None]:
         yield
 
 
-def _lacks_images(run: expand.Run, profile: str) -> bool:
+def _lacks_images(run: expand.PlannedRun, profile: str) -> bool:
     stored = run.step != "ingest" or paths.store_path(profile, run.settings.dataset, run.settings.size_px).exists()
     return not stored and run.key in recipe.without_images(profile, expand.grid(profile))
 
@@ -111,7 +111,7 @@ def say(message: str) -> None:
     print(f"{message}\n", end="", flush=True)
 
 
-def _papermill(run: expand.Run, profile: str, work: Path) -> None:
+def _papermill(run: expand.PlannedRun, profile: str, work: Path) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError

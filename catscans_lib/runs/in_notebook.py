@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from catscans_lib import figures, paths, results
 from catscans_lib.errors import InputError, unknown
-from catscans_lib.grid import expand
+from catscans_lib.grid import expand, profiles
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.training.checkpoints import Checkpoint, notes
@@ -68,11 +68,11 @@ class Run:
     @property
     def study(self) -> Study:
         """What measures and advice need to know of the run's profile."""
-        return expand.study(self.profile)
+        return profiles.study(self.profile)
 
     def size_of(self, dataset: str) -> int:
         """Return the side (pixels) of a dataset's images in the run's profile."""
-        known = expand.load(self.profile).datasets
+        known = profiles.load(self.profile).datasets
         if dataset not in known:
             raise unknown(f"dataset of profile {self.profile}", dataset, known)
         return known[dataset].size_px

@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from catscans_lib import paths, results
-from catscans_lib.grid import expand, notebook_parameters
+from catscans_lib.grid import expand
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import code_scope
 
 PROJECT = "catscans"
@@ -22,7 +23,6 @@ NEW_FILES = ("--others", "--exclude-standard")
 CHANGES = "+changes"
 RECIPES = "recipes.json"  # among results that an import brought: what they were made from on the other machine
 TRUSTED = "trusted.json"  # in the folder of a run that `sweep --trust` has kept: the recipe it would now be made from
-LONG_STEPS = ("ingest", "pretrain", "transfer")
 
 
 class Origin(NamedTuple):
@@ -34,7 +34,7 @@ class Origin(NamedTuple):
     versions: dict[str, str]
 
 
-def origin(planned: expand.Run, profile: str) -> Origin:
+def origin(planned: expand.PlannedRun, profile: str) -> Origin:
     """Return what a run that begins now is made from; a third of a second, so that the sweep tells it to the kernel."""
     code = {"commit": commit(), "fingerprint": code_fingerprint(planned.step)}
     made_from = recipe(planned, profile, code["fingerprint"])
@@ -46,7 +46,7 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def recipe(planned: expand.Run, profile: str, code: str | None = None) -> str:
+def recipe(planned: expand.PlannedRun, profile: str, code: str | None = None) -> str:
     """Return the fingerprint of all that a run's result follows from: settings, code, the runs, folders and cards it reads.
 
     `code` is a fingerprint as of `code_fingerprint`; by default that of the code as it is now.
@@ -55,7 +55,7 @@ def recipe(planned: expand.Run, profile: str, code: str | None = None) -> str:
     return fingerprint(planned.parameters, code, run_ids(planned, profile), planned.inputs)
 
 
-def run_ids(planned: expand.Run, profile: str) -> dict[str, str]:
+def run_ids(planned: expand.PlannedRun, profile: str) -> dict[str, str]:
     """Return the ids of the runs that a run reads, by their keys."""
     found = {key: results.facts(profile, key) for key in planned.needs}
     for key, facts in found.items():
@@ -64,7 +64,7 @@ def run_ids(planned: expand.Run, profile: str) -> dict[str, str]:
     return {key: facts.run_id for key, facts in found.items()}
 
 
-def is_current(planned: expand.Run, profile: str, code: str | None = None) -> bool:
+def is_current(planned: expand.PlannedRun, profile: str, code: str | None = None) -> bool:
     """Return whether a run is there, made from the recipe it would be made from now; `code` as in `recipe`."""
     if not all(results.is_done(profile, key) for key in (planned.key, *planned.needs)):
         return False
@@ -73,13 +73,13 @@ def is_current(planned: expand.Run, profile: str, code: str | None = None) -> bo
     return is_from_now or _is_trusted(planned, profile, now) or _holds_elsewhere(planned, profile)
 
 
-def _is_trusted(planned: expand.Run, profile: str, now: str) -> bool:
+def _is_trusted(planned: expand.PlannedRun, profile: str, now: str) -> bool:
     """Whether the user keeps a run though its code has changed since; a later change has to be trusted anew."""
     note = paths.run_dir(profile, planned.step, planned.name) / TRUSTED
     return note.is_file() and json.loads(note.read_text(encoding="utf-8"))["recipe"] == now
 
 
-def portable(planned: expand.Run, profile: str) -> dict[str, str]:
+def portable(planned: expand.PlannedRun, profile: str) -> dict[str, str]:
     """Return a run's id and recipe for another machine: without the folders it was given, which has others."""
     card = yaml.safe_load(planned.inputs.get("card", "{}"))
     card.pop("place", None)
@@ -88,7 +88,7 @@ def portable(planned: expand.Run, profile: str) -> dict[str, str]:
     return {"run_id": results.record(profile, planned.key)["run_id"], "recipe": made_from}
 
 
-def _holds_elsewhere(planned: expand.Run, profile: str) -> bool:
+def _holds_elsewhere(planned: expand.PlannedRun, profile: str) -> bool:
     """Whether a run that an import brought is up to date; a folder that is given here may give another result."""
     recipes = paths.results_dir(profile) / RECIPES
     is_given = any(folder for name, folder in planned.inputs.items() if name != "card")
@@ -97,7 +97,7 @@ def _holds_elsewhere(planned: expand.Run, profile: str) -> bool:
     return json.loads(recipes.read_text()).get(planned.key) == portable(planned, profile)
 
 
-def without_images(profile: str, runs: dict[str, expand.Run]) -> list[str]:
+def without_images(profile: str, runs: dict[str, expand.PlannedRun]) -> list[str]:
     """Return the ingest runs whose image store is gone though a run reads it that is not up to date; an import brings none."""
     made = set(current(profile, runs))
     read = {need for key, run in runs.items() if key not in made for need in run.needs if runs[need].step == "ingest"}
@@ -105,7 +105,7 @@ def without_images(profile: str, runs: dict[str, expand.Run]) -> list[str]:
     return [key for key, store in stores.items() if not paths.store_path(profile, *store).exists()]
 
 
-def current(profile: str, runs: dict[str, expand.Run]) -> list[str]:
+def current(profile: str, runs: dict[str, expand.PlannedRun]) -> list[str]:
     """Return the keys of the runs that are current, and all runs they need with them; `runs` in the grid's order."""
     found: dict[str, None] = {}
     codes = code_fingerprints(runs)
@@ -121,25 +121,24 @@ def code_fingerprint(step: str) -> str:
     Comments, docstrings and layout do not count: what a sweep has made stays valid when only they change. Nor does how
     figures look count for the steps that take long: nobody trains a network anew for another colour.
     """
-    cells = notebook_parameters.cells(paths.notebook_path(step))
+    cells = STEPS[step].cells()
     code = "\n".join(source for kind, source, _ in cells if kind == "code")
     files = sorted(code_scope.reached(code))
     meanings = {str(path.relative_to(code_scope.LIBRARY)): code_scope.meaning(path) for path in files}
-    if step in LONG_STEPS:
+    if STEPS[step].ignores_figure_code:
         meanings = {name: meaning for name, meaning in meanings.items() if not name.startswith("figures/")}
     return fingerprint([source for _, source, _ in cells], meanings)
 
 
-def code_fingerprints(runs: dict[str, expand.Run]) -> dict[str, str]:
+def code_fingerprints(runs: dict[str, expand.PlannedRun]) -> dict[str, str]:
     """Return the fingerprint of every step that some runs are of."""
     return {step: code_fingerprint(step) for step in {run.step for run in runs.values()}}
 
 
 def sources(step: str) -> list[Path]:
     """Return the files behind a step: its notebook and every library module it reaches."""
-    notebook = paths.notebook_path(step)
-    code = "\n".join(source for kind, source, _ in notebook_parameters.cells(notebook) if kind == "code")
-    return [notebook, *sorted(code_scope.reached(code))]
+    code = "\n".join(source for kind, source, _ in STEPS[step].cells() if kind == "code")
+    return [paths.notebook_path(step), *sorted(code_scope.reached(code))]
 
 
 def commit() -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from catscans_lib import datasets, results
-from catscans_lib.grid import expand
+from catscans_lib.grid import expand, profiles
+from catscans_lib.grid.schema import Profile
+from catscans_lib.grid.steps import STEPS
 
-TRAINED = ("pretrain", "transfer")
 FORWARD = 0.2  # of a training pass: 121 against 537 images/s, ResNet50 (benchmarks/RESULTS.md)
 
 
@@ -30,10 +31,6 @@ CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
 GPU_RATES = {  # images from the store, augmented; the same bits every time
     "resnet50": Rate(2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before batches were read ahead"),
 }
-FLAT_S = {  # seconds of a run of the demo, 2 cores, three at a time
-    "ingest": 3.3, "overlaps": 1.3, "pretrain": 5.8, "transfer": 5.8, "evaluate": 23.0, "stability": 14.0, "feature_maps": 24.0,
-    "similarity": 64.0, "transferability": 14.0, "published": 23.0,
-}  # fmt: skip
 MODEL_MB = {"resnet50": 95.0, "small_resnet": 1.2, "squeezenet": 3.0}  # of a saved network
 N_FEATURES = {"resnet50": 2048, "small_resnet": 128, "squeezenet": 512}  # of an image, 4 bytes each
 ROW_BYTES, SCORE_BYTES = 60, 16  # of a prediction as CSV: 92 bytes with two classes in the demo
@@ -49,23 +46,23 @@ class Cost:
     rests_on: str
 
 
-def estimator(profile: str, *, with_gpu: bool) -> Callable[[expand.Run], Cost]:
+def estimator(profile: str, *, with_gpu: bool) -> Callable[[expand.PlannedRun], Cost]:
     """Return what tells the cost of any run of a profile; `with_gpu` says whether runs that ask for a GPU get one."""
-    loaded, runs = expand.load(profile), expand.grid(profile)
+    loaded, runs = profiles.load(profile), expand.grid(profile)
     steps = dict.fromkeys(run.step for run in runs.values())
-    on_gpu = {step: with_gpu and expand.resources(profile, step).gpus > 0 for step in steps}
+    on_gpu = {step: with_gpu and profiles.resources(profile, step).gpus > 0 for step in steps}
     seen = {step: _seen(profile, step, loaded) for step in steps}
 
-    def cost(run: expand.Run) -> Cost:
+    def cost(run: expand.PlannedRun) -> Cost:
         seconds, rests_on = _seconds(run, seen[run.step], loaded, on_gpu[run.step])
         return Cost(seconds, on_gpu[run.step], _bytes(run, loaded), rests_on)
 
     return cost
 
 
-def passes(step: str, values: dict[str, Any], profile: expand.Profile) -> float:
+def passes(step: str, values: dict[str, Any], profile: Profile) -> float:
     """Return how many images a run passes through its network, a prediction counted as a fifth of a training pass."""
-    if step not in TRAINED or values.get("weights"):
+    if not STEPS[step].trains or values.get("weights"):
         return 0.0
     kept = (1 - values["validation_share"]) * (1 + len(values["other_learning_rates"]))
     if step == "pretrain":
@@ -76,14 +73,14 @@ def passes(step: str, values: dict[str, Any], profile: expand.Profile) -> float:
     return per_seed * len(values["seeds"])
 
 
-def n_images(profile: expand.Profile, dataset: str) -> int:
+def n_images(profile: Profile, dataset: str) -> int:
     """Return how many images of a dataset are used, as far as one knows before reading them."""
     row = profile.transfer.targets.get(dataset) or {}
     n = profile.datasets[dataset].n_images or datasets.get(dataset).n_images or 0
     return min(n, row.get("max_images") or n)
 
 
-def _seen(profile: str, step: str, loaded: expand.Profile) -> tuple[float, float, int]:
+def _seen(profile: str, step: str, loaded: Profile) -> tuple[float, float, int]:
     """Seconds and image passes of a step's finished runs, with the settings they had, and how many there are."""
     records = [results.record(profile, f"{step}/{name}") for name in results.finished(profile, step)]
     known = [record for record in records if _is_of(loaded, record["parameters"])]
@@ -94,7 +91,7 @@ def _seen(profile: str, step: str, loaded: expand.Profile) -> tuple[float, float
     )
 
 
-def _is_of(loaded: expand.Profile, parameters: dict[str, Any]) -> bool:
+def _is_of(loaded: Profile, parameters: dict[str, Any]) -> bool:
     """Whether a finished run's datasets are still in the grid."""
     named = [parameters[name] for name in ("dataset", "source", "target") if parameters.get(name) not in (None, "none")]
     return set(named) <= set(loaded.datasets)
@@ -106,15 +103,15 @@ def seconds_of(record: dict[str, Any]) -> float:
 
 
 def _seconds(
-    run: expand.Run, seen: tuple[float, float, int], loaded: expand.Profile, on_gpu: bool
+    run: expand.PlannedRun, seen: tuple[float, float, int], loaded: Profile, on_gpu: bool
 ) -> tuple[float | None, str]:
     seconds, work, n = seen
     here = passes(run.step, run.parameters, loaded)
     if n and (not here or work):
         return (seconds * here / work if here else seconds / n), "finished runs of this profile"
-    flat = FLAT_S.get(run.step, 0.0)
+    flat = STEPS[run.step].seconds
     if not here:
-        return flat, "the demo's runs" if run.step not in TRAINED else "time to start"
+        return flat, "the demo's runs" if not STEPS[run.step].trains else "time to start"
     rate = (GPU_RATES if on_gpu else CPU_RATES).get(run.parameters["backbone"])
     if rate is None:
         return None, f"nothing: {run.parameters['backbone']} was not measured"
@@ -122,13 +119,13 @@ def _seconds(
     return flat + here * scale / rate.per_s, rate.where
 
 
-def _bytes(run: expand.Run, loaded: expand.Profile) -> float:
+def _bytes(run: expand.PlannedRun, loaded: Profile) -> float:
     """Stored images (3 bytes a pixel) of an ingest; a saved network; of a transfer its predictions, which the record keeps too,
     and the features behind its linear probe; a notebook with its figures and tables, about 0.5 MB."""
     values, n_bytes = run.parameters, 5e5
     if run.step == "ingest":
         n_bytes += n_images(loaded, values["dataset"]) * values["size_px"] ** 2 * 3
-    if run.step in TRAINED:
+    if STEPS[run.step].trains:
         n_bytes += 1e6 * MODEL_MB.get(values["backbone"], 100.0)
     if run.step == "transfer":
         n, card = n_images(loaded, values["target"]), datasets.get(values["target"])

@@ -57,7 +57,7 @@ class Sweep:
         return GPU.exists() or not self.is_here
 
 
-def prepare(sweep: Sweep) -> tuple[dict[str, expand.Run], list[str]]:
+def prepare(sweep: Sweep) -> tuple[dict[str, expand.PlannedRun], list[str]]:
     """Return the runs of the grid and the keys of those that are up to date; InputError if what they read is not there."""
     runs = expand.grid(sweep.profile)
     observers.check(sweep.profile)
@@ -69,7 +69,7 @@ def prepare(sweep: Sweep) -> tuple[dict[str, expand.Run], list[str]]:
     return runs, before
 
 
-def run(sweep: Sweep, runs: dict[str, expand.Run], before: list[str], started: float) -> int:
+def run(sweep: Sweep, runs: dict[str, expand.PlannedRun], before: list[str], started: float) -> int:
     """Run the sweep; return 0 when every chosen run is done, else 1, and say what failed; 2 for options Snakemake does not know.
 
     Parameters
@@ -113,7 +113,7 @@ def _check_writable(folder: Path) -> None:
         ) from None
 
 
-def _mark(profile: str, runs: dict[str, expand.Run], current: list[str]) -> None:
+def _mark(profile: str, runs: dict[str, expand.PlannedRun], current: list[str]) -> None:
     """Put the mark of every run that is up to date, and take away that of every other.
 
     Snakemake starts what has no mark and what reads that, whatever its clock says: recipes tell what is up to date.
@@ -174,7 +174,7 @@ def default_jobs() -> int:
     return max(1, min(joblib.cpu_count() + 1, psutil.virtual_memory().total // 2**31))
 
 
-def _check_folders(runs: dict[str, expand.Run]) -> None:
+def _check_folders(runs: dict[str, expand.PlannedRun]) -> None:
     """Fail before anything starts if a folder the grid reads is not given."""
     used = {variable for run in runs.values() for variable in run.inputs}
     if "CATSCANS_DATA" in used:
@@ -196,7 +196,7 @@ def _planning_error(command: list[str]) -> tuple[int, str]:
 
 
 @contextmanager
-def _followed(sweep: Sweep, runs: dict[str, expand.Run], before: list[str], started: float) -> Iterator[None]:
+def _followed(sweep: Sweep, runs: dict[str, expand.PlannedRun], before: list[str], started: float) -> Iterator[None]:
     """Say which runs are done while they run on a cluster, from where they cannot say it themselves."""
     if sweep.is_here:
         yield

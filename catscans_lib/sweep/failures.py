@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 
 from catscans_lib import paths
-from catscans_lib.grid.expand import Run
+from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.sweep import fold_jobs
 from catscans_lib.sweep.selection import with_needs
 
@@ -26,7 +26,7 @@ def note(profile: str, key: str, message: str) -> None:
             return
 
 
-def summary(profile: str, runs: dict[str, Run], missing: list[str], since: float) -> str:
+def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since: float) -> str:
     """Return the report on runs that are not done: those that failed since then (s since 1970), and what became of the others."""
     failed = {key: told for key in missing if (told := report(profile, key, since))}
     waiting = [key for key in missing if key not in failed and set(failed) & set(with_needs(runs, [key]))]

@@ -16,7 +16,7 @@ from catscans_lib.runs import recipe
 from catscans_lib.training.checkpoints import Checkpoint
 
 
-def execute(planned: expand.Run, profile: str, first: int, n: int) -> None:
+def execute(planned: expand.PlannedRun, profile: str, first: int, n: int) -> None:
     """Train the folds from `first` on, `n` of them or as many as there are, and note what that took.
 
     Raises
@@ -56,7 +56,7 @@ def errors(profile: str, key: str) -> list[Path]:
     return sorted(paths.checkpoint_dir(profile, *key.split("/")).glob("*/folds-*.error.txt"))
 
 
-def _train(planned: expand.Run, profile: str, checkpoint: Checkpoint, numbers: Collection[int]) -> None:
+def _train(planned: expand.PlannedRun, profile: str, checkpoint: Checkpoint, numbers: Collection[int]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from catscans_lib.experiment import transfer
     from catscans_lib.images import store

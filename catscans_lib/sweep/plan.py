@@ -4,7 +4,9 @@ from catscans_lib.grid import expand
 from catscans_lib.sweep import costs, failures
 
 
-def text(profile: str, runs: dict[str, expand.Run], done: list[str], chosen: list[str], *, with_gpu: bool) -> str:
+def text(
+    profile: str, runs: dict[str, expand.PlannedRun], done: list[str], chosen: list[str], *, with_gpu: bool
+) -> str:
     """Return the plan as it is printed.
 
     Parameters
@@ -27,7 +29,7 @@ def text(profile: str, runs: dict[str, expand.Run], done: list[str], chosen: lis
     return "\n".join([head, *_table(runs, chosen, expected), *which, *_total(expected)])
 
 
-def _table(runs: dict[str, expand.Run], chosen: list[str], expected: dict[str, costs.Cost]) -> list[str]:
+def _table(runs: dict[str, expand.PlannedRun], chosen: list[str], expected: dict[str, costs.Cost]) -> list[str]:
     lines = [f"  {'step':16}{'runs':>6}{'done':>6}{'to run':>8}{'time':>11}"]
     for step in dict.fromkeys(runs[key].step for key in chosen):
         here = [key for key in chosen if runs[key].step == step]

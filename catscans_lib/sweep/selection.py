@@ -3,10 +3,12 @@
 from typing import Any
 
 from catscans_lib.errors import InputError
-from catscans_lib.grid.expand import Run
+from catscans_lib.grid.expand import PlannedRun
 
 
-def select(runs: dict[str, Run], keys: tuple[str, ...] = (), only: tuple[tuple[str, Any], ...] = ()) -> list[str]:
+def select(
+    runs: dict[str, PlannedRun], keys: tuple[str, ...] = (), only: tuple[tuple[str, Any], ...] = ()
+) -> list[str]:
     """Return the keys of the chosen runs, in the grid's order; all of them where nothing is chosen.
 
     Parameters
@@ -38,7 +40,7 @@ def select(runs: dict[str, Run], keys: tuple[str, ...] = (), only: tuple[tuple[s
     return chosen
 
 
-def with_needs(runs: dict[str, Run], keys: list[str]) -> list[str]:
+def with_needs(runs: dict[str, PlannedRun], keys: list[str]) -> list[str]:
     """Return these runs and all that they need, directly or through others, in the grid's order."""
     found, waiting = set(), list(keys)
     while waiting:
@@ -49,7 +51,7 @@ def with_needs(runs: dict[str, Run], keys: list[str]) -> list[str]:
     return [key for key in runs if key in found]
 
 
-def _matches(run: Run, name: str, value: Any) -> bool:
+def _matches(run: PlannedRun, name: str, value: Any) -> bool:
     parameters = {"step": run.step, **run.parameters}
     if name not in parameters:
         return False
@@ -61,7 +63,7 @@ def _words(only: tuple[tuple[str, Any], ...]) -> str:
     return " --only ".join(f"{name}={value}" for name, value in only)
 
 
-def _there_are(runs: dict[str, Run], wanted: dict[str, list[Any]]) -> str:
+def _there_are(runs: dict[str, PlannedRun], wanted: dict[str, list[Any]]) -> str:
     """The values there are of each name."""
     lines = []
     for name in wanted:

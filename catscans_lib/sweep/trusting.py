@@ -5,13 +5,13 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from catscans_lib import paths, results
-from catscans_lib.grid.expand import Run
+from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.runs import recipe
 
 N_NAMED = 30  # runs in a line
 
 
-def outdated(profile: str, runs: dict[str, Run]) -> list[str]:
+def outdated(profile: str, runs: dict[str, PlannedRun]) -> list[str]:
     """Return the keys of the finished runs that only a change of their code makes out of date, in the grid's order.
 
     Settings, and the runs, folders and cards they read, are those from which they were made.
@@ -20,7 +20,7 @@ def outdated(profile: str, runs: dict[str, Run]) -> list[str]:
     return [key for key, run in runs.items() if _only_code_differs(run, profile, codes[run.step])]
 
 
-def keep(profile: str, keys: list[str], runs: dict[str, Run]) -> None:
+def keep(profile: str, keys: list[str], runs: dict[str, PlannedRun]) -> None:
     """Have these finished runs count as up to date as long as their code stays as it is now; `trusted.json` of each says so."""
     commit, since = recipe.commit(), datetime.now(UTC).isoformat(timespec="seconds")
     for key in keys:
@@ -37,7 +37,7 @@ def keep(profile: str, keys: list[str], runs: dict[str, Run]) -> None:
         path.with_suffix(".part").replace(path)
 
 
-def told(keys: list[str], runs: dict[str, Run], *, kept: bool) -> str:
+def told(keys: list[str], runs: dict[str, PlannedRun], *, kept: bool) -> str:
     """Return what a sweep says of such runs; "" where there are none."""
     if not keys:
         return ""
@@ -50,7 +50,7 @@ def told(keys: list[str], runs: dict[str, Run], *, kept: bool) -> str:
     return f"{head} Kept as they are (--trust): {', '.join(keys[:N_NAMED])}{more}."
 
 
-def _only_code_differs(run: Run, profile: str, code_now: str) -> bool:
+def _only_code_differs(run: PlannedRun, profile: str, code_now: str) -> bool:
     if not all(results.is_done(profile, key) for key in (run.key, *run.needs)):
         return False
     made = results.facts(profile, run.key)

@@ -34,7 +34,7 @@ def answers(folder, *arguments, **env):
 def test_a_valid_grid_is_counted(folder):
     result = tiny.catscans(folder, "check")
     assert result.stdout == (
-        "params/demo.yaml is valid: 2 ingest, 1 pretrain, 2 transfer, 1 overlaps, 1 evaluate, 1 stability, 1 feature_maps, "
+        "params/demo.yaml is valid: 2 ingest, 1 overlaps, 1 pretrain, 2 transfer, 1 evaluate, 1 stability, 1 feature_maps, "
         "1 similarity, 1 transferability.\n"
     )
 

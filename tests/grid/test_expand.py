@@ -8,7 +8,8 @@ import yaml
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand, notebook_parameters, steps
+from catscans_lib.grid import expand, profiles
+from catscans_lib.grid.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ("demo", "paper", "sample")
@@ -122,7 +123,7 @@ def test_an_unknown_profile_names_those_there_are():
 def test_text_that_is_no_yaml_is_refused(changed, tmp_path):
     (tmp_path / "params/demo.yaml").write_text("title: [")
     with pytest.raises(InputError, match="params/demo.yaml is not readable as YAML"):
-        expand.load("demo")
+        profiles.load("demo")
 
 
 def test_a_parameter_the_notebook_lacks_is_found_before_anything_runs(changed):
@@ -135,10 +136,9 @@ def test_a_parameter_the_notebook_lacks_is_found_before_anything_runs(changed):
         expand.grid("demo")
 
 
-@pytest.mark.parametrize("step", steps.STEPS)
+@pytest.mark.parametrize("step", STEPS.values(), ids=lambda step: step.name)
 def test_the_notebooks_parameters_are_the_fields_of_its_settings(step):
-    names = notebook_parameters.parameters(ROOT / "notebooks" / f"{step}.ipynb")
-    assert sorted(names) == sorted(steps.STEPS[step].model_fields)
+    assert step.parameters() == sorted(step.settings.model_fields)
 
 
 def test_one_run_takes_what_is_given_and_the_rest_from_the_file():

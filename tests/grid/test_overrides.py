@@ -6,7 +6,7 @@ import pytest
 import tiny
 
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand, overrides
+from catscans_lib.grid import expand, overrides, profiles
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_values_are_read_as_yaml_and_none_takes_a_value_away(changed):
 def test_the_size_of_a_dataset_changes_for_all_who_read_it(changed):
     after = changed("datasets.chest.size_px=32")
     assert {after[key]["size_px"] for key in ("ingest/chest", "transfer/dtd--chest")} == {32}
-    assert expand.load("demo").datasets["chest"].size_px == 32
+    assert profiles.load("demo").datasets["chest"].size_px == 32
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_file_itself_stays_as_it_is(changed, tmp_path):
 
 def test_where_a_change_goes_is_told(changed):
     assert changed("epochs=7")
-    assert expand.changed_places("demo", "epochs") == [
+    assert profiles.changed_places("demo", "epochs") == [
         "pretrain.defaults.epochs",
         "pretrain.sources.dtd.epochs",
         "transfer.defaults.epochs",

@@ -33,13 +33,14 @@ def test_a_fingerprint_depends_on_values_and_not_on_the_order_of_keys():
     [
         ("transfer", "figures/curves.py", False),
         ("evaluate", "figures/curves.py", True),
-        ("transfer", "training.py", True),
-        ("evaluate", "training.py", False),
+        ("transfer", "training/loop.py", True),
+        ("evaluate", "training/loop.py", False),
         ("ingest", "datasets/demo/__init__.py", True),
-        ("evaluate", "evaluation/__init__.py", True),
+        ("evaluate", "evaluation/tables.py", True),
     ],
 )
 def test_a_change_counts_for_the_steps_whose_results_it_may_change(monkeypatch, step, module, counts):
+    assert (code_scope.LIBRARY / module).is_file()
     plain, before = code_scope.meaning, recipe.code_fingerprint(step)
     monkeypatch.setattr(code_scope, "meaning", lambda path: plain(path) + "x" * (path == code_scope.LIBRARY / module))
     assert (recipe.code_fingerprint(step) != before) is counts

@@ -6,7 +6,8 @@ import pytest
 import tiny
 
 from catscans_lib import paths
-from catscans_lib.grid import expand
+from catscans_lib.grid import expand, profiles
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.sweep import costs, plan
 
 
@@ -31,7 +32,7 @@ def finish(key, seconds, **parameters):
 
 
 def test_image_passes_are_images_times_epochs_of_every_fold_seed_mode_and_rate(project):
-    runs, loaded = expand.grid("demo"), expand.load("demo")
+    runs, loaded = expand.grid("demo"), profiles.load("demo")
     assert costs.passes("pretrain", runs["pretrain/dtd"].parameters, loaded) == pytest.approx(180 * 1 * 0.9)
     # chest: 120 of 180 images, 3 folds of which 2 train, 2 epochs, a tenth held back; both modes predict every image once
     values = runs["transfer/dtd--chest"].parameters
@@ -46,7 +47,7 @@ def test_where_nothing_was_finished_the_measured_rate_of_the_network_tells_scale
     monkeypatch.setitem(costs.CPU_RATES, "small_resnet", costs.Rate(100.0, 48, "a benchmark"))
     cost = costs.estimator("demo", with_gpu=False)(expand.grid("demo")["pretrain/dtd"])
     assert cost.seconds == pytest.approx(
-        costs.FLAT_S["pretrain"] + 180 * 0.9 / 100 / 4
+        STEPS["pretrain"].seconds + 180 * 0.9 / 100 / 4
     )  # 24 px: a quarter of the pixels of 48
     assert cost.rests_on == "a benchmark"
 

@@ -15,7 +15,8 @@ from catscans_lib import paths, results
 from catscans_lib.cli.main import main
 from catscans_lib.datasets import demo
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand, notebook_parameters
+from catscans_lib.grid import expand, profiles
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.images import store
 from catscans_lib.networks import build
 from catscans_lib.recommend import report
@@ -106,7 +107,7 @@ def measured(made):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATSCANS_ROOT", str(made))
         return compute.of_target(
-            expand.study("demo"), expand.find("similarity", profile="demo", target="chest").settings
+            profiles.study("demo"), expand.find("similarity", profile="demo", target="chest").settings
         )
 
 
@@ -140,7 +141,7 @@ def test_the_same_seed_gives_the_same_values(project, measured):
     settings = expand.find(
         "similarity", profile="demo", target="chest", measures=["logme", "mmd_rbf", "task2vec_cosine"]
     ).settings
-    again = compute.of_target(expand.study("demo"), settings)[0]
+    again = compute.of_target(profiles.study("demo"), settings)[0]
     before = measured[0].merge(again, on=["source", "target", "measure", "probe", "seed"])
     assert len(before) == len(again) == 3 + 2 * 4
     np.testing.assert_array_equal(before["value_x"], before["value_y"])
@@ -163,7 +164,7 @@ def test_what_raters_said_becomes_a_distance(project, tmp_path):
     pd.DataFrame(rows, columns=["dataset", "rater", "question", "answer"]).to_csv(form, index=False)
     given = {"measures": ["expert_distance"], "answers": str(form)}
     values, _ = compute.of_target(
-        expand.study("demo"), expand.find("similarity", profile="demo", target="chest", **given).settings
+        profiles.study("demo"), expand.find("similarity", profile="demo", target="chest", **given).settings
     )
     assert values.set_index("source")["value"].to_dict() == {"stl10": 0.0, "dtd": 1.0, "kimia960": 0.0}
 
@@ -174,7 +175,7 @@ def test_a_probe_that_is_no_source_is_refused(tmp_path, monkeypatch):
     content["similarity"]["probe"] = "stl10"
     tiny.write_grid(folder, content)
     monkeypatch.setenv("CATSCANS_ROOT", str(folder))
-    with pytest.raises(InputError, match="similarity.probe is 'stl10', which is no source of this grid; it has: dtd"):
+    with pytest.raises(InputError, match="similarity.probe is 'stl10', no source of this grid; it has: dtd"):
         expand.grid("demo")
 
 
@@ -219,7 +220,7 @@ def test_advice_says_when_not_to_trust_it(project, moles):
 
 
 def test_the_source_that_the_measure_favours_is_advised(project, moles):
-    told = report.recommend(moles, expand.study("demo"))
+    told = report.recommend(moles, profiles.study("demo"))
     order = [row["closeness"] for row in told["advice"]]
     assert order == sorted(order, reverse=True)
 
@@ -289,7 +290,7 @@ def test_the_notebook_gives_the_advice_of_the_command(project, moles, monkeypatc
         place = paths.run_dir("demo", *key.split("/"))
         place.mkdir(parents=True, exist_ok=True)
         (place / "run.json").write_text('{"status": "completed", "run_id": "x"}')
-    cells = notebook_parameters.cells(paths.notebook_path("recommend"))
+    cells = STEPS["recommend"].cells()
     space = {}
     for kind, source, tags in cells:
         if kind == "code":

@@ -12,7 +12,7 @@ from typing import Any
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand
+from catscans_lib.grid import profiles
 from catscans_lib.runs.records import exports, reading
 
 MONGO_URL, SQL_URL = "CATSCANS_MONGO_URL", "CATSCANS_SQL_URL"
@@ -28,7 +28,7 @@ def create(profile: str) -> tuple[list[Any], dict[str, Any]]:
     check(profile)
     from sacred import observers
 
-    names = expand.load(profile).records.observers
+    names = profiles.load(profile).records.observers
     folder = paths.records_dir(profile)
     folder.mkdir(parents=True, exist_ok=True)
     factories = {
@@ -43,7 +43,7 @@ def create(profile: str) -> tuple[list[Any], dict[str, Any]]:
 
 def check(profile: str) -> None:
     """Raise InputError, with what to do, unless every observer of a profile can be created."""
-    names, where = expand.load(profile).records.observers, f"params/{profile}.yaml: records.observers"
+    names, where = profiles.load(profile).records.observers, f"params/{profile}.yaml: records.observers"
     for name, (package, variable) in NEEDED.items():
         if name in names and not find_spec(package):
             raise InputError(
@@ -66,7 +66,7 @@ def export_to_neptune(profile: str, number: str) -> None:
     Neptune's client has its own environment. If the conversion fails, the run still counts: the error is printed, and
     `catscans records export` can convert the record later.
     """
-    if "neptune" not in expand.load(profile).records.observers:
+    if "neptune" not in profiles.load(profile).records.observers:
         return
     try:
         exports.export("neptune", [reading.find(profile, number)], paths.records_dir(profile) / "neptune")

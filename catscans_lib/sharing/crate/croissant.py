@@ -8,7 +8,7 @@ import pandas as pd
 
 from catscans_lib import datasets, paths
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.grid import expand
+from catscans_lib.grid import profiles
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 COLUMNS = {
@@ -61,7 +61,7 @@ def card(info: DatasetInfo, images: bytes | None = None, *, made_up: bool = Fals
 
 def of_profile(profile: str, dataset: str, images: bytes | None) -> dict[str, Any]:
     """Return the card of a dataset as a profile used it; InputError for an unknown dataset."""
-    is_demo = expand.load(profile).data == "demo"
+    is_demo = profiles.load(profile).data == "demo"
     return card(datasets.get(dataset), images, made_up=is_demo and dataset in datasets.PUBLISHED)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from catscans_lib import paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, and_more
-from catscans_lib.grid import expand
+from catscans_lib.grid import expand, profiles
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.runs.records import masking
@@ -165,7 +165,7 @@ def _project() -> dict[str, Content]:
 
 
 def _params(profile: str) -> dict[str, Content]:
-    used = [name for name in expand.load(profile).datasets if name in own.names()]
+    used = [name for name in profiles.load(profile).datasets if name in own.names()]
     files = [paths.params_path(profile), *(paths.own_cards_dir() / f"{name}.yaml" for name in used)]
     return {path.relative_to(paths.root()).as_posix(): path for path in files}
 
@@ -186,7 +186,7 @@ def _results(profile: str, models: bool) -> dict[str, Content]:
 
 
 def _stores(profile: str) -> dict[str, Content]:
-    sizes = {name: row.size_px for name, row in expand.load(profile).datasets.items()}
+    sizes = {name: row.size_px for name, row in profiles.load(profile).datasets.items()}
     ingested = results.finished(profile, "ingest")
     stores = {name: paths.store_path(profile, name, sizes[name]) for name in ingested if name in sizes}
     if missing := [paths.relative(path) for path in stores.values() if not path.is_file()]:
@@ -213,7 +213,7 @@ def _book(profile: str) -> dict[str, Content]:
 def _cards(profile: str, models: bool) -> dict[str, Content]:
     """The cards of the datasets, each with the table of its images, and of the networks."""
     folder, found = f"results/{profile}/{CARDS}", {}
-    for name in expand.load(profile).datasets:
+    for name in profiles.load(profile).datasets:
         images = _images(profile, name)
         if images is not None:
             found[f"{folder}/datasets/{name}.csv"] = images
@@ -226,7 +226,7 @@ def _cards(profile: str, models: bool) -> dict[str, Content]:
 
 def _images(profile: str, dataset: str) -> bytes | None:
     """The table of a dataset's images, from its store, or from an import, which brings no store."""
-    place = paths.store_path(profile, dataset, expand.load(profile).datasets[dataset].size_px)
+    place = paths.store_path(profile, dataset, profiles.load(profile).datasets[dataset].size_px)
     if place.is_file():
         return croissant.images_csv(store.open_store(place).table)
     imported = paths.results_dir(profile) / CARDS / "datasets" / f"{dataset}.csv"

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from catscans_lib import paths, results
-from catscans_lib.grid import expand
+from catscans_lib.grid import expand, profiles
 from catscans_lib.runs import recipe
 from catscans_lib.sharing.crate.croissant import CONFORMS_TO as CROISSANT
 
@@ -109,7 +109,7 @@ def _describe_root(crate: Any, profile: str, cited: dict, runs: dict[str, dict],
     """Describe the crate as a whole."""
     root = crate.root_dataset
     described = {
-        "name": f"{cited['title']} ({expand.load(profile).title})",
+        "name": f"{cited['title']} ({profiles.load(profile).title})",
         "description": (
             f"Profile '{profile}' with {len(runs)} finished runs: settings, executed notebooks, tables, figures, networks, "
             "code and the locked environment. It has the layout of the project: unzip it and `make book`, or "

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from catscans_lib import datasets, paths, results
-from catscans_lib.grid import expand
+from catscans_lib.grid import profiles
 from catscans_lib.networks import registry
 
 SETTINGS = (
@@ -46,7 +46,7 @@ def _facts(profile: str, step: str, name: str) -> dict[str, Any]:
         "network": registry.find(parameters["backbone"]),
         "used": [datasets.get(key) for key in (target, source) if key and key != "none"],
         "settings": {key: known[key] for key in SETTINGS if key in known},
-        "is_demo": expand.load(profile).data == "demo",
+        "is_demo": profiles.load(profile).data == "demo",
         "published": datasets.PUBLISHED,
         "titles": datasets.titles(),
         "rows": _intervals(profile, source, target),

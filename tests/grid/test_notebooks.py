@@ -7,16 +7,15 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.grid import notebook_parameters
+from catscans_lib.grid.steps import STEPS
 
 PLAY = "reanalysis"  # for `make lab`: it reads what the steps have made, and is none itself
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 def test_there_is_a_notebook_for_every_step():
-    from catscans_lib.grid.steps import STEPS
-
     assert {path.stem for path in NOTEBOOKS} == {*STEPS, PLAY}
 
 
@@ -37,23 +36,22 @@ def test_cells_are_short_define_nothing_and_every_one_is_introduced(path):
             assert "def " not in cell.source
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_plain_reader_sees_what_nbformat_sees(path):
-    cells = nbformat.read(path, as_version=4).cells
-    assert notebook_parameters.cells(path) == [
-        (cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells
-    ]
+@pytest.mark.parametrize("step", STEPS.values(), ids=lambda step: step.name)
+def test_a_step_reads_the_cells_that_nbformat_reads(step):
+    cells = nbformat.read(paths.notebook_path(step.name), as_version=4).cells
+    assert step.cells() == [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in cells]
 
 
-def test_what_is_no_notebook_is_named(tmp_path, monkeypatch):
+def test_a_file_that_is_no_notebook_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
-    path = tmp_path / "a.ipynb"
-    with pytest.raises(InputError, match=r"No notebook at a\.ipynb"):
-        notebook_parameters.cells(path)
+    path, step = tmp_path / "notebooks/ingest.ipynb", STEPS["ingest"]
+    with pytest.raises(InputError, match=r"No notebook at notebooks/ingest\.ipynb"):
+        step.cells()
+    path.parent.mkdir()
     for text in ("{", "[]", '{"worksheets": []}'):
         path.write_text(text)
-        with pytest.raises(InputError, match=r"a\.ipynb is no notebook of format 4"):
-            notebook_parameters.cells(path)
+        with pytest.raises(InputError, match=r"ingest\.ipynb is no notebook of format 4"):
+            step.cells()
     path.write_text('{"cells": []}')
     with pytest.raises(InputError, match="has no cell tagged 'parameters'"):
-        notebook_parameters.parameters(path)
+        step.parameters()
