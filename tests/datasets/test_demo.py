@@ -161,7 +161,7 @@ def test_large_and_small_nuclei_cover_the_same_area():
         ({"name": "isic"}, "Unknown demo dataset 'isic'; known: chest"),
         ({"name": "dtd", "n_images": None}, "needs n_images of at least 9, one per class; got None"),
         ({"name": "imagenet", "n_images": 19}, "needs n_images of at least 20"),
-        ({"name": "dtd", "size_px": 112}, "draws images of 16 to 64 pixels; 'dtd' is to have size_px=112"),
+        ({"name": "dtd", "size_px": 112}, "draws images of 16 to 64 pixels; got size_px=112 for 'dtd'"),
     ],
 )
 def test_bad_arguments_are_named_with_what_is_possible(arguments, message):
