@@ -16,7 +16,7 @@ from PIL import Image
 from catscans_lib import paths, results
 from catscans_lib.datasets import own
 from catscans_lib.grid import profiles
-from catscans_lib.images import store, subsets
+from catscans_lib.images import store
 from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs
 from catscans_lib.transferability import source_features
@@ -92,7 +92,7 @@ def probed(cells, folder):
     listing = own.OwnCard(title="cells", form="folder", place=str(cells), group_pattern=r"(.*)_\d+").read(cells.parent)
     store.write(folder / "cells.h5", listing, dataset="own", size_px=112)
     opened = store.open_store(folder / "cells.h5")
-    all_cells = subsets.subset(opened, np.arange(len(opened.table)), len(opened.table), 0)
+    all_cells = store.subset(opened, np.arange(len(opened.table)), len(opened.table), 0)
     networks = source_features.SourceFeatures("sample", "imagenet")
     return {
         source: registry.compute(

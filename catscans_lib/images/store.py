@@ -1,4 +1,4 @@
-"""The image store: one HDF5 file per dataset and size, decoded once and read many times.
+"""The image store: one HDF5 file per dataset and size, decoded once and read many times; and subsets of its images.
 
 The pixels are one contiguous HDF5 dataset, so batches are read from a memory map, without HDF5.
 """
@@ -49,6 +49,37 @@ class ImageStore:
     dataset: str
     size_px: int
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some images of one dataset.
+
+    Attributes
+    ----------
+    store : ImageStore
+    rows : numpy.ndarray of int
+        Rows of the store.
+    labels : numpy.ndarray of int, shape (n_images,)
+        Classes, numbered from 0 among those that occur.
+    n_available : int
+        Number of images that the subset was drawn from.
+    """
+
+    store: ImageStore
+    rows: np.ndarray
+    labels: np.ndarray
+    n_available: int
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Patient, lesion or slide of every image."""
+        return self.store.table["group"].to_numpy()[self.rows]
+
+    @property
+    def images(self) -> np.ndarray:
+        """Pixels, uint8."""
+        return self.store.images[self.rows]
 
 
 def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_processes: int = 1) -> pd.DataFrame:
@@ -141,6 +172,28 @@ def open_store(path: Path) -> ImageStore:
     return ImageStore(
         images, table, tuple(attrs["classes"]), attrs["dataset"], int(attrs["size_px"]), attrs["fingerprint"]
     )
+
+
+def subset(store: ImageStore, rows: np.ndarray, n_images: int, seed: int) -> Subset:
+    """Draw about `n_images` of the given rows of a store, as `draw` does."""
+    chosen = rows[draw(store.table["label"].to_numpy()[rows], n_images, seed)]
+    labels = np.unique(store.table["label"].to_numpy()[chosen], return_inverse=True)[1]
+    return Subset(store, chosen, labels, len(rows))
+
+
+def draw(labels: np.ndarray, n_images: int, seed: int) -> np.ndarray:
+    """Return sorted indices of about `n_images` labels: each class in its share, with at least two images if it has them."""
+    rng, drawn = np.random.default_rng(seed), []
+    for name in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == name))
+        drawn.append(members[: max(2, round(n_images * len(members) / len(labels)))])
+    return np.sort(np.concatenate(drawn))
+
+
+def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarray:
+    """Return the rows of one half (0 or 1) of the groups; no patient, lesion or slide is in both halves."""
+    codes = pd.factorize(store.table["group"].iloc[rows])[0]
+    return rows[np.random.default_rng(seed).permutation(codes.max() + 1)[codes] % 2 == which]
 
 
 @contextmanager

@@ -138,17 +138,17 @@ def _measured(
     files: dict[str, Path],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
     """Values of the measures for target "own", as a table of similarity, and what was looked at."""
-    from catscans_lib.images import store, subsets
+    from catscans_lib.images import store
     from catscans_lib.transferability import compute
 
     size_px = max(study.sizes_px[target] for target in study.targets)
-    images = listing.images.iloc[subsets.draw(listing.images["label"].to_numpy(), n_images, seed)]
+    images = listing.images.iloc[store.draw(listing.images["label"].to_numpy(), n_images, seed)]
     few = replace(listing, images=images, classes=tuple(dict.fromkeys(images["label"])))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "own.h5"
         store.write(path, few, dataset="own", size_px=size_px)
         opened = store.open_store(path)
-        subset = subsets.subset(opened, np.arange(len(opened.table)), n_images, seed)
+        subset = store.subset(opened, np.arange(len(opened.table)), n_images, seed)
         values = compute.of_images(study, subset, sources, [*measures, FAR_MEASURE], seed, files)
         counts = opened.table["label"].iloc[subset.rows].value_counts().to_dict()
         n_groups = len(set(subset.groups))

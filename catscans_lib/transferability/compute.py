@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from catscans_lib.images import subsets
+from catscans_lib import paths
+from catscans_lib.images import folds, store
 from catscans_lib.images.listing import read_csv
-from catscans_lib.images.subsets import Subset
+from catscans_lib.images.store import Subset
 from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs, Measure
 from catscans_lib.similarity.measures import meta_features
@@ -89,29 +90,34 @@ def _inputs(
 ) -> Iterator[tuple[str, Inputs, str]]:
     """Source, inputs, and the probe they were taken with ("": the source's own network), for every source and the noise floor."""
     needs = _needs(settings.measures)
-    profile, n_images = study.profile, settings.n_images
-    target = subsets.of_dataset(
-        profile, settings.target, study.sizes_px[settings.target], n_images, seed, is_target=True
-    )
+    opened = store.open_store(_store_path(study, settings.target))
+    in_folds = folds.read(paths.folds_path(study.profile, settings.target))["image_id"]
+    rows = np.flatnonzero(opened.table["image_id"].isin(in_folds))
+    target = store.subset(opened, rows, settings.n_images, seed)
     sides = {settings.target: _side(networks, target, seed, needs)}
     for source in settings.sources:
         if networks.parameters(source)["weights"] is None:
-            images = subsets.of_dataset(profile, source, study.sizes_px[source], n_images, seed)
+            images = _of_source(study, source, settings.n_images, seed)
             sides[source] = _side(networks, images, seed, needs)
     sides = {name: replace(side, answers=answers.get(name)) for name, side in sides.items()}
     described = [side.meta_features for side in sides.values() if side.meta_features is not None]
     scale = meta_features.scale(pd.DataFrame(described)) if len(described) > 1 else None
-    rows = subsets.rows_of(profile, settings.target, target.store, is_target=True)
-    parts = [
-        subsets.subset(target.store, subsets.half(target.store, rows, seed, which), settings.n_images, seed)
-        for which in (0, 1)
-    ]
-    halves = [_side(networks, part, seed, needs) for part in parts]
+    parts = [store.half(opened, rows, seed, which) for which in (0, 1)]
+    halves = [_side(networks, store.subset(opened, part, settings.n_images, seed), seed, needs) for part in parts]
     yield settings.target, _between(*halves, scale), settings.probe
     for source in settings.sources:
         if source in sides:
             yield source, _between(sides[settings.target], sides[source], scale), settings.probe
         yield source, _by_network(networks, source, sides[settings.target]), ""
+
+
+def _store_path(study: Study, dataset: str) -> Path:
+    return paths.store_path(study.profile, dataset, study.sizes_px[dataset])
+
+
+def _of_source(study: Study, source: str, n_images: int, seed: int) -> Subset:
+    opened = store.open_store(_store_path(study, source))
+    return store.subset(opened, np.arange(len(opened.table)), n_images, seed)
 
 
 def _side(networks: SourceFeatures, images: Subset, seed: int, needs: frozenset[str]) -> Side:
@@ -166,10 +172,8 @@ def of_images(
     side, n_images = _side(networks, images, seed, needs), len(images.rows)
     for source in [*sources, *networks.files]:
         given = {"": _by_network(networks, source, side)}
-        others = None
-        if source not in networks.files:
-            others = subsets.if_stored(study.profile, source, study.sizes_px[source], n_images, seed)
-        if others is not None:
+        if source not in networks.files and _store_path(study, source).is_file():
+            others = _of_source(study, source, n_images, seed)
             given[probe] = _between(side, _side(networks, others, seed, needs), None)
         for measure in registry.chosen(measures):
             name = probe if _compares_images(measure) else ""

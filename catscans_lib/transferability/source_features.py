@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from catscans_lib import paths, results
-from catscans_lib.images.subsets import Subset
+from catscans_lib.images.store import Subset
 from catscans_lib.networks import build, features
 from catscans_lib.networks.features import Compute
 from catscans_lib.networks.frozen import inference

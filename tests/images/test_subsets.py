@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from catscans_lib.datasets import demo
-from catscans_lib.images import store, subsets
+from catscans_lib.images import store
 
 
 @pytest.fixture(scope="module")
@@ -19,31 +19,31 @@ def opened(tmp_path_factory):
 
 def test_halves_share_no_group_and_repeat_with_their_seed(opened):
     rows = np.arange(300)
-    one, other = (subsets.half(opened, rows, 3, which) for which in (0, 1))
+    one, other = (store.half(opened, rows, 3, which) for which in (0, 1))
     groups = opened.table["group"]
     assert sorted([*one, *other]) == list(rows)
     assert not set(groups.iloc[one]) & set(groups.iloc[other])
-    np.testing.assert_array_equal(one, subsets.half(opened, rows, 3, 0))
-    assert not np.array_equal(one, subsets.half(opened, rows, 4, 0))
+    np.testing.assert_array_equal(one, store.half(opened, rows, 3, 0))
+    assert not np.array_equal(one, store.half(opened, rows, 4, 0))
 
 
 def test_classes_keep_their_shares_give_or_take_one():
     labels = np.repeat(["a", "b", "c"], [700, 250, 50])
-    drawn = subsets.draw(labels, 40, 0)
+    drawn = store.draw(labels, 40, 0)
     assert pd.Series(labels[drawn]).value_counts().to_dict() == {"a": 28, "b": 10, "c": 2}
     assert len(set(drawn)) == 40
-    np.testing.assert_array_equal(drawn, subsets.draw(labels, 40, 0))
-    assert not np.array_equal(drawn, subsets.draw(labels, 40, 1))
+    np.testing.assert_array_equal(drawn, store.draw(labels, 40, 0))
+    assert not np.array_equal(drawn, store.draw(labels, 40, 1))
 
 
 def test_a_rare_class_keeps_two_images_where_it_has_them():
     labels = np.repeat(["a", "b", "c"], [997, 2, 1])
-    drawn = labels[subsets.draw(labels, 20, 0)]
+    drawn = labels[store.draw(labels, 20, 0)]
     assert pd.Series(drawn).value_counts().to_dict() == {"a": 20, "b": 2, "c": 1}
 
 
 def test_a_subset_numbers_the_classes_that_occur_and_knows_its_images(opened):
-    some = subsets.subset(opened, np.arange(100, 200), 30, 0)
+    some = store.subset(opened, np.arange(100, 200), 30, 0)
     assert set(some.rows) <= set(range(100, 200)) and some.n_available == 100
     names = opened.table["label"].to_numpy()[some.rows]
     assert [sorted(set(names))[label] for label in some.labels] == list(names)
