@@ -1,4 +1,4 @@
-"""A record says what was run, from what, on what, and how it ended; also of a run that failed or was killed."""
+"""A record says what was run, from what, on which machine and how it ended, also for a run that failed or was killed."""
 
 import json
 import os
@@ -45,10 +45,10 @@ def run(fill=lambda folder: None, key=KEY, config=CONFIG, **facts):
     return reading.load("demo")[-1]
 
 
-def test_a_record_says_from_what_and_on_what_a_run_was_made(project):
+def test_a_record_holds_parameters_data_code_machine_and_versions(project):
     record = run(data={"dtd": "ab"}, code={"commit": "c", "fingerprint": "f1"}, n_curves=3)
     assert (record.status, record.key, record.run_id) == ("COMPLETED", KEY, "r1")
-    assert record.config == {**CONFIG}
+    assert record.config == CONFIG
     assert record.data == {"dtd": "ab"}
     assert record.info["code"] == {"commit": "", "dirty": False, "fingerprint": "f1"}  # the folder is not in git
     assert record.info["n_curves"] == 3
@@ -56,26 +56,21 @@ def test_a_record_says_from_what_and_on_what_a_run_was_made(project):
     assert record.info["machine"]["memory_gb"] == pytest.approx(psutil.virtual_memory().total / 2**30, abs=0.1)
     assert record.entry["host"]["pid"] == os.getpid()
     assert json.loads((paths.work_dir("demo", "stability", "all") / "run.json").read_text())["record"] == record.number
+    assert record.versions["numpy"] == np.__version__
+    indirect = "jupyter-client"  # a dependency of a dependency
+    assert record.versions[indirect] == metadata.version(indirect)
+    assert record.versions["tensorflow-cpu" if sys.platform == "linux" else "tensorflow"]
+    assert "pytest" not in record.versions  # results do not depend on it
 
 
-def test_the_versions_of_all_that_the_project_rests_on_are_recorded(project):
-    versions = run().versions
-    assert versions["numpy"] == np.__version__
-    assert versions["pandas"] == pd.__version__
-    own = metadata.version("jupyter-client")  # which the project does not name: papermill's nbclient needs it
-    assert versions["jupyter-client"] == own
-    assert versions["tensorflow-cpu" if sys.platform == "linux" else "tensorflow"]
-    assert "pytest" not in versions  # results do not rest on it
-
-
-def test_the_text_of_every_file_of_code_behind_a_run_is_kept(project):
+def test_the_text_of_every_code_file_behind_a_run_is_kept(project):
     record = run()
     place = paths.records_dir("demo") / record.sources["notebooks/stability.ipynb"]
     assert place.read_text() == paths.notebook_path("stability").read_text()
     assert any(name.endswith("catscans_lib/evaluation/stability.py") for name in record.sources)
 
 
-def test_metrics_have_a_value_for_every_epoch_and_tables_are_kept(project):
+def test_a_record_holds_the_metrics_of_every_epoch_and_the_tables(project):
     rows = [("fine_tune", 1, 0, epoch, "validation", "auc", 0.5 + epoch / 10) for epoch in (1, 2, 3)]
     columns = ["mode", "fold", "seed", "epoch", "split", "metric", "value"]
     record = run(lambda folder: pd.DataFrame(rows, columns=columns).to_csv(folder / "history.csv", index=False))
@@ -86,13 +81,13 @@ def test_metrics_have_a_value_for_every_epoch_and_tables_are_kept(project):
     assert len(pd.read_csv(record.artifacts[0])) == 3
 
 
-def test_what_is_printed_goes_into_the_record_and_not_to_the_terminal(project, capsys):
+def test_printed_output_goes_into_the_record_and_not_to_the_terminal(project, capsys):
     record = run(lambda folder: print("fold 1 of 3"))
     assert record.output == "fold 1 of 3\n"
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_that_fails_is_recorded_with_its_trace_and_its_notebook_and_its_error_goes_on(project):
+def test_a_failed_run_is_recorded_with_its_traceback_and_notebook_and_the_error_is_raised(project):
     def fails(folder):
         (folder / "stability.ipynb").write_text("{}")
         raise ZeroDivisionError("no images")
@@ -109,7 +104,7 @@ def test_a_run_that_fails_is_recorded_with_its_trace_and_its_notebook_and_its_er
 
 
 def unfinished(host, pid=None, heartbeat_s=None, started_s=0.0):
-    """A record that is still RUNNING by its own account; times are seconds ago."""
+    """A record without an end; times are seconds ago."""
     ago = {
         name: (datetime.now(UTC) - timedelta(seconds=s)).replace(tzinfo=None).isoformat() if s is not None else None
         for name, s in (("heartbeat", heartbeat_s), ("start_time", started_s))
@@ -133,16 +128,16 @@ def test_a_run_of_this_machine_is_dead_as_soon_as_its_process_is_gone(project):
     assert unfinished(here, pid=os.getpid()).status == "RUNNING"
     assert unfinished(here, pid=os.getpid(), heartbeat_s=900).status == "RUNNING"  # the machine slept meanwhile
     assert unfinished(here, pid=gone.pid, heartbeat_s=1).status == "DIED"
-    later = time.time() - psutil.Process().create_time() + 9000  # another process has had the number before
-    assert unfinished(here, pid=os.getpid(), started_s=later).status == "DIED"
+    earlier = time.time() - psutil.Process().create_time() + 9000  # another process had the number then
+    assert unfinished(here, pid=os.getpid(), started_s=earlier).status == "DIED"
 
 
-def test_a_record_that_was_cut_off_while_it_was_written_does_not_hide_the_others(project):
+def test_an_incomplete_record_does_not_hide_the_others(project):
     run()
-    cut = paths.records_dir("demo") / "2"
-    cut.mkdir()
-    (cut / "run.json").write_text('{"status": "RUNN')
-    os.utime(cut, (0, 0))
+    incomplete = paths.records_dir("demo") / "2"
+    incomplete.mkdir()
+    (incomplete / "run.json").write_text('{"status": "RUNN')
+    os.utime(incomplete, (0, 0))
     assert {record.number: record.status for record in reading.load("demo")} == {"1": "COMPLETED", "2": "DIED"}
 
 
@@ -155,14 +150,15 @@ recorded("demo", "stability/all", {}, Path("."), lambda: (Path("begun").touch(),
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_is_shown_as_died_at_once(project):
+def test_a_killed_run_is_shown_as_died_at_once(project):
     process = subprocess.Popen([sys.executable, "-c", KILLED], env=tiny.environment(project), cwd=project)
     while not (project / "begun").exists():
         assert process.poll() is None
         time.sleep(0.1)
     assert [record.status for record in reading.load("demo")] == ["RUNNING"]
     os.kill(process.pid, signal.SIGKILL)  # not waited for: it stays a zombie
-    time.sleep(0.5)
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
     assert [record.status for record in reading.load("demo")] == ["DIED"]
     assert "stability/all  DIED" in tiny.catscans(project, "records", "ls").stdout
     process.wait()
@@ -180,43 +176,19 @@ recorded("demo", "stability/all", {"worker": sys.argv[1]}, folder, lambda: print
 
 @pytest.mark.slow
 def test_runs_that_start_together_have_a_record_each(project):
-    started = [
-        subprocess.Popen([sys.executable, "-c", PARALLEL, f"w{i}"], env=tiny.environment(project), cwd=project)
-        for i in range(8)
-    ]
+    commands = [[sys.executable, "-c", PARALLEL, f"w{i}"] for i in range(8)]
+    started = [subprocess.Popen(command, env=tiny.environment(project), cwd=project) for command in commands]
     assert [process.wait() for process in started] == [0] * 8
     records = reading.load("demo")
     assert {record.config["worker"] for record in records} == {f"w{i}" for i in range(8)}
     assert all(record.output == record.config["worker"] + "\n" for record in records)
 
 
-@pytest.mark.slow
-def test_a_record_can_be_made_from_within_a_notebook_that_papermill_runs(project):
-    import nbformat
-    import papermill
-
-    cell = KILLED.replace("time.sleep(600)", "print('from a notebook')")
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), project / "in.ipynb")
-    papermill.execute_notebook(
-        str(project / "in.ipynb"),
-        str(project / "out.ipynb"),
-        kernel_name="python3",
-        cwd=str(project),
-        progress_bar=False,
-    )
-    (record,) = reading.load("demo")
-    assert (record.status, record.output) == ("COMPLETED", "from a notebook\n")
-    assert record.versions["numpy"] == np.__version__
-    assert "notebooks/stability.ipynb" in record.sources
-
-
 def profile_with(project, names):
-    content = tiny.grid()
-    content["records"] = {"observers": names}
-    tiny.write_grid(project, content)
+    tiny.write_grid(project, tiny.grid() | {"records": {"observers": names}})
 
 
-def test_an_observer_that_does_not_exist_is_named_before_anything_runs(project):
+def test_an_unknown_observer_is_named_before_anything_runs(project):
     profile_with(project, ["file", "mongodb"])
     with pytest.raises(InputError, match=r"params/demo.yaml: records.observers.1 got 'mongodb': .*'mongo'"):
         expand.grid("demo")
@@ -225,9 +197,7 @@ def test_an_observer_that_does_not_exist_is_named_before_anything_runs(project):
 def test_an_observer_without_its_package_address_or_environment_says_what_to_do(project, monkeypatch):
     profile_with(project, ["file", "mongo"])
     monkeypatch.setattr(observers, "find_spec", lambda name: None)
-    with pytest.raises(
-        InputError, match=r"records.observers: mongo needs the package pymongo.*uv pip install.* pymongo"
-    ):
+    with pytest.raises(InputError, match=r"observers: mongo needs the package pymongo.*uv pip install.* pymongo"):
         run()
     monkeypatch.setattr(observers, "find_spec", lambda name: name)
     with pytest.raises(InputError, match="Set the environment variable CATSCANS_MONGO_URL"):
@@ -238,7 +208,7 @@ def test_an_observer_without_its_package_address_or_environment_says_what_to_do(
     assert reading.load("demo") == []
 
 
-def test_a_sweep_that_cannot_be_recorded_ends_before_anything_is_run(project):
+def test_a_sweep_that_cannot_be_recorded_ends_before_anything_runs(project):
     profile_with(project, ["file", "neptune"])
     said = tiny.catscans(project, "sweep")
     assert said.returncode == 2
@@ -247,7 +217,7 @@ def test_a_sweep_that_cannot_be_recorded_ends_before_anything_is_run(project):
 
 
 @pytest.mark.filterwarnings("ignore:The ``declarative_base")  # Sacred's
-def test_two_observers_hear_of_the_same_run_under_one_name(project, monkeypatch):
+def test_two_observers_record_the_same_run_under_one_name(project, monkeypatch):
     import sqlite3
 
     monkeypatch.setenv("CATSCANS_SQL_URL", f"sqlite:///{project}/runs.db")
@@ -260,14 +230,14 @@ def test_two_observers_hear_of_the_same_run_under_one_name(project, monkeypatch)
     assert "runs.db" not in "".join(path.read_text() for path in first.folder.glob("*.json"))
 
 
-def test_a_database_that_cannot_be_reached_is_named_and_nothing_is_run(project, monkeypatch):
+def test_an_unreachable_database_is_named_and_nothing_runs(project, monkeypatch):
     monkeypatch.setenv("CATSCANS_SQL_URL", "sqlite:////nowhere/runs.db")
     profile_with(project, ["file", "sql"])
     with pytest.raises(InputError, match=r"stability/all was not started: .*OperationalError.*unable to open"):
         run(lambda folder: pytest.fail("it ran"))
 
 
-def test_sacreds_own_observer_writes_to_mongo_at_the_address_of_the_environment(project, monkeypatch):
+def test_sacreds_mongo_observer_writes_to_the_address_of_the_environment(project, monkeypatch):
     mongomock, pymongo = pytest.importorskip("mongomock"), pytest.importorskip("pymongo")
     pytest.importorskip("mongomock.gridfs").enable_gridfs_integration()
     servers = {}
@@ -282,19 +252,18 @@ def test_sacreds_own_observer_writes_to_mongo_at_the_address_of_the_environment(
     assert not any(b"all-secret" in path.read_bytes() for path in record.folder.iterdir())
 
 
-def test_a_client_of_neptune_that_fails_is_named_and_costs_no_run(project, capsys):
+def test_a_failing_neptune_client_is_reported_and_the_run_still_counts(project, capsys):
     profile_with(project, ["file", "neptune"])
     python = project / ".venv-neptune/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\ncat > /dev/null\necho 'no such client' >&2\nexit 1\n")
     python.chmod(0o755)
     assert run().status == "COMPLETED"
-    assert (
-        "catscans: record 1: The records could not be converted to neptune: no such client" in capsys.readouterr().err
-    )
+    message = "catscans: record 1: The records could not be converted to neptune: no such client"
+    assert message in capsys.readouterr().err
 
 
-def test_a_commit_and_whether_code_differs_from_it_are_recorded(project):
+def test_a_record_holds_the_commit_and_whether_the_code_differs_from_it(project):
     def git(*words):
         subprocess.run(["git", "-C", project, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
 
@@ -303,5 +272,5 @@ def test_a_commit_and_whether_code_differs_from_it_are_recorded(project):
     git("commit", "-qm", "first")
     clean = run()
     assert (len(clean.commit), clean.info["code"]["dirty"]) == (40, False)
-    (project / "notebooks/new.ipynb").write_text("{}")  # git does not know it, yet a run may have read it
+    (project / "notebooks/new.ipynb").write_text("{}")  # unknown to git, but a run may have read it
     assert run().commit == clean.commit + "+changes"

@@ -6,9 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from catscans_lib import datasets, paths
+from catscans_lib import paths
 from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.grid import profiles
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 COLUMNS = {
@@ -29,8 +28,13 @@ CONTEXT = {
 }  # fmt: skip
 MIT = "https://spdx.org/licenses/MIT"
 MEDIA_TYPES = {
-    ".zip": "application/zip", ".npz": "application/zip", ".gz": "application/gzip", ".tgz": "application/gzip",
-    ".tar": "application/x-tar", ".h5": "application/x-hdf5", ".csv": "text/csv",
+    ".bib": "application/x-bibtex", ".cff": "application/yaml", ".css": "text/css", ".csv": "text/csv",
+    ".gz": "application/gzip", ".h5": "application/x-hdf5", ".html": "text/html", ".ico": "image/x-icon",
+    ".ipynb": "application/x-ipynb+json", ".js": "text/javascript", ".json": "application/json",
+    ".jsonld": "application/ld+json", ".keras": "application/zip", ".lock": "text/plain", ".map": "application/json",
+    ".md": "text/markdown", ".npz": "application/zip", ".png": "image/png", ".py": "text/x-python", ".svg": "image/svg+xml",
+    ".tar": "application/x-tar", ".tgz": "application/gzip", ".toml": "application/toml", ".txt": "text/plain",
+    ".woff2": "font/woff2", ".yaml": "application/yaml", ".yml": "application/yaml", ".zip": "application/zip",
 }  # fmt: skip
 
 
@@ -57,12 +61,6 @@ def card(info: DatasetInfo, images: bytes | None = None, *, made_up: bool = Fals
         "citeAs": "" if made_up else _citation(info.citation), "distribution": files, "recordSet": record_sets,
     }  # fmt: skip
     return {key: value for key, value in found.items() if value}
-
-
-def of_profile(profile: str, dataset: str, images: bytes | None) -> dict[str, Any]:
-    """Return the card of a dataset as a profile used it; InputError for an unknown dataset."""
-    is_demo = profiles.load(profile).data == "demo"
-    return card(datasets.get(dataset), images, made_up=is_demo and dataset in datasets.PUBLISHED)
 
 
 def images_csv(table: pd.DataFrame) -> bytes:

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from catscans_lib import paths, results
+from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, and_more
 from catscans_lib.grid import expand, profiles
@@ -62,7 +62,10 @@ def export(
     clean = cleaner()
     found = _project() | _params(profile) | _results(profile, models)
     found |= (_stores(profile) if data else {}) | (_book(profile) if book else {})
-    found |= _cards(profile, models) | {f"results/{profile}/{recipe.RECIPES}": _recipes(profile, current)}
+    portable = {
+        key: recipe.portable(run, profile) for key, run in current.items()
+    }  # `recipe` compares these after an import
+    found |= _cards(profile, models) | {f"results/{profile}/{recipe.RECIPES}": _json(portable)}
     listed = {}
     with paths.atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(found):
@@ -133,8 +136,8 @@ def _add(archive: zipfile.ZipFile, name: str, content: Content) -> None:
         shutil.copyfileobj(source, target, 2**20)
 
 
-def _current_runs(profile: str, partial: bool) -> list[str]:
-    """Keys of the runs that are up to date: all of them, unless `partial`."""
+def _current_runs(profile: str, partial: bool) -> dict[str, expand.PlannedRun]:
+    """The runs that are up to date: all of them, unless `partial`."""
     runs = expand.grid(profile)
     current = recipe.current(profile, runs)
     missing = [key for key in runs if key not in current]
@@ -145,13 +148,7 @@ def _current_runs(profile: str, partial: bool) -> list[str]:
             f"{len(missing)} of {len(runs)} runs of profile '{profile}' are missing or were made from other settings or code: "
             f"{and_more(missing, 5)}. Run `make book PROFILE={profile}` first, or pass --partial."
         )
-    return current
-
-
-def _recipes(profile: str, current: list[str]) -> bytes:
-    """The recipe of each current run without the folders of this machine; after an import, `recipe` compares with these."""
-    runs = expand.grid(profile)
-    return _json({key: recipe.portable(runs[key], profile) for key in current})
+    return {key: runs[key] for key in current}
 
 
 def _project() -> dict[str, Content]:
@@ -213,11 +210,14 @@ def _book(profile: str) -> dict[str, Content]:
 def _cards(profile: str, models: bool) -> dict[str, Content]:
     """The cards of the datasets, each with the table of its images, and of the networks."""
     folder, found = f"results/{profile}/{CARDS}", {}
+    is_demo = profiles.load(profile).data == "demo"
     for name in profiles.load(profile).datasets:
         images = _images(profile, name)
         if images is not None:
             found[f"{folder}/datasets/{name}.csv"] = images
-        found[f"{folder}/datasets/{name}.jsonld"] = _json(croissant.of_profile(profile, name, images))
+        made_up = is_demo and name in datasets.PUBLISHED
+        card = croissant.card(datasets.get(name), images, made_up=made_up)
+        found[f"{folder}/datasets/{name}.jsonld"] = _json(card)
     if models:
         cards = model_cards.cards(profile)
         found |= {f"{folder}/models/{key.replace('/', '--')}.md": text.encode() for key, text in cards}

@@ -6,9 +6,10 @@ RO-Crate: the Snakefile is the workflow, each notebook a tool, each finished run
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from importlib import metadata as installed
+from importlib.metadata import version as installed
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -16,9 +17,10 @@ from catscans_lib import paths, results
 from catscans_lib.grid import expand, profiles
 from catscans_lib.runs import recipe
 from catscans_lib.sharing.crate.croissant import CONFORMS_TO as CROISSANT
+from catscans_lib.sharing.crate.croissant import MEDIA_TYPES
 
 NAME = "ro-crate-metadata.json"
-VERSION = "1.1"  # of RO-Crate, which the profiles require
+CRATE = "https://w3id.org/ro/crate/1.1"  # the version that the profiles require
 TERMS = {  # not in the context of that version
     "sha256": "https://w3id.org/ro/terms/workflow-run#sha256",
     "buildInstructions": "https://codemeta.github.io/terms/buildInstructions",
@@ -29,16 +31,9 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
+SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 PIP = "https://pip.pypa.io/en/stable/reference/requirements-file-format/"
-MEDIA_TYPES = {
-    ".bib": "application/x-bibtex", ".cff": "application/yaml", ".css": "text/css", ".csv": "text/csv",
-    ".h5": "application/x-hdf5", ".html": "text/html", ".ico": "image/x-icon", ".ipynb": "application/x-ipynb+json",
-    ".js": "text/javascript", ".json": "application/json", ".jsonld": "application/ld+json", ".keras": "application/zip",
-    ".lock": "text/plain", ".map": "application/json", ".md": "text/markdown", ".png": "image/png", ".py": "text/x-python",
-    ".svg": "image/svg+xml", ".toml": "application/toml", ".txt": "text/plain", ".woff2": "font/woff2",
-    ".yaml": "application/yaml", ".yml": "application/yaml",
-}  # fmt: skip
 
 
 def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
@@ -49,24 +44,28 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     files : dict
         Place of every other file of the crate -> number of bytes and SHA-256.
     """
-    from rocrate.rocrate import ROCrate
-
-    crate = ROCrate(version=VERSION)
-    crate.metadata.extra_terms |= TERMS
-    for name, (n_bytes, sha256) in sorted(files.items()):
-        crate.add_file(dest_path=name, properties=_file(name, n_bytes, sha256))
     cited = yaml.safe_load((paths.root() / "CITATION.cff").read_text(encoding="utf-8"))
     runs = _finished(profile)
-    authors = [_thing(crate, f"#author-{number}", **_author(one)) for number, one in enumerate(cited["authors"], 1)]
+    authors = [_author(f"#author-{number}", one) for number, one in enumerate(cited["authors"], 1)]
     spdx = f"https://spdx.org/licenses/{cited['license']}"
-    licence = _thing(
-        crate, spdx, type="CreativeWork", name=f"{cited['license']} License", url=spdx, description="See LICENSE."
-    )
-    rights = {"author": _one(authors), "license": licence}
-    _describe_root(crate, profile, cited, runs, rights | {"publisher": authors[0]})
-    workflow = _describe_workflow(crate, profile, runs, rights)
-    _describe_actions(crate, profile, runs, workflow, authors[0])
-    return crate.metadata.generate()
+    rights = {"author": _refs(*(author["@id"] for author in authors)), "license": _refs(spdx)}
+    described = {name: _file(name, *facts) for name, facts in files.items()}
+    actions = _actions(profile, runs, files, authors[0]["@id"])
+    folders = [entity["@id"] for entity in actions if entity["@type"] == "Dataset"]
+    graph = [
+        _root(profile, cited, runs, rights, [*described, *folders]),
+        _entity(NAME, "CreativeWork", about=_refs("./"), conformsTo=[_refs(CRATE), _refs(list(PROFILES)[-1])]),
+        _entity(spdx, "CreativeWork", name=f"{cited['license']} License", url=spdx, description="See LICENSE."),
+        _entity(CROISSANT, "CreativeWork", name="Croissant", version="1.0"),
+        _entity(PIP, "CreativeWork", name="pip's requirements file"),
+        *(_entity(url, "CreativeWork", name=name, version=url.rpartition("/")[2]) for url, name in PROFILES.items()),
+        *(_entity(_address(one), "ScholarlyArticle", name=one["title"]) for one in cited["references"]),
+        *authors,
+        *_workflow(profile, runs, described, rights),
+        *described.values(),
+        *actions,
+    ]
+    return {"@context": [f"{CRATE}/context", TERMS], "@graph": graph}
 
 
 def _finished(profile: str) -> dict[str, dict[str, Any]]:
@@ -79,125 +78,120 @@ def _finished(profile: str) -> dict[str, dict[str, Any]]:
     return {key: results.record(profile, key) for key in keys}
 
 
-def _thing(crate: Any, identifier: str, **properties: Any) -> Any:
-    from rocrate.model.contextentity import ContextEntity
-
-    properties["@type"] = properties.pop("type")
-    return crate.add(ContextEntity(crate, identifier, properties=properties))
+def _entity(place: str, kind: str | list[str], **properties: Any) -> dict[str, Any]:
+    return {"@id": place, "@type": kind} | properties
 
 
-def _one(values: list) -> Any:
-    """RO-Crate 1.1 asks for a single value without a list."""
-    return values[0] if len(values) == 1 else values
+def _refs(*identifiers: str) -> Any:
+    """References to entities; RO-Crate 1.1 asks for a single one without a list."""
+    found = [{"@id": identifier} for identifier in identifiers]
+    return found[0] if len(found) == 1 else found
 
 
-def _author(cited: dict[str, Any]) -> dict[str, Any]:
+def _author(identifier: str, cited: dict[str, Any]) -> dict[str, Any]:
     if "name" in cited:
-        return {"type": "Organization", "name": cited["name"], "url": cited.get("website", f"#{cited['name']}")}
+        url = cited.get("website", f"#{cited['name']}")
+        return _entity(identifier, "Organization", name=cited["name"], url=url)
     words = [cited.get(part, "") for part in ("given-names", "name-particle", "family-names")]
-    return {"type": "Person", "name": " ".join(word for word in words if word)}
+    return _entity(identifier, "Person", name=" ".join(word for word in words if word))
+
+
+def _address(cited: dict[str, Any]) -> str:
+    return f"https://doi.org/{cited['doi']}" if "doi" in cited else cited["url"]
 
 
 def _file(name: str, n_bytes: int, sha256: str) -> dict[str, Any]:
     place = PurePosixPath(name)
-    media_type = MEDIA_TYPES.get(place.suffix, "text/plain")
-    found = {"name": place.name, "contentSize": str(n_bytes), "sha256": sha256, "encodingFormat": media_type}
-    return found | ({"conformsTo": {"@id": CROISSANT}} if place.suffix == ".jsonld" else {})
+    found = _entity(quote(name), "File", name=place.name, contentSize=str(n_bytes), sha256=sha256)
+    found["encodingFormat"] = MEDIA_TYPES.get(place.suffix, "text/plain")
+    return found | ({"conformsTo": _refs(CROISSANT)} if place.suffix == ".jsonld" else {})
 
 
-def _describe_root(crate: Any, profile: str, cited: dict, runs: dict[str, dict], rights: dict) -> None:
-    """Describe the crate as a whole."""
-    root = crate.root_dataset
-    described = {
-        "name": f"{cited['title']} ({profiles.load(profile).title})",
-        "description": (
-            f"Profile '{profile}' with {len(runs)} finished runs: settings, executed notebooks, tables, figures, networks, "
-            "code and the locked environment. It has the layout of the project: unzip it and `make book`, or "
-            "`catscans import` it."
+def _root(profile: str, cited: dict, runs: dict[str, dict], rights: dict, parts: list[str]) -> dict[str, Any]:
+    """The crate as a whole."""
+    return _entity(
+        "./", "Dataset", name=f"{cited['title']} ({profiles.load(profile).title})",
+        description=(
+            f"Profile '{profile}' with {len(runs)} finished runs: settings, executed notebooks, tables, figures, networks, code "
+            "and the locked environment. It has the layout of the project: unzip it and `make book`, or `catscans import` it."
         ),
-        "version": installed.version(recipe.PROJECT),
-        "datePublished": max(_ended(record) for record in runs.values()),
-        "keywords": "transfer learning, medical image classification, dataset similarity",
-        "conformsTo": [
-            _thing(crate, address, type="CreativeWork", name=name, version=address.rpartition("/")[2])
-            for address, name in PROFILES.items()
-        ],
-        "citation": [
-            _thing(
-                crate, f"https://doi.org/{one['doi']}" if "doi" in one else one["url"], type="ScholarlyArticle",
-                name=one["title"],
-            )
-            for one in cited["references"]
-        ],
-    }  # fmt: skip
-    for name, value in (described | rights).items():
-        root[name] = value
-    crate.get("README.md")["about"] = root
-    _thing(crate, CROISSANT, type="CreativeWork", name="Croissant", version="1.0")
-
-
-def _describe_workflow(crate: Any, profile: str, runs: dict[str, dict], rights: dict) -> Any:
-    """Make the Snakefile the workflow and the notebooks the tools of its steps."""
-    kinds = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
-    properties = {"@type": kinds, "name": "The sweep: every run of a profile, each after the runs it needs"}
-    workflow = crate.add_workflow(
-        dest_path="Snakefile", main=True, lang="snakemake", lang_version=installed.version("snakemake"),
-        properties=crate.get("Snakefile").properties() | properties,
+        version=installed(recipe.PROJECT), datePublished=max(_ended(record) for record in runs.values()),
+        keywords="transfer learning, medical image classification, dataset similarity", conformsTo=_refs(*PROFILES),
+        citation=_refs(*(_address(one) for one in cited["references"])), mainEntity=_refs("Snakefile"),
+        publisher=_refs("#author-1"), hasPart=_refs(*map(quote, parts)),
+        mentions=_refs("#sweep", *(f"#{key}" for key in runs)), **rights,
     )  # fmt: skip
+
+
+def _workflow(profile: str, runs: dict[str, dict], described: dict[str, dict], rights: dict) -> list[dict[str, Any]]:
+    """Entities for the steps and settings of the workflow; completes the files that it consists of."""
     commits = sorted({record["code"]["commit"] for record in runs.values()} - {""})
-    settings = _thing(
-        crate, "#profile", type="FormalParameter", name="profile", additionalType="File", valueRequired=True,
-        description="The grid of runs: params/<profile>.yaml", conformsTo={"@id": PARAMETER},
-    )  # fmt: skip
-    crate.get(f"params/{profile}.yaml")["exampleOfWork"] = settings
-    lock = crate.get("requirements.lock")
-    lock["conformsTo"] = _thing(crate, PIP, type="CreativeWork", name="pip's requirements file")
-    version = ", ".join(commits) or installed.version(recipe.PROJECT)
-    for name, value in (rights | {"version": version, "input": settings, "buildInstructions": lock}).items():
-        workflow[name] = value
-    for position, step in enumerate(dict.fromkeys(key.split("/")[0] for key in runs), 1):
-        tool = crate.get(f"notebooks/{step}.ipynb")
-        tool.properties()["@type"] = ["File", "SoftwareSourceCode"]
-        tool["version"] = version
-        workflow.append_to("hasPart", tool)
-        how = _thing(crate, f"#step-{step}", type="HowToStep", name=step, position=str(position), workExample=tool)
-        workflow.append_to("step", how)
-    return workflow
+    version = ", ".join(commits) or installed(recipe.PROJECT)
+    steps = list(dict.fromkeys(key.split("/")[0] for key in runs))
+    notebooks = {step: f"notebooks/{step}.ipynb" for step in steps}
+    described["README.md"]["about"] = _refs("./")
+    described[f"params/{profile}.yaml"]["exampleOfWork"] = _refs("#profile")
+    described["requirements.lock"]["conformsTo"] = _refs(PIP)
+    for notebook in notebooks.values():
+        described[notebook] |= {"@type": ["File", "SoftwareSourceCode"], "version": version}
+    described["Snakefile"] |= rights | {
+        "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
+        "name": "The sweep: every run of a profile, each after the runs it needs", "version": version,
+        "programmingLanguage": _refs(SNAKEMAKE), "input": _refs("#profile"), "buildInstructions": _refs("requirements.lock"),
+        "hasPart": _refs(*notebooks.values()), "step": _refs(*(f"#step-{step}" for step in steps)),
+    }  # fmt: skip
+    return [
+        _entity(
+            SNAKEMAKE, "ComputerLanguage", name="Snakemake", version=installed("snakemake"),
+            identifier=_refs("https://doi.org/10.1093/bioinformatics/bts480"), url=_refs("https://snakemake.readthedocs.io"),
+        ),
+        _entity(
+            "#profile", "FormalParameter", name="profile", additionalType="File", valueRequired=True,
+            description="The grid of runs: params/<profile>.yaml", conformsTo=_refs(PARAMETER),
+        ),
+        *(
+            _entity(f"#step-{step}", "HowToStep", name=step, position=str(position), workExample=_refs(notebook))
+            for position, (step, notebook) in enumerate(notebooks.items(), 1)
+        ),
+    ]  # fmt: skip
 
 
-def _describe_actions(crate: Any, profile: str, runs: dict[str, dict], workflow: Any, agent: Any) -> None:
-    """Describe what each run read and made, and the sweep that they are parts of."""
-    grid, place = expand.grid(profile), f"results/{profile}"
-    files = [entity for entity in crate.get_by_type("File") if entity.id.startswith(f"{place}/")]
-    folders = {key: crate.add_dataset(dest_path=f"{place}/{key}/", properties={"name": key}) for key in runs}
-    settings, controls = crate.get(f"params/{profile}.yaml"), []
+def _actions(profile: str, runs: dict[str, dict], files: Iterable[str], agent: str) -> list[dict[str, Any]]:
+    """Entities for what each run read and made, and for the sweep that they are parts of."""
+    grid, folders = expand.grid(profile), {key: f"results/{profile}/{key}/" for key in runs}
+    settings, found = f"params/{profile}.yaml", []
     for key, record in runs.items():
         step, folder = key.split("/")[0], folders[key]
-        folder["description"] = f"What the run {record['run_id']} made."
-        folder["hasPart"] = [one for one in files if one.id.startswith(f"{place}/{key}/")]
+        notebook, parts = f"notebooks/{step}.ipynb", [quote(name) for name in files if name.startswith(folder)]
         needs = grid[key].needs if key in grid else ()
-        action = _thing(
-            crate, f"#{key}", type="CreateAction", name=record["run_id"], instrument=crate.get(f"notebooks/{step}.ipynb"),
-            object=_one([settings, *(folders[need] for need in needs if need in folders)]), result=folder, agent=agent,
-            description=f"notebooks/{step}.ipynb, executed with the parameters in {place}/{key}/{results.RECORD}.",
-            **_when([record]),
-        )  # fmt: skip
-        how = crate.get(f"#step-{step}")
-        controls.append(_thing(crate, f"#control-{key}", type="ControlAction", name=key, instrument=how, object=action))
-    sweep = _thing(
-        crate, "#sweep", type="CreateAction", name=f"The sweep of profile {profile}", instrument=workflow,
-        object=settings, result=_one(list(folders.values())), agent=agent, **_when(runs.values()),
-        description=f"All finished runs of params/{profile}.yaml, each after those it needs.",
-    )  # fmt: skip
-    engine = _thing(
-        crate, "#snakemake", type="SoftwareApplication", name="Snakemake", url="https://snakemake.readthedocs.io",
-        softwareVersion=installed.version("snakemake"),
-    )  # fmt: skip
-    _thing(
-        crate, "#engine", type="OrganizeAction", name="Snakemake's run of the sweep", instrument=engine, agent=agent,
-        object=_one(controls), result=sweep,
-    )  # fmt: skip
-    crate.root_dataset["mentions"] = [sweep, *(crate.get(f"#{key}") for key in runs)]
+        found += [
+            _entity(
+                folder, "Dataset", name=key, description=f"What the run {record['run_id']} made.",
+                hasPart=[_refs(part) for part in parts],
+            ),
+            _entity(
+                f"#{key}", "CreateAction", name=record["run_id"], instrument=_refs(notebook), agent=_refs(agent),
+                object=_refs(settings, *(folders[need] for need in needs if need in folders)), result=_refs(folder),
+                description=f"{notebook}, executed with the parameters in {folder}{results.RECORD}.", **_when([record]),
+            ),
+            _entity(f"#control-{key}", "ControlAction", name=key, instrument=_refs(f"#step-{step}"), object=_refs(f"#{key}")),
+        ]  # fmt: skip
+    return [
+        *found,
+        _entity(
+            "#sweep", "CreateAction", name=f"The sweep of profile {profile}", instrument=_refs("Snakefile"),
+            object=_refs(settings), result=_refs(*folders.values()), agent=_refs(agent), **_when(runs.values()),
+            description=f"All finished runs of params/{profile}.yaml, each after those it needs.",
+        ),
+        _entity(
+            "#snakemake", "SoftwareApplication", name="Snakemake", url="https://snakemake.readthedocs.io",
+            softwareVersion=installed("snakemake"),
+        ),
+        _entity(
+            "#engine", "OrganizeAction", name="Snakemake's run of the sweep", instrument=_refs("#snakemake"),
+            agent=_refs(agent), object=_refs(*(f"#control-{key}" for key in runs)), result=_refs("#sweep"),
+        ),
+    ]  # fmt: skip
 
 
 def _when(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
