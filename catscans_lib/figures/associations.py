@@ -1,4 +1,4 @@
-"""Do measures predict transfer? Measure against AUC, all measures side by side, and what a distance is worth near 0."""
+"""Measures of similarity: against the AUC, their associations, their ranks of sources, their noise floor; and advice."""
 
 from collections.abc import Mapping
 
@@ -6,34 +6,31 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 
-from catscans_lib.figures.style import COLOURS, MARKERS
+from catscans_lib.figures.style import COLOURS, MARKERS, heatmap, ordered
 
 AXES = {
     "pearson": "Pearson's r", "spearman": "Spearman's ρ", "kendall": "Kendall's τ", "weighted_kendall": "Weighted Kendall's τ",
     "regret": "Regret: best AUC minus AUC of the source chosen", "accuracy": "Share of pairs whose better source is found",
 }  # fmt: skip
-CHANCE = {"accuracy": 0.5}  # of the others 0; regret has no such line
+CHANCE = {"accuracy": 0.5}  # 0 for the others; regret has no chance level
 
 
 def measure_against_auc(
     results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Mapping[str, str] | None = None,
-    sources: Mapping[str, str] | None = None, score: str = "auc",
+    sources: Mapping[str, str] | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """What the sources reached against how close a measure puts them, a panel per target; closer is on the right.
+    """Plot the AUC of the sources against a measure, a panel per target; closer sources are on the right.
 
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns source, target, fold and `score`, of one mode; faint points are folds (and seeds), strong ones their mean.
+        Columns source, target, fold and auc, of one mode; faint points are folds and seeds, strong ones their mean.
     similarity : pandas.DataFrame
         Columns source, target, measure, value, larger_is_closer.
     titles, sources : mapping
-        Printed names of targets and measures; (short) names of sources.
-
-    Returns
-    -------
-    numpy.ndarray of matplotlib.axes.Axes, shape (n_targets,)
+        Printed titles of targets and measures; (short) titles of sources.
 
     Raises
     ------
@@ -46,23 +43,23 @@ def measure_against_auc(
     shown = results[results["source"] != "none"].join(values, on=["source", "target"], how="inner")
     if shown.empty:
         known = ", ".join(similarity["measure"].unique())
-        raise ValueError(f"No source with a result has a value of measure '{measure}'; known: {known}.")
+        raise ValueError(f"No source with an AUC has a value of measure '{measure}'; known: {known}.")
     targets = list(shown["target"].unique())
     figure, axes = plt.subplots(1, len(targets), figsize=(3.3 * len(targets), 3.5), squeeze=False)
     is_distance = not here["larger_is_closer"].iloc[0]
     for number, (ax, target) in enumerate(zip(axes[0], targets, strict=True)):
         part = shown[shown["target"] == target]
-        means = part.groupby("source", sort=False)[["value", score]].mean()
+        means = part.groupby("source", sort=False)[["value", "auc"]].mean()
         style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS.get(target, "o")}
-        ax.scatter(part["value"], part[score], s=12, alpha=0.3, linewidths=0, **style)
-        ax.scatter(means["value"], means[score], s=42, edgecolor="black", linewidths=0.6, zorder=3, **style)
+        ax.scatter(part["value"], part["auc"], s=12, alpha=0.3, linewidths=0, **style)
+        ax.scatter(means["value"], means["auc"], s=42, edgecolor="black", linewidths=0.6, zorder=3, **style)
         if is_distance:
             ax.invert_xaxis()
-        _label_points(ax, means["value"], means[score], [sources.get(name, name) for name in means.index])
+        _label_points(ax, means["value"], means["auc"], [sources.get(name, name) for name in means.index])
         ax.set_title(f"{titles.get(target, target)} (n = {len(means)})", fontsize=10)
     what = titles.get(measure, measure) + (" (a distance: axis reversed)" if is_distance else "")
     figure.supxlabel(f"{what}, closer to the right", fontsize=10)
-    axes[0, 0].set_ylabel("AUC on held-out fold" if score == "auc" else "Transfer score (%)")
+    axes[0, 0].set_ylabel("AUC on held-out fold")
     return axes[0]
 
 
@@ -70,19 +67,13 @@ def association_forest(
     associations: pd.DataFrame, statistic: str = "kendall", target: str = "all", *,
     titles: Mapping[str, str] | None = None, n_draws: int | None = None, ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
-    """One statistic of every measure with its interval, the best on top; rules that a measure has to beat are orange.
+    """Plot one statistic of every measure with its interval, the best on top; the simple rules to beat are orange.
 
-    Measures without a value (of one source there is no correlation) are left out.
-
-    Parameters
-    ----------
-    associations : pandas.DataFrame
-        As `transferability.associations` returns it, of one evidence and mode.
+    Takes the table of `transferability.associations` for one evidence and mode. Measures without a value are left out.
     """
     here = associations[(associations["statistic"] == statistic) & (associations["target"] == target)]
     here = here.dropna(subset="value").sort_values("value", ascending=statistic != "regret", kind="stable")
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 1.3 + 0.27 * len(here)))
+    ax = ax or plt.subplots(figsize=(7, 1.3 + 0.27 * len(here)))[1]
     if statistic != "regret":
         ax.axvline(CHANCE.get(statistic, 0), color="#999999", lw=0.9, zorder=0)
     for place, row in enumerate(here.itertuples()):
@@ -90,7 +81,7 @@ def association_forest(
         style = {"color": COLOURS[1] if is_rule else COLOURS[0], "marker": "D" if is_rule else "o"}
         ax.plot([row.low, row.high], [place, place], color=style["color"], lw=1.6, solid_capstyle="butt")
         ax.scatter(row.value, place, s=40, edgecolor="black", linewidths=0.6, zorder=3, **style)
-    ax.set_yticks(range(len(here)), [f"{(titles or {}).get(row.measure, row.measure)}" for row in here.itertuples()])
+    ax.set_yticks(range(len(here)), [(titles or {}).get(name, name) for name in here["measure"]])
     for label, kind in zip(ax.get_yticklabels(), here["kind"], strict=True):
         label.set_color("#A34700" if kind == "baseline" else "black")
     ax.set_ylim(-0.7, len(here) - 0.3)
@@ -105,18 +96,12 @@ def association_forest(
 
 
 def advice_bars(advice: pd.DataFrame, *, targets: int | None = None, ax: Axes | None = None) -> Axes:
-    """What every source is expected to reach on a new target, against their mean, with its interval; the best on top.
+    """Plot the expected AUC of every source on a new target, relative to their mean, with intervals; the best on top.
 
-    Parameters
-    ----------
-    advice : pandas.DataFrame
-        As `advice.advise` returns it, with a column title.
-    targets : int, optional
-        How many known targets the advice was calibrated on, for the label.
+    Takes the table of `recommend.model.advise` with a column title; `targets` is the number of calibration targets.
     """
     here = advice.iloc[::-1]
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 1.3 + 0.3 * len(here)))
+    ax = ax or plt.subplots(figsize=(7, 1.3 + 0.3 * len(here)))[1]
     ax.axvline(0, color="#999999", lw=0.9, zorder=0)
     for place, row in enumerate(here.itertuples()):
         ax.plot([row.low, row.high], [place, place], color=COLOURS[0], lw=1.6, solid_capstyle="butt")
@@ -129,17 +114,13 @@ def advice_bars(advice: pd.DataFrame, *, targets: int | None = None, ax: Axes | 
 
 
 def noise_floor(floor: pd.DataFrame, *, titles: Mapping[str, str] | None = None, ax: Axes | None = None) -> Axes:
-    """Distances of datasets to themselves (two subsets of the same) beside distances to others; below the bar is noise.
+    """Plot the distance between two subsets of each dataset (bar) and its distances to other datasets (points).
 
-    Parameters
-    ----------
-    floor : pandas.DataFrame
-        As `published.noise_floor` returns it.
+    Takes the table of `evidence.analyses.noise_floor`. A point within the bar is closer than the dataset is to itself.
     """
     own = floor[floor["kind"] == "self"].sort_values("mean", ascending=False)
     cross = floor[floor["kind"] == "cross"]
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 1.4 + 0.42 * len(own)))
+    ax = ax or plt.subplots(figsize=(7, 1.4 + 0.42 * len(own)))[1]
     for place, row in enumerate(own.itertuples()):
         of_set = cross[(cross["source"] == row.source) | (cross["target"] == row.source)]
         is_below = of_set["mean"] < row.mean
@@ -162,13 +143,28 @@ def noise_floor(floor: pd.DataFrame, *, titles: Mapping[str, str] | None = None,
     return ax
 
 
+def rank_map(ranks: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+    """Plot the rank of every source (column) by every measure (row): 1 is the closest, hatched means no value.
+
+    Takes columns measure, source and rank, measures in the order in which they are shown.
+    """
+    wide = ranks.pivot(index="measure", columns="source", values="rank")
+    wide = wide.reindex(list(dict.fromkeys(ranks["measure"])), columns=ordered(ranks["source"]))
+    ax = ax or plt.subplots(figsize=(3.4 + 0.75 * wide.shape[1], 1.6 + 0.24 * wide.shape[0]))[1]
+    norm = Normalize(1, max(2, wide.shape[1]))
+    heatmap(wide, "cividis_r", norm, "{:.3g}", label="Rank (1: closest)", titles=titles, ax=ax)
+    ax.set(xlabel="Source", ylabel="Measure")
+    ax.tick_params(axis="x", rotation=60)
+    return ax
+
+
 def _label_points(ax: Axes, x: pd.Series, y: pd.Series, names: list[str]) -> None:
-    """Write names beside points, outwards where there is room, else on the other side, lower or higher."""
+    """Write names beside points: towards the outside if there is room, else on the other side, lower or higher."""
     ax.margins(x=0.45)
     low, high = sorted(ax.get_xlim())
     bottom, top = ax.get_ylim()
     across, up = (x.to_numpy() - low) / (high - low), (y.to_numpy() - bottom) / (top - bottom)
-    across = 1 - across if ax.xaxis_inverted() else across  # shares of the panel
+    across = 1 - across if ax.xaxis_inverted() else across  # in axes coordinates
     taken = [(at - 0.02, at + 0.02, height) for at, height in zip(across, up, strict=True)]
     for at, height, name in zip(across, up, names, strict=True):
         outwards = 1 if at > 0.5 else -1
@@ -186,5 +182,5 @@ def _label_points(ax: Axes, x: pd.Series, y: pd.Series, names: list[str]) -> Non
 
 
 def _overlap(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
-    """Whether two lines of text meet, each left, right, height."""
+    """Return whether two lines of text, each (left, right, height), overlap."""
     return one[0] < other[1] and other[0] < one[1] and abs(one[2] - other[2]) < 0.045

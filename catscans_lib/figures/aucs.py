@@ -1,11 +1,12 @@
-"""AUCs of sources on one target, how sure they are, and the curves behind them."""
+"""AUCs and transfer scores of sources: bars, panels, heat maps, mean ranks, ROC and calibration curves."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import CenteredNorm, Normalize
 
-from catscans_lib.figures.style import COLOURS, DASHES, ordered
+from catscans_lib.figures.style import COLOURS, DASHES, heatmap, ordered
 
 AVERAGED = {
     "binary": "AUC", "weighted": "weighted one-vs-rest AUC", "macro": "macro one-vs-rest AUC",
@@ -17,20 +18,19 @@ def auc_bars(
     aucs: pd.DataFrame, target: str, mode: str, *, titles: dict[str, str], intervals: pd.DataFrame | None = None,
     ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
-    """AUC of every source on one target: a bar for the mean, a faint point for every fold and seed, best on top.
+    """Plot the AUC of every source on one target: a bar for the mean, a faint point per fold and seed, the best on top.
 
-    The baseline is shown in grey; where it was also given a longer budget, that is a bar of its own.
+    Grey bars are the baseline, also with its longer budget if that was run.
 
     Parameters
     ----------
     aucs : pandas.DataFrame
-        As `evaluation.aucs` returns it.
+        As `tables.aucs` returns it.
     intervals : pandas.DataFrame, optional
-        As `evaluation.auc_intervals` returns it: those over groups are drawn.
+        As `intervals.auc_intervals` returns it; the bootstrap intervals are drawn.
     """
     bars = _bars(aucs[aucs["target"] == target], mode, titles)
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 1.1 + 0.34 * len(bars)))
+    ax = ax or plt.subplots(figsize=(7, 1.1 + 0.34 * len(bars)))[1]
     for place, (_, source, values, _) in enumerate(bars):
         colour = "#999999" if source == "none" else COLOURS[0]
         ax.barh(place, values.mean(), color=colour, alpha=0.55, height=0.62, zorder=1)
@@ -54,15 +54,15 @@ def auc_bars(
 
 
 def auc_panels(aucs: pd.DataFrame, intervals: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> np.ndarray:
-    """All sources on all targets: a panel per target, one row per source in the same order, random weights as lines.
+    """Plot all sources on all targets: a panel per target, a row per source in a common order, random weights as lines.
 
-    A diamond is the mean, its line the 95 % interval over groups, a faint point a fold and seed. Sources that are good over
-    all targets stand on top.
+    A diamond is the mean, its line the 95 % bootstrap interval, a faint point one fold and seed. The source with the highest
+    mean over the targets is on top.
 
     Parameters
     ----------
     aucs, intervals : pandas.DataFrame
-        As `evaluation.aucs` and `evaluation.auc_intervals` return them.
+        As `tables.aucs` and `intervals.auc_intervals` return them.
     """
     here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
     relative = here["auc"] - here.groupby("target")["auc"].transform("mean")
@@ -95,7 +95,7 @@ def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode
 
 
 def _baselines(ax: Axes, none: pd.DataFrame, mode: str) -> None:
-    """Vertical lines: random weights with the same budget, dashed with the longer one of fine-tuning."""
+    """Draw random weights as vertical lines: solid with the same budget, dashed with the longer one (fine-tuning only)."""
     for of, dash in ((mode, "-"), ("fine_tune_long", "--")):
         values = none.loc[none["mode"] == of, "auc"]
         if len(values) and (of == mode or mode == "fine_tune"):
@@ -103,12 +103,12 @@ def _baselines(ax: Axes, none: pd.DataFrame, mode: str) -> None:
 
 
 def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
-    """Mean ranks of sources over targets (1: best); sources under one bar do not differ by Nemenyi's test at 5 %.
+    """Plot mean ranks of sources over targets (1 is best); a bar joins sources that Nemenyi's test cannot separate at 5 %.
 
     Parameters
     ----------
     ranks : pandas.DataFrame
-        As `evaluation.ranks` returns it.
+        As `source_comparisons.ranks` returns it.
 
     References
     ----------
@@ -118,8 +118,7 @@ def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str
     names, at, width = here["source"].tolist(), here["mean_rank"].to_numpy(), here["critical_difference"].iloc[0]
     cliques = _cliques(at, width)
     half = -(-len(names) // 2)
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 1.2 + 0.26 * half + 0.16 * len(cliques)))
+    ax = ax or plt.subplots(figsize=(7, 1.2 + 0.26 * half + 0.16 * len(cliques)))[1]
     depth = 0.45 * len(cliques) + 0.7
     for number, (name, rank) in enumerate(zip(names, at, strict=True)):
         is_left = number < half
@@ -145,16 +144,9 @@ def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str
 
 
 def roc_curves(bands: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
-    """ROC curves, a panel per class, a colour and line style per source; the band spans the folds and seeds.
+    """Plot ROC curves, a panel per class, a colour and line style per source; bands span the folds and seeds.
 
-    Parameters
-    ----------
-    bands : pandas.DataFrame
-        As `evaluation.roc_bands` returns it, of one mode.
-
-    Returns
-    -------
-    numpy.ndarray of matplotlib.axes.Axes, shape (n_classes,)
+    Takes the table of `roc_bands` for one mode; returns one Axes per class.
     """
     classes = list(bands["class"].unique())
     n_columns = min(4, len(classes))
@@ -179,15 +171,11 @@ def roc_curves(bands: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
 
 
 def calibration_curves(table: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
-    """Share of images of a class among those given a probability for it, all classes together; the diagonal is perfect.
+    """Plot the observed frequency of a class against its predicted probability, all classes together.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `evaluation.calibration` returns it, of one target and mode.
+    Takes the table of `calibration` for one target and mode. Perfect calibration lies on the diagonal.
     """
-    if ax is None:
-        _, ax = plt.subplots(figsize=(4.6, 4.2))
+    ax = ax or plt.subplots(figsize=(4.6, 4.2))[1]
     ax.plot([0, 1], [0, 1], color="#BBBBBB", lw=0.8)
     shown = table[table["n"] > 0]
     for number, (source, part) in enumerate(shown.groupby("source", sort=False)):
@@ -203,8 +191,46 @@ def calibration_curves(table: pd.DataFrame, *, titles: dict[str, str], ax: Axes 
     return ax
 
 
+def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+    """Plot the mean AUC of every source (row) and target (column) in one mode, from the table of `tables.summary`."""
+    means = _by_source_and_target(summary[summary["mode"] == mode], "auc_mean")
+    low = min(0.5, np.nanmin(means.to_numpy())) if means.size else 0.5
+    ax = _source_heatmap(means, "{:.3f}", "cividis", Normalize(low, 1.0), "Mean AUC on held-out folds", titles, ax)
+    ax.set_title(f"AUC, {mode.replace('_', '-')}")
+    return ax
+
+
+def score_heatmap(scores: pd.DataFrame, mode: str, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+    """Plot the mean transfer score (percent) of every source and target in one mode, colours centred on 0.
+
+    Takes the table of `tables.transfer_scores`.
+    """
+    here = scores[scores["mode"] == mode].groupby(["source", "target"], sort=False)["transfer_score"].mean()
+    means = _by_source_and_target(here.reset_index(), "transfer_score")
+    ax = _source_heatmap(means, "{:+.1f}", "RdBu", CenteredNorm(0), "Mean transfer score (%)", titles, ax)
+    ax.set_title(f"Transfer score, {mode.replace('_', '-')}")
+    return ax
+
+
+def _by_source_and_target(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    wide = table.pivot(index="source", columns="target", values=column)
+    return wide.reindex(ordered(table["source"]), columns=ordered(table["target"]))
+
+
+def _source_heatmap(
+    values: pd.DataFrame, form: str, cmap: str, norm: Normalize, label: str, titles: dict[str, str], ax: Axes | None
+) -> Axes:
+    ax = ax or plt.subplots(figsize=(2.6 + 1.25 * values.shape[1], 1.3 + 0.36 * values.shape[0]))[1]
+    heatmap(values, cmap, norm, form, label=label, titles=titles, ax=ax)
+    for row, column in np.argwhere(values.index.to_numpy()[:, None] == values.columns.to_numpy()):
+        if np.isnan(values.iloc[row, column]):
+            ax.text(column, row, "itself", ha="center", va="center", color="#777777", fontsize=8)
+    ax.set(xlabel="Target", ylabel="Source")
+    return ax
+
+
 def _bars(aucs: pd.DataFrame, mode: str, titles: dict[str, str]) -> list[tuple[str, str, np.ndarray, str]]:
-    """Label, source, AUCs and mode of every bar, from the bottom: the baselines, then sources by rising mean."""
+    """Return label, source, AUCs and mode of every bar, from the bottom: the baselines, then sources by mean."""
     here = aucs[aucs["mode"] == mode]
     bars = [
         (titles[source], source, part["auc"].to_numpy(), mode) for source, part in here.groupby("source", sort=False)
@@ -220,6 +246,6 @@ def _ends(intervals: pd.DataFrame, bars: list[tuple[str, str, np.ndarray, str]])
 
 
 def _cliques(at: np.ndarray, width: float) -> list[tuple[int, int]]:
-    """First and last place of every longest run of sorted ranks that lie within `width`."""
+    """Return first and last index of every maximal run of sorted ranks that lie within `width`."""
     runs = [(first, int(np.searchsorted(at, rank + width, side="right")) - 1) for first, rank in enumerate(at)]
     return [run for number, run in enumerate(runs) if run[1] > run[0] and (number == 0 or run[1] > runs[number - 1][1])]

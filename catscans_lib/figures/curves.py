@@ -1,4 +1,4 @@
-"""How training went: curves over the epochs, and how calm they were."""
+"""Learning curves over the epochs, and how stable they were."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,7 @@ from catscans_lib import datasets
 from catscans_lib.figures.style import COLOURS, MARKERS, ordered
 
 METRICS = {"loss": "Loss", "accuracy": "Accuracy", "auc": "AUC"}  # in the order of the panels
+RATE_METRIC = "accuracy"  # compared between learning rates
 SPLITS = {"train": "training", "validation": "inner validation"}
 NUMBERS = {
     "late_sd": "Late spread of the loss (sd)", "largest_rise": "Largest rise of the loss",
@@ -21,51 +22,34 @@ NUMBERS = {
 
 
 def learning_curves(
-    history: pd.DataFrame, *, metric: str | None = None, by: str | None = None, titles: dict[str, str] | None = None
+    history: pd.DataFrame, *, by: str | None = None, titles: dict[str, str] | None = None
 ) -> np.ndarray:
-    """Curves over the epochs: every fold and seed faint, their mean on top; training dashed, inner validation solid.
+    """Plot curves over the epochs, a panel per metric: folds and seeds faint, their mean on top.
 
-    The mean of an epoch is that of the curves that got so far.
+    Training is dashed, inner validation solid. The mean of an epoch includes the curves that reached it.
 
     Parameters
     ----------
     history : pandas.DataFrame
-        Columns epoch, split, metric, value, and those that tell curves apart (mode, fold, seed; and `by`).
-    metric : str or None
-        Show one metric, with a panel per split; None: a panel per metric.
+        Columns epoch, split, metric, value, and those that identify a curve (mode, fold, seed; and `by`).
     by : str or None
-        Column that gives the colours; None: the mode, where there are several.
-
-    Returns
-    -------
-    numpy.ndarray of matplotlib.axes.Axes, shape (n_panels,)
+        Column that gives the colours; None: the mode, if there are several.
     """
-    shown = history if metric is None else history[history["metric"] == metric]
-    panel = "split" if metric else "metric"
-    panels = list(shown[panel].unique()) if metric else _metrics(shown)
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.4), squeeze=False)
-    for ax, name in zip(axes[0], panels, strict=True):
-        _curves(ax, shown[shown[panel] == name], by or _several(shown, "mode"), titles or {})
-        ax.set_title(f"{name} images" if metric else _title(name))
+    metrics, by = _metrics(history), by or _several(history, "mode")
+    figure, axes = plt.subplots(1, len(metrics), figsize=(4.6 * len(metrics), 3.4), squeeze=False)
+    for ax, metric in zip(axes[0], metrics, strict=True):
+        _curves(ax, history[history["metric"] == metric], by, titles or {})
+        ax.set_title(_title(metric))
         ax.set_xlabel("Epoch")
-        ax.set_ylabel(_label(metric or name, shown["split"] if metric is None else [name]))
+        ax.set_ylabel(_label(metric, history["split"]))
     _legend(figure, axes)
     return axes[0]
 
 
 def curve_grid(history: pd.DataFrame, *, by: str = "source", titles: dict[str, str] | None = None) -> np.ndarray:
-    """All curves of a target: a row per source (or what `by` names), a column per metric, a colour per learning rate.
+    """Plot all curves of a target: a row per value of `by`, a column per metric, a colour per learning rate.
 
-    Every fold and seed is a faint line, their mean a strong one; training is dashed, inner validation solid.
-
-    Parameters
-    ----------
-    history : pandas.DataFrame
-        As for `learning_curves`; learning_rate where there is one.
-
-    Returns
-    -------
-    numpy.ndarray of matplotlib.axes.Axes, shape (n_rows, n_metrics)
+    Lines and table as for `learning_curves`. Returns Axes of shape (n_rows, n_metrics).
     """
     names, metrics, titles = ordered(history[by]), _metrics(history), titles or {}
     colours = _several(history, "learning_rate")
@@ -83,51 +67,30 @@ def curve_grid(history: pd.DataFrame, *, by: str = "source", titles: dict[str, s
     return axes
 
 
-def rate_curves(
-    history: pd.DataFrame, *, metric: str = "accuracy", by: str | None = None, titles: dict[str, str] | None = None
-) -> np.ndarray:
-    """One metric at every learning rate that was tried, a panel per rate with common axes: is a lower one calmer?
+def rate_curves(history: pd.DataFrame, *, by: str, titles: dict[str, str] | None = None) -> np.ndarray:
+    """Plot the accuracy at every learning rate that was tried, a panel per rate with common axes.
 
-    With one colour a panel, training is dashed and inner validation solid; with several only the inner validation is shown,
-    where there is one.
-
-    Parameters
-    ----------
-    history : pandas.DataFrame
-        As for `learning_curves`, with learning_rate.
-    by : str or None
-        Column that gives the colours.
-
-    Returns
-    -------
-    numpy.ndarray of matplotlib.axes.Axes, shape (n_rates,)
+    Takes the table of `learning_curves` with a column learning_rate. With several colours (values of `by`) per panel, only
+    the inner validation is shown if it exists; otherwise training is dashed and inner validation solid.
     """
-    shown = history[history["metric"] == metric]
-    if by and shown.groupby("learning_rate")[by].nunique().gt(1).any() and "validation" in set(shown["split"]):
+    shown = history[history["metric"] == RATE_METRIC]
+    if shown.groupby("learning_rate")[by].nunique().gt(1).any() and "validation" in set(shown["split"]):
         shown = shown[shown["split"] == "validation"]
     rates = sorted(history["learning_rate"].dropna().unique())
     figure, axes = plt.subplots(1, len(rates), figsize=(4.2 * len(rates), 3.4), squeeze=False, sharex=True, sharey=True)
     for ax, rate in zip(axes[0], rates, strict=True):
-        _curves(ax, shown[shown["learning_rate"] == rate], by, titles or {}, keys=shown[by] if by else None)
+        _curves(ax, shown[shown["learning_rate"] == rate], by, titles or {}, keys=shown[by])
         ax.set_title(f"learning rate {rate:g}")
         ax.set_xlabel("Epoch")
-    axes[0, 0].set_ylabel(_label(metric, shown["split"]))
+    axes[0, 0].set_ylabel(_label(RATE_METRIC, shown["split"]))
     _legend(figure, axes)
     return axes[0]
 
 
 def stability_points(numbers: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
-    """The stability numbers of every source, a point per fold and seed, marked by target; lower is calmer.
+    """Plot the stability numbers of every source, a panel per number, a point per fold and seed; lower is more stable.
 
-    Parameters
-    ----------
-    numbers : pandas.DataFrame
-        As `stability.numbers` returns it; the modes with the common budget are shown. Of logs, a row per log.
-
-    Returns
-    -------
-    numpy.ndarray of matplotlib.axes.Axes, shape (n_numbers,)
-        A panel per number that there is: of the loss, and of the AUC where it was measured.
+    Takes the table of `stability.numbers`; shows fine-tuning with the common budget, or logs.
     """
     if "log" in numbers:
         numbers = numbers.assign(source=numbers["log"], target="logs", mode="fine_tune")
@@ -155,7 +118,7 @@ def stability_points(numbers: pd.DataFrame, *, titles: dict[str, str]) -> np.nda
 
 
 def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: dict[str, str], keys: Sequence | None = None) -> None:
-    """Draw one panel; `keys` are the values of `by` in the whole figure, where this panel may lack some."""
+    """Draw one panel; `keys` are the values of `by` in the whole figure, of which this panel may lack some."""
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     keys = list(dict.fromkeys(rows[by] if keys is None else keys)) if by else [None]
     one = [column for column in rows if column not in ("epoch", "metric", "value", "split", by)]
@@ -164,7 +127,7 @@ def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: dict[str, str]
         number = place.get(key, number)  # a source has one colour in every figure
         of_key = rows[rows[by] == key] if by else rows
         for split, part in of_key.groupby("split", sort=False):
-            # A panel of one split has no use for dashes: they tell the tenth source from the first.
+            # A panel with one split does not need dashes for it, so they mark sources beyond the number of colours.
             is_dashed = number >= len(COLOURS) if rows["split"].nunique() == 1 else split == "train"
             style = {"color": COLOURS[number % len(COLOURS)], "ls": "--" if is_dashed else "-"}
             for _, curve in part.groupby(one, sort=False, dropna=False) if one else [((), part)]:
@@ -185,14 +148,14 @@ def _name(key: object, by: str, titles: dict[str, str]) -> str:
 
 
 def _legend(figure: Figure, axes: np.ndarray) -> None:
-    """One legend for all panels: a curve that only some of them have is in it, too."""
+    """Draw one legend for all panels, with the curves of every panel."""
     pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes.flat]
     entries = {label: handle for panel in pairs for handle, label in panel}
     figure.legend(entries.values(), entries.keys(), loc="outside right upper", fontsize=8)
 
 
 def _metrics(history: pd.DataFrame) -> list[str]:
-    """Return the metrics of a history, those that there are always first, the same in every figure."""
+    """Return the metrics of a history: loss, accuracy and AUC first, in this order in every figure."""
     here = list(dict.fromkeys(history["metric"]))
     return [name for name in METRICS if name in here] + [name for name in here if name not in METRICS]
 
@@ -206,6 +169,6 @@ def _title(metric: str) -> str:
 
 
 def _label(metric: str, splits: Sequence[str]) -> str:
-    """Say what is measured on which images."""
+    """Return the label of the y axis: the metric, and the images if all are of one split."""
     here = [SPLITS[split] for split in dict.fromkeys(splits)]
     return f"{_title(metric)} on {' and '.join(here)} images" if len(here) == 1 else _title(metric)

@@ -1,25 +1,29 @@
-"""The look of every figure, and how one is saved."""
+"""The style of all figures: colours, markers, the DEMO stamp, saving, and cells of heat maps."""
 
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from catscans_lib import datasets
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#888888")
-DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), "-.")  # told apart also in grey
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), "-.")  # distinct also in greyscale
 MARKERS = {"isic2018": "o", "chest": "s", "pcam_middle": "^"}
 DEMO_STAMP = "DEMO – made-up images, not a medical result"
 
 
 def set_style() -> None:
-    """Set the look of every figure that is drawn afterwards."""
+    """Set the style of all figures drawn afterwards."""
     mpl.rcParams.update(
         {
             "figure.constrained_layout.use": True,
-            "figure.constrained_layout.w_pad": 0.1,  # inches: a reader's font may be wider than ours
+            "figure.constrained_layout.w_pad": 0.1,  # inches; a reader's font may be wider than ours
             "figure.dpi": 100,
             "savefig.dpi": 160,
             "font.size": 10,
@@ -38,25 +42,52 @@ def set_style() -> None:
 
 
 def stamp(figure: Figure, profile: str) -> None:
-    """Write on a figure of the demo world that it is one."""
+    """Mark a figure as DEMO if its profile uses generated images."""
     if profile.split("/")[0] == "demo" and not any(text.get_text().startswith("DEMO") for text in figure.texts):
-        fits = figure.get_figwidth() > 3.5
-        stamp = DEMO_STAMP if fits else DEMO_STAMP.replace(", ", ",\n")
-        figure.supxlabel(stamp, fontsize=8, color="#B00020", weight="bold", x=0.01, ha="left")
+        text = DEMO_STAMP if figure.get_figwidth() > 3.5 else DEMO_STAMP.replace(", ", ",\n")
+        figure.supxlabel(text, fontsize=8, color="#B00020", weight="bold", x=0.01, ha="left")
 
 
 def save(figure: Figure, folder: Path, name: str, table: pd.DataFrame, profile: str) -> None:
-    """Save a figure as SVG and PNG with the table it shows beside it, all called `name`."""
+    """Save a figure as SVG and PNG, and the table it shows as CSV, all named `name`."""
     stamp(figure, profile)
     folder.mkdir(parents=True, exist_ok=True)
-    whole = {"bbox_inches": "tight", "pad_inches": 0.1}  # of a small grid, labels reach beyond the axes
+    whole = {"bbox_inches": "tight", "pad_inches": 0.1}  # labels of a small grid reach beyond the axes
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, **whole)
     figure.savefig(folder / f"{name}.png", metadata={"Software": None}, **whole)
     table.to_csv(folder / f"{name}.csv", index=False)
 
 
 def ordered(names: pd.Series) -> list[str]:
-    """Sources or targets in the order of the study's tables, the baseline last."""
+    """Return sources or targets in the order of the study's tables, the baseline last."""
     here = list(dict.fromkeys(names))
     known = [*datasets.known(), *here]
     return sorted(here, key=lambda name: (name == "none", known.index(name)))
+
+
+def draw_cells(
+    ax: Axes, values: pd.DataFrame, cmap: str, norm: Normalize, form: str | None, fontsize: float | None = None
+) -> AxesImage:
+    """Draw a table as colours, with its numbers in this format (None: without numbers); missing cells stay empty."""
+    picture = ax.imshow(np.ma.masked_invalid(values.to_numpy(float)), cmap=cmap, norm=norm, aspect="auto")
+    for (row, column), value in np.ndenumerate(values.to_numpy(float)):
+        if form and np.isfinite(value):
+            is_dark = np.dot(picture.cmap(picture.norm(value))[:3], (0.299, 0.587, 0.114)) < 0.5
+            style = {"color": "white" if is_dark else "black", "fontsize": fontsize}
+            ax.text(column, row, form.format(value), ha="center", va="center", **style)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return picture
+
+
+def heatmap(
+    values: pd.DataFrame, cmap: str, norm: Normalize, form: str, *, label: str, titles: dict[str, str], ax: Axes
+) -> Axes:
+    """Draw a table of sources, targets or measures as a heat map with titles and colour bar; missing cells are hatched."""
+    ax.set_facecolor("#EEEEEE")
+    ax.patch.set(hatch="////", edgecolor="#CCCCCC")
+    picture = draw_cells(ax, values, cmap, norm, form)
+    ax.set_xticks(range(values.shape[1]), [titles[name] for name in values.columns])
+    ax.set_yticks(range(values.shape[0]), [titles[name] for name in values.index])
+    ax.figure.colorbar(picture, ax=ax, label=label)
+    return ax

@@ -247,13 +247,13 @@ def test_curves_of_logs_are_named_after_their_files(tmp_path):
 
 @pytest.fixture
 def two_rates():
-    """Two sources, two folds, two rates, both splits, two metrics, three epochs."""
+    """Two sources, folds, rates, splits and metrics; three epochs."""
     figures.set_style()
     yield pd.concat(
         [
             history([1.0, 2.0, 3.0], split, metric=metric, source=source, fold=fold, learning_rate=rate)
             for source in ("dtd", "none") for fold in (1, 2) for rate in (1e-5, 1e-6) for split in ("train", "validation")
-            for metric in ("auc", "loss")
+            for metric in ("accuracy", "loss")
         ]
     )  # fmt: skip
     import matplotlib.pyplot as plt
@@ -265,7 +265,7 @@ def test_the_grid_of_curves_has_a_row_per_source_a_colour_per_rate_and_dashes_fo
     axes = figures.curve_grid(two_rates, titles={"dtd": "Textures"})
     assert axes.shape == (2, 2)
     assert [ax.get_title(loc="left") for ax in axes[:, 0]] == ["Textures", "none"]
-    assert [ax.get_ylabel() for ax in axes[0]] == ["Loss", "AUC"]
+    assert [ax.get_ylabel() for ax in axes[0]] == ["Loss", "Accuracy"]
     assert len(axes[0, 0].lines) == 2 * 2 * (2 + 1)  # rates, splits; two folds and their mean
     means = {line.get_label(): line for line in axes[0, 0].lines if line.get_linewidth() == 2}
     assert set(means) == {
@@ -277,12 +277,12 @@ def test_the_grid_of_curves_has_a_row_per_source_a_colour_per_rate_and_dashes_fo
 
 
 def test_learning_rates_stand_side_by_side_from_low_to_high_on_common_axes(two_rates):
-    axes = figures.rate_curves(two_rates, metric="auc", by="source")
+    axes = figures.rate_curves(two_rates, by="source")
     assert [ax.get_title(loc="left") for ax in axes] == ["learning rate 1e-06", "learning rate 1e-05"]
-    assert axes[0].get_ylabel() == "AUC on inner validation images"
+    assert axes[0].get_ylabel() == "Accuracy on inner validation images"
     assert len(axes[0].lines) == 2 * (2 + 1)  # two sources, on inner validation images
     assert axes[0].get_shared_y_axes().joined(*axes)
-    alone = figures.rate_curves(two_rates[two_rates["source"] == "dtd"], metric="auc", by="source")
+    alone = figures.rate_curves(two_rates[two_rates["source"] == "dtd"], by="source")
     assert len(alone[0].lines) == 2 * (2 + 1)  # training and inner validation
 
 

@@ -1,3 +1,5 @@
+from itertools import product
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -21,42 +23,34 @@ def texts(ax):
 
 
 def aucs():
-    rows = [
-        (source, "isic2018", mode, fold, 0, "weighted", auc + fold / 100)
-        for source, mode, auc in (
-            ("dtd", "fine_tune", 0.8),
-            ("none", "fine_tune", 0.7),
-            ("none", "fine_tune_long", 0.75),
-            ("imagenet", "fine_tune", 0.9),
-        )
-        for fold in (1, 2, 3)
-    ]
-    return pd.DataFrame(rows, columns=["source", "target", "mode", "fold", "seed", "average", "auc"])
+    means = {
+        ("dtd", "fine_tune"): 0.8, ("none", "fine_tune"): 0.7, ("none", "fine_tune_long"): 0.75, ("imagenet", "fine_tune"): 0.9
+    }  # fmt: skip
+    rows = [(source, mode, fold, auc + fold / 100) for (source, mode), auc in means.items() for fold in (1, 2, 3)]
+    columns = ["source", "mode", "fold", "auc"]
+    return pd.DataFrame(rows, columns=columns).assign(target="isic2018", seed=0, average="weighted")
 
 
-def test_the_heat_map_prints_means_leaves_a_run_that_did_not_happen_empty_and_names_the_pair_with_itself():
+def test_the_heat_map_prints_means_leaves_missing_runs_empty_and_marks_self_pairs():
     summary = pd.DataFrame(
         [("dtd", "isic2018", 0.85), ("dtd", "chest", 0.9), ("isic2018", "chest", 0.7), ("none", "isic2018", 0.6)],
         columns=["source", "target", "auc_mean"],
     ).assign(mode="fine_tune")
     ax = figures.auc_heatmap(summary, "fine_tune", titles=TITLES)
-    assert texts(ax) == ["0.850", "0.900", "itself", "0.700", "0.600"]
+    assert texts(ax) == ["0.850", "0.900", "0.700", "0.600", "itself"]
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert labels == [TITLES["dtd"], TITLES["isic2018"], "random weights"]
 
 
-def test_panels_of_all_targets_show_sources_in_one_order_the_best_in_orange_and_both_baselines_as_lines():
+def test_panels_have_a_common_order_the_best_source_in_orange_and_both_baselines_as_lines():
     table = aucs()
     other = table[table["source"] == "dtd"].assign(target="chest", auc=0.6)
     methods = {"method": "bootstrap over groups", "mode": "fine_tune", "low": 0.5, "high": 0.95}
     intervals = pd.DataFrame([{"source": s, "target": "isic2018"} | methods for s in ("dtd", "imagenet")])
     first, second = figures.auc_panels(pd.concat([table, other]), intervals, "fine_tune", titles=TITLES)
     assert [label.get_text() for label in first.get_yticklabels()] == [TITLES["dtd"], TITLES["imagenet"]]
-    means = {
-        tuple(dot.get_offsets()[0].round(3)): dot.get_facecolor()[0]
-        for dot in first.collections
-        if dot.get_sizes()[0] > 20
-    }
+    diamonds = [dot for dot in first.collections if dot.get_sizes()[0] > 20]
+    means = {tuple(dot.get_offsets()[0].round(3)): dot.get_facecolor()[0] for dot in diamonds}
     assert set(means) == {(0.82, 0), (0.92, 1)}
     assert means[(0.92, 1)][0] > means[(0.92, 1)][2]  # orange
     baselines = [line.get_xdata()[0] for line in first.lines if line.get_color() == "#666666"]
@@ -66,20 +60,14 @@ def test_panels_of_all_targets_show_sources_in_one_order_the_best_in_orange_and_
 
 def test_scores_are_coloured_from_a_centre_at_zero():
     scores = pd.DataFrame(
-        {
-            "source": ["dtd", "dtd"],
-            "target": "chest",
-            "mode": "linear_probe",
-            "fold": [1, 2],
-            "transfer_score": [2.0, 4.0],
-        }
+        {"source": "dtd", "target": "chest", "mode": "linear_probe", "fold": [1, 2], "transfer_score": [2.0, 4.0]}
     )
     ax = figures.score_heatmap(scores, "linear_probe", titles=TITLES)
     assert texts(ax) == ["+3.0"]
     assert ax.images[0].norm.vcenter == 0
 
 
-def test_bars_show_every_fold_the_number_of_them_and_the_longer_baseline_of_its_own():
+def test_bars_show_every_fold_with_n_and_the_longer_baseline_separately():
     ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert labels == [
@@ -93,7 +81,7 @@ def test_bars_show_every_fold_the_number_of_them_and_the_longer_baseline_of_its_
     assert points == 4 * (3 + 1)
 
 
-def test_every_demo_figure_says_demo_and_no_other_does(tmp_path):
+def test_figures_of_demo_profiles_say_demo_and_others_do_not(tmp_path):
     for profile in ("demo", "demo/scratch", "sample"):
         ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
         figures.save(ax.figure, tmp_path / profile, "bars", aucs(), profile)
@@ -102,7 +90,7 @@ def test_every_demo_figure_says_demo_and_no_other_does(tmp_path):
     assert "DEMO" not in (tmp_path / "sample" / "bars.svg").read_text()
 
 
-def test_the_same_figure_gives_the_same_files_with_its_table_beside_it(tmp_path):
+def test_the_same_figure_gives_identical_files_and_a_table(tmp_path):
     for folder in ("one", "two"):
         ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
         figures.save(ax.figure, tmp_path / folder, "bars", aucs(), "demo")
@@ -112,25 +100,15 @@ def test_the_same_figure_gives_the_same_files_with_its_table_beside_it(tmp_path)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "one" / "bars.csv"), aucs())
 
 
-def test_learning_curves_have_a_panel_per_metric_or_per_split():
+def test_learning_curves_have_a_panel_per_metric_and_a_source_keeps_its_colour():
     history = pd.DataFrame(
-        [
-            (source, "fine_tune", fold, 0, epoch, split, metric, 1 / epoch)
-            for source in ("dtd", "none")
-            for fold in (1, 2)
-            for epoch in (1, 2, 3)
-            for split in ("train", "validation")
-            for metric in ("loss", "accuracy")
-        ],
-        columns=["source", "mode", "fold", "seed", "epoch", "split", "metric", "value"],
-    )
-    assert [ax.get_title(loc="left") for ax in figures.learning_curves(history)] == ["Loss", "Accuracy"]
-    axes = figures.learning_curves(history, metric="accuracy", by="source", titles=TITLES)
-    assert [ax.get_title(loc="left") for ax in axes] == ["train images", "validation images"]
-    assert len(axes[0].lines) == 2 * (2 + 1)  # per source two folds and their mean
-    (alone, *_) = figures.learning_curves(
-        history[history["source"] == "none"], metric="accuracy", by="source", titles=TITLES
-    )
+        list(product(("dtd", "none"), (1, 2), (1, 2, 3), ("train", "validation"), ("loss", "accuracy"))),
+        columns=["source", "fold", "epoch", "split", "metric"],
+    ).assign(value=lambda table: 1 / table["epoch"])
+    axes = figures.learning_curves(history, by="source", titles=TITLES)
+    assert [ax.get_title(loc="left") for ax in axes] == ["Loss", "Accuracy"]
+    assert len(axes[0].lines) == 2 * 2 * (2 + 1)  # per source and split two folds and their mean
+    (alone, _) = figures.learning_curves(history[history["source"] == "none"], by="source", titles=TITLES)
     assert alone.lines[-1].get_color() == axes[0].lines[-1].get_color() != axes[0].lines[0].get_color()
 
 
@@ -142,21 +120,15 @@ def test_a_grid_shows_every_image():
     assert [text.get_text() for text in figure.axes[0].texts] == list("abcde")
 
 
-def test_stability_points_show_both_numbers_of_the_common_budget_only():
-    numbers = pd.DataFrame(
-        [
-            (source, "chest", mode, 1, 0.1, 0.2)
-            for source in ("dtd", "none")
-            for mode in ("fine_tune", "fine_tune_long")
-        ],
-        columns=["source", "target", "mode", "fold", "late_sd", "largest_rise"],
-    )
+def test_stability_points_show_the_common_budget_only():
+    keys = {"source": ["dtd", "none"] * 2, "mode": ["fine_tune"] * 2 + ["fine_tune_long"] * 2}
+    numbers = pd.DataFrame(keys | {"target": "chest", "fold": 1, "late_sd": 0.1, "largest_rise": 0.2})
     axes = figures.stability_points(numbers, titles=TITLES)
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["random weights", "Describable Textures (DTD)"]
     assert len(axes[0].collections[0].get_offsets()) == 2
 
 
-def test_a_bar_carries_the_interval_over_groups_of_its_own_mode():
+def test_bars_carry_the_bootstrap_interval_of_their_own_mode():
     intervals = pd.DataFrame(
         [
             ("dtd", "fine_tune", 0.70, 0.90, "bootstrap over groups"),
@@ -173,7 +145,7 @@ def test_a_bar_carries_the_interval_over_groups_of_its_own_mode():
     assert "95 % bootstrap over groups" in ax.get_xlabel()
 
 
-def test_sources_whose_ranks_are_close_share_a_bar_and_others_do_not():
+def test_sources_with_close_ranks_share_a_bar_and_others_do_not():
     ranks = pd.DataFrame(
         {"source": ["imagenet", "dtd", "stl10", "none"], "mean_rank": [1.0, 2.2, 3.0, 4.0], "critical_difference": 1.5}
     ).assign(mode="fine_tune", n_targets=3, friedman_p=0.01)
@@ -199,7 +171,7 @@ def test_roc_curves_have_a_panel_per_class_and_a_band_per_source():
     assert all(len(ax.collections) == 2 for ax in axes)
 
 
-def test_a_calibration_point_is_the_share_of_all_classes_in_its_bin():
+def test_a_calibration_point_pools_all_classes_of_its_bin():
     table = pd.DataFrame(
         {
             "source": "dtd", "mode": "fine_tune", "class": ["a", "b", "a"], "low": [0.0, 0.0, 0.5], "high": [0.5, 0.5, 1.0],
@@ -210,7 +182,7 @@ def test_a_calibration_point_is_the_share_of_all_classes_in_its_bin():
     np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.25, 0.125], [0.9, 1.0]])
 
 
-def test_a_map_of_ranks_names_measures_and_sources_as_they_are_printed():
+def test_the_map_of_ranks_uses_printed_titles():
     ranks = pd.DataFrame({"measure": ["n_leep", "n_leep"], "source": ["dtd", "imagenet"], "rank": [1.0, 2.0]})
     axes = figures.rank_map(ranks, titles=similarity_tables.titles() | {"dtd": "Textures", "imagenet": "ImageNet"})
     assert [label.get_text() for label in axes.get_yticklabels()] == ["N-LEEP"]

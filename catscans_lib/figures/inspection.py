@@ -1,24 +1,29 @@
-"""Images and what networks make of them: sheets of small pictures, every pixel sharp."""
+"""Images, filters, feature maps and Grad-CAM as sheets of small pictures; heat maps over a network's layers."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import LogLocator
 from PIL import Image
 
-from catscans_lib.figures.style import COLOURS
+from catscans_lib.figures.style import COLOURS, draw_cells, ordered
 
-GAP = 0.08  # between pictures, as a share of their side
-SMALL_PX = 48  # pictures are drawn at least so large: a filter of 3 x 3 is not 3 pixels wide
+GAP = 0.08  # between pictures, relative to their side
+SMALL_PX = 48  # smallest side of a drawn picture: a 3 x 3 filter is enlarged
+N_FILTERS = 16  # shown per source
 RIGHT, WRONG = COLOURS[0], COLOURS[1]
 
 
 def image_grid(images: np.ndarray, labels: list[str], *, n_columns: int) -> Figure:
-    """Images side by side, each with its label above; uint8, shape (n_images, height, width, 3)."""
+    """Plot images, uint8, shape (n_images, height, width, 3), in a grid with a label above each."""
     n, height, width, _ = images.shape
     n_rows = -(-n // n_columns)
-    # One picture, not an axes per image: with a hundred of them that is twenty times as fast.
+    # One picture instead of an Axes per image: twenty times as fast for a hundred images.
     step_y, step_x = round(1.3 * height), round(1.1 * width)
     sheet = np.full((n_rows * step_y, n_columns * step_x, 3), 255, np.uint8)
     side = 1.25 if n_columns > 1 else 2.2
@@ -33,27 +38,19 @@ def image_grid(images: np.ndarray, labels: list[str], *, n_columns: int) -> Figu
 
 
 def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: dict[str, str]) -> Figure:
-    """One row per source: the image, then its feature maps, each scaled by itself (cividis).
-
-    Parameters
-    ----------
-    image : numpy.ndarray of uint8, shape (height, width, 3)
-    maps : dict of numpy.ndarray, shape (height, width, n_maps)
-    """
+    """Plot the image and its feature maps, shape (height, width, n_maps), a row per source; each map has its own scale."""
     rows = {titles[source]: [image, *(_coloured(one) for one in _each(here))] for source, here in maps.items()}
     return _sheet(rows, ["image", *(f"map {number}" for number in range(1, _longest(rows)))])
 
 
-def filter_grid(filters: dict[str, np.ndarray], *, titles: dict[str, str], n_filters: int = 16) -> Figure:
-    """One row per source: filters of the first convolution with the largest norm, grey for 0, each scaled by itself.
+def filter_grid(filters: dict[str, np.ndarray], *, titles: dict[str, str]) -> Figure:
+    """Plot the filters with the largest norm, a row per source; grey is 0, and each filter has its own scale.
 
-    Parameters
-    ----------
-    filters : dict of numpy.ndarray, shape (height, width, 3, n_filters)
+    Takes the first convolution of every source, shape (height, width, 3, n_filters).
     """
     rows = {}
     for source, here in filters.items():
-        largest = np.argsort(-(here**2).sum(axis=(0, 1, 2)), kind="stable")[:n_filters]
+        largest = np.argsort(-(here**2).sum(axis=(0, 1, 2)), kind="stable")[:N_FILTERS]
         rows[titles[source]] = [_around_grey(here[..., number]) for number in largest]
     return _sheet(rows, [""] * _longest(rows), side=0.42)
 
@@ -61,14 +58,10 @@ def filter_grid(filters: dict[str, np.ndarray], *, titles: dict[str, str], n_fil
 def before_after_grid(
     image: np.ndarray, pairs: dict[str, tuple[np.ndarray, np.ndarray]], *, titles: dict[str, str]
 ) -> Figure:
-    """One row per source: the image, then maps before and after fine-tuning, and what came to them.
+    """Plot the image, and maps before and after fine-tuning with their difference, a row per source.
 
-    The same map has one scale before and after (cividis). The difference is centred on 0 (white); its largest value, as a
-    share of the range of the map, stands below it.
-
-    Parameters
-    ----------
-    pairs : dict of (numpy.ndarray, numpy.ndarray), both of shape (height, width, n_maps)
+    Takes by source the maps before and after, both of shape (height, width, n_maps). A map has the same scale before and
+    after. The difference is centred on 0 (white); the number below it is its maximum relative to the map's range.
     """
     rows, notes = {}, {}
     for source, (before, after) in pairs.items():
@@ -90,15 +83,10 @@ def grad_cam_grid(
     *,
     titles: dict[str, str],
 ) -> Figure:
-    """One column per image, one row per source: the image in grey, with what spoke for the network's answer laid over it.
+    """Plot Grad-CAM maps over the grey images: a column per image, a row per source.
 
-    Parameters
-    ----------
-    images : numpy.ndarray of uint8, shape (n_images, height, width, 3)
-    shown : pandas.DataFrame
-        One row per image, as `grad_cam.examples` returns it.
-    heats, answers
-        As `grad_cam.of_sources` returns them.
+    Takes images of shape (n_images, height, width, 3), `shown` from `grad_cam.examples` (a row per image), and `heats` and
+    `answers` from `grad_cam.of_sources`.
     """
     rows, notes, colours = {"image": list(images)}, {"image": [""] * len(images)}, {}
     for source, here in answers.groupby("source", sort=False):
@@ -124,17 +112,17 @@ def _longest(rows: dict[str, list[np.ndarray]]) -> int:
 def _coloured(
     values: np.ndarray, low: float | None = None, high: float | None = None, cmap: str = "cividis"
 ) -> np.ndarray:
-    """Colours of a map, uint8; the limits are its own where none are given."""
+    """Return the colours of a map, uint8; without limits it is scaled to its own range."""
     return mpl.colormaps[cmap](mpl.colors.Normalize(low, high)(values), bytes=True)[..., :3]
 
 
 def _around_grey(values: np.ndarray) -> np.ndarray:
-    """Colours of numbers of both signs, shape (height, width, 3): 0 is grey, the largest of them black or full."""
+    """Return colours of signed numbers, shape (height, width, 3): 0 is grey, the largest magnitude is black or saturated."""
     return np.uint8(127.5 + 127.5 * values / max(np.abs(values).max(), 1e-12))
 
 
 def _overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """An image in grey under the positive part of its heat, scaled by itself and smoothly enlarged."""
+    """Return the grey image under the positive part of its heat map, scaled to its maximum and interpolated."""
     height, width = image.shape[:2]
     positive = np.maximum(heat, 0).astype("float32")
     large = Image.fromarray(positive / max(positive.max(), 1e-12)).resize((width, height), Image.Resampling.BILINEAR)
@@ -148,14 +136,7 @@ def _sheet(
     rows: dict[str, list[np.ndarray]], headings: list[str], notes: dict[str, list[str]] | None = None,
     colours: dict[str, list[str]] | None = None, side: float = 0.72,
 ) -> Figure:  # fmt: skip
-    """Pictures in rows with a name each, headings above the columns, and notes below pictures.
-
-    Parameters
-    ----------
-    rows : dict of list of numpy.ndarray of uint8, shape (height, width, 3)
-    side : float
-        Side of a picture in inches.
-    """
+    """Plot rows of named pictures (uint8, shape (height, width, 3)), `side` inches each, with column headings and notes."""
     largest = max(max(picture.shape[:2]) for row in rows.values() for picture in row)
     pixels = largest * -(-SMALL_PX // largest)
     step_x = round(pixels * (1 + GAP))
@@ -174,12 +155,71 @@ def _sheet(
                 ax.text(x, y, notes[name][column], fontsize=6.5, ha="center", va="top", **style)
     for column, heading in enumerate(headings):
         ax.text(column * step_x + pixels / 2, -0.06 * pixels, heading, fontsize=7, ha="center", va="bottom")
-    ax.imshow(sheet, interpolation="nearest")  # one picture for all: an axes for each takes seconds
+    ax.imshow(sheet, interpolation="nearest")  # one picture for all: an Axes for each takes seconds
     ax.set_axis_off()
     return figure
 
 
 def _enlarged(picture: np.ndarray, pixels: int) -> np.ndarray:
-    """Repeat the pixels of a picture until it fills a square."""
+    """Enlarge a picture to a square without interpolation."""
     rows, columns = (np.arange(pixels) * size // pixels for size in picture.shape[:2])
     return picture[rows[:, None], columns]
+
+
+def cka_matrices(table: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
+    """Plot the similarity of all pairs of sources, a panel per layer, from the table of `layer_similarity.between`."""
+    layers, sources = list(table["layer"].unique()), ordered(table["source"])
+    side = 0.6 + 0.24 * len(sources)
+    size = (side * len(layers) + 2.6, side + 1.7)
+    figure, axes = plt.subplots(1, len(layers), figsize=size, sharey=True, squeeze=False)
+    for ax, layer in zip(axes[0], layers, strict=True):
+        wide = table[table["layer"] == layer].pivot(index="source", columns="other", values="cka")
+        picture = _layer_cells(ax, wide.loc[sources, sources], Normalize(0, 1, clip=True), titles, "{:.2f}", 5.5)
+        ax.set_title(layer, fontsize=9)
+        ax.set_aspect("equal")
+    figure.colorbar(picture, ax=axes, label=f"linear CKA, n = {table['n_images'].iloc[0]} images", shrink=0.6)
+    return axes[0]
+
+
+def change_heatmap(table: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+    """Plot the relative change of each layer's weights by fine-tuning, a row per source, from the table of `filters.changes`."""
+    positive = table.loc[table["change"] > 0, "change"]
+    most = positive.max() if len(positive) else 1.0
+    least = min(positive.min(), most / 10) if len(positive) else 0.1
+    norm = LogNorm(least, most, clip=True)  # 0 gets the darkest colour
+    return _by_layer(table, "change", norm, "||after − before|| / ||before||", "{:#.2g}", titles, ax)
+
+
+def kept_heatmap(table: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+    """Plot the similarity of each layer before and after fine-tuning, a row per source.
+
+    Takes the table of `layer_similarity.kept`.
+    """
+    label = f"linear CKA, n = {table['n_images'].iloc[0]} images"
+    return _by_layer(table, "cka", Normalize(0, 1, clip=True), label, "{:.2f}", titles, ax)
+
+
+def _by_layer(
+    table: pd.DataFrame, column: str, norm: Normalize, label: str, form: str, titles: dict[str, str], ax: Axes | None
+) -> Axes:
+    wide = table.pivot(index="source", columns="layer", values=column)
+    wide = wide.loc[ordered(table["source"]), table["layer"].unique()]
+    ax = ax or plt.subplots(figsize=(min(11.0, 3.2 + 0.42 * wide.shape[1]), 1.6 + 0.26 * len(wide)))[1]
+    picture = _layer_cells(ax, wide, norm, titles, form if wide.shape[1] <= 16 else None, 6.5)
+    ax.set_xlabel("Layer, from the image to the head")
+    bar = ax.figure.colorbar(picture, ax=ax, label=label, format="%.2g")
+    if isinstance(norm, LogNorm):
+        bar.set_ticks(LogLocator(subs=(1, 2, 5)))
+        bar.ax.minorticks_off()
+    return ax
+
+
+def _layer_cells(
+    ax: Axes, wide: pd.DataFrame, norm: Normalize, titles: dict[str, str], form: str | None, size: float
+) -> AxesImage:
+    picture = draw_cells(ax, wide, "cividis", norm, form, size)
+    names = [titles.get(name, name) for name in wide.columns]
+    shown = range(0, len(names), -(-len(names) // 40))
+    ax.set_xticks(shown, [names[place] for place in shown], rotation=90, fontsize=7)
+    ax.set_yticks(range(len(wide)), [titles[name] for name in wide.index], fontsize=8)
+    return picture
