@@ -1,4 +1,4 @@
-"""What the book says of the results: answers, tables, comparisons and pieces one may point at, from the tables of one profile."""
+"""The evaluation as the book shows it: the best source of each target, AUC tables, comparisons, an interactive heat map."""
 
 from typing import Any
 
@@ -19,60 +19,60 @@ COLUMNS = {
     "completeness": ["source", "target", "done"],
     "ranks": ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"],
 }
+NAN = float("nan")
 Tables = dict[str, pd.DataFrame]
 
 
 def numbers(profile: str) -> dict[str, Any]:
-    """Return the part of what the chapters are rendered with that follows from the evaluation.
+    """Return the variables of the chapters' templates that come from the evaluation.
 
     Returns
     -------
     dict
         ``sources`` (all that have an AUC), ``targets`` (folds and one answer per mode), ``modes`` (mode to title), ``results``
-        (mode to rows of the AUC table), ``missing`` (source and target of runs of the grid that are not done), ``ranks`` (mode to
-        Friedman's p, critical difference and number of targets), ``interactive`` (name to a piece of HTML).
+        (mode to rows of the AUC table), ``missing`` (source and target of unfinished runs of the grid), ``ranks`` (mode to
+        Friedman's p, critical difference and the first source), ``interactive`` (name to a piece of HTML).
     """
-    found = {
-        name: results.optional(profile, f"tables/{name}.csv", columns=columns) for name, columns in COLUMNS.items()
-    }
-    aucs = found["aucs"]
+    found = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in COLUMNS.items()}
+    aucs, titles = found["aucs"], datasets.titles()
     targets = [target for target in datasets.known() if target in set(aucs["target"])]
     modes = {mode: title for mode, title in MODES.items() if mode in set(aucs["mode"])}
+    missing = found["completeness"][~found["completeness"]["done"].astype(bool)]
     return {
         "sources": set(aucs["source"]),
         "targets": [_target(profile, target, modes, found) for target in targets],
         "modes": modes,
         "results": {mode: _rows(profile, mode, targets, found) for mode in modes},
-        "missing": _missing(found["completeness"]),
-        "ranks": _ranks(found["ranks"]),
+        "missing": [{"source": titles[row.source], "target": titles[row.target]} for row in missing.itertuples()],
+        "ranks": {mode: _ranks(here) for mode, here in found["ranks"].groupby("mode", sort=False)},
         "interactive": _interactive(found["auc_intervals"], modes) if len(found["auc_intervals"]) else {},
     }
 
 
 def page(profile: str, step: str, name: str) -> str:
-    """Return the place of a run's notebook in the book, or nothing where there is none to show."""
-    shown = (paths.run_dir(profile, step, name) / f"{step}.ipynb").exists()
-    return f"runs/{step}/{name}.ipynb" if shown else ""
+    """Return the place of a run's notebook in the book; "" if the run has none."""
+    exists = (paths.run_dir(profile, step, name) / f"{step}.ipynb").exists()
+    return f"runs/{step}/{name}.ipynb" if exists else ""
 
 
 def _target(profile: str, target: str, modes: dict[str, str], found: Tables) -> dict[str, Any]:
-    folds = results.optional(profile, f"folds/{target}.csv")
+    folds = results.optional(profile, f"folds/{target}.csv", ["group", "fold", "label"])
     answers = [_answer(profile, target, mode, found) for mode in modes]
     return {
         "name": target,
         "card": datasets.get(target),
         "n_images": len(folds),
-        "n_groups": folds["group"].nunique() if len(folds) else 0,
-        "n_folds": folds["fold"].nunique() if len(folds) else 0,
-        "n_classes": folds["label"].nunique() if len(folds) else 0,
+        "n_groups": folds["group"].nunique(),
+        "n_folds": folds["fold"].nunique(),
+        "n_classes": folds["label"].nunique(),
         "answers": [answer for answer in answers if answer],
     }
 
 
 def _answer(profile: str, target: str, mode: str, found: Tables) -> dict[str, Any] | None:
-    """Say which source was best for one target in one mode, against what, over which runs.
+    """Return the best source of a target in one mode, compared with the baselines and the next best; None without AUCs.
 
-    Differences are paired: the same folds and seeds, never means of different ones.
+    Differences are paired: only folds and seeds that both have.
     """
     aucs = found["aucs"][found["aucs"]["target"] == target]
     wide = aucs.pivot_table(index=["fold", "seed"], columns=["mode", "source"], values="auc")
@@ -84,7 +84,7 @@ def _answer(profile: str, target: str, mode: str, found: Tables) -> dict[str, An
     auc = wide[mode, best].dropna()
 
     def versus(other: str) -> dict[str, Any] | None:
-        against = _versus(wide, mode, best, (mode, other))
+        against = _versus(wide, (mode, best), (mode, other))
         return against and against | _tests(found, target, mode, best, other)
 
     return {
@@ -100,30 +100,28 @@ def _answer(profile: str, target: str, mode: str, found: Tables) -> dict[str, An
         "n_sources": len(sources),
         "score": _score(found, best, target, mode),
         "baseline": versus("none"),
-        "longer": _versus(wide, mode, best, ("fine_tune_long", "none")) if mode == "fine_tune" else None,
+        "longer": _versus(wide, (mode, best), ("fine_tune_long", "none")) if mode == "fine_tune" else None,
         "runner_up": versus(means.index[1]) if len(means) > 1 else None,
     }
 
 
-def _of_cell(table: pd.DataFrame, source: str, target: str, mode: str) -> pd.DataFrame:
-    return table[(table["source"] == source) & (table["target"] == target) & (table["mode"] == mode)]
-
-
-def _interval(intervals: pd.DataFrame, source: str, target: str, mode: str) -> dict[str, float]:
-    """Return low and high of one cell (95 %, over groups: that method stands first); NaN where there is none."""
-    rows = _of_cell(intervals, source, target, mode)
-    return rows.iloc[0][["low", "high"]].to_dict() if len(rows) else {"low": float("nan"), "high": float("nan")}
-
-
-def _score(found: Tables, source: str, target: str, mode: str) -> dict[str, Any] | None:
-    """Return mean, sd and n over folds and seeds, low and high (95 %) of the transfer score (per cent), or None."""
-    rows = _of_cell(found["transfer_scores"], source, target, mode)
-    interval = _interval(found["score_intervals"], source, target, mode)
-    return _spread(rows["transfer_score"]) | interval if len(rows) else None
+def _versus(wide: pd.DataFrame, best: tuple[str, str], other: tuple[str, str]) -> dict[str, Any] | None:
+    """Compare two columns (mode, source) over the folds and seeds that both have; None if the second is missing."""
+    if other not in wide.columns:
+        return None
+    pairs = wide[[best, other]].dropna()
+    difference = pairs[best] - pairs[other]
+    return {
+        "source": other[1],
+        "title": datasets.titles()[other[1]],
+        **_spread(pairs[other]),
+        "difference": _spread(difference),
+        "n_better": int((difference > 0).sum()),
+    }
 
 
 def _tests(found: Tables, target: str, mode: str, one: str, other: str) -> dict[str, float]:
-    """Return what the tests say of one source minus another; nothing where they were not compared.
+    """Return the tests of one source minus another; empty if they were not compared.
 
     low, high (95 %, over groups), p and p_adjusted (Nadeau and Bengio's test), better and equivalent (probabilities), rope.
     """
@@ -145,19 +143,21 @@ def _of_pair(table: pd.DataFrame, target: str, mode: str, one: str, other: str) 
     return table[both & (table["target"] == target) & (table["mode"] == mode)]
 
 
-def _versus(wide: pd.DataFrame, mode: str, best: str, other: tuple[str, str]) -> dict[str, Any] | None:
-    """Compare the best source with another column over the folds and seeds that both have."""
-    if other not in wide.columns:
-        return None
-    pairs = wide[[(mode, best), other]].dropna()
-    difference = pairs[mode, best] - pairs[other]
-    return {
-        "source": other[1],
-        "title": datasets.titles()[other[1]],
-        **_spread(pairs[other]),
-        "difference": _spread(difference),
-        "n_better": int((difference > 0).sum()),
-    }
+def _of_cell(table: pd.DataFrame, source: str, target: str, mode: str) -> pd.DataFrame:
+    return table[(table["source"] == source) & (table["target"] == target) & (table["mode"] == mode)]
+
+
+def _interval(intervals: pd.DataFrame, source: str, target: str, mode: str) -> dict[str, float]:
+    """Return low and high of one cell (95 %; the first method of the table is the one over groups), NaN if missing."""
+    rows = _of_cell(intervals, source, target, mode)
+    return rows.iloc[0][["low", "high"]].to_dict() if len(rows) else {"low": NAN, "high": NAN}
+
+
+def _score(found: Tables, source: str, target: str, mode: str) -> dict[str, Any] | None:
+    """Return mean, sd and n over folds and seeds, low and high (95 %) of the transfer score (per cent), or None."""
+    rows = _of_cell(found["transfer_scores"], source, target, mode)
+    interval = _interval(found["score_intervals"], source, target, mode)
+    return _spread(rows["transfer_score"]) | interval if len(rows) else None
 
 
 def _spread(values: pd.Series) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _rows(profile: str, mode: str, targets: list[str], found: Tables) -> list[di
     keys += [("none", "fine_tune_long", "random weights, longer budget")] if mode == "fine_tune" else []
     rows = []
     for source, at, title in keys:
-        cells = [_cell(profile, summary, found, source, target, at) for target in targets]
+        cells = [_cell(profile, summary, found, (source, target, at)) for target in targets]
         if any(cells):
             rows.append({"source": source, "title": title, "cells": cells})
     for column in range(len(targets)):
@@ -183,42 +183,28 @@ def _rows(profile: str, mode: str, targets: list[str], found: Tables) -> list[di
     return rows
 
 
-def _cell(
-    profile: str, summary: pd.DataFrame, found: Tables, source: str, target: str, mode: str
-) -> dict[str, Any] | None:
-    if (source, target, mode) not in summary.index:
+def _cell(profile: str, summary: pd.DataFrame, found: Tables, key: tuple[str, str, str]) -> dict[str, Any] | None:
+    if key not in summary.index:
         return None
-    row = summary.loc[(source, target, mode)]
+    source, target, _ = key
     return {
-        "mean": row["auc_mean"],
-        "sd": row["auc_sd"],
-        "n": int(row["n"]),
-        **_interval(found["auc_intervals"], source, target, mode),
-        "score": _score(found, source, target, mode) if source != "none" else None,
+        "mean": summary.loc[key, "auc_mean"],
+        **_interval(found["auc_intervals"], *key),
+        "score": _score(found, *key) if source != "none" else None,
         "best": False,
         "page": page(profile, "transfer", f"{source}--{target}"),
     }
 
 
-def _missing(completeness: pd.DataFrame) -> list[dict[str, str]]:
-    """Return title of source and target of every run of the grid that is not done."""
-    titles = datasets.titles()
-    rows = completeness[~completeness["done"].astype(bool)]
-    return [{"source": titles[row.source], "target": titles[row.target]} for row in rows.itertuples()]
-
-
-def _ranks(ranks: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return per mode p of Friedman's test, critical difference, number of targets and of sources, and the first source."""
-    found = {}
-    for mode, here in ranks.groupby("mode", sort=False):
-        first = here.loc[here["mean_rank"].idxmin()]
-        facts = first[["friedman_p", "critical_difference", "n_targets", "mean_rank"]].to_dict()
-        found[mode] = facts | {"n_sources": len(here), "first": datasets.titles()[first["source"]]}
-    return found
+def _ranks(here: pd.DataFrame) -> dict[str, Any]:
+    """Return p of Friedman's test, critical difference, number of targets and sources, and the first source of one mode."""
+    first = here.loc[here["mean_rank"].idxmin()]
+    facts = first[["friedman_p", "critical_difference", "n_targets", "mean_rank"]].to_dict()
+    return facts | {"n_sources": len(here), "first": datasets.titles()[first["source"]]}
 
 
 def _interactive(intervals: pd.DataFrame, modes: dict[str, str]) -> dict[str, str]:
-    """Return the pieces of HTML that one may point at, sort and search."""
+    """Return the interactive heat map and the sortable table of AUCs as HTML."""
     titles = datasets.titles()
     shown = intervals[intervals["method"].str.startswith("bootstrap")]
     table = pd.DataFrame(

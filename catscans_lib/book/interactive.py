@@ -1,4 +1,4 @@
-"""Figures one may point at and tables one may sort and search, as pieces of HTML that load nothing from outside."""
+"""Interactive figures and sortable tables as pieces of HTML that load nothing from the network."""
 
 import html
 import json
@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 
 from catscans_lib.figures.style import COLOURS, ordered
 
-SCRIPT = "scripts/plotly.min.js"  # where the book has Plotly; _static/interactive.js reads it and draws
+SCRIPT = "scripts/plotly.min.js"  # where the book keeps Plotly; _static/interactive.js loads it and draws
 CONFIG = {"displayModeBar": False, "responsive": True}
-LAYOUT = {  # the placeholder tells it from the default, which leaves the search away where a table is small
+LAYOUT = {  # of DataTables; with the default layout, small tables have no search field
     "topStart": "pageLength", "topEnd": {"search": {"placeholder": "any column"}}, "bottomStart": "info", "bottomEnd": "paging",
 }  # fmt: skip
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "star", "cross")
@@ -18,21 +18,17 @@ CLOSER = {True: "larger is closer", False: "smaller is closer"}
 
 
 def script() -> bytes:
-    """Return Plotly's own script, to be put at `SCRIPT`."""
+    """Return Plotly's JavaScript, for `SCRIPT`."""
     from plotly.offline import get_plotlyjs
 
     return get_plotlyjs().encode()
 
 
 def auc_heatmap(intervals: pd.DataFrame, *, titles: dict[str, str], modes: dict[str, str]) -> str:
-    """Mean AUC of every source and target, a selector of the mode; pointing at a cell shows its interval and n.
+    """Return a heat map of the mean AUC of every source and target, with a selector of the mode.
 
-    Parameters
-    ----------
-    intervals : pandas.DataFrame
-        As `evaluation.auc_intervals` returns it; those over groups are shown.
-    modes : dict of str
-        Printed title of every mode shown.
+    Pointing at a cell shows its interval over groups and n. `intervals` is the table of `auc_intervals`; `titles` and
+    `modes` map keys to printed titles, and only those modes are shown.
     """
     shown = intervals[intervals["method"].str.startswith("bootstrap")]
     figure = go.Figure([_auc_cells(shown[shown["mode"] == mode], titles, mode) for mode in modes])
@@ -59,20 +55,18 @@ def _auc_cells(cells: pd.DataFrame, titles: dict[str, str], mode: str) -> go.Hea
 
 
 def similarity_heatmap(similarity: pd.DataFrame, *, titles: dict[str, str], measures: dict[str, str]) -> str:
-    """What a measure says of every source and target, coloured by the source's rank for the target, a selector of the measure.
+    """Return a heat map of a measure for every source and target, with a selector of the measure.
 
-    Parameters
-    ----------
-    similarity : pandas.DataFrame
-        As `results.of_similarities` returns it; draws of images are averaged, a dataset beside itself is left out.
-    measures : dict of str
-        Printed title of every measure that may be chosen.
+    The colour is the source's rank for the target. Values are means over draws of images; rows of a dataset with itself
+    must be left out of `similarity`. `titles` and `measures` map keys to printed titles.
     """
-    between = similarity[similarity["source"] != similarity["target"]]
     figure = go.Figure(
-        [_measure_cells(between[between["measure"] == name], titles, name, title) for name, title in measures.items()]
+        [
+            _measure_cells(similarity[similarity["measure"] == name], titles, name, title)
+            for name, title in measures.items()
+        ]
     )
-    _heatmap_layout(figure, between["source"].nunique())
+    _heatmap_layout(figure, similarity["source"].nunique())
     return _html(
         figure, "similarity-heatmap", "Heat map of a measure for every source and target; the table below has its numbers",
         {"measure": ("Measure", measures)},
@@ -94,7 +88,7 @@ def _measure_cells(rows: pd.DataFrame, titles: dict[str, str], name: str, title:
 def _cells(
     colour: pd.Series, lines: pd.Series, titles: dict[str, str], *, bar: str, text: pd.Series | None = None, **look: object
 ) -> go.Heatmap:  # fmt: skip
-    """Return a heat map of what is indexed by (source, target), in the order of the study's tables."""
+    """Return a heat map of values indexed by (source, target), in the order of the study's tables."""
     sources, targets = (ordered(colour.index.get_level_values(level)) for level in ("source", "target"))
 
     def grid(of: pd.Series, nothing: str | None = None) -> list[list]:
@@ -118,14 +112,10 @@ def scatter(
     similarity: pd.DataFrame, aucs: pd.DataFrame, *, titles: dict[str, str], measures: dict[str, str],
     modes: dict[str, str],
 ) -> str:  # fmt: skip
-    """Mean AUC of every source against what a measure says of it, selectors of measure, target and mode.
+    """Return a scatter plot of mean AUC against a measure, a point per source, with selectors of measure, target and mode.
 
-    Parameters
-    ----------
-    similarity, aucs : pandas.DataFrame
-        As `results.of_similarities` and `evaluation.aucs` return them; means over draws, over folds and seeds.
-    measures, modes : dict of str
-        Printed titles of what may be chosen; the first of each is shown at first, with all targets.
+    Values are means over draws of images, AUCs means over folds and seeds. `titles`, `measures` and `modes` map keys to
+    printed titles. At first the figure shows the first measure and mode, with all targets.
     """
     values = similarity.groupby(["measure", "target", "source"], sort=False)["value"].mean().reset_index()
     means = aucs.groupby(["mode", "target", "source"], sort=False)["auc"].mean().reset_index()
@@ -160,7 +150,7 @@ def _points(
 
 
 def _layout(figure: go.Figure, **own: object) -> None:
-    """Colours are left to the page, which may be dark; dragging scrolls the page, also on a telephone."""
+    """Set a transparent layout: the page, which may be dark, sets the colours; dragging scrolls the page, also on a phone."""
     clear = "rgba(0,0,0,0)"
     figure.update_layout(
         template="none", paper_bgcolor=clear, plot_bgcolor=clear, dragmode=False, margin={"l": 10, "r": 10, "t": 30, "b": 10},
@@ -170,17 +160,15 @@ def _layout(figure: go.Figure, **own: object) -> None:
 
 
 def _html(figure: go.Figure, name: str, what: str, selectors: dict[str, tuple[str, dict[str, str]]]) -> str:
-    """Return a figure with its selectors as HTML: its place on the page, and what is drawn there once it comes near.
+    """Return a figure with its selectors as HTML; the page's script draws it when it comes near.
 
-    Parameters
-    ----------
-    what : str
-        Words for those who cannot see the figure.
-    selectors : dict
-        Key of the traces' `meta` to a label and the choices (value, text); the first choice is shown at first.
+    `what` describes the figure to readers who cannot see it. `selectors` maps a key of the traces' `meta` to a label and
+    the choices (value to text); the first choice is selected.
     """
     chosen = "".join(_select(name, key, *selector) for key, selector in selectors.items() if len(selector[1]) > 1)
-    drawn = json.dumps(json.loads(figure.to_json()) | {"config": CONFIG}).replace("<", "\\u003c")  # ends no script
+    drawn = json.dumps(json.loads(figure.to_json()) | {"config": CONFIG}).replace(
+        "<", "\\u003c"
+    )  # so no text can end the script
     return (
         f'<div class="selectors">{chosen}</div>\n<div role="img" aria-label="{html.escape(what)}">'
         f'<div class="interactive-figure" id="{name}" style="height: {figure.layout.height}px"></div></div>\n'
@@ -195,10 +183,7 @@ def _select(figure: str, key: str, label: str, choices: dict[str, str]) -> str:
 
 
 def table(shown: pd.DataFrame, name: str, caption: str, *, n_digits: int | None = None) -> str:
-    """Return a table one may sort by any column and search; numbers are sorted as numbers.
-
-    With `n_digits` they are shown with so many digits, for columns of numbers of all sizes; else with the decimals they have.
-    """
+    """Return a sortable and searchable table; numbers have `n_digits` significant digits, or else the decimals they have."""
     from itables.javascript import to_html_datatable
 
     with pd.option_context("display.float_format", f"{{:.{n_digits}g}}".format if n_digits else None):
@@ -209,7 +194,7 @@ def table(shown: pd.DataFrame, name: str, caption: str, *, n_digits: int | None 
 
 
 def table_script() -> str:
-    """Return what a page needs once before its first table."""
+    """Return the script that a page needs once, before its first table."""
     from itables import options
     from itables.javascript import generate_init_offline_itables_html
 

@@ -1,4 +1,4 @@
-"""What the book says of measures of similarity: what they are, and whether they predicted the transfer."""
+"""The measures of similarity as the book shows them: their table, their associations with the AUC, interactive figures."""
 
 from typing import Any
 
@@ -17,21 +17,15 @@ CHECK = ["target", "advised", "regret", "regret_imagenet", "regret_random", "cov
 
 
 def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
-    """Return the part of what the chapters are rendered with that is about measures.
-
-    Parameters
-    ----------
-    modes : dict of str
-        Printed title of every mode whose AUCs are shown.
+    """Return the variables of the chapters' templates about measures; `modes` maps modes to printed titles.
 
     Returns
     -------
     dict
-        ``measures`` (rows of title, closer, blind to, citation, why), ``predictions`` (mode to rows of title, kind, Spearman's
-        rho with low, high, p_max and n pairs, regret, accuracy over all targets, the best first), ``n_sources`` (most of a
-        target; 0: none), ``carried`` (mode to mean regret
-        of each rule on targets left out), ``advice_check`` (mode to mean regrets and share covered), ``explore`` (name to a
-        piece of HTML).
+        ``measures`` (rows of title, closer, blind_to, citation, why), ``predictions`` (mode to rows of title, kind, n pairs,
+        Spearman's rho with low, high and p_max, regret, accuracy over all targets, highest rho first), ``n_sources``
+        (maximum per target; 0: none), ``carried`` (mode to mean regret of each rule on left-out targets),
+        ``advice_check`` (mode to mean regrets and share covered), ``explore`` (name to a piece of HTML).
     """
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()
@@ -61,35 +55,35 @@ def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
 def _explore(
     profile: str, titles: dict[str, str], modes: dict[str, str], predictions: dict[str, list[dict[str, Any]]]
 ) -> dict[str, str]:
-    """Return the pieces of HTML that one may point at, sort and search, as far as their tables are there."""
+    """Return interactive figures and sortable tables as HTML, as far as their tables exist."""
     similarity = results.optional(profile, "tables/similarity.csv", columns=SIMILARITY)
     between = similarity[similarity["source"] != similarity["target"]]
     aucs = results.optional(profile, "tables/aucs.csv", columns=AUCS)
-    names, chosen = (
-        datasets.titles(),
-        {name: title for name, title in titles.items() if name in set(between["measure"])},
-    )
+    names = datasets.titles()
+    chosen = {name: title for name, title in titles.items() if name in set(between["measure"])}
     pieces = {}
     if chosen:
-        shown = between.assign(measure=between["measure"].map(titles), source=between["source"].map(names))
-        shown = shown.groupby(["measure", "source", shown["target"].map(names)], sort=False)["value"].agg(
-            ["mean", "std", "size"]
-        )
-        shown = shown.reset_index().rename(columns={"mean": "value", "std": "sd of draws", "size": "draws"})
         pieces["similarity_heatmap"] = interactive.similarity_heatmap(between, titles=names, measures=chosen)
         pieces["similarity_table"] = interactive.table(
-            shown, "similarity-table", "What every measure says; value: mean over draws of images.", n_digits=4
-        )
+            _similarity_table(between, titles, names), "similarity-table",
+            "Value of every measure: mean over draws of images.", n_digits=4,
+        )  # fmt: skip
     if chosen and len(aucs):
         pieces["transfer_scatter"] = interactive.scatter(between, aucs, titles=names, measures=chosen, modes=modes)
     if predictions:
         rows = [row | {"mode": modes.get(mode, mode)} for mode, of_mode in predictions.items() for row in of_mode]
         pieces["predictions_table"] = interactive.table(
-            _predictions_table(rows),
-            "predictions-table",
-            "Every measure and rule; ρ and its 95 % interval over all targets.",
-        )
+            _predictions_table(rows), "predictions-table", "Every measure and rule; ρ and its 95 % interval over all targets."
+        )  # fmt: skip
     return pieces
+
+
+def _similarity_table(between: pd.DataFrame, titles: dict[str, str], names: dict[str, str]) -> pd.DataFrame:
+    shown = between.assign(
+        measure=between["measure"].map(titles), source=between["source"].map(names), target=between["target"].map(names)
+    )
+    values = shown.groupby(["measure", "source", "target"], sort=False)["value"].agg(["mean", "std", "size"])
+    return values.reset_index().rename(columns={"mean": "value", "std": "sd of draws", "size": "draws"})
 
 
 def _predictions_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -102,22 +96,15 @@ def _predictions_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _rows(of_mode: pd.DataFrame, titles: dict[str, str]) -> list[dict[str, Any]]:
-    """Spearman's rho, regret and accuracy over all targets of every measure and rule, the highest rho first."""
-    from catscans_lib.transferability.panel import BASELINES
+    """Return Spearman's rho, regret and accuracy over all targets of every measure and rule, the highest rho first."""
+    from catscans_lib.transferability import BASELINES
 
     pooled = of_mode[of_mode["target"] == "all"].set_index(["measure", "statistic"])
+    kinds = pooled["kind"].groupby(level="measure", sort=False).first()
     rows = []
-    for measure, kind in pooled["kind"].groupby(level="measure", sort=False).first().items():
+    for measure, kind in kinds.items():
         rho = pooled.loc[(measure, "spearman")]
-        others = {name: pooled.loc[(measure, name), "value"] for name in ("regret", "accuracy")}
-        title = titles.get(measure, BASELINES.get(measure, measure))
-        rows.append(
-            {
-                "title": title,
-                "kind": kind,
-                "n": int(rho["n"]),
-                **rho[["value", "low", "high", "p_max"]].to_dict(),
-                **others,
-            }
-        )
+        row = {"title": titles.get(measure, BASELINES.get(measure, measure)), "kind": kind, "n": int(rho["n"])}
+        row |= rho[["value", "low", "high", "p_max"]].to_dict()
+        rows.append(row | {name: pooled.loc[(measure, name), "value"] for name in ("regret", "accuracy")})
     return sorted(rows, key=lambda row: (row["value"] != row["value"], -row["value"]))
