@@ -33,12 +33,12 @@ class Module(NamedTuple):
 
 
 def modules(room: str) -> list[Module]:
-    """Return the package or module `room` and its public modules, sorted by path."""
+    """Return the package or module `room` and its public modules, sorted by path, without its settings."""
     found = [(file, ast.get_docstring(tree)) for file, tree in _parsed().items() if _room(file) == room]
     return [
         Module(".".join(("catscans_lib", *file.with_suffix("").parts)).removesuffix(".__init__"), text)
         for file, text in found
-        if text and (file.stem == "__init__" or not file.stem.startswith("_"))
+        if text and file.stem != "settings" and (file.stem == "__init__" or not file.stem.startswith("_"))
     ]
 
 
@@ -70,12 +70,23 @@ def pages(profile: str) -> dict[str, bytes]:
 def setup(app: Any) -> dict[str, Any]:
     """Adapt autodoc to this library's docstrings; Sphinx calls this, as `_config.yml` names this module."""
     app.connect("autodoc-skip-member", _skip_named_tuple_field)
+    app.connect("autodoc-process-signature", _shorten_array_like)
     app.connect("autodoc-process-docstring", _escape_underscores, priority=400)  # before napoleon, which has 500
     return {"parallel_read_safe": True}
 
 
 def _skip_named_tuple_field(app: Any, kind: str, name: str, member: object, skip: bool, options: Any) -> bool | None:
     return True if type(member).__name__ == "_tuplegetter" else None
+
+
+def _shorten_array_like(
+    app: Any, kind: str, name: str, member: object, options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Write ArrayLike, as the code does; autodoc writes out the union that it stands for."""
+    from numpy.typing import ArrayLike
+    from sphinx.util.typing import stringify_annotation
+
+    return signature and signature.replace(stringify_annotation(ArrayLike, "smart"), "ArrayLike"), returned
 
 
 def _escape_underscores(app: Any, kind: str, name: str, member: object, options: Any, lines: list[str]) -> None:
@@ -111,7 +122,7 @@ def drawing() -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 6.6))
+    figure = Figure(figsize=(8.8, 6.4))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(-0.55, 6.55), ylim=(-0.75, 3.95))
     axes.axis("off")
     places = {}

@@ -1,4 +1,4 @@
-"""The chapters of a built book as one PDF: their pages are joined into one, which Chromium prints."""
+"""The chapters of a built book as one PDF: joined into one HTML page, which Chromium prints."""
 
 import os
 import shutil
@@ -13,11 +13,11 @@ from catscans_lib import paths
 from catscans_lib.errors import InputError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PARTS = ("The study",)  # of the table of contents; references follow, runs and the library stay in the HTML book
+PART = "The study"  # of the table of contents, and the references; runs and the library stay in the HTML book
 SCREEN_ONLY = (
     ".headerlink, details, script, .selectors, .interactive-figure, .prev-next-footer, .toctree-wrapper, link, style"
 )
-PLAY = "point-sort-and-search"  # the sections with figures one may point at
+INTERACTIVE = "point-sort-and-search"  # id of the sections with interactive figures
 
 
 def print_pdf(profile: str) -> Path:
@@ -26,22 +26,22 @@ def print_pdf(profile: str) -> Path:
     Raises
     ------
     InputError
-        If the book is not built, or there is no Chromium to print with.
+        If the book is not built, or Chromium is missing.
     """
     html = paths.build_dir(profile) / "_build" / "html"
     if not (html / "index.html").is_file():
-        raise InputError(f"No book of profile '{profile}' to print. Run `make book PROFILE={profile}` first.")
+        raise InputError(f"Profile '{profile}' has no built book to print. Run `make book PROFILE={profile}` first.")
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         raise InputError(
-            f"No browser to print with; looked for {', '.join(BROWSERS)}. Install one: apt install chromium."
+            f"No browser found to print with; tried {', '.join(BROWSERS)}. Install one: apt install chromium."
         )
     page, target = html / "paper.html", paths.build_dir(profile) / f"catscans-{profile}.pdf"
     whole = joined(html, paths.build_dir(profile) / "source" / "_toc.yml")
     try:
         page.write_text(str(whole), encoding="utf-8")
         _print(browser, page, target)
-        _number(whole, target)  # no browser knows in a page on which page of paper another place of it is
+        _number(whole, target)  # a browser cannot print page numbers of other places: read them from the first print
         page.write_text(str(whole), encoding="utf-8")
         _print(browser, page, target)
     finally:
@@ -56,11 +56,11 @@ def _print(browser: str, page: Path, target: Path) -> None:
     command = [browser, *options, "--virtual-time-budget=60000", f"--print-to-pdf={target}", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if not target.is_file():
-        raise RuntimeError(f"{Path(browser).name} printed nothing:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{Path(browser).name} wrote no PDF:\n{done.stderr[-2000:]}")
 
 
 def _number(whole: BeautifulSoup, printed: Path) -> None:
-    """Write behind every entry of the contents the page on which its chapter begins, out of the outline of what was printed."""
+    """Add page numbers to the table of contents, from the outline of the printed PDF."""
     paper = PdfReader(printed)
     pages = [paper.get_destination_page_number(one) + 1 for one in paper.outline if not isinstance(one, list)]
     for entry, number in zip(whole.select("#contents a"), pages, strict=True):
@@ -70,7 +70,7 @@ def _number(whole: BeautifulSoup, printed: Path) -> None:
 
 
 def joined(html: Path, toc: Path) -> BeautifulSoup:
-    """Return one HTML page with the chapters of a built book, its links kept within the page where they can be."""
+    """Return the chapters of a built book as one HTML page; links between chapters become anchors."""
     names = _chapters(toc)
     whole = BeautifulSoup(_SHELL, "html.parser")
     contents = whole.select_one("#contents")
@@ -82,21 +82,20 @@ def joined(html: Path, toc: Path) -> BeautifulSoup:
         whole.body.append(article)
     whole.style.string = (paths.root() / "book" / "_paper.css").read_text(encoding="utf-8")
     whole.title.string = whole.body.find("h1", class_=None).get_text()
-    first = whole.find(id=names[0])
-    first.insert_after(contents.extract())
+    whole.find(id=names[0]).insert_after(contents.extract())
     return whole
 
 
 def _chapters(toc: Path) -> list[str]:
     content = yaml.safe_load(toc.read_text(encoding="utf-8"))
-    study = [chapter["file"] for part in content["parts"] if part["caption"] in PARTS for chapter in part["chapters"]]
+    study = [chapter["file"] for part in content["parts"] if part["caption"] == PART for chapter in part["chapters"]]
     return [content["root"], *study, "references"]
 
 
 def _article(path: Path, name: str, names: list[str]) -> Tag:
-    """Return the text of a page: what only a screen can do is gone, anchors are those of the joined page."""
+    """Return the text of a page without interactive parts, with ids that are unique in the joined page."""
     article = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").find("article")
-    for section in article.select(f"section[id^={PLAY}]"):
+    for section in article.select(f"section[id^={INTERACTIVE}]"):
         section.decompose()
     for node in article.select(SCREEN_ONLY):
         node.decompose()
@@ -109,7 +108,7 @@ def _article(path: Path, name: str, names: list[str]) -> Tag:
 
 
 def _within(link: Tag, name: str, names: list[str]) -> None:
-    """Turn a link to a chapter or a place in one into an anchor; links to other pages of the book lose their address."""
+    """Turn a link to a chapter or its section into an anchor; remove the address of links to other pages of the book."""
     page, _, anchor = link["href"].partition("#")
     target = page.removesuffix(".html") or name
     if target in names:

@@ -1,7 +1,7 @@
-"""What the chapters' templates can call: numbers as one prints them, figures with numbers, origin and words for the blind."""
+"""Functions that the chapters' templates call: printed numbers, links, and figures with caption, numbers and provenance."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import jinja2
@@ -12,13 +12,7 @@ DEMO_NOTE = "DEMO: made-up images, not a medical result"
 
 
 def template(name: str, staged: Iterable[str]) -> jinja2.Template:
-    """Return a chapter of `book/` as a template.
-
-    Parameters
-    ----------
-    staged : iterable of str
-        Places of the files that the book has besides its chapters: a figure that is not among them is left out.
-    """
+    """Return a chapter of `book/` as a template; a figure that is not in `staged`, the book's files, is left out."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(paths.root() / "book"),
         undefined=jinja2.StrictUndefined,
@@ -26,16 +20,23 @@ def template(name: str, staged: Iterable[str]) -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "signed": lambda x, n=3: number(x, n, "+"), "code": code, "clock": clock}
-    environment.filters |= {"listed": listed, "plain": plain, "linked": linked}
-    here = set(staged)
-    environment.globals |= {"figure": _figure_in(here), "numbered": _numbered_in(here), "staged": here}
+    environment.filters |= {
+        "number": number,
+        "signed": lambda value, digits=3: number(value, digits, "+"),
+        "code": code,
+        "clock": clock,
+        "listed": listed,
+        "plain": plain,
+        "linked": linked,
+    }
+    figures = Figures(set(staged))
+    environment.globals |= {"figure": figures.figure, "numbered": figures.numbered, "staged": figures.staged}
     environment.globals |= {"demo_note": DEMO_NOTE}
     return environment.get_template(name)
 
 
 def number(value: float, digits: int = 3, sign: str = "") -> str:
-    """Return a number with so many digits after the point; a dash for NaN, a true minus sign.
+    """Return a number with `digits` decimals and a typographic minus sign; a dash for NaN.
 
     >>> number(0.8765), number(-0.01, 2, "+"), number(float("nan"))
     ('0.876', '−0.01', '–')
@@ -44,7 +45,7 @@ def number(value: float, digits: int = 3, sign: str = "") -> str:
 
 
 def linked(text: str, page: str) -> str:
-    """Return text as a link to a page of the book; as it is where there is none.
+    """Return text as a link to a page of the book; unchanged if `page` is empty.
 
     >>> linked("0.919", "runs/transfer/dtd--chest.ipynb"), linked("0.919", "")
     ('[0.919](runs/transfer/dtd--chest.ipynb)', '0.919')
@@ -53,7 +54,7 @@ def linked(text: str, page: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return a duration as people say it.
+    """Return a duration in readable form.
 
     >>> clock(7.25), clock(95), clock(7300)
     ('7.2 s', '1 min 35 s', '2 h 1 min')
@@ -65,12 +66,12 @@ def clock(seconds: float) -> str:
 
 
 def code(text: Any) -> str:
-    """Return text as inline code that may stand in a table: paths and messages are data, not Markdown."""
+    """Return text as inline code that is safe in a table: paths and messages are data, not Markdown."""
     return "`" + re.sub(r"\s+", " ", str(text)).replace("`", "'").replace("|", r"\|") + "`"
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:
-    """Return words as a list within a sentence.
+    """Return words as an enumeration.
 
     >>> listed(["a", "b", "c"]), listed(["a"])
     ('a, b and c', 'a')
@@ -80,7 +81,7 @@ def listed(words: Iterable[str], last: str = "and") -> str:
 
 
 def plain(text: str) -> str:
-    """Return a line of Markdown without its marks.
+    """Return a line of Markdown without its markup.
 
     >>> plain("*p* of {cite}`holm1979`, [the run](a.md) of `x`")
     'p of holm1979, the run of x'
@@ -90,7 +91,7 @@ def plain(text: str) -> str:
 
 
 def figure_label(step: str, name: str, stem: str) -> str:
-    """Return the label by which chapters refer to a figure.
+    """Return the label of a figure for cross-references.
 
     >>> figure_label("evaluate", "all", "auc_heatmap_fine_tune"), figure_label("similarity", "chest", "ranks")
     ('fig-evaluate-auc-heatmap-fine-tune', 'fig-similarity-chest-ranks')
@@ -99,41 +100,31 @@ def figure_label(step: str, name: str, stem: str) -> str:
     return "fig-" + "-".join(parts).replace("_", "-")
 
 
-def _figure_in(staged: set[str]) -> Callable[..., str]:
-    """Return a function for chapters: the figure with its caption, numbers and origin, or nothing when it was not made."""
+class Figures:
+    """The figures that exist in the book, for the chapters' templates."""
 
-    def figure(step: str, name: str, stem: str, caption: str, alt: str = "", label: str = "") -> str:
+    def __init__(self, staged: set[str]) -> None:
+        self.staged = staged
+
+    def figure(self, step: str, name: str, stem: str, caption: str, alt: str = "", label: str = "") -> str:
+        """Return a figure with caption, numbers and provenance; "" if the run did not make it."""
         place = f"figures/{step}/{name}/{stem}"
-        image = _image(staged, place)
+        image = self._image(place)
         if image is None:
             return ""
-        origin = []
-        if f"{place}.csv" in staged:
-            origin.append(f"numbers: {{download}}`{stem}.csv </{place}.csv>`")
-        if (page := f"runs/{step}/{name}.ipynb") in staged:
-            origin.append(f"made in [this run](/{page})")
-        if (notebook := f"notebooks/{step}.ipynb") in staged:
-            origin.append(f"of {{download}}`{step}.ipynb </{notebook}>`")
+        links = [f"numbers: {{download}}`{stem}.csv </{place}.csv>`"] if f"{place}.csv" in self.staged else []
+        if (page := f"runs/{step}/{name}.ipynb") in self.staged:
+            links.append(f"made in [this run](/{page})")
+        if (notebook := f"notebooks/{step}.ipynb") in self.staged:
+            links.append(f"of {{download}}`{step}.ipynb </{notebook}>`")
+        origin = f"{', '.join(links)}.".replace(", of ", " of ") if links else ""
         options = f":name: {label or figure_label(step, name, stem)}\n:alt: {alt or plain(caption)}"
-        return f":::{{figure}} /{image}\n{options}\n\n{caption}\n\n{_sentence(origin)}\n:::\n"
+        return f":::{{figure}} /{image}\n{options}\n\n{caption}\n\n{origin[:1].upper()}{origin[1:]}\n:::\n"
 
-    return figure
+    def numbered(self, step: str, name: str, stem: str) -> str:
+        """Return a link with the number of a figure ("Fig. 3"); "" if the run did not make it."""
+        exists = self._image(f"figures/{step}/{name}/{stem}")
+        return f"{{numref}}`{figure_label(step, name, stem)}`" if exists else ""
 
-
-def _numbered_in(staged: set[str]) -> Callable[..., str]:
-    """Return a function for chapters: a link with the number of a figure ("Fig. 3"), or nothing when it was not made."""
-
-    def numbered(step: str, name: str, stem: str) -> str:
-        is_there = _image(staged, f"figures/{step}/{name}/{stem}")
-        return f"{{numref}}`{figure_label(step, name, stem)}`" if is_there else ""
-
-    return numbered
-
-
-def _image(staged: set[str], place: str) -> str | None:
-    return next((f"{place}.{kind}" for kind in ("svg", "png") if f"{place}.{kind}" in staged), None)
-
-
-def _sentence(parts: list[str]) -> str:
-    text = ", ".join(parts).replace(", of ", " of ")
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    def _image(self, place: str) -> str | None:
+        return next((f"{place}.{kind}" for kind in ("svg", "png") if f"{place}.{kind}" in self.staged), None)

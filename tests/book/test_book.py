@@ -198,7 +198,7 @@ def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(pro
 def test_a_figure_carries_its_numbers_the_run_and_the_notebook_that_made_it_and_words_for_the_blind():
     place = "figures/evaluate/all/auc_heatmap_fine_tune"
     staged = {f"{place}.svg", f"{place}.csv", "runs/evaluate/all.ipynb", "notebooks/evaluate.ipynb"}
-    figure = templates._figure_in(staged)
+    figure = templates.Figures(staged).figure
     text = figure("evaluate", "all", "auc_heatmap_fine_tune", "AUC of *every* source {cite}`holm1979`.")
     assert (
         f":::{{figure}} /{place}.svg\n:name: fig-evaluate-auc-heatmap-fine-tune\n:alt: AUC of every source holm1979."
@@ -213,7 +213,7 @@ def test_a_figure_carries_its_numbers_the_run_and_the_notebook_that_made_it_and_
 
 
 def test_text_refers_by_number_only_to_a_figure_that_is_there():
-    numbered = templates._numbered_in({"figures/evaluate/all/auc_heatmap_fine_tune.svg"})
+    numbered = templates.Figures({"figures/evaluate/all/auc_heatmap_fine_tune.svg"}).numbered
     assert numbered("evaluate", "all", "auc_heatmap_fine_tune") == "{numref}`fig-evaluate-auc-heatmap-fine-tune`"
     assert numbered("evaluate", "all", "auc_heatmap_linear_probe") == ""
 

@@ -12,7 +12,7 @@ import tiny
 from click.testing import CliRunner
 
 from catscans_lib import paths
-from catscans_lib.book import run_records
+from catscans_lib.book import run_pages
 from catscans_lib.cli import main
 from catscans_lib.runs.records import reading, recorded, tables
 
@@ -127,7 +127,7 @@ def test_ls_and_show_print_records_or_say_how_to_make_them(project):
 
 def test_a_page_of_the_book_offers_the_record_of_its_own_result_only(project):
     run = {"name": "dtd--chest", "page": "p", "record": "1", "run_id": "transfer-dtd--chest-1"}
-    files = run_records.files("demo", {"transfer": [run, {**run, "name": "x", "run_id": "another"}]})
+    files = run_pages.records("demo", {"transfer": [run, {**run, "name": "x", "run_id": "another"}]})
     record = json.loads(files["records/transfer/dtd--chest.json"])
     assert (record["number"], record["config"]["learning_rate"]) == ("1", 0.001)
     assert record["versions"]["numpy"]

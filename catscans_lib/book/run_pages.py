@@ -1,0 +1,141 @@
+"""The pages of runs: the executed notebook with its provenance on top, and the run's record as a file to download."""
+
+import json
+import re
+from typing import Any
+
+import nbformat
+
+from catscans_lib import paths
+from catscans_lib.book import templates
+from catscans_lib.runs.records import reading
+
+PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "scikit-learn", "numpy", "pandas", "h5py", "pillow")
+_HIDDEN = {"parameters": "hide-input", "injected-parameters": "remove-input"}
+_NOISE = re.compile(
+    r"\[IPKernelApp\] WARNING|^WARNING: All log messages before absl|^[IWE]\d{4} \d\d:\d\d|: I tensorflow/"
+)
+
+
+def pages(context: dict[str, Any]) -> dict[str, bytes]:
+    """Return the executed notebooks as pages, and for every step a page that lists its runs."""
+    made = {}
+    for step, runs in context["runs"].items():
+        for run in filter(lambda run: run["page"], runs):
+            path = paths.run_dir(context["profile"], step, run["name"]) / f"{step}.ipynb"
+            is_demo = context["demo"] and step != "published"  # its numbers are measurements of the original study
+            page = run_page(path.read_text(encoding="utf-8"), step, run, profile=context["profile"], demo=is_demo)
+            made[run["page"]] = page.encode()
+        if any(run["page"] and run["name"] != "all" for run in runs):
+            listing = templates.template("_runs.md", {})
+            made[f"runs/{step}.md"] = listing.render(context, step=step, records=runs).encode()
+    return made
+
+
+def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, demo: bool) -> str:
+    """Return an executed notebook as a page of the book.
+
+    The page gets the run's title and record; the cells of parameters are folded or dropped, because the record lists the
+    values used. Log noise and absolute paths of this machine are removed. `run` is the run's ``run.json`` with its name;
+    with `demo`, the page warns that the images are generated.
+    """
+    root = str(paths.root())
+    notebook = re.sub(rf"{re.escape(root)}(?![\w.-])", ".", notebook.replace(f"{root}/", ""))
+    content = nbformat.reads(notebook, as_version=4)
+    content.metadata.pop("papermill", None)
+    question = run_title(step, run["name"])
+    for cell in content.cells:
+        question = _last_heading(cell) or question
+        cell.metadata["mystnb"] = {"image": {"alt": f"Figure: {question}"}}
+        tags = cell.metadata.get("tags", [])
+        cell.metadata["tags"] = [*tags, *(_HIDDEN[tag] for tag in tags if tag in _HIDDEN)]
+        if cell.cell_type == "code":
+            cell.outputs = [kept for output in cell.outputs if (kept := _without_noise(output))]
+    _drop_title(content.cells)
+    head = templates.template("_run_head.md", {}).render(
+        title=run_title(step, run["name"]), run=run, profile=profile, demo=demo,
+        record=provenance(run), place=_record_place(step, run["name"]),
+    )  # fmt: skip
+    # The id is fixed: with a random one, every assembly would change the page.
+    content.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="run-head"))
+    return nbformat.writes(content)
+
+
+def run_title(step: str, name: str) -> str:
+    """Return the title of a run's page.
+
+    >>> run_title("transfer", "dtd--chest"), run_title("evaluate", "all")
+    ('Transfer: dtd → chest', 'Evaluate')
+    """
+    words = step.replace("_", " ").capitalize()
+    return words if name == "all" else f"{words}: {name.replace('--', ' → ')}"
+
+
+def _last_heading(cell: Any) -> str:
+    """Return the last heading of a Markdown cell, which describes the figures below it; "" if it has none."""
+    headings = re.findall(r"^#+ (.+)$", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
+    return templates.plain(headings[-1]) if headings else ""
+
+
+def _drop_title(cells: list[Any]) -> None:
+    """Remove the notebook's first-level title, which is the same for every run of a step."""
+    for cell in cells:
+        if cell.cell_type == "markdown" and re.match(r"# ", cell.source):
+            cell.source = cell.source.partition("\n")[2].lstrip("\n")
+            return
+
+
+def _without_noise(output: Any) -> Any | None:
+    """Return an output without log lines of the kernel and of TensorFlow's start; None if nothing is left."""
+    if output.get("name") != "stderr":
+        return output
+    output.text = "".join(line for line in output.text.splitlines(keepends=True) if not _NOISE.search(line))
+    return output if output.text.strip() else None
+
+
+def records(profile: str, runs: dict[str, list[dict[str, Any]]]) -> dict[str, bytes]:
+    """Return the record of every run that has a page, as JSON, by its place in the book.
+
+    It is the Sacred record, or the `run.json` of a run without one (imported results, a notebook run by hand).
+    """
+    found = {record.number: record for record in reading.load(profile)}
+    staged = {}
+    for step, of_step in runs.items():
+        for run in filter(lambda run: run["page"], of_step):
+            record = found.get(run.get("record"))
+            content = {name: value for name, value in run.items() if name != "page"}
+            if record and record.run_id == run["run_id"]:
+                content = {name: value for name, value in record.as_dict().items() if name != "host"}
+            text = json.dumps(content, indent=1).replace(f"{paths.root()}/", "")
+            staged[_record_place(step, run["name"])] = text.encode()
+    return staged
+
+
+def _record_place(step: str, name: str) -> str:
+    return f"records/{step}/{name}.json"
+
+
+def provenance(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (name, text) pairs on the provenance of a run from its `run.json`; unknown ones are omitted.
+
+    >>> provenance({"code": {"commit": "abc", "fingerprint": "12"}, "data": {"dtd": "34"}})
+    [('commit', 'abc'), ('code fingerprint', '12'), ('data of dtd', '34')]
+    """
+    code, machine, versions = run.get("code", {}), run.get("machine", {}), run.get("versions", {})
+    main_versions = [f"{name} {versions[name]}" for name in PACKAGES if name in versions]
+    found = {
+        "run id": run.get("run_id", ""),
+        "commit": code.get("commit", ""),
+        "code fingerprint": code.get("fingerprint", ""),
+        **{f"data of {name}": checksum for name, checksum in run.get("data", {}).items()},
+        "data written": run.get("data_written", ""),
+        **{f"made from {key}": run_id for key, run_id in run.get("inputs", {}).items()},
+        "machine": _machine(machine) if machine else "",
+        "versions": f"{', '.join(main_versions)}; {len(versions)} packages in all" if main_versions else "",
+    }
+    return [(name, text) for name, text in found.items() if text]
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    words = [machine.get("cpu"), f"{machine['cores']} cores", f"{machine['memory_gb']} GB", *machine.get("gpus", [])]
+    return ", ".join(str(word) for word in (*words, machine.get("os")) if word)
