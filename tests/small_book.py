@@ -1,4 +1,4 @@
-"""A small project with the real chapters: one target, two sources and random weights, two folds, all numbers by hand."""
+"""A small project with the real chapters: one target, two sources and random weights, two folds, hand-made numbers."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ AUCS = {
 
 
 def make(folder):
-    """Put the chapters and two profiles of one small grid into a folder."""
+    """Write the chapters and two profiles of one small grid to a folder."""
     shutil.copytree(ROOT / "book", folder / "book")
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, folder / name)
@@ -35,7 +35,7 @@ def make(folder):
 
 
 def loads_from_outside(page):
-    """Addresses of scripts, styles, images, fonts and frames that a browser would fetch when it shows the page."""
+    """Return the addresses of scripts, styles, images, fonts and frames that a browser would fetch for a page."""
     tags = r"<(?:script|img|iframe|source|audio|video|embed)\b[^>]*\bsrc=|<link\b[^>]*\bhref=|<object\b[^>]*\bdata="
     return re.findall(rf"""(?:{tags}|@import |url\(|\bimport\()\s*["']?((?:https?:)?//[^"')> ]+)""", page)
 
@@ -60,7 +60,7 @@ def add_run(profile, step, name, *, cells=None, figures=(), **tables):
 
 
 def evaluated():
-    """Tables of the evaluation beside the AUCs; the pair is written as imagenet minus dtd, the book says dtd minus imagenet."""
+    """Return further evaluation tables. The pair is stored as imagenet minus dtd; the book prints dtd minus imagenet."""
     cell = {"source": "dtd", "target": "isic2018", "mode": "fine_tune"}
     rest = {"fold_sd": 0.07, "n_folds": 2, "n_seeds": 1, "n_images": 4, "n_groups": 2, "n_draws": 2000}
     ways = [("bootstrap over groups", 0.80, 0.91), ("DeLong over images", 0.79, 0.92)]
@@ -116,7 +116,7 @@ def add_results(profile):
 
 
 def add_similarity(profile):
-    """Three measures of two sources, for the figures and tables that one may choose from."""
+    """Add three measures of two sources, for the interactive figures and tables."""
     values = {
         ("logme", "dtd"): 0.3,
         ("logme", "imagenet"): 0.2,

@@ -25,7 +25,7 @@ def numbers(profile: str) -> dict[str, Any]:
         ``profile``, ``demo`` (bool), ``settings`` ((key, value) pairs of the grid), ``datasets`` (card and what ingest
         found), ``overlaps`` (pairs of datasets that share images; None without the run), ``stability`` (rows of its
         tables; None without the run), ``runs`` (step to records), ``seconds`` (sum over runs), ``factors`` (ground truth
-        of the demo), ``published`` (see `evidence.chapter`), ``answer`` (three sentences), ``extremes`` (mode to a text
+        of the demo), ``published`` (see `analyses.chapter_numbers`), ``answer`` (three sentences), ``extremes`` (mode to a text
         that describes the figure of all AUCs), and the variables of `auc_tables.numbers` and `measure_tables.numbers`.
     """
     runs = {step: records for step in STEPS if (records := _records(profile, step))}

@@ -38,7 +38,7 @@ def test_the_best_source_is_compared_with_both_baselines_fold_by_fold(project):
     assert (probe["best"], probe["baseline"], probe["longer"], probe["runner_up"]) == ("imagenet", None, None, None)
 
 
-def test_a_difference_is_told_from_the_side_of_the_best_source_whichever_way_it_was_tested(project):
+def test_differences_are_best_source_minus_other_whichever_way_they_were_tested(project):
     add_results("sample")
     answer = numbers("sample")["targets"][0]["answers"][0]
     assert (answer["low"], answer["high"]) == (0.80, 0.91)
@@ -47,7 +47,7 @@ def test_a_difference_is_told_from_the_side_of_the_best_source_whichever_way_it_
     assert "p" not in answer["baseline"]  # not compared: no number rather than a wrong one
 
 
-def test_a_run_of_the_grid_that_is_missing_is_named_on_the_results_page(project):
+def test_the_results_page_names_missing_runs_of_the_grid(project):
     add_results("sample")
     text = (book.assemble("sample") / "results.md").read_text()
     assert "1 run of the grid is missing" in text
@@ -55,7 +55,7 @@ def test_a_run_of_the_grid_that_is_missing_is_named_on_the_results_page(project)
     assert "*p* = 0.120" in text
 
 
-def test_the_longer_baseline_is_a_row_of_its_own_and_never_the_best(project):
+def test_the_longer_baseline_has_its_own_row_and_is_never_the_best(project):
     add_results("sample")
     rows = numbers("sample")["results"]["fine_tune"]
     assert [row["title"] for row in rows[-2:]] == ["random weights, same budget", "random weights, longer budget"]
@@ -76,7 +76,7 @@ def test_chapters_without_results_are_left_out_of_the_table_of_contents(project)
     assert "No transfer run has been evaluated yet." in (source / "index.md").read_text()
 
 
-def test_every_page_of_a_demo_book_says_demo_and_no_page_of_another_does(project):
+def test_every_page_of_a_demo_book_says_demo_and_no_page_of_another_profile_does(project):
     add_results("demo")
     add_results("sample")
     demo, sample = book.assemble("demo"), book.assemble("sample")
@@ -88,7 +88,7 @@ def test_every_page_of_a_demo_book_says_demo_and_no_page_of_another_does(project
     assert not any("DEMO" in path.read_text() for path in sample.rglob("*.ipynb"))
 
 
-def test_a_run_page_has_its_own_title_and_neither_noise_nor_the_folders_of_this_machine(project):
+def test_a_run_page_has_its_own_title_and_no_log_noise_or_absolute_paths(project):
     noise = "[IPKernelApp] WARNING | TCP without encryption\n"
     outputs = [
         nbformat.v4.new_output("stream", name="stderr", text=noise),
@@ -109,7 +109,7 @@ def test_a_run_page_has_its_own_title_and_neither_noise_nor_the_folders_of_this_
     assert [output.text for output in code.outputs] == ["a real warning\n", "saved results/x.csv in .\n"]
 
 
-def test_assembling_again_touches_only_what_changed_and_deletes_what_is_gone(project):
+def test_assembling_again_writes_only_changed_files_and_deletes_old_ones(project):
     add_results("sample")
     source = book.assemble("sample")
     before = {path: path.stat().st_mtime_ns for path in source.rglob("*") if path.is_file()}
@@ -123,7 +123,7 @@ def test_assembling_again_touches_only_what_changed_and_deletes_what_is_gone(pro
     assert not (source / "runs/transfer/none--isic2018.ipynb").exists()
 
 
-def test_images_that_two_datasets_share_are_counted_where_they_were_searched_and_the_section_goes_with_the_run(project):
+def test_the_data_chapter_counts_shared_images_only_with_an_overlaps_run(project):
     def section():
         text = (book.assemble("sample") / "data.md").read_text()
         return text.partition("## Images shared between datasets\n")[2].partition("\n## ")[0]
@@ -141,16 +141,19 @@ def test_images_that_two_datasets_share_are_counted_where_they_were_searched_and
     assert section() == ""
 
 
-def test_every_card_and_chapter_cites_a_work_that_is_in_the_bibliography():
+def test_every_citation_of_cards_and_chapters_is_in_the_bibliography():
     known = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book/references.bib").read_text(), flags=re.M))
     chapters = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
     cited = {key for keys in re.findall(r"\{cite(?::t)?\}`([\w,]+)`", chapters) for key in keys.split(",")}
     assert cited | {datasets.get(name).citation for name in datasets.known()} <= known
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(7.25, "7.2 s"), (95, "1 min 35 s"), (7300, "2 h 1 min")])
-def test_durations_read_as_people_say_them(seconds, text):
-    assert templates.clock(seconds) == text
+def test_the_python_examples_of_the_chapters_import_what_exists():
+    chapters = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
+    examples = re.findall(r"^```python\n(.*?)^```", chapters, flags=re.M | re.S)
+    assert len(examples) >= 3
+    for example in examples:
+        exec("\n".join(re.findall(r"^(?:from|import) .*", example, flags=re.M)), {})
 
 
 def test_a_sentence_changes_when_a_result_changes(project):
@@ -159,14 +162,14 @@ def test_a_sentence_changes_when_a_result_changes(project):
     run = "runs/transfer/{}--isic2018.ipynb"
     dtd = f"**Describable Textures (DTD)** for ISIC 2018 (AUC [0.850]({run.format('dtd')}), 95 % 0.800 to 0.910), of 2 sources."
     assert dtd in front
-    assert "the AUC changes by +0.150, against those with the longer budget by +0.040." in front
+    assert "the AUC changes by +0.150; against random weights with the longer budget, by +0.040." in front
     path = paths.tables_dir("sample") / "aucs.csv"
     aucs = pd.read_csv(path)
     aucs.loc[(aucs["source"] == "dtd") & (aucs["mode"] == "fine_tune"), "auc"] = 0.7
     aucs.to_csv(path, index=False)
     front = (book.assemble("sample") / "index.md").read_text()
     assert f"**ImageNet** for ISIC 2018 (AUC [0.800]({run.format('imagenet')}), 95 % – to –), of 2 sources." in front
-    assert "the AUC changes by +0.100, against those with the longer budget by −0.010." in front
+    assert "the AUC changes by +0.100; against random weights with the longer budget, by −0.010." in front
 
 
 def test_the_front_page_says_which_profile_it_is_and_from_which_commit(project):
@@ -195,7 +198,7 @@ def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(pro
     assert "(https://colab.research.google.com/github/someone/cats/blob/HEAD/notebooks/reanalysis.ipynb)" in section()
 
 
-def test_a_figure_carries_its_numbers_the_run_and_the_notebook_that_made_it_and_words_for_the_blind():
+def test_a_figure_links_to_its_numbers_run_and_notebook_and_has_an_alternative_text():
     place = "figures/evaluate/all/auc_heatmap_fine_tune"
     staged = {f"{place}.svg", f"{place}.csv", "runs/evaluate/all.ipynb", "notebooks/evaluate.ipynb"}
     figure = templates.Figures(staged).figure
@@ -212,13 +215,13 @@ def test_a_figure_carries_its_numbers_the_run_and_the_notebook_that_made_it_and_
     assert figure("evaluate", "all", "other", "Never made.") == ""
 
 
-def test_text_refers_by_number_only_to_a_figure_that_is_there():
+def test_the_text_refers_only_to_existing_figures():
     numbered = templates.Figures({"figures/evaluate/all/auc_heatmap_fine_tune.svg"}).numbered
     assert numbered("evaluate", "all", "auc_heatmap_fine_tune") == "{numref}`fig-evaluate-auc-heatmap-fine-tune`"
     assert numbered("evaluate", "all", "auc_heatmap_linear_probe") == ""
 
 
-def test_every_dataset_has_a_page_with_its_card_and_what_was_wrong_with_it(project):
+def test_every_dataset_has_a_page_with_its_card_and_its_problems(project):
     add_results("sample")
     page = (book.assemble("sample") / "datasets/isic2018.md").read_text()
     assert "| images, found here | 40 |" in page
@@ -228,7 +231,7 @@ def test_every_dataset_has_a_page_with_its_card_and_what_was_wrong_with_it(proje
     assert "4 images in 2 groups" in page
 
 
-def test_what_measures_said_can_be_chosen_sorted_and_searched_and_cites_where_they_are_from(project):
+def test_measures_are_selectable_sortable_searchable_and_cited(project):
     add_results("sample")
     add_similarity("sample")
     source = book.assemble("sample")
@@ -241,12 +244,12 @@ def test_what_measures_said_can_be_chosen_sorted_and_searched_and_cites_where_th
         assert '<option value="mmd_rbf">Kernel distance</option>' in place
     assert 'id="predictions-table"' in transfer
     assert (
-        "Of 1 measures, LogME orders the sources most like their AUC (ρ = 1.00, 95 % −1.00 to 1.00)"
+        "Of 1 measures, LogME correlates best with the AUC (ρ = 1.00, 95 % −1.00 to 1.00)"
         in (source / "index.md").read_text()
     )
 
 
-def test_labels_of_figures_tables_and_equations_are_defined_once_and_every_reference_has_one(project):
+def test_labels_are_unique_and_every_reference_has_one(project):
     add_results("sample")
     text = "\n".join(path.read_text() for path in book.assemble("sample").rglob("*.md"))
     labels = re.findall(r"^:(?:name|label): (\S+)$", text, flags=re.M)
@@ -256,7 +259,7 @@ def test_labels_of_figures_tables_and_equations_are_defined_once_and_every_refer
     assert len([label for label in labels if label.startswith("eq-")]) >= 6
 
 
-def test_the_book_builds_without_a_warning_shows_the_numbers_and_needs_no_network(project, monkeypatch):
+def test_the_book_builds_without_warnings_shows_the_numbers_and_needs_no_network(project, monkeypatch):
     add_results("demo")
     index = book.build("demo")
     front = index.read_text()

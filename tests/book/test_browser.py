@@ -1,6 +1,6 @@
-"""The built book in a browser without a network. Slow; needs Chromium, and npm for the rules of accessibility.
+"""The built book in a browser without a network. Slow; needs Chromium, and npm for the accessibility rules.
 
-`CATSCANS_TEST_BOOK=_build/demo/_build/html pytest -m slow tests/test_browser.py` looks at a whole book instead of the small one.
+`CATSCANS_TEST_BOOK=_build/demo/_build/html pytest -m slow tests/book/test_browser.py` tests a complete book.
 """
 
 import os
@@ -20,13 +20,13 @@ from catscans_lib.book import pdf
 pytestmark = pytest.mark.slow
 AXE = "axe-core@4.10.3"
 WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
-# The theme's own remark when it is first opened, and summaries of search results, which a browser reads over http only.
+# A message of the theme when it is first opened, and summaries of search results, which browsers fetch over http only.
 HARMLESS = ("invalid theme mode", "Fetch API cannot load file:")
 
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
-    """The folder of a built book."""
+    """Return the folder of a built book."""
     if given := os.environ.get("CATSCANS_TEST_BOOK"):
         return Path(given).resolve()
     folder = tmp_path_factory.mktemp("project")
@@ -52,7 +52,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser, html):
-    """Open a page of the book offline; what it asked for from outside, what failed and what it complained of are kept."""
+    """Return a function that opens a page offline; `page.wrong` collects external requests, failures and errors."""
     contexts = []
 
     def open_page(name, *, size=WIDE, scheme="light"):
@@ -75,7 +75,7 @@ def visit(browser, html):
 
 
 def drawn(page):
-    """The page with all its figures drawn, which they are once they come near."""
+    """Scroll to all figures, which draws them; return the page."""
     for figure in page.locator(".interactive-figure").all():
         figure.scroll_into_view_if_needed()
         figure.locator(".main-svg").first.wait_for()
@@ -88,13 +88,13 @@ def _note(page, is_wrong, text):
 
 
 def pages(html):
-    """All pages of a book; of the runs, the datasets and the library the first of each kind."""
+    """Return all pages of a book, but only the first run of each step, dataset and room."""
     found = sorted(path.relative_to(html) for path in html.rglob("*.html") if "_static" not in path.parts)
     kinds = {path.parent if len(path.parts) > 1 else path: path for path in reversed(found)}
     return [path.with_suffix("").as_posix() for path in kinds.values()]
 
 
-def test_no_page_loads_anything_from_outside_or_fails_to_load_something(visit, html):
+def test_no_page_sends_external_requests_or_fails_to_load_a_file(visit, html):
     for name in pages(html):
         page = drawn(visit(name))
         page.wait_for_timeout(300)
@@ -118,7 +118,7 @@ def test_equations_are_rendered_numbered_and_referred_to(visit):
     assert page.locator("a.reference[href='#equation-eq-auc']").first.inner_text() == "(1)"
 
 
-def test_pointing_at_a_cell_says_its_interval_and_a_selector_changes_what_is_shown(visit):
+def test_hovering_shows_the_interval_and_a_selector_changes_the_figure(visit):
     page = visit("results")
     figure = page.locator("#auc-heatmap")
     figure.scroll_into_view_if_needed()
@@ -144,8 +144,8 @@ def test_pointing_at_a_cell_says_its_interval_and_a_selector_changes_what_is_sho
     assert title.startswith(choice.locator("option:checked").inner_text())
 
 
-def test_plotly_is_read_once_a_figure_comes_near(visit):
-    """Five megabytes that nobody waits for who does not come near; in a window of common size a small book's figure is near."""
+def test_plotly_is_loaded_once_when_a_figure_comes_near(visit):
+    """Plotly is 5 MB. The window is low because the figure of a small book is near in a common one."""
     page = visit("transferability", size={"width": 1400, "height": 100})
     page.wait_for_timeout(300)
     assert "plotly.min.js" not in page.content()
@@ -168,7 +168,7 @@ def test_search_finds_a_word_of_a_chapter(visit):
     page.wait_for_selector("#search-results li a[href*='methods.html']")
 
 
-def test_everything_one_can_use_is_reached_with_the_keyboard(visit):
+def test_selectors_and_search_are_reachable_by_keyboard(visit):
     page = visit("transferability")
     reached = set()
     for _ in range(400):
@@ -181,7 +181,7 @@ def test_everything_one_can_use_is_reached_with_the_keyboard(visit):
 
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory):
-    """The rules of accessibility, from npm."""
+    """Return the script of the accessibility rules, from npm."""
     if shutil.which("npm") is None:
         pytest.skip("needs npm, to fetch axe-core")
     folder = tmp_path_factory.mktemp("axe")
@@ -193,7 +193,7 @@ def axe(tmp_path_factory):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_fault_of_accessibility_such_as_text_too_pale_to_read(visit, html, axe, scheme):
+def test_no_page_has_a_serious_accessibility_violation(visit, html, axe, scheme):
     for name in pages(html):
         page = drawn(visit(name, scheme=scheme))
         page.wait_for_timeout(300)

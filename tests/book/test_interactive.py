@@ -24,11 +24,11 @@ def intervals():
 
 
 def outside(piece):
-    """Addresses that the browser would load."""
+    """Return the addresses that a browser would load."""
     return re.findall(r"""(?:src=|<link[^>]*href=|from |import\()["']?(https?://[^"'> ]+)""", piece)
 
 
-def test_a_cell_that_is_pointed_at_says_its_interval_and_what_it_rests_on():
+def test_hovering_over_a_cell_shows_its_interval_and_sample_size():
     piece = interactive.auc_heatmap(
         intervals(), titles=TITLES, modes={"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
     )
@@ -38,7 +38,7 @@ def test_a_cell_that_is_pointed_at_says_its_interval_and_what_it_rests_on():
         in text
     )
     assert "linear probe" in text
-    assert piece.count("</script>") == 1  # no word of a table ends it
+    assert piece.count("</script>") == 1  # no text of a table ends it
     assert "DeLong" not in text
     assert 'aria-label="' in piece
 
@@ -57,7 +57,7 @@ def similarity():
 
 
 def traces(figure):
-    """The traces of a piece of HTML, as the page's script finds them."""
+    """Return the traces of a piece of HTML, as the page's script reads them."""
     return json.loads(re.search(r'<script type="application/json" data-figure="[\w-]+">(.*)</script>', figure)[1])[
         "data"
     ]
@@ -73,7 +73,7 @@ def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
     )
     assert kid["z"] == [[1.0], [2.0]]
     assert "smaller is closer" in kid["customdata"][0][0]
-    assert (logme["meta"], kid["meta"]) == ({"measure": "logme"}, {"measure": "kid"})  # what the selector chooses by
+    assert (logme["meta"], kid["meta"]) == ({"measure": "logme"}, {"measure": "kid"})  # keys of the selector
 
 
 def test_a_cell_without_a_value_is_empty():
@@ -83,7 +83,7 @@ def test_a_cell_without_a_value_is_empty():
     assert traces(piece)[0]["z"][1][0] is None
 
 
-def test_numbers_of_all_sizes_are_shown_with_as_many_digits_and_sorted_as_they_are():
+def test_tables_show_significant_digits_or_decimals():
     piece = interactive.table(pd.DataFrame({"value": [63.44686, 0.0099289]}), "values", "Values", n_digits=4)
     assert "63.45" in piece and "0.009929" in piece and "63.44686" in piece and "e+" not in piece
     assert "0.9190" in interactive.table(pd.DataFrame({"AUC": [0.919, 0.8765]}), "aucs", "AUCs")
@@ -107,12 +107,12 @@ def test_points_are_means_over_draws_and_folds():
     }
     assert shown[0]["meta"]["x"] == "LogME (larger is closer)"
     assert '<select data-figure="transfer-scatter" name="target"' in piece
-    assert 'name="mode"' not in piece  # one choice is none
+    assert 'name="mode"' not in piece  # one choice needs no selector
 
 
 def test_nothing_is_loaded_from_outside():
     piece = interactive.auc_heatmap(intervals(), titles=TITLES, modes={"fine_tune": "fine-tuning"})
-    assert "src=" not in piece  # the page's own script reads Plotly, from where the book has it
+    assert "src=" not in piece  # the page's own script loads Plotly from the book
     assert f'"../{interactive.SCRIPT}"' in (ROOT / "book/_static/interactive.js").read_text()
     assert outside(piece) == []
     table = interactive.table(intervals(), "aucs", "AUCs")
