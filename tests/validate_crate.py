@@ -1,7 +1,7 @@
-"""Validates an unpacked crate with RO-Crate's own validator, in its own environment and without a network.
+"""Validates an unpacked crate with RO-Crate's validator, in that validator's environment and without a network.
 
-Called as ``python tests/validate_crate.py FOLDER CONTEXT`` by tests/test_crate.py: CONTEXT is a file with the JSON-LD context of
-RO-Crate 1.1, which the validator would otherwise fetch. Prints what does not conform, as JSON.
+Called by tests/sharing/test_crate.py: ``python tests/validate_crate.py FOLDER CONTEXT``, where CONTEXT is a file with the
+JSON-LD context of RO-Crate 1.1. Prints everything that does not conform, as JSON.
 """
 
 import io
@@ -13,7 +13,7 @@ import requests
 
 
 def answered(self, request, **_):
-    """Answer for w3id.org from the file; nothing else is reached."""
+    """Answer requests for the context from the file, and every other one with 404."""
     response = requests.Response()
     response.url, response.request = request.url, request
     found = request.url == "https://w3id.org/ro/crate/1.1/context"
@@ -27,16 +27,6 @@ requests.adapters.HTTPAdapter.send = answered
 
 from rocrate_validator import services  # noqa: E402
 
-result = services.validate(
-    {
-        "rocrate_uri": sys.argv[1],
-        "profile_identifier": "provenance-run-crate-0.5",
-        "requirement_severity": "RECOMMENDED",
-        "no_cache": True,
-    }
-)
-issues = [
-    {"severity": issue.severity.name, "message": issue.message, "entity": str(issue.violatingEntity)}
-    for issue in result.get_issues()
-]
-print(json.dumps(issues))
+profile = {"profile_identifier": "provenance-run-crate-0.5", "requirement_severity": "RECOMMENDED"}
+found = services.validate(profile | {"rocrate_uri": sys.argv[1], "no_cache": True}).get_issues()
+print(json.dumps([{"severity": issue.severity.name, "message": issue.message} for issue in found]))

@@ -34,7 +34,7 @@ FAIL = (
 
 @pytest.fixture
 def project(tmp_path):
-    """A project with one quick run, whose notebook gets at the secrets by itself and says them in every way it can."""
+    """A project with one quick run, whose notebook reads the secrets from a file and writes them in every way it can."""
     folder = tiny.project(tmp_path)
     (folder / "secrets.json").write_text(json.dumps(ENVIRONMENT))
     for key in ("ingest/dtd", "ingest/chest"):
@@ -44,7 +44,7 @@ def project(tmp_path):
 
 
 def execute(folder, *cells):
-    """Run a notebook with these cells in the place of overlaps.ipynb; return what the command said."""
+    """Run a notebook with these cells instead of overlaps.ipynb; return the finished command."""
     parameters = nbformat.v4.new_code_cell("profile = 'demo'\ndatasets = []", metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python"}})
     notebook.cells = [parameters, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
@@ -53,14 +53,14 @@ def execute(folder, *cells):
 
 
 def leaks(folder, said):
-    """Every file below the results, and every stream, in which a secret stands in some form."""
+    """Every file below the results, and every stream, that contains a secret in some form."""
     files = [path for path in (folder / "results").rglob("*") if path.is_file()]
     texts = {str(path.relative_to(folder)): path.read_bytes() for path in files}
     texts |= {"stdout": said.stdout.encode(), "stderr": said.stderr.encode()}
     return [name for name, text in texts.items() if any(form.encode() in text for form in FORMS)]
 
 
-def test_a_token_that_a_notebook_says_everywhere_is_nowhere_in_what_a_run_leaves(project):
+def test_a_token_is_masked_in_everything_that_a_run_leaves(project):
     said = execute(project, START, READ, PRINT, FACTS)
     assert said.returncode == 0, said.stderr
     run = project / "results/demo/overlaps/all"
@@ -74,7 +74,7 @@ def test_a_token_that_a_notebook_says_everywhere_is_nowhere_in_what_a_run_leaves
     assert f"OSF_TOKEN {MASKED}" in (project / "results/demo/records/1/cout.txt").read_text()
 
 
-def test_a_token_in_an_error_is_neither_in_the_trace_nor_in_the_log_nor_on_the_terminal(project):
+def test_a_token_in_an_error_is_masked_in_traceback_log_and_terminal(project):
     said = execute(project, START, READ, PRINT, FAIL)
     assert said.returncode == 1
     work = project / "results/demo/overlaps/.all.work"
@@ -93,28 +93,24 @@ def test_a_token_in_an_error_is_neither_in_the_trace_nor_in_the_log_nor_on_the_t
         ("OSF_TOKEN", "false", False),
     ],
 )  # fmt: skip
-def test_a_secret_is_known_by_the_name_of_its_variable_and_long_enough_to_be_one(monkeypatch, name, value, is_secret):
+def test_secrets_are_recognised_by_the_name_of_the_variable_and_their_length(monkeypatch, name, value, is_secret):
     monkeypatch.setenv(name, value)
     assert (Mask.of_environment()(f"it is {value}!") == f"it is {MASKED}!") is is_secret
 
 
-def test_the_password_in_an_address_is_hidden_wherever_it_comes_from():
-    mask = Mask(())
-    assert mask("mongodb://me:p4ss@host:27017/db and ftp://you:x@h") == (
-        f"mongodb://me:{MASKED}@host:27017/db and ftp://you:{MASKED}@h"
-    )
-    assert (
-        mask("https://osf.io:443/a@b, time 12:30, me@example.org")
-        == "https://osf.io:443/a@b, time 12:30, me@example.org"
-    )
+def test_passwords_in_addresses_are_masked():
+    masked = f"mongodb://me:{MASKED}@host:27017/db and ftp://you:{MASKED}@h"
+    assert Mask(())("mongodb://me:p4ss@host:27017/db and ftp://you:x@h") == masked
+    harmless = "https://osf.io:443/a@b, time 12:30, me@example.org"
+    assert Mask(())(harmless) == harmless
 
 
-def test_a_secret_in_a_parameter_is_not_recorded(monkeypatch):
+def test_secrets_in_parameters_are_masked(monkeypatch):
     monkeypatch.setenv("OSF_TOKEN", KEY)
     assert Mask.of_environment().plain({"answers": f"a/{KEY}.csv", "n": 3}) == {"answers": f"a/{MASKED}.csv", "n": 3}
 
 
-def test_an_error_loses_secrets_in_its_whole_chain(monkeypatch):
+def test_secrets_are_masked_in_the_whole_chain_of_an_error(monkeypatch):
     monkeypatch.setenv("OSF_TOKEN", TOKEN)
     try:
         try:
@@ -127,7 +123,7 @@ def test_an_error_loses_secrets_in_its_whole_chain(monkeypatch):
         assert str(error.__cause__) == f"[Errno 2] No such file: '/data/{MASKED}'"
 
 
-def test_what_is_hidden_comes_back_also_after_an_error(monkeypatch):
+def test_hidden_secrets_come_back_after_an_error(monkeypatch):
     monkeypatch.setenv("OSF_TOKEN", TOKEN)
     with pytest.raises(KeyError), hidden():
         assert "OSF_TOKEN" not in os.environ

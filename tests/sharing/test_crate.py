@@ -1,4 +1,4 @@
-"""What a crate holds and says of itself; the project behind it only looks finished, nothing is trained."""
+"""What a crate holds and how it is described. The project behind it only looks finished; nothing is trained."""
 
 import hashlib
 import json
@@ -74,7 +74,7 @@ def test_the_same_results_give_the_same_bytes(made, project, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["again.zip"]
 
 
-def test_all_of_a_compendium_is_in_it(made):
+def test_it_holds_the_whole_compendium(made):
     names = set(finished.files_in(made[2]))
     assert {*PROJECT, "params/demo.yaml", "notebooks/transfer.ipynb", "catscans_lib/runs/recipe.py"} <= names
     for run in ("transfer/dtd--chest", "evaluate/all"):
@@ -107,12 +107,12 @@ def test_every_run_is_an_action_that_says_what_it_read_and_made(made, project):
     assert len(crate.get("#engine")["object"]) == len(runs)
 
 
-def test_neither_secrets_nor_folders_of_this_machine_are_in_it(made):
+def test_it_holds_no_secrets_and_no_paths_of_this_machine(made):
     folder, _, unpacked = made
     assert TOKEN in (folder / "results/demo/records/1/cout.txt").read_text()
-    told = [str(folder), TOKEN, str(Path.home()), str(tiny.ROOT)]
+    forbidden = [str(folder), TOKEN, str(Path.home()), str(tiny.ROOT)]
     for name, content in finished.files_in(unpacked).items():
-        assert not [word for word in told if word.encode() in content], name
+        assert not [text for text in forbidden if text.encode() in content], name
     assert (unpacked / "results/demo/records/1/cout.txt").read_text() == "params\n[secret]\n"
 
 
@@ -136,8 +136,8 @@ def validator(tmp_path_factory):
 
 
 def violations(validator, folder, tmp_path):
-    """What a crate lacks that the profile requires. RO-Crate's context, which the validator would fetch, is the one that
-    rocrate brings, with the four terms that RO-Crate 1.1 wrote otherwise."""
+    """What a crate lacks that the profile requires. The validator gets the RO-Crate context from rocrate instead of the network,
+    with the four terms that differ in RO-Crate 1.1."""
     import rocrate
 
     context = json.loads((Path(rocrate.__file__).parent / "data" / "ro-crate.jsonld").read_text())["@context"]
@@ -156,7 +156,7 @@ def test_the_crate_conforms_to_the_provenance_run_crate_profile(made, validator,
 
 
 @pytest.mark.slow
-def test_the_validator_sees_a_run_without_its_notebook(made, validator, tmp_path):
+def test_the_validator_notices_a_run_without_its_notebook(made, validator, tmp_path):
     worse = tmp_path / "worse"
     shutil.copytree(made[2], worse)
     described = json.loads((worse / metadata.NAME).read_text())
@@ -167,7 +167,7 @@ def test_the_validator_sees_a_run_without_its_notebook(made, validator, tmp_path
     assert [message for message in violations(validator, worse, tmp_path) if "instrument" in message]
 
 
-def test_the_card_of_a_dataset_is_croissant_from_which_its_images_are_read(made, project):
+def test_mlcroissant_reads_the_images_of_a_dataset_from_its_card(made, project):
     card = mlcroissant.Dataset(made[2] / "results/demo/cards/datasets/chest.jsonld")
     assert not card.metadata.ctx.issues.errors
     rows = [{key.split("/")[1]: value.decode() for key, value in row.items()} for row in card.records("images")]
@@ -186,15 +186,14 @@ def test_the_card_of_every_published_dataset_is_valid_croissant(name, tmp_path, 
     card = mlcroissant.Dataset(tmp_path / "card.jsonld")
     assert not card.metadata.ctx.issues.errors
     assert card.metadata.license == [info.licence]
-    assert [file.id for file in card.metadata.distribution][1:] == [
-        one.file_name for one in info.downloads if one.checksum
-    ]
+    published = [one.file_name for one in info.downloads if one.checksum]
+    assert [file.id for file in card.metadata.distribution][1:] == published
     assert info.title in card.metadata.description
     if info.n_images:
         assert f"{info.n_images:,} images" in card.metadata.description
 
 
-def test_the_card_of_a_dataset_of_ones_own_is_valid_croissant_too(tmp_path):
+def test_the_card_of_a_users_dataset_is_valid_croissant(tmp_path):
     card = datasets.DatasetInfo("moles", "Moles", "own images", (), None, None, "not stated", "", "", read=None)
     (tmp_path / "card.jsonld").write_text(json.dumps(croissant.card(card)))
     assert not mlcroissant.Dataset(tmp_path / "card.jsonld").metadata.ctx.issues.errors
@@ -207,7 +206,7 @@ def test_the_card_of_a_dataset_is_printed_on_request(monkeypatch):
     assert printed["citeAs"].startswith("@")
 
 
-def test_the_card_of_a_network_says_what_it_learnt_from_how_well_it_does_and_where_that_ends(made):
+def test_the_card_of_a_network_states_its_data_results_and_limits(made):
     card = (made[2] / "results/demo/cards/models/transfer--dtd--chest.md").read_text()
     head = yaml.safe_load(card.split("---\n")[1])
     assert head["datasets"] == ["chest", "dtd"]
@@ -231,7 +230,7 @@ def test_the_card_of_a_network_trained_on_real_images_names_their_licence(tmp_pa
     assert "made up" not in card
 
 
-def test_networks_and_images_come_along_as_one_asks(project, tmp_path):
+def test_networks_and_images_are_optional(project, tmp_path):
     export("demo", tmp_path / "bare.zip", models=False)
     export("demo", tmp_path / "full.zip", data=True)
     bare, full = (set(zipfile.ZipFile(tmp_path / name).namelist()) for name in ("bare.zip", "full.zip"))
@@ -248,13 +247,12 @@ def test_a_profile_without_results_is_not_exported(tmp_path, monkeypatch):
         export("demo", tmp_path / "crate.zip", partial=True)
 
 
-def test_results_that_are_not_up_to_date_are_not_exported_by_mistake(copied, tmp_path):
+def test_outdated_results_are_exported_only_on_request(copied, tmp_path):
     grid = finished.read_yaml(copied / "params/demo.yaml")
     grid["evaluate"]["n_draws"] = 123
     tiny.write_grid(copied, grid)
-    with pytest.raises(
-        InputError, match="1 of 9 runs .*: evaluate/all. Run `make book PROFILE=demo` first, or pass --partial"
-    ):
+    said = "1 of 9 runs .*: evaluate/all. Run `make book PROFILE=demo` first, or pass --partial"
+    with pytest.raises(InputError, match=said):
         export("demo", tmp_path / "crate.zip")
     assert not (tmp_path / "crate.zip").exists()
     export("demo", tmp_path / "crate.zip", partial=True)
@@ -262,23 +260,20 @@ def test_results_that_are_not_up_to_date_are_not_exported_by_mistake(copied, tmp
     assert set(expand.grid("demo")) - set(recipes) == {"evaluate/all"}
 
 
-def test_results_that_an_import_would_refuse_are_named_before_anything_is_written(copied, tmp_path):
+def test_results_that_an_import_would_refuse_are_not_exported(copied, tmp_path):
     (copied / "results/demo/evaluate/all/draws.pkl").write_bytes(b"")
     with pytest.raises(InputError, match="results/demo/evaluate/all/draws.pkl: a crate holds results as .csv"):
         export("demo", tmp_path / "crate.zip")
 
 
-def test_a_book_older_than_its_results_is_not_passed_off_as_theirs(copied, tmp_path):
-    folder = copied
-    html = folder / "_build/demo/_build/html"
+def test_a_book_older_than_its_results_is_not_exported(copied, tmp_path):
+    html = copied / "_build/demo/_build/html"
     html.mkdir(parents=True)
-    (html / "index.html").write_text(f"{folder}/book")
+    (html / "index.html").write_text(f"{copied}/book")
     export("demo", tmp_path / "with.zip")
     assert zipfile.ZipFile(tmp_path / "with.zip").read("html/index.html") == b"book"
     os.utime(html / "index.html", (0, 0))
-    with pytest.raises(
-        InputError, match="The book is older than the results it shows. Build it: make book PROFILE=demo"
-    ):
+    with pytest.raises(InputError, match="The book is older than the results .* Build it: make book PROFILE=demo"):
         export("demo", tmp_path / "old.zip")
     done = CliRunner().invoke(main.main, ["export", str(tmp_path / "without.zip"), "--no-book"])
     assert re.search(r"without.zip: \d+ files, \d+\.\d MB, packed \d+\.\d MB, in \d+\.\d s\.", done.output), done.output
