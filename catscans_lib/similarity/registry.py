@@ -7,21 +7,18 @@ To add a measure, write a function and its record in the module of its family, w
 from collections.abc import Iterable
 
 from catscans_lib.errors import unknown
+from catscans_lib.similarity import task2vec
 from catscans_lib.similarity.measure import Inputs, Measure
 from catscans_lib.similarity.measures import (
     classifiers,
+    descriptions,
     distribution,
-    experts,
     feature_based,
     label_based,
-    meta_features,
     representations,
 )
-from catscans_lib.similarity.task2vec import embedding
 
-FAMILIES = (
-    label_based, feature_based, classifiers, representations, distribution, embedding, experts, meta_features,
-)  # fmt: skip
+FAMILIES = (label_based, feature_based, classifiers, representations, distribution, task2vec, descriptions)
 MEASURES: dict[str, Measure] = {measure.name: measure for family in FAMILIES for measure in family.MEASURES}
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from catscans_lib.errors import InputError
-from catscans_lib.similarity.measures import experts, meta_features
-from catscans_lib.similarity.task2vec import embedding
+from catscans_lib.similarity import task2vec
+from catscans_lib.similarity.measures import descriptions
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
@@ -25,7 +25,7 @@ def test_the_expert_distance_is_the_total_variation_of_answers_mean_over_questio
     one = form(medical=["yes", "yes"], colour=["rich", "rich", "one tone", "none"])
     other = form(colour=["rich", "one tone", "one tone", "one tone"], medical=["no", "no", "no"])
     colour = (abs(2 / 4 - 1 / 4) + abs(1 / 4 - 3 / 4) + 1 / 4) / 2
-    assert experts.expert_distance(one, other) == pytest.approx((1 + colour) / 2)
+    assert descriptions.expert_distance(one, other) == pytest.approx((1 + colour) / 2)
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_the_expert_distance_is_the_total_variation_of_answers_mean_over_questio
 )
 def test_answers_that_cannot_be_compared_are_refused(answers, message):
     with pytest.raises(InputError, match=message):
-        experts.expert_distance(answers, form(medical=["yes"]))
+        descriptions.expert_distance(answers, form(medical=["yes"]))
 
 
 @needs_reference
 def test_the_published_answers_put_medical_images_nearer_to_each_other_than_to_photographs():
     of = dict(list(pd.read_csv(REFERENCE / "expert_answers.csv").groupby("dataset")))
-    distance = {pair: experts.expert_distance(of[pair[0]], of[pair[1]]) for pair in permutations(of, 2)}
+    distance = {pair: descriptions.expert_distance(of[pair[0]], of[pair[1]]) for pair in permutations(of, 2)}
     assert distance["chest", "stl10"] == pytest.approx(distance["stl10", "chest"])
     assert max(distance["isic2018", "chest"], distance["pcam", "chest"]) < min(
         distance["stl10", "chest"], distance["dtd", "chest"]
@@ -54,17 +54,17 @@ def test_the_published_answers_put_medical_images_nearer_to_each_other_than_to_p
 
 
 def test_size_and_imbalance_by_hand():
-    found = meta_features.describe(labels=np.repeat([0, 1], [75, 25]))
+    found = descriptions.describe(labels=np.repeat([0, 1], [75, 25]))
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25)) / np.log(2)
     assert found.to_dict() == pytest.approx({"log10_n_images": 2, "n_classes": 2, "imbalance": 1 - entropy})
-    assert meta_features.describe(labels=np.arange(9) % 3)["imbalance"] == pytest.approx(0)
+    assert descriptions.describe(labels=np.arange(9) % 3)["imbalance"] == pytest.approx(0)
 
 
 def test_colours_and_grey_levels_by_hand():
     images = np.zeros((2, 8, 8, 3), np.uint8)
     images[0, :, :4] = [255, 0, 51]
     images[1] = 128
-    half, blank = meta_features.image_statistics(images).to_dict("records")
+    half, blank = descriptions.image_statistics(images).to_dict("records")
     assert [half[name] for name in ("mean_red", "mean_green", "mean_blue")] == pytest.approx([0.5, 0, 0.1])
     assert [half[name] for name in ("sd_red", "sd_green", "sd_blue")] == pytest.approx([0.5, 0, 0.1])
     assert half["grey_entropy"] == pytest.approx(1)  # two levels, half of the pixels each
@@ -81,17 +81,17 @@ def test_the_slope_of_the_spectrum_is_that_of_the_noise_in_the_images(slope):
     waves = np.fft.fft2(rng.normal(size=(20, 64, 64))) * frequency ** (slope / 2)
     grey = np.fft.ifft2(waves).real
     images = (128 + 40 * grey / grey.std()).clip(0, 255).round().astype("uint8")
-    found = meta_features.image_statistics(np.repeat(images[..., None], 3, axis=3))["spectrum_slope"]
+    found = descriptions.image_statistics(np.repeat(images[..., None], 3, axis=3))["spectrum_slope"]
     assert found.mean() == pytest.approx(slope, abs=0.25)
 
 
 def test_features_are_described_by_effective_rank_correlation_skewness_and_kurtosis():
     rng = np.random.default_rng(0)
-    even = meta_features.describe(features=rng.normal(size=(5000, 10)))
+    even = descriptions.describe(features=rng.normal(size=(5000, 10)))
     assert even["effective_rank"] == pytest.approx(10, abs=0.1)
     assert even[["correlation", "skewness", "kurtosis"]].abs().max() < 0.06
     one = rng.exponential(size=(5000, 1))
-    same = meta_features.describe(features=np.concatenate([one, -2 * one + 1e-9 * rng.normal(size=(5000, 1))], axis=1))
+    same = descriptions.describe(features=np.concatenate([one, -2 * one + 1e-9 * rng.normal(size=(5000, 1))], axis=1))
     assert same["effective_rank"] == pytest.approx(1, abs=1e-6)
     assert same["correlation"] == pytest.approx(1)
     assert same["skewness"] == pytest.approx(0, abs=1e-6)  # one of each sign
@@ -101,22 +101,22 @@ def test_features_are_described_by_effective_rank_correlation_skewness_and_kurto
 def test_images_darker_by_one_standard_deviation_are_one_apart_in_the_mean_colours():
     levels = np.array([100, 120], np.uint8)  # mean 110, standard deviation 10
     images = np.broadcast_to(levels[:, None, None, None], (2, 8, 8, 3))
-    assert meta_features.image_distance(images, images - 10) == pytest.approx(np.sqrt(3 / 8))  # 3 of 8 statistics
-    assert meta_features.image_distance(images, images) == 0
+    assert descriptions.image_distance(images, images - 10) == pytest.approx(np.sqrt(3 / 8))  # 3 of 8 statistics
+    assert descriptions.image_distance(images, images) == 0
     for wrong in (images[0], images.astype(float), images[:, :4]):
         with pytest.raises(InputError, match=r"images must be uint8, shape \(n_images, height, width, 3\)"):
-            meta_features.image_distance(wrong, images)
+            descriptions.image_distance(wrong, images)
 
 
 def test_meta_features_are_compared_in_units_of_their_spread_over_datasets():
     table = pd.DataFrame({"a": [0.0, 2.0, 4.0], "b": [1.0, 1.0, 1.0], "c": [0.0, 0.0, 3.0]}, index=["x", "y", "z"])
-    scale = meta_features.scale(table)
+    scale = descriptions.scale(table)
     assert scale.to_dict() == pytest.approx({"a": 2.0, "b": 0.0, "c": np.sqrt(3)})
-    assert meta_features.meta_distance(table.loc["x"], table.loc["z"], scale) == pytest.approx(np.sqrt((2**2 + 3) / 2))
+    assert descriptions.meta_distance(table.loc["x"], table.loc["z"], scale) == pytest.approx(np.sqrt((2**2 + 3) / 2))
     with pytest.raises(InputError, match="need the same meta-features"):
-        meta_features.meta_distance(table.loc["x"], table.loc["z", ["a", "b"]], scale)
+        descriptions.meta_distance(table.loc["x"], table.loc["z", ["a", "b"]], scale)
     with pytest.raises(InputError, match="Pass at least one of them"):
-        meta_features.describe()
+        descriptions.describe()
 
 
 @pytest.mark.parametrize(
@@ -130,4 +130,4 @@ def test_meta_features_are_compared_in_units_of_their_spread_over_datasets():
 )
 def test_an_invalid_embedding_is_refused(fisher, message):
     with pytest.raises(InputError, match=message):
-        embedding.cosine(fisher, np.ones(3))
+        task2vec.cosine(fisher, np.ones(3))

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from catscans_lib import similarity
 from catscans_lib.errors import InputError
 from catscans_lib.similarity import Inputs, measure
-from catscans_lib.similarity.measures import meta_features
+from catscans_lib.similarity.measures import descriptions
 
 N_CLASSES = 3
 AT_SAME = {"domain_auc": 0.5}  # where it is not 0: no better than chance
@@ -52,7 +52,7 @@ def world(n=60, d=8, separation=2.0, shift=1.0, seed=0):
     source, source_labels = classes_in_space(rng, n - 6, d, separation)
     images = rng.integers(0, 180, (12, 16, 16, 3)).astype("uint8")
     source_images = (rng.integers(0, 180, (10, 16, 16, 3)) + 30 * shift).clip(0, 255).astype("uint8")
-    described = [meta_features.describe(images=one) for one in (images, source_images, images // 2)]
+    described = [descriptions.describe(images=one) for one in (images, source_images, images // 2)]
     fisher = rng.gamma(2.0, size=200)
     source_fisher = fisher * np.exp(shift * rng.normal(size=200))
     return Inputs(
@@ -62,7 +62,7 @@ def world(n=60, d=8, separation=2.0, shift=1.0, seed=0):
         fisher=fisher, source_fisher=source_fisher,
         answers=answers(rng, 0.1), source_answers=answers(rng, 0.1 + 0.4 * shift),
         meta_features=described[0], source_meta_features=described[1],
-        meta_scale=meta_features.scale(pd.DataFrame(described)),
+        meta_scale=descriptions.scale(pd.DataFrame(described)),
     )  # fmt: skip
 
 

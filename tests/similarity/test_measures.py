@@ -15,7 +15,6 @@ from catscans_lib.similarity.measures import (
     distribution,
     feature_based,
     label_based,
-    linear_algebra,
 )
 
 TWO = np.array([0, 0, 1, 1])
@@ -61,7 +60,7 @@ def test_projections_are_those_of_the_singular_value_decomposition_on_either_sid
     for n, d in ((40, 7), (7, 40)):
         x, y = blobs(n, d)
         u, s, _ = np.linalg.svd(x, full_matrices=False)
-        found = linear_algebra.projections(x, linear_algebra.one_hot(y))
+        found = feature_based.projections(x, y)
         np.testing.assert_allclose(found.squared[::-1], s**2)
         np.testing.assert_allclose(found.along[::-1], (u.T @ np.eye(3)[y]) ** 2, atol=1e-10)
         np.testing.assert_allclose(found.rest, np.bincount(y) - found.along.sum(axis=0), atol=1e-10)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
+from catscans_lib.similarity import task2vec
 from catscans_lib.similarity.measures import (
     classifiers,
     distribution,
@@ -16,7 +17,6 @@ from catscans_lib.similarity.measures import (
     label_based,
     representations,
 )
-from catscans_lib.similarity.task2vec import embedding
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
@@ -78,7 +78,7 @@ def test_distances_between_classes_are_those_of_gaussians(name):
     np.testing.assert_allclose(found, expected["otdd_exact_squared"]["label_w2_squared"], rtol=1e-6)
 
 
-TASK2VEC = {"cosine_hessian": embedding.cosine, "cosine_symnorm": embedding.symmetric_cosine}
+TASK2VEC = {"cosine_hessian": task2vec.cosine, "cosine_symnorm": task2vec.symmetric_cosine}
 
 
 @cache

@@ -7,7 +7,7 @@ from keras import layers
 
 from catscans_lib.errors import InputError
 from catscans_lib.networks import build
-from catscans_lib.similarity.task2vec.squared_gradients import counted, squared_gradients
+from catscans_lib.similarity.squared_gradients import counted, squared_gradients
 
 
 def tiny():

@@ -9,7 +9,6 @@ from scipy.spatial.distance import cdist, pdist
 
 from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
-from catscans_lib.similarity.measures import linear_algebra
 
 BLOCK = 2048  # rows of a kernel matrix at a time: memory grows with n, not n^2
 MOST_PIVOTS = 10_000_000  # of the network simplex; POT's default is too few for thousands of images
@@ -43,8 +42,9 @@ def frechet_distance(features: ArrayLike, source_features: ArrayLike) -> float:
 
 def _moments(features: np.ndarray) -> Gaussian:
     """Mean, shape (d,), and a factor F of the covariance, ``cov = F.T @ F``; a single image has covariance 0."""
-    mean = features.mean(axis=0)
-    return mean, linear_algebra.factor(features - mean) / np.sqrt(max(len(features) - 1, 1))
+    (n, d), mean = features.shape, features.mean(axis=0)
+    factor = features - mean if n <= d else np.linalg.qr(features - mean, mode="r")
+    return mean, factor / np.sqrt(max(n - 1, 1))
 
 
 def _gaussian_distance(first: Gaussian, second: Gaussian) -> float:

@@ -1,16 +1,48 @@
 """How well the features of a frozen network separate the target's classes: LogME, H-scores, TransRate, GBC, SFDA."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
-from catscans_lib.similarity.measures import linear_algebra
 
 FLOOR = 1e-10  # LogME: squared error below which a fit counts as perfect; there the evidence has no upper bound
 STEP = 0.5  # LogME: of the grid over log(alpha / beta); the evidence changes over about 1
 DISTORTION = 1e-4  # TransRate: distortion of its code lengths
 LEAST_VARIANCE = 1e-4  # GBC: lowest variance of a class, which keeps constant features harmless
+
+
+class Projections(NamedTuple):
+    """Projections of the indicators Y of all classes on the left singular vectors of features X = U S V'.
+
+    squared: squared singular values, shape (rank,). along: ``(U' Y) ** 2``, shape (rank, n_classes). rest: the part of
+    ``sum(Y ** 2)`` outside the column space of X, at least 0, shape (n_classes,).
+    """
+
+    squared: np.ndarray
+    along: np.ndarray
+    rest: np.ndarray
+
+
+def projections(features: np.ndarray, labels: np.ndarray) -> Projections:
+    """Return singular values and projections, by an eigendecomposition of X'X or XX', whichever is smaller.
+
+    Singular values below the rounding error of that product (about 1e-7 of the largest) count as 0.
+    """
+    (n, d), targets = features.shape, np.eye(labels.max() + 1)[labels]
+    squared, basis = np.linalg.eigh(_gram(features))
+    kept = squared > squared[-1] * max(n, d) * np.finfo(float).eps
+    squared, basis = squared[kept], basis[:, kept]
+    along = (basis.T @ (features.T @ targets)) ** 2 / squared[:, None] if n > d else (basis.T @ targets) ** 2
+    return Projections(squared, along, np.maximum((targets**2).sum(axis=0) - along.sum(axis=0), 0))
+
+
+def _gram(features: np.ndarray) -> np.ndarray:
+    """Return the smaller of X'X and XX'; both have the same positive eigenvalues."""
+    n, d = features.shape
+    return features.T @ features if n > d else features @ features.T
 
 
 def logme(features: ArrayLike, labels: ArrayLike) -> float:
@@ -38,7 +70,7 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     from scipy.optimize import minimize_scalar
 
     x, y = valid_arrays.labelled(features, labels)
-    found = linear_algebra.projections(x, linear_algebra.one_hot(y))
+    found = projections(x, y)
     if len(found.squared) == 0:  # all features are 0: the evidence of noise alone
         return float(np.mean([-_noise(rest, len(x)) for rest in found.rest]) / len(x))
     ends = np.log(found.squared.min()) - 25, np.log(found.squared.max()) + 25
@@ -46,7 +78,7 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     best = np.argmin(_minus_evidence(grid[:, None], found, len(x)), axis=0)
     evidences = []
     for number, place in enumerate(best):
-        one = linear_algebra.Projections(found.squared, found.along[:, [number]], found.rest[[number]])
+        one = Projections(found.squared, found.along[:, [number]], found.rest[[number]])
         bounds = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
         searched = minimize_scalar(
             lambda log_t, one=one: float(_minus_evidence(np.array([[log_t]]), one, len(x))[0, 0]),
@@ -56,7 +88,7 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     return float(np.mean(evidences))
 
 
-def _minus_evidence(log_t: np.ndarray, found: linear_algebra.Projections, n: int) -> np.ndarray:
+def _minus_evidence(log_t: np.ndarray, found: Projections, n: int) -> np.ndarray:
     """Return minus the log evidence at the best beta, shape (n_ratios, n_targets); t = alpha / beta, log_t (n_ratios, 1).
 
     Least of ``|y - X w|^2 + t |w|^2`` is ``rest + sum(along * t / (t + s))``, and ``det(alpha + beta X'X)`` leaves ``1 + s / t``.
@@ -91,7 +123,7 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> float:
 
 def _between(centred: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return squared singular values, shape (rank,), and for each direction the sum over classes of ``n_c mean_c(U) ** 2``."""
-    found = linear_algebra.projections(centred, linear_algebra.one_hot(labels))
+    found = projections(centred, labels)
     return found.squared, found.along @ (1 / np.bincount(labels))
 
 
@@ -138,7 +170,7 @@ def trans_rate(features: ArrayLike, labels: ArrayLike) -> float:
 
 
 def _rate(centred: np.ndarray) -> float:
-    small = linear_algebra.gram(centred)
+    small = _gram(centred)
     return float(np.linalg.slogdet(np.eye(len(small)) + small / (len(centred) * DISTORTION))[1] / 2)
 
 
@@ -187,7 +219,7 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> float:
 
     x, y = valid_arrays.labelled(features, labels)
     means = np.array([x[y == number].mean(axis=0) for number in range(y.max() + 1)])
-    within = np.linalg.eigvalsh(linear_algebra.gram(x - means[y]))[-1] / len(x)
+    within = np.linalg.eigvalsh(_gram(x - means[y]))[-1] / len(x)
     lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=max(np.exp(-5 * within), 1e-10))
     right = np.arange(len(y)), y
     posterior = softmax(lda.fit(x, y).predict_proba(x), axis=1)[right][:, None]

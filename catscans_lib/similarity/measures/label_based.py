@@ -8,7 +8,6 @@ from scipy.special import xlogy
 
 from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
-from catscans_lib.similarity.measures import linear_algebra
 
 ENERGY = 0.8  # share of the variance that N-LEEP keeps
 COMPONENTS_PER_CLASS = 5
@@ -39,7 +38,7 @@ def leep(source_head: ArrayLike, labels: ArrayLike) -> float:
 
 
 def _leep(head: np.ndarray, labels: np.ndarray) -> float:
-    joint = linear_algebra.one_hot(labels).T @ head
+    joint = np.eye(labels.max() + 1)[labels].T @ head
     total = joint.sum(axis=0)
     given_source = joint[:, total > 0] / total[total > 0]  # source classes without any probability are left out
     return float(np.log((given_source[labels] * head[:, total > 0]).sum(axis=1)).mean())

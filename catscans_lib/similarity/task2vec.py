@@ -1,17 +1,22 @@
-"""Diagonal of the Fisher information of a frozen network with a linear head: the Task2Vec embedding of a task.
+"""Task2Vec: a dataset as the diagonal of the Fisher information of a probe network, and distances of such embeddings.
 
 For one image x, the Fisher information of a weight w is the mean of ``(d log p(y|x) / d w) ** 2`` over labels y drawn from the
-network's own prediction; for a task, it is the mean of that over its images. It says which weights the predictions depend on.
+network's own prediction; for a dataset, it is the mean of that over its images. It says which weights the predictions depend
+on. Reference: Achille et al. (2019), arXiv:1902.03545.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.spatial import distance
 from scipy.special import softmax
 
 from catscans_lib.errors import InputError
+from catscans_lib.similarity.measure import Measure
 
+EPSILON = 1e-8  # added to the sum of two embeddings by the published program
 BATCH = 32
 C = 0.01  # inverse L2 penalty of the head; of 0.001 to 1 it separates datasets best from halves of one (demo, 100 images)
 
@@ -26,6 +31,20 @@ class Head:
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Return the softmax of ``features @ kernel + bias``, shape (n_images, n_classes)."""
         return softmax(features.astype("float64") @ self.kernel + self.bias, axis=1)
+
+
+def embed(
+    squares: Callable[[np.ndarray, np.ndarray], np.ndarray], images: np.ndarray, rows: np.ndarray, features: np.ndarray,
+    labels: np.ndarray, rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Return the Task2Vec embedding of images: `fisher_information` with a head fitted to them, every class weighing the same.
+
+    Arguments as in `fisher_information` and `fit_head`.
+    """
+    counts = np.bincount(labels)
+    weights = len(labels) / len(counts) / counts[labels]
+    head = fit_head(features, labels, weights=weights)
+    return fisher_information(squares, head, images, rows, features, rng, weights=weights)
 
 
 def fit_head(features: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | None = None) -> Head:
@@ -57,13 +76,7 @@ def fit_head(features: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | 
     return Head(kernel, intercept - mean @ kernel)
 
 
-def balanced(labels: np.ndarray) -> np.ndarray:
-    """Return weights of images, 1 on average, that give every class (0 to n_classes - 1) the same total weight."""
-    counts = np.bincount(labels)
-    return len(labels) / len(counts) / counts[labels]
-
-
-def of_filters(
+def fisher_information(
     squares: Callable[[np.ndarray, np.ndarray], np.ndarray], head: Head, images: np.ndarray, rows: np.ndarray,
     features: np.ndarray, rng: np.random.Generator, *, weights: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
@@ -74,7 +87,7 @@ def of_filters(
     Parameters
     ----------
     squares : callable
-        As `squared_gradients` returns it for the network.
+        As `squared_gradients.squared_gradients` returns it for the network.
     images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
     rows : numpy.ndarray of int, shape (n_rows,)
         The images to average over.
@@ -107,3 +120,77 @@ def _drawn(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the indicator of one class for each row, drawn with these probabilities; shape (n_images, n_classes)."""
     label = (rng.random((len(p), 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1)
     return np.eye(p.shape[1])[label]
+
+
+def cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:
+    """Return 1 - cosine of the raw embeddings, as the original study did; the few largest filters decide.
+
+    Parameters
+    ----------
+    fisher, source_fisher : array_like of float, shape (n_filters,)
+        Diagonals of the Fisher information of one probe network on two datasets, at least 0.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, a value is not finite or below 0, or an embedding is 0 throughout.
+
+    References
+    ----------
+    van den Brandt et al. (2021), arXiv:2107.05940.
+    """
+    return float(distance.cosine(*_checked(fisher, source_fisher)))
+
+
+def symmetric_cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:
+    """Return 1 - cosine of ``f / (f + g + 1e-8)`` and ``g / (f + g + 1e-8)``: every filter has equal weight.
+
+    Arguments as in `cosine`. In [0, 1].
+
+    References
+    ----------
+    Achille et al. (2019), arXiv:1902.03545.
+    """
+    one, other = _checked(fisher, source_fisher)
+    total = one + other + EPSILON
+    return float(distance.cosine(one / total, other / total))
+
+
+def _checked(*fishers: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    one, other = (np.asarray(side, dtype=np.float64) for side in fishers)
+    if one.ndim != 1 or one.shape != other.shape:
+        raise InputError(
+            f"Embeddings must have shape (n_filters,), both of one probe network; got {one.shape} and {other.shape}."
+        )
+    for what, side in (("fisher", one), ("source_fisher", other)):
+        bad = np.flatnonzero(~(np.isfinite(side) & (side >= 0)))
+        if len(bad):
+            raise InputError(f"{what}: filter {bad[0]} is {side[bad[0]]}; Fisher information must be finite and >= 0.")
+        if not side.any():
+            raise InputError(f"{what} is 0 for all filters: its probe network learned nothing. Fit it again.")
+    return one, other
+
+
+_TWO = {
+    "arguments": ("fisher", "source_fisher"), "larger_is_closer": False, "is_symmetric": True, "range": (0, 1),
+    "cost": "O(n_filters)",
+}  # fmt: skip
+MEASURES = (
+    Measure(
+        name="task2vec_cosine", title="Task2Vec, raw cosine", function=cosine, **_TWO,
+        reference="vandenbrandt2021, arXiv:2107.05940", invariances=frozenset({"scale"}),  # of both embeddings alike
+        blind_to="all but the few filters with the largest Fisher information",
+        why="the original study's first measure",
+    ),
+    Measure(
+        name="task2vec_symmetric_cosine", title="Task2Vec, normalised cosine", function=symmetric_cosine, **_TWO,
+        reference="achille2019, arXiv:1902.03545",
+        blind_to="which filters matter much: a filter hardly used by either weighs like any other",
+        why="the distance that Task2Vec's authors recommend",
+    ),
+)  # fmt: skip

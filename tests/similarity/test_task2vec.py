@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from catscans_lib.errors import InputError
-from catscans_lib.similarity.task2vec import fisher
-from catscans_lib.similarity.task2vec.squared_gradients import squared_gradients
+from catscans_lib.similarity import task2vec
+from catscans_lib.similarity.squared_gradients import squared_gradients
 
 
 def points(n_classes, n=120, n_features=6):
@@ -25,8 +25,8 @@ def points(n_classes, n=120, n_features=6):
 def test_a_head_predicts_what_scikit_learn_predicts_on_standardised_features(n_classes):
     x, labels = points(n_classes)
     weights = np.where(labels == 0, 2.0, 1.0)
-    head = fisher.fit_head(x, labels, weights=weights)
-    regression = make_pipeline(StandardScaler(), LogisticRegression(C=fisher.C, tol=1e-8))
+    head = task2vec.fit_head(x, labels, weights=weights)
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=task2vec.C, tol=1e-8))
     expected = regression.fit(x.astype("float64"), labels, logisticregression__sample_weight=weights).predict_proba(x)
     np.testing.assert_allclose(head.probabilities(x), expected, atol=1e-5)
     assert (head.kernel[2] == 0).all()
@@ -34,7 +34,7 @@ def test_a_head_predicts_what_scikit_learn_predicts_on_standardised_features(n_c
 
 def test_a_head_needs_two_classes():
     with pytest.raises(InputError, match="all images have the same class. Take more images"):
-        fisher.fit_head(np.ones((4, 2)), np.zeros(4, int))
+        task2vec.fit_head(np.ones((4, 2)), np.zeros(4, int))
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,10 @@ def softmax_regression():
     network = keras.Model(image, keras.layers.Dense(3, name="last")(flat))
     network.layers[-1].set_weights([2 * rng.standard_normal((12, 3)), rng.standard_normal(3)])
     images, squares = rng.integers(0, 256, (50, 2, 2, 3), dtype=np.uint8), squared_gradients(network)
-    outputs, head = network.predict(images, verbose=0), fisher.Head(np.eye(3), np.zeros(3))
+    outputs, head = network.predict(images, verbose=0), task2vec.Head(np.eye(3), np.zeros(3))
 
     def monte_carlo(rng, weights=None):
-        return fisher.of_filters(squares, head, images, np.arange(50), outputs, rng, weights=weights)
+        return task2vec.fisher_information(squares, head, images, np.arange(50), outputs, rng, weights=weights)
 
     return network.layers[-1].get_weights(), images.reshape(50, 12) / 255, monte_carlo
 
@@ -73,7 +73,7 @@ def test_a_seed_repeats_the_bits_and_another_seed_draws_other_labels(softmax_reg
 
 def test_labels_are_drawn_as_often_as_they_are_probable():
     p = np.tile([0.2, 0.5, 0.0, 0.3], (20_000, 1))
-    drawn = fisher._drawn(p, np.random.default_rng(0))
+    drawn = task2vec._drawn(p, np.random.default_rng(0))
     assert (drawn.sum(axis=1) == 1).all()
     np.testing.assert_allclose(drawn.mean(axis=0), p[0], atol=0.01)
     assert drawn[:, 2].sum() == 0
