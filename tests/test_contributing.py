@@ -155,7 +155,7 @@ def test_a_step_is_added_by_its_recipe(project):
                     {"cell_type": kind, "source": text, "metadata": {"tags": tags}, **(code if kind == "code" else {})}
                     for kind, text, tags in cells
                 ],
-                "metadata": {},
+                "metadata": {"language_info": {"name": "python"}},
                 "nbformat": 4,
                 "nbformat_minor": 4,
             }
