@@ -58,6 +58,8 @@ def n_rates(history: pd.DataFrame) -> int:
 def numbers(history: pd.DataFrame) -> pd.DataFrame:
     """Return a row per curve: variation of the late epochs, worst step back, final values, and whether it diverged.
 
+    Raises ValueError if a curve has an epoch twice.
+
     Parameters
     ----------
     history : pandas.DataFrame
@@ -71,11 +73,6 @@ def numbers(history: pd.DataFrame) -> pd.DataFrame:
         the epochs, at least two) and largest_rise (between two epochs, 0 if it never rose); of AUC and accuracy:
         <metric>_late_sd, <metric>_largest_drop, <metric>_late_gain (mean of the late epochs minus that of as many before) and
         <metric>_final (last epoch); diverged. Non-finite values are skipped; a number is NaN if too few are left.
-
-    Raises
-    ------
-    ValueError
-        If a curve has an epoch twice.
     """
     keys = [column for column in history if column not in MEASURED]
     if (twice := history.duplicated([*keys, "epoch", "split", "metric"])).any():
@@ -180,6 +177,8 @@ def final_aucs(numbers: pd.DataFrame) -> pd.DataFrame:
 def read_keras_logs(paths: Iterable[Path]) -> pd.DataFrame:
     """Read files of `keras.callbacks.CSVLogger` as a history.
 
+    Raises InputError if two files have the same name, or a file is not such a log.
+
     Parameters
     ----------
     paths : iterable of pathlib.Path
@@ -192,11 +191,6 @@ def read_keras_logs(paths: Iterable[Path]) -> pd.DataFrame:
         Columns log (file name without suffix), learning_rate (of the first epoch, if it was logged), epoch (from 1), split
         (train or validation), metric, value. Metrics get plain names (binary_accuracy is accuracy, auc_1 is auc) unless two
         would then be equal. Missing values (NA) have no row.
-
-    Raises
-    ------
-    InputError
-        If two files have the same name, or a file is not such a log.
     """
     paths = list(paths)
     names = [path.stem for path in paths]

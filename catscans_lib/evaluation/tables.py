@@ -73,6 +73,9 @@ def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
 def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], average: str = "weighted") -> pd.DataFrame:
     """Compute the AUC of every source, target, mode, fold and seed, in the order in which these begin.
 
+    Raises ValueError if an image is predicted twice in one mode and seed, or a fold gives no AUC; the message names the
+    run.
+
     Parameters
     ----------
     predictions : pandas.DataFrame
@@ -86,11 +89,6 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
     -------
     pandas.DataFrame
         Columns source, target, mode, fold, seed, average, auc, n_images, run_id.
-
-    Raises
-    ------
-    ValueError
-        If an image is predicted twice in one mode and seed, or a fold gives no AUC; the message names the run.
     """
     twice = predictions.duplicated(["source", "target", "image_id", "mode", "seed"])
     if twice.any():

@@ -31,6 +31,8 @@ class Predictions:
 def read(path: Path, *, label: str | None = None, group: str | None = None, positive: str | None = None) -> Predictions:
     """Read a CSV with one row per image.
 
+    Raises InputError if a column or a value is missing or invalid; the message says what the file has.
+
     Parameters
     ----------
     path : pathlib.Path
@@ -40,11 +42,6 @@ def read(path: Path, *, label: str | None = None, group: str | None = None, posi
         Column of patients, lesions or slides; None: `group` if there is such a column.
     positive : str, optional
         Class that the score belongs to; None: the last of two class names in sorted order (1 of 0 and 1).
-
-    Raises
-    ------
-    InputError
-        If a column or a value is missing or invalid; the message says what the file has.
     """
     table = _read_text(path)
     labels = table[_column(table, path, (label,) if label else LABELS, "the true class")]
@@ -64,17 +61,14 @@ def read(path: Path, *, label: str | None = None, group: str | None = None, posi
 def evaluate(one: Predictions, other: Predictions | None = None, *, average: str, n_draws: int, seed: int) -> dict:
     """Return AUC, intervals and metrics of predictions, and their difference from other predictions of the same images.
 
+    Raises InputError if the two files do not have the same images, or the predictions give no AUC.
+
     Returns
     -------
     dict
         Plain values: name, n_images, n_groups (None without groups), classes (counts by name), average, auc, intervals (low,
         high by method), metrics (empty if scores are not probabilities); with `other` also against: name, auc, difference
         (one minus other), tests (low, high, p by method).
-
-    Raises
-    ------
-    InputError
-        If the two files do not have the same images, or the predictions give no AUC.
     """
     try:
         found = _evaluate_alone(one, average, n_draws, seed)

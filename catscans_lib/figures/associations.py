@@ -23,6 +23,8 @@ def measure_against_auc(
 ) -> np.ndarray:  # fmt: skip
     """Plot the AUC of the sources against a measure, a panel per target; closer sources are on the right.
 
+    Raises ValueError if no source has both a result and a value.
+
     Parameters
     ----------
     results : pandas.DataFrame
@@ -31,11 +33,6 @@ def measure_against_auc(
         Columns source, target, measure, value, larger_is_closer.
     titles, sources : mapping
         Printed titles of targets and measures; (short) titles of sources.
-
-    Raises
-    ------
-    ValueError
-        If no source has both a result and a value.
     """
     titles, sources = titles or {}, sources or {}
     here = similarity[similarity["measure"] == measure]

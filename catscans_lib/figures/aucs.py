@@ -105,14 +105,12 @@ def _baselines(ax: Axes, none: pd.DataFrame, mode: str) -> None:
 def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
     """Plot mean ranks of sources over targets (1 is best); a bar joins sources that Nemenyi's test cannot separate at 5 %.
 
+    Reference: Demšar (2006), Journal of Machine Learning Research 7.
+
     Parameters
     ----------
     ranks : pandas.DataFrame
         As `source_comparisons.ranks` returns it.
-
-    References
-    ----------
-    Demšar (2006), Journal of Machine Learning Research 7.
     """
     here = ranks[ranks["mode"] == mode].sort_values("mean_rank", kind="stable")
     names, at, width = here["source"].tolist(), here["mean_rank"].to_numpy(), here["critical_difference"].iloc[0]

@@ -31,6 +31,8 @@ def auc_draws(
     The draws depend on the groups and the seed alone. Tables of the same images therefore get paired draws, whatever their
     scores and the order of their rows.
 
+    Raises ValueError as `auc`; also if a group is missing or there are fewer than two groups.
+
     Parameters
     ----------
     labels, classes, average
@@ -48,11 +50,6 @@ def auc_draws(
     numpy.ndarray of float, shape (n_draws,) or (n_tables, n_draws)
         NaN for a draw that lacks a class which the average needs: a mean over fewer classes would be another quantity.
         Classes that no image has are left out, as in `auc`.
-
-    Raises
-    ------
-    ValueError
-        As `auc`; also if a group is missing or there are fewer than two groups.
     """
     tables = np.asarray(scores, dtype=float)
     is_stack = tables.ndim == 3
@@ -80,16 +77,14 @@ def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | tup
 
     If many draws are NaN, the interval only describes samples that happen to contain every class; report their number.
 
+    Reference: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+
     Parameters
     ----------
     draws : array_like of float, shape (n_draws,) or (n_quantities, n_draws)
         For several quantities, low and high have shape (n_quantities,).
     level : float
         In (0, 1).
-
-    References
-    ----------
-    Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
     """
     if not 0 < level < 1:
         raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")

@@ -13,6 +13,9 @@ def metrics(
 ) -> dict[str, float]:
     """Return metrics of one set of predictions; the class with the highest probability is predicted (the first if tied).
 
+    Raises ValueError as `auc`, except that one class is enough; and if a score lies outside [0, 1]. Reference: Brier
+    (1950), Monthly Weather Review 78(1). Guo et al. (2017), arXiv:1706.04599 (ece).
+
     Parameters
     ----------
     labels, classes
@@ -33,15 +36,6 @@ def metrics(
           errors summed over classes, mean over images, in [0, 2];
         - ece: expected calibration error of the predicted class, also for two classes: mean absolute difference between
           confidence and accuracy over 15 bins of equal width, weighted by images, in [0, 1].
-
-    Raises
-    ------
-    ValueError
-        As `auc`, except that one class is enough; and if a score lies outside [0, 1].
-
-    References
-    ----------
-    Brier (1950), Monthly Weather Review 78(1). Guo et al. (2017), arXiv:1706.04599 (ece).
     """
     labels, scores = check_probabilities(labels, scores, classes)
     is_class = labels[:, None] == np.array(classes)

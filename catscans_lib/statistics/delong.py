@@ -34,6 +34,8 @@ class Paired(NamedTuple):
 def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return the AUCs of several models on the same images, and their covariance matrix.
 
+    Raises ValueError if the labels are not bool or all the same, a score is not finite, or the shapes do not match.
+
     Parameters
     ----------
     labels : array_like of bool, shape (n,)
@@ -48,11 +50,6 @@ def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray
     covariance : numpy.ndarray of float, shape (n_models, n_models)
         Exactly 0 if a model separates the classes perfectly or all scores are equal. The formula then cannot estimate the
         uncertainty, which is not 0 (`interval` returns NaN). NaN with a single positive or negative.
-
-    Raises
-    ------
-    ValueError
-        If the labels are not bool or all the same, a score is not finite, or the shapes do not match.
     """
     v10, v01 = _components(labels, scores)
     return v10.mean(axis=1), _variance_of_mean(v10) + _variance_of_mean(v01)
@@ -60,6 +57,8 @@ def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray
 
 def interval(auc: float, variance: float, level: float = 0.95, method: str = "logit") -> tuple[float, float]:
     """Return the confidence interval (low, high) of an AUC, from its variance as `delong` returns it.
+
+    Raises ValueError if the AUC, the variance or the level is out of range, or the method is unknown.
 
     Parameters
     ----------
@@ -74,11 +73,6 @@ def interval(auc: float, variance: float, level: float = 0.95, method: str = "lo
     tuple of float
         (nan, nan) if the variance is 0 or NaN, for example if the classes are separated perfectly: an interval from 1 to 1
         would claim a certainty that the sample cannot give.
-
-    Raises
-    ------
-    ValueError
-        If the AUC, the variance or the level is out of range, or the method is unknown.
     """
     if method not in METHODS:
         raise ValueError(f"Unknown method '{method}'; known: {', '.join(METHODS)}.")

@@ -55,6 +55,8 @@ def draws(y: np.ndarray, counts: np.ndarray) -> Draws:
 def on_target(x: np.ndarray, drawn: Draws) -> Found:
     """Compute all statistics of a measure on one target.
 
+    Reference: Kendall (1945), Biometrika 33(3). Vigna (2015), WWW '15, for the weighted one.
+
     Parameters
     ----------
     x : numpy.ndarray of float, shape (n_sources,)
@@ -67,10 +69,6 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
         [-1, 1]; NaN if all values or all results are equal. regret: best result minus the result of the source with the
         largest value (mean over ties), at least 0. accuracy: share of the pairs with different results in which the better
         source has the larger value (ties one half), in [0, 1].
-
-    References
-    ----------
-    Kendall (1945), Biometrika 33(3). Vigna (2015), WWW '15, for the weighted one.
     """
     m = drawn.counts * ~np.isnan(x)
     x, y = np.nan_to_num(x), drawn.y
