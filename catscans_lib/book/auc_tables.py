@@ -19,8 +19,9 @@ COLUMNS = {
     "completeness": ["source", "target", "done"],
     "ranks": ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"],
 }
-NAN = float("nan")
-Tables = dict[str, pd.DataFrame]
+Cells = dict[tuple[str, str, str], dict[str, Any]]  # by source, target and mode
+CELL = ["source", "target", "mode"]
+UNKNOWN = {"low": float("nan"), "high": float("nan")}
 
 
 def numbers(profile: str) -> dict[str, Any]:
@@ -38,14 +39,35 @@ def numbers(profile: str) -> dict[str, Any]:
     targets = [target for target in datasets.known() if target in set(aucs["target"])]
     modes = {mode: title for mode, title in MODES.items() if mode in set(aucs["mode"])}
     missing = found["completeness"][~found["completeness"]["done"].astype(bool)]
+    cells = _cells(profile, found)
     return {
         "sources": set(aucs["source"]),
-        "targets": [_target(profile, target, modes, found) for target in targets],
+        "targets": [_target(profile, target, modes, found, cells) for target in targets],
         "modes": modes,
-        "results": {mode: _rows(profile, mode, targets, found) for mode in modes},
+        "results": {mode: _rows(mode, targets, cells) for mode in modes},
         "missing": [{"source": titles[row.source], "target": titles[row.target]} for row in missing.itertuples()],
         "ranks": {mode: _ranks(here) for mode, here in found["ranks"].groupby("mode", sort=False)},
         "interactive": _interactive(found["auc_intervals"], modes) if len(found["auc_intervals"]) else {},
+    }
+
+
+def _cells(profile: str, found: dict[str, pd.DataFrame]) -> Cells:
+    """Return mean AUC, its 95 % interval, transfer score (mean, low, high; None for the baseline) and page of every cell."""
+    summary = evaluation.summary(found["aucs"]).set_index(CELL)
+    intervals, score_intervals = (
+        found[name].drop_duplicates(CELL).set_index(CELL)[["low", "high"]].to_dict("index")  # first: over groups
+        for name in ("auc_intervals", "score_intervals")
+    )
+    scores = {key: {"mean": rows.mean()} for key, rows in found["transfer_scores"].groupby(CELL)["transfer_score"]}
+    return {
+        key: {
+            "mean": mean,
+            **intervals.get(key, UNKNOWN),
+            "score": scores[key] | score_intervals.get(key, UNKNOWN) if key in scores and key[0] != "none" else None,
+            "best": False,
+            "page": page(profile, "transfer", f"{key[0]}--{key[1]}"),
+        }
+        for key, mean in summary["auc_mean"].items()
     }
 
 
@@ -55,9 +77,11 @@ def page(profile: str, step: str, name: str) -> str:
     return f"runs/{step}/{name}.ipynb" if exists else ""
 
 
-def _target(profile: str, target: str, modes: dict[str, str], found: Tables) -> dict[str, Any]:
+def _target(
+    profile: str, target: str, modes: dict[str, str], found: dict[str, pd.DataFrame], cells: Cells
+) -> dict[str, Any]:
     folds = results.optional(profile, f"folds/{target}.csv", ["group", "fold", "label"])
-    answers = [_answer(profile, target, mode, found) for mode in modes]
+    answers = [_answer(target, mode, found, cells) for mode in modes]
     return {
         "name": target,
         "card": datasets.get(target),
@@ -69,7 +93,7 @@ def _target(profile: str, target: str, modes: dict[str, str], found: Tables) -> 
     }
 
 
-def _answer(profile: str, target: str, mode: str, found: Tables) -> dict[str, Any] | None:
+def _answer(target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells) -> dict[str, Any] | None:
     """Return the best source of a target in one mode, compared with the baselines and the next best; None without AUCs.
 
     Differences are paired: only folds and seeds that both have.
@@ -81,7 +105,7 @@ def _answer(profile: str, target: str, mode: str, found: Tables) -> dict[str, An
         return None
     means = wide[mode][sources].mean().sort_values(ascending=False, kind="stable")
     best = means.index[0]
-    auc = wide[mode, best].dropna()
+    runs = wide[mode, best].dropna().index
 
     def versus(other: str) -> dict[str, Any] | None:
         against = _versus(wide, (mode, best), (mode, other))
@@ -92,13 +116,10 @@ def _answer(profile: str, target: str, mode: str, found: Tables) -> dict[str, An
         "mode_title": MODES[mode],
         "best": best,
         "title": datasets.titles()[best],
-        "page": page(profile, "transfer", f"{best}--{target}"),
-        **_spread(auc),
-        **_interval(found["auc_intervals"], best, target, mode),
-        "n_folds": auc.index.get_level_values("fold").nunique(),
-        "n_seeds": auc.index.get_level_values("seed").nunique(),
+        **{name: cells[best, target, mode][name] for name in ("mean", "low", "high", "page")},
+        "n_folds": runs.get_level_values("fold").nunique(),
+        "n_seeds": runs.get_level_values("seed").nunique(),
         "n_sources": len(sources),
-        "score": _score(found, best, target, mode),
         "baseline": versus("none"),
         "longer": _versus(wide, (mode, best), ("fine_tune_long", "none")) if mode == "fine_tune" else None,
         "runner_up": versus(means.index[1]) if len(means) > 1 else None,
@@ -114,13 +135,12 @@ def _versus(wide: pd.DataFrame, best: tuple[str, str], other: tuple[str, str]) -
     return {
         "source": other[1],
         "title": datasets.titles()[other[1]],
-        **_spread(pairs[other]),
-        "difference": _spread(difference),
+        "difference": {"mean": difference.mean(), "n": int(difference.count())},
         "n_better": int((difference > 0).sum()),
     }
 
 
-def _tests(found: Tables, target: str, mode: str, one: str, other: str) -> dict[str, float]:
+def _tests(found: dict[str, pd.DataFrame], target: str, mode: str, one: str, other: str) -> dict[str, float]:
     """Return the tests of one source minus another; empty if they were not compared.
 
     low, high (95 %, over groups), p and p_adjusted (Nadeau and Bengio's test), better and equivalent (probabilities), rope.
@@ -143,57 +163,21 @@ def _of_pair(table: pd.DataFrame, target: str, mode: str, one: str, other: str) 
     return table[both & (table["target"] == target) & (table["mode"] == mode)]
 
 
-def _of_cell(table: pd.DataFrame, source: str, target: str, mode: str) -> pd.DataFrame:
-    return table[(table["source"] == source) & (table["target"] == target) & (table["mode"] == mode)]
-
-
-def _interval(intervals: pd.DataFrame, source: str, target: str, mode: str) -> dict[str, float]:
-    """Return low and high of one cell (95 %; the first method of the table is the one over groups), NaN if missing."""
-    rows = _of_cell(intervals, source, target, mode)
-    return rows.iloc[0][["low", "high"]].to_dict() if len(rows) else {"low": NAN, "high": NAN}
-
-
-def _score(found: Tables, source: str, target: str, mode: str) -> dict[str, Any] | None:
-    """Return mean, sd and n over folds and seeds, low and high (95 %) of the transfer score (per cent), or None."""
-    rows = _of_cell(found["transfer_scores"], source, target, mode)
-    interval = _interval(found["score_intervals"], source, target, mode)
-    return _spread(rows["transfer_score"]) | interval if len(rows) else None
-
-
-def _spread(values: pd.Series) -> dict[str, Any]:
-    """Return mean, standard deviation (ddof 1; NaN for one value) and count."""
-    return {"mean": values.mean(), "sd": values.std(ddof=1), "n": int(values.count())}
-
-
-def _rows(profile: str, mode: str, targets: list[str], found: Tables) -> list[dict[str, Any]]:
+def _rows(mode: str, targets: list[str], cells: Cells) -> list[dict[str, Any]]:
     """Return the AUC table of one mode: a row per source, a cell (or None) per target, the baselines last."""
-    summary = evaluation.summary(found["aucs"]).set_index(["source", "target", "mode"])
-    keys = [(source, mode, datasets.titles()[source]) for source in datasets.known()]
+    titles = datasets.titles()
+    keys = [(source, mode, titles[source]) for source in datasets.known()]
     keys += [("none", mode, "random weights, same budget")]
     keys += [("none", "fine_tune_long", "random weights, longer budget")] if mode == "fine_tune" else []
-    rows = []
-    for source, at, title in keys:
-        cells = [_cell(profile, summary, found, (source, target, at)) for target in targets]
-        if any(cells):
-            rows.append({"source": source, "title": title, "cells": cells})
-    for column in range(len(targets)):
-        cells = [row["cells"][column] for row in rows if row["source"] != "none" and row["cells"][column]]
-        for cell in cells:
-            cell["best"] = cell["mean"] == max(other["mean"] for other in cells)
-    return rows
-
-
-def _cell(profile: str, summary: pd.DataFrame, found: Tables, key: tuple[str, str, str]) -> dict[str, Any] | None:
-    if key not in summary.index:
-        return None
-    source, target, _ = key
-    return {
-        "mean": summary.loc[key, "auc_mean"],
-        **_interval(found["auc_intervals"], *key),
-        "score": _score(found, *key) if source != "none" else None,
-        "best": False,
-        "page": page(profile, "transfer", f"{source}--{target}"),
-    }
+    rows = [
+        {"source": source, "title": title, "cells": [cells.get((source, target, at)) for target in targets]}
+        for source, at, title in keys
+    ]
+    for column in zip(*(row["cells"] for row in rows if row["source"] != "none"), strict=True):
+        highest = max((cell["mean"] for cell in column if cell), default=None)
+        for cell in filter(None, column):
+            cell["best"] = cell["mean"] == highest
+    return [row for row in rows if any(row["cells"])]
 
 
 def _ranks(here: pd.DataFrame) -> dict[str, Any]:
