@@ -98,11 +98,11 @@ def sweep(
         sys.exit(engine.run(task, runs, before, started))
 
 
-@click.command()
+@click.command(epilog="Example: catscans book --profile demo")
 @profile_option
 @jobs_option
 def book(profile: str, jobs: int | None) -> None:
-    """Run the grid and build the book; the last line is the path of its front page."""
+    """Run the grid and build the book; the last line printed is the path of its front page."""
     from catscans_lib.runs.execute import say, timed
     from catscans_lib.sweep import engine
 
@@ -110,18 +110,18 @@ def book(profile: str, jobs: int | None) -> None:
     with timed() as started:
         if status := engine.run(task, *engine.prepare(task), started):
             sys.exit(status)
-        say("building the book")
+        say(f"building the book of profile {profile}")
         from catscans_lib.book import build
 
         index = build(profile)
-        say(f"the book of profile {profile} is built")
+        say(f"built the book of profile {profile}")
     click.echo(paths.relative(index))
 
 
-@click.command()
+@click.command(epilog="Example: catscans pdf --profile demo")
 @profile_option
 def pdf(profile: str) -> None:
-    """Print the chapters of a built book as one PDF; the last line is its path."""
+    """Print the chapters of a built book as one PDF, with Chromium; the last line printed is its path."""
     from catscans_lib.book.pdf import print_pdf
 
     click.echo(paths.relative(print_pdf(profile)))
