@@ -23,8 +23,11 @@ from catscans_lib.runs import recipe
 from catscans_lib.sharing import archives
 from catscans_lib.sharing.crate import export, metadata
 
-MAX_RATIO, MIN_BOUND = 20, 2**30  # unpacked bytes: at most so many times the archive, but at least so many are allowed
-MAX_NETWORK_RATIO, MIN_NETWORK_BOUND = 20, 2**26  # the same for one network, which Keras saves without compression
+MAX_RATIO = 20  # of unpacked to packed bytes; below the bounds any ratio is allowed
+MIN_BOUND, MIN_NETWORK_BOUND = (
+    2**30,
+    2**26,
+)  # bytes of a crate, and of one network, which Keras saves without compression
 MAX_METADATA_BYTES = 2**28
 PICKLES = {".pkl", ".pickle", ".joblib", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".dill"}  # each can hold a pickle
 PROFILE = re.compile(r"params/([A-Za-z0-9][A-Za-z0-9_-]*)\.yaml")
@@ -212,36 +215,36 @@ def _new_files(profile: str, wanted: Listed) -> list[str]:
 
 def _refuse_unsafe_content(path: Path, name: str) -> None:
     """Refuse a network with more than Keras's own layers and numbers, and an image store that reads other files."""
-    if path.suffix == ".keras":
-        _refuse_bomb(path, name)
-        weight_files.read(path)
-    elif path.suffix == ".h5":
-        _refuse_links(path, name)
-
-
-def _refuse_bomb(path: Path, name: str) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise InputError(f"{name} is not a network as Keras saves it: {error}. Nothing was imported.") from None
-    if unpacked > max(MIN_NETWORK_BOUND, MAX_NETWORK_RATIO * path.stat().st_size):
-        raise InputError(f"{name} would unpack to {unpacked:,} bytes, too many for a network. Nothing was imported.")
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > max(MIN_NETWORK_BOUND, MAX_RATIO * path.stat().st_size):
+                raise InputError(
+                    f"{name} would unpack to {unpacked:,} bytes, too many for a network. Nothing was imported."
+                )
+            weight_files.read(path)
+        elif path.suffix == ".h5" and (place := _reads_another_file(path)):
+            raise InputError(f"{name}: '{place}' reads another file. Nothing was imported.")
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        kind = "a network as Keras saves it" if path.suffix == ".keras" else "an image store"
+        raise InputError(f"{name} is not {kind}: {error}. Nothing was imported.") from None
 
 
-def _refuse_links(path: Path, name: str) -> None:
+def _reads_another_file(store: Path) -> str | None:
+    """Name of an item in an HDF5 file whose content is in another file, if there is one."""
     import h5py
 
     links: dict[str, Any] = {}
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems_links(links.__setitem__)
-            for place, link in links.items():
-                item = file.get(place) if isinstance(link, h5py.HardLink) else None
-                if item is None or (isinstance(item, h5py.Dataset) and (item.is_virtual or item.external)):
-                    raise InputError(f"{name}: '{place}' reads another file. Nothing was imported.")
-    except OSError as error:
-        raise InputError(f"{name} is not an image store: {error}. Nothing was imported.") from None
+    with h5py.File(store, "r") as file:
+        file.visititems_links(links.__setitem__)
+        for place, link in links.items():
+            item = file.get(place) if isinstance(link, h5py.HardLink) else None
+            if item is None or (isinstance(item, h5py.Dataset) and (item.is_virtual or item.external)):
+                return place
+    return None
 
 
 def _move(source: Path, target: Path) -> None:
