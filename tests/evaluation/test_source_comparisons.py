@@ -38,7 +38,7 @@ def study():
     return table, aucs, intervals.draws(table, n_draws=300, seed=0, average="weighted")
 
 
-def test_all_sources_get_the_same_draws_so_that_a_source_never_differs_from_its_copy(study):
+def test_all_sources_get_the_same_draws(study):
     table, *_ = study
     copy = table[table["source"] == "dtd"].assign(source="kimia960")
     both = intervals.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
@@ -47,7 +47,7 @@ def test_all_sources_get_the_same_draws_so_that_a_source_never_differs_from_its_
     assert both.shape == (4 * 2 * 3, 50)
 
 
-def test_an_interval_holds_the_mean_and_names_its_method_and_its_n(study):
+def test_intervals_contain_the_mean_and_state_method_and_n(study):
     table, aucs, draws = study
     found = intervals.auc_intervals(aucs, draws, table)
     assert found["method"].value_counts().to_dict() == {"bootstrap over groups": 6, "DeLong over images": 6}
@@ -58,7 +58,7 @@ def test_an_interval_holds_the_mean_and_names_its_method_and_its_n(study):
     assert (row["auc"], row["fold_sd"]) == pytest.approx((expected.mean(), expected.std()))
 
 
-def test_the_score_of_a_source_is_drawn_together_with_its_baseline(study):
+def test_a_transfer_score_uses_the_same_draws_as_its_baseline(study):
     _, aucs, draws = study
     scores = tables.transfer_scores(aucs)
     found = intervals.score_intervals(scores, draws).set_index(["source", "target"])
@@ -71,7 +71,7 @@ def test_the_score_of_a_source_is_drawn_together_with_its_baseline(study):
     assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])))
 
 
-def test_without_a_baseline_there_are_no_scores_and_the_rest_is_as_ever(study):
+def test_without_a_baseline_the_table_of_scores_is_empty(study):
     _, aucs, draws = study
     without = tables.transfer_scores(aucs[aucs["source"] != "none"])
     expected = intervals.score_intervals(tables.transfer_scores(aucs), draws)
@@ -79,7 +79,7 @@ def test_without_a_baseline_there_are_no_scores_and_the_rest_is_as_ever(study):
     assert found.empty and list(found.columns) == list(expected.columns)
 
 
-def test_every_two_sources_are_compared_by_four_tests_and_only_real_differences_are_found(study):
+def test_all_pairs_get_four_tests_which_find_only_the_real_differences(study):
     table, aucs, draws = study
     found = source_comparisons.comparisons(aucs, draws, table)
     assert len(found) == 2 * 3 * 4
@@ -96,7 +96,7 @@ def test_every_two_sources_are_compared_by_four_tests_and_only_real_differences_
     )
 
 
-def test_pairs_with_random_weights_are_a_family_of_their_own(study):
+def test_pairs_with_random_weights_form_a_separate_holm_family(study):
     table, aucs, draws = study
     found = source_comparisons.comparisons(aucs, draws, table).query("target == 'chest' and test == 'delong'")
     alone = found.query("source_a == 'dtd' and source_b == 'stl10'")
@@ -106,7 +106,7 @@ def test_pairs_with_random_weights_are_a_family_of_their_own(study):
     assert against_none["p_adjusted"].tolist() == pytest.approx(expected)
 
 
-def test_the_probabilities_of_a_difference_sum_to_one_and_point_to_the_better_source(study):
+def test_posterior_probabilities_sum_to_1_and_favour_the_better_source(study):
     _, aucs, _ = study
     effects = source_comparisons.effects(aucs, rope=0.01).set_index(["target", "source_a", "source_b"])
     total = effects[["p_b_better", "p_equivalent", "p_a_better"]].sum(axis=1)
@@ -116,7 +116,7 @@ def test_the_probabilities_of_a_difference_sum_to_one_and_point_to_the_better_so
     assert (row["superiority"], row["n_folds"]) == (0.0, 3)
 
 
-def test_sources_are_ranked_over_the_targets_that_all_of_them_have(study):
+def test_sources_are_ranked_over_several_targets(study):
     _, aucs, _ = study
     ranks = source_comparisons.ranks(aucs)
     assert ranks.set_index("source")["mean_rank"]["none"] == 3.0
@@ -124,37 +124,31 @@ def test_sources_are_ranked_over_the_targets_that_all_of_them_have(study):
     assert source_comparisons.ranks(aucs[aucs["target"] == "chest"]).empty
 
 
-def test_a_pair_on_one_common_fold_is_not_compared(study):
+def test_a_pair_with_one_common_fold_is_not_compared(study):
     table, aucs, draws = study
     few = aucs[(aucs["source"] != "dtd") | (aucs["fold"] == 1)]
     found = source_comparisons.comparisons(few, draws, table)
     assert set(found["source_a"]) | set(found["source_b"]) == {"none", "stl10"}
 
 
-def test_pairs_on_other_folds_are_tested_on_their_own_beside_the_rest(study):
+def test_a_pair_with_a_missing_fold_is_tested_on_its_common_folds(study):
     table, aucs, draws = study
     lacks = (aucs["source"] == "dtd") & (aucs["fold"] == 2) & (aucs["target"] == "chest")
-    found = source_comparisons.comparisons(aucs[~lacks], draws, table).set_index(
-        ["target", "source_a", "source_b", "test"]
-    )
-    whole = source_comparisons.comparisons(aucs, draws, table).set_index(found.index.names)
+    keys = ["target", "source_a", "source_b", "test"]
+    found, whole = (source_comparisons.comparisons(a, draws, table).set_index(keys) for a in (aucs[~lacks], aucs))
     assert found.index.equals(whole.index)
     other = (found.index.get_level_values("source_a") == "none") & (found.index.get_level_values("source_b") == "stl10")
     pd.testing.assert_frame_equal(found[other].drop(columns="p_adjusted"), whole[other].drop(columns="p_adjusted"))
-    two_folds = aucs[(aucs["target"] == "chest") & (aucs["fold"] != 2)].pivot(
-        index="fold", columns="source", values="auc"
-    )
+    two_folds = aucs.query("target == 'chest' and fold != 2").pivot(index="fold", columns="source", values="auc")
     t = stats.ttest_rel(two_folds["none"], two_folds["dtd"]).statistic
     row = found.sort_index().loc[("chest", "none", "dtd", "nadeau_bengio")]
-    assert row["statistic"] == pytest.approx(
-        t * np.sqrt(0.5 / (0.5 + 1))
-    )  # variance times 1 / n + test / train, not 1 / n
+    assert row["statistic"] == pytest.approx(t * np.sqrt(0.5 / 1.5))  # variance times 1 / n + test / train, not 1 / n
     assert row["difference"] == pytest.approx((two_folds["none"] - two_folds["dtd"]).mean())
     effects = source_comparisons.effects(aucs[~lacks], rope=0.01).query("target == 'chest'")
     assert effects.set_index(["source_a", "source_b"])["n_folds"].tolist() == [2, 3, 2]
 
 
-def test_two_models_with_the_same_scores_never_differ(study):
+def test_models_with_identical_scores_have_p_1(study):
     table, aucs, _ = study
     table = pd.concat([table, table[table["source"] == "dtd"].assign(source="kimia960")])
     aucs = pd.concat([aucs, aucs[aucs["source"] == "dtd"].assign(source="kimia960")])
@@ -164,14 +158,14 @@ def test_two_models_with_the_same_scores_never_differ(study):
     assert (found["p"] == 1).all() and (found["difference"] == 0).all()
 
 
-def test_without_two_sources_there_is_nothing_to_compare(study):
+def test_a_single_source_gives_empty_tables(study):
     table, aucs, draws = study
     alone = aucs[aucs["source"] == "dtd"]
     assert source_comparisons.comparisons(alone, draws, table).empty
     assert list(source_comparisons.effects(alone, rope=0.01)) == list(source_comparisons.effects(aucs, rope=0.01))
 
 
-def test_runs_of_the_grid_that_are_not_done_are_rows_without_results(study):
+def test_completeness_lists_runs_that_are_not_done(study):
     _, aucs, _ = study
     planned = [("dtd", "chest"), ("imagenet", "chest")]
     complete = tables.completeness(planned, aucs)
@@ -179,7 +173,7 @@ def test_runs_of_the_grid_that_are_not_done_are_rows_without_results(study):
     assert complete[["modes", "n_folds", "n_aucs"]].values.tolist() == [["fine_tune", 3, 3], ["", 0, 0]]
 
 
-def test_classes_and_metrics_of_every_fold_come_with_their_keys(study):
+def test_class_aucs_and_metrics_have_the_keys_of_their_fold(study):
     table, aucs, _ = study
     classes = tables.class_aucs(table)
     merged = classes[classes["class"] == "yes"].merge(aucs, on=["source", "target", "mode", "fold", "seed"])
@@ -189,7 +183,7 @@ def test_classes_and_metrics_of_every_fold_come_with_their_keys(study):
     assert len(metrics) == len(aucs) * metrics["metric"].nunique()
 
 
-def test_a_roc_band_spans_the_folds_and_ends_in_both_corners(study):
+def test_a_roc_band_spans_the_folds_and_has_the_area_of_the_auc(study):
     table, aucs, _ = study
     shown = curves.best_and_baseline(table, aucs, "chest", "fine_tune")
     assert list(shown["source"].unique())[1:] == ["none"]

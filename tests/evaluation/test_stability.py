@@ -21,7 +21,7 @@ def only(table):
     return row
 
 
-def test_the_numbers_of_the_loss_agree_with_a_hand_calculation():
+def test_numbers_of_the_loss_agree_with_a_hand_calculation():
     row = only(stability.numbers(history([1.0, 0.8, 0.9, 0.5, 0.4, 0.6])))
     assert row["late_sd"] == pytest.approx(np.sqrt(0.02))  # 0.4 and 0.6
     assert row["largest_rise"] == pytest.approx(0.2)
@@ -29,7 +29,7 @@ def test_the_numbers_of_the_loss_agree_with_a_hand_calculation():
     assert np.isnan(row["auc_late_sd"]) and np.isnan(row["accuracy_final"])
 
 
-def test_the_numbers_of_the_auc_agree_with_a_hand_calculation():
+def test_numbers_of_the_auc_agree_with_a_hand_calculation():
     curve = pd.concat([history([0.6] * 9), history([0.5, 0.6, 0.7, 0.6, 0.8, 0.7, 0.8, 0.9, 0.7], metric="auc")])
     row = only(stability.numbers(curve))
     assert row["auc_late_sd"] == pytest.approx(0.1)  # 0.8, 0.9, 0.7
@@ -38,20 +38,20 @@ def test_the_numbers_of_the_auc_agree_with_a_hand_calculation():
     assert row["auc_final"] == 0.7
 
 
-def test_a_curve_that_only_gets_better_has_no_step_back():
+def test_a_monotone_curve_has_no_step_back():
     curve = pd.concat([history([3.0, 2.0, 1.0]), history([0.5, 0.6, 0.7], metric="accuracy")])
     row = only(stability.numbers(curve))
     assert (row["largest_rise"], row["accuracy_largest_drop"]) == (0.0, 0.0)
 
 
-def test_of_one_epoch_there_is_an_end_but_nothing_that_moves():
+def test_one_epoch_has_a_final_value_but_no_variation():
     row = only(stability.numbers(pd.concat([history([1.0]), history([0.7], metric="auc")])))
     assert row["auc_final"] == 0.7 and not row["diverged"]
     for column in ("late_sd", "largest_rise", "auc_late_sd", "auc_largest_drop", "auc_late_gain"):
         assert np.isnan(row[column]), column
 
 
-def test_validation_images_are_judged_on_where_there_are_some_else_the_training_images():
+def test_curves_are_judged_on_validation_images_if_there_are_any():
     both = pd.concat([history([1.0, 2.0], "train"), history([5.0, 4.0])])
     assert only(stability.numbers(both))["split"] == "validation"
     assert only(stability.numbers(both))["largest_rise"] == 0
@@ -64,20 +64,20 @@ def test_validation_images_are_judged_on_where_there_are_some_else_the_training_
     [([1.0, 0.5, NAN], True), ([NAN], True), ([1.0, float("inf")], True), ([1.0, 0.9, 1.0, 1.05, 1.0, 1.1], False),
      ([1.0, 0.9, 0.8, 1.2, 1.1, 1.2], True), ([1.0, 3.0, 0.9, 0.8, 0.7, 0.7], False)],
 )  # fmt: skip
-def test_training_diverged_where_its_loss_is_no_number_or_ends_a_tenth_above_its_first_epoch(losses, diverged):
+def test_training_diverged_if_its_loss_is_non_finite_or_ends_a_tenth_above_the_first_epoch(losses, diverged):
     assert only(stability.numbers(history(losses, "train")))["diverged"] is diverged
 
 
-def test_a_rising_validation_loss_alone_is_no_divergence():
+def test_a_rising_validation_loss_is_not_divergence():
     assert not only(stability.numbers(pd.concat([history([1.0, 0.5], "train"), history([1.0, 3.0])])))["diverged"]
 
 
-def test_an_epoch_that_occurs_twice_names_the_columns_that_tell_curves_apart():
+def test_a_repeated_epoch_raises_an_error_that_names_the_columns_of_a_curve():
     with pytest.raises(ValueError, match="2 epochs of a curve occur twice; .* are source, target, mode, fold, seed."):
         stability.numbers(pd.concat([history([1.0, 2.0]), history([1.0, 2.0])]))
 
 
-def test_only_curves_of_chosen_rates_are_taken():
+def test_chosen_curves_have_the_chosen_learning_rates():
     tried = pd.concat(
         [history([1.0], fold=fold, learning_rate=rate) for fold in (1, 2) for rate in (1e-5, 1e-6)], ignore_index=True
     )
@@ -106,7 +106,7 @@ def test_the_verdict_on_a_curve_follows_the_stated_rules(aucs, losses, verdict):
     assert only(stability.summary(stability.numbers(curve(aucs, losses))))["verdict"] == verdict
 
 
-def test_of_three_curves_one_that_diverged_makes_a_source_unstable_and_two_diverged():
+def test_one_diverged_curve_of_three_is_unstable_and_two_are_diverged():
     parts = [curve(CALM, [1.0, 2.0] if fold == 1 else None, fold=fold) for fold in (1, 2, 3)]
     row = only(stability.summary(stability.numbers(pd.concat(parts))))
     assert (row["verdict"], row["n"]) == ("unstable", 3)
@@ -115,13 +115,13 @@ def test_of_three_curves_one_that_diverged_makes_a_source_unstable_and_two_diver
     assert only(stability.summary(stability.numbers(pd.concat(parts))))["verdict"] == "diverged"
 
 
-def test_the_loss_alone_or_three_epochs_give_no_verdict():
+def test_the_loss_alone_or_three_epochs_give_the_verdict_unknown():
     assert only(stability.summary(stability.numbers(curve([0.8, 0.8, 0.8]))))["verdict"] == "unknown"
     assert only(stability.summary(stability.numbers(curve([0.8, 0.8, 0.8, 0.8]))))["verdict"] == "stable"
     assert only(stability.summary(stability.numbers(history([1.0, 0.9]))))["verdict"] == "unknown"
 
 
-def test_the_summary_is_the_mean_over_folds_and_compares_with_the_other_sources_of_the_target():
+def test_the_summary_averages_folds_and_compares_with_the_other_sources():
     parts = [history([1.0, 1.0]), history([1.0, 1.4], fold=2)]
     parts += [history([0.8, 0.8 + step], metric="auc", source=source)
               for source, step in (("dtd", 0.02), ("stl10", 0.04), ("none", 0.16))]  # fmt: skip
@@ -133,7 +133,7 @@ def test_the_summary_is_the_mean_over_folds_and_compares_with_the_other_sources_
     assert table.loc[("isic2018", "dtd"), "times_median"] == 1.0
 
 
-def test_a_profile_without_curves_has_tables_without_rows():
+def test_an_empty_history_gives_empty_tables():
     numbers = stability.numbers(history([]))
     assert len(numbers) == len(stability.summary(numbers)) == len(stability.by_target(history([]))) == 0
     assert len(stability.seed_spread(stability.final_aucs(numbers))) == 0
@@ -150,14 +150,14 @@ def of_seeds(**aucs):
     return pd.DataFrame(rows, columns=["source", "target", "mode", "fold", "seed", "auc"])
 
 
-def test_the_spread_over_seeds_is_that_of_means_over_the_folds_that_all_seeds_have():
+def test_seed_spread_uses_the_folds_that_all_seeds_have():
     aucs = of_seeds(dtd=[[0.7, 0.9, 0.1], [0.8, 1.0]], stl10=[[0.5, 0.5]])
     row = only(stability.seed_spread(aucs))  # one seed has no spread: no row
     assert (row["source"], row["n_seeds"], row["n_folds"]) == ("dtd", 2, 2)
     assert row["seed_sd"] == pytest.approx(np.sqrt(0.005))  # of 0.8 and 0.9
 
 
-def test_the_agreement_of_seeds_is_kendalls_tau_b_of_the_rankings():
+def test_agreement_of_seeds_is_kendalls_tau_b():
     # seed 0: dtd, stl10, chest, none; seed 1 swaps the first two; seed 2 has a tie: 5 pairs agree, one is tied in one ranking
     aucs = of_seeds(
         dtd=[[0.9], [0.8], [0.9]], stl10=[[0.8], [0.9], [0.9]], chest=[[0.7], [0.7], [0.7]], none=[[0.6], [0.6], [0.6]]
@@ -169,14 +169,14 @@ def test_the_agreement_of_seeds_is_kendalls_tau_b_of_the_rankings():
     assert set(table["n_sources"]) == {4}
 
 
-def test_rankings_need_two_seeds_and_the_sources_that_both_have():
+def test_agreement_needs_two_seeds_and_two_common_sources():
     assert stability.rank_agreement(of_seeds(dtd=[[0.9]], none=[[0.8]])).empty
     assert stability.rank_agreement(of_seeds(dtd=[[0.9], [0.8]])).empty
     row = only(stability.rank_agreement(of_seeds(dtd=[[0.9], [0.8]], none=[[0.8], [0.9]], stl10=[[0.7]])))
     assert (row["tau_b"], row["n_sources"]) == (-1, 2)
 
 
-def test_a_file_of_keras_csv_logger_becomes_the_history_that_keras_returned(tmp_path):
+def test_a_log_of_keras_equals_the_history_that_keras_returned(tmp_path):
     rng = np.random.default_rng(0)
     inputs, labels = rng.random((8, 3)).astype("float32"), np.arange(8) % 2
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, "sigmoid")])
@@ -261,7 +261,7 @@ def two_rates():
     plt.close("all")
 
 
-def test_the_grid_of_curves_has_a_row_per_source_a_colour_per_rate_and_dashes_for_training(two_rates):
+def test_the_grid_of_curves_has_rows_for_sources_colours_for_rates_and_dashes_for_training(two_rates):
     axes = figures.curve_grid(two_rates, titles={"dtd": "Textures"})
     assert axes.shape == (2, 2)
     assert [ax.get_title(loc="left") for ax in axes[:, 0]] == ["Textures", "none"]
@@ -276,7 +276,7 @@ def test_the_grid_of_curves_has_a_row_per_source_a_colour_per_rate_and_dashes_fo
     assert len({line.get_color() for line in means.values()}) == 2
 
 
-def test_learning_rates_stand_side_by_side_from_low_to_high_on_common_axes(two_rates):
+def test_rate_curves_are_sorted_and_share_their_axes(two_rates):
     axes = figures.rate_curves(two_rates, by="source")
     assert [ax.get_title(loc="left") for ax in axes] == ["learning rate 1e-06", "learning rate 1e-05"]
     assert axes[0].get_ylabel() == "Accuracy on inner validation images"
@@ -286,7 +286,7 @@ def test_learning_rates_stand_side_by_side_from_low_to_high_on_common_axes(two_r
     assert len(alone[0].lines) == 2 * (2 + 1)  # training and inner validation
 
 
-def test_stability_points_have_a_panel_per_number_and_show_logs_too(tmp_path):
+def test_stability_points_have_a_panel_per_number_also_for_logs(tmp_path):
     numbers = stability.numbers(curve(CALM))
     assert [ax.get_xlabel() for ax in figures.stability_points(numbers, titles={})] == [
         "Late spread of the AUC (sd)", "Largest drop of the AUC"

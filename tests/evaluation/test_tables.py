@@ -27,14 +27,14 @@ def test_an_error_names_the_run_and_the_fold():
         tables.aucs(nothing, {("dtd", "chest"): "dtd--chest"})
 
 
-def test_an_image_predicted_twice_is_refused():
+def test_an_image_predicted_twice_raises_an_error():
     table = predictions(["no", "yes"], binary([0.1, 0.9])).assign(target="chest")
     once, again = table.assign(source="none"), pd.concat([table, table.assign(fold=2)]).assign(source="dtd")
     with pytest.raises(ValueError, match="^r2: 2 images are predicted twice"):
         tables.aucs(pd.concat([once, again]), {("none", "chest"): "r1", ("dtd", "chest"): "r2"})
 
 
-def test_runs_of_targets_with_other_classes_keep_their_own():
+def test_targets_with_different_classes_are_evaluated_on_their_own():
     """Of two targets below each other a class of the one is empty in the other's rows; AUCs by hand."""
     two = predictions(["no", "yes"], binary([0.1, 0.9])).assign(source="dtd", target="chest")
     three = pd.DataFrame(
@@ -68,7 +68,7 @@ def two_sources():
     return tables.aucs(pd.concat(parts), {("none", "chest"): "none", ("dtd", "chest"): "dtd"})
 
 
-def test_transfer_scores_are_paired_with_the_baseline_of_the_same_fold_and_budget():
+def test_transfer_scores_use_the_baseline_of_the_same_fold_and_budget():
     scores = tables.transfer_scores(two_sources())
     assert list(scores["source"].unique()) == ["dtd"]
     assert scores["auc"].tolist() == [0.75, 1.0]
@@ -76,12 +76,12 @@ def test_transfer_scores_are_paired_with_the_baseline_of_the_same_fold_and_budge
     assert scores["transfer_score"].tolist() == pytest.approx([50.0, 100 / 3])
 
 
-def test_a_source_without_a_baseline_has_no_score():
+def test_a_source_without_a_baseline_has_no_transfer_score():
     aucs = two_sources()
     assert tables.transfer_scores(aucs[aucs["source"] != "none"]).empty
 
 
-def test_the_summary_carries_its_n_and_the_sample_standard_deviation():
+def test_the_summary_has_n_and_the_sample_standard_deviation():
     summary = tables.summary(two_sources()).set_index(["source", "mode"])
     assert summary.loc[("none", "fine_tune"), ["auc_mean", "auc_sd", "n"]].tolist() == pytest.approx(
         [0.625, 0.25 / np.sqrt(2), 2]

@@ -28,7 +28,7 @@ def ask(*words):
     return answer.exit_code, answer.output
 
 
-def test_anybodys_predictions_give_an_auc_and_its_intervals_without_a_sweep(binary):
+def test_a_csv_gives_an_auc_and_intervals_without_a_sweep(binary):
     folder, good, _ = binary
     status, output = ask("--predictions", folder / "good.csv", "--json")
     found = json.loads(output)
@@ -41,7 +41,7 @@ def test_anybodys_predictions_give_an_auc_and_its_intervals_without_a_sweep(bina
     assert found["metrics"] == {}  # scores that are no probabilities have no Brier score
 
 
-def test_two_sets_of_predictions_are_compared_image_by_image_whatever_their_order(binary):
+def test_two_files_are_matched_by_image_id_and_compared(binary):
     folder, good, weak = binary
     _, output = ask("--predictions", folder / "good.csv", "--against", folder / "weak.csv", "--json")
     against = json.loads(output)["against"]
@@ -60,14 +60,14 @@ def test_predictions_do_not_differ_from_themselves(binary):
     assert [p for *_, p in against["tests"].values()] == [1.0, 1.0]
 
 
-def test_the_positive_class_may_be_named(binary):
+def test_the_positive_class_can_be_chosen(binary):
     folder, good, _ = binary
     _, output = ask("--predictions", folder / "good.csv", "--positive", "0", "--json")
     expected = 1 - roc_auc_score(good["y_true"], good["score"])
     assert json.loads(output)["auc"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_more_classes_have_a_column_each_and_the_text_says_what_was_counted(tmp_path):
+def test_more_than_two_classes_have_a_column_each(tmp_path):
     rng = np.random.default_rng(1)
     y = rng.choice(list("abc"), 90)
     scores = rng.dirichlet(np.ones(3), 90)

@@ -1,4 +1,4 @@
-"""What was published, computed again: against the folder's own record of it, and by hand on tables made here."""
+"""Published results are reproduced: against the reference folder's own record, and by hand on small invented tables."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def write(folder, name, rows):
 
 
 def small_folder(folder):
-    """Two sources beside the target itself on two targets, two folds, invented."""
+    """Write invented tables: two targets with their own and other sources, two folds."""
     aucs = {
         ("stl10", "chest"): (0.8, 0.9), ("dtd", "chest"): (0.7, 0.7), ("chest", "chest"): (0.6, 0.6),
         ("imagenet", "chest"): (0.9, 0.95), ("stl10", "isic2018"): (0.5, 0.6), ("dtd", "isic2018"): (0.8, 0.7),
@@ -63,14 +63,13 @@ def small_folder(folder):
         for place, (s, t) in enumerate(foreign)
     ]
     distances += [row | other | {"mean": 1 - row["mean"]} for row in distances]
-    within = [
-        ("dtd", "dtd", 0.4),
-        ("chest", "dtd", 0.3),
-        ("chest", "chest", 0.1),
-        ("chest", "stl10", 0.6),
-        ("stl10", "stl10", 0.2),
+    within = {
+        ("dtd", "dtd"): 0.4, ("chest", "dtd"): 0.3, ("chest", "chest"): 0.1, ("chest", "stl10"): 0.6, ("stl10", "stl10"): 0.2
+    }  # fmt: skip
+    distances += [
+        {"source": s, "target": t, "pairing": "all i != j", "mean": mean} | statistics
+        for (s, t), mean in within.items()
     ]
-    distances += [{"source": s, "target": t, "pairing": "all i != j", "mean": m} | statistics for s, t, m in within]
     write(folder, "task2vec_distances.csv", distances)
     experts = [{"source": s, "target": t, "expert_distance": len(s) - len(t) if s != t else 0} for s, t in aucs]
     write(folder, "expert_distances.csv", experts)
@@ -95,7 +94,7 @@ def small_folder(folder):
     ("log_euclid_masked", "task2vec log_euclid_masked, mean of 100 subsets, self=0"),
     ("experts", "expert distance"),
 ])  # fmt: skip
-def test_every_correlation_agrees_with_the_record(measure, recorded):
+def test_all_correlations_agree_with_the_record(measure, recorded):
     record = pd.read_csv(REFERENCE / "correlations.csv").set_index(["predictor", "pairs"])
     found = analyses.correlations(tables.aucs(REFERENCE), tables.similarity(REFERENCE))
     found = found[found["measure"] == measure].set_index("pairs")
@@ -107,7 +106,7 @@ def test_every_correlation_agrees_with_the_record(measure, recorded):
 
 
 @needs_reference
-def test_the_two_published_claims_and_the_sign_that_depends_on_the_formula():
+def test_the_published_correlations_and_the_sign_that_depends_on_the_formula():
     found = analyses.correlations(tables.aucs(REFERENCE), tables.similarity(REFERENCE)).set_index(["measure", "pairs"])
     assert found.loc[("experts", "all"), "pearson_r"] == pytest.approx(0.2381, abs=5e-5)
     assert found.loc[("cosine_hessian", "all"), "pearson_r"] == pytest.approx(-0.046, abs=5e-4)
@@ -125,14 +124,14 @@ def test_three_of_the_five_published_draws_are_the_same_subset():
 
 
 @needs_committed
-def test_the_published_draw_recomputes_from_the_repository_s_own_file():
+def test_the_published_draw_is_reproduced_from_the_repository_s_own_file():
     row = analyses.draws(REFERENCE).set_index("file").loc["aucs_scores_distances.csv"]
     assert row["recomputed_r"] == pytest.approx(-0.1088387514, abs=1e-9)
     assert row["n_distinct_found"] == 3
 
 
 @needs_reference
-def test_random_draws_scatter_about_the_mean_of_all_subsets_as_the_embeddings_do():
+def test_random_draws_vary_around_the_mean_of_all_subsets_as_the_embeddings_do():
     # 5,000 draws of five of the embeddings themselves: mean -0.046, sd 0.022, -0.113 to +0.046 (which ours may exceed).
     r = analyses.random_draws(REFERENCE, 5000, np.random.default_rng(0))
     assert r.mean() == pytest.approx(-0.0458, abs=0.002)
@@ -141,7 +140,7 @@ def test_random_draws_scatter_about_the_mean_of_all_subsets_as_the_embeddings_do
 
 
 @needs_reference
-def test_textures_are_further_from_themselves_than_from_slides():
+def test_textures_are_further_from_themselves_than_from_pcam():
     floor = analyses.noise_floor(REFERENCE).set_index(["source", "target"])
     assert floor.loc[("dtd", "dtd"), "mean"] == pytest.approx(0.438, abs=5e-4)
     assert floor.loc[("dtd", "pcam_middle"), "mean"] == pytest.approx(0.418, abs=5e-4)
@@ -173,7 +172,7 @@ def test_tests_between_sources_agree_with_the_reference_vectors():
 
 
 @needs_reference
-def test_scores_of_medmnist_have_the_mean_kendall_that_was_found_before():
+def test_medmnist_scores_have_the_published_mean_kendall():
     table = associations.associations(*tables.medmnist(REFERENCE), evidence="medmnist", n_draws=100)
     over_all = table[(table["target"] == "all") & (table["statistic"] == "kendall")].set_index("measure")
     want = {"linear_probe": 0.33, "nleep": 0.31, "fu": 0.25, "leep": 0.23, "logme": 0.23, "parc": 0.22, "ncti": 0.13}
@@ -185,14 +184,14 @@ def test_scores_of_medmnist_have_the_mean_kendall_that_was_found_before():
     assert regret["always_imagenet"] == pytest.approx(lost.mean())
 
 
-def test_imagenet_has_the_distances_of_stl10_and_a_dataset_is_at_0_from_itself(tmp_path):
+def test_imagenet_has_the_distances_of_stl10_and_self_distances_are_0(tmp_path):
     found = tables.similarity(small_folder(tmp_path)).set_index(["measure", "source", "target"])["value"]
     assert found["cosine_hessian", "imagenet", "chest"] == found["cosine_hessian", "stl10", "chest"] == 0.2
     assert found["cosine_hessian", "chest", "chest"] == 0
     assert found["experts", "imagenet", "chest"] == 3
 
 
-def test_within_targets_the_mean_of_each_target_is_subtracted(tmp_path):
+def test_within_targets_subtracts_the_mean_of_each_target(tmp_path):
     folder = small_folder(tmp_path)
     found = analyses.correlations(tables.aucs(folder), tables.similarity(folder)).set_index(["measure", "pairs"])
     assert found["n"]["cosine_hessian"].to_dict() == {
@@ -205,7 +204,7 @@ def test_within_targets_the_mean_of_each_target_is_subtracted(tmp_path):
     assert found.loc[("cosine_hessian", "within targets"), "pearson_r"] == pytest.approx(want)
 
 
-def test_a_draw_recomputes_where_the_repository_s_file_is_given(tmp_path):
+def test_a_draw_is_recomputed_from_the_repository_s_file(tmp_path):
     folder = small_folder(tmp_path)
     assert analyses.draws(folder)["recomputed_r"].isna().all()
     pairs = tables.aucs(folder)[["source", "target"]].drop_duplicates()
@@ -219,27 +218,24 @@ def test_a_draw_recomputes_where_the_repository_s_file_is_given(tmp_path):
     assert (row["n_distinct"], row["n_distinct_found"]) == (3, 2)
 
 
-def test_a_dataset_is_below_the_floor_when_it_is_closer_than_the_other_is_to_itself(tmp_path):
+def test_a_distance_below_a_self_distance_is_below_the_floor(tmp_path):
     floor = analyses.noise_floor(small_folder(tmp_path)).set_index(["source", "target"])
     assert floor.loc[("chest", "dtd"), ["floor", "below_floor"]].tolist() == [0.4, True]
     assert floor.loc[("chest", "stl10"), ["floor", "below_floor"]].tolist() == [0.2, False]
     figures.set_style()
     ax = figures.noise_floor(floor.reset_index())
     assert [label.get_text() for label in ax.get_yticklabels()] == ["dtd", "stl10", "chest"]
-    orange = [
-        c for c in ax.collections if len(c.get_offsets()) and c.get_sizes()[0] == 44 and c.get_offsets()[0][0] == 0.3
-    ]
-    assert len(orange) == 1
+    points = [points for points in ax.collections if len(points.get_offsets())]
+    assert sum(one.get_sizes()[0] == 44 and one.get_offsets()[0][0] == 0.3 for one in points) == 1  # orange
     plt.close("all")
 
 
-def test_a_missing_table_is_named_with_where_it_is_described(tmp_path):
+def test_a_missing_table_raises_an_error_that_says_where_it_is_described(tmp_path):
     with pytest.raises(InputError, match="No paper_aucs.csv in .*, the folder set by REFERENCE"):
         tables.aucs(tmp_path)
 
 
-def test_the_run_is_in_the_grid_only_with_a_folder_to_read(monkeypatch, tmp_path):
-    monkeypatch.setattr(expand, "check_notebook", lambda step: None)
+def test_the_run_is_in_the_grid_only_if_reference_is_set(monkeypatch, tmp_path):
     monkeypatch.delenv(paths.REFERENCE, raising=False)
     assert "published/all" not in expand.grid("demo")
     with pytest.raises(InputError, match="REFERENCE is not set. Set REFERENCE: make book PROFILE=... REFERENCE=folder"):
@@ -251,14 +247,13 @@ def test_the_run_is_in_the_grid_only_with_a_folder_to_read(monkeypatch, tmp_path
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A project in which the notebook's cells ran on the invented folder, and were published as the sweep would."""
+    """A project in which the notebook's cells ran on the invented tables and were published as by a sweep."""
     project = tmp_path_factory.mktemp("project")
     for name in ("params", "book", "notebooks"):
         (project / name).symlink_to(ROOT / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(paths.REFERENCE, str(small_folder(tmp_path_factory.mktemp("reference"))))
         patch.setenv("CATSCANS_ROOT", str(project))
-        patch.setattr(expand, "check_notebook", lambda step: None)
         patch.setenv(results.WORK_DIR, str(results.new_work_dir("demo", "published", "all")))
         names = {}
         for cell in nbformat.read(ROOT / "notebooks/published.ipynb", 4).cells:
@@ -270,7 +265,7 @@ def ran(tmp_path_factory):
     return project
 
 
-def test_the_notebook_gives_the_chapter_all_its_numbers(ran, monkeypatch):
+def test_the_notebook_provides_all_numbers_of_the_chapter(ran, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(ran))
     found = analyses.chapter_numbers("demo")
     assert found["correlations"]["experts"]["all"]["n"] == 9
@@ -293,7 +288,7 @@ def test_figures_of_published_numbers_do_not_say_demo(ran):
     assert not any(figures.DEMO_STAMP in path.read_text() for path in svgs)
 
 
-def test_without_the_run_the_chapter_says_how_to_get_the_tables(monkeypatch, tmp_path):
+def test_without_the_run_the_chapter_explains_how_to_get_the_tables(monkeypatch, tmp_path):
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
     (tmp_path / "book").symlink_to(ROOT / "book")
     assert analyses.chapter_numbers("demo") is None

@@ -58,7 +58,7 @@ def test_panels_have_a_common_order_the_best_source_in_orange_and_both_baselines
     assert not [line for line in second.lines if line.get_color() == "#666666"]
 
 
-def test_scores_are_coloured_from_a_centre_at_zero():
+def test_score_colours_are_centred_on_0():
     scores = pd.DataFrame(
         {"source": "dtd", "target": "chest", "mode": "linear_probe", "fold": [1, 2], "transfer_score": [2.0, 4.0]}
     )
@@ -112,7 +112,7 @@ def test_learning_curves_have_a_panel_per_metric_and_a_source_keeps_its_colour()
     assert alone.lines[-1].get_color() == axes[0].lines[-1].get_color() != axes[0].lines[0].get_color()
 
 
-def test_a_grid_shows_every_image():
+def test_the_image_grid_shows_every_image():
     image = np.zeros((8, 8, 3), np.uint8)
     figure = figures.image_grid(np.stack([image] * 5), list("abcde"), n_columns=3)
     sheet = figure.axes[0].images[0].get_array()

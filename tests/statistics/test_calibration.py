@@ -66,12 +66,12 @@ def test_calibration_error_has_fifteen_bins():
     assert metrics(["no", "no"], [[0.51, 0.49], [0.41, 0.59]], TWO)["ece"] == pytest.approx(0.54)
 
 
-def test_right_and_certain_predictions_have_no_error():
+def test_perfect_predictions_have_perfect_metrics():
     found = metrics(list("abc"), np.eye(3), THREE)
     assert found == {"accuracy": 1, "balanced_accuracy": 1, "average_precision": 1, "brier": 0, "ece": 0}
 
 
-def test_equal_probabilities_decide_for_the_first_class():
+def test_tied_probabilities_predict_the_first_class():
     found = metrics(["no", "yes", "yes"], np.full((3, 2), 0.5), TWO)
     assert found["accuracy"] == pytest.approx(1 / 3)
     assert found["balanced_accuracy"] == pytest.approx(0.5)
@@ -79,19 +79,19 @@ def test_equal_probabilities_decide_for_the_first_class():
     assert found["brier"] == pytest.approx(0.25)
 
 
-def test_a_fold_of_one_class_has_no_average_precision_but_an_accuracy():
+def test_a_fold_of_one_class_has_an_accuracy_but_no_average_precision():
     found = metrics(["no", "no"], [[0.9, 0.1], [0.2, 0.8]], TWO)
     assert np.isnan(found["average_precision"])
     assert found["accuracy"] == 0.5
     assert found["balanced_accuracy"] == 0.5
 
 
-def test_a_class_that_is_decided_for_but_never_occurs_does_not_count_as_a_recall():
+def test_an_absent_class_does_not_count_in_the_balanced_accuracy():
     found = metrics(["a", "a", "b", "b"], np.eye(3)[[0, 2, 1, 1]], THREE)
     assert found["balanced_accuracy"] == pytest.approx((0.5 + 1) / 2)
 
 
-def test_scores_outside_the_unit_interval_are_no_probabilities():
+def test_scores_outside_0_to_1_raise_an_error():
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]; got -1 to 2"):
         metrics(["no", "yes"], [[2.0, -1.0], [0.5, 0.5]], TWO)
 

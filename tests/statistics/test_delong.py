@@ -1,19 +1,16 @@
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
+import reference
+from reference import needs_reference
 from scipy import stats
 
 from catscans_lib.statistics.delong import all_pairs, delong, interval, paired
 
-REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
 SCORES = ("score_1", "score_2", "score_3_with_ties")
-needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
 
 
 def vectors():
-    data = json.loads((REFERENCE / "auc_vectors.json").read_text())
+    data = reference.vectors()
     binary = data["binary"]
     return data, np.array(binary["y"]) == 1, np.array([binary[name] for name in SCORES])
 
@@ -67,7 +64,7 @@ def test_paired_tests_agree_with_the_reference(other):
 
 
 @needs_reference
-def test_perfect_separation_of_the_reference_has_variance_zero_and_no_interval():
+def test_perfect_separation_has_variance_zero_and_no_interval():
     data = vectors()[0]["delong_perfect_separation"]
     aucs, covariance = delong(np.array(data["y"]) == 1, data["score"])
     assert (aucs[0], covariance[0, 0]) == (data["auc"], data["variance"])
@@ -100,7 +97,7 @@ def test_variance_agrees_with_the_spread_of_repeated_samples():
     assert np.mean(variances) == pytest.approx(np.var(aucs, ddof=1), rel=0.12)
 
 
-def test_intervals_cover_the_true_auc_as_often_as_they_say():
+def test_95_percent_intervals_cover_the_true_auc_in_95_percent_of_samples():
     truth = stats.norm.cdf(1 / 2)  # one standard deviation apart, noise of variance 2, rounded to 0.1
     hits = []
     for seed in range(600):
@@ -110,41 +107,33 @@ def test_intervals_cover_the_true_auc_as_often_as_they_say():
     assert np.mean(hits) == pytest.approx(0.95, abs=0.03)
 
 
-def test_the_paired_test_rejects_as_often_as_it_says_when_models_are_equally_good():
+def test_the_paired_test_rejects_equally_good_models_in_5_percent_of_samples():
     p = [paired(labels, *scores).p for labels, scores in (seeded(150, n_models=2, seed=s) for s in range(600))]
     assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.03)
 
 
-def test_the_paired_variance_is_that_of_the_covariance_matrix():
+def test_the_paired_variance_follows_from_the_covariance_matrix():
     labels, scores = seeded(100, n_models=2)
     covariance = delong(labels, scores)[1]
     assert paired(labels, *scores).variance == pytest.approx(np.array([1, -1]) @ covariance @ [1, -1], abs=1e-15)
 
 
-def test_pairing_gains_nothing_where_models_have_nothing_in_common():
-    rng = np.random.default_rng(0)
-    labels = np.arange(20_000) % 2 == 0
-    scores = labels + rng.normal(size=(2, 20_000))
-    covariance = delong(labels, scores)[1]
-    assert paired(labels, *scores).variance == pytest.approx(np.trace(covariance), rel=0.03)
-
-
 @pytest.mark.parametrize("change", [lambda s: s, lambda s: 3 * s - 1, np.exp])
-def test_models_that_rank_alike_do_not_differ(change):
+def test_models_with_the_same_ranking_do_not_differ(change):
     labels, (scores,) = seeded(50)
     found = paired(labels, scores, change(scores))
     assert (found.difference, found.variance, found.z, found.p) == (0, 0, 0, 1)
     assert np.isnan([found.low, found.high]).all()
 
 
-def test_a_model_without_fault_against_its_reverse_gives_no_p_rather_than_certainty():
+def test_a_perfect_model_against_its_reverse_has_no_p_value():
     labels = np.array([False, False, True, True])
     found = paired(labels, [1, 2, 3, 4], [4, 3, 2, 1])
     assert (found.difference, found.variance) == (1, 0)
     assert np.isnan([found.z, found.p, found.low, found.high]).all()
 
 
-def test_constant_scores_are_chance_without_an_interval():
+def test_constant_scores_have_an_auc_of_one_half_and_no_interval():
     aucs, covariance = delong([True, False, True, False], [0.3, 0.3, 0.3, 0.3])
     assert (aucs.tolist(), covariance.tolist()) == ([0.5], [[0.0]])
     assert np.isnan(interval(0.5, 0.0)).all()
@@ -158,15 +147,10 @@ def test_a_single_positive_has_an_auc_but_no_variance_and_no_warning():
     assert np.isnan(interval(aucs[0], covariance[0, 0])).all()
 
 
-def test_wald_is_cut_off_and_takes_the_place_of_a_logit_that_does_not_exist():
+def test_wald_intervals_are_clipped_and_replace_the_logit_at_0_and_1():
     assert interval(0.98, 0.01, method="wald") == (pytest.approx(0.98 - 0.1959964), 1.0)
     assert interval(1.0, 0.01) == interval(1.0, 0.01, method="wald") == (pytest.approx(1 - 0.1959964), 1.0)
     assert interval(0.0, 0.01) == (0.0, pytest.approx(0.1959964))
-
-
-def test_an_interval_widens_with_the_level():
-    narrow, wide = interval(0.8, 0.001, 0.8), interval(0.8, 0.001, 0.99)
-    assert wide[0] < narrow[0] < 0.8 < narrow[1] < wide[1]
 
 
 @pytest.mark.parametrize(
@@ -192,12 +176,12 @@ def test_invalid_input_raises_an_error_that_names_the_problem(labels, scores, me
         ({"auc": 0.5, "variance": 0.1, "method": "exact"}, "Unknown method 'exact'; known: logit, wald"),
     ],
 )
-def test_values_out_of_range_give_no_interval_but_an_error(given, message):
+def test_an_interval_of_values_out_of_range_raises_an_error(given, message):
     with pytest.raises(ValueError, match=message):
         interval(**given)
 
 
-def test_all_pairs_at_once_are_those_of_two_at_a_time_also_where_a_model_lacks_images():
+def test_all_pairs_agree_with_single_pairs_also_if_a_model_lacks_images():
     labels, scores = seeded(60, n_models=4)
     scores = np.array(scores)
     scores[2, :9] = np.nan

@@ -1,9 +1,8 @@
-import json
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import needs_reference, vectors
 from scipy import integrate, stats
 
 from catscans_lib.statistics.paired_tests import (
@@ -17,13 +16,7 @@ from catscans_lib.statistics.paired_tests import (
     wilcoxon,
 )
 
-REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
 EXAMPLES = ("friedman_3_targets", "friedman_folds_isic2018")
-needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
-
-
-def vectors():
-    return json.loads((REFERENCE / "auc_vectors.json").read_text())
 
 
 def difference(pair):
@@ -44,7 +37,7 @@ def test_corrected_t_tests_on_published_aucs_agree_with_the_reference(number):
 
 @needs_reference
 @pytest.mark.parametrize("number", range(5))
-def test_without_a_region_of_equivalence_the_posterior_is_the_one_sided_corrected_t_test(number):
+def test_without_a_rope_the_posterior_equals_the_one_sided_corrected_t_test(number):
     pair = vectors()["nadeau_bengio"][number]
     found = correlated_bayes(difference(pair), pair["test_train_ratio"], rope=0)
     assert min(found.p_left, found.p_right) == pytest.approx(pair["p_two_sided"] / 2, rel=1e-9)
@@ -82,21 +75,21 @@ def test_friedman_corrects_for_ties_as_scipy_does():
     assert found.mean_ranks.mean() == pytest.approx(3)
 
 
-def test_blocks_that_all_rank_alike_have_the_p_of_that_chance():
+def test_identical_rankings_of_all_blocks_have_an_exact_p():
     found = friedman([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]])
     assert (found.f, found.kendall_w) == (np.inf, pytest.approx(1))
     assert found.f_p == pytest.approx(1 / 6)  # the second block has 3! orders
     assert friedman([[0.9, 0.7, 0.7]] * 3).f_p == pytest.approx(1 / 9)  # 3 orders with one tie, twice
 
 
-def test_blocks_without_any_difference_show_none():
+def test_constant_blocks_show_no_difference():
     found = friedman(np.full((3, 4), 0.8))
     assert (found.chi2, found.p, found.f, found.f_p, found.kendall_w) == (0, 1, 0, 1, 0)
     assert found.mean_ranks.tolist() == [2.5] * 4
     np.testing.assert_array_equal(nemenyi(np.full((3, 4), 0.8)).p, np.ones((4, 4)))
 
 
-def test_ranks_apart_by_the_critical_difference_have_p_alpha():
+def test_the_critical_difference_agrees_with_the_p_values():
     matrix = np.random.default_rng(1).random((8, 4))
     ranks, found = friedman(matrix).mean_ranks, nemenyi(matrix)
     for one, other in product(range(4), repeat=2):
@@ -104,17 +97,17 @@ def test_ranks_apart_by_the_critical_difference_have_p_alpha():
     np.testing.assert_array_equal(found.p, found.p.T)
 
 
-def test_demsar_s_critical_difference_of_four_classifiers_on_fourteen_datasets():
+def test_the_critical_difference_of_demsar_s_example_is_reproduced():
     # Demsar (2006), section 3.2.5: q = 2.569 and CD = 1.25
     assert nemenyi(np.random.default_rng(0).random((14, 4))).critical_difference == pytest.approx(1.25, abs=5e-3)
 
 
-def test_wilcoxon_of_five_folds_that_all_agree_has_the_smallest_p_there_is():
+def test_wilcoxon_of_five_folds_has_a_smallest_possible_p():
     assert wilcoxon([0.01, 0.02, 0.03, 0.04, 0.05]) == (0, pytest.approx(2 / 2**5))
     assert wilcoxon([0.01, -0.02, 0.03, 0.04, 0.05]).statistic == 2  # the rank of the one below 0
 
 
-def test_differences_of_nothing_but_zeros_show_no_difference():
+def test_zero_differences_have_p_1_and_no_effect():
     zeros = np.zeros(5)
     assert wilcoxon(zeros) == (0, 1)
     assert wilcoxon(np.array([0.3, 0.3, 0.3]) - (0.1 + 0.2)).p == 1  # zero but for floating point
@@ -124,13 +117,13 @@ def test_differences_of_nothing_but_zeros_show_no_difference():
     assert (cohens_d(zeros), superiority(zeros)) == (0, 0.5)
 
 
-def test_differences_that_are_all_the_same_give_no_test_and_no_effect_size():
+def test_constant_differences_have_neither_p_nor_effect_size():
     found = nadeau_bengio([0.1, 0.1, 0.1], 0.5)
     assert found.mean == pytest.approx(0.1)
     assert np.isnan([found.t, found.p, found.low, found.high, cohens_d([0.1, 0.1, 0.1])]).all()
 
 
-def test_a_small_test_share_turns_the_corrected_test_into_the_paired_t_test():
+def test_a_small_test_share_turns_the_corrected_into_the_plain_t_test():
     values = np.random.default_rng(0).normal(0.5, 1, 10)
     want = stats.ttest_1samp(values, 0)
     found = nadeau_bengio(values, 1e-12, 0.9)
@@ -138,7 +131,7 @@ def test_a_small_test_share_turns_the_corrected_test_into_the_paired_t_test():
     assert (found.low, found.high) == pytest.approx(tuple(want.confidence_interval(0.9)))
 
 
-def test_the_posterior_agrees_with_its_density_integrated_by_quadrature():
+def test_the_posterior_agrees_with_numerical_integration():
     values, rho, rope = np.array([0.02, 0.01, -0.005, 0.03, 0.012]), 0.2, 0.01
     scale = np.sqrt((1 / 5 + rho / (1 - rho)) * values.var(ddof=1))  # Corani and Benavoli (2015)
     inside = integrate.quad(lambda x: stats.t.pdf((x - values.mean()) / scale, 4) / scale, -rope, rope)[0]
@@ -156,7 +149,7 @@ def test_swapping_the_sources_mirrors_the_posterior():
 @pytest.mark.parametrize(
     ("value", "want"), [(0.42, (0, 0, 1)), (0.02, (0, 1, 0)), (0.0, (0, 1, 0)), (-0.02, (0, 1, 0)), (-0.42, (1, 0, 0))]
 )
-def test_equal_differences_are_a_posterior_of_one_point(value, want):
+def test_constant_differences_give_a_point_posterior(value, want):
     assert correlated_bayes([value] * 4, 1 / 3, rope=0.02) == want
 
 
@@ -187,7 +180,7 @@ def test_effect_sizes_agree_with_hand_calculations():
         lambda d: correlated_bayes(d, 0.25, 0.1),
     ],
 )
-def test_many_comparisons_at_once_give_the_numbers_of_one_at_a_time(test):
+def test_many_comparisons_at_once_agree_with_single_ones(test):
     rng = np.random.default_rng(0)
     tied = rng.integers(-2, 3, (20, 5)) / 10
     differences = np.concatenate([rng.normal(0.1, 0.2, (20, 5)), tied, np.zeros((1, 5)), np.full((1, 5), 0.3)])
@@ -198,7 +191,7 @@ def test_many_comparisons_at_once_give_the_numbers_of_one_at_a_time(test):
 
 
 @pytest.mark.parametrize("test", [wilcoxon, cohens_d, superiority, lambda d: nadeau_bengio(d, 0.25)])
-def test_missing_folds_are_refused_and_counted(test):
+def test_missing_folds_raise_an_error_that_counts_them(test):
     with pytest.raises(ValueError, match="2 of 5 differences are missing"):
         test([0.1, np.nan, 0.2, np.nan, 0.1])
     with pytest.raises(ValueError, match="at least two paired differences"):
@@ -206,7 +199,7 @@ def test_missing_folds_are_refused_and_counted(test):
 
 
 @pytest.mark.parametrize("test", [friedman, nemenyi])
-def test_missing_blocks_are_refused_and_counted(test):
+def test_missing_blocks_raise_an_error_that_counts_them(test):
     with pytest.raises(ValueError, match="1 of 2 blocks lack a source"):
         test([[0.1, 0.2, 0.3], [0.1, np.nan, 0.3]])
     with pytest.raises(ValueError, match=r"three sources \(columns\); got shape \(2, 2\)"):
@@ -223,6 +216,6 @@ def test_missing_blocks_are_refused_and_counted(test):
         (lambda: holm([0.5, 1.5]), r"p value lies in \[0, 1\]; got 0.5 to 1.5"),
     ],
 )
-def test_settings_out_of_range_are_refused_in_words(call, message):
+def test_values_out_of_range_raise_an_error(call, message):
     with pytest.raises(ValueError, match=message):
         call()
