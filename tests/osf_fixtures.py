@@ -7,22 +7,22 @@ import pytest
 from osf_server import TOKEN, OsfServer
 
 from catscans_lib.sharing import transfer
-from catscans_lib.sharing.osf import session
-from catscans_lib.sharing.osf.place import Place
+from catscans_lib.sharing.osf import storage
+from catscans_lib.sharing.osf.sync import Sync
 
 PROJECT = "abc12"
-RUNS = ("pretrain/dtd", "transfer/dtd--chest", "transfer/none--chest")
+RUNS = ("ingest/chest", "transfer/dtd--chest", "evaluate/all")
 
 
 @pytest.fixture(name="osf")
 def local_osf(monkeypatch):
-    """A local OSF with one private project, of which the token is set; pauses are noted in `osf.pauses`, not made."""
+    """A local OSF with one private project, whose token is set; pauses are noted in `osf.pauses`, not made."""
     for name in ("HTTP_PROXY", "http_proxy", "CATSCANS_OSF_URL", "OSF_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv(session.TOKEN, TOKEN)
+    monkeypatch.setenv(storage.TOKEN, TOKEN)
     monkeypatch.setattr(transfer, "TIMEOUT_S", (5.0, 5.0))
-    monkeypatch.setattr(session, "UPLOAD_TIMEOUT_S", (5.0, 5.0))
+    monkeypatch.setattr(storage, "UPLOAD_TIMEOUT_S", (5.0, 5.0))
     with OsfServer() as server:
         server.pauses = []
         monkeypatch.setattr(transfer, "sleep", server.pauses.append)
@@ -30,8 +30,8 @@ def local_osf(monkeypatch):
         yield server
 
 
-def place(osf, root, node="demo", n_jobs=3):
-    return Place(root, PROJECT, node, osf.url, n_jobs, 1e6)
+def sync(osf, root, node="demo", n_jobs=3):
+    return Sync(root, PROJECT, node, osf.url, n_jobs)
 
 
 def once(fault, where, method, containing=""):
@@ -40,23 +40,22 @@ def once(fault, where, method, containing=""):
     return lambda *asked: left.pop() if left and asked[:2] == (where, method) and containing in asked[2] else None
 
 
-def bytes_of(seed, n_bytes):
-    return np.random.default_rng(seed).bytes(n_bytes)
-
-
-def make(root, version=1, runs=RUNS):
-    """Write runs and shared tables; every file says of which version it is."""
-    for number, run in enumerate(runs):
-        write(
-            root,
-            f"{run}/run.json",
-            json.dumps({"run_id": f"{run}-{version}", "status": "completed", "version": version}),
-        )
-        write(root, f"{run}/history.csv", f"version,{version}\n{run},{number}\n")
-        write(root, f"{run}/figures/auc.svg", f"<svg>{version} {run}</svg>")
-        write(root, f"{run}/model.keras", bytes_of(100 * version + number, 70_000 + number))
-    write(root, "tables/aucs.csv", f"source,version\ndtd,{version}\n")
-    write(root, "folds/chest.csv", "")
+def make(root, version=1, runs=RUNS, n_bytes=70_000):
+    """Write finished runs, with the folds and the table that two of them share; every file says of which version it is."""
+    for number, key in enumerate(runs):
+        run_id = f"{key.replace('/', '-')}-{version:012d}"
+        record = {
+            "run_id": run_id,
+            "status": "completed",
+            "started": f"2026-11-0{version}T00:00:00+00:00",
+            "seconds": 1.5,
+        }
+        write(root, f"{key}/run.json", json.dumps(record))
+        write(root, f"{key}/history.csv", f"version,{version}\n")
+        write(root, f"{key}/model.keras", np.random.default_rng(100 * version + number).bytes(n_bytes))
+        shared = {"ingest": "folds/chest.csv", "evaluate": "tables/aucs.csv"}.get(key.split("/")[0])
+        for path in [shared, f"{key}/tables/aucs.csv" if key == "evaluate/all" else shared] if shared else []:
+            write(root, path, f"version,{version}\n")
     return root
 
 
@@ -70,13 +69,5 @@ def write(root, path, content):
 def shown(root):
     """The bytes of every file that a reader of the folder would find."""
     found = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
-    return {
-        name: path.read_bytes()
-        for name, path in found.items()
-        if not any(part.startswith(".") for part in name.split("/"))
-    }
-
-
-def on_osf(osf, node="demo"):
-    """The bytes of every file of the copy but its manifest."""
-    return {path: body for path, body in osf.files(PROJECT, f"{node}/").items() if path != "osf_manifest.csv"}
+    hidden = {name for name in found if any(part.startswith(".") for part in name.split("/"))}
+    return {name: path.read_bytes() for name, path in found.items() if name not in hidden}

@@ -1,4 +1,4 @@
-"""Unpacks a published zip or tar: only plain files below one folder, within bounds, all of it or nothing."""
+"""Unpacks a zip or tar from somebody else: only plain files below one folder, within bounds, all of them or none."""
 
 import errno
 import lzma
@@ -9,17 +9,14 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO
 
 from catscans_lib.errors import InputError
 
 MAX_MEMBERS = 5_000_000  # ImageNet has 1.4 million
-MAX_HEADER_BYTES = 2**20  # a tar's header of variable length is read into memory as a whole
-BLOCK_BYTES = 2**20
+MAX_HEADER_BYTES = 2**20  # tarfile reads a header of variable length into memory as a whole
 JUNK = re.compile(r"__MACOSX|\.DS_Store|\._.*")
 BY_HAND = "If you trust it, unpack it by hand with another program."
 DAMAGED = (
@@ -27,127 +24,145 @@ DAMAGED = (
     IndexError, RuntimeError, OverflowError,
 )  # fmt: skip
 
-Member = tuple[str, Callable[[], IO[bytes]] | None]  # name, and what opens its content; None: a folder
 
+def unpack(archive: Path, folder: Path, *, max_bytes: int) -> tuple[str, ...]:
+    """Unpack a zip or a tar (plain, gzip, bzip2, xz; recognised by its content) into a folder; the archive stays.
 
-@dataclass(frozen=True)
-class Unpacked:
-    """What came out of an archive: the names right below the folder, and how many files and bytes were written."""
-
-    names: tuple[str, ...]
-    n_files: int
-    n_bytes: int
-
-
-def unpack(archive: Path, folder: Path, *, max_bytes: int) -> Unpacked:
-    """Unpack a zip or a tar (plain, gzip, bzip2, xz; told by its content, not its name) into a folder.
-
-    Members go to a hidden folder first and take their places when all of them are there; files of the same name are
-    replaced, other files stay. Only regular files and folders are accepted, with the user's own permissions. What
-    macOS adds (``__MACOSX``, ``.DS_Store``, ``._*``) is passed over.
+    Members go to a hidden folder first and move to their places when all of them are there; files of the same name are
+    replaced, other files stay. Files get the user's default permissions. What macOS adds (``__MACOSX``, ``.DS_Store``,
+    ``._*``) is skipped.
 
     Parameters
     ----------
-    archive : Path
-        The file; it stays.
-    folder : Path
-        Where the members go; made if it is not there.
     max_bytes : int
-        Bound on the bytes written, counted as they are written.
+        Bound on the total size of the members.
+
+    Returns
+    -------
+    tuple of str
+        Names of the unpacked files and folders at the top level.
 
     Raises
     ------
     InputError
         If the archive is damaged, encrypted or of another kind, exceeds a bound, or has a member that is a link or a
-        device, lies outside of the folder or occurs twice. The folder is then as it was.
+        device, leads out of the folder or occurs twice. The folder is then as it was.
     OSError
         If the folder cannot be written to.
     """
     hidden = folder / f".{archive.name}.unpacking"
     shutil.rmtree(hidden, ignore_errors=True)  # from a process that was killed
     hidden.mkdir(parents=True)
+    guard = _Guard(archive, hidden, max_bytes)
     try:
-        n_files, n_bytes = _write(archive, hidden, max_bytes)
+        _extract(archive, hidden, guard)
         names = tuple(sorted(path.name for path in hidden.iterdir()))
         if archive.name in names:
-            raise _refused(archive, archive.name, "has the archive's own name")
+            raise guard.refused(archive.name, "has the archive's own name")
         _move(hidden, folder)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-    return Unpacked(names, n_files, n_bytes)
+    return names
 
 
-def _write(archive: Path, folder: Path, max_bytes: int) -> tuple[int, int]:
-    """Write the members into an empty folder; return the number of files and of bytes."""
-    n_files = n_bytes = 0
-    name = None
+@dataclass
+class _Guard:
+    """Checks every member just before it is extracted to `folder`; counts members, files and bytes."""
+
+    archive: Path
+    folder: Path
+    max_bytes: int
+    n_members: int = 0
+    n_files: int = 0
+    n_bytes: int = 0
+    name: str = ""
+
+    def accepts(self, name: str, n_bytes: int, *, is_folder: bool, is_special: bool) -> bool:
+        """Return False for a member to skip; raise InputError for one that makes the archive unsafe."""
+        self.name = name
+        self.n_members += 1
+        if self.n_members > MAX_MEMBERS:
+            raise InputError(f"'{self.archive}' has more than {MAX_MEMBERS:,} members. {BY_HAND}")
+        if is_special:
+            raise self.refused(name, "is a link or a device")
+        parts = name.split("/")
+        if name.startswith("/") or ".." in parts or re.search(r"[\\\0]|^[A-Za-z]:", name):
+            raise self.refused(name, "leads out of the folder on some systems")
+        if any(map(JUNK.fullmatch, parts)):
+            return False
+        path = self.folder / name
+        if any(each.is_file() for each in path.parents if each.is_relative_to(self.folder)):
+            raise self.refused(name, "lies below a file")
+        if path.exists() and not (is_folder and path.is_dir()):
+            raise self.refused(name, "occurs twice")
+        self.n_files += not is_folder
+        self.n_bytes += n_bytes
+        if n_bytes < 0 or self.n_bytes > self.max_bytes:
+            raise self.refused(name, f"exceeds the {self.max_bytes:,} bytes that the archive may unpack to")
+        return True
+
+    def refused(self, name: str, what: str) -> InputError:
+        return InputError(f"'{self.archive}' is refused, nothing was unpacked: its member {name!r} {what}. {BY_HAND}")
+
+
+def _extract(archive: Path, folder: Path, guard: _Guard) -> None:
+    """Extract the accepted members into an empty folder."""
+    with archive.open("rb") as file:
+        is_zip = file.read(4) in (b"PK\3\4", b"PK\5\6")
     try:
-        for n_members, (name, opened) in enumerate(_members(archive), start=1):
-            if n_members > MAX_MEMBERS:
-                raise InputError(f"'{archive}' has more than {MAX_MEMBERS:,} members. {BY_HAND}")
-            parts = _parts(archive, name)
-            if any(map(JUNK.fullmatch, parts)):
-                continue
-            if opened is None:
-                _make_folder(archive, name, folder.joinpath(*parts))
-            else:
-                n_bytes += _write_file(archive, name, opened, folder.joinpath(*parts), max_bytes - n_bytes)
-                n_files += 1
+        (_extract_zip if is_zip else _extract_tar)(archive, folder, guard)
     except InputError:
         raise
     except (*DAMAGED, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the disk's, not the archive's
             raise
-        where = f"member {name!r} or the one after it" if name else "its first member"
-        hint = BY_HAND if isinstance(error, NotImplementedError) else "Delete it and download it again."
+        where = f"member {guard.name!r} or the one after it" if guard.name else "its first member"
+        is_unreadable = isinstance(error, RuntimeError)  # encrypted, or compressed in a way that zipfile does not know
+        hint = BY_HAND if is_unreadable else "Delete it and download it again."
         raise InputError(f"Cannot unpack '{archive}', {where}: {error}. {hint}") from error
-    if not n_files:
+    if not guard.n_files:
         raise InputError(f"'{archive}' holds no file. Delete it and download it again.")
-    return n_files, n_bytes
 
 
-def _members(archive: Path) -> Iterator[Member]:
-    with archive.open("rb") as file:
-        is_zip = file.read(4) in (b"PK\3\4", b"PK\5\6")
-    return _zip_members(archive) if is_zip else _tar_members(archive)
-
-
-def _zip_members(archive: Path) -> Iterator[Member]:
+def _extract_zip(archive: Path, folder: Path, guard: _Guard) -> None:
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
-            name = member.orig_filename  # filename ends at the first NUL
-            kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the zip was not made on Unix
-            if member.flag_bits & 1:
-                raise _refused(archive, name, "is encrypted")
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise _refused(archive, name, "is a link or a device")
+            name = member.orig_filename  # `filename` ends at the first NUL
+            kind = stat.S_IFMT(member.external_attr >> 16)  # 0 if the zip was not made on Unix
             is_folder = member.is_dir() or kind == stat.S_IFDIR
-            yield name, None if is_folder else partial(file.open, member)
+            is_special = kind not in (0, stat.S_IFREG, stat.S_IFDIR)
+            if not guard.accepts(name, member.file_size, is_folder=is_folder, is_special=is_special):
+                continue
+            if is_folder:
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            else:
+                file.extract(member, folder)  # writes `file_size` bytes at most
 
 
-def _tar_members(archive: Path) -> Iterator[Member]:
-    with _open_tar(archive) as file:
+def _extract_tar(archive: Path, folder: Path, guard: _Guard) -> None:
+    def checked(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo | None:
+        kind = {"is_folder": member.isdir(), "is_special": not (member.isreg() or member.isdir())}
+        accepted = guard.accepts(member.name, member.size, **kind)
+        return tarfile.data_filter(member, place).replace(mode=None, mtime=None, deep=False) if accepted else None
+
+    def members() -> Iterator[tarfile.TarInfo]:
         while member := file.next():
-            file.members.clear()  # else it remembers all of them
-            if not (member.isreg() or member.isdir()):
-                raise _refused(archive, member.name, "is a link or a device")
+            file.members.clear()  # else tarfile keeps all of them in memory
             if member.size < 0:  # tarfile would go back to it for ever
-                raise _refused(archive, member.name, "has a negative size")
-            yield member.name, None if member.isdir() else partial(file.extractfile, member)
-        while block := file.fileobj.read(BLOCK_BYTES):  # to its very end, where the checksum of what was packed stands
+                raise guard.refused(member.name, "has a negative size")
+            yield member
+
+    if not tarfile.is_tarfile(archive):
+        raise tarfile.ReadError("it is neither a zip nor a tar")
+    with tarfile.open(archive, tarinfo=_Header) as file:
+        file.extractall(folder, members(), filter=checked)
+        while block := file.fileobj.read(2**20):  # to the end, where the checksum of a compressed tar is
             if block.strip(b"\0"):
-                raise tarfile.ReadError("something follows its end")
-
-
-def _open_tar(archive: Path) -> tarfile.TarFile:
-    try:
-        return tarfile.open(archive, tarinfo=_Header)
-    except tarfile.ReadError:
-        raise tarfile.ReadError("it is no zip and no tar") from None
+                raise tarfile.ReadError("more data follows its end")
 
 
 class _Header(tarfile.TarInfo):
-    """A header that is sound; tarfile would take a damaged one, or none, for the end of the archive."""
+    """A strict header: tarfile takes a damaged or missing one for the end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
@@ -162,47 +177,11 @@ class _Header(tarfile.TarInfo):
         return super()._proc_member(tarfile)
 
 
-def _parts(archive: Path, name: str) -> list[str]:
-    """The folders and the file that a member's name consists of, if all of them lie below the archive's folder."""
-    parts = name.split("/")
-    if name.startswith("/") or ".." in parts or re.search(r"[\\\0]|^[A-Za-z]:", name):
-        raise _refused(archive, name, "does not lie below its folder on every system")
-    return parts
-
-
-def _make_folder(archive: Path, name: str, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise _refused(archive, name, "makes a folder of a file") from None
-
-
-def _write_file(archive: Path, name: str, opened: Callable[[], IO[bytes]], path: Path, max_bytes: int) -> int:
-    """Write one file and return its size."""
-    n_bytes = 0
-    _make_folder(archive, name, path.parent)
-    try:
-        file = path.open("xb")
-    except FileExistsError:
-        raise _refused(archive, name, "occurs twice") from None
-    with file, opened() as content:
-        while block := content.read(BLOCK_BYTES):
-            n_bytes += len(block)
-            if n_bytes > max_bytes:
-                raise _refused(archive, name, "exceeds the number of bytes that the archive may unpack to")
-            file.write(block)
-    return n_bytes
-
-
 def _move(source: Path, target: Path) -> None:
-    """Move what lies in one folder to another; a folder that is there already is filled up."""
+    """Move the content of one folder to another; a folder that is there already is filled up."""
     for path in sorted(source.iterdir()):
         place = target / path.name
         if path.is_dir() and place.is_dir():
             _move(path, place)
         else:
             path.replace(place)
-
-
-def _refused(archive: Path, name: str, what: str) -> InputError:
-    return InputError(f"'{archive}' is refused, nothing of it was unpacked: its member {name!r} {what}. {BY_HAND}")

@@ -1,162 +1,98 @@
-"""Published files from their addresses to the data folder: checked, unpacked, and never downloaded twice.
+"""Published files: downloaded, checked, unpacked; `.<name>.download` then records what was unpacked."""
 
-Beside a file that is not whole yet lie ``<name>.part`` and ``.<name>.download``, which says what the former is the
-beginning of; after unpacking, the latter says what was unpacked. It is locked while a process is at work.
-"""
-
-import fcntl
-import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
 from urllib.parse import quote
 
+import requests
+from tqdm import tqdm
+
+from catscans_lib import paths
 from catscans_lib.datasets.cards import Download
 from catscans_lib.errors import InputError
-from catscans_lib.sharing.transfer import (
-    REPLACED,
-    Transfer,
-    check_room,
-    check_size,
-    part_of,
-    shown,
-)
+from catscans_lib.sharing import transfer
+from catscans_lib.sharing.archives import unpack
+from catscans_lib.sharing.transfer import Notes, Transfer, is_published, shown
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """What `fetch` did: the file or the folder it was unpacked to, and whether nothing had to be downloaded.
+def fetch(file: Download, data_dir: Path, *, progress: bool | None = None, mirror: str | None = None) -> str | None:
+    """Download a published file to the data folder, check it, and unpack it if it is an archive.
 
-    `sha256` is that of the file where no checksum was published, so that it can be told; else None.
-    """
-
-    path: Path
-    was_there: bool
-    sha256: str | None
-
-
-def fetch(download: Download, data_dir: Path, *, progress: bool | None = None, mirror: str | None = None) -> Fetched:
-    """Download a file to the data folder, check it, and unpack it if it is an archive.
-
-    What is there is not downloaded again, what is there by half is gone on with; it may be stopped at any moment.
+    Nothing is downloaded that is there already. Resumes partial downloads; safe to interrupt.
 
     Parameters
     ----------
-    download : Download
-    data_dir : Path
     progress : bool, optional
-        Whether to show a bar on the standard error; None: if that is a terminal.
+        Whether to show a progress bar on the standard error; None: only on a terminal.
     mirror : str, optional
-        Address of a folder that has the file under its name; the published checksum still applies.
+        URL of a folder that has the file under its name; the published checksum still applies.
+
+    Returns
+    -------
+    str or None
+        SHA-256 of the file if no checksum was published.
 
     Raises
     ------
     InputError
-        If the file cannot be had, is not the published one, cannot be unpacked, or finds no room.
+        If the file cannot be downloaded, is not the published one, or cannot be unpacked, or if the disk is full.
     """
-    url = _address(download, mirror)
-    place = data_dir / download.folder / download.file_name
+    url = f"{mirror.rstrip('/')}/{quote(file.file_name)}" if mirror else file.url
+    if not re.match(r"https?://[^/]", url, re.IGNORECASE):
+        raise InputError(f"Cannot download '{shown(url)}': the URL must begin with http:// or https://.")
+    path = data_dir / file.folder / file.file_name
+    lock = path.with_name(f".{path.name}.lock")
+
+    def refuse(holder: str) -> None:
+        raise InputError(f"'{path}' is being downloaded by {holder}. Wait until it has ended.")
+
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _notes_on(place) as notes:
-            was_there = notes.say_unpacked(download, place.parent) or _get(download, url, place, notes, progress)
-            if download.unpack:
-                _unpack(download, place, notes)
-            sha256 = None if download.checksum else notes.known["sha256"]
-            return Fetched(place.parent if download.unpack else place, was_there, sha256)
+        with paths.locked(lock, refuse):
+            try:
+                return _fetch(file, url, path, progress)
+            finally:
+                lock.unlink()
     except OSError as error:
         raise InputError(
-            f"Cannot write to '{place.parent}': {error.strerror or error}. Correct that and run it again; "
+            f"Cannot write to '{path.parent}': {error.strerror or error}. Correct that and run the command again; "
             "what was downloaded is kept."
         ) from error
 
 
-def _unpack(download: Download, archive: Path, notes: "Notes") -> None:
-    """Unpack an archive unless that was done; then note it, then delete the archive."""
-    from catscans_lib.sharing.archives import unpack
+def _fetch(file: Download, url: str, path: Path, progress: bool | None) -> str | None:
+    notes = Notes(path)
+    if names := notes.known.get("unpacked"):
+        is_same = file.unpack and notes.known["checksum"] == file.checksum
+        if is_same and all((path.parent / name).exists() for name in names):
+            path.unlink(missing_ok=True)
+            return notes.known["sha256"]
+    if not (path.exists() and is_published(file, path)):
+        _download(file, url, path, progress)
+    notes.discard()
+    sha256 = None if file.checksum else paths.sha256(path)
+    if file.unpack:
+        max_bytes = file.n_bytes_unpacked or max(20 * path.stat().st_size, 2**30)
+        names = unpack(path, path.parent, max_bytes=max_bytes)
+        notes.add(unpacked=names, checksum=file.checksum, sha256=sha256)
+        path.unlink()
+    return sha256
 
-    if not notes.say_unpacked(download, archive.parent):
-        check_room(archive.parent, download.n_bytes_unpacked or 0, f"unpack '{archive.name}'")
-        max_bytes = download.n_bytes_unpacked or max(20 * archive.stat().st_size, 2**30)
-        names = unpack(archive, archive.parent, max_bytes=max_bytes).names
-        notes.add(unpacked=names, checksum=download.checksum)
-    archive.unlink(missing_ok=True)
 
-
-def _get(download: Download, url: str, place: Path, notes: "Notes", progress: bool | None) -> bool:
-    """Have pooch put the file in its place once it has the published checksum; return whether it was there."""
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")
-    store = pooch.create(place.parent, "", registry={place.name: download.checksum}, urls={place.name: shown(url)})
-    transfer = Transfer(download, url, place, notes, progress)
-    if place.exists():
-        check_size(download, place.stat().st_size, str(place))
-    for is_last in (False, True):
+def _download(file: Download, url: str, path: Path, progress: bool | None) -> None:
+    is_off = None if progress is None else not progress
+    bar = tqdm(desc=path.name, total=file.n_bytes, unit="B", unit_scale=True, disable=is_off)
+    with bar, transfer.prepared(requests.Session()) as session:
+        one = Transfer(session, url, path, file, bar)
         try:
-            store.fetch(place.name, downloader=transfer)
-            break
-        except InputError:
-            raise
-        except ValueError as error:  # another checksum
-            transfer.part.unlink(missing_ok=True)
-            if is_last:
-                raise InputError(f"'{shown(url)}' came twice with another checksum. {error} {REPLACED}") from error
-    transfer.part.unlink(missing_ok=True)
-    if not download.checksum:
-        notes.add(sha256=pooch.file_hash(str(place)))
-    return not transfer.was_used
-
-
-class Notes:
-    """What is known of a download: ``known`` is what the file beside it holds."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        file.seek(0)
-        try:
-            self.known: dict[str, Any] = json.load(file)
-        except ValueError:  # new, or a process was killed while it wrote
-            self.known = {}
-
-    def add(self, **known: Any) -> None:
-        self.known |= known
-        self._file.seek(0)
-        self._file.truncate()
-        json.dump(self.known, self._file)
-        self._file.flush()
-
-    def say_unpacked(self, download: Download, folder: Path) -> bool:
-        """Whether this very file was unpacked and nothing of it has been removed since."""
-        names = self.known.get("unpacked")
-        is_same = names is not None and self.known["checksum"] == download.checksum
-        return download.unpack and is_same and all((folder / name).exists() for name in names)
-
-
-@contextmanager
-def _notes_on(place: Path) -> Iterator[Notes]:
-    """Open the notes on a file for this process alone; those of no further use are removed."""
-    path = place.with_name(f".{place.name}.download")
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"Another process is downloading '{place}'. Wait until it has ended.") from None
-        except OSError:  # a file system without locks
-            pass
-        notes = Notes(file)
-        try:
-            yield notes
-        finally:
-            if not notes.known.get("unpacked") and not part_of(place).exists():
-                path.unlink()
-
-
-def _address(download: Download, mirror: str | None) -> str:
-    url = f"{mirror.rstrip('/')}/{quote(download.file_name)}" if mirror else download.url
-    if not re.match(r"https?://[^/]", url, re.IGNORECASE):
-        raise InputError(f"Cannot download '{shown(url)}': its address has to begin with http:// or https://.")
-    return url
+            one.run()
+        except transfer.Refused as error:
+            raise InputError(
+                f"Cannot download '{shown(url)}': {error}. The publisher may have moved or replaced it, or require a "
+                f"login: see the dataset's home page. Put the file at '{path}' yourself, or set CATSCANS_MIRROR to the "
+                "URL of a folder that has it, and run the command again."
+            ) from None
+        except transfer.Interrupted as error:
+            raise InputError(
+                f"Cannot download '{shown(url)}' after {transfer.RETRY.total} retries: {error}. {one.n_bytes_there():,} bytes "
+                f"are in '{one.notes.part}'. Run the command again to resume."
+            ) from None

@@ -1,291 +1,270 @@
-"""One file over HTTP: gone on with where it was cut, tried again where that may help, never taken for whole too soon.
+"""Resumable HTTP downloads and retries, shared by dataset downloads and OSF.
 
-What has arrived lies in ``<name>.part``.
+A partial download is `<name>.part`; `.<name>.download` records its URL, its ETag or date, and its size.
 """
 
-import random
+import hashlib
+import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+import requests
+from tqdm import tqdm
+from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.util import Retry
+
+from catscans_lib import paths
 from catscans_lib.datasets.cards import Download
 from catscans_lib.errors import InputError
 
-if TYPE_CHECKING:
-    import requests
-    from tqdm import tqdm
-
-    from catscans_lib.sharing.download import Notes
-
-TIMEOUT_S = (20.0, 60.0)  # until there is a connection; until more data arrives
-PAUSES_S = (1.0, 3.0, 10.0, 30.0)  # before every further try, as long as none brings anything new
-MAX_PAUSE_S = 120.0  # however long a server asks to wait
+TIMEOUT_S = (20.0, 60.0)  # to connect; between two pieces of data
+RETRY = Retry(total=5, backoff_factor=1.5, backoff_jitter=1.0)  # pauses of 0, 3, 6, 12 and 24 s, each up to 1 s longer
+MAX_PAUSE_S = 120.0  # even if a server's Retry-After asks for more
 BLOCK_BYTES = 2**20
-USER_AGENT = "catscans (research compendium)"  # Zenodo limits the libraries' own names harder
 Result = TypeVar("Result")
-REPLACED = "If it lies here, delete it. See the dataset's home page: the publisher may have replaced it."
 
 
 class Interrupted(Exception):
-    """A try that failed of what may pass; the server may have asked for a pause."""
+    """A failure that a retry may mend: a cut connection, a busy server. `pause_s`: what its Retry-After asks for."""
 
     def __init__(self, why: str, pause_s: float = 0.0) -> None:
         super().__init__(why)
         self.pause_s = pause_s
 
 
-def insist(
-    attempt: Callable[[], Result], *, reached: Callable[[], int] = lambda: 0, say: Callable[[str], Any] = lambda _: None,
-    spread: float = 0.0,
-) -> Result:  # fmt: skip
-    """Try until it succeeds; a try after which more is `reached` than ever before starts the count of tries again.
+class Refused(Exception):
+    """A failure that no retry can mend. `status` is the HTTP status, 0 if there was no answer."""
 
-    Parameters
-    ----------
-    attempt : callable
-        Raises `Interrupted` where another try may help.
-    reached : callable
-        How far the tries have come (bytes).
-    say : callable
-        Told before every pause why there is one and how long it is.
-    spread : float
-        Every pause is longer by a random share of itself, up to this, lest many that were cut together come back together.
+    def __init__(self, why: str, status: int = 0) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+def retrying(
+    attempt: Callable[[], Result], reached: Callable[[], int] = lambda: 0, say: Callable[[str], Any] = lambda _: None
+) -> Result:
+    """Call `attempt` until it succeeds; give up as `RETRY` says, counting afresh whenever `reached` (bytes) has grown.
+
+    `say` gets a message before each pause. Raises the last `Interrupted` when all retries have failed.
     """
-    furthest, pauses = reached(), list(PAUSES_S)
+    retry, furthest = RETRY, reached()
     while True:
         try:
             return attempt()
         except Interrupted as error:
             if reached() > furthest:
-                furthest, pauses = reached(), list(PAUSES_S)
-            if not pauses:
+                retry, furthest = RETRY, reached()
+            if not retry.total:
                 raise
-            pause_s = max(pauses.pop(0), min(error.pause_s, MAX_PAUSE_S)) * random.uniform(1, 1 + spread)
-            say(f"{error}; again in {pause_s:.0f} s")
+            retry = retry.increment(error=error)
+            pause_s = max(retry.get_backoff_time(), min(error.pause_s, MAX_PAUSE_S))
+            say(f"{error}; retrying in {pause_s:.0f} s")
             sleep(pause_s)
 
 
-class Transfer:
-    """What pooch calls to have a file downloaded: goes on with a half file, and tries again where that may help."""
-
-    def __init__(self, download: Download, url: str, place: Path, notes: "Notes", progress: bool | None) -> None:
-        self.download, self.url, self.place, self.notes, self.progress = download, url, place, notes, progress
-        self.part = part_of(place)
-        self.was_used = False
-        self._take_back()
-        if notes.known.get("url") != shown(url):
-            notes.add(url=shown(url), etag=None, modified=None, n_bytes=None)
-
-    def _take_back(self) -> None:
-        """Take the file back that pooch was checking when the process was killed, or remove its second name."""
-        if name := self.notes.known.get("temporary"):
-            left = self.place.with_name(name)
-            if self.part.exists():
-                left.unlink(missing_ok=True)
-            elif left.exists():
-                left.replace(self.part)
-
-    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
-        import requests
-        from tqdm import tqdm
-
-        self.was_used = True
-        self.notes.add(temporary=Path(output_file).name)
-        bar = tqdm(
-            desc=self.place.name, total=self.download.n_bytes, initial=self._offset(), unit="B", unit_scale=True,
-            disable=None if self.progress is None else not self.progress,
-        )  # fmt: skip
-        with bar, requests.Session() as session:
-            session.hooks["response"].append(refuse_other_schemes)
-            self.receive(session, bar)
-        self._hand_over(Path(output_file))
-
-    def _hand_over(self, place: Path) -> None:
-        """Give pooch the file under a second name, for it deletes what it is stopped at checking."""
-        place.unlink()
-        try:
-            place.hardlink_to(self.part)
-        except OSError:  # a file system without links
-            self.part.replace(place)
-
-    def receive(self, session: "requests.Session", bar: "tqdm", spread: float = 0.0) -> None:
-        """Bring the half file to its end, as long as every few tries bring something new."""
-        try:
-            insist(lambda: self._receive(session, bar), reached=self._size, say=bar.set_postfix_str, spread=spread)
-        except Interrupted as error:
-            raise self._failure(error) from error
-
-    def _receive(self, session: "requests.Session", bar: "tqdm") -> None:
-        """Ask once for what is missing."""
-        offset = self._offset()
-        if offset and offset == self.notes.known["n_bytes"]:
-            return
-        request = {"headers": self._headers(offset), "stream": True, "timeout": TIMEOUT_S}
-        with network_errors(self._refusal), session.get(self.url, **request) as response:
-            raise_if_busy(response)
-            status = response.status_code
-            if offset and (status == 416 or (status == 206 and not self._continues(response, offset))):
-                self.part.unlink()
-                raise Interrupted("the server has another file than before")
-            if status != 200 and not (offset and status == 206):
-                raise self._refusal(f"the server answers {status}")
-            self._write(response, offset if status == 206 else 0, bar)
-
-    def _offset(self) -> int:
-        """Bytes of the half file to go on from; 0 where it cannot be known whether they are of this file."""
-        known, size = self.notes.known, self._size()
-        is_known = self.download.checksum or known["etag"] or known["modified"]
-        return size if is_known and size <= (known["n_bytes"] or size) else 0
-
-    def _headers(self, offset: int) -> dict[str, str]:
-        """Ask for the bytes from the offset on, but for all of them if the file is another one by now."""
-        headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-            etag, modified = self.notes.known["etag"], self.notes.known["modified"]
-            validator = etag if etag and not etag.startswith("W/") else modified  # a weak tag may not be used for this
-            headers |= {"If-Range": validator} if validator else {}
-        return headers
-
-    def _continues(self, response: "requests.Response", offset: int) -> bool:
-        """Whether a partial answer begins at the offset of the same file."""
-        known, new = self.notes.known, _identity(response)
-        is_same = all(known[key] == new[key] for key in new if known[key] and new[key])
-        return is_same and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
-
-    def _write(self, response: "requests.Response", offset: int, bar: "tqdm") -> None:
-        identity = _identity(response)
-        n_bytes = self.download.n_bytes if identity["n_bytes"] is None else identity["n_bytes"]
-        self._check_answer(response, offset, n_bytes)
-        if not offset:
-            self.part.write_bytes(b"")
-            self.notes.add(**identity)
-        bar.total, bar.n = n_bytes, offset
-        with self.part.open("ab") as file:
-            while block := response.raw.read1(BLOCK_BYTES, decode_content=False):
-                file.write(block)
-                file.flush()
-                bar.update(len(block))
-        if self._size() < (n_bytes or 0):
-            raise Interrupted("the connection was cut")
-        check_size(self.download, self._size(), shown(self.url))
-        self.notes.add(n_bytes=self._size())
-
-    def _check_answer(self, response: "requests.Response", offset: int, n_bytes: int | None) -> None:
-        """Fail before a byte is written if this cannot be the file, or finds no room."""
-        if not self.download.checksum and response.headers.get("Content-Type", "").startswith("text/html"):
-            raise self._refusal("the server sends a web page")
-        if n_bytes is not None:
-            check_size(self.download, n_bytes, shown(self.url))
-        needed = max(0, (n_bytes or 0) - offset) + (self.download.n_bytes_unpacked or 0)
-        check_room(self.place.parent, needed, f"download '{self.place.name}'")
-
-    def _size(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def _failure(self, error: Interrupted) -> InputError:
-        n_bytes = self.notes.known["n_bytes"] or self.download.n_bytes
-        there = f"{self._size():,} of {n_bytes:,}" if n_bytes else f"{self._size():,}"
-        return InputError(
-            f"Cannot download '{shown(self.url)}', tried {len(PAUSES_S) + 1} times: {error}. {there} bytes are in "
-            f"'{self.part}'. Run it again to go on from there."
-        )
-
-    def _refusal(self, why: str) -> InputError:
-        return InputError(
-            f"Cannot download '{shown(self.url)}': {why}. The publisher may have moved it, or asks for a login: see "
-            f"the dataset's home page. Put the file at '{self.place}' yourself, or set CATSCANS_MIRROR to the address "
-            "of a folder that has it, and run it again."
-        )
-
-
 @contextmanager
-def network_errors(refusal: Callable[[str], InputError]) -> Iterator[None]:
-    """Tell what may pass from what will not; the libraries' own messages hold the address with all its secrets."""
-    import requests
-    from urllib3.exceptions import HTTPError
-
+def network_errors() -> Iterator[None]:
+    """Turn the errors of requests and urllib3, whose messages show secrets of URLs, into `Interrupted` or `Refused`."""
     try:
         yield
     except InputError:
         raise
     except (requests.exceptions.SSLError, requests.TooManyRedirects, ValueError) as error:
-        raise refusal(_why(error)) from None
+        raise Refused(_reason(error)) from None
     except (requests.RequestException, HTTPError) as error:
-        raise Interrupted(_why(error)) from None
+        raise Interrupted(_reason(error)) from None
 
 
-def raise_if_busy(response: "requests.Response") -> None:
-    """Raise `Interrupted` if the server asks to come back later, or fails for now; a full disk (507) does not pass."""
+def check_status(response: requests.Response, allowed: Collection[int]) -> None:
+    """Raise `Interrupted` if the server is busy or fails for now, `Refused` for other statuses that are not allowed."""
     status = response.status_code
-    if status in (408, 429) or (status >= 500 and status != 507):
-        raise Interrupted(f"the server answers {status}", retry_after(response))
+    if status in (408, 429) or (status >= 500 and status != 507):  # 507: the storage is full
+        try:
+            pause_s = RETRY.get_retry_after(response) or 0.0
+        except InvalidHeader:
+            pause_s = 0.0
+        raise Interrupted(f"the server answers {status}", pause_s)
+    if status not in allowed:
+        raise Refused(f"the server answers {status}", status)
 
 
-def part_of(place: Path) -> Path:
-    return place.with_name(f"{place.name}.part")
+def prepared(session: requests.Session) -> requests.Session:
+    """Give a session our user agent, and have it refuse redirects that leave https."""
+    session.headers["User-Agent"] = (
+        "catscans (research compendium)"  # Zenodo limits the names of libraries more strictly
+    )
+    session.hooks["response"].append(refuse_unsafe_redirects)
+    return session
 
 
-def shown(url: str) -> str:
-    """An address as it is printed and kept: without user, password, query and fragment, which may be secret."""
-    return re.split(r"[?#]", re.sub(r"(?<=//)[^/]*@", "", url))[0]
-
-
-def refuse_other_schemes(response: "requests.Response", **_: Any) -> None:
-    """Let https not lead to http, nor anything to ftp."""
+def refuse_unsafe_redirects(response: requests.Response, **_: Any) -> None:
+    """Refuse redirects from https to http, and from either to any other scheme."""
     target = urljoin(response.url, response.headers.get("Location", ""))
     if response.is_redirect and urlsplit(target).scheme not in ("https", urlsplit(response.url).scheme):
         raise InputError(
-            f"'{shown(response.url)}' leads to '{shown(target)}', which is not as safe, so it is not followed. "
-            "See the dataset's home page for the file's new address."
+            f"'{shown(response.url)}' redirects to '{shown(target)}', which is less secure, so it is not followed. "
+            "See the home page for the file's new address."
         )
 
 
-def _identity(response: "requests.Response") -> dict[str, Any]:
-    """Tag, date and size of the whole file, which tell whether a later answer is about the same; None: not given."""
-    headers = response.headers
-    is_part = response.status_code == 206
-    size = headers.get("Content-Range", "").rpartition("/")[2] if is_part else headers.get("Content-Length", "")
-    return {
-        "etag": headers.get("ETag"),
-        "modified": headers.get("Last-Modified"),
-        "n_bytes": int(size) if size.isdecimal() else None,
-    }
+def shown(url: str) -> str:
+    """Return a URL without user, password, query and fragment, which may be secret."""
+    return re.split(r"[?#]", re.sub(r"(?<=//)[^/]*@", "", url))[0]
 
 
-def retry_after(response: "requests.Response") -> float:
-    """Return the pause (s) that a server asks for; 0: none."""
-    from urllib3 import Retry
-    from urllib3.exceptions import InvalidHeader
+class Notes:
+    """What is known about a download, in a JSON file beside its partial file."""
 
-    try:
-        return Retry().parse_retry_after(response.headers.get("Retry-After", ""))
-    except InvalidHeader:
-        return 0.0
+    def __init__(self, path: Path) -> None:
+        self.part, self.path = path.with_name(f"{path.name}.part"), path.with_name(f".{path.name}.download")
+        try:
+            self.known: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            self.known = {}
+
+    def add(self, **known: Any) -> None:
+        self.known |= known
+        with paths.atomic_write(self.path) as part:
+            part.write_text(json.dumps(self.known), encoding="utf-8")
+
+    def discard(self) -> None:
+        """Delete the notes and the partial file."""
+        self.known = {}
+        self.part.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
-def _why(error: BaseException) -> str:
-    """What the system says of a failed connection, or else the kind of error."""
+@dataclass
+class Transfer:
+    """Downloads `url` to `path` by way of `<path>.part`, and requests only the bytes that are missing.
+
+    A partial file is continued if a published checksum in `file` tells at the end whether it was the right one; without a
+    checksum, only if the server still has the same ETag or date.
+    """
+
+    session: requests.Session
+    url: str
+    path: Path
+    file: Download
+    bar: tqdm
+
+    def __post_init__(self) -> None:
+        self.notes = Notes(self.path)
+        self.n_shown = 0  # bytes of this file on the bar
+        if self.notes.known.get("url") != shown(self.url):
+            self.notes.known = {}
+
+    def run(self) -> None:
+        """Complete the partial file, check it, and move it to `path`; once more from the start if it is damaged.
+
+        Raises
+        ------
+        Interrupted
+            If the server stays away: several attempts in a row brought no new bytes.
+        Refused
+            If the server does not have the published file.
+        """
+        for _ in range(2):
+            retrying(self._attempt, self.n_bytes_there, self.bar.set_postfix_str)
+            if is_published(self.file, self.notes.part):
+                self.notes.part.replace(self.path)
+                return
+            self.notes.discard()
+        published = self.file.checksum or f"{self.file.n_bytes:,} bytes"
+        raise Refused(f"the file arrived twice, but is not the published one ({published})")
+
+    def n_bytes_there(self) -> int:
+        """Return the size of the partial file."""
+        return self.notes.part.stat().st_size if self.notes.part.exists() else 0
+
+    def _attempt(self) -> None:
+        offset = self._offset()
+        self._show(offset)
+        if offset and offset == self.notes.known.get("n_bytes"):
+            return
+        request = {"headers": self._headers(offset), "stream": True, "timeout": TIMEOUT_S}
+        with network_errors(), self.session.get(self.url, **request) as response:
+            status = response.status_code
+            if offset and (status == 416 or (status == 206 and not self._continues(response, offset))):
+                self.notes.discard()
+                raise Interrupted("the file on the server has changed")
+            check_status(response, (200, 206) if offset else (200,))
+            self._write(response, offset if status == 206 else 0)
+
+    def _offset(self) -> int:
+        """Return the size of the partial file; 0 if it may belong to another file."""
+        size, known = self.n_bytes_there(), self.notes.known
+        is_ours = self.file.checksum or known.get("validator")
+        return size if is_ours and size <= (known.get("n_bytes") or size) else 0
+
+    def _headers(self, offset: int) -> dict[str, str]:
+        validator = self.notes.known.get("validator")
+        condition = {"If-Range": validator} if validator else {}
+        return {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} | condition if offset else {})
+
+    def _continues(self, response: requests.Response, offset: int) -> bool:
+        """Whether a partial answer begins at the offset of the same file; some servers ignore If-Range."""
+        known, new = self.notes.known.get("validator"), _validator(response)
+        is_same = not known or not new or known == new
+        return is_same and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+
+    def _write(self, response: requests.Response, offset: int) -> None:
+        n_bytes = self._whole_size(response)
+        if not offset:
+            self.notes.part.write_bytes(b"")
+            self.notes.add(url=shown(self.url), validator=_validator(response), n_bytes=n_bytes)
+        self._show(offset)
+        self.bar.total = self.bar.total or n_bytes
+        with self.notes.part.open("ab", buffering=0) as part:
+            while block := response.raw.read1(BLOCK_BYTES, decode_content=False):
+                part.write(block)
+                self._show(self.n_shown + len(block))
+        if self.n_bytes_there() < (n_bytes or 0):
+            raise Interrupted("the connection was cut")
+        self.notes.add(n_bytes=self.n_bytes_there())
+
+    def _whole_size(self, response: requests.Response) -> int | None:
+        """Return the size of the whole file; without a checksum, refuse what cannot be the published file."""
+        name = "Content-Range" if response.status_code == 206 else "Content-Length"
+        size = response.headers.get(name, "").rpartition("/")[2]
+        n_bytes = int(size) if size.isdecimal() else self.file.n_bytes
+        if not self.file.checksum and response.headers.get("Content-Type", "").startswith("text/html"):
+            raise Refused("the server sends a web page")
+        if not self.file.checksum and self.file.n_bytes not in (None, n_bytes):
+            raise Refused(f"the server's file has {n_bytes:,} bytes, the published one {self.file.n_bytes:,}")
+        return n_bytes
+
+    def _show(self, n_bytes: int) -> None:
+        self.bar.update(n_bytes - self.n_shown)
+        self.n_shown = n_bytes
+
+
+def is_published(file: Download, path: Path) -> bool:
+    """Return whether a file has the published checksum; the published size where there is no checksum."""
+    if not file.checksum:
+        return file.n_bytes in (None, path.stat().st_size)
+    kind, _, published = file.checksum.partition(":")
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, kind).hexdigest() == published
+
+
+def _validator(response: requests.Response) -> str | None:
+    """Return the ETag; the date where there is no ETag or only a weak one, which If-Range does not accept."""
+    etag = response.headers.get("ETag", "")
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _reason(error: BaseException) -> str:
+    """Return the system's message about a failed connection, else the kind of error."""
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__
-
-
-def check_size(download: Download, n_bytes: int, what: str) -> None:
-    """Fail if a file without a published checksum has not the published size."""
-    if not download.checksum and download.n_bytes not in (None, n_bytes):
-        raise InputError(f"'{what}' has {n_bytes:,} bytes, the published file {download.n_bytes:,}. {REPLACED}")
-
-
-def check_room(folder: Path, n_bytes: int, purpose: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if n_bytes > free:
-        raise InputError(f"To {purpose} takes {n_bytes:,} bytes, and '{folder}' has {free:,} free. Make room.")

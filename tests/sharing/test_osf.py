@@ -1,46 +1,57 @@
-"""Results on OSF: what is sent and fetched is the same bytes, nobody's work is written over, no run is there by half."""
+"""Runs on OSF: what is sent and fetched is the same bytes, no finished run is lost, no run is ever half there."""
 
-import csv
 import hashlib
 import io
 import json
+import logging
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import tracemalloc
 import zipfile
 from types import SimpleNamespace
 
-import osfclient
 import pytest
 import tiny
-from osf_fixtures import PROJECT, RUNS, local_osf, make, on_osf, place, shown, write  # noqa: F401 - a fixture
-from osf_server import TOKEN, Fault
+from click.testing import CliRunner
+from osf_fixtures import PROJECT, RUNS, local_osf, make, once, shown, sync, write  # noqa: F401 - a fixture
+from osf_server import OTHER_TOKEN, TOKEN, Fault
 
+from catscans_lib import paths, results
+from catscans_lib.cli.main import main
 from catscans_lib.errors import InputError
-from catscans_lib.sharing.osf import look
-from catscans_lib.sharing.osf.pull import pull
-from catscans_lib.sharing.osf.push import push
+from catscans_lib.sharing import transfer
+from catscans_lib.sharing.osf import runs, storage
 
-MANIFEST = "demo/osf_manifest.csv"
-
-
-def paths(plan):
-    return sorted(entry.path for entry in plan.move)
+MANIFEST = "demo/manifest.json"
 
 
-def killed_at(point, command, at):
-    """Push or pull in another process that is killed with kill -9 where it calls a function."""
-    module, name = point.rsplit(".", 1)
-    code = f"""
-import importlib, os, pathlib
-from catscans_lib.sharing.osf.place import Place
-setattr(importlib.import_module({module!r}), {name!r}, lambda *_, **__: os.kill(os.getpid(), 9))
-do = getattr(importlib.import_module("catscans_lib.sharing.osf.{command}"), {command!r})
-do(Place(pathlib.Path({str(at.root)!r}), {at.project!r}, {at.node!r}, {at.base_url!r}, 1, 1e6))
-"""
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+def rows_on(osf):
+    return json.loads(osf.files(PROJECT)[MANIFEST])["runs"]
+
+
+def zips_on(osf):
+    return {path: body for path, body in osf.files(PROJECT).items() if path.endswith(".zip")}
+
+
+def forge(osf, run, **changes):
+    """Change the row of a run in the manifest on OSF."""
+    rows = [row | changes if row["key"] == run else row for row in rows_on(osf)]
+    osf.write(PROJECT, MANIFEST, json.dumps({"version": 2, "runs": rows}).encode()).versions[:-1] = []
+
+
+def forge_zip(osf, key, members):
+    """Put another zip on OSF, and a row that vouches for it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    (row,) = [row for row in rows_on(osf) if row["key"] == key]
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    name = runs.zip_name(key, row["run_id"], digest)
+    osf.write(PROJECT, f"demo/{name}", buffer.getvalue())
+    forge(osf, key, zip=name, sha256=digest, n_bytes=len(buffer.getvalue()))
 
 
 # There and back
@@ -48,486 +59,629 @@ do(Place(pathlib.Path({str(at.root)!r}), {at.project!r}, {at.node!r}, {at.base_u
 
 def test_what_was_pushed_is_pulled_byte_for_byte(osf, tmp_path):
     root = make(tmp_path / "here")
-    assert len(paths(push(place(osf, root)))) == 14
-    assert on_osf(osf) == shown(root)
-    pull(place(osf, tmp_path / "there"))
+    assert sorted(sync(osf, root).push().move) == sorted(RUNS)
+    sync(osf, tmp_path / "there").pull()
     assert shown(tmp_path / "there") == shown(root)
+    assert not (tmp_path / "there/.osf/staging").exists()
 
 
-def test_a_second_push_or_pull_moves_nothing_and_a_third_only_what_has_changed(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root))
-    pull(there)
+def test_each_run_is_one_zip_named_by_its_id_and_content_and_listed_with_its_checksum(osf, tmp_path):
+    sync(osf, make(tmp_path / "here")).push()
+    for row in rows_on(osf):
+        body = osf.files(PROJECT)[f"demo/{row['zip']}"]
+        assert (row["n_bytes"], row["sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
+        assert row["zip"] == f"{row['key'].split('/')[0]}/{row['run_id']}-{row['sha256'][:12]}.zip"
+        assert row["finished"] == "2026-11-01T00:00:01.500000+00:00"
+    assert len(zips_on(osf)) == len(rows_on(osf)) == 3
+    folds = zipfile.ZipFile(io.BytesIO(next(body for path, body in zips_on(osf).items() if "ingest-chest" in path)))
+    assert folds.namelist() == [
+        "folds/chest.csv",
+        "ingest/chest/history.csv",
+        "ingest/chest/model.keras",
+        "ingest/chest/run.json",
+    ]
+
+
+def test_a_second_push_or_pull_moves_nothing_and_a_third_only_the_changed_run(osf, tmp_path):
+    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
+    sync(osf, root).push()
+    there.pull()
     n_puts = osf.count("files", "PUT")
-    assert paths(push(place(osf, root))) == paths(pull(there)) == []
+    assert sync(osf, root).push().move == there.pull().move == {}
     assert osf.count("files", "PUT") == n_puts
-    write(root, "tables/aucs.csv", "source,auc\ndtd,0.9\n")
-    assert paths(push(place(osf, root))) == ["tables/aucs.csv"] == paths(pull(there))
+    make(root, 2, RUNS[1:2])
+    assert list(sync(osf, root).push().move) == list(there.pull().move) == [RUNS[1]]
     assert shown(there.root) == shown(root)
-    assert osf.count("files", "PUT") == n_puts + 2  # the table and the manifest
+    assert osf.count("files", "PUT") == n_puts + 2  # the zip and the manifest
+    assert len(zips_on(osf)) == 4  # the former version stays
 
 
-def test_the_manifest_has_checksum_size_and_run_of_every_file(osf, tmp_path):
-    root = make(tmp_path / "here")
-    push(place(osf, root))
-    rows = {row["path"]: row for row in csv.DictReader(io.StringIO(osf.files(PROJECT)[MANIFEST].decode()))}
-    assert {path: row["sha256"] for path, row in rows.items()} == {
-        path: hashlib.sha256(body).hexdigest() for path, body in shown(root).items()
-    }
-    assert {path: int(row["n_bytes"]) for path, row in rows.items()} == {
-        path: len(body) for path, body in shown(root).items()
-    }
-    assert rows["transfer/dtd--chest/figures/auc.svg"]["run_id"] == "transfer/dtd--chest-1"
-    assert rows["tables/aucs.csv"]["run_id"] == ""
-
-
-def test_only_results_are_sent(osf, tmp_path):
+def test_only_finished_runs_are_sent(osf, tmp_path):
     root = make(tmp_path / "here", runs=RUNS[:1])
     before = shown(root)
-    for path in (
-        "transfer/.dtd--chest.work/run.json", "transfer/.dtd--chest.checkpoint/state.npz", "pretrain/dtd/.done",
-        "scratch/pretrain/dtd/run.json", "records/1/cout.txt", ".snakemake/log",
-    ):  # fmt: skip
-        write(root, path, "not a result")
-    (root / "tables" / "elsewhere.csv").symlink_to(root / "tables" / "aucs.csv")
-    push(place(osf, root))
-    assert on_osf(osf) == before
+    for path in ("scratch/x/run.json", "records/1/run.json", "transfer/.x.work/run.json", ".snakemake/log/run.json"):
+        write(root, path, '{"status": "completed"}')
+    for path in ("transfer/failed/run.json", "transfer/odd/run.json", "ingest/chest/.done", "tables/by_hand.csv"):
+        write(root, path, "[]")
+    (root / "ingest/chest/elsewhere.csv").symlink_to(root / "folds/chest.csv")
+    assert list(sync(osf, root).push().move) == ["ingest/chest"]
+    sync(osf, tmp_path / "there").pull()
+    assert shown(tmp_path / "there") == before
 
 
-def test_folders_of_more_files_than_a_page_shows_are_listed_whole(osf, tmp_path):
-    for number in range(230):
-        write(tmp_path / "here", f"tables/{number:03d}.csv", str(number))
-    push(place(osf, tmp_path / "here"))
-    assert paths(push(place(osf, tmp_path / "here"))) == []
-    assert sum("page=3" in asked[2] for asked in osf.asked) == 1
-    pull(place(osf, tmp_path / "there"))
-    assert shown(tmp_path / "there") == shown(tmp_path / "here")
-
-
-def test_runs_that_are_pulled_count_as_done(osf, tmp_path, monkeypatch):
-    from catscans_lib import results
-
-    push(place(osf, make(tmp_path / "here")))
-    pull(place(osf, tmp_path / "project" / "results" / "demo"))
+def test_pulled_runs_count_as_done_and_bring_the_recipes_of_imported_ones(osf, tmp_path, monkeypatch):
+    root = make(tmp_path / "here")
+    recipes = {
+        key: {"run_id": json.loads((root / key / "run.json").read_text())["run_id"], "recipe": "r"} for key in RUNS
+    }
+    recipes[RUNS[1]]["run_id"] = "of a former run"
+    write(root, "recipes.json", json.dumps(recipes))
+    sync(osf, root).push()
+    sync(osf, tmp_path / "project/results/demo").pull()
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path / "project"))
-    assert results.finished("demo", "transfer") == ["dtd--chest", "none--chest"]
+    assert results.finished("demo", "transfer") == ["dtd--chest"]
+    del recipes[RUNS[1]]
+    assert json.loads((tmp_path / "project/results/demo/recipes.json").read_text()) == recipes
 
 
-def test_osfclient_finds_the_same_files(osf, tmp_path, monkeypatch):
-    root = make(tmp_path / "here")
-    push(place(osf, root))
-    monkeypatch.setattr("osfclient.models.session.time", SimpleNamespace(time=lambda: 0.0, sleep=lambda pause_s: None))
-    other = osfclient.OSF(token=TOKEN)
-    other.session.base_url = osf.url
-    found = {}
-    for file in other.project(PROJECT).storage().files:
-        place_ = tmp_path / "file"
-        with place_.open("wb") as to:
-            file.write_to(to)
-        found[file.path.removeprefix("/demo/")] = place_.read_bytes()
-        assert file.hashes["sha256"] == hashlib.sha256(found[file.path.removeprefix("/demo/")]).hexdigest()
-    del found["osf_manifest.csv"]
-    assert found == shown(root)
+# Versions
 
 
-def test_files_that_osfclient_has_sent_are_not_sent_again(osf, tmp_path, monkeypatch):
-    root = make(tmp_path / "here", runs=RUNS[:1])
-    monkeypatch.setattr("osfclient.models.session.time", SimpleNamespace(time=lambda: 0.0, sleep=lambda pause_s: None))
-    other = osfclient.OSF(token=TOKEN)
-    other.session.base_url = osf.url
-    with (root / "tables/aucs.csv").open("rb") as file:
-        other.project(PROJECT).storage().create_file("demo/tables/aucs.csv", file)
-    assert "tables/aucs.csv" not in paths(push(place(osf, root)))
-    assert on_osf(osf) == shown(root)
-
-
-def test_a_large_file_is_never_in_memory(osf, tmp_path):
-    root = tmp_path / "here"
-    write(root, "tables/large.bin", bytes(48 * 2**20))
-    tracemalloc.start()
-    push(place(osf, root))
-    pull(place(osf, tmp_path / "there"))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 16 * 2**20
-    assert (tmp_path / "there/tables/large.bin").stat().st_size == 48 * 2**20
-
-
-# Zips
-
-
-def test_with_zip_every_run_is_one_file_that_is_unpacked_again(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root), packed=True)
-    assert sorted(on_osf(osf)) == sorted([*(f"{run}.zip" for run in RUNS), "tables/aucs.csv", "folds/chest.csv"])
-    assert (
-        zipfile.ZipFile(io.BytesIO(on_osf(osf)["pretrain/dtd.zip"])).read("history.csv")
-        == b"version,1\npretrain/dtd,0\n"
-    )
-    pull(there)
-    assert shown(there.root) == shown(root)
-    assert paths(push(place(osf, root))) == paths(pull(there)) == []
-    assert look.verify(there) == (5, {})
-
-
-def test_only_the_zip_of_a_run_that_has_changed_is_sent_again(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root), packed=True)
-    pull(there)
-    make(root, 2, RUNS[:1])
-    assert paths(push(place(osf, root))) == ["pretrain/dtd.zip", "tables/aucs.csv"] == paths(pull(there))
-    assert shown(there.root) == shown(root)
-
-
-def test_a_zip_that_does_not_hold_what_the_manifest_says_is_refused_and_the_run_left_as_it_was(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root), packed=True)
-    pull(there)
+def test_a_run_that_is_newer_here_is_never_replaced_unless_forced(osf, tmp_path):
+    root, there = make(tmp_path / "here"), sync(osf, make(tmp_path / "there", 2))
+    sync(osf, root).push()
     before = shown(there.root)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("run.json", json.dumps({"run_id": "false", "status": "completed"}))
-    forge(osf, "pretrain/dtd.zip", buffer.getvalue(), contents="0" * 64)
-    with pytest.raises(InputError, match="pretrain/dtd.zip' does not hold the files that its manifest says"):
-        pull(there)
+    with pytest.raises(
+        InputError, match="Not fetched: differs here from every version on OSF: evaluate/all, .*--force"
+    ):
+        there.pull()
     assert shown(there.root) == before
-
-
-def test_a_zip_that_leads_out_of_its_folder_is_refused(osf, tmp_path):
-    push(place(osf, make(tmp_path / "here")), packed=True)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("../../../outside.txt", "out")
-    forge(osf, "pretrain/dtd.zip", buffer.getvalue(), contents="0" * 64)
-    with pytest.raises(InputError, match="does not lie below its folder"):
-        pull(place(osf, tmp_path / "there"))
-    assert not list(tmp_path.rglob("outside.txt"))
-
-
-def forge(osf, path, body, **changes):
-    """Put another file on OSF, and a manifest that vouches for it."""
-    osf.write(PROJECT, f"demo/{path}", body)
-    rows = list(csv.DictReader(io.StringIO(osf.files(PROJECT)[MANIFEST].decode())))
-    for row in rows:
-        if row["path"] == path:
-            row |= {"sha256": hashlib.sha256(body).hexdigest(), "n_bytes": len(body)} | changes
-    write_manifest(osf, rows)
-
-
-def write_manifest(osf, rows):
-    text = io.StringIO()
-    table = csv.DictWriter(text, ["path", "sha256", "n_bytes", "run_id", "contents"])
-    table.writeheader()
-    table.writerows(rows)
-    osf.write(PROJECT, MANIFEST, text.getvalue().encode())
-
-
-# Both sides have changed
-
-
-def test_a_file_changed_on_osf_is_named_and_not_written_over(osf, tmp_path):
-    root = make(tmp_path / "here")
-    push(place(osf, root))
-    osf.write(PROJECT, "demo/pretrain/dtd/history.csv", b"somebody else's")
-    make(root, 2)
-    with pytest.raises(
-        InputError, match="Not sent.*changed on OSF by somebody else: pretrain/dtd/history.csv. Pull first"
-    ):
-        push(place(osf, root))
-    now = on_osf(osf)
-    assert now["pretrain/dtd/history.csv"] == b"somebody else's"
-    assert now["pretrain/dtd/model.keras"] != shown(root)["pretrain/dtd/model.keras"]  # a run goes as a whole
-    assert now["transfer/dtd--chest/model.keras"] == shown(root)["transfer/dtd--chest/model.keras"]
-    push(place(osf, root), force=True)
-    assert on_osf(osf) == shown(root)
-
-
-def test_another_machine_that_has_never_pulled_writes_nothing_over(osf, tmp_path):
-    push(place(osf, make(tmp_path / "one")))
-    before = on_osf(osf)
-    with pytest.raises(InputError, match="another one is on OSF: pretrain/dtd/figures/auc.svg, "):
-        push(place(osf, make(tmp_path / "two", 2)))
-    assert on_osf(osf) == before
-
-
-def test_a_file_changed_here_since_the_pull_is_named_and_not_written_over(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root))
-    pull(there)
-    write(there.root, "pretrain/dtd/history.csv", "edited by hand")
-    make(root, 2)
-    push(place(osf, root))
-    with pytest.raises(InputError, match="Not fetched.*changed here since the last pull: pretrain/dtd/history.csv"):
-        pull(there)
-    assert (there.root / "pretrain/dtd/history.csv").read_text() == "edited by hand"
-    assert b'"version": 1' in (there.root / "pretrain/dtd/run.json").read_bytes()
-    assert b'"version": 2' in (there.root / "transfer/dtd--chest/run.json").read_bytes()
-    pull(there, force=True)
+    there.pull(force=True)
     assert shown(there.root) == shown(root)
 
 
-def test_a_file_that_somebody_creates_while_it_is_sent_is_not_written_over(osf, tmp_path):
+def test_an_edited_table_or_note_keeps_its_run_from_being_replaced_while_others_are_fetched(osf, tmp_path):
+    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
+    sync(osf, root).push()
+    there.pull()
+    write(there.root, "tables/aucs.csv", "edited")
+    write(there.root, "transfer/dtd--chest/my_notes.txt", "mine")
+    sync(osf, make(root, 2)).push()
+    with pytest.raises(InputError, match="every version on OSF: evaluate/all, transfer/dtd--chest. To replace"):
+        there.pull()
+    assert (there.root / "tables/aucs.csv").read_text() == "edited"
+    assert (there.root / "transfer/dtd--chest/my_notes.txt").read_text() == "mine"
+    assert versions_of(there.root, "ingest/chest") == {2} and versions_of(there.root, "transfer/dtd--chest") == {1}
+
+
+def test_what_is_missing_here_is_fetched_again(osf, tmp_path):
     root = make(tmp_path / "here")
-
-    def faults(where, method, path):
-        if (where, method) == ("files", "PUT") and "name=aucs.csv" in path:
-            osf.write(PROJECT, "demo/tables/aucs.csv", b"first!")
-
-    osf.faults = faults
-    with pytest.raises(InputError, match="changed on OSF meanwhile: tables/aucs.csv"):
-        push(place(osf, root))
-    assert on_osf(osf)["tables/aucs.csv"] == b"first!"
-    assert look.status(place(osf, root)).to_push == ()
+    before = shown(root)
+    sync(osf, root).push()
+    (root / "folds/chest.csv").unlink()
+    shutil.rmtree(root / "transfer")
+    assert list(sync(osf, root).push().move) == []
+    assert sorted(sync(osf, root).pull().move) == ["ingest/chest", "transfer/dtd--chest"]
+    assert shown(root) == before
 
 
-def test_a_file_that_somebody_changes_between_look_and_update_is_not_written_over(osf, tmp_path):
-    root = make(tmp_path / "here")
-    push(place(osf, root))
-    write(root, "tables/aucs.csv", "new here")
-    file = osf.projects[PROJECT].root.child("demo", "folder").child("tables", "folder").child("aucs.csv", "file")
-
-    def faults(where, method, path):
-        if where == "files" and method == "GET" and file.id in path and len(file.versions) == 1:
-            osf.write(PROJECT, "demo/tables/aucs.csv", b"new there")
-
-    osf.faults = faults
-    with pytest.raises(InputError, match="changed on OSF meanwhile: tables/aucs.csv"):
-        push(place(osf, root))
-    assert on_osf(osf)["tables/aucs.csv"] == b"new there"
-
-
-def test_two_machines_that_push_different_runs_share_one_manifest(osf, tmp_path):
-    one, two = make(tmp_path / "one", runs=RUNS[:1]), make(tmp_path / "two", runs=RUNS[1:])
-    push(place(osf, one))
-    push(place(osf, two))
-    pull(place(osf, tmp_path / "there"))
-    assert shown(tmp_path / "there") == shown(one) | shown(two)
-
-
-def test_rows_that_somebody_else_writes_at_the_same_time_are_kept(osf, tmp_path):
-    one, two = make(tmp_path / "one", runs=RUNS[:1]), make(tmp_path / "two", runs=RUNS[1:])
-    left = [place(osf, two)]
-
-    def faults(where, method, path):
-        if (where, method) == ("files", "PUT") and "name=osf_manifest.csv" in path and left:
-            push(left.pop())
-
-    osf.faults = faults
-    push(place(osf, one))
-    osf.faults = lambda *asked: None
-    pull(place(osf, tmp_path / "there"))
-    assert shown(tmp_path / "there") == shown(one) | shown(two)
-
-
-def test_a_file_that_a_newer_run_no_longer_has_goes_and_own_notes_stay(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root))
-    pull(there)
-    write(there.root, "pretrain/dtd/my_notes.txt", "mine")
-    write(there.root, "pretrain/dtd/.done", "")
-    make(root, 2, RUNS[:1])
-    (root / "pretrain/dtd/figures/auc.svg").unlink()
-    push(place(osf, root))
-    pull(there)
-    assert shown(there.root) == shown(root) | {"pretrain/dtd/my_notes.txt": b"mine"}
-    assert (there.root / "pretrain/dtd/.done").exists()
-
-
-def test_a_packed_run_takes_the_former_ones_place_whole(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root), packed=True)
-    pull(there)
-    write(there.root, "pretrain/dtd/.done", "")
-    make(root, 2, RUNS[:1])
-    (root / "pretrain/dtd/figures/auc.svg").unlink()
-    push(place(osf, root))
-    pull(there)
-    assert shown(there.root) == shown(root)
-    assert (there.root / "pretrain/dtd/.done").exists()
-
-
-def test_a_file_where_a_folder_should_be_is_named(osf, tmp_path):
-    push(place(osf, make(tmp_path / "here")))
-    write(tmp_path / "there", "tables", "no folder")
+def test_an_older_unknown_run_is_not_made_the_current_version_unless_forced(osf, tmp_path):
+    new, old = make(tmp_path / "new", 2), make(tmp_path / "old", 1)
+    sync(osf, new).push()
     with pytest.raises(
-        InputError, match="Cannot read or write '.*tables': (File exists|Not a directory). Correct that"
+        InputError, match="Not sent: OSF has a newer version: evaluate/all, .* Pull first, or push with --force"
     ):
-        pull(place(osf, tmp_path / "there"))
+        sync(osf, old).push()
+    assert len(zips_on(osf)) == 3
+    sync(osf, old).push(force=True)
+    sync(osf, tmp_path / "there").pull()
+    assert shown(tmp_path / "there") == shown(old)
+    assert len(zips_on(osf)) == len(rows_on(osf)) == 6
+    assert sync(osf, new).push().move == {}  # a former version, still on OSF
+    sync(osf, new).push(force=True)
+    sync(osf, tmp_path / "there").pull()
+    assert shown(tmp_path / "there") == shown(new)
 
 
-def test_a_push_that_was_not_finished_is_not_pulled(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root))
+def test_a_version_that_is_no_longer_on_osf_does_not_count_as_safe(osf, tmp_path):
+    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
+    sync(osf, root).push()
+    there.pull()
+    sync(osf, make(root, 2)).push()
+    before = shown(there.root)
+    for path, body in zips_on(osf).items():
+        if "00000001-" in path:
+            osf.write(PROJECT, path, body + b"damaged")
+    with pytest.raises(InputError, match="differs here from every version on OSF"):
+        there.pull()
+    assert shown(there.root) == before
+    assert len(there.push(force=True).move) == 3  # sent again
+
+
+def test_machines_that_push_different_runs_share_the_manifest(osf, tmp_path):
+    one, two = make(tmp_path / "one", runs=RUNS[:1]), make(tmp_path / "two", runs=RUNS[1:])
+    sync(osf, one).push()
+    sync(osf, two).push()
+    sync(osf, tmp_path / "there").pull()
+    assert shown(tmp_path / "there") == shown(one) | shown(two)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_rows_that_another_machine_writes_at_the_same_moment_are_kept(osf, tmp_path, is_new):
+    roots = [make(tmp_path / key, runs=[key]) for key in RUNS]
+    if not is_new:
+        sync(osf, roots.pop()).push()
+    waiting = [sync(osf, root) for root in roots[1:]]
+
+    def faults(where, method, path):
+        node = osf.nodes.get(path.split("/")[-1].split("?")[0])
+        is_manifest = "name=manifest.json" in path or (node and node.name == "manifest.json")
+        if method == "PUT" and is_manifest and waiting:
+            waiting.pop().push()
+
+    osf.faults = faults
+    sync(osf, roots[0]).push()
+    assert waiting == []
+    assert sorted(row["key"] for row in rows_on(osf)) == sorted(RUNS)
+
+
+def test_an_interrupted_push_is_not_pulled_and_the_next_push_sends_only_the_rest(osf, tmp_path):
+    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
+    sync(osf, root).push()
     make(root, 2)
-    n_puts = osf.count("files", "PUT") + 3
+    n_puts = osf.count("files", "PUT") + 1
     osf.faults = lambda where, method, path: Fault("fails") if osf.count("files", "PUT") > n_puts else None
-    with pytest.raises(InputError, match="OSF could not be reached, tried 5 times.*the server answers 503"):
-        push(place(osf, root, n_jobs=1))
+    with pytest.raises(InputError, match="OSF could not be reached after 5 retries.*answers 503.*same command again"):
+        sync(osf, root, n_jobs=1).push()
     osf.faults = lambda *asked: None
-    with pytest.raises(
-        InputError, match="after its manifest was written; whoever pushed it should push again: folds|pretrain"
-    ):
-        pull(there)
-    runs = [run for run in RUNS if (there.root / run).exists()]
-    assert 0 < len(runs) < len(RUNS)
-    assert all(versions_of(there.root, run) == {"1"} for run in runs)
-    push(place(osf, root))
-    pull(there)
+    there.pull()
+    assert {version for key in RUNS for version in versions_of(there.root, key)} == {1}
+    assert len(sync(osf, root).status()["not listed"]) == 1
+    sync(osf, root).push()
+    there.pull()
     assert shown(there.root) == shown(root)
+    assert len(zips_on(osf)) == 6
+    assert max(len(node.versions) for node in osf.nodes.values() if node.name.endswith(".zip")) == 1
+
+
+def versions_of(root, key):
+    """The versions of the files of a run."""
+    history, record = (root / key / "history.csv").read_text(), json.loads((root / key / "run.json").read_text())
+    return {int(history.removeprefix("version,")), int(record["run_id"][-1])}
 
 
 # Looking without touching
 
 
-def test_a_dry_run_changes_nothing_and_says_what_would_be_done(osf, tmp_path):
+def test_a_dry_run_changes_nothing(osf, tmp_path):
     root = make(tmp_path / "here")
-    assert len(paths(push(place(osf, root), dry_run=True))) == 14
-    assert on_osf(osf) == {} and osf.count("files", "PUT") == 0
-    push(place(osf, root))
-    assert len(paths(pull(place(osf, tmp_path / "there"), dry_run=True))) == 14
+    assert len(sync(osf, root).push(dry_run=True).move) == 3
+    assert osf.count("files", "PUT") == 0
+    sync(osf, root).push()
+    assert len(sync(osf, tmp_path / "there").pull(dry_run=True).move) == 3
     assert shown(tmp_path / "there") == {}
 
 
 def test_status_says_which_side_has_changed(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root))
-    pull(there)
-    osf.write(PROJECT, "demo/notes.txt", b"nobody's")
-    write(root, "tables/aucs.csv", "new here")
-    assert look.status(place(osf, root)).to_push == ("tables/aucs.csv",)
-    push(place(osf, root))
-    found = look.status(there)
-    assert (found.to_push, found.to_pull, found.conflicts) == ((), ("tables/aucs.csv",), {})
-    assert (len(found.same), found.unlisted) == (13, ("notes.txt",))
-    write(there.root, "tables/aucs.csv", "and there")
-    assert list(look.status(there).conflicts) == ["tables/aucs.csv"]
+    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
+    sync(osf, root).push()
+    there.pull()
+    osf.write(PROJECT, "demo/transfer/nobodys.zip", b"?")
+    make(root, 3, RUNS[:1])
+    assert sync(osf, root).status()["to push"] == ["ingest/chest"]
+    sync(osf, root).push()
+    found = there.status()
+    assert (found["to push"], found["to pull"], found["left alone"]) == ([], ["ingest/chest"], [])
+    assert (len(found["the same"]), found["not listed"]) == (2, ["demo/transfer/nobodys.zip"])
+    make(there.root, 2, RUNS[:1])
+    assert there.status()["left alone"] == ["ingest/chest: OSF has a newer version"]
 
 
 def test_verify_names_what_is_damaged_or_missing_on_either_side(osf, tmp_path):
     root = make(tmp_path / "here")
-    push(place(osf, root))
-    assert look.verify(place(osf, root)) == (14, {})
-    write(root, "pretrain/dtd/model.keras", "damaged")
+    sync(osf, root).push()
+    assert sync(osf, root).verify() == (3, {})
+    write(root, "transfer/dtd--chest/model.keras", "damaged")
     (root / "folds/chest.csv").unlink()
-    osf.write(PROJECT, "demo/tables/aucs.csv", b"damaged")
-    assert look.verify(place(osf, root))[1] == {
-        "folds/chest.csv": "not here",
-        "pretrain/dtd/model.keras": "another one here",
-        "tables/aucs.csv": "another one on OSF",
+    osf.write(PROJECT, next(path for path in zips_on(osf) if "evaluate" in path), b"damaged")
+    assert sync(osf, root).verify()[1] == {
+        "evaluate/all": "its zip is damaged on OSF",
+        "ingest/chest": "folds/chest.csv is missing here",
+        "transfer/dtd--chest": "transfer/dtd--chest differs here",
     }
 
 
-# What a server may not make us do
+# What a server must not make us do
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["../out.csv", "/etc/out.csv", "a/../../out.csv", "a\0b", "a\\b.csv", "C:/out.csv", ".osf/lock", "a//b.csv", ""],
+    "changes",
+    [
+        {"key": "../out"}, {"key": "/etc/out"}, {"key": "a/../../out"}, {"key": "a\\b/c"}, {"key": ".osf/lock"},
+        {"key": "tables/x"},
+        {"run_id": "../out"}, {"zip": "../out.zip"}, {"parts": {"ingest/chest": "0" * 64, "../out": "0" * 64}},
+        {"parts": {"ingest/chest": "0" * 64, "tables/../../out": "0" * 64}}, {"parts": {}}, {"sha256": "x"}, {"n_bytes": "1"},
+    ],
+)  # fmt: skip
+def test_a_manifest_that_leads_out_of_the_folder_is_refused(osf, tmp_path, changes):
+    sync(osf, make(tmp_path / "here")).push()
+    forge(osf, "ingest/chest", **changes)
+    with pytest.raises(
+        InputError, match="'demo/manifest.json' is refused: it is damaged. Delete it on OSF and push again"
+    ):
+        sync(osf, tmp_path / "there").pull()
+    assert shown(tmp_path / "there") == {} and sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"ingest/chest/run.json": "{}"}, "does not hold the files that the manifest lists"),
+        ({"../../../outside.txt": "out"}, "leads out of the folder"),
+        ({"transfer/dtd--chest/run.json": "{}"}, "does not hold the files"),
+    ],
 )
-def test_a_manifest_that_leads_out_of_the_folder_is_refused(osf, tmp_path, path):
-    push(place(osf, make(tmp_path / "here")))
-    before = sorted(tmp_path.rglob("*"))
-    row = {"path": path, "sha256": hashlib.sha256(b"").hexdigest(), "n_bytes": 0, "run_id": "", "contents": ""}
-    write_manifest(osf, [row])
-    with pytest.raises(InputError, match="manifest.csv' is (refused|no manifest)"):
-        pull(place(osf, tmp_path / "there"))
-    assert [each for each in sorted(tmp_path.rglob("*")) if each not in before and ".osf" not in str(each)] == [
-        tmp_path / "there"
-    ]
+def test_an_unsafe_or_wrong_zip_is_refused_and_the_run_stays_as_it_was(osf, tmp_path, members, message):
+    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
+    sync(osf, root).push()
+    there.pull()
+    before = shown(there.root)
+    forge_zip(osf, "ingest/chest", members)
+    (there.root / "folds/chest.csv").unlink()  # so that the run is fetched
+    with pytest.raises(InputError, match=message):
+        there.pull()
+    assert shown(there.root) == {path: body for path, body in before.items() if path != "folds/chest.csv"}
+    assert not list(tmp_path.rglob("outside.txt"))
 
 
-@pytest.mark.parametrize("name", ["..", "a/b", "a\\b", "a\0b"])
-def test_a_file_on_osf_with_a_name_that_leads_elsewhere_is_refused(osf, tmp_path, name):
-    push(place(osf, make(tmp_path / "here")))
-    osf.write(PROJECT, "demo/odd", b"out").name = name
-    with pytest.raises(InputError, match="which is none on every system"):
-        pull(place(osf, tmp_path / "there"))
+def test_a_zip_with_a_hidden_extra_file_is_refused(osf, tmp_path):
+    root = make(tmp_path / "here", runs=RUNS[1:2])
+    sync(osf, root).push()
+    members = {f"{RUNS[1]}/{path.name}": path.read_bytes() for path in (root / RUNS[1]).iterdir()}
+    forge_zip(osf, RUNS[1], members | {f"{RUNS[1]}/.hidden": "x"})
+    with pytest.raises(InputError, match="does not hold the files"):
+        sync(osf, tmp_path / "there").pull()
+    assert shown(tmp_path / "there") == {}
 
 
-def test_something_else_in_the_manifests_place_is_refused(osf, tmp_path):
-    osf.write(PROJECT, MANIFEST, b"\xff\xfe<html>")
-    with pytest.raises(InputError, match="is no manifest"):
-        pull(place(osf, tmp_path / "there"))
-
-
-def test_nothing_is_pulled_from_where_nothing_was_pushed(osf, tmp_path):
-    with pytest.raises(InputError, match="Nothing to pull: 'demo' in project abc12 has no osf_manifest.csv"):
-        pull(place(osf, tmp_path / "there"))
-
-
-# Killed
-
-
-@pytest.mark.parametrize("point", ["downloads.keep", "pull._swap", "pull._link"])
-def test_a_pull_that_is_killed_leaves_whole_runs_and_the_next_one_ends_it(osf, tmp_path, point):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root))
-    pull(there)
-    make(root, 2)
-    push(place(osf, root))
-    write(there.root, "pretrain/dtd/my_notes.txt", "mine")
-    killed_at(f"catscans_lib.sharing.osf.{point}", "pull", there)
-    assert all(len(versions_of(there.root, run)) == 1 for run in RUNS)
-    pull(there)
-    assert shown(there.root) == shown(root) | {"pretrain/dtd/my_notes.txt": b"mine"}
-    assert not (there.root / ".osf" / "staging").exists()
-
-
-def test_a_file_that_was_whole_when_the_pull_was_killed_is_not_fetched_again(osf, tmp_path):
-    there = place(osf, tmp_path / "there")
-    push(place(osf, write(tmp_path / "here", "tables/aucs.csv", "source,auc\n").parents[1]))
-    killed_at("catscans_lib.sharing.osf.downloads.keep", "pull", there)
-    osf.asked.clear()
-    pull(there)
-    assert osf.count("storage", "GET") == 1  # the manifest
-    assert shown(there.root) == {"tables/aucs.csv": b"source,auc\n"}
-
-
-def versions_of(root, run):
-    """Of which versions the files of a run are."""
-    history, record = (root / run / "history.csv").read_text(), json.loads((root / run / "run.json").read_text())
-    return {history.split()[0].removeprefix("version,"), str(record["version"])}
-
-
-def test_a_run_that_a_killed_pull_had_moved_aside_comes_back_with_what_was_only_there(osf, tmp_path):
-    root, there = make(tmp_path / "here"), place(osf, tmp_path / "there")
-    push(place(osf, root))
-    pull(there)
-    write(there.root, "pretrain/dtd/my_notes.txt", "mine")
-    (there.root / "pretrain/dtd").rename(there.root / "pretrain/.dtd.old")
-    pull(there)
-    assert shown(there.root) == shown(root) | {"pretrain/dtd/my_notes.txt": b"mine"}
-
-
-def test_a_push_killed_before_it_read_the_answer_is_ended_by_the_next_even_if_the_file_has_changed(osf, tmp_path):
-    root = make(tmp_path / "here", runs=RUNS[:1])
-    killed_at("catscans_lib.sharing.osf.uploads.answered", "push", place(osf, root))
-    n_there = len(on_osf(osf))
-    assert n_there == 1
-    for path in shown(root):
-        write(root, path, shown(root)[path] + b" ")
-    push(place(osf, root))
-    assert on_osf(osf) == shown(root)
-
-
-def test_two_pushes_of_one_folder_at_a_time_are_refused(osf, tmp_path):
-    import fcntl
-
+@pytest.mark.parametrize("name", ["..", "a/b", "a\0b", ".hidden.zip"])
+def test_files_on_osf_with_unsafe_names_are_ignored(osf, tmp_path, name):
     root = make(tmp_path / "here")
-    push(place(osf, root))
-    with (root / ".osf" / "lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="Another push or pull is at work"):
-            push(place(osf, root))
+    sync(osf, root).push()
+    osf.write(PROJECT, "demo/transfer/odd.zip", b"out").name = name
+    assert sync(osf, root).status()["not listed"] == []
+
+
+def test_something_else_in_the_place_of_the_manifest_or_nothing_is_reported(osf, tmp_path):
+    with pytest.raises(InputError, match="Nothing to pull: 'demo' on OSF has no manifest.json. Push first"):
+        sync(osf, tmp_path / "there").pull()
+    osf.write(PROJECT, "demo/osf_manifest.csv", b"path,sha256\n")
+    with pytest.raises(InputError, match="It was pushed in a former form: push it again"):
+        sync(osf, tmp_path / "there").pull()
+    osf.write(PROJECT, MANIFEST, b"\xff\xfe<html>")
+    with pytest.raises(InputError, match="is refused"):
+        sync(osf, tmp_path / "there").pull()
+
+
+def test_a_former_version_takes_the_place_of_a_damaged_manifest_and_the_next_push_mends_it(osf, tmp_path):
+    root = make(tmp_path / "here")
+    sync(osf, root).push()
+    before = rows_on(osf)
+    osf.write(PROJECT, MANIFEST, b"damaged")
+    sync(osf, tmp_path / "there").pull()
+    assert shown(tmp_path / "there") == shown(root)
+    sync(osf, root).push()
+    assert rows_on(osf) == before
+
+
+def test_a_file_in_the_place_of_a_folder_is_reported(osf, tmp_path):
+    sync(osf, make(tmp_path / "here")).push()
+    write(tmp_path / "there", "transfer", "no folder")
+    with pytest.raises(
+        InputError, match="Cannot read or write '.*transfer.*': (File exists|Not a directory). Correct that"
+    ):
+        sync(osf, tmp_path / "there").pull()
+
+
+# Killed processes
+
+
+def killed_at(point, command, at):
+    """Push or pull in another process that kills itself with SIGKILL where it would call a function."""
+    module, name = point.split(".")
+    code = f"""
+import os, pathlib
+from catscans_lib.sharing import transfer
+from catscans_lib.sharing.osf import runs, storage, sync
+setattr({module}, {name!r}, lambda *_, **__: os.kill(os.getpid(), 9))
+getattr(sync.Sync(pathlib.Path({str(at.root)!r}), {at.project!r}, {at.node!r}, {at.base_url!r}, 1), {command!r})()
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("point", ["transfer.is_published", "runs.unpack", "runs._swap"])
+def test_a_killed_pull_leaves_whole_runs_and_the_next_one_completes_it(osf, tmp_path, point):
+    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
+    sync(osf, root).push()
+    there.pull()
+    sync(osf, make(root, 2)).push()
+    osf.asked.clear()
+    killed_at(point, "pull", there)
+    assert all(versions_of(there.root, key) == {1} for key in RUNS)
+    there.pull()
+    assert shown(there.root) == shown(root)
+    assert not list(there.root.rglob(".osf/staging"))
+    assert osf.count("storage", "GET") == 5  # the manifest twice, each zip once
+
+
+def test_a_run_that_a_killed_pull_had_moved_aside_comes_back(osf, tmp_path):
+    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
+    sync(osf, root).push()
+    make(there.root, 2)
+    before = shown(there.root)
+    (there.root / "transfer/dtd--chest").rename(there.root / "transfer/.dtd--chest.old")
+    with pytest.raises(InputError, match="differs here"):
+        there.pull()
+    assert shown(there.root) == before
+
+
+def test_a_push_killed_before_it_reads_an_answer_is_completed_by_the_next(osf, tmp_path):
+    root = make(tmp_path / "here")
+    killed_at("storage._file", "push", sync(osf, root))
+    assert len(zips_on(osf)) == 1
+    sync(osf, root).push()
+    assert len(zips_on(osf)) == len(rows_on(osf)) == 3
+    assert {len(node.versions) for node in osf.nodes.values() if node.name.endswith(".zip")} == {1}
+
+
+def test_two_commands_never_use_one_folder_at_the_same_time(osf, tmp_path):
+    root = make(tmp_path / "here")
+    with paths.locked(root / ".osf/lock"), pytest.raises(InputError, match="Another push or pull uses .*: process "):
+        sync(osf, root).push()
+
+
+# The token
+
+
+def test_the_token_goes_to_osf_alone_and_is_written_nowhere(osf, tmp_path, caplog, capfd, monkeypatch):
+    write(tmp_path, "netrc", "machine 127.0.0.1 login cat password purr")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    caplog.set_level(logging.DEBUG)
+    osf.faults = once(Fault("fails"), "files", "PUT")
+    sync(osf, make(tmp_path / "here")).push()
+    sync(osf, tmp_path / "there").pull()
+    asked = {(where, headers.get("Authorization")) for where, _, _, headers in osf.asked}
+    assert asked == {("api", f"Bearer {TOKEN}"), ("files", f"Bearer {TOKEN}"), ("storage", None)}
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] + list(osf.files(PROJECT).values())
+    said = caplog.text + "".join(capfd.readouterr())
+    assert "127.0.0.1" in said  # urllib3 has logged its requests
+    assert not any(TOKEN.encode() in each for each in [*written, said.encode()])
+    assert not any(TOKEN in path for _, _, path, _ in osf.asked)
+
+
+def test_no_message_shows_the_token(osf, tmp_path, monkeypatch):
+    root = make(tmp_path / "here", runs=RUNS[:1])
+    for status in (400, 401, 403, 404, 413, 500, 507):
+        osf.faults = lambda *asked, status=status: Fault("fails", status=status)
+        with pytest.raises(InputError, match=f"the server answers {status}") as error:
+            sync(osf, root).push()
+        assert TOKEN not in str(error.value)
+    osf.asked.clear()
+    for wrong in ("two words", "line\nbreak", "Bär"):
+        monkeypatch.setenv("OSF_TOKEN", wrong)
+        with pytest.raises(InputError, match="is not a token") as error:
+            sync(osf, root).push()
+        assert wrong not in str(error.value)
+    assert osf.asked == []
+
+
+def test_the_keyring_is_asked_where_the_environment_has_no_token(monkeypatch):
+    monkeypatch.delenv("OSF_TOKEN", raising=False)
+    fake = SimpleNamespace(get_password=lambda *words: TOKEN * (words == ("osf.io", "token")))
+    monkeypatch.setitem(sys.modules, "keyring", fake)
+    monkeypatch.setitem(sys.modules, "keyring.errors", SimpleNamespace(KeyringError=OSError))
+    assert storage.token() == TOKEN
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert storage.token() is None
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "is_own"),
+    [
+        ("https://api.osf.io/v2", "https://api.osf.io/v2/nodes/abc12/", True),
+        ("https://api.osf.io/v2", "https://files.de-1.osf.io/v1/resources/abc12/", True),
+        ("https://api.osf.io/v2", "https://osf.io/download/abc12/", True),
+        ("https://api.osf.io/v2", "http://files.osf.io/v1/", False),
+        ("https://api.osf.io/v2", "https://storage.googleapis.com/cos-osf/abc", False),
+        ("https://api.osf.io/v2", "https://evilosf.io/", False),
+        ("https://api.osf.io/v2", "https://osf.io.evil.org/", False),
+        ("https://api.osf.io/v2", "https://osf.io@evil.org/", False),
+        ("https://osf.example.org/v2", "https://files.example.org/", False),
+        ("https://api.io/v2", "https://evil.io/", False),
+        ("http://127.0.0.1:8000/v2", "http://127.0.0.1:8001/", False),
+    ],
+)
+def test_only_addresses_of_osf_are_trusted(base, url, is_own):
+    assert storage.Session(base, TOKEN).trusts(url) == is_own
+
+
+def test_the_token_is_not_sent_unencrypted_nor_to_an_address_elsewhere_in_an_answer(osf, tmp_path):
+    with pytest.raises(InputError, match="'http://osf.example.org/v2' is not https"):
+        storage.Session("http://osf.example.org/v2", TOKEN)
+    at = sync(osf, make(tmp_path / "here"))
+
+    def faults(where, method, path):
+        if path.endswith("/nodes/abc12/"):
+            osf.url = f"{osf.storage}/v2"  # what the next links are made of
+
+    osf.faults = faults
+    with pytest.raises(InputError, match="names a foreign address"):
+        at.push()
+    assert osf.count("storage", "GET") == 0
+
+
+# Access, limits and failures
+
+
+def test_a_public_project_is_pulled_without_a_token_and_not_pushed_to(osf, tmp_path, monkeypatch):
+    sync(osf, make(tmp_path / "here")).push()
+    osf.projects[PROJECT].is_public = True
+    monkeypatch.delenv("OSF_TOKEN")
+    there = sync(osf, tmp_path / "there")
+    there.pull()
+    assert shown(there.root) == shown(tmp_path / "here")
+    make(there.root, 2)
+    with pytest.raises(InputError, match="401. OSF needs a token, or does not accept this one. Set OSF_TOKEN"):
+        there.push()
+
+
+@pytest.mark.parametrize(
+    ("token", "status"), [(None, "401. OSF needs a token"), ("wrong", "401"), (OTHER_TOKEN, "403. The account")]
+)
+def test_a_private_project_needs_the_right_token(osf, tmp_path, monkeypatch, token, status):
+    monkeypatch.setenv("OSF_TOKEN", token) if token else monkeypatch.delenv("OSF_TOKEN")
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(InputError, match=f"the server answers {status}"):
+        sync(osf, tmp_path / "there").pull()
+    assert osf.pauses == []
+
+
+def test_a_wrong_project_a_full_one_and_a_file_too_large_are_reported_without_a_retry(osf, tmp_path, monkeypatch):
+    at = sync(osf, make(tmp_path / "here"))
+    for project, message in (("zzzzz", "404. There is no such project"), ("../abc12", "'../abc12' is not the ID")):
+        with pytest.raises(InputError, match=message):
+            type(at)(at.root, project, at.node, at.base_url).push()
+    monkeypatch.setattr(osf.projects[PROJECT], "quota", 10_000)
+    with pytest.raises(InputError, match="507. The storage of the project is full"):
+        sync(osf, at.root, n_jobs=1).push()
+    monkeypatch.setattr(storage, "MAX_BYTES", 10_000)
+    with pytest.raises(InputError, match=r"has 7\d,\d{3} bytes; OSF stores 10,000 per file"):
+        at.push()
+    assert osf.pauses == []
+
+
+def test_a_busy_server_gets_the_pause_it_asks_for(osf, tmp_path):
+    osf.faults = once(Fault("busy", retry_after=17), "files", "PUT")
+    sync(osf, make(tmp_path / "here"), n_jobs=1).push()
+    assert osf.pauses == [17]
+
+
+def test_a_server_that_stays_away_is_given_up_after_growing_pauses(osf, tmp_path):
+    osf.faults = lambda *asked: Fault("reset")
+    with pytest.raises(InputError, match="after 5 retries: .*Connection reset by peer. What was transferred is kept"):
+        sync(osf, make(tmp_path / "here"), n_jobs=1).push()
+    assert len(osf.pauses) == 5 and osf.pauses == sorted(osf.pauses)
+
+
+@pytest.mark.parametrize(("where", "method"), [("api", "GET"), ("files", "GET"), ("files", "PUT"), ("storage", "GET")])
+def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(osf, tmp_path, monkeypatch, where, method):
+    monkeypatch.setattr(transfer, "TIMEOUT_S", (0.3, 0.3))
+    monkeypatch.setattr(storage, "UPLOAD_TIMEOUT_S", (0.3, 0.3))
+    osf.faults = once(Fault("stalls"), where, method)
+    root = make(tmp_path / "here")
+    sync(osf, root).push()
+    sync(osf, tmp_path / "there").pull()
+    assert osf.has_stalled.is_set()
+    assert shown(tmp_path / "there") == shown(root)
+
+
+@pytest.mark.parametrize(("kind", "n_puts", "n_versions"), [("lost", 1, 1), ("corrupt", 2, 2), ("cut", 2, 1)])
+def test_an_upload_that_fails_is_sent_again_only_if_it_did_not_arrive(osf, tmp_path, kind, n_puts, n_versions):
+    root = make(tmp_path / "here", runs=RUNS[:1])
+    osf.faults = once(Fault(kind), "files", "PUT", ".zip")
+    sync(osf, root).push()
+    (zip_,) = [node for node in osf.nodes.values() if node.name.endswith(".zip")]
+    assert len(zip_.versions) == n_versions
+    assert sum(method == "PUT" and (".zip" in path or zip_.id in path) for _, method, path, _ in osf.asked) == n_puts
+    sync(osf, tmp_path / "there").pull()
+    assert shown(tmp_path / "there") == shown(root)
+
+
+def test_a_run_that_changes_while_it_is_packed_is_an_error_and_the_next_push_sends_it(osf, tmp_path, monkeypatch):
+    root = make(tmp_path / "here", runs=RUNS[:1])
+    packing = runs.pack
+
+    def pack(root, run, path):
+        make(root, 2, RUNS[:1])
+        packing(root, run, path)
+
+    monkeypatch.setattr(runs, "pack", pack)
+    with pytest.raises(InputError, match="ingest/chest changed while it was packed. Push again"):
+        sync(osf, root).push()
+    assert osf.files(PROJECT) == {}
+    monkeypatch.undo()
+    monkeypatch.setenv("OSF_TOKEN", TOKEN)
+    sync(osf, root).push()
+    assert [row["run_id"] for row in rows_on(osf)] == ["ingest-chest-000000000002"]
+
+
+def test_a_cut_download_is_resumed_at_once_and_by_the_next_pull(osf, tmp_path, monkeypatch):
+    root, there = make(tmp_path / "here", runs=RUNS[:1], n_bytes=10**6), sync(osf, tmp_path / "there")
+    sync(osf, root).push()
+    (size,) = [row["n_bytes"] for row in rows_on(osf)]
+    osf.asked.clear()
+    cuts = [Fault("cut"), Fault("cut"), *[Fault("reset")] * 5]
+    osf.faults = lambda where, *asked: (
+        cuts.pop(0) if where == "storage" and osf.count(where, "GET") > 1 and cuts else None
+    )
+    with pytest.raises(InputError, match="could not be reached after 5 retries.*same command again later"):
+        there.pull()
+    assert shown(there.root) == {}
+    there.pull()
+    ranges = [headers.get("Range") for where, _, path, headers in osf.asked if where == "storage"]
+    quarter = f"bytes={size // 2 + (size - size // 2) // 2}-"
+    assert ranges == [None, None, f"bytes={size // 2}-", *[quarter] * 5, None, quarter]
+    assert shown(there.root) == shown(root)
+
+
+def test_a_damaged_download_is_fetched_again_and_given_up_if_it_stays_so(osf, tmp_path):
+    root = make(tmp_path / "here", runs=RUNS[:1])
+    sync(osf, root).push()
+    osf.faults = once(Fault("corrupt"), "storage", "GET")
+    sync(osf, tmp_path / "there").pull()
+    assert shown(tmp_path / "there") == shown(root)
+    n_before = osf.count("storage", "GET")
+    osf.faults = lambda where, *asked: (
+        Fault("corrupt") if where == "storage" and osf.count("storage", "GET") > n_before + 1 else None
+    )
+    with pytest.raises(InputError, match="arrived twice, but is not the published one"):
+        sync(osf, tmp_path / "other").pull()
+    assert shown(tmp_path / "other") == {}
+
+
+# The command line
+
+
+def test_the_command_line_pushes_pulls_and_compares(osf, tmp_path):
+    root, there = make(tmp_path / "demo"), tmp_path / "there" / "demo"
+    assert "  to send: evaluate/all\n" in catscans(osf, 0, "push", root, "--dry-run")
+    assert re.search(r"3 runs \(21\d,\d{3} bytes\) sent, 0 unchanged.", catscans(osf, 0, "push", root))
+    assert "3 runs" in catscans(osf, 0, "pull", there)
+    assert shown(there) == shown(root)
+    assert "0 to push, 0 to pull, 0 left alone, 3 the same." in catscans(osf, 0, "status", there)
+    assert "3 of 3 runs are undamaged here and on OSF." in catscans(osf, 0, "verify", there)
+    write(there, "tables/aucs.csv", "other")
+    said = catscans(osf, 1, "verify", there)
+    assert "2 of 3" in said and "problem: evaluate/all: tables/aucs.csv differs here" in said
+    said = catscans(osf, 2, "push", tmp_path / "nowhere")
+    assert said.startswith("catscans: No folder") and not (tmp_path / "nowhere").exists()
+
+
+def catscans(osf, status, *words):
+    command = ["osf", words[0], str(words[1]), "--project", PROJECT, *words[2:]]
+    done = CliRunner().invoke(main, command, env={"CATSCANS_OSF_URL": osf.url})
+    assert done.exit_code == status, done.output
+    assert TOKEN not in done.output and "%|" not in done.output  # no bar where nobody looks
+    return done.output
 
 
 @pytest.mark.slow  # two short sweeps
-def test_a_sweep_on_another_machine_takes_runs_that_were_pulled_as_they_are(osf, tmp_path):
+def test_a_sweep_on_another_machine_takes_pulled_runs_as_done(osf, tmp_path):
     here, there = tiny.project(tmp_path / "here"), tiny.project(tmp_path / "there")
     tiny.catscans(here, "sweep", "ingest/dtd", check=True)
-    push(place(osf, here / "results/demo"), packed=True)
-    pull(place(osf, there / "results/demo"))
+    sync(osf, here / "results/demo").push()
+    sync(osf, there / "results/demo").pull()
     shutil.copytree(here / "data", there / "data")  # images are not kept on OSF
     swept = tiny.catscans(there, "sweep", "ingest/dtd", check=True)
-    assert "nothing to do: all 1 runs are there" in swept.stdout
+    assert "nothing to do" in swept.stdout
     assert list(tiny.done(there)) == ["ingest/dtd"]
