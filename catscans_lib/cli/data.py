@@ -25,24 +25,24 @@ N_SHOWN = 5
 @click.argument("names", nargs=-1, required=True, metavar="DATASET...")
 @data_option
 def download(names: tuple[str, ...], data_dir: Path | None) -> None:
-    """Fetch datasets as they are published.
+    """Download published datasets. Resumes partial downloads; safe to interrupt.
 
-    An interrupted download goes on where it stopped. What lies behind a login is not fetched: the steps to take are printed.
-    CATSCANS_MIRROR names another place for the files.
+    For datasets that need a login, prints the steps to take. CATSCANS_MIRROR: URL of a folder with the files.
+
+    Example: catscans download dtd stl10 --data ~/data
     """
-    from catscans_lib.sharing import download as sharing_download
+    from catscans_lib.sharing.download import fetch
 
     cards = [datasets.get(name) for name in names]
     data_dir = _given(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
     for card in cards:
         if not card.downloads:
-            click.echo(f"{card.title} is not to be had without a login:\n{_indented(card.by_hand)}")
+            click.echo(f"{card.title} needs a login:\n{_indented(card.by_hand)}")
             continue
         for file in card.downloads:
-            fetched = sharing_download.fetch(file, data_dir, mirror=os.environ.get("CATSCANS_MIRROR"))
-            if fetched.sha256:
-                click.echo(f"{file.file_name}: no checksum was published; this file has sha256:{fetched.sha256}")
+            if sha256 := fetch(file, data_dir, mirror=os.environ.get("CATSCANS_MIRROR")):
+                click.echo(f"{file.file_name}: no checksum was published; this file has sha256:{sha256}")
         _compare(card, data_dir)
 
 

@@ -50,7 +50,7 @@ def test_what_is_there_is_compared_with_what_was_published(project, tmp_path):
 
 def test_datasets_behind_a_login_come_with_the_steps_to_take(project, tmp_path):
     said = catscans("download", "imagenet", "kimia960", "--data", tmp_path)
-    assert "ImageNet is not to be had without a login:\n  1. Register at https://www.image-net.org" in said
+    assert "ImageNet needs a login:\n  1. Register at https://www.image-net.org" in said
     assert "1. Fill in the form on the home page" in said
 
 

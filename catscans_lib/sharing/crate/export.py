@@ -21,7 +21,6 @@ from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.runs.records import masking
 from catscans_lib.sharing.crate import croissant, metadata, model_cards
-from catscans_lib.sharing.osf import manifest
 
 PROJECT = (
     "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile", "README.md", "Snakefile", "_config.yml", "_toc.yml",
@@ -170,7 +169,7 @@ def _params(profile: str) -> dict[str, Content]:
 def _results(profile: str, models: bool) -> dict[str, Content]:
     """All finished results; not the hidden folders of runs under way, nor what is made by hand or made anew."""
     folder = paths.results_dir(profile)
-    left_out = ("scratch", CARDS, recipe.RECIPES, manifest.NAME)
+    left_out = ("scratch", CARDS, recipe.RECIPES)
     found = {}
     for path in folder.rglob("*"):
         place = path.relative_to(folder)
