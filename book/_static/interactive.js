@@ -1,4 +1,4 @@
-// Figures one may point at: what draws them, what the selectors above them do, and their colours in a light and a dark page.
+// Draws the interactive figures, connects their selectors, and adapts their colours to a light or dark page.
 const PLOTLY = new URL("../scripts/plotly.min.js", document.currentScript.src);
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -6,7 +6,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const drawn = () => figures.filter((figure) => figure.data);
   const selectors = (figure) => [...document.querySelectorAll(`select[data-figure="${figure.id}"]`)];
 
-  // Plotly is 5 MB, so that a page shows its text first: it is read, once, when the first figure comes near.
+  // Plotly is 5 MB, so it is loaded once, when the first figure comes near; the page shows its text first.
   let reading;
   const plotly = () =>
     (reading ??= new Promise((done, failed) => {
@@ -23,7 +23,7 @@ document.addEventListener("DOMContentLoaded", () => {
     selectors(figure).forEach((one) => one.addEventListener("change", () => show(figure)));
   }
 
-  // Which traces the selectors leave, and how the axis below them is called.
+  // Returns the traces that match the selectors, and the title of the x-axis for them.
   function chosen(figure, data) {
     const wanted = selectors(figure);
     const visible = data.map((trace) => wanted.every((one) => one.value === "" || trace.meta[one.name] === one.value));
@@ -43,7 +43,7 @@ document.addEventListener("DOMContentLoaded", () => {
     return look;
   }
 
-  // What Plotly.relayout would do to a figure that is drawn: { "xaxis.color": c } becomes { xaxis: { color: c } }.
+  // Does what Plotly.relayout does to a drawn figure: { "xaxis.color": c } becomes { xaxis: { color: c } }.
   function put(layout, look) {
     for (const [place, value] of Object.entries(look)) {
       const keys = place.split("."), last = keys.pop();
@@ -53,7 +53,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function colour() {
     const root = document.documentElement;
-    root.classList.toggle("dark", root.dataset.theme === "dark"); // DataTables' own sign
+    root.classList.toggle("dark", root.dataset.theme === "dark"); // for DataTables
     drawn().forEach((figure) => Plotly.relayout(figure, colours()));
   }
 
@@ -64,13 +64,13 @@ document.addEventListener("DOMContentLoaded", () => {
         draw(target);
       }
     },
-    { rootMargin: "100%" }, // a window's height before it is seen
+    { rootMargin: "100%" }, // one window height before it is visible
   );
   figures.forEach((figure) => near.observe(figure));
   new MutationObserver(colour).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   colour();
 
-  // The theme's arrows in the side bar have no words for those who cannot see them.
+  // The theme's arrows in the side bar have no accessible names.
   document.querySelectorAll(".bd-sidenav summary").forEach((arrow) => {
     const name = arrow.closest("li")?.querySelector("a")?.textContent.trim();
     arrow.setAttribute("aria-label", `Pages of ${name}`);
