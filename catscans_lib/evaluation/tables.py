@@ -1,16 +1,19 @@
-"""Tidy tables of AUCs, transfer scores and other metrics: one row per source, target, mode, fold and seed."""
+"""Tidy tables from saved predictions: AUCs, transfer scores, other metrics, ROC and calibration curves."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_curve
 
-from catscans_lib.statistics.auc import auc, per_class, transfer_score
-from catscans_lib.statistics.calibration import metrics
+from catscans_lib.statistics.auc import auc, check_predictions, per_class, transfer_score
+from catscans_lib.statistics.calibration import check_probabilities, metrics, reliability
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 CELL = ["source", "target", "mode"]
+GRID = np.linspace(0, 1, 101)  # false positive rates at which ROC curves are averaged
+BINS = ["low", "high", "mean_score", "share", "n"]
 LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the others, never used as their baseline
 
 
@@ -109,37 +112,27 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
 
 
 def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Compute the one-vs-rest AUC of every class in every fold.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, target, mode, fold, seed, class, auc (NaN if the class is absent), n_positive, n_negative.
-    """
-    return _by_fold(predictions, per_class, ("class", "auc", "n_positive", "n_negative"))
+    """Return the keys of every fold, class, its one-vs-rest auc (NaN if the class is absent), n_positive, n_negative."""
+    rows = [
+        (*fold.keys, *row)
+        for fold in split_folds(predictions)
+        for row in per_class(fold.labels, fold.scores, fold.classes)
+    ]
+    return pd.DataFrame(rows, columns=[*KEYS, "class", "auc", "n_positive", "n_negative"])
 
 
 def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Compute the other metrics (`calibration.metrics`) of every fold: columns of the keys, metric, value."""
-    return _by_fold(predictions, lambda *given: metrics(*given).items(), ("metric", "value"))
-
-
-def _by_fold(predictions: pd.DataFrame, of: Callable[..., Iterable[tuple]], names: tuple[str, ...]) -> pd.DataFrame:
-    """Concatenate the rows of `of(labels, scores, classes)` for every fold, keys first."""
+    """Return the keys of every fold, metric and value, for the metrics of `calibration.metrics`."""
     rows = [
-        (*fold.keys, *row) for fold in split_folds(predictions) for row in of(fold.labels, fold.scores, fold.classes)
+        (*fold.keys, *row)
+        for fold in split_folds(predictions)
+        for row in metrics(fold.labels, fold.scores, fold.classes).items()
     ]
-    return pd.DataFrame(rows, columns=[*KEYS, *names])
+    return pd.DataFrame(rows, columns=[*KEYS, "metric", "value"])
 
 
 def completeness(planned: Iterable[tuple[str, str]], aucs: pd.DataFrame) -> pd.DataFrame:
-    """Return which planned transfer runs, given as (source, target), have results.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, target, done, modes, n_folds, n_seeds, n_aucs; counts are 0 for a run without results.
-    """
+    """Return source, target, done, modes, n_folds, n_seeds and n_aucs of all planned transfer runs (source, target)."""
     found = aucs.groupby(["source", "target"], sort=False).agg(
         modes=("mode", lambda modes: " ".join(modes.unique())), n_folds=("fold", "nunique"),
         n_seeds=("seed", "nunique"), n_aucs=("auc", "size"),
@@ -157,13 +150,9 @@ def shared_modes(aucs: pd.DataFrame) -> list[str]:
 
 
 def transfer_scores(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Compute the transfer score of every source against random weights on the same target, mode, fold and seed.
+    """Compute the transfer score (percent) of every source against random weights on the same target, mode, fold and seed.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, target, mode, fold, seed, auc, baseline_auc, transfer_score (percent). Without a baseline there is
-        no row.
+    Returns the keys, auc, baseline_auc and transfer_score; a source without a baseline has no row.
     """
     shared = aucs[aucs["mode"].isin(shared_modes(aucs))]
     pair = ["target", "mode", "fold", "seed"]
@@ -185,3 +174,74 @@ def auc_table(summary: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
     wide = named.pivot(index=["mode", "source"], columns="target", values="text").fillna("–")
     rows = list(dict.fromkeys(zip(named["mode"], named["source"], strict=True)))
     return wide.reindex(index=rows, columns=list(dict.fromkeys(named["target"])))
+
+
+def best_and_baseline(predictions: pd.DataFrame, aucs: pd.DataFrame, target: str, mode: str) -> pd.DataFrame:
+    """Return a target's predictions by its best source and from random weights; empty if the mode did not run."""
+    here = aucs[(aucs["target"] == target) & (aucs["mode"] == mode)]
+    means = here.groupby("source")["auc"].mean().drop("none", errors="ignore")
+    of = predictions[(predictions["target"] == target) & (predictions["mode"] == mode)]
+    return pd.concat([of[of["source"] == source] for source in [*means.nlargest(1).index, "none"]])
+
+
+def roc_bands(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Average the one-vs-rest ROC curves of each class over folds and seeds, at equal false positive rates.
+
+    Takes predictions on one target. A fold adds no curve for a class that is absent from it, or is its only class.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, mode, class (of two classes only the positive one), false_positive_rate, true_positive_rate (mean),
+        low, high (minimum and maximum over folds and seeds: a spread, not an interval), n.
+    """
+    rows = []
+    columns = score_columns(predictions)
+    classes = classes_of(columns)
+    for (source, mode), part in predictions.groupby(["source", "mode"], sort=False):
+        curves: dict[str, list[np.ndarray]] = {}
+        for _, fold in part.groupby(["fold", "seed"], sort=False):
+            labels, scores = check_predictions(fold["label"], fold[columns], classes)
+            for name, score in _shown(classes, scores):
+                if len(set(labels == name)) == 2:
+                    curves.setdefault(name, []).append(_true_positive_rates(labels == name, score))
+        for name, of_class in curves.items():
+            heights = np.stack(of_class)
+            band = {"true_positive_rate": heights.mean(0), "low": heights.min(0), "high": heights.max(0)}
+            keys = {"source": source, "mode": mode, "class": name, "false_positive_rate": GRID}
+            rows.append(pd.DataFrame(keys | band | {"n": len(heights)}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _true_positive_rates(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Height of the ROC curve over the grid; the top where it is vertical."""
+    false_positive_rate, true_positive_rate, _ = roc_curve(positive, scores)
+    heights = np.interp(GRID, false_positive_rate, true_positive_rate)
+    heights[0] = 0.0  # every curve starts there
+    return heights
+
+
+def calibration(predictions: pd.DataFrame, n_bins: int = 10) -> pd.DataFrame:
+    """Compare predicted probabilities on one target with observed frequencies, all folds and seeds together.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns source, mode, class (of two classes only the positive one), low, high (bin of equal width), mean_score, share
+        (of the bin's images that are of the class), n (images). Empty bins have no row.
+    """
+    columns = score_columns(predictions)
+    classes = classes_of(columns)
+    parts = []
+    for (source, mode), part in predictions.groupby(["source", "mode"], sort=False):
+        labels, scores = check_probabilities(part["label"], part[columns], classes)
+        for name, score in _shown(classes, scores):
+            bins = dict(zip(BINS, reliability(score, labels == name, n_bins), strict=True))
+            parts.append(pd.DataFrame({"source": source, "mode": mode, "class": name} | bins))
+    return pd.concat(parts, ignore_index=True).astype({"n": int})
+
+
+def _shown(classes: tuple[str, ...], scores: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Name and scores of every class; of two classes only the second, positive one."""
+    every = list(zip(classes, scores.T, strict=True))
+    return every if len(classes) > 2 else every[1:]

@@ -71,11 +71,24 @@ def evaluate(one: Predictions, other: Predictions | None = None, *, average: str
         (one minus other), tests (low, high, p by method).
     """
     try:
-        found = _evaluate_alone(one, average, n_draws, seed)
-        if other is None:
-            return found
-        other = _aligned(one, other)
-        return found | {"against": _compare(one, other, average, n_draws, seed)}
+        value = auc(one.labels, one.scores, one.classes, average)
+        is_probability = ((one.scores >= 0) & (one.scores <= 1)).all()
+        found = {
+            "name": one.name,
+            "n_images": len(one.labels),
+            "n_groups": None if one.groups is None else len(set(one.groups)),
+            "classes": {name: int((one.labels == name).sum()) for name in one.classes},
+            "average": "binary" if len(one.classes) == 2 else average,
+            "auc": value,
+            "intervals": _by_method(one, None, average, n_draws, seed),
+            "metrics": metrics(one.labels, one.scores, one.classes) if is_probability else {},
+        }
+        if other is not None:
+            other = _aligned(one, other)
+            other_auc = auc(other.labels, other.scores, other.classes, average)
+            tests = _by_method(one, other, average, n_draws, seed)
+            found["against"] = {"name": other.name, "auc": other_auc, "difference": value - other_auc, "tests": tests}
+        return found
     except ValueError as error:
         raise InputError(f"{one.name}: {error}") from error
 
@@ -86,8 +99,7 @@ def as_text(found: dict) -> str:
     groups = "" if found["n_groups"] is None else f", {found['n_groups']:,} groups"
     kind = "AUC" if found["average"] == "binary" else f"AUC ({found['average']})"
     lines = [f"{found['name']}: {found['n_images']:,} images ({counts}){groups}", f"  {kind:<20} {found['auc']:.4f}"]
-    for method, (low, high) in found["intervals"].items():
-        lines.append(f"  {'95 %':<20} {_range(low, high)}   {method}")
+    lines += [f"  {'95 %':<20} {_range(*ends)}   {method}" for method, ends in found["intervals"].items()]
     lines += [f"  {name.replace('_', ' '):<20} {value:.4f}" for name, value in found["metrics"].items()]
     if against := found.get("against"):
         lines.append(f"against {against['name']}: AUC {against['auc']:.4f}")
@@ -101,49 +113,29 @@ def _range(low: float, high: float, sign: str = "") -> str:
     return "not available: the estimated variance is zero" if np.isnan(low) else f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 
-def _evaluate_alone(one: Predictions, average: str, n_draws: int, seed: int) -> dict:
-    intervals = {}
+def _by_method(
+    one: Predictions, other: Predictions | None, average: str, n_draws: int, seed: int
+) -> dict[str, list[float]]:
+    """Return low and high of the AUC, or low, high and p of the difference from `other`, by method."""
+    found = {}
     if len(one.classes) == 2:
-        value, variance = delong.delong(one.labels == one.classes[1], one.scores[:, 1])
-        intervals["DeLong, images as independent"] = list(delong.interval(value[0], variance[0, 0], LEVEL))
+        positive = one.labels == one.classes[1]
+        if other is None:
+            value, variance = delong.delong(positive, one.scores[:, 1])
+            found["DeLong, images as independent"] = list(delong.interval(value[0], variance[0, 0], LEVEL))
+        else:
+            pair = delong.paired(positive, one.scores[:, 1], other.scores[:, 1], LEVEL)
+            found["paired DeLong, images as independent"] = [pair.low, pair.high, pair.p]
     if len(one.classes) > 2 or one.groups is not None:
-        intervals[_method(one, n_draws, seed)] = list(bootstrap.interval(_draws(one, average, n_draws, seed), LEVEL))
-    is_probability = bool(((one.scores >= 0) & (one.scores <= 1)).all())
-    return {
-        "name": one.name,
-        "n_images": len(one.labels),
-        "n_groups": None if one.groups is None else len(set(one.groups)),
-        "classes": {name: int((one.labels == name).sum()) for name in one.classes},
-        "average": "binary" if len(one.classes) == 2 else average,
-        "auc": auc(one.labels, one.scores, one.classes, average),
-        "intervals": intervals,
-        "metrics": metrics(one.labels, one.scores, one.classes) if is_probability else {},
-    }
-
-
-def _compare(one: Predictions, other: Predictions, average: str, n_draws: int, seed: int) -> dict:
-    tests = {}
-    if len(one.classes) == 2:
-        pair = delong.paired(one.labels == one.classes[1], one.scores[:, 1], other.scores[:, 1], LEVEL)
-        tests["paired DeLong, images as independent"] = [pair.low, pair.high, pair.p]
-    if len(one.classes) > 2 or one.groups is not None:
-        drawn = _draws(one, average, n_draws, seed) - _draws(other, average, n_draws, seed)
-        low, high = bootstrap.interval(drawn, LEVEL)
-        tests[_method(one, n_draws, seed)] = [low, high, float(bootstrap.p_value(drawn))]
-    value = auc(other.labels, other.scores, other.classes, average)
-    difference = auc(one.labels, one.scores, one.classes, average) - value
-    return {"name": other.name, "auc": value, "difference": difference, "tests": tests}
-
-
-def _draws(given: Predictions, average: str, n_draws: int, seed: int) -> np.ndarray:
-    groups = np.arange(len(given.labels)) if given.groups is None else given.groups
-    return bootstrap.auc_draws(
-        given.labels, given.scores, given.classes, groups, n_draws=n_draws, seed=seed, average=average
-    )
-
-
-def _method(given: Predictions, n_draws: int, seed: int) -> str:
-    return f"bootstrap over {'images' if given.groups is None else 'groups'}, {n_draws:,} draws, seed {seed}"
+        unit, groups = ("images", np.arange(len(one.labels))) if one.groups is None else ("groups", one.groups)
+        tables = np.stack([one.scores] if other is None else [one.scores, other.scores])
+        drawn = bootstrap.auc_draws(
+            one.labels, tables, one.classes, groups, n_draws=n_draws, seed=seed, average=average
+        )
+        draws = drawn[0] if other is None else drawn[0] - drawn[1]
+        p = [] if other is None else [float(bootstrap.p_value(draws))]
+        found[f"bootstrap over {unit}, {n_draws:,} draws, seed {seed}"] = [*bootstrap.interval(draws, LEVEL), *p]
+    return found
 
 
 def _aligned(one: Predictions, other: Predictions) -> Predictions:

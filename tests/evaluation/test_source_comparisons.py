@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from catscans_lib.evaluation import curves, intervals, source_comparisons, tables
+from catscans_lib.evaluation import intervals, source_comparisons, tables
 
 CLASSES = ("no", "yes")
 
@@ -185,9 +185,9 @@ def test_class_aucs_and_metrics_have_the_keys_of_their_fold(study):
 
 def test_a_roc_band_spans_the_folds_and_has_the_area_of_the_auc(study):
     table, aucs, _ = study
-    shown = curves.best_and_baseline(table, aucs, "chest", "fine_tune")
+    shown = tables.best_and_baseline(table, aucs, "chest", "fine_tune")
     assert list(shown["source"].unique())[1:] == ["none"]
-    bands = curves.roc_bands(shown)
+    bands = tables.roc_bands(shown)
     assert ((bands["low"] <= bands["true_positive_rate"]) & (bands["true_positive_rate"] <= bands["high"])).all()
     assert bands["n"].unique().tolist() == [3]
     assert set(bands["class"]) == {"yes"}
