@@ -1,11 +1,11 @@
-"""How fast are the variance of an AUC and its bootstrap, compared with scikit-learn in a loop? Prints one table.
+"""Measure the speed of DeLong's variance and of the bootstrap of an AUC, against scikit-learn in a loop; print one table.
 
     .venv/bin/python benchmarks/evaluation.py [--rounds 5] [--loop-draws 60]
 
-Scores and groups are made by this run. Ways that are compared take turns, round by round; a value is the median over the
-rounds, a ratio the median of the ratios within a round. The loop draws the same groups and calls roc_auc_score on their rows;
-it is timed on fewer draws and scaled to all of them, as every draw costs it the same. Before timing, both ways are checked to
-give the same AUCs.
+Scores and groups are generated. The compared methods alternate, round by round; a value is the median over the rounds, and a
+ratio is the median of the ratios within a round. The loop draws the same groups and calls roc_auc_score on their rows. It is
+timed on fewer draws and scaled to all of them, because every draw costs the same. Before timing, the script checks that both
+methods give the same AUCs.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SHARES = (0.11, 0.67, 0.05, 0.03, 0.11, 0.01, 0.02)  # of the seven classes of I
 
 
 def predictions(n_classes: int, per_group: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], np.ndarray]:
-    """Labels, probabilities, classes and groups."""
+    """Return labels, probabilities, classes and groups."""
     rng = np.random.default_rng(0)
     classes = tuple(f"class_{number}" for number in range(n_classes))
     number = rng.choice(n_classes, N_IMAGES, p=SHARES if n_classes == len(SHARES) else None)
@@ -42,7 +42,7 @@ def predictions(n_classes: int, per_group: int) -> tuple[np.ndarray, np.ndarray,
 def loop(
     labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...], groups: np.ndarray, n_draws: int
 ) -> np.ndarray:
-    """What one would write first: draw groups, put their rows together, call roc_auc_score."""
+    """Bootstrap in the obvious way: draw groups, concatenate their rows, call roc_auc_score."""
     rng = np.random.default_rng(0)
     names, codes = np.unique(groups.astype(str), return_inverse=True)
     rows_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
@@ -56,14 +56,14 @@ def loop(
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Return the wall time of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def take_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Wall times (s) of every way, one round after another."""
+    """Return the wall times (s) of every method; the methods alternate."""
     taken = {name: [] for name in ways}
     for _ in range(rounds):
         for name, work in ways.items():
@@ -72,7 +72,7 @@ def take_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 
 def row(what: str, values: list[float], unit: str, target: str = "") -> dict:
-    """One line of the table."""
+    """Return one line of the table."""
     return {
         "what": what,
         "median": f"{statistics.median(values):.4g}",
@@ -83,7 +83,7 @@ def row(what: str, values: list[float], unit: str, target: str = "") -> dict:
 
 
 def delong_rows(rounds: int) -> list[dict]:
-    """Seconds for ever more predictions, and those per n log n over those of the smallest n."""
+    """Return the seconds for growing n, and seconds per n log n relative to the smallest n."""
     rng = np.random.default_rng(0)
     labels = rng.random(max(N_DELONG)) < 0.5
     scores = labels + rng.normal(size=max(N_DELONG))
@@ -98,7 +98,7 @@ def delong_rows(rounds: int) -> list[dict]:
 
 
 def bootstrap_rows(n_classes: int, per_group: int, rounds: int, n_loop: int) -> list[dict]:
-    """Seconds for all draws, ours and those of the loop, and their ratio."""
+    """Return the seconds of our bootstrap and of the loop, and their ratio."""
     given = predictions(n_classes, per_group)
     np.testing.assert_allclose(auc_draws(*given, n_draws=5, seed=0), loop(*given, 5), atol=1e-12)
     ways = {"ours": lambda: auc_draws(*given, n_draws=N_DRAWS, seed=0), "loop": lambda: loop(*given, n_loop)}

@@ -106,7 +106,7 @@ def advice_bars(advice: pd.DataFrame, *, targets: int | None = None, ax: Axes | 
     ax.set_yticks(range(len(here)), [f"{row.title} (best: {row.p_best:.0%})" for row in here.itertuples()])
     ax.set_ylim(-0.7, len(here) - 0.3)
     known = f", calibrated on n = {targets} targets" if targets else ""
-    ax.set_xlabel(f"Expected AUC minus the mean of these {len(here)} sources\nline: 95 %{known}")
+    ax.set_xlabel(f"Expected AUC minus the mean of these {len(here)} sources\nline: 95 % interval{known}")
     return ax
 
 
