@@ -1,5 +1,5 @@
-"""Image files become an image store: decoding, checks, duplicates, folds.
+"""From image files to an image store: listing, decoding, checks, duplicates, folds.
 
-In: listings of image files. Out: HDF5 stores of uint8 RGB images, fold tables, reports on problems.
-Images are read and never changed.
+In: image files and their labels. Out: HDF5 stores of uint8 RGB images, fold tables, tables of problems.
+Image files are read and never changed.
 """
