@@ -1,6 +1,7 @@
 """Fixtures shared by the tests."""
 
 import os
+import shutil
 from pathlib import Path
 
 import fixtures
@@ -27,9 +28,14 @@ def realdata():
     return REALDATA
 
 
-@pytest.fixture
-def native_data(tmp_path):
-    """Data folder with a tiny imagenet, dtd, chest and isic2018 in their native layouts."""
-    data_dir = tmp_path / "native"
+@pytest.fixture(scope="session")
+def native_template(tmp_path_factory):
+    data_dir = tmp_path_factory.mktemp("native")
     fixtures.write_all(data_dir)
     return data_dir
+
+
+@pytest.fixture
+def native_data(tmp_path, native_template):
+    """A data folder with every dataset in its published layout, tiny; tests may change it."""
+    return Path(shutil.copytree(native_template, tmp_path / "native", copy_function=shutil.copyfile))

@@ -25,6 +25,11 @@ def save(path, seed, mode="RGB"):
     picture(seed).convert(mode).save(path, **({} if path.suffix == ".tif" else {"quality": 90}))
 
 
+def problems(listing):
+    """What a listing leaves out, by path."""
+    return dict(zip(listing.problems["path"], listing.problems["problem"], strict=True))
+
+
 def write_imagenet(data_dir: Path, n_per_class=4):
     for i, wnid in enumerate(WNIDS):
         for k in range(n_per_class):

@@ -1,6 +1,7 @@
-"""ImageNet by WordNet id: tars are read as if they were folders, and subsets follow from names and seed."""
+"""ImageNet and STI-10 by WordNet id: folders, tars, and subsets that depend on names and seed only."""
 
 import hashlib
+import shutil
 import tarfile
 
 import fixtures
@@ -27,8 +28,27 @@ def stored(data_dir, n_processes=1):
     return store.open_store(data_dir / "x.h5")
 
 
+def test_folders_are_read_with_and_without_train_and_names_tell_the_split(data_dir):
+    flat = datasets.read("imagenet", data_dir).images
+    assert flat["split"].value_counts().to_dict() == {"train": 9, "val": 3}
+    assert (flat["group"] == flat["image_id"]).all()
+    (data_dir / "imagenet").rename(data_dir / "train")
+    (data_dir / "imagenet/val").mkdir(parents=True)
+    (data_dir / "train").rename(data_dir / "imagenet/train")
+    nested = datasets.read("imagenet", data_dir).images
+    assert list(nested["image_id"]) == list(flat["image_id"])
+    assert nested["path"][0] == "imagenet/train/n01440764/ILSVRC2012_val_00000000.JPEG"
+
+
+def test_a_folder_that_is_not_a_wnid_is_reported(data_dir):
+    (data_dir / "imagenet/val").mkdir()
+    listing = datasets.read("imagenet", data_dir)
+    assert "n\\d{8}" in fixtures.problems(listing)["imagenet/val"]
+    assert len(listing.images) == 12
+
+
 @pytest.mark.parametrize("n_processes", [1, 2])
-def test_the_tar_of_tars_gives_the_store_that_the_folders_give(data_dir, n_processes):
+def test_the_tar_of_tars_gives_the_same_store_as_folders(data_dir, n_processes):
     unpacked = stored(data_dir)
     fixtures.pack_imagenet(data_dir)
     packed = stored(data_dir, n_processes)
@@ -38,7 +58,7 @@ def test_the_tar_of_tars_gives_the_store_that_the_folders_give(data_dir, n_proce
     assert sorted(path.name for path in data_dir.iterdir()) == ["imagenet", "x.h5"]  # nothing was unpacked
 
 
-def test_tars_of_single_wnids_and_folders_may_lie_side_by_side(data_dir):
+def test_a_folder_may_hold_tars_and_folders_of_wnids(data_dir):
     ids = list(datasets.read("imagenet", data_dir).images["image_id"])
     fixtures.pack(data_dir / "imagenet/n02102040", data_dir / "imagenet/n02102040.tar")
     assert list(datasets.read("imagenet", data_dir).images["image_id"]) == ids
@@ -53,18 +73,18 @@ def test_a_damaged_image_in_the_tar_is_reported_by_its_name_and_the_rest_is_kept
     assert len(store.open_store(data_dir / "x.h5").images) == 11
 
 
-def test_what_is_no_image_or_no_wnid_in_a_tar_is_reported(data_dir):
+def test_other_files_in_a_tar_are_reported(data_dir):
     (data_dir / "imagenet/n01440764/notes.doc").write_text("x")
     fixtures.pack_imagenet(data_dir)
     (data_dir / "readme.md").write_text("x")
     with tarfile.open(data_dir / TAR, "a") as tar:
         tar.add(data_dir / "readme.md", "readme.md")
-    said = datasets.read("imagenet", data_dir).problems.set_index("path")["problem"]
+    said = fixtures.problems(datasets.read("imagenet", data_dir))
     assert "not an image file" in said[f"{TAR}:n01440764/notes.doc"]
     assert "not the tar of a wnid" in said[f"{TAR}:readme.md"]
 
 
-def test_a_tar_that_was_cut_off_or_packed_is_refused(data_dir):
+def test_a_truncated_or_compressed_tar_is_refused(data_dir):
     fixtures.pack_imagenet(data_dir)
     data = (data_dir / TAR).read_bytes()
     for broken in (data[: len(data) // 2], data[:100], b"no tar" * 500):
@@ -73,7 +93,7 @@ def test_a_tar_that_was_cut_off_or_packed_is_refused(data_dir):
             datasets.read("imagenet", data_dir)
 
 
-def test_sti10_takes_its_synsets_out_of_a_folder_with_others_and_out_of_tars(tmp_path):
+def test_sti10_takes_its_synsets_from_folders_and_tars_ignores_others_and_names_missing_ones(tmp_path):
     fixtures.write_sti10(tmp_path)
     wanted = list(datasets.read("sti10", tmp_path).images["image_id"])
     fixtures.pack(tmp_path / "sti10/n07840804", tmp_path / "sti10/n07840804.tar")
@@ -81,13 +101,17 @@ def test_sti10_takes_its_synsets_out_of_a_folder_with_others_and_out_of_tars(tmp
     listing = datasets.read("sti10", tmp_path)
     assert list(listing.images["image_id"]) == wanted
     assert listing.problems.empty
+    shutil.rmtree(tmp_path / "sti10/n03530642")
+    listing = datasets.read("sti10", tmp_path)
+    assert fixtures.problems(listing)["sti10/n03530642"] == "no such folder or tar, the synset of honeycomb"
+    assert len(listing.images) == 18
 
 
 def files_in(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.JPEG"))
 
 
-def test_a_subset_follows_from_names_and_seed_and_not_from_the_other_wnids_or_the_packing(data_dir, tmp_path):
+def test_a_subset_depends_on_names_and_seed_but_not_on_other_wnids_or_the_packing(data_dir, tmp_path):
     place = data_dir / "imagenet"
     one, two = fixtures.WNIDS[:2]
     assert imagenet.make_subset(place, [one, two], tmp_path / "a", n_per_class=2, seed=1) == []
@@ -108,7 +132,7 @@ def make(place, wnid, folder, seed):
     return folder
 
 
-def test_missing_synsets_are_named_and_small_ones_taken_whole(data_dir, tmp_path):
+def test_a_subset_names_missing_synsets_and_takes_all_of_small_ones(data_dir, tmp_path):
     said = []
     missing = imagenet.make_subset(
         data_dir / "imagenet", ["n99999999", fixtures.WNIDS[0]], tmp_path / "a", n_per_class=9, seed=0, say=said.append

@@ -1,4 +1,4 @@
-"""A user's own data in its three forms: what is read, what is reported, and what a faulty card is answered."""
+"""A user's own images in three forms: what is read, what is reported, and messages about invalid cards."""
 
 import fixtures
 import numpy as np
@@ -26,18 +26,19 @@ def write_folder(folder, labels=("mole", "wart"), n=4):
             fixtures.save(folder / label / f"p{k // 2}_{k}.png", 10 * i + k)
 
 
-def problems(listing):
-    return dict(zip(listing.problems["path"], listing.problems["problem"], strict=True))
-
-
 def card_of(**values):
     return own.OwnCard(**({"title": "Moles", "form": "folder"} | values))
+
+
+def add(name, place, data_dir=None, **values):
+    card = card_of(place=str(place), **values)
+    own.add(name, card, card.read(data_dir or place), taken=datasets.known())
 
 
 # Class folders
 
 
-def test_class_folders_are_read_with_and_without_splits(tmp_path):
+def test_class_folders_are_read_with_and_without_splits_and_groups(tmp_path):
     write_folder(tmp_path / "flat")
     write_folder(tmp_path / "split/Train")
     write_folder(tmp_path / "split/validation", n=2)
@@ -47,18 +48,15 @@ def test_class_folders_are_read_with_and_without_splits(tmp_path):
     assert flat.classes == split.classes == ("mole", "wart")
     assert split.images["split"].value_counts().to_dict() == {"train": 8, "val": 4}
     assert split.images["path"].iloc[0] == "Train/mole/p0_0.png"
-
-
-def test_the_group_may_be_a_part_of_the_file_name(tmp_path):
-    write_folder(tmp_path)
-    fixtures.save(tmp_path / "mole/other.png", 99)
-    listing = layouts.from_folder(tmp_path, tmp_path, group=layouts.group_by_pattern(r"(p\d+)_.*"))
-    assert listing.images["group"].value_counts().to_dict() == {"p0": 4, "p1": 4}
-    assert problems(listing) == {"mole/other.png": "no group in the file name; left out"}
+    fixtures.save(tmp_path / "flat/mole/other.png", 99)
+    group = layouts.group_by_pattern(r"(p\d+)_.*")
+    grouped = layouts.from_folder(tmp_path / "flat", tmp_path / "flat", group=group)
+    assert grouped.images["group"].value_counts().to_dict() == {"p0": 4, "p1": 4}
+    assert fixtures.problems(grouped) == {"mole/other.png": "no group in the file name; left out"}
 
 
 @pytest.mark.parametrize(("pattern", "message"), [("p(", "not a regular expression"), (r"p\d+", "has 0 parts")])
-def test_a_pattern_that_names_no_group_is_refused(pattern, message):
+def test_a_pattern_without_a_group_is_refused(pattern, message):
     with pytest.raises(InputError, match=message):
         layouts.group_by_pattern(pattern)
 
@@ -85,24 +83,21 @@ def test_a_table_gives_path_label_group_and_split_under_any_names(tmp_path):
     assert set(images["split"]) == {""}
     images = card.model_copy(update={"split_column": "part", "group_column": None}).read(tmp_path).images
     assert set(images["split"]) == {"train"} and images["group"].equals(images["image_id"])
+    place = table_of(
+        tmp_path, [(f"{label}/p0_{k}", label) for label in ("mole", "wart") for k in range(2)], ("path", "label")
+    )
+    images = card_of(form="table", place=str(place), image_dir="images", suffix=".png").read(tmp_path).images
+    assert list(images["path"][:2]) == ["images/mole/p0_0.png", "images/mole/p0_1.png"]
 
 
-def test_a_table_of_names_finds_its_images_in_a_folder_and_by_their_suffix(tmp_path):
-    write_folder(tmp_path / "images")
-    rows = [(f"{label}/p0_{k}", label) for label in ("mole", "wart") for k in range(2)]
-    place = table_of(tmp_path, rows, ("path", "label"))
-    listing = card_of(form="table", place=str(place), image_dir="images", suffix=".png").read(tmp_path)
-    assert list(listing.images["path"]) == [f"images/{name}.png" for name, _ in rows]
-
-
-def test_rows_that_cannot_be_used_are_reported_and_the_rest_is_kept(tmp_path):
+def test_unusable_rows_are_reported_and_the_rest_is_kept(tmp_path):
     write_folder(tmp_path)
     rows = [("mole/p0_0.png", "mole", "a"), ("mole/p0_0.png", "mole", "a"), ("wart/p0_0.png", "wart", "b")]
     rows += [("mole/p0_1.png", "mole", "a"), ("mole/p0_1.png", "wart", "a"), ("gone.png", "mole", "c")]
     rows += [("wart/p0_1.png", "", "d"), ("wart/p1_2.png", "wart", " "), ("list.csv", "wart", "d")]
     listing = card_of(form="table", place=str(table_of(tmp_path, rows)), group_column="group").read(tmp_path)
     assert list(listing.images["path"]) == ["mole/p0_0.png", "wart/p0_0.png"]
-    assert problems(listing) == {
+    assert fixtures.problems(listing) == {
         "mole/p0_1.png": "listed twice with different values; left out",
         "gone.png": "in the table, but there is no such file; left out",
         "wart/p0_1.png": "no label; left out",
@@ -111,7 +106,7 @@ def test_rows_that_cannot_be_used_are_reported_and_the_rest_is_kept(tmp_path):
     }
 
 
-def test_a_table_without_the_columns_says_which_it_has(tmp_path):
+def test_a_missing_column_is_named_with_those_there_are(tmp_path):
     place = table_of(tmp_path, [("a.png", "x", "y")])
     with pytest.raises(InputError, match="lacks patient; it has path, label, group. Name its columns: --path-column"):
         card_of(form="table", place=str(place), group_column="patient").read(tmp_path)
@@ -134,18 +129,14 @@ def test_medmnist_arrays_are_stored_as_they_are(tmp_path, shape):
         assert "abc".index(label) == arrays[f"{split}_labels"][int(index)]
 
 
-def test_a_part_of_the_arrays_is_read_without_the_rest(tmp_path):
-    arrays = fixtures.write_npz(tmp_path / "blood.npz")
+def test_some_images_of_the_arrays_are_read_without_the_rest_and_labels_are_ordered_as_numbers(tmp_path):
+    arrays = fixtures.write_npz(tmp_path / "blood.npz", n=12, n_classes=12)
     listing = medmnist.from_npz(tmp_path / "blood.npz")
+    assert listing.classes == tuple(map(str, range(12)))
     paths = list(listing.images["path"])[3:20:4]
     for path, image in zip(paths, listing.pixels(paths), strict=True):
         name, index = path.removeprefix("blood.npz/").split(":")
         assert (image == arrays[name][int(index)][..., None]).all()
-
-
-def test_labels_are_ordered_as_numbers(tmp_path):
-    fixtures.write_npz(tmp_path / "many.npz", n=12, n_classes=12)
-    assert medmnist.from_npz(tmp_path / "many.npz").classes == tuple(map(str, range(12)))
 
 
 @pytest.mark.parametrize(
@@ -162,25 +153,21 @@ def test_labels_are_ordered_as_numbers(tmp_path):
         ({"train_labels": None}, "lacks train_labels; it has"),
     ],
 )
-def test_arrays_of_another_kind_are_refused_and_nothing_is_unpickled(tmp_path, change, message):
+def test_other_arrays_are_refused_and_nothing_is_unpickled(tmp_path, change, message):
     arrays = fixtures.write_npz(tmp_path / "a.npz") | change
     np.savez(tmp_path / "b.npz", **{name: array for name, array in arrays.items() if array is not None})
     with pytest.raises(InputError, match=message):
         medmnist.from_npz(tmp_path / "b.npz")
 
 
-def test_a_damaged_npz_is_named(tmp_path):
+def test_a_truncated_npz_and_a_label_without_a_name_are_refused(tmp_path):
     fixtures.write_npz(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="has the label 2, but only 2 class names are given"):
+        medmnist.from_npz(tmp_path / "a.npz", ("a", "b"))
     data = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "a.npz").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="Cannot read '.*a.npz'"):
         medmnist.from_npz(tmp_path / "a.npz")
-
-
-def test_a_label_without_a_name_is_refused(tmp_path):
-    fixtures.write_npz(tmp_path / "a.npz")
-    with pytest.raises(InputError, match="has the label 2, but only 2 class names are given"):
-        medmnist.from_npz(tmp_path / "a.npz", ("a", "b"))
 
 
 # Cards
@@ -188,8 +175,7 @@ def test_a_label_without_a_name_is_refused(tmp_path):
 
 def test_an_added_dataset_is_known_by_its_card_and_its_counts(project, tmp_path):
     write_folder(tmp_path / "moles")
-    card = card_of(place=str(tmp_path / "moles"), group="patient", group_pattern=r"(p\d+)_.*")
-    own.add("moles", card, card.read(tmp_path), taken=datasets.known())
+    add("moles", tmp_path / "moles", group="patient", group_pattern=r"(p\d+)_.*")
     info = datasets.get("moles")
     assert datasets.known()[-1] == "moles"
     assert (info.title, info.n_images, dict(info.n_per_class)) == ("Moles", 8, {"mole": 4, "wart": 4})
@@ -197,14 +183,9 @@ def test_an_added_dataset_is_known_by_its_card_and_its_counts(project, tmp_path)
     assert datasets.titles()["moles"] == "Moles"
 
 
-def test_a_selection_of_another_dataset_says_so_and_shares_its_image_ids(project, tmp_path):
+def test_parts_of_one_dataset_know_each_other(project, tmp_path):
     write_folder(tmp_path / "moles")
-    own.add(
-        "few",
-        card_of(place=str(tmp_path / "moles"), part_of="isic2018"),
-        card_of(place=str(tmp_path / "moles")).read(tmp_path),
-        taken=(),
-    )
+    add("few", tmp_path / "moles", part_of="isic2018")
     assert datasets.parts_of_the_same("few", ["chest", "isic2018"]) == ["isic2018"]
     assert datasets.parts_of_the_same("isic2018", ["few", "chest"]) == ["few"]
     assert datasets.parts_of_the_same("pcam_small", ["chest", "pcam_middle"]) == ["pcam_middle"]
@@ -212,8 +193,7 @@ def test_a_selection_of_another_dataset_says_so_and_shares_its_image_ids(project
 
 def test_a_card_may_name_a_place_below_data(project, tmp_path):
     write_folder(tmp_path / "data/moles")
-    card = card_of(place="moles")
-    own.add("moles", card, card.read(tmp_path / "data"), taken=datasets.known())
+    add("moles", "moles", tmp_path / "data")
     assert datasets.get("moles").is_below_data_dir
     assert len(datasets.read("moles", tmp_path / "data").images) == 8
     with pytest.raises(InputError, match="No folder '.*elsewhere/moles', which the card of 'Moles' names"):
@@ -221,23 +201,21 @@ def test_a_card_may_name_a_place_below_data(project, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Moles", "3d", "my moles", "none", "chest"])
-def test_a_name_that_cannot_be_one_is_refused(project, tmp_path, name):
+def test_an_invalid_or_known_name_is_refused(project, tmp_path, name):
     write_folder(tmp_path / "moles")
-    card = card_of(place=str(tmp_path / "moles"))
     with pytest.raises(InputError, match=name):
-        own.add(name, card, card.read(tmp_path), taken=datasets.known())
+        add(name, tmp_path / "moles")
     assert not own.names()
 
 
 def test_one_class_is_not_enough_and_a_card_is_never_overwritten(project, tmp_path):
     write_folder(tmp_path / "one", ("mole",))
     write_folder(tmp_path / "two")
-    one, two = (card_of(place=str(tmp_path / name)) for name in ("one", "two"))
     with pytest.raises(InputError, match="has one class, mole; at least two are needed"):
-        own.add("moles", one, one.read(tmp_path), taken=datasets.known())
-    own.add("moles", two, two.read(tmp_path), taken=datasets.known())
+        add("moles", tmp_path / "one")
+    add("moles", tmp_path / "two")
     with pytest.raises(InputError, match="A dataset 'moles' exists"):
-        own.add("moles", two, two.read(tmp_path), taken=datasets.known())
+        add("moles", tmp_path / "two")
 
 
 @pytest.mark.parametrize(
@@ -249,17 +227,16 @@ def test_one_class_is_not_enough_and_a_card_is_never_overwritten(project, tmp_pa
         ("title: A\nform: folder\nplace: x\ngroups: y", "unknown key 'groups'; known: "),
     ],
 )
-def test_a_faulty_card_is_told_with_its_place(project, content, message):
+def test_an_invalid_card_is_reported_with_its_place(project, content, message):
     (project / "params/datasets").mkdir()
     (project / "params/datasets/moles.yaml").write_text(content)
     with pytest.raises(InputError, match=message):
         datasets.get("moles")
 
 
-def test_an_own_dataset_in_the_demo_is_read_and_not_generated_and_its_card_counts_as_an_input(project, tmp_path):
+def test_an_own_dataset_in_the_demo_is_read_not_generated_and_its_card_is_an_input(project, tmp_path):
     write_folder(tmp_path / "moles")
-    card = card_of(place=str(tmp_path / "moles"))
-    own.add("moles", card, card.read(tmp_path), taken=datasets.known())
+    add("moles", tmp_path / "moles")
     content = tiny.grid()
     content["datasets"]["moles"] = {"size_px": 24}
     content["transfer"]["targets"]["moles"] = None

@@ -8,16 +8,12 @@ from catscans_lib import datasets
 from catscans_lib.errors import InputError
 
 
-def problems(listing):
-    return dict(zip(listing.problems["path"], listing.problems["problem"], strict=True))
-
-
 def test_cats_and_dogs_are_read_from_microsofts_and_from_kaggles_form(tmp_path):
     fixtures.write_catdog(tmp_path)
     (tmp_path / "PetImages/Cat/Thumbs.db").write_bytes(b"x")
     listing = datasets.read("catdog", tmp_path)
     assert listing.images["label"].value_counts().to_dict() == {"cat": 3, "dog": 3}
-    assert "not an image file" in problems(listing)["PetImages/Cat/Thumbs.db"]
+    assert "not an image file" in fixtures.problems(listing)["PetImages/Cat/Thumbs.db"]
     for path in listing.images["path"]:
         _, label, name = path.split("/")
         target = tmp_path / "kaggle/dogs-vs-cats/train" / f"{label.lower()}.{name}"
@@ -26,7 +22,7 @@ def test_cats_and_dogs_are_read_from_microsofts_and_from_kaggles_form(tmp_path):
     fixtures.save(tmp_path / "kaggle/dogs-vs-cats/train/bird.0.jpg", 1)
     listing = datasets.read("catdog", tmp_path / "kaggle")
     assert list(listing.images["image_id"]) == ["cat.0", "cat.1", "cat.2", "dog.0", "dog.1", "dog.2"]
-    assert "not named cat.<number>" in problems(listing)["dogs-vs-cats/train/bird.0.jpg"]
+    assert "not named cat.<number>" in fixtures.problems(listing)["dogs-vs-cats/train/bird.0.jpg"]
 
 
 def test_both_eyes_of_a_patient_are_one_group(tmp_path):
@@ -41,7 +37,7 @@ def test_a_grade_that_is_none_and_a_missing_retina_are_told(tmp_path):
     fixtures.write_diabetic_retinopathy(tmp_path)
     path = tmp_path / "diabetic-retinopathy-detection/trainLabels.csv"
     (path.parent / "train/10_left.jpeg").unlink()
-    missing = problems(datasets.read("diabetic_retinopathy", tmp_path))
+    missing = fixtures.problems(datasets.read("diabetic_retinopathy", tmp_path))
     assert missing == {
         "diabetic-retinopathy-detection/train/10_left.jpeg": "in the table, but there is no such file; left out"
     }
@@ -68,4 +64,4 @@ def test_blood_cells_of_the_two_large_parts_are_read_and_a_missing_part_is_repor
     images = datasets.read("bloodcell", tmp_path).images
     assert images["split"].value_counts().to_dict() == {"train": 8, "test": 8}
     (tmp_path / "dataset2-master/images/TEST").rename(tmp_path / "TEST")
-    assert problems(datasets.read("bloodcell", tmp_path)) == {"dataset2-master/images/TEST": "no such folder"}
+    assert fixtures.problems(datasets.read("bloodcell", tmp_path)) == {"dataset2-master/images/TEST": "no such folder"}
