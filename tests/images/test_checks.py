@@ -1,4 +1,4 @@
-"""What may spoil a result is found: equal and nearly equal images, groups across splits, odd files."""
+"""Duplicates, near duplicates, groups across splits and formats are found."""
 
 import io
 
@@ -52,7 +52,7 @@ def store_of(images):
     return np.stack([np.asarray(image) for image in images]), table
 
 
-def test_copies_that_were_recompressed_darkened_or_shrunk_are_found_and_nothing_else():
+def test_recompressed_darkened_and_shrunk_copies_are_found_and_nothing_else():
     images, table = store_of([copy for seed in range(8) for copy in changed(picture(seed, (96, 96)))])
     near = checks.near_duplicates(images, table)
     pairs = {

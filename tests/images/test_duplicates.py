@@ -1,4 +1,4 @@
-"""Images of two datasets that are one file, or look the same, are found: none twice, none missed, nothing else."""
+"""Identical files and near duplicates of two datasets are found: none twice, none missed, nothing else."""
 
 import io
 import json
@@ -12,6 +12,8 @@ import yaml
 from fixtures import picture
 from PIL import Image
 
+from catscans_lib import paths
+from catscans_lib.datasets import ingest
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
 from catscans_lib.images import duplicates
@@ -68,7 +70,7 @@ def random_images(seed, n=120):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_of_many_images_with_one_hash_every_kind_of_pair_is_found_once_as_by_comparing_all_with_all(seed):
+def test_pairs_are_those_of_comparing_all_with_all_once_per_hash(seed):
     images = random_images(seed)
     by_place = {(image.dataset, image.row): image for image in images.itertuples()}
     files, looks = set(), set()
@@ -92,7 +94,7 @@ def test_of_many_images_with_one_hash_every_kind_of_pair_is_found_once_as_by_com
     assert len(looks) > 20
 
 
-def test_three_datasets_with_one_look_make_three_pairs_and_a_copy_of_the_same_file_hides_none():
+def test_three_datasets_with_one_image_make_three_pairs_and_a_copy_of_the_same_file_hides_none():
     stores = [stored(name, (picture(0), "s"), (picture(0), name)) for name in ("one", "two", "three")]
     _, identical, alike = searched(*stores)
     pairs = [("one", "two"), ("one", "three"), ("two", "three")]
@@ -143,6 +145,55 @@ def test_examples_take_every_two_datasets_in_turn_and_what_is_only_alike_first()
     assert list(duplicates.examples(identical, alike, n_pairs=2)["row"]) == [10, 12]
 
 
+# Perceptual hashes
+
+
+def with_neighbours(seed, n=60):
+    """Random hashes, each once more with up to two bits flipped, and once more with one."""
+    rng = np.random.default_rng(seed)
+    hashes = rng.integers(0, 2**63, n, dtype=np.uint64)
+    flips = np.uint64(1) << rng.integers(0, 64, (n, 3), dtype=np.uint64)
+    return rng.permutation(np.concatenate([hashes, hashes ^ flips[:, 0] ^ flips[:, 1], hashes ^ flips[:, 2]]))
+
+
+def all_with_all(hashes, max_bits):
+    n = len(hashes)
+    close = [
+        (i, k) for i in range(n) for k in range(i + 1, n) if (int(hashes[i]) ^ int(hashes[k])).bit_count() <= max_bits
+    ]
+    return np.array(close, int).reshape(-1, 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("max_bits", [1, 2, 3])
+def test_close_pairs_are_those_of_a_comparison_of_all_with_all(seed, max_bits):
+    hashes = np.unique(with_neighbours(seed))[::-1]
+    assert (duplicates.close_pairs(hashes, max_bits) == all_with_all(hashes, max_bits)).all()
+    assert len(all_with_all(hashes, max_bits)) >= 50
+
+
+def test_rows_of_one_hash_are_paired_with_the_first_of_them_only():
+    hashes = np.array([7, 1 << 40, 7, 6, 7], np.uint64)
+    assert duplicates.close_pairs(hashes, 1).tolist() == [[0, 2], [0, 3], [0, 4]]
+    assert duplicates.close_pairs(hashes, 0).tolist() == [[0, 2], [0, 4]]
+    assert len(duplicates.close_pairs(np.zeros(5000, np.uint64))) == 4999
+
+
+def test_groups_are_linked_through_each_other_and_named_by_their_first_row():
+    far = 0xFFFF << 40
+    hashes = np.array([far, 0b0, 0b111, 0b111111, far | 1 << 63, (1 << 30) - 1], np.uint64)
+    assert duplicates.groups(hashes).tolist() == [0, 1, 1, 1, 0, 5]
+    assert duplicates.groups(hashes[:0]).tolist() == []
+
+
+def test_more_bits_than_the_search_can_promise_are_refused():
+    with pytest.raises(ValueError, match="max_bits is 0 to 3, got 4"):
+        duplicates.close_pairs(np.zeros(2, np.uint64), max_bits=4)
+
+
+# The notebook
+
+
 def test_a_dataset_that_the_profile_lacks_is_named_with_those_it_has():
     run = in_notebook.Run("overlaps", "all", "sample", "sample", None, None, None)
     with pytest.raises(
@@ -163,8 +214,11 @@ def test_the_notebook_finds_what_was_put_into_two_datasets(tmp_path, monkeypatch
     shutil.copy(textures[0], lesions[5])
     Image.open(textures[1]).save(lesions[9], quality=60)
     grid = expand.grid("sample")
-    for key in grid["overlaps/all"].needs:
-        execute.execute(grid[key], "sample")
+    for settings in (grid[key].settings for key in grid["overlaps/all"].needs):
+        ingest.store_dataset(settings, paths.store_path("sample", settings.dataset, settings.size_px))
+        done = paths.run_dir("sample", "ingest", settings.dataset)
+        done.mkdir(parents=True)
+        (done / "run.json").write_text('{"status": "completed"}')
     made = execute.execute(grid["overlaps/all"], "sample")
     ((_, _, _, *names, _, _),) = pd.read_csv(made / "identical.csv").values.tolist()
     assert names == ["dtd/images/banded/" + textures[0].name, f"{lesions[5].relative_to(native_data)}"]
