@@ -11,7 +11,7 @@ from catscans_lib.book.templates import linked, listed, number
 from catscans_lib.datasets import demo
 from catscans_lib.evidence import analyses
 from catscans_lib.grid.steps import STEPS
-from catscans_lib.sweep import costs
+from catscans_lib.sweep import plan
 
 INTEGRITY = ("problems", "duplicates", "near_duplicates", "split_groups")
 
@@ -59,7 +59,7 @@ def _records(profile: str, step: str) -> list[dict[str, Any]]:
     """Return the record of every finished run of a step, with its name, duration and page."""
     records = {name: results.record(profile, f"{step}/{name}") for name in results.finished(profile, step)}
     return [
-        record | {"name": name, "seconds": costs.seconds_of(record), "page": auc_tables.page(profile, step, name)}
+        record | {"name": name, "seconds": plan.seconds_of(record), "page": auc_tables.page(profile, step, name)}
         for name, record in records.items()
     ]
 

@@ -1,20 +1,20 @@
-"""The commands about the sweep: check its grid, plan it, run it or one run of it, build its book."""
+"""Commands about a sweep: check and print its grid, plan it, run it or one of its runs, build its book."""
 
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from catscans_lib import paths
-from catscans_lib.errors import InputError
+from catscans_lib.errors import InputError, validated
 from catscans_lib.grid import expand, overrides, profiles
-from catscans_lib.sweep import selection
+from catscans_lib.grid.steps import STEPS
 
-PASSED_ON = "catscans.passed_on"  # what stands after --
+FOR_SNAKEMAKE = "catscans.for_snakemake"  # the words after --
 
 
 def profile_option(command: Callable) -> Callable:
@@ -23,79 +23,79 @@ def profile_option(command: Callable) -> Callable:
 
 
 def jobs_option(command: Callable) -> Callable:
-    """Add the option that says how many runs go at a time."""
-    told = "Runs at a time; default: what cores and memory allow, 1 on a GPU; on a cluster as its profile says."
-    return click.option("-j", "--jobs", type=click.IntRange(1), help=told)(command)
+    """Add the option for the number of runs at a time."""
+    text = "Runs at a time. Default: what cores and memory allow; 1 on a GPU; on a cluster, its profile's number."
+    return click.option("-j", "--jobs", type=click.IntRange(1), help=text)(command)
 
 
-class _PassesOn(click.Command):
-    """Keeps what stands after `--` apart from the arguments."""
+class _WithSnakemakeOptions(click.Command):
+    """Keeps the words after `--` apart from the arguments."""
 
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
         end = words.index("--") if "--" in words else len(words)
-        context.meta[PASSED_ON] = tuple(words[end + 1 :])
+        context.meta[FOR_SNAKEMAKE] = tuple(words[end + 1 :])
         return super().parse_args(context, words[:end])
 
 
-@click.command()
+@click.command(epilog="Example: catscans check --profile paper")
 @profile_option
 def check(profile: str) -> None:
-    """Validate a grid and the notebooks it runs; nothing is started."""
-    runs = expand.grid(profile)
-    counts = {
-        step: sum(run.step == step for run in runs.values()) for step in dict.fromkeys(r.step for r in runs.values())
-    }
+    """Validate a grid and its notebooks without running anything."""
+    counts = Counter(run.step for run in expand.grid(profile).values())
     click.echo(f"params/{profile}.yaml is valid: " + ", ".join(f"{n} {step}" for step, n in counts.items()) + ".")
 
 
-@click.command()
+@click.command(epilog="Example: catscans grid --profile demo | head -1")
 @profile_option
 def grid(profile: str) -> None:
-    """Print every run of a grid with its parameters, one JSON object a line."""
+    """Print every run of a grid with its parameters, as one JSON object per line."""
     for run in expand.grid(profile).values():
         click.echo(json.dumps({"run": run.key, "needs": run.needs, "parameters": run.parameters}))
 
 
-@click.command(cls=_PassesOn)
-@click.argument("given", nargs=-1, metavar="[params/GRID.yaml] [STEP/NAME]...")
+@click.command(cls=_WithSnakemakeOptions, epilog="Example: catscans sweep --only target=chest --set epochs=5 --dry-run")
+@click.argument("words", nargs=-1, metavar="[params/GRID.yaml] [STEP/NAME]...")
 @profile_option
 @jobs_option
-@click.option("--only", multiple=True, metavar="NAME=VALUE", help="Only runs with this parameter; may be repeated.")
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change the grid for now; may be repeated.")
-@click.option("--cluster", help="Where runs go: a profile in params/cluster/; default: this machine.")
-@click.option("--trust", is_flag=True, help="Keep finished runs though the code behind them has changed since.")
-@click.option("--dry-run", "-n", is_flag=True, help="Print the plan and start nothing.")
+@click.option("--only", multiple=True, metavar="NAME=VALUE", help="Only runs with this parameter. Repeatable.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change the grid for this sweep. Repeatable."
+)
+@click.option("--cluster", help="A profile in params/cluster/ that says where runs execute. Default: this machine.")
+@click.option("--trust", is_flag=True, help="Keep finished runs although their code has changed.")
+@click.option("--dry-run", "-n", is_flag=True, help="Print the plan without starting anything.")
 @click.pass_context
 def sweep(
-    context: click.Context, given: tuple[str, ...], profile: str, jobs: int | None, only: tuple[str, ...],
+    context: click.Context, words: tuple[str, ...], profile: str, jobs: int | None, only: tuple[str, ...],
     changes: tuple[str, ...], cluster: str | None, trust: bool, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Run a grid, or only some runs and what they need; finished runs are kept.
+    """Run a grid, or selected runs and what they need; finished runs are kept.
 
-    Snakemake's own options may follow after --. Status 0: all is done; 1: runs failed; 2: bad input, nothing was started.
+    Options after -- go to Snakemake. Exit status: 0 all done, 1 some runs failed, 2 bad input and nothing started.
     """
     from catscans_lib.runs.execute import timed
-    from catscans_lib.sweep import engine, plan, trusting
+    from catscans_lib.sweep import engine, plan, selection
 
-    profile, keys = _grid_and_keys(given, profile)
-    _change(profile, changes)
+    profile, keys = _profile_and_keys(words, profile)
+    os.environ[overrides.VARIABLE] = json.dumps(dict(overrides.parsed(changes)))  # read by all runs of this sweep
+    runs = expand.grid(profile)
+    for name, value in overrides.given().items():
+        click.echo(f"--set: {', '.join(profiles.changed_places(profile, name))} = {value}, for this sweep")
     chosen = None
     if keys or only:
-        chosen = tuple(selection.select(expand.grid(profile), keys, tuple(overrides.parsed(only, "--only"))))
-    task = engine.Sweep(profile, chosen, jobs, cluster, context.meta[PASSED_ON])
-    runs = expand.grid(profile)
-    if outdated := trusting.outdated(profile, runs):
-        click.echo(trusting.told(outdated, runs, kept=trust))
+        chosen = tuple(selection.select(runs, keys, tuple(overrides.parsed(only, "--only"))))
+    if outdated := selection.outdated_by_code(profile, runs):
+        click.echo(selection.describe_outdated(outdated, runs, kept=trust))
     if trust and not dry_run:
-        trusting.keep(profile, outdated, runs)
-    runs, before = engine.prepare(task)
-    click.echo(
-        plan.text(profile, runs, before, selection.with_needs(runs, list(chosen or runs)), with_gpu=task.has_gpu)
-    )
+        selection.trust(profile, outdated, runs)
+    task = engine.Sweep(profile, chosen, jobs, cluster, context.meta[FOR_SNAKEMAKE])
+    runs, done = engine.prepare(task)
+    needed = selection.with_needs(runs, list(chosen or runs))
+    click.echo(plan.text(profile, runs, done, needed, with_gpu=task.has_gpu))
     if dry_run:
-        sys.exit(engine.planned(task))
+        sys.exit(engine.plan_only(task))
     with timed() as started:
-        sys.exit(engine.run(task, runs, before, started))
+        sys.exit(engine.run(task, runs, done, started))
 
 
 @click.command(epilog="Example: catscans book --profile demo")
@@ -127,20 +127,20 @@ def pdf(profile: str) -> None:
     click.echo(paths.relative(print_pdf(profile)))
 
 
-@click.command(hidden=True)
+@click.command(hidden=True, epilog="Example: catscans run transfer/dtd--chest --profile demo")
 @click.argument("key", metavar="STEP/NAME")
 @profile_option
-@click.option("--planned", help="What the sweep has planned, as JSON; default: the row of the grid as it is now.")
-@click.option("--folds", type=int, nargs=2, help="Of a transfer only these folds: the first, and how many.")
+@click.option("--planned", help="The run as the sweep has planned it, as JSON. Default: the grid as it is now.")
+@click.option("--folds", type=int, nargs=2, help="Train only these folds of a transfer: the first, and how many.")
 def run(key: str, profile: str, planned: str | None, folds: tuple[int, int] | None) -> None:
     """Execute one run as the sweep does."""
     from catscans_lib.runs import execute
-    from catscans_lib.sweep import failures, fold_jobs
+    from catscans_lib.sweep import failures
 
-    wanted = _planned(key, json.loads(planned)) if planned else _of_grid(key, profile)
+    wanted = _planned(key, profile, planned)
     try:
         if folds:
-            fold_jobs.execute(wanted, profile, *folds)
+            execute.execute_folds(wanted, profile, *folds)
         else:
             execute.execute(wanted, profile)
     except execute.RunFailed as error:
@@ -149,41 +149,27 @@ def run(key: str, profile: str, planned: str | None, folds: tuple[int, int] | No
         sys.exit(1)
 
 
-def _planned(key: str, plan: dict[str, Any]) -> expand.PlannedRun:
-    from catscans_lib.errors import validated
-    from catscans_lib.grid.steps import STEPS
+def _planned(key: str, profile: str, planned: str | None) -> expand.PlannedRun:
+    from catscans_lib.sweep import selection
 
-    step, name = key.split("/")
+    if planned is None:
+        runs = expand.grid(profile)
+        return runs[selection.select(runs, (key,))[0]]
+    (step, name), plan = key.split("/"), json.loads(planned)
     return expand.PlannedRun(step, name, validated(STEPS[step].settings, plan["parameters"], key), tuple(plan["needs"]))
 
 
-def _of_grid(key: str, profile: str) -> expand.PlannedRun:
-    runs = expand.grid(profile)
-    selection.select(runs, (key,))
-    return runs[key]
-
-
-def _grid_and_keys(given: tuple[str, ...], profile: str) -> tuple[str, tuple[str, ...]]:
-    """Tell files of grids from names of runs."""
-    files = [word for word in given if word.endswith((".yaml", ".yml"))]
+def _profile_and_keys(words: tuple[str, ...], profile: str) -> tuple[str, tuple[str, ...]]:
+    """Separate the file of a grid from the names of runs."""
+    files = [word for word in words if word.endswith((".yaml", ".yml"))]
     if len(files) > 1:
-        raise InputError(f"Got {len(files)} grids: {', '.join(files)}. A sweep runs one; start one after the other.")
+        raise InputError(f"Got {len(files)} grids: {', '.join(files)}. Start one sweep after the other.")
     if files:
         path = Path(files[0])
         if not path.is_file():
             path = paths.root() / path
         profile = path.stem
         if path.resolve() != paths.params_path(profile).resolve():
-            raise InputError(
-                f"Got the grid {files[0]}; a grid lies in {paths.relative(paths.params_path('x').parent)}/. "
-                f"Known: {', '.join(profiles.names())}."
-            )
-    return profile, tuple(word for word in given if word not in files)
-
-
-def _change(profile: str, changes: tuple[str, ...]) -> None:
-    """Let this sweep and all its runs read the grid with these changes, once they are found to be valid."""
-    os.environ[overrides.VARIABLE] = json.dumps(dict(overrides.parsed(changes)))
-    expand.grid(profile)
-    for name, value in overrides.given().items():
-        click.echo(f"--set: {', '.join(profiles.changed_places(profile, name))} = {value}, for this sweep")
+            folder = paths.relative(paths.params_path("x").parent)
+            raise InputError(f"Got the grid {files[0]}; grids are in {folder}/. Known: {', '.join(profiles.names())}.")
+    return profile, tuple(word for word in words if word not in files)

@@ -1,5 +1,5 @@
-"""One run: a notebook executed by papermill, with its record.
+"""One run: its notebook is executed by papermill and recorded.
 
-In: a run of the grid. Out: a folder with the executed notebook, tables, model and `run.json`.
-A run is published only when every cell has completed.
+In: a planned run of the grid. Out: a folder with the executed notebook, tables, model and `run.json`.
+A run takes its place in the results only when every cell has completed.
 """

@@ -1,9 +1,11 @@
-"""Which files of the library does code reach, and what do they mean, whatever their layout? Noted, as every run asks."""
+"""Which files of the library some code reaches, and a fingerprint of each file that ignores layout, comments and docstrings.
+
+Every run asks this, so the answers are cached in `.snakemake/code/`.
+"""
 
 import ast
 import hashlib
 import json
-import os
 import sys
 from contextlib import suppress
 from functools import cache
@@ -16,14 +18,14 @@ LIBRARY = Path(__file__).parents[1]
 
 
 class Facts(NamedTuple):
-    """What a file imports (`catscans_lib.images.store`), and the SHA-256 of its syntax tree without docstrings."""
+    """Imports of a file (`catscans_lib.images.store`), and the SHA-256 of its syntax tree without docstrings."""
 
     imports: list[str]
     meaning: str
 
 
 def reached(code: str) -> set[Path]:
-    """Return the files of the library that `code` imports, directly or through each other."""
+    """Return the files of the library that `code` imports, directly or through other files."""
     found: set[Path] = set()
     waiting = _imports(ast.parse(code))
     while waiting:
@@ -35,30 +37,32 @@ def reached(code: str) -> set[Path]:
 
 
 def meaning(path: Path) -> str:
-    """Return a fingerprint of a file that comments, docstrings and layout leave as it is."""
+    """Return a file's fingerprint, which comments, docstrings and layout do not change."""
     return _facts(path).meaning
 
 
 @cache
 def _facts(path: Path) -> Facts:
     content = path.read_bytes()
-    note = _note(content)
+    # Another version of Python or of this module may see other facts.
+    key = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes() + content).hexdigest()
+    cached = paths.notes_dir() / "code" / f"{key}.json"
     try:
-        return Facts(**json.loads(note.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # none, or not a whole one
-        facts = _read(content)
-    _keep(facts, note)
+        return Facts(**json.loads(cached.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # missing or damaged
+        facts = _parsed(content)
+    if paths.notes_dir().is_dir():  # a sweep has made it
+        with suppress(OSError), paths.atomic_write(cached) as part:
+            part.write_text(json.dumps(facts._asdict()), encoding="utf-8")
     return facts
 
 
-def _read(content: bytes) -> Facts:
+def _parsed(content: bytes) -> Facts:
     tree = ast.parse(content)
     imports = _imports(tree)
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
+        has_body = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if has_body and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
     return Facts(imports, hashlib.sha256(ast.dump(tree).encode()).hexdigest())
 
@@ -78,20 +82,3 @@ def _library_file(name: str) -> Path | None:
     module = LIBRARY.joinpath(*name.split(".")[1:])
     candidates = (module.with_suffix(".py"), module / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
-
-
-def _note(content: bytes) -> Path:
-    """Return where the facts of a file of this content are noted; another Python, or another version of this file, asks anew."""
-    asked = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes() + content)
-    return paths.notes_dir() / "code" / f"{asked.hexdigest()}.json"
-
-
-def _keep(facts: Facts, note: Path) -> None:
-    """Note facts where a sweep has made its folder; where it cannot be written, the file is read again next time."""
-    if not paths.notes_dir().is_dir():
-        return
-    part = note.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):
-        note.parent.mkdir(exist_ok=True)
-        part.write_text(json.dumps(facts._asdict()), encoding="utf-8")
-        part.replace(note)

@@ -1,48 +1,60 @@
-"""Runs a notebook as the sweep does: papermill in a work folder, recorded, in its place only once every cell is done."""
+"""Executes the notebook of a run with papermill, and publishes the run when every cell has completed.
 
-import fcntl
+On a cluster, some folds of a transfer may train ahead, in a job of their own; the notebook finds them in its checkpoint.
+"""
+
 import json
 import os
-import socket
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
+import psutil
 
 from catscans_lib import paths, results
 from catscans_lib.grid import expand
-from catscans_lib.runs import recipe, time_limits
+from catscans_lib.grid.expand import PlannedRun
+from catscans_lib.runs import recipe
 
-STARTED = "CATSCANS_STARTED"  # set by the sweep: when it began (s since 1970)
-NO_ROOM = (
-    "Is the disk full, or the folder not writable? What was finished before is kept; run it again when there is room."
-)
+if TYPE_CHECKING:
+    from catscans_lib.training.checkpoints import Checkpoint
+
+STARTED = "CATSCANS_STARTED"  # set by the sweep: its start (seconds since 1970)
+MINUTES = "CATSCANS_MINUTES"  # set by the sweep: wall time that a run may take; 0: no limit
+NO_SPACE = "Is the disk full, or the folder not writable? Finished runs are kept; start again when there is space."
 NO_MEMORY = "If memory is short: fewer runs at a time (--jobs 1), or a smaller batch_size."
 ADVICE = {
-    ("OSError", "PermissionError"): NO_ROOM,
-    ("MemoryError", "ResourceExhaustedError"): NO_MEMORY,
-}  # by kind of error
-MARK = ".done"  # put into a run's folder by the sweep, whose Snakemake looks for it
+    "OSError": NO_SPACE,
+    "PermissionError": NO_SPACE,
+    "MemoryError": NO_MEMORY,
+    "ResourceExhaustedError": NO_MEMORY,
+}
+MARK = ".done"  # in the folder of a run that is up to date; Snakemake's output file
 
 
 class RunFailed(RuntimeError):
     """A notebook did not complete; the message names the error and the notebook that shows it."""
 
 
-def execute(run: expand.PlannedRun, profile: str) -> Path:
-    """Execute one run of the grid and return its folder; what was there before stays until this one is done.
+def execute(run: PlannedRun, profile: str) -> Path:
+    """Execute one run and return its folder. An earlier result stays until the new one is complete.
 
-    A run that is there from the same recipe is left alone: a sweep that is killed in the moment in which a run is
-    done, or whose results came from another machine, would otherwise do it again.
+    A run that is already up to date is not repeated: a sweep may have been killed just when the run finished.
     """
     from catscans_lib.runs.records import recorded
 
-    with _alone(run, profile):
+    def waits(holder: str) -> None:
+        say(f"{run.key} waits for {holder}, which an earlier sweep started for it")
+
+    with paths.locked(paths.lock_path(profile, run.step, run.name), waits):
         if recipe.is_current(run, profile) and not _lacks_images(run, profile):
-            say(f"{run.key} is there already")
+            say(f"{run.key} is already up to date")
             return paths.run_dir(profile, run.step, run.name)
         say(f"{run.key} ...")
         started = time.time()
@@ -50,41 +62,73 @@ def execute(run: expand.PlannedRun, profile: str) -> Path:
         try:
             recorded(profile, run.key, run.parameters, work, lambda: _papermill(run, profile, work))
         except OSError as error:
-            raise RunFailed(f"{run.key} failed: cannot write its record: {error} {NO_ROOM}") from None
+            raise RunFailed(f"{run.key} failed: cannot write its record: {error} {NO_SPACE}") from None
         final = results.publish(profile, run.step, run.name)
     n_done, n_all = progress(profile)
     say(f"{run.key} done in {time.time() - started:.0f} s, {n_done} of {n_all} runs")
     return final
 
 
-@contextmanager
-def _alone(run: expand.PlannedRun, profile: str) -> Iterator[None]:
-    """Wait until no other process executes this run: one whose sweep was killed goes on, and writes to the same work folder."""
-    path = paths.lock_path(profile, run.step, run.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            say(f"{run.key} waits for {lock.read().strip() or 'a process'}, which a former sweep started for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
-        yield
+def execute_folds(run: PlannedRun, profile: str, first: int, n: int) -> None:
+    """Train up to `n` folds of a transfer from fold `first` on; RunFailed names the file with the traceback.
+
+    The results equal those of a notebook that trains all folds: every fold starts from the same weights and its own seed.
+    """
+    from catscans_lib.runs.in_notebook import peak_memory_mb
+    from catscans_lib.training.checkpoints import Checkpoint
+
+    if recipe.is_current(run, profile):
+        say(f"{run.key} is already up to date")
+        return
+    folder = paths.checkpoint_dir(profile, run.step, run.name)
+    checkpoint = Checkpoint.of(folder, recipe.recipe(run, profile), alone=False)
+    error_path, log = (checkpoint.folder / f"folds-{first}.{kind}" for kind in ("error.txt", "log"))
+    what = f"{run.key}, fold {first}" + (f" to {first + n - 1}" if n > 1 else "")
+    started = time.time()
+    say(f"{what} ...")
+    try:
+        with stderr_to(log):
+            _train_folds(run, profile, checkpoint, range(first, first + n))
+    except Exception as error:
+        message = f"{what} failed: {type(error).__name__}: {error}"
+        error_path.write_text(f"{message}\n{traceback.format_exc()}", encoding="utf-8")
+        raise RunFailed(f"{message}\nSee {paths.relative(error_path)}.") from error
+    for path in (error_path, log):
+        path.unlink(missing_ok=True)
+    seconds = time.time() - started
+    facts = {"first": first, "n": n, "seconds": round(seconds, 2), "peak_memory_mb": peak_memory_mb()}
+    checkpoint.note(f"folds-{first}", facts)
+    say(f"{what} done in {seconds:.0f} s")
 
 
-def _lacks_images(run: expand.PlannedRun, profile: str) -> bool:
+def fold_errors(profile: str, key: str) -> list[Path]:
+    """Return the files with the tracebacks of a run's failed folds."""
+    return sorted(paths.checkpoint_dir(profile, *key.split("/")).glob("*/folds-*.error.txt"))
+
+
+def _train_folds(run: PlannedRun, profile: str, checkpoint: "Checkpoint", folds: range) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from catscans_lib.experiment import transfer
+    from catscans_lib.images import store
+    from catscans_lib.training import backend
+
+    settings = run.settings
+    backend.start(settings)
+    images = store.open_store(paths.store_path(profile, settings.target, settings.size_px))
+    target = transfer.target_table(images, results.read_table(paths.folds_path(profile, settings.target)))
+    source = None if settings.source == "none" else paths.run_dir(profile, "pretrain", settings.source) / "model.keras"
+    transfer.train_folds(settings, source, images, target, folds, checkpoint=checkpoint)
+
+
+def _lacks_images(run: PlannedRun, profile: str) -> bool:
     stored = run.step != "ingest" or paths.store_path(profile, run.settings.dataset, run.settings.size_px).exists()
     return not stored and run.key in recipe.without_images(profile, expand.grid(profile))
 
 
 def progress(profile: str) -> tuple[int, int]:
-    """Return how many runs of a profile are done and how many there are.
+    """Return the number of runs that are done and of all runs of a profile.
 
-    Within a sweep, a run that was there before counts only if the sweep found it up to date at its start, and marked it.
+    Within a sweep, an earlier result counts only if the sweep has marked it as up to date.
     """
     started, keys = float(os.environ.get(STARTED, 0)), expand.grid(profile)
     n_done = sum(
@@ -96,62 +140,80 @@ def progress(profile: str) -> tuple[int, int]:
 
 @contextmanager
 def timed() -> Iterator[float]:
-    """Have every line that is said meanwhile, here or by processes that are started, tell the time since now."""
+    """Yield the current time (seconds since 1970); meanwhile `say`, also in child processes, prints the time since then."""
     started = time.time()
     with _environment({STARTED: str(started)}):
         yield started
 
 
 def say(message: str) -> None:
-    """Print a line, within a sweep with the time since it began."""
+    """Print a line, within a sweep with the time since its start."""
     if started := os.environ.get(STARTED):
         elapsed = int(time.time() - float(started))
         message = f"[{elapsed // 60:02d}:{elapsed % 60:02d}] {message}"
-    # with its end in one piece: runs print side by side, and print() may write the end of a line by itself
+    # One write for text and line end: several runs print at the same time.
     print(f"{message}\n", end="", flush=True)
 
 
-def _papermill(run: expand.PlannedRun, profile: str, work: Path) -> None:
+def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    told = {results.WORK_DIR: str(work), results.ORIGIN: json.dumps(recipe.origin(run, profile)._asdict())}
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no word on which instructions TensorFlow was built with
+    variables = {results.WORK_DIR: str(work), results.ORIGIN: json.dumps(recipe.origin(run, profile)._asdict())}
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no message about how TensorFlow was compiled
     executed, log = work / f"{run.step}.ipynb", work / "kernel.log"
+    see = f"See {paths.relative(executed)}"
     try:
-        with stderr_to(log), _environment(told), time_limits.watched() as watch:
+        with stderr_to(log), _environment(variables), time_limit() as is_over:
             papermill.execute_notebook(
                 str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
                 kernel_name="python3", cwd=str(paths.root()), progress_bar=False, extra_arguments=["--log-level=40"],
-                stdout_file=sys.stdout, stderr_file=sys.stdout,  # which is the record's
+                stdout_file=sys.stdout, stderr_file=sys.stdout,  # the record captures it
             )  # fmt: skip
     except PapermillExecutionError as error:
-        advice = next((f" {told}" for names, told in ADVICE.items() if error.ename in names), "")
-        raise RunFailed(
-            f"{run.key} failed: {error.ename}: {error.evalue}{advice}\nSee {paths.relative(executed)}."
-        ) from error
+        advice = f" {ADVICE[error.ename]}" if error.ename in ADVICE else ""
+        raise RunFailed(f"{run.key} failed: {error.ename}: {error.evalue}{advice}\n{see}.") from error
     except OSError as error:
-        raise RunFailed(f"{run.key} failed: cannot write its notebook: {error} {NO_ROOM}") from None
+        raise RunFailed(f"{run.key} failed: cannot write its notebook: {error} {NO_SPACE}") from None
     except DeadKernelError:
-        if watch.is_over:
+        if is_over.is_set():
             raise RunFailed(
-                f"{run.key} was stopped: it took longer than the {watch.minutes:g} minutes it may. Does it hang? See "
-                f"{paths.relative(executed)}. Else give it more: resources: {{{run.step}: {{minutes: ...}}}} in "
-                f"params/{profile}.yaml. Training goes on from its last whole epoch."
+                f"{run.key} was stopped after its limit of {float(os.environ[MINUTES]):g} minutes. {see}. If it does not "
+                f"hang, raise the limit: resources: {{{run.step}: {{minutes: ...}}}} in params/{profile}.yaml. Training "
+                "resumes at the last complete epoch."
             ) from None
         raise RunFailed(
-            f"{run.key}: its kernel died (out of memory, or killed). {NO_MEMORY} See {paths.relative(executed)} and "
-            f"{log.name} beside it."
+            f"{run.key}: the kernel died (out of memory, or killed). {NO_MEMORY} {see} and {log.name} in the same folder."
         ) from None
-    if not all_cells_completed(executed) or not (work / results.RECORD).is_file():
-        raise RunFailed(f"{run.key} ended before its last cell. See {paths.relative(executed)}.")
+    if not _is_complete(executed) or not (work / results.RECORD).is_file():
+        raise RunFailed(f"{run.key} ended before its last cell. {see}.")
     log.unlink()
 
 
 @contextmanager
+def time_limit() -> Iterator[threading.Event]:
+    """Kill all child processes after `CATSCANS_MINUTES`; the event is then set. Also a kernel that ignores interrupts dies."""
+    minutes, is_over = float(os.environ.get(MINUTES) or 0), threading.Event()
+
+    def stop() -> None:
+        is_over.set()
+        for process in psutil.Process().children(recursive=True):
+            process.kill()
+
+    timer = threading.Timer(60 * minutes, stop)
+    timer.daemon = True
+    if minutes:
+        timer.start()
+    try:
+        yield is_over
+    finally:
+        timer.cancel()
+
+
+@contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Have variables in the environment, which the processes that are started meanwhile get from this one."""
+    """Set environment variables for child processes; restore the former values afterwards."""
     before = {name: os.environ.pop(name, None) for name in variables}
     os.environ.update(variables)
     try:
@@ -165,7 +227,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def stderr_to(log: Path) -> Iterator[None]:
-    """Send what the kernel's process says outside of its cells (TensorFlow's greetings, a crash) to a file."""
+    """Redirect stderr of this process and its children to a file: TensorFlow's messages, the traceback of a crash."""
     terminal = os.dup(2)
     with log.open("wb") as file:
         os.dup2(file.fileno(), 2)
@@ -176,8 +238,7 @@ def stderr_to(log: Path) -> Iterator[None]:
         os.close(terminal)
 
 
-def all_cells_completed(executed: Path) -> bool:
-    """Return whether papermill completed every code cell of a notebook; an autosaved, half-run one is not done."""
-    notebook = nbformat.read(executed, as_version=4)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+def _is_complete(executed: Path) -> bool:
+    """Return whether papermill completed every code cell; the autosaved notebook of a killed run is not complete."""
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
     return all(cell.metadata.get("papermill", {}).get("status") == "completed" for cell in cells)

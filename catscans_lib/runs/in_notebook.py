@@ -1,11 +1,11 @@
-"""One run from inside its notebook: settings in, tables, figures and model out, done only when all of it is.
+"""A run as its notebook sees it: settings in; tables, figures and model out.
 
-    run = runs.start("transfer", profile="demo", source="dtd", target="chest")
+    run = in_notebook.start("transfer", profile="demo", source="dtd", target="chest")
     run.save_table("predictions", predictions)
     run.finish()
 
-A run writes to a hidden work folder, which takes its final name in one step at the end. Executed by the sweep, the
-runner does that once every cell has completed; by hand, `finish` does, below `results/<profile>/scratch/`.
+A run writes to a hidden work folder. In a sweep, `execute` moves it to its final place once every cell has completed; by
+hand, `finish` moves it to `results/<profile>/scratch/`.
 """
 
 import json
@@ -21,10 +21,9 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from pydantic import BaseModel
 
 from catscans_lib import figures, paths, results
-from catscans_lib.errors import InputError, unknown
+from catscans_lib.errors import InputError, Strict, unknown
 from catscans_lib.grid import expand, profiles
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
@@ -34,78 +33,75 @@ from catscans_lib.transferability.settings import Study
 
 @dataclass
 class Run:
-    """A run under way. `profile` is where its inputs lie, `output` where its results go."""
+    """A run in progress. Its inputs are those of `profile`; its results go to `output`."""
 
     step: str
     name: str
     profile: str
     output: str
-    settings: BaseModel
+    settings: Strict
     work: Path
     origin: recipe.Origin
     started: float = field(default_factory=time.time)
     data: dict[str, str] = field(default_factory=dict)
 
     def open_store(self, dataset: str, size_px: int | None = None) -> store.ImageStore:
-        """Open an image store (None: of the profile's size) and note its fingerprint in the run's record."""
-        opened = store.open_store(paths.store_path(self.profile, dataset, size_px or self.size_of(dataset)))
+        """Open an image store (`size_px` None: the profile's) and add its fingerprint to the run's record."""
+        known = profiles.load(self.profile).datasets
+        if dataset not in known:
+            raise unknown(f"dataset of profile {self.profile}", dataset, known)
+        opened = store.open_store(paths.store_path(self.profile, dataset, size_px or known[dataset].size_px))
         self.data[dataset] = opened.fingerprint
         return opened
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """What an interrupted attempt at this run, from the same recipe, has done already."""
+        """Progress of an interrupted attempt at this run with the same recipe."""
         return Checkpoint.of(paths.checkpoint_dir(self.output, self.step, self.name), self.origin.recipe)
 
     @property
     def card(self) -> pd.DataFrame:
-        """The settings as a table, one row each, to show at a notebook's head."""
-        values = self.settings.model_dump()
-        return pd.DataFrame(
-            {"value": [str(value) for value in values.values()]}, index=pd.Index(values, name="setting")
-        )
+        """The settings as a table, to show at the top of the notebook."""
+        values = {name: str(value) for name, value in self.settings.model_dump().items()}
+        return pd.DataFrame({"value": values}).rename_axis("setting")
 
     @property
     def study(self) -> Study:
         """What measures and advice need to know of the run's profile."""
         return profiles.study(self.profile)
 
-    def size_of(self, dataset: str) -> int:
-        """Return the side (pixels) of a dataset's images in the run's profile."""
-        known = profiles.load(self.profile).datasets
-        if dataset not in known:
-            raise unknown(f"dataset of profile {self.profile}", dataset, known)
-        return known[dataset].size_px
-
     def images_of_target(self, target: str) -> pd.DataFrame:
         """Return the rows of a target's image store that are in its fold table."""
-        table = self.open_store(target, self.size_of(target)).table
+        table = self.open_store(target).table
         return table[table["image_id"].isin(results.read_table(paths.folds_path(self.profile, target))["image_id"])]
 
     def save_table(self, name: str, table: pd.DataFrame, *, shared: bool = False) -> None:
-        """Save a tidy table in the run's folder; a shared one goes to `results/<profile>/tables/` when the run is done."""
+        """Save a tidy table in the run's folder; a shared one is copied to `results/<profile>/tables/` at the end."""
         folder = self.work / "tables" if shared else self.work
         folder.mkdir(exist_ok=True)
         table.to_csv(folder / f"{name}.csv", index=False)
 
     def keep(self, path: Path) -> None:
-        """Copy a file into the run's folder, where there is one."""
+        """Copy a file, if it exists, into the run's folder."""
         if path.is_file():
             shutil.copy2(path, self.work / path.name)
 
     def save_figure(self, name: str, figure: Figure, table: pd.DataFrame) -> None:
-        """Save a figure (SVG and PNG) with the table it shows beside it, marked as DEMO where it is one."""
+        """Save a figure (SVG and PNG) with the table it shows; figures of the demo are marked DEMO."""
         figures.save(figure, self.work / "figures", name, table, self.profile)
 
     def finish(self, **facts: Any) -> None:
-        """Write `run.json`; a run started by hand also takes its final place. `facts` are recorded as they are."""
+        """Write `run.json`, with `facts` added; a run started by hand also takes its final place."""
+        parameters = self.settings.model_dump()
+        # Jobs that trained folds ahead have their own times; `seconds` is the notebook's alone.
+        fold_jobs = notes(paths.checkpoint_dir(self.output, self.step, self.name), self.origin.recipe)
         record = {
             "run_id": f"{self.step}-{self.name}-{recipe.fingerprint(self.origin.recipe, self.data, facts)}",
             "recipe": self.origin.recipe,
             "step": self.step,
             "name": self.name,
-            "parameters": self.settings.model_dump(),
-            "seed": self.settings.model_dump().get("seed", self.settings.model_dump().get("seeds")),
+            "parameters": parameters,
+            "seed": parameters.get("seed", parameters.get("seeds")),
             "code": self.origin.code,
             "data": self.data,
             "inputs": self.origin.inputs,
@@ -113,7 +109,7 @@ class Run:
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.started, 2),
             "peak_memory_mb": peak_memory_mb(),
-            **({"fold_jobs": jobs} if (jobs := self._fold_jobs()) else {}),
+            **({"fold_jobs": fold_jobs} if fold_jobs else {}),
             **facts,
             "status": "completed",
         }
@@ -121,38 +117,34 @@ class Run:
         if not os.environ.get(results.WORK_DIR):
             print(f"Saved in {paths.relative(results.publish(self.output, self.step, self.name))}")
 
-    def _fold_jobs(self) -> list[dict[str, Any]]:
-        """What jobs that trained folds ahead of this run took; `seconds` is the notebook's alone."""
-        return notes(paths.checkpoint_dir(self.output, self.step, self.name), self.origin.recipe)
-
 
 def start(step: str, **given: Any) -> Run:
-    """Begin a run of `params/<profile>.yaml`; a parameter that is not None takes the place of the file's.
+    """Start a run of `params/<profile>.yaml`; a parameter that is not None replaces the file's.
 
     Raises
     ------
     InputError
-        If the run is not in the grid, a value is not valid, or a run it needs has not been made (names the command).
+        If the run is not in the grid, a value is not valid, or a run it needs is not done (names the command).
     """
     planned = expand.find(step, **given)
     profile = given["profile"]
     for key in planned.needs:
         if not results.is_done(profile, key):
             raise InputError(
-                f"{planned.key} needs {key}, which has not been made for profile {profile}. "
+                f"{planned.key} needs {key}, which is not done in profile {profile}. "
                 f"Make it: .venv/bin/catscans sweep --profile {profile} {key}"
             )
     by_sweep = os.environ.get(results.WORK_DIR)
     output = profile if by_sweep else f"{profile}/scratch"
     work = Path(by_sweep) if by_sweep else results.new_work_dir(output, step, planned.name)
     figures.set_style()
-    pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # a path is shown whole
-    told = os.environ.get(results.ORIGIN)
-    origin = recipe.Origin(**json.loads(told)) if told else recipe.origin(planned, profile)
+    pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # paths are shown in full
+    passed = os.environ.get(results.ORIGIN)
+    origin = recipe.Origin(**json.loads(passed)) if passed else recipe.origin(planned, profile)
     return Run(step, planned.name, profile, output, planned.settings, work, origin)
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory this process has had so far (MB)."""
+    """Return the largest resident memory of this process so far (MB)."""
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes on Linux
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

@@ -1,20 +1,64 @@
-"""The plan of a sweep: runs by kind, how many are done, what the others are expected to cost, and what that rests on."""
+"""The plan of a sweep: its runs by step, how many are done, and the expected time and disk space of the others.
 
-from catscans_lib.grid import expand
-from catscans_lib.sweep import costs, failures
+Costs come from finished runs, else from measured rates. Training is counted in images passed through the network: images
+times epochs, for every fold, seed and learning rate.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from catscans_lib import datasets, results
+from catscans_lib.errors import and_more
+from catscans_lib.grid import expand, profiles
+from catscans_lib.grid.expand import PlannedRun
+from catscans_lib.grid.schema import Profile
+from catscans_lib.grid.steps import STEPS
+
+FORWARD = 0.2  # cost of a prediction in training passes: 121 against 537 images/s, ResNet50 (benchmarks/RESULTS.md)
+MAX_NAMES = 50
 
 
-def text(
-    profile: str, runs: dict[str, expand.PlannedRun], done: list[str], chosen: list[str], *, with_gpu: bool
-) -> str:
-    """Return the plan as it is printed.
+@dataclass(frozen=True)
+class Rate:
+    """Images per second in training at one image side (pixels), and where that was measured."""
+
+    per_s: float
+    size_px: int
+    where: str
+
+
+CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
+    "resnet50": Rate(96.0, 96, "benchmarks/RESULTS.md, 2 cores of an Intel Xeon with AMX"),
+    "small_resnet": Rate(2400.0, 32, "benchmarks/RESULTS.md, 2 cores"),
+}
+GPU_RATES = {  # images from the store, augmented, deterministic
+    "resnet50": Rate(2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before prefetching"),
+}
+MODEL_MB = {"resnet50": 95.0, "small_resnet": 1.2, "squeezenet": 3.0}  # of a saved network
+N_FEATURES = {"resnet50": 2048, "small_resnet": 128, "squeezenet": 512}  # per image, 4 bytes each
+ROW_BYTES, SCORE_BYTES = 60, 16  # of a prediction in CSV: 92 bytes with two classes in the demo
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Expected seconds (None: unknown), whether on a GPU, bytes on disk, and the source of the seconds."""
+
+    seconds: float | None
+    on_gpu: bool
+    n_bytes: float
+    source: str
+
+
+def text(profile: str, runs: dict[str, PlannedRun], done: list[str], chosen: list[str], *, with_gpu: bool) -> str:
+    """Return the plan as text.
 
     Parameters
     ----------
-    runs : dict of Run
+    runs : dict of PlannedRun
         The grid.
     done, chosen : list of str
-        Keys of the runs that are up to date; of those that the sweep is about, with all they need.
+        Keys of the runs that are up to date; of the runs in this sweep, with all they need.
     with_gpu : bool
         Whether runs that ask for a GPU get one.
     """
@@ -23,41 +67,118 @@ def text(
     head = f"params/{profile}.yaml: {of_all}{len(runs)} runs, {len(chosen) - len(waiting)} done, {len(waiting)} to run"
     if not waiting:
         return head
-    tell = costs.estimator(profile, with_gpu=with_gpu)
-    expected = {key: tell(runs[key]) for key in waiting}
-    which = [f"  to run: {failures.named(waiting)}"] if len(waiting) < len(chosen) else []
-    return "\n".join([head, *_table(runs, chosen, expected), *which, *_total(expected)])
-
-
-def _table(runs: dict[str, expand.PlannedRun], chosen: list[str], expected: dict[str, costs.Cost]) -> list[str]:
-    lines = [f"  {'step':16}{'runs':>6}{'done':>6}{'to run':>8}{'time':>11}"]
+    cost_of = estimator(profile, with_gpu=with_gpu)
+    costs = {key: cost_of(runs[key]) for key in waiting}
+    lines = [head, f"  {'step':16}{'runs':>6}{'done':>6}{'to run':>8}{'time':>11}"]
     for step in dict.fromkeys(runs[key].step for key in chosen):
         here = [key for key in chosen if runs[key].step == step]
-        todo = [expected[key] for key in here if key in expected]
+        todo = [costs[key] for key in here if key in costs]
         lines.append(f"  {step:16}{len(here):>6}{len(here) - len(todo):>6}{len(todo):>8}{_time(todo):>11}")
-    return lines
+    if len(waiting) < len(chosen):
+        lines.append(f"  to run: {and_more(waiting, MAX_NAMES)}")
+    return "\n".join([*lines, *_total(list(costs.values()))])
 
 
-def _time(some: list[costs.Cost]) -> str:
-    """Sum of what is known; a + where some are not, ? where none is."""
-    if not some:
-        return "-"
-    known = [cost.seconds for cost in some if cost.seconds is not None]
+def _time(costs: list[Cost]) -> str:
+    """Return the sum of the known times; with + if some are unknown, ? if all are."""
+    known = [cost.seconds for cost in costs if cost.seconds is not None]
+    if not known:
+        return "?" if costs else "-"
     total = sum(known)
-    told = f"{total / 3600:,.1f} h" if total >= 3600 else f"{total / 60:.1f} min"
-    return "?" if not known else told + ("+" if len(known) < len(some) else "")
+    shown = f"{total / 3600:,.1f} h" if total >= 3600 else f"{total / 60:.1f} min"
+    return shown + ("+" if len(known) < len(costs) else "")
 
 
-def _size(n_bytes: float) -> str:
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
-
-
-def _total(expected: dict[str, costs.Cost]) -> list[str]:
-    some = list(expected.values())
-    on_gpu, on_cpu = [c for c in some if c.on_gpu], [c for c in some if not c.on_gpu]
-    times = [f"{_time(part)} of {kind} time" for part, kind in ((on_gpu, "GPU"), (on_cpu, "CPU")) if part]
-    rests: dict[str, None] = dict.fromkeys(cost.rests_on for cost in some)
+def _total(costs: list[Cost]) -> list[str]:
+    by_kind = {"GPU": [cost for cost in costs if cost.on_gpu], "CPU": [cost for cost in costs if not cost.on_gpu]}
+    times = [f"{_time(part)} of {kind} time" for kind, part in by_kind.items() if part]
+    n_bytes = sum(cost.n_bytes for cost in costs)
+    space = f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
     return [
-        f"  expected: {' and '.join(times)} one after the other, {_size(sum(c.n_bytes for c in some))} on disk",
-        f"  rests on: {'; '.join(rests)}",
+        f"  expected: {' and '.join(times)} if one run follows the other, {space} on disk",
+        f"  based on: {'; '.join(dict.fromkeys(cost.source for cost in costs))}",
     ]
+
+
+def estimator(profile: str, *, with_gpu: bool) -> Callable[[PlannedRun], Cost]:
+    """Return a function from a run of the profile to its cost; `with_gpu`: runs that ask for a GPU get one."""
+    loaded = profiles.load(profile)
+    steps = dict.fromkeys(run.step for run in expand.grid(profile).values())
+    on_gpu = {step: with_gpu and profiles.resources(profile, step).gpus > 0 for step in steps}
+    finished = {step: _finished(profile, step, loaded) for step in steps}
+
+    def cost(run: PlannedRun) -> Cost:
+        seconds, source = _seconds(run, finished[run.step], loaded, on_gpu[run.step])
+        return Cost(seconds, on_gpu[run.step], _bytes(run, loaded), source)
+
+    return cost
+
+
+def passes(step: str, values: dict[str, Any], profile: Profile) -> float:
+    """Return the number of images that a run trains on, times epochs; a prediction counts as a fifth of a training pass."""
+    if not STEPS[step].trains or values.get("weights"):
+        return 0.0
+    kept = (1 - values["validation_share"]) * (1 + len(values["other_learning_rates"]))
+    if step == "pretrain":
+        return n_images(profile, values["source"]) * values["epochs"] * kept
+    n, k = n_images(profile, values["target"]), profile.folds.n_folds
+    epochs = {"fine_tune": values["epochs"], "fine_tune_long": values["long_epochs"] or 0, "linear_probe": 0}
+    per_seed = sum((k - 1) * n * epochs[mode] * kept + n * FORWARD for mode in values["modes"])
+    return per_seed * len(values["seeds"])
+
+
+def n_images(profile: Profile, dataset: str) -> int:
+    """Return the number of images of a dataset that are used, as far as known before reading them."""
+    row = profile.transfer.targets.get(dataset) or {}
+    n = profile.datasets[dataset].n_images or datasets.get(dataset).n_images or 0
+    return min(n, row.get("max_images") or n)
+
+
+def seconds_of(record: dict[str, Any]) -> float:
+    """Return how long a run took by its `run.json`, including the jobs that trained its folds ahead."""
+    return record["seconds"] + sum(job["seconds"] for job in record.get("fold_jobs", []))
+
+
+def _finished(profile: str, step: str, loaded: Profile) -> tuple[float, float, int]:
+    """Return seconds, image passes and number of a step's finished runs whose datasets are still in the grid."""
+    n_runs, seconds, n_passes = 0, 0.0, 0.0
+    for name in results.finished(profile, step):
+        record = results.record(profile, f"{step}/{name}")
+        parameters = record["parameters"]
+        if {parameters.get(role) for role in ("dataset", "source", "target")} - {None, "none"} <= set(loaded.datasets):
+            n_runs += 1
+            seconds += seconds_of(record)
+            n_passes += passes(step, parameters, loaded)
+    return seconds, n_passes, n_runs
+
+
+def _seconds(
+    run: PlannedRun, finished: tuple[float, float, int], loaded: Profile, on_gpu: bool
+) -> tuple[float | None, str]:
+    seconds, n_passes, n_runs = finished
+    step, here = STEPS[run.step], passes(run.step, run.parameters, loaded)
+    if n_runs and (not here or n_passes):
+        return (seconds * here / n_passes if here else seconds / n_runs), "finished runs of this profile"
+    if not here:
+        return step.seconds, "start-up times" if step.trains else "runs of the demo"
+    rate = (GPU_RATES if on_gpu else CPU_RATES).get(run.parameters["backbone"])
+    if rate is None:
+        return None, f"nothing for {run.parameters['backbone']}, which was not measured"
+    scale = (run.parameters["size_px"] / rate.size_px) ** 2
+    return step.seconds + here * scale / rate.per_s, rate.where
+
+
+def _bytes(run: PlannedRun, loaded: Profile) -> float:
+    values, n_bytes = run.parameters, 5e5  # the notebook with its figures and tables
+    if run.step == "ingest":
+        n_bytes += n_images(loaded, values["dataset"]) * values["size_px"] ** 2 * 3
+    if STEPS[run.step].trains:
+        n_bytes += 1e6 * MODEL_MB.get(values["backbone"], 100.0)
+    if run.step == "transfer":
+        n, card = n_images(loaded, values["target"]), datasets.get(values["target"])
+        n_classes = len(card.classes or card.n_per_class)
+        n_rows = n * len(values["modes"]) * len(values["seeds"])
+        n_bytes += 2 * n_rows * (ROW_BYTES + SCORE_BYTES * n_classes)  # predictions, also kept in the record
+        if "linear_probe" in values["modes"]:
+            n_bytes += 4 * n * N_FEATURES.get(values["backbone"], 2048)
+    return n_bytes

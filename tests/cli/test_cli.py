@@ -89,7 +89,7 @@ def test_a_weights_file_without_its_folder_says_what_to_set(folder):
 
 
 def test_a_grid_that_is_no_profile_and_a_choice_of_nothing_are_refused(folder, tmp_path):
-    assert "a grid lies in params/. Known: demo" in answers(folder, "sweep", str(tmp_path / "mine.yaml"))
+    assert "grids are in params/. Known: demo" in answers(folder, "sweep", str(tmp_path / "mine.yaml"))
     assert "Got 2 grids" in answers(folder, "sweep", "params/demo.yaml", "params/demo.yaml")
     assert "Unknown cluster 'moon'" in answers(folder, "sweep", "--cluster", "moon")
     assert "--only target=cats matches no run. target is one of: chest." in answers(
@@ -102,4 +102,4 @@ def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_is_at_work
     (folder / ".snakemake").mkdir(exist_ok=True)
     with (folder / ".snakemake/catscans.lock").open("w") as first:
         fcntl.flock(first, fcntl.LOCK_EX)
-        assert "Another sweep is at work in" in answers(folder, "sweep")
+        assert "Another sweep is running in" in answers(folder, "sweep")

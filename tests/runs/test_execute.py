@@ -59,7 +59,7 @@ def test_a_run_from_the_same_recipe_is_left_alone_and_one_from_another_is_made_a
     time = finished.stat().st_mtime_ns
     run_notebook(START, "run.finish(n=1)")
     assert finished.stat().st_mtime_ns == time
-    assert "stability/all is there already" in capsys.readouterr().out
+    assert "stability/all is already up to date" in capsys.readouterr().out
     run_notebook(START, "run.finish(n=2)")
     assert json.loads(finished.read_text())["n"] == 2
     (paths.results_dir("demo") / "transfer/none--chest/run.json").write_text('{"status": "completed", "run_id": "s"}')
@@ -123,7 +123,7 @@ def test_a_notebook_that_never_finishes_is_not_done(project):
 
 
 def test_a_kernel_that_is_killed_is_reported_with_its_last_words(project):
-    with pytest.raises(execute.RunFailed, match=r"stability/all: its kernel died .*kernel\.log beside it"):
+    with pytest.raises(execute.RunFailed, match=r"stability/all: the kernel died .*kernel\.log in the same folder"):
         run_notebook(START, "import os; os.write(2, b'last words'); os.kill(os.getpid(), 9)", "run.finish()")
 
 
@@ -153,7 +153,7 @@ def test_a_run_that_another_process_executes_is_waited_for(project, capsys):
         threading.Timer(0.5, other.stdin.close).start()  # its input ends, and so does it
         run_notebook(START, "run.finish()")
         other.wait(60)
-    assert "stability/all waits for process 1, which a former sweep started" in capsys.readouterr().out
+    assert "stability/all waits for process 1, which an earlier sweep started" in capsys.readouterr().out
     assert results.is_done("demo", "stability/all")
 
 
@@ -164,5 +164,13 @@ def test_a_run_without_memory_says_what_helps(project):
 
 def test_a_run_that_takes_longer_than_it_may_is_stopped(project, monkeypatch):
     monkeypatch.setenv("CATSCANS_MINUTES", "0.15")
-    with pytest.raises(execute.RunFailed, match="was stopped: it took longer than the 0.15 minutes it may"):
+    with pytest.raises(execute.RunFailed, match="was stopped after its limit of 0.15 minutes"):
         run_notebook("import time; time.sleep(600)")
+
+
+@pytest.mark.parametrize("minutes", ["0", "", "10"])
+def test_a_process_within_its_time_limit_is_left_alone(monkeypatch, minutes):
+    monkeypatch.setenv(execute.MINUTES, minutes)
+    with execute.time_limit() as is_over:
+        subprocess.run([sys.executable, "-c", ""], check=True)
+    assert not is_over.is_set()

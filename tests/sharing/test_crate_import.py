@@ -301,7 +301,7 @@ def test_an_imported_sweep_runs_nothing_until_something_changes(tmp_path):
     tiny.catscans(here, "export", crate, check=True)
     tiny.catscans(there, "import", crate, check=True)
     brought = tiny.done(there)
-    assert "nothing to do: all 11 runs are there" in tiny.catscans(there, "book", check=True).stdout
+    assert "nothing to do: all 11 runs are up to date" in tiny.catscans(there, "book", check=True).stdout
     assert tiny.done(there) == brought
     pages = [finished.pages(folder / "_build/demo/source") for folder in (here, there)]
     assert pages[0] == pages[1]

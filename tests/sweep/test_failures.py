@@ -1,4 +1,4 @@
-"""What is told of runs that failed."""
+"""The report on failed runs."""
 
 import os
 
@@ -24,7 +24,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def failed(key, message="failed: ValueError: no such thing", traceback=TRACEBACK):
-    """Leave behind what a failed run does."""
+    """Leave the files of a failed run."""
     step, name = key.split("/")
     work = paths.work_dir("demo", step, name)
     work.mkdir(parents=True)
@@ -38,7 +38,7 @@ def failed(key, message="failed: ValueError: no such thing", traceback=TRACEBACK
     return work
 
 
-def test_the_last_lines_of_the_traceback_are_told_without_colours_and_the_notebook_to_open(runs):
+def test_a_report_shows_the_last_lines_of_the_traceback_without_colours_and_the_notebook_to_open(runs):
     failed("ingest/dtd")
     lines = failures.report("demo", "ingest/dtd").splitlines()
     assert lines[0] == "ingest/dtd failed: ValueError: no such thing"
@@ -46,34 +46,32 @@ def test_the_last_lines_of_the_traceback_are_told_without_colours_and_the_notebo
     assert lines[-1] == "See results/demo/ingest/.dtd.work/ingest.ipynb."
 
 
-def test_runs_that_wait_for_a_failed_one_are_told_apart_from_it_and_from_others(runs):
+def test_the_summary_separates_failed_runs_runs_that_need_them_and_unfinished_runs(runs):
     failed("pretrain/dtd")
     missing = ["pretrain/dtd", "transfer/none--chest", "transfer/dtd--chest", "feature_maps/chest"]
     *_, waiting, left = failures.summary("demo", runs, missing, since=0).splitlines()
-    assert waiting == "Not started, for want of these: transfer/dtd--chest, feature_maps/chest"
+    assert waiting == "Not started because a run they need failed: transfer/dtd--chest, feature_maps/chest"
     assert left == "Not finished: transfer/none--chest"
 
 
-def test_a_failure_of_a_former_sweep_is_not_told_again(runs):
+def test_a_failure_of_an_earlier_sweep_is_not_reported_again(runs):
     work = failed("ingest/dtd")
     os.utime(work / failures.ERROR, (100, 100))
     assert failures.report("demo", "ingest/dtd", since=200) == ""
     assert failures.summary("demo", runs, ["ingest/dtd"], since=200) == "Not finished: ingest/dtd"
 
 
-def test_a_kernel_that_died_or_a_notebook_cut_off_leaves_at_least_its_message(runs):
-    failed("ingest/dtd", "its kernel died", traceback=None)
-    work = failed("ingest/chest", "its kernel died")
+def test_a_dead_kernel_or_a_truncated_notebook_still_has_its_message_reported(runs):
+    failed("ingest/dtd", "the kernel died", traceback=None)
+    work = failed("ingest/chest", "the kernel died")
     (work / "ingest.ipynb").write_text('{"cells": [')
     for name in ("dtd", "chest"):
-        assert failures.report("demo", f"ingest/{name}").startswith(f"ingest/{name} its kernel died\nSee results")
+        assert failures.report("demo", f"ingest/{name}").startswith(f"ingest/{name} the kernel died\nSee results")
 
 
-def test_a_fold_that_failed_as_a_job_of_its_own_is_told_with_its_file(runs):
+def test_a_fold_that_failed_in_its_own_job_is_reported(runs):
     folder = paths.checkpoint_dir("demo", "transfer", "dtd--chest") / "recipe"
     folder.mkdir(parents=True)
-    (folder / "folds-2.error.txt").write_text(
-        "transfer/dtd--chest, fold 2 failed: ValueError: x\nTraceback\n  ValueError: x"
-    )
-    told = failures.report("demo", "transfer/dtd--chest")
-    assert told.startswith("transfer/dtd--chest, fold 2 failed: ValueError: x\n")
+    message = "transfer/dtd--chest, fold 2 failed: ValueError: x\nTraceback\n  ValueError: x"
+    (folder / "folds-2.error.txt").write_text(message)
+    assert failures.report("demo", "transfer/dtd--chest") == message

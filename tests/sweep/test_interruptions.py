@@ -70,14 +70,14 @@ def test_a_sweep_goes_on_after_ctrl_c_and_after_kill_and_finished_runs_stay_unto
 
 def test_ctrl_c_says_what_is_missing_and_how_to_go_on(stopped):
     assert stopped["ctrl_c"]["status"] == 1
-    assert re.search(r"the sweep stopped with \d+ runs not done: .*evaluate/all", stopped["ctrl_c"]["log"])
-    assert "Go on with: .venv/bin/catscans sweep --profile demo" in stopped["ctrl_c"]["log"]
+    assert re.search(r"the sweep stopped with unfinished runs \(\d+\): .*evaluate/all", stopped["ctrl_c"]["log"])
+    assert "Resume: .venv/bin/catscans sweep --profile demo" in stopped["ctrl_c"]["log"]
 
 
 def test_kill_lets_what_runs_end_and_leaves_nothing_behind_though_only_the_sweep_was_told(stopped):
     assert stopped["term"]["status"] == 1
     assert stopped["term"]["left"] == []
-    assert "the sweep stopped with" in stopped["term"]["log"]
+    assert "the sweep stopped with unfinished runs" in stopped["term"]["log"]
 
 
 def test_a_run_that_fails_is_named_with_its_error_and_the_others_are_finished(tmp_path):
@@ -90,7 +90,7 @@ def test_a_run_that_fails_is_named_with_its_error_and_the_others_are_finished(tm
     assert result.returncode == 1
     assert set(tiny.done(folder)) == {"ingest/chest"}
     assert "ingest/dtd failed: AssertionError: no dtd" in result.stderr
-    assert "the sweep stopped with 1 runs not done: ingest/dtd." in result.stderr
+    assert "the sweep stopped with unfinished runs (1): ingest/dtd." in result.stderr
     assert "Building DAG" not in result.stderr
 
 
@@ -103,5 +103,5 @@ def test_a_changed_run_that_fails_is_not_done_though_its_former_result_is_kept(t
         notebook.read_text().replace("problems, decoding", "assert False, 'broken'\\nproblems, decoding")
     )
     result = tiny.catscans(folder, "sweep", "ingest/dtd")
-    assert "the sweep stopped with 1 runs not done: ingest/dtd." in result.stderr
+    assert "the sweep stopped with unfinished runs (1): ingest/dtd." in result.stderr
     assert tiny.done(folder) == before

@@ -1,4 +1,4 @@
-"""What a sweep is expected to cost, against counts made by hand."""
+"""The expected cost of a sweep, compared with counts made by hand."""
 
 import json
 
@@ -8,7 +8,7 @@ import tiny
 from catscans_lib import paths
 from catscans_lib.grid import expand, profiles
 from catscans_lib.grid.steps import STEPS
-from catscans_lib.sweep import costs, plan
+from catscans_lib.sweep import plan
 
 
 @pytest.fixture
@@ -21,78 +21,69 @@ def finish(key, seconds, **parameters):
     run = expand.grid("demo")[key]
     folder = paths.run_dir("demo", run.step, run.name)
     folder.mkdir(parents=True)
-    record = {
-        "status": "completed",
-        "run_id": "r",
-        "name": run.name,
-        "seconds": seconds,
-        "parameters": run.parameters | parameters,
-    }
+    record = {"status": "completed", "run_id": "r", "seconds": seconds, "parameters": run.parameters | parameters}
     (folder / "run.json").write_text(json.dumps(record))
 
 
 def test_image_passes_are_images_times_epochs_of_every_fold_seed_mode_and_rate(project):
     runs, loaded = expand.grid("demo"), profiles.load("demo")
-    assert costs.passes("pretrain", runs["pretrain/dtd"].parameters, loaded) == pytest.approx(180 * 1 * 0.9)
+    assert plan.passes("pretrain", runs["pretrain/dtd"].parameters, loaded) == pytest.approx(180 * 1 * 0.9)
     # chest: 120 of 180 images, 3 folds of which 2 train, 2 epochs, a tenth held back; both modes predict every image once
     values = runs["transfer/dtd--chest"].parameters
-    assert costs.passes("transfer", values, loaded) == pytest.approx(120 * 2 * 2 * 0.9 + 2 * 120 * 0.2)
+    assert plan.passes("transfer", values, loaded) == pytest.approx(120 * 2 * 2 * 0.9 + 2 * 120 * 0.2)
     twice = values | {"seeds": [0, 1], "other_learning_rates": [1e-4], "modes": ["fine_tune"]}
-    assert costs.passes("transfer", twice, loaded) == pytest.approx(2 * (120 * 2 * 2 * 0.9 * 2 + 120 * 0.2))
-    assert costs.passes("pretrain", runs["pretrain/dtd"].parameters | {"weights": "keras"}, loaded) == 0
-    assert costs.passes("evaluate", {}, loaded) == 0
+    assert plan.passes("transfer", twice, loaded) == pytest.approx(2 * (120 * 2 * 2 * 0.9 * 2 + 120 * 0.2))
+    assert plan.passes("pretrain", runs["pretrain/dtd"].parameters | {"weights": "keras"}, loaded) == 0
+    assert plan.passes("evaluate", {}, loaded) == 0
 
 
-def test_where_nothing_was_finished_the_measured_rate_of_the_network_tells_scaled_by_pixels(project, monkeypatch):
-    monkeypatch.setitem(costs.CPU_RATES, "small_resnet", costs.Rate(100.0, 48, "a benchmark"))
-    cost = costs.estimator("demo", with_gpu=False)(expand.grid("demo")["pretrain/dtd"])
-    assert cost.seconds == pytest.approx(
-        STEPS["pretrain"].seconds + 180 * 0.9 / 100 / 4
-    )  # 24 px: a quarter of the pixels of 48
-    assert cost.rests_on == "a benchmark"
+def test_without_finished_runs_the_cost_follows_from_the_measured_rate_scaled_by_pixels(project, monkeypatch):
+    monkeypatch.setitem(plan.CPU_RATES, "small_resnet", plan.Rate(100.0, 48, "a benchmark"))
+    cost = plan.estimator("demo", with_gpu=False)(expand.grid("demo")["pretrain/dtd"])
+    quarter = 180 * 0.9 / 100 / 4  # 24 px: a quarter of the pixels of 48
+    assert cost.seconds == pytest.approx(STEPS["pretrain"].seconds + quarter)
+    assert cost.source == "a benchmark"
 
 
-def test_finished_runs_of_the_step_tell_better_by_the_work_they_had(project):
+def test_the_cost_follows_from_finished_runs_of_the_step_scaled_by_image_passes(project):
     finish("transfer/none--chest", 60.0, epochs=4)
-    cost = costs.estimator("demo", with_gpu=False)(expand.grid("demo")["transfer/dtd--chest"])
+    cost = plan.estimator("demo", with_gpu=False)(expand.grid("demo")["transfer/dtd--chest"])
     assert cost.seconds == pytest.approx(60 * (120 * 2 * 2 * 0.9 + 48) / (120 * 2 * 4 * 0.9 + 48))
-    assert cost.rests_on == "finished runs of this profile"
+    assert cost.source == "finished runs of this profile"
 
 
-def test_a_network_that_was_never_measured_is_said_to_be_unknown(project):
+def test_the_cost_of_a_network_without_measurement_is_unknown(project):
     content = tiny.grid() | {"backbone": "mobilenet"}
     content["datasets"] = {key: row | {"size_px": 32} for key, row in content["datasets"].items()}
     tiny.write_grid(project, content)
     runs = expand.grid("demo")
     text = plan.text("demo", runs, [], list(runs), with_gpu=False)
     assert "pretrain             1     0       1          ?" in text
-    assert "nothing: mobilenet was not measured" in text
+    assert "nothing for mobilenet, which was not measured" in text
     assert "+ of CPU time" in text
 
 
-def test_runs_that_ask_for_a_gpu_count_as_gpu_time_only_where_there_is_one(project):
+def test_runs_that_ask_for_a_gpu_count_as_gpu_time_only_if_they_get_one(project):
     content = tiny.grid() | {"backbone": "resnet50", "resources": {"pretrain": {"gpus": 1}}}
     content["datasets"] = {key: row | {"size_px": 112} for key, row in content["datasets"].items()}
     tiny.write_grid(project, content)
     run = expand.grid("demo")["pretrain/dtd"]
-    with_gpu, without = (costs.estimator("demo", with_gpu=there)(run) for there in (True, False))
+    with_gpu, without = (plan.estimator("demo", with_gpu=there)(run) for there in (True, False))
     assert with_gpu.on_gpu and not without.on_gpu
     assert with_gpu.seconds == pytest.approx(5.8 + 162 / 2250)
     assert without.seconds == pytest.approx(5.8 + 162 * (112 / 96) ** 2 / 96)
 
 
-def test_stored_images_take_three_bytes_a_pixel(project):
-    cost = costs.estimator("demo", with_gpu=False)(expand.grid("demo")["ingest/dtd"])
+def test_stored_images_take_three_bytes_per_pixel(project):
+    cost = plan.estimator("demo", with_gpu=False)(expand.grid("demo")["ingest/dtd"])
     assert cost.n_bytes == 180 * 24 * 24 * 3 + 5e5
 
 
-def test_the_plan_counts_what_is_done_and_says_nothing_of_cost_where_all_is(project):
+def test_the_plan_counts_finished_runs_and_shows_no_cost_if_all_are_finished(project):
     runs = expand.grid("demo")
     chosen = ["ingest/dtd", "ingest/chest", "pretrain/dtd"]
     lines = plan.text("demo", runs, ["ingest/dtd"], chosen, with_gpu=False).splitlines()
     assert lines[0] == "params/demo.yaml: 3 of 11 runs, 1 done, 2 to run"
     assert [line.split()[:4] for line in lines[2:4]] == [["ingest", "2", "1", "1"], ["pretrain", "1", "0", "1"]]
-    assert (
-        plan.text("demo", runs, list(runs), list(runs), with_gpu=False)
-        == "params/demo.yaml: 11 runs, 11 done, 0 to run"
-    )
+    complete = plan.text("demo", runs, list(runs), list(runs), with_gpu=False)
+    assert complete == "params/demo.yaml: 11 runs, 11 done, 0 to run"

@@ -1,11 +1,15 @@
-"""Which runs a sweep is about."""
+"""Which runs a sweep is about, and which finished runs are kept although their code has changed."""
+
+import json
 
 import pytest
 import tiny
 
+from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
-from catscans_lib.sweep.selection import select, with_needs
+from catscans_lib.runs import recipe as run_recipe
+from catscans_lib.sweep.selection import describe_outdated, outdated_by_code, select, trust, with_needs
 
 
 @pytest.fixture
@@ -18,11 +22,11 @@ def runs(tmp_path, monkeypatch):
     return expand.grid("demo")
 
 
-def test_without_a_choice_all_runs_are_chosen(runs):
+def test_without_a_selection_all_runs_are_selected(runs):
     assert select(runs) == list(runs)
 
 
-def test_runs_are_chosen_by_any_parameter(runs):
+def test_runs_are_selected_by_any_parameter(runs):
     assert select(runs, only=(("target", "chest"),)) == [
         "transfer/none--chest", "transfer/dtd--chest", "transfer/stl10--chest", "feature_maps/chest", "similarity/chest",
     ]  # fmt: skip
@@ -30,18 +34,18 @@ def test_runs_are_chosen_by_any_parameter(runs):
     assert select(runs, only=(("step", "pretrain"),)) == ["pretrain/dtd", "pretrain/stl10"]
 
 
-def test_values_of_one_name_are_alternatives_and_names_narrow_each_other(runs):
+def test_values_of_one_name_are_alternatives_and_several_names_must_all_match(runs):
     two = (("source", "dtd"), ("source", "stl10"), ("step", "transfer"))
     assert select(runs, only=two) == ["transfer/dtd--chest", "transfer/stl10--chest"]
     assert select(runs, ("transfer/dtd--chest", "pretrain/dtd"), (("step", "pretrain"),)) == ["pretrain/dtd"]
 
 
-def test_a_value_in_a_list_matches(runs):
+def test_a_value_matches_a_list_that_contains_it(runs):
     assert "feature_maps/chest" in select(runs, only=(("sources", "stl10"),))
     assert select(runs, only=(("modes", "fine_tune"),)) == [key for key in runs if key.startswith("transfer/")]
 
 
-def test_what_a_run_needs_comes_with_it_from_far_too(runs):
+def test_a_run_brings_all_runs_that_it_needs_also_indirectly(runs):
     needed = with_needs(runs, ["transfer/dtd--chest"])
     assert needed == ["ingest/dtd", "ingest/chest", "pretrain/dtd", "transfer/dtd--chest"]
 
@@ -55,6 +59,59 @@ def test_what_a_run_needs_comes_with_it_from_far_too(runs):
         ((), (("step", "pretrain"), ("target", "chest")), "matches no run"),
     ],
 )
-def test_what_matches_nothing_is_refused_with_what_there_is(runs, keys, only, message):
+def test_a_selection_without_match_is_refused_with_the_known_values(runs, keys, only, message):
     with pytest.raises(InputError, match=message):
         select(runs, keys, only)
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A project whose ingests and overlaps are finished, made with the current code."""
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    runs = {key: run for key, run in expand.grid("demo").items() if run.step in ("ingest", "overlaps")}
+    for run in runs.values():
+        write(run, run_recipe.recipe(run, "demo"))
+    return runs
+
+
+def write(run, recipe):
+    folder = paths.run_dir("demo", run.step, run.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    code = {"fingerprint": run_recipe.code_fingerprint(run.step)}
+    record = {"status": "completed", "run_id": f"{run.key}-1", "recipe": recipe, "code": code}
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def change_code(monkeypatch, step):
+    plain = run_recipe.code_fingerprint
+    monkeypatch.setattr(run_recipe, "code_fingerprint", lambda name: plain(name) + "x" * (name == step))
+
+
+def test_runs_made_with_the_current_code_are_not_outdated(finished):
+    assert outdated_by_code("demo", finished) == []
+    assert describe_outdated([], finished, kept=False) == ""
+
+
+def test_changed_code_outdates_the_runs_of_its_notebook_and_the_message_names_it(finished, monkeypatch):
+    change_code(monkeypatch, "ingest")
+    found = outdated_by_code("demo", finished)
+    assert found == ["ingest/dtd", "ingest/chest"]
+    message = describe_outdated(found, finished, kept=False)
+    assert "notebooks/ingest.ipynb (2 runs)." in message and "--trust keeps them" in message
+    assert "Kept (--trust): ingest/dtd, ingest/chest." in describe_outdated(found, finished, kept=True)
+
+
+def test_trusted_runs_are_up_to_date_until_their_code_changes_again(finished, monkeypatch):
+    change_code(monkeypatch, "ingest")
+    assert run_recipe.current("demo", finished) == []
+    trust("demo", outdated_by_code("demo", finished), finished)
+    assert run_recipe.current("demo", finished) == list(finished)
+    assert outdated_by_code("demo", finished) == []
+    change_code(monkeypatch, "ingest")
+    assert outdated_by_code("demo", finished) == ["ingest/dtd", "ingest/chest"]
+
+
+def test_a_run_with_other_settings_cannot_be_trusted(finished, monkeypatch):
+    write(finished["ingest/dtd"], "another")
+    change_code(monkeypatch, "ingest")
+    assert outdated_by_code("demo", finished) == ["ingest/chest"]

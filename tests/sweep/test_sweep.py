@@ -46,14 +46,14 @@ def test_a_sweep_makes_every_run_of_the_grid(swept):
 
 def test_a_second_sweep_reruns_nothing(swept):
     assert swept["again"].returncode == 0
-    assert "nothing to do: all 11 runs are there" in swept["again"].stdout
+    assert "nothing to do: all 11 runs are up to date" in swept["again"].stdout
     assert "nothing to do" not in swept["end"].stdout
     assert swept["second"] == swept["first"]
 
 
 def test_results_without_the_sweeps_own_notes_are_taken_as_they_are(swept):
     assert swept["elsewhere"].returncode == 0
-    assert "nothing to do: all 11 runs are there" in swept["elsewhere"].stdout
+    assert "nothing to do: all 11 runs are up to date" in swept["elsewhere"].stdout
     assert swept["third"] == swept["first"]
 
 
@@ -183,7 +183,7 @@ def test_a_dry_run_of_a_grids_file_tells_the_plan_and_starts_nothing(project):
     text, counts = dry_run(project, "--set", "transfer.defaults.epochs=1", "--only", "step=evaluate")
     assert "--set: transfer.defaults.epochs = 1, for this sweep" in text
     assert "6 of 11 runs" in text and counts == (11, 3, 3)  # the transfers and the evaluation; not ingest and pretrain
-    assert "rests on: finished runs of this profile" in text
+    assert "based on: finished runs of this profile" in text
     assert tiny.done(project) == before
 
 
