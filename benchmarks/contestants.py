@@ -20,7 +20,7 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from catscans_lib.images import store
 from catscans_lib.images.decode import decode_files
-from catscans_lib.networks import build, features, frozen
+from catscans_lib.networks import build, features
 from catscans_lib.training import backend, loop
 from catscans_lib.training.batches import Batches, stream
 from catscans_lib.training.settings import Augmentation
@@ -54,7 +54,7 @@ def feature_batches(ours: bool) -> Callable[[], object]:
     images = np.random.default_rng(0).integers(0, 256, (2 * BATCH, SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
     measure_statistics(network, images.astype("float32"))
     if ours:
-        compute, rows = frozen.inference(network), np.tile(np.arange(2 * BATCH), 4)
+        compute, rows = features.inference(network), np.tile(np.arange(2 * BATCH), 4)
         return lambda: features.extract(network, images, rows, lambda: compute)
     return lambda: [network.predict_on_batch(images.astype("float32")) for _ in range(4)]
 

@@ -9,7 +9,7 @@ import pandas as pd
 from catscans_lib import paths
 from catscans_lib.experiment.settings import Pretrain
 from catscans_lib.images.store import ImageStore
-from catscans_lib.networks import build
+from catscans_lib.networks import build, weights
 from catscans_lib.training import learning_curves, loop
 from catscans_lib.training.checkpoints import Checkpoint
 
@@ -73,5 +73,5 @@ def from_weights(settings: Pretrain) -> tuple[keras.Model, str]:
     """
     backbone = build.backbone(settings.backbone, settings.size_px)
     folder = None if settings.weights == "keras" else paths.weights_dir()
-    came_from = build.load_weights(backbone, settings.backbone, settings.weights, folder)
+    came_from = weights.load_weights(backbone, settings.backbone, settings.weights, folder)
     return build.build(backbone, 2, settings.dropout), came_from

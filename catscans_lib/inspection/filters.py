@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.inspection.networks import SourceNetworks
-from catscans_lib.networks.layers import leaves
+from catscans_lib.networks.weights import leaves
 
 LOW = 0.25  # cycles per pixel: half of the finest pattern that pixels can show
 

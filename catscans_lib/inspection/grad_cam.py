@@ -8,7 +8,7 @@ from catscans_lib import paths, results
 from catscans_lib.errors import InputError
 from catscans_lib.images.store import ImageStore
 from catscans_lib.inspection.networks import SourceNetworks
-from catscans_lib.networks.layers import leaves
+from catscans_lib.networks.weights import leaves
 from catscans_lib.training import loop
 
 TOLERANCE = (

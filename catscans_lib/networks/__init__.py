@@ -1,5 +1,5 @@
-"""Networks: which there are, how they are built, loaded and used frozen.
+"""Networks: builds a backbone by name, loads weights into it, extracts features with it.
 
-In: a backbone name or a weights file. Out: Keras models and features of images.
-Keras is imported only inside functions.
+In: a backbone name, a weights file, images as arrays. Out: Keras models and feature arrays.
+`registry` knows the names without importing Keras.
 """

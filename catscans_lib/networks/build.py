@@ -1,7 +1,7 @@
-"""Networks by name. Every network takes RGB images from 0 to 255: what it does to them first is its own first layer.
+"""Builds networks by name. Every network takes RGB images from 0 to 255; its first layer is its preprocessing.
 
 A model is `backbone` (images -> pooled features, a nested model of that name) -> `dropout` -> `head` (one sigmoid unit
-for two classes, softmax for more). Saved models hold Keras's own layers only, so they open without this library.
+for two classes, softmax for more). Saved models contain only Keras's own layers, so they open without this library.
 """
 
 import inspect
@@ -12,13 +12,12 @@ from keras import layers
 
 from catscans_lib.errors import InputError
 from catscans_lib.networks import registry, weights
-from catscans_lib.networks.weights import load_weights as load_weights
 
 
 def build(backbone: keras.Model, n_classes: int, dropout: float) -> keras.Model:
-    """Return a new classifier on a backbone: shape (n, size, size, 3) in 0..255 -> (n, 1) or (n, n_classes)."""
+    """Return a new classifier with this backbone: (n, size, size, 3) in 0..255 -> (n, 1) or (n, n_classes)."""
     if n_classes < 2:
-        raise InputError(f"A classifier tells at least 2 classes apart; got {n_classes}.")
+        raise InputError(f"A classifier needs at least 2 classes; got {n_classes}.")
     inputs = keras.Input(backbone.input_shape[1:], name="image")
     features = layers.Dropout(dropout, name="dropout")(backbone(inputs))
     units, activation = (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
@@ -26,18 +25,18 @@ def build(backbone: keras.Model, n_classes: int, dropout: float) -> keras.Model:
 
 
 def backbone(name: str, size_px: int) -> keras.Model:
-    """Return a network without its head and with random weights: (n, size_px, size_px, 3) -> (n, n_features).
+    """Return a network with random weights and without a head: (n, size_px, size_px, 3) -> (n, n_features).
 
     Raises
     ------
     InputError
-        If the name is not known or the images are too small for the network.
+        If the name is unknown or the images are too small for the network.
     """
     registry.check_size(name, size_px)
     info = registry.find(name)
     image = keras.Input((size_px, size_px, 3), name="rgb")
     how = info.preprocessing
-    # float32 also where the rest computes in bfloat16, whose 8 bits would blur the image before anything is seen in it
+    # always float32: the 8 significant bits of bfloat16 would coarsen the image
     x = layers.Rescaling(how.scale, how.offset, dtype="float32", name="preprocess")(image)
     if info.application:
         return _application(info.application, x)
@@ -45,24 +44,21 @@ def backbone(name: str, size_px: int) -> keras.Model:
 
 
 def saved_backbone(path: Path, name: str, size_px: int) -> keras.Model:
-    """Return the backbone of a saved model, made anew for images of `size_px`, with the saved weights.
-
-    Only numbers are read from the file: its head and its graph are never built.
-    """
+    """Return a new backbone for images of `size_px` with the weights of a saved model, whose graph is never built."""
     network = backbone(name, size_px)
     weights.fill_from_file(network, name, path)
     return network
 
 
 def _application(function: str, x: keras.KerasTensor) -> keras.Model:
-    """A network of `keras.applications` on the output of our first layer, in place of any preprocessing of its own."""
+    """Return a network of `keras.applications` on our preprocessing layer, without its own preprocessing."""
     make = getattr(keras.applications, function)
     own = {"include_preprocessing": False} if "include_preprocessing" in inspect.signature(make).parameters else {}
     network = make(include_top=False, weights=None, input_tensor=x, pooling="avg", **own)
-    if any(isinstance(layer, layers.Normalization) for layer in network.layers):  # EfficientNet cannot be made without
+    if any(isinstance(layer, layers.Normalization) for layer in network.layers):  # EfficientNet always has its own
         network = keras.models.clone_model(network, call_function=_call_unless_preprocessing)
     names = weights.renumbered([part.name for part in network.operations], network.operations)
-    for part in network.operations:  # so that a layer has the same name in every process
+    for part in network.operations:  # the same names in every process
         part.name = names.get(part.name, part.name)
     return keras.Model(network.inputs[0], network.outputs[0], name="backbone")
 
@@ -73,7 +69,7 @@ def _call_unless_preprocessing(layer: layers.Layer, *args: object, **kwargs: obj
 
 
 def _small_resnet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
-    """About 80,000 numbers, three residual blocks; made for the demo world's 32-pixel images."""
+    """Three residual blocks with about 80,000 weights, for the demo's 32-pixel images."""
     x = layers.ReLU(name="conv1_relu")(_normalised_conv(x, 16, 3, 1, "conv1"))
     for number, (width, stride) in enumerate([(16, 1), (32, 2), (64, 2)], start=2):
         x = _residual_block(x, width, stride, f"block{number}")
@@ -94,7 +90,7 @@ def _normalised_conv(x: keras.KerasTensor, width: int, size: int, stride: int, n
 
 
 def _squeezenet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
-    """SqueezeNet 1.1 up to fire9: 722,496 numbers, 512 features."""
+    """SqueezeNet 1.1 up to fire9: 722,496 weights, 512 features."""
     x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(x)
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)
     for number, width in enumerate([16, 16, 32, 32, 48, 48, 64, 64], start=2):

@@ -1,15 +1,17 @@
-"""Pooled features of a frozen network; computed once for the same weights and images, and kept on disk."""
+"""Pooled features of a frozen network: computed by a faster copy, and cached on disk."""
 
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from keras import layers
 
+from catscans_lib import paths
 from catscans_lib.images.store import ImageStore
-from catscans_lib.networks.frozen import inference
 
 VERSION = 1  # raise it when the same network gives other features
 BATCH = 128
@@ -22,8 +24,8 @@ def extract(
 ) -> np.ndarray:
     """Return the pooled features of `images[rows]` in inference mode, shape (n_rows, n_features), float32.
 
-    `compute` returns a function that `frozen.inference` made of the backbone earlier; making it takes longer than computing
-    the features of some hundred small images.
+    `compute` returns a function that `inference` made of the backbone earlier; making it takes longer than computing the
+    features of some hundred small images.
     """
     features = compute() if compute else inference(backbone)
 
@@ -41,27 +43,23 @@ def cached(
     folder: Path | None,
     compute: Callable[[], Compute] | None = None,
 ) -> np.ndarray:
-    """Return what `extract` does, out of `folder` where it was computed before (None: nothing is kept).
+    """Return what `extract` returns, read from `folder` if computed before (None: no cache).
 
-    The file's name follows from the weights, the number format, the images (the store's fingerprint, which knows their
-    size) and the rows.
+    The file name depends on the weights, the number format, the images (by the store's fingerprint) and the rows.
     """
     if folder is None:
         return extract(backbone, store.images, rows, compute)
     path = folder / f"{store.dataset}_{key(backbone, store, rows)}.npy"
     if path.is_file():
         return np.load(path, allow_pickle=False)
-    found = extract(backbone, store.images, rows, compute)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.save(file, found)
-    part.replace(path)
-    return found
+    features = extract(backbone, store.images, rows, compute)
+    with paths.atomic_write(path) as part, part.open("wb") as file:
+        np.save(file, features)
+    return features
 
 
 def key(backbone: keras.Model, store: ImageStore, rows: np.ndarray) -> str:
-    """Return what names a computation on a network and some rows of a store: 16 digits that follow from all their numbers."""
+    """Return a hash of a network's layers and weights, a store's images and some of its rows: 16 hexadecimal digits."""
     digest = hashlib.sha256(f"{VERSION} {store.fingerprint} {keras.config.dtype_policy().name}".encode())
     for layer in backbone.layers:
         digest.update(f"{layer.name} {type(layer).__name__}".encode())
@@ -69,3 +67,159 @@ def key(backbone: keras.Model, store: ImageStore, rows: np.ndarray) -> str:
         digest.update(f"{array.shape} {array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
+
+
+def inference(backbone: keras.Model) -> Compute:
+    """Return a thread-safe function from images to features, float32, that runs a faster copy of the backbone.
+
+    On TensorFlow, the copy folds batch normalisation into the convolution before it and leaves out pixels that no later
+    layer reads (ResNets have 1x1 convolutions of stride 2). Its features equal the backbone's up to rounding: 1e-4 of the
+    largest feature in float32, 3 percent in bfloat16. JAX compiles an unchanged copy. Other backends, and networks that
+    share layers, run the backbone itself (not thread-safe).
+    """
+    if keras.backend.backend() == "jax":
+        return _compiled_by_jax(backbone)
+    if keras.backend.backend() != "tensorflow" or not _is_simple(backbone):
+        return lambda images: np.asarray(backbone.predict_on_batch(images), "float32")
+    import tensorflow as tf
+
+    network, signature = _folded(backbone), [tf.TensorSpec(backbone.input_shape)]
+    traced = tf.function(
+        lambda images: tf.cast(network(images, training=False), tf.float32), signature, autograph=False
+    )
+    return lambda images: traced(tf.convert_to_tensor(images, tf.float32)).numpy()
+
+
+def _compiled_by_jax(backbone: keras.Model) -> Compute:
+    """Keras's own prediction is not thread-safe: it keeps its state in the model between two steps."""
+    import jax
+
+    kinds = (backbone.trainable_variables, backbone.non_trainable_variables)
+    # copies: training frees the arrays that it replaces
+    weights = [[jax.numpy.array(one.value) for one in kind] for kind in kinds]
+    network = jax.jit(lambda *given: backbone.stateless_call(*given, training=False)[0])
+    return lambda images: np.asarray(network(*weights, images), "float32")
+
+
+def _is_simple(model: keras.Model) -> bool:
+    """Say whether a network is a graph of layers, each used once, from one input to one output."""
+    plain = isinstance(model, keras.src.models.Functional) and len(model.inputs) == len(model.outputs) == 1
+    return plain and all(
+        isinstance(layer, layers.Layer) and not isinstance(layer, keras.Model) and len(layer._inbound_nodes) == 1
+        for layer in model.operations
+    )
+
+
+def _folded(backbone: keras.Model) -> keras.Model:
+    """Return a copy without the batch normalisations that follow a convolution, and without unread pixels."""
+    norms = {layer: norm for layer in backbone.layers if (norm := _norm_after(layer))}
+    thin = _thinned(backbone)
+    made, weights = {}, []
+    for layer in backbone.layers:
+        before = [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors]
+        halve = (_is_pointwise(layer) and layer in thin) or _skips_pixels(layer)
+        inputs = [_every_second(made[one]) if halve and one not in thin else made[one] for one in before]
+        if isinstance(layer, layers.InputLayer):
+            made[layer] = keras.Input(batch_shape=layer.batch_shape, name=layer.name)
+        elif layer in norms.values():
+            made[layer] = inputs[0]
+        else:
+            copy, inputs = _copy(layer, layer in norms, layer in thin, inputs)
+            made[layer] = copy(inputs if len(inputs) > 1 else inputs[0])
+            weights.append((copy, _folded_weights(layer, norms.get(layer))))
+    network = keras.Model(made[backbone.layers[0]], made[backbone.output._keras_history.operation])
+    for copy, arrays in weights:
+        copy.set_weights(arrays)
+    return network
+
+
+def _copy(layer: layers.Layer, folded: bool, thin: bool, inputs: list) -> tuple[layers.Layer, list]:
+    """Return a new layer of the same kind, as `_folded` needs it, and its inputs, padded if necessary."""
+    config = layer.get_config()
+    if not is_plain_conv(layer):
+        return type(layer).from_config(config), inputs
+    config |= {"dtype": layer.compute_dtype, "use_bias": layer.use_bias or folded}
+    if _skips_pixels(layer):
+        config["strides"] = (1, 1)
+    elif thin and layer.kernel_size != (1, 1):  # padding "same" with stride 2 would shift the result by half a step
+        inputs = [layers.ZeroPadding2D(layer.kernel_size[0] // 2, dtype=layer.compute_dtype)(inputs[0])]
+        config |= {"strides": (2, 2), "padding": "valid"}
+    return layers.Conv2D.from_config(config), inputs
+
+
+def is_plain_conv(layer: layers.Layer) -> bool:
+    """Say whether a layer is a square convolution without groups or dilation."""
+    return (
+        type(layer) is layers.Conv2D
+        and layer.data_format == "channels_last"
+        and layer.groups == 1
+        and layer.dilation_rate == (1, 1)
+        and layer.kernel_size[0] == layer.kernel_size[1]
+    )
+
+
+def only_reader(layer: layers.Layer) -> layers.Layer | None:
+    """Return the only layer that reads this layer's only output, or None."""
+    readers = [node.operation for node in layer._outbound_nodes]
+    return readers[0] if len(readers) == 1 and len(layer._inbound_nodes) == 1 else None
+
+
+def _norm_after(layer: layers.Layer) -> layers.BatchNormalization | None:
+    """Return the batch normalisation that can be folded into this layer, if any."""
+    if not is_plain_conv(layer) or layer.activation is not keras.activations.linear:
+        return None
+    reader = only_reader(layer)
+    return reader if isinstance(reader, layers.BatchNormalization) else None
+
+
+def _is_even(shape: tuple) -> bool:
+    """Say whether images (n, height, width, channels) have a known, even height and width."""
+    return len(shape) == 4 and None not in shape[1:] and shape[1] % 2 == shape[2] % 2 == 0
+
+
+def _skips_pixels(layer: layers.Layer) -> bool:
+    """Say whether a layer is a 1x1 convolution of stride 2 on images of even size, which never reads three quarters."""
+    return (
+        is_plain_conv(layer) and (layer.kernel_size, layer.strides) == ((1, 1), (2, 2)) and _is_even(layer.input.shape)
+    )
+
+
+def _is_pointwise(layer: layers.Layer) -> bool:
+    """Say whether each output pixel depends on the input pixels at the same place alone."""
+    if is_plain_conv(layer):
+        return layer.kernel_size == layer.strides == (1, 1)
+    if isinstance(layer, layers.ReLU):
+        return layer.max_value is None and not layer.negative_slope and not layer.threshold
+    if type(layer) is layers.Activation:
+        return layer.activation is keras.activations.relu
+    return isinstance(layer, (layers.BatchNormalization, layers.Add))
+
+
+def _thinned(backbone: keras.Model) -> set[layers.Layer]:
+    """Return the layers of whose output only every second pixel, in both directions, is ever read."""
+    thin = set()
+    for layer in reversed(backbone.layers):
+        readers = [node.operation for node in layer._outbound_nodes if node.operation in backbone.layers]
+        skipped = readers and all(_skips_pixels(one) or (one in thin and _is_pointwise(one)) for one in readers)
+        is_same_conv = is_plain_conv(layer) and layer.strides == (1, 1) and layer.padding == "same"
+        can_thin = _is_pointwise(layer) or (is_same_conv and layer.kernel_size[0] % 2 == 1)
+        if skipped and can_thin and _is_even(layer.output.shape):
+            thin.add(layer)
+    return thin
+
+
+def _every_second(images: Any) -> Any:
+    """Return `images[:, ::2, ::2]`, which TensorFlow copies number by number, as a slice of whole rows of channels."""
+    height, width, channels = images.shape[1:]
+    pairs = keras.ops.reshape(images, (-1, height // 2, 2, width // 2, 2 * channels))
+    return pairs[:, :, 0, :, :channels]
+
+
+def _folded_weights(layer: layers.Layer, norm: layers.BatchNormalization | None) -> list[np.ndarray]:
+    """Return kernel and bias with the normalisation folded in: scale = gamma / sqrt(variance + epsilon)."""
+    if norm is None:
+        return layer.get_weights()
+    kernel, bias = [*layer.get_weights(), 0.0][:2]
+    mean, variance = (keras.ops.convert_to_numpy(one) for one in (norm.moving_mean, norm.moving_variance))
+    scale = (keras.ops.convert_to_numpy(norm.gamma) if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
+    return [kernel * scale, (bias - mean) * scale + (keras.ops.convert_to_numpy(norm.beta) if norm.center else 0.0)]

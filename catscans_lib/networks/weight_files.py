@@ -1,7 +1,7 @@
-"""What a weights file holds, read as named arrays of numbers: nothing in a file is ever run, unpickled or built.
+"""Reads weights files of Keras as named arrays; nothing in a file is ever run, unpickled or built.
 
-Keras writes two layouts. Version 3 (`.weights.h5`, and the same inside a `.keras` archive) names every layer; the older
-one (`.h5`, in which `keras.applications` publishes its weights) also keeps their order.
+Keras has two layouts. Version 3 (`.weights.h5`, also inside a `.keras` archive) names every layer; the legacy layout
+(`.h5`, in which `keras.applications` publishes its weights) also keeps their order.
 """
 
 import io
@@ -18,16 +18,16 @@ import numpy as np
 from catscans_lib.errors import InputError
 
 SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 is an .h5
-CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}  # run what the file says
+CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}  # run code from the file
 LAYER = re.compile(r"((?:.+/)?layers/[^/]+)/vars")
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The layers of a file that hold numbers.
+    """The layers of a file that have weights, by name.
 
-    `ordered`: they stand in the order of the network, a nested model being one layer (the older layout); else each
-    innermost layer is known by its name. `own`: our first layer came before them, so they take RGB.
+    `ordered`: in the order of the network, with a nested model as one layer (legacy layout); otherwise innermost layers.
+    `own`: saved by this library with its preprocessing layer, so they expect RGB.
     """
 
     layers: dict[str, list[np.ndarray]]
@@ -36,15 +36,17 @@ class Stored:
 
 
 def read(path: Path) -> Stored:
-    """Read a weights file; of a model with a nested `backbone`, only that.
+    """Read a weights file; of a model with a nested `backbone`, only the backbone.
 
     Raises
     ------
     InputError
-        If it is no weights file of Keras, or its model holds code or classes that are not Keras's.
+        If it is not a weights file of Keras, or its model contains code or classes from outside Keras.
     """
     if path.suffix not in SUFFIXES:
-        raise InputError(f"Weights file '{path.name}': only {', '.join(SUFFIXES)} are read; others could run code.")
+        raise InputError(
+            f"Weights file '{path.name}': only {', '.join(SUFFIXES)} are read; other formats could run code."
+        )
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
@@ -59,23 +61,23 @@ def read(path: Path) -> Stored:
         raise
     except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"Weights file '{path.name}' holds no weights as Keras saves them, and nothing else is opened "
-            f"(a pickle could run code): {error}"
+            f"Weights file '{path.name}' is not a weights file of Keras; other files are not opened, as a pickle could "
+            f"run code: {error}"
         ) from error
 
 
 def _refuse_code(name: str, config: dict) -> None:
-    """Refuse a model with code of its own: none of it would run here, but what it made of the numbers is not known."""
+    """Refuse a model with its own code: it would not run here, but what it does with the weights is unknown."""
     for item in _objects({key: value for key, value in config.items() if key != "compile_config"}):
         kind, module = str(item["class_name"]), str(item.get("module") or "keras")
         if kind in CODE:
-            raise InputError(f"Weights file '{name}' holds a layer '{kind}', which runs code of its own; refused.")
+            raise InputError(f"Weights file '{name}' has a layer '{kind}', which runs its own code; refused.")
         if module.split(".")[0] not in ("keras", "builtins") or ">" in f"{kind}{item.get('registered_name')}":
-            raise InputError(f"Weights file '{name}' holds '{kind}', which is not part of Keras; refused.")
+            raise InputError(f"Weights file '{name}' has '{kind}', which is not part of Keras; refused.")
 
 
 def _objects(value: object) -> Iterator[dict]:
-    """Every object that a configuration describes, at any depth."""
+    """Yield every object that a configuration describes, at any depth."""
     if isinstance(value, dict):
         if "class_name" in value:
             yield value
@@ -87,24 +89,22 @@ def _objects(value: object) -> Iterator[dict]:
 
 def _read(file: h5py.File) -> Stored:
     found: dict[str, h5py.Group | h5py.Dataset] = {"": file}
-    file.visititems(found.__setitem__)  # follows no link, so nothing outside the file is read
+    file.visititems(found.__setitem__)  # follows no links, so reads nothing outside the file
     base = "model_weights/" if "model_weights" in found else ""
     names = _texts(found[base.rstrip("/")], "layer_names")
-    return _older(found, base, names) if names else _version_3(found)
+    return _legacy(found, base, names) if names else _version_3(found)
 
 
-def _older(found: dict, base: str, names: list[str]) -> Stored:
-    arrays = {
-        name.replace("/", "_"): [
-            _numbers(found[f"{base}{name}/{weight}"]) for weight in _texts(found[base + name], "weight_names")
-        ]
-        for name in names
-    }
-    return Stored({name: held for name, held in arrays.items() if held}, ordered=True, own="preprocess" in arrays)
+def _legacy(found: dict, base: str, names: list[str]) -> Stored:
+    layers = {}
+    for name in names:
+        weights = _texts(found[base + name], "weight_names")
+        layers[name.replace("/", "_")] = [_numbers(found[f"{base}{name}/{weight}"]) for weight in weights]
+    return Stored({name: held for name, held in layers.items() if held}, ordered=True, own="preprocess" in layers)
 
 
 def _texts(group: h5py.Group, key: str) -> list[str]:
-    """A list of names; Keras cuts long ones into attributes `key0`, `key1` ..."""
+    """Return a list of names; Keras splits a long list into attributes `key0`, `key1` ..."""
     parts = [key] if key in group.attrs else []
     while f"{key}{len(parts)}" in group.attrs:
         parts.append(f"{key}{len(parts)}")
@@ -114,9 +114,9 @@ def _texts(group: h5py.Group, key: str) -> list[str]:
 def _version_3(found: dict) -> Stored:
     paths = {match[1]: group for path, group in found.items() if (match := LAYER.fullmatch(path))}
     if not paths:
-        raise ValueError("no layers in it")
+        raise ValueError("it has no layers")
     if not all("name" in group.attrs for group in paths.values()):
-        raise ValueError("its layers have no names; open it in the Keras it was made with and save it with a newer one")
+        raise ValueError("its layers have no names; open it with the Keras that made it and save it with a newer one")
     backbone = next((f"{path}/" for path, group in paths.items() if group.attrs["name"] == "backbone"), "")
     layers: dict[str, list[np.ndarray]] = {}
     for path, group in paths.items():
@@ -130,5 +130,5 @@ def _version_3(found: dict) -> Stored:
 
 def _numbers(data: h5py.Dataset) -> np.ndarray:
     if data.dtype.kind not in "fiu" or data.is_virtual or data.external:
-        raise ValueError(f"'{data.name}' is no plain array of numbers")
+        raise ValueError(f"'{data.name}' is not a plain array of numbers")
     return data[()]

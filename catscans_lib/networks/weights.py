@@ -1,14 +1,15 @@
-"""Published and saved weights for a network: where they come from, and that every number lands in its layer."""
+"""Fills a network with published or saved weights and checks that every array fits its layer."""
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.networks import registry
 from catscans_lib.networks.weight_files import Stored, read
@@ -16,11 +17,20 @@ from catscans_lib.networks.weight_files import Stored, read
 NUMBER = re.compile(r"(?:_(\d+))?$")
 
 
-def load_weights(network: keras.Model, name: str, weights: str, folder: Path | None) -> str:
-    """Fill a backbone with published or saved weights, in place; return where they came from, with a SHA-256.
+def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield all layers that are not models, including those of nested models."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaves(layer)
+        else:
+            yield layer
 
-    Weights of `keras.applications`, and networks trained on what its `preprocess_input` gives, are turned where needed
-    so that they take RGB from 0 to 255. Of a model that was saved with a head, the head is left out.
+
+def load_weights(network: keras.Model, name: str, weights: str, folder: Path | None) -> str:
+    """Fill a backbone with published or saved weights, in place; return their origin with a SHA-256.
+
+    Where weights of `keras.applications` expect BGR, the first convolution is reversed so that the network takes RGB from 0
+    to 255. The head of a saved model is left out.
 
     Parameters
     ----------
@@ -31,7 +41,7 @@ def load_weights(network: keras.Model, name: str, weights: str, folder: Path | N
     Raises
     ------
     InputError
-        If the file is missing, holds code or another network, or the download fails; names the first layer that
+        If the file is missing, contains code or another network, or the download fails; names the first layer that
         does not fit.
     """
     if weights == "keras":
@@ -44,8 +54,7 @@ def load_weights(network: keras.Model, name: str, weights: str, folder: Path | N
             f"No weights file '{weights}' in WEIGHTS; it has: {', '.join(sorted(p.name for p in folder.iterdir()))}."
         )
     fill_from_file(network, name, path)
-    with path.open("rb") as file:
-        return f"{weights} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"{weights} sha256:{paths.sha256(path)}"
 
 
 def fill_from_file(network: keras.Model, name: str, path: Path) -> None:
@@ -60,7 +69,7 @@ def _published(name: str) -> Stored:
     try:
         make = getattr(keras.applications, function)
         model = make(include_top=False, weights="imagenet", input_shape=(224, 224, 3), pooling="avg")
-    except Exception as error:  # Keras raises no narrower one when it cannot download
+    except Exception as error:  # Keras raises a bare Exception if a download fails
         raise InputError(
             f"Keras could not download its ImageNet weights for '{name}': {error}. Without a connection, put the file "
             "(..._notop.h5) in WEIGHTS and name it in `weights`."
@@ -78,7 +87,7 @@ def _digest(stored: Stored) -> str:
 
 def _fill(network: keras.Model, name: str, stored: Stored, source: str) -> None:
     info = registry.find(name)
-    parts = network.layers if stored.ordered else _innermost(network)
+    parts = network.layers if stored.ordered else leaves(network)
     places = {layer.name: layer for layer in parts if layer.weights}
     try:
         found = _without_normalisation(stored.layers)
@@ -93,13 +102,8 @@ def _fill(network: keras.Model, name: str, stored: Stored, source: str) -> None:
         _expect_rgb(network)
 
 
-def _innermost(model: keras.Model) -> list[keras.layers.Layer]:
-    nested = ([layer] if not isinstance(layer, keras.Model) else _innermost(layer) for layer in model.layers)
-    return [layer for layers in nested for layer in layers]
-
-
 def _without_normalisation(found: dict) -> dict:
-    """Leave out EfficientNet's own normalisation, which our first layer does: ImageNet's mean, and SD (as published)."""
+    """Leave out EfficientNet's own normalisation, which our first layer does: ImageNet's mean and SD."""
     own = {name: arrays for name, arrays in found.items() if NUMBER.sub("", name) == "normalization"}
     for name, (mean, variance, *_) in own.items():
         if not (np.allclose(mean, registry.MEAN, atol=1e-3) and np.allclose(variance, registry.SD, atol=1e-3)):
@@ -111,9 +115,9 @@ def _without_normalisation(found: dict) -> dict:
 
 
 def _pairs(places: dict[str, keras.layers.Layer], found: dict, ordered: bool) -> dict[str, str]:
-    """Which layer of the file belongs to each of the network: by name, else in order, as Keras does for its older layout.
+    """Map each layer of the network to a layer of the file: by name, else in order, as Keras does for its legacy layout.
 
-    Keras has changed names since it published its files, and where it gave the names itself they only count layers.
+    Keras has renamed layers since it published its files, and names that it generated only count layers.
     """
     if ordered and (places.keys() - found.keys() or renumbered(places, places.values())):
         return dict(zip(places, found, strict=False))
@@ -123,17 +127,9 @@ def _pairs(places: dict[str, keras.layers.Layer], found: dict, ordered: bool) ->
 
 
 def renumbered(names: Iterable[str], parts: Iterable[keras.Operation]) -> dict[str, str]:
-    """Count the names that Keras gave from 0: conv2d_94 and conv2d_95 of one process become conv2d and conv2d_1.
+    """Return new names, counted from 0, for names that Keras generated: conv2d_94, conv2d_95 become conv2d, conv2d_1.
 
-    Parameters
-    ----------
-    parts : iterable of keras.Operation
-        The layers that may be among them: a name is Keras's own if it is that of their class.
-
-    Returns
-    -------
-    dict of str
-        New names of those that Keras gave.
+    A name counts as generated if it is that of the class of one of `parts`, with or without a number.
     """
     classes = {type(part).__name__.lower() for part in parts}
     given = [name for name in names if NUMBER.sub("", name).replace("_", "") in classes]
@@ -147,7 +143,7 @@ def renumbered(names: Iterable[str], parts: Iterable[keras.Operation]) -> dict[s
 
 
 def _check(places: dict[str, keras.layers.Layer], found: dict, pairs: dict[str, str]) -> None:
-    """Every layer has its numbers and no convolution is left over; a head, which has none, may be."""
+    """Raise ValueError if a layer of the network lacks its arrays or a convolution of the file is left over (a head may be)."""
     for place, layer in places.items():
         if place not in pairs:
             raise ValueError(f"it has no layer '{place}'")
@@ -164,7 +160,7 @@ def _check(places: dict[str, keras.layers.Layer], found: dict, pairs: dict[str, 
 
 
 def _expect_rgb(network: keras.Model) -> None:
-    """Turn the first convolution round to take RGB: these weights were trained on blue, green, red."""
+    """Reverse the input channels of the first convolution, which was trained on BGR."""
     first = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
     kernel, *bias = first.get_weights()
     first.set_weights([kernel[:, :, ::-1], *bias])

@@ -1,5 +1,5 @@
-"""Training one network: batches, loop, checkpoints, learning curves.
+"""Trains one network: batches, optimiser, fit loop, checkpoints, learning curves.
 
-In: a model, images, labels, settings. Out: a trained model and its history.
-The same on every backend of Keras that the project supports.
+In: a Keras model, images and labels as arrays, validated settings. Out: the trained model and its learning curves.
+Runs on Keras's TensorFlow and JAX backends.
 """

@@ -1,4 +1,4 @@
-"""How the machine computes: number format, threads, and the same bits every time."""
+"""Number format, threads and determinism of TensorFlow and JAX."""
 
 import os
 from pathlib import Path
@@ -8,28 +8,25 @@ from threadpoolctl import threadpool_limits
 
 from catscans_lib.training.settings import Training
 
-SAME_BITS = "--xla_gpu_deterministic_ops=true"  # read when JAX first looks for its devices
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # XLA reads it when JAX first lists its devices
 
 
 def start(settings: Training) -> str:
-    """Set threads, determinism and number format as the settings say; return the number format that is used.
-
-    Call it before anything is computed.
-    """
+    """Set threads, determinism and number format before anything is computed; return the number format."""
     set_threads(settings.threads)
     set_deterministic(settings.deterministic)
     return set_precision(settings.precision)
 
 
 def set_threads(n_threads: int | None = None) -> None:
-    """Keep to so many threads, else to those the sweep gave this run (`OMP_NUM_THREADS`), else take all there are.
+    """Use this many threads, else those the sweep gave this run (`OMP_NUM_THREADS`), else all.
 
-    Sums over images are cut into as many parts as there are threads, so the last digits of a result depend on them.
+    The last digits of a result depend on the number, as each thread sums its own share of the images.
     """
     given = n_threads or os.environ.get("OMP_NUM_THREADS")
     if not given:
         return
-    threadpool_limits(int(given))  # linear algebra, such as that of the linear probe
+    threadpool_limits(int(given))  # linear algebra, for example of the linear probe
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -38,36 +35,33 @@ def set_threads(n_threads: int | None = None) -> None:
 
 
 def set_deterministic(on: bool) -> None:
-    """Have TensorFlow or JAX take operations that give the same bits every time, also on a GPU, where they may be slower."""
+    """Make TensorFlow or JAX use deterministic operations, which may be slower on a GPU."""
     if on and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    if on and keras.backend.backend() == "jax" and SAME_BITS not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {SAME_BITS}".strip()
+    if on and keras.backend.backend() == "jax" and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
 
 
 def set_precision(name: str) -> str:
-    """Set Keras's number format and return the one used; "auto" takes the one that the hardware is made for."""
+    """Set Keras's number format and return it; "auto" chooses the fastest that the hardware supports."""
     if name == "auto":
-        name = _of_gpu(gpu_capability()) if has_gpu() else _of_processor()
+        on_cpu = "mixed_bfloat16" if _cpu_has_bfloat16() else "float32"
+        name = _gpu_precision(gpu_capability()) if has_gpu() else on_cpu
     keras.config.set_dtype_policy(name)
     return name
 
 
-def _of_gpu(capability: tuple[int, int] | None) -> str:
-    """NVIDIA's matrix units know bfloat16 from compute capability 8.0 on, float16 from 7.0; others get what all have."""
+def _gpu_precision(capability: tuple[int, int] | None) -> str:
+    """NVIDIA's matrix units support bfloat16 from compute capability 8.0, float16 from 7.0; elsewhere float32."""
     if capability is None or capability < (7, 0):
         return "float32"
     return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
 
 
-def _of_processor() -> str:
-    return "mixed_bfloat16" if _has_bfloat16() else "float32"
-
-
 def gpu_capability() -> tuple[int, int] | None:
-    """Return the compute capability of the first GPU, such as (8, 0); None where it is not NVIDIA's."""
+    """Return the compute capability of the first GPU, for example (8, 0); None for other makers."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -80,7 +74,7 @@ def gpu_capability() -> tuple[int, int] | None:
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow or JAX computes on a GPU; other backends count as without."""
+    """Return whether TensorFlow or JAX computes on a GPU; False on other backends."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -92,7 +86,7 @@ def has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _has_bfloat16() -> bool:
+def _cpu_has_bfloat16() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
     return "amx_bf16" in flags or "avx512_bf16" in flags

@@ -1,4 +1,4 @@
-"""Batches from an image store: shuffled, augmented, a function of seed, epoch and place alone."""
+"""Shuffled and augmented batches from an image store, determined by seed, epoch and position alone."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +9,15 @@ import numpy as np
 from catscans_lib.training import backend
 from catscans_lib.training.settings import Augmentation
 
-READ_AHEAD = 2  # batches
+PREDICT_BATCH = 128
+PREFETCH = 2  # batches
 THREADS = 2  # four and eight of Keras were no faster
 
 
 class Batches(keras.utils.PyDataset):
     """Shuffled, augmented batches of `images[rows]`: float32 in 0..255, shape (batch, size, size, 3).
 
-    Order and augmentation are a function of (seed, epoch, batch), never of what was drawn before.
+    Order and augmentation depend on (seed, epoch, batch), never on what was drawn before.
     """
 
     def __init__(
@@ -40,41 +41,40 @@ class Batches(keras.utils.PyDataset):
         return (images, labels) if self.weights is None else (images, labels, self.weights[self.labels[rows]])
 
     def start(self, epoch: int) -> None:
-        """Go to an epoch, counted from 0: shuffle anew."""
+        """Go to an epoch, counted from 0, and shuffle anew."""
         self.epoch = epoch
         if self.seed is not None:
             self.order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
 
 
-class _ReadAhead(keras.utils.PyDataset):
-    """The same batches, of which threads make the next ones while one is used; Keras's own threads brought others."""
+class _Prefetched(keras.utils.PyDataset):
+    """The same batches; threads prepare the next ones. Keras's own threads returned wrong batches."""
 
     def __init__(self, batches: Batches) -> None:
         super().__init__()
-        self.batches, self.pool, self.asked = batches, ThreadPoolExecutor(THREADS), {}
+        self.batches, self.pool, self.pending = batches, ThreadPoolExecutor(THREADS), {}
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> tuple:
         epoch = self.batches.epoch
-        self.asked = {key: batch for key, batch in self.asked.items() if key[0] == epoch}
-        for number in range(index, min(index + 1 + READ_AHEAD, len(self))):
-            if (epoch, number) not in self.asked:
-                self.asked[epoch, number] = self.pool.submit(self.batches.__getitem__, number)
-        return self.asked.pop((epoch, index)).result()
+        self.pending = {key: batch for key, batch in self.pending.items() if key[0] == epoch}
+        for number in range(index, min(index + 1 + PREFETCH, len(self))):
+            if (epoch, number) not in self.pending:
+                self.pending[epoch, number] = self.pool.submit(self.batches.__getitem__, number)
+        return self.pending.pop((epoch, index)).result()
 
 
 def stream(batches: Batches) -> keras.utils.PyDataset | Iterator:
-    """Return the batches as Keras is to have them: read ahead while it computes, from the epoch they stand at.
+    """Return the batches of the current epoch in the form that Keras reads fastest: prefetched while it computes.
 
-    On JAX with a GPU, which else waits for them, threads make them: on an H100 two threads of Keras, which these replace, were
-    1.6 times as fast as none. On TensorFlow this is what Keras would make of them, but without tf.data's own tuning. Its
-    thread often misses that an epoch is over and sleeps on, as long as the epoch took: two of five epochs were 1.3 to 1.8
-    times as long.
+    On JAX with a GPU, threads prepare them: on an H100, two threads of Keras, which these replace, were 1.6 times as fast as
+    none. On TensorFlow this is the dataset that Keras would make, but without tf.data's autotuning, whose thread often misses
+    the end of an epoch and sleeps on for as long as the epoch took: two of five epochs took 1.3 to 1.8 times as long.
     """
     if keras.backend.backend() != "tensorflow":
-        return _ReadAhead(batches) if backend.has_gpu() else batches
+        return _Prefetched(batches) if backend.has_gpu() else batches
     import tensorflow as tf
 
     signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in batches[0])
@@ -83,11 +83,11 @@ def stream(batches: Batches) -> keras.utils.PyDataset | Iterator:
     )
     options = tf.data.Options()
     options.autotune.enabled = False
-    return made.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(READ_AHEAD).with_options(options)
+    return made.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(PREFETCH).with_options(options)
 
 
 def _read(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Read rows from a memory map in file order, returned in the order asked for, as float32."""
+    """Read rows of a memory map in file order; return them in the requested order, as float32."""
     order = np.argsort(rows, kind="stable")
     batch = np.empty((len(rows), *images.shape[1:]), "float32")
     batch[order] = images[rows[order]]
@@ -95,7 +95,7 @@ def _read(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def augment(images: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Rotate, shift and mirror each image at random in one bilinear resampling; edges are repeated outwards.
+    """Rotate, shift and mirror each image at random in one bilinear resampling; edge pixels are repeated outwards.
 
     Parameters
     ----------
@@ -107,12 +107,12 @@ def augment(images: np.ndarray, how: Augmentation, rng: np.random.Generator) -> 
     """
     n, height, width, _ = images.shape
     mirrored = how.horizontal_flip & (rng.random(n) < 0.5)
-    if not (how.rotation_deg or how.shift):  # nothing to interpolate: 1.4 times as fast in training small networks
+    if not (how.rotation_deg or how.shift):  # no interpolation: small networks train 1.4 times as fast
         return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
     angle = np.deg2rad(rng.uniform(-how.rotation_deg, how.rotation_deg, n))
     shift_x, shift_y = rng.uniform(-how.shift, how.shift, (2, n)) * [[width], [height]]
     mirror = np.where(mirrored, -1.0, 1.0)
-    # Output pixel (x, y) is read at centre + R(angle) (p - centre) * (mirror, 1) + shift.
+    # Output pixel p = (x, y) is read at centre + R(angle) (p - centre) * (mirror, 1) + shift.
     a, b = np.cos(angle) * mirror, -np.sin(angle)
     d, e = np.sin(angle) * mirror, np.cos(angle)
     cx, cy = (width - 1) / 2, (height - 1) / 2

@@ -1,6 +1,6 @@
-"""What a long run has done so far, kept on disk until it is finished: whole parts as tables, the one under way as arrays.
+"""Checkpoints of a long run: finished parts as tables, the training under way as arrays, saved after every epoch.
 
-A run that was killed goes on from there, and ends with the numbers it would have had.
+A run that was killed continues from its checkpoint and ends with the same numbers as an uninterrupted run.
 """
 
 import json
@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from catscans_lib import results
+from catscans_lib import paths, results
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of finished parts and states, which belong to one recipe (settings, code, inputs)."""
+    """A folder of finished parts and training states that belong to one recipe (settings, code, inputs)."""
 
     folder: Path
 
     @classmethod
     def of(cls, folder: Path, recipe: str, *, alone: bool = True) -> "Checkpoint":
-        """Open a run's checkpoint; what was made by another recipe is thrown away.
+        """Open a run's checkpoint.
 
-        Jobs that fill one checkpoint side by side are not `alone`: they leave everything else as it is.
+        Deletes checkpoints of other recipes, unless several jobs fill the checkpoint side by side (`alone` is false).
         """
         if alone:
             for other in folder.glob("*"):
@@ -35,12 +35,12 @@ class Checkpoint:
         return cls(folder / recipe)
 
     def tables(self, part: str) -> dict[str, pd.DataFrame] | None:
-        """Return the tables of a finished part by name, or None where it is not finished."""
-        place = self.folder / part
-        return {path.stem: results.read_table(path) for path in place.glob("*.csv")} if place.is_dir() else None
+        """Return the tables of a finished part by name, or None if the part is not finished."""
+        folder = self.folder / part
+        return {path.stem: results.read_table(path) for path in folder.glob("*.csv")} if folder.is_dir() else None
 
     def finish(self, part: str, **tables: pd.DataFrame) -> None:
-        """Keep the tables of a part, which is finished from now on; the states below its name are dropped."""
+        """Save the tables of a part, which counts as finished from now on, and delete its training states."""
         hidden = self.folder / f".{part}"
         shutil.rmtree(hidden, ignore_errors=True)
         hidden.mkdir()
@@ -51,27 +51,30 @@ class Checkpoint:
             path.unlink()
 
     def note(self, name: str, facts: dict[str, Any]) -> None:
-        """Keep what a job that filled a part of this checkpoint took; `notes` finds it."""
+        """Save what a job that filled a part of this checkpoint cost; `notes` reads it."""
         (self.folder / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
 
     def state(self, name: str) -> "State":
-        """Return the place of a state; its name begins with that of the part it belongs to."""
+        """Return the place of a training state; its name must begin with that of its part."""
         return State(self.folder / f"{name}.npz")
+
+
+def notes(folder: Path, recipe: str) -> list[dict[str, Any]]:
+    """Return what the jobs that filled a run's checkpoint have noted."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / recipe).glob("*.json"))]
 
 
 @dataclass(frozen=True)
 class State:
-    """Arrays and facts at the end of an epoch; replaced in one step, so that one is always whole."""
+    """File of arrays and facts at the end of an epoch, always replaced as a whole."""
 
     path: Path
 
     def save(self, arrays: list[np.ndarray], facts: dict[str, Any]) -> None:
-        """Keep the arrays, in order, and facts that JSON can hold."""
-        part = self.path.with_suffix(".part")
-        with part.open("wb") as file:
-            named = {f"{number:05d}": array for number, array in enumerate(arrays)}
+        """Save the arrays, in order, and facts that JSON can hold."""
+        named = {f"{number:05d}": array for number, array in enumerate(arrays)}
+        with paths.atomic_write(self.path) as part, part.open("wb") as file:
             np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **named)
-        part.replace(self.path)
 
     def load(self) -> tuple[list[np.ndarray], dict[str, Any]] | None:
         """Return what was saved last, or None."""
@@ -80,8 +83,3 @@ class State:
         with np.load(self.path, allow_pickle=False) as saved:
             names = sorted(name for name in saved.files if name != "facts")
             return [saved[name] for name in names], json.loads(saved["facts"].tobytes())
-
-
-def notes(folder: Path, recipe: str) -> list[dict[str, Any]]:
-    """Return what jobs have noted in a run's checkpoint."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / recipe).glob("*.json"))]

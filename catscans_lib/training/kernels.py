@@ -1,20 +1,21 @@
-"""Training in faster operations of TensorFlow that change no result beyond rounding; the layers stay plain Keras."""
+"""Faster TensorFlow operations for training, equal to Keras's up to rounding; layers and optimiser stay plain Keras."""
 
 import keras
+import numpy as np
 from keras import layers
 
-from catscans_lib.networks.layers import every_second, is_plain_conv, leaves, only_reader, takes_every_second
+from catscans_lib.networks.features import is_plain_conv, only_reader
+from catscans_lib.networks.weights import leaves
 from catscans_lib.training import backend
 
-MATMUL_CHANNELS = {1: 128, 3: 256}  # filter size: below so many, oneDNN's own filter gradient is as fast
+MATMUL_CHANNELS = {1: 128, 3: 256}  # filter size: with fewer channels, oneDNN's filter gradient is as fast
 
 
 def speed_up(model: keras.Model) -> None:
-    """Let a compiled model train in faster operations of TensorFlow, equal up to rounding; other backends keep theirs.
+    """Make a compiled model train with faster operations of TensorFlow; does nothing on other backends.
 
-    The layers and the optimiser stay plain Keras and are saved as such: only how this process computes them changes.
-    Batch normalisation and Adam each run as one operation. In bfloat16 on a CPU, wide convolutions take their filter
-    gradient as matrix products. `benchmarks/RESULTS.md` has what it gains.
+    Batch normalisation and Adam each run as one operation. In bfloat16 on a CPU, wide convolutions compute their filter
+    gradient as matrix products. Saved models do not contain any of it. `benchmarks/RESULTS.md` has the gains.
     """
     if keras.backend.backend() != "tensorflow":
         return
@@ -29,7 +30,7 @@ def speed_up(model: keras.Model) -> None:
 
 
 def fuse_batch_norm(model: keras.Model) -> None:
-    """Let batch normalisation train in TensorFlow's fused operation; Keras spells it out in many small ones."""
+    """Make batch normalisation train with TensorFlow's fused operation instead of Keras's many small ones."""
     if keras.backend.backend() != "tensorflow":
         return
     for layer in leaves(model):
@@ -70,7 +71,7 @@ def _fuse(layer: layers.BatchNormalization) -> None:
 
 
 def _fuse_adam(optimizer: keras.optimizers.Adam) -> None:
-    """One operation for Keras's twelve on a variable: the formula is the same, memory is passed over once."""
+    """Replace Keras's twelve operations on each variable by one, with the same formula and one pass over memory."""
     import tensorflow as tf
 
     def update_step(gradient, variable, learning_rate):  # noqa: ANN001, ANN202 - Keras's own signature
@@ -93,24 +94,21 @@ def _fuse_adam(optimizer: keras.optimizers.Adam) -> None:
 
 
 def _wide(layer: layers.Layer) -> bool:
-    """Say whether a convolution gains from matrix products: wide, and 1x1 or of stride 1."""
-    if not is_plain_conv(layer) or layer.kernel_size[0] not in MATMUL_CHANNELS:
+    """Say whether a convolution gains from matrix products."""
+    if not is_plain_conv(layer) or layer.strides != (1, 1):
         return False
-    if min(layer.kernel.shape[-2:]) < MATMUL_CHANNELS[layer.kernel_size[0]]:
-        return False
-    return layer.strides == (1, 1) or takes_every_second(layer)
+    return min(layer.kernel.shape[-2:]) >= MATMUL_CHANNELS.get(layer.kernel_size[0], np.inf)
 
 
 def _use_matrix_products(layer: layers.Conv2D) -> None:
-    """Take the filter gradient as `inputs^T @ gradient`, one product per place in the filter: (c_in, n) @ (n, c_out).
+    """Compute the filter gradient as `inputs^T @ gradient`, one product per filter position: (c_in, n) @ (n, c_out).
 
-    The bias of a convolution that goes into batch normalisation has gradient 0, as the mean is taken out again; summing
-    it up would give the rounding errors, which Adam scales to full steps.
+    A bias before batch normalisation gets gradient 0, since subtracting the mean cancels it: summed up, it would be rounding
+    errors, which Adam scales to full steps.
     """
     import tensorflow as tf
 
-    size, padding = layer.kernel_size[0], layer.padding.upper()
-    reader, thins = only_reader(layer), layer.strides == (2, 2)
+    size, padding, reader = layer.kernel_size[0], layer.padding.upper(), only_reader(layer)
 
     def call(inputs):  # noqa: ANN001, ANN202 - Keras's own signature
         variables = [layer.kernel, layer.bias] if layer.use_bias else [layer.kernel]
@@ -118,7 +116,6 @@ def _use_matrix_products(layer: layers.Conv2D) -> None:
 
     @tf.custom_gradient
     def convolve(inputs, kernel, *bias):  # noqa: ANN001, ANN002, ANN202 - tensors
-        inputs = every_second(inputs) if thins else inputs
         outputs = tf.nn.conv2d(inputs, kernel, 1, padding)
         if bias:
             outputs = tf.nn.bias_add(outputs, bias[0])
@@ -127,28 +124,17 @@ def _use_matrix_products(layer: layers.Conv2D) -> None:
             of_inputs = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.shape(inputs), filter=kernel, out_backprop=gradient, strides=[1] * 4, padding=padding
             )
-            of_inputs = _spread(of_inputs) if thins else of_inputs
-            rows = tf.reshape(gradient, (-1, layer.filters))
             of_kernel = _kernel_gradient(inputs, gradient, size, padding)
             if not bias:
                 return of_inputs, of_kernel
             if getattr(reader, "uses_batch", False):
                 return of_inputs, of_kernel, tf.zeros_like(bias[0])
+            rows = tf.reshape(gradient, (-1, layer.filters))
             return of_inputs, of_kernel, tf.linalg.matmul(tf.ones_like(rows[:, :1]), rows, transpose_a=True)[0]
 
         return outputs, gradients
 
     layer.call = call
-
-
-def _spread(gradient):  # noqa: ANN001, ANN202 - tensors
-    """Return the gradient of `every_second`: the gradient at the pixels that were read, 0 at the others."""
-    import tensorflow as tf
-
-    height, width, channels = gradient.shape[1:]
-    rows = tf.reshape(gradient, (-1, height, 1, width, channels))
-    spread = tf.pad(rows, ((0, 0), (0, 0), (0, 1), (0, 0), (0, channels)))  # odd columns lie beside, odd rows below
-    return tf.reshape(spread, (-1, 2 * height, 2 * width, channels))
 
 
 def _kernel_gradient(inputs, gradient, size: int, padding: str):  # noqa: ANN001, ANN202 - tensors

@@ -15,8 +15,7 @@ from catscans_lib.images import folds, store
 from catscans_lib.images.listing import read_csv
 from catscans_lib.images.store import Subset
 from catscans_lib.networks import build, features
-from catscans_lib.networks.features import Compute
-from catscans_lib.networks.frozen import inference
+from catscans_lib.networks.features import Compute, inference
 from catscans_lib.similarity import registry, task2vec
 from catscans_lib.similarity.measure import Inputs, Measure
 from catscans_lib.similarity.measures import descriptions

@@ -1,12 +1,24 @@
-"""Features are computed once for the same weights and images, and anew for any other."""
+"""Features of the faster frozen copy equal the backbone's, and the cache never mixes up weights, rows or images."""
+
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras import layers
 
 from catscans_lib.images import store
 from catscans_lib.networks import build, features
+from catscans_lib.training import loop
+
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends fold nothing")
+
+
+@pytest.fixture(autouse=True)
+def float32_afterwards():
+    yield
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture
@@ -23,7 +35,7 @@ def network(seed):
     return build.backbone("small_resnet", 16)
 
 
-def test_features_are_kept_and_not_computed_again(images, tmp_path, monkeypatch):
+def test_cached_features_are_not_computed_again(images, tmp_path, monkeypatch):
     rows = np.array([4, 1, 5])
     first = features.cached(network(0), images, rows, tmp_path / "features")
     np.testing.assert_array_equal(first, features.extract(network(0), images.images, rows))
@@ -32,9 +44,7 @@ def test_features_are_kept_and_not_computed_again(images, tmp_path, monkeypatch)
     np.testing.assert_array_equal(features.cached(network(0), images, rows, tmp_path / "features"), first)
 
 
-def test_other_weights_other_rows_and_other_images_are_other_features(images, tmp_path):
-    from dataclasses import replace
-
+def test_other_weights_rows_or_images_have_other_cache_entries(images, tmp_path):
     rows = np.array([4, 1, 5])
     folder = tmp_path / "features"
     made = [
@@ -43,10 +53,98 @@ def test_other_weights_other_rows_and_other_images_are_other_features(images, tm
         features.cached(network(0), images, rows[::-1], folder),
         features.cached(network(0), replace(images, images=images.images[::-1], fingerprint="other"), rows, folder),
     ]
-    assert len(list(folder.glob("chest_*.npy"))) == 4 and not list(folder.glob("*.part"))
+    assert len([*folder.iterdir()]) == len([*folder.glob("chest_*.npy")]) == 4
     assert not any(np.array_equal(made[0], other) for other in made[1:])
 
 
-def test_without_a_folder_nothing_is_kept(images, tmp_path):
-    features.cached(network(0), images, np.arange(6), None)
-    assert not (tmp_path / "features").exists()
+def randomised(model):
+    """Give batch normalisations other scales, shifts and statistics than fresh ones."""
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            shape = layer.gamma.shape
+            scale, variance = rng.uniform(0.5, 1.5, shape), rng.uniform(0.5, 2, shape)
+            layer.set_weights([scale, rng.normal(0, 0.1, shape), rng.normal(0, 0.1, shape), variance])
+    return model
+
+
+def bottlenecks(size):
+    """The blocks of a ResNet50: the second begins with strides of 2, so that the first is read at every second pixel."""
+
+    def conv(x, width, size, stride=1, name=None):
+        return layers.BatchNormalization()(layers.Conv2D(width, size, stride, padding="same", name=name)(x))
+
+    image = x = keras.Input((size, size, 3))
+    x = layers.ReLU()(conv(x, 8, 3))
+    for number, stride in enumerate((1, 2)):
+        y = layers.Activation("relu")(conv(x, 4, 1, stride))
+        y = layers.Activation("relu")(conv(y, 4, 3, name=f"block{number}"))
+        x = layers.Add()([conv(x, 8, 1, stride), conv(y, 8, 1)])
+        x = layers.Activation("relu")(x)
+    return keras.Model(image, layers.GlobalAveragePooling2D()(x))
+
+
+def normalised_twice(size):
+    """Batch normalisations that follow no convolution, or a convolution with an activation, cannot be folded."""
+    image = keras.Input((size, size, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(layers.BatchNormalization()(image))
+    return keras.Model(image, layers.GlobalAveragePooling2D()(layers.BatchNormalization()(x)))
+
+
+BACKBONES = {
+    "bottlenecks": bottlenecks,
+    "normalised_twice": normalised_twice,
+    **{name: lambda size, name=name: build.backbone(name, size) for name in ("small_resnet", "squeezenet", "resnet50")},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "size_px", "precision"),
+    [
+        ("small_resnet", 32, "float32"), ("small_resnet", 31, "mixed_bfloat16"), ("squeezenet", 64, "mixed_bfloat16"),
+        ("bottlenecks", 16, "float32"), ("bottlenecks", 16, "mixed_bfloat16"), ("bottlenecks", 15, "float32"),
+        ("normalised_twice", 8, "float32"),
+        pytest.param("resnet50", 64, "float32", marks=pytest.mark.slow),
+        pytest.param("resnet50", 70, "mixed_bfloat16", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_features_of_the_faster_copy_equal_those_of_the_backbone(name, size_px, precision):
+    tolerance = {"float32": 1e-4, "mixed_bfloat16": 0.03}[precision]
+    keras.config.set_dtype_policy(precision)
+    keras.utils.set_random_seed(0)
+    backbone = randomised(BACKBONES[name](size_px))
+    pixels = np.random.default_rng(0).integers(0, 256, (5, size_px, size_px, 3)).astype("float32")
+    expected = backbone.predict_on_batch(pixels).astype("float32")
+    compute = features.inference(backbone)
+    assert compute(pixels).dtype == np.float32
+    np.testing.assert_allclose(compute(pixels), expected, atol=tolerance * np.abs(expected).max())
+    np.testing.assert_array_equal(compute(pixels), compute(pixels))
+
+
+@on_tensorflow
+def test_the_faster_copy_has_no_batch_normalisation_and_skips_unread_pixels():
+    copy = features._folded(bottlenecks(16))
+    assert not any(isinstance(layer, layers.BatchNormalization) for layer in copy.layers)
+    assert copy.get_layer("block0").output.shape == (None, 8, 8, 4)  # 16 x 16 in the original
+
+
+def test_the_faster_copy_does_not_change_while_the_network_trains():
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype("float32")
+    backbone = network(0)
+    model = loop.compiled(build.build(backbone, 2, 0.0))
+    compute = features.inference(backbone)
+    before = compute(pixels)
+    model.train_on_batch(pixels, np.arange(8.0) % 2)
+    np.testing.assert_array_equal(compute(pixels), before)
+    assert np.abs(features.inference(backbone)(pixels) - before).max() > 1e-3
+
+
+def test_networks_that_share_a_layer_and_other_backends_run_unchanged(monkeypatch):
+    image, shared = keras.Input((16, 16, 3)), layers.Conv2D(3, 3, padding="same")
+    twice = keras.Model(image, layers.GlobalAveragePooling2D()(shared(shared(image))))
+    pixels = np.ones((2, 16, 16, 3), "float32")
+    np.testing.assert_array_equal(features.inference(twice)(pixels), twice.predict_on_batch(pixels))
+    small = network(0)
+    expected = small.predict_on_batch(pixels)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    np.testing.assert_array_equal(features.inference(small)(pixels), expected)

@@ -74,7 +74,7 @@ def test_a_lambda_in_an_archive_or_a_whole_model_is_refused(tmp_path):
     model = network(extra=[keras.layers.Lambda(lambda x: x * 2)])
     for name in ("model.keras", "model.h5"):
         model.save(tmp_path / name)
-        with pytest.raises(InputError, match=f"'{name}' holds a layer 'Lambda', which runs code of its own; refused"):
+        with pytest.raises(InputError, match=f"'{name}' has a layer 'Lambda', which runs its own code; refused"):
             weight_files.read(tmp_path / name)
 
 
@@ -84,7 +84,7 @@ def test_a_class_that_is_not_part_of_keras_is_refused_and_never_imported(tmp_pat
         config = json.loads(archive.read("config.json"))
     config["config"]["layers"].append({"module": "os", "class_name": "system", "config": {}, "registered_name": None})
     rewritten(tmp_path / "model.keras", config__json=json.dumps(config))
-    with pytest.raises(InputError, match="'model.keras' holds 'system', which is not part of Keras; refused"):
+    with pytest.raises(InputError, match="'model.keras' has 'system', which is not part of Keras; refused"):
         weight_files.read(tmp_path / "model.keras")
 
 
@@ -111,7 +111,7 @@ def test_a_pickle_is_not_opened_whatever_it_is_called(tmp_path, name):
 def test_a_pickle_inside_an_archive_is_not_opened(tmp_path):
     network().save(tmp_path / "model.keras")
     rewritten(tmp_path / "model.keras", model__weights__h5=pickle.dumps(Evil(tmp_path / "run")))
-    with pytest.raises(InputError, match="'model.keras' holds no weights as Keras saves them"):
+    with pytest.raises(InputError, match="'model.keras' is not a weights file of Keras"):
         weight_files.read(tmp_path / "model.keras")
     assert not (tmp_path / "run").exists()
 
@@ -120,7 +120,7 @@ def test_a_pickle_inside_an_archive_is_not_opened(tmp_path):
 def test_an_archive_that_is_not_one_of_keras_is_refused(tmp_path, config):
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         archive.writestr("config.json", config)
-    with pytest.raises(InputError, match="'model.keras' holds no weights as Keras saves them"):
+    with pytest.raises(InputError, match="'model.keras' is not a weights file of Keras"):
         weight_files.read(tmp_path / "model.keras")
 
 
@@ -134,5 +134,5 @@ def test_a_file_that_points_to_another_or_holds_no_numbers_is_refused(tmp_path):
     with h5py.File(tmp_path / "images.h5", "w") as file:
         file["images"] = np.zeros(3)
     for name in ("link.h5", "text.h5", "images.h5"):
-        with pytest.raises(InputError, match=f"'{name}' holds no weights as Keras saves them"):
+        with pytest.raises(InputError, match=f"'{name}' is not a weights file of Keras"):
             weight_files.read(tmp_path / name)

@@ -48,12 +48,12 @@ def test_a_network_computes_what_keras_does_with_the_same_weights(name, tmp_path
     expected = np.asarray(theirs(module.preprocess_input(pictures(size))))
 
     network = build.backbone(name, size)
-    assert build.load_weights(network, name, f"{name}_notop.h5", tmp_path).startswith(f"{name}_notop.h5 sha256:")
+    assert weights.load_weights(network, name, f"{name}_notop.h5", tmp_path).startswith(f"{name}_notop.h5 sha256:")
     np.testing.assert_allclose(network(pictures(size)), expected, rtol=0, atol=1e-4 * abs(expected).max())
     assert expected.std() > 1e-3 * abs(expected).max()
     loaded = network.get_weights()
     network.set_weights([np.zeros_like(array) for array in loaded])
-    build.load_weights(network, name, f"{name}.weights.h5", tmp_path)
+    weights.load_weights(network, name, f"{name}.weights.h5", tmp_path)
     for one, two in zip(network.get_weights(), loaded, strict=True):
         np.testing.assert_array_equal(one, two)
     for path in tmp_path.iterdir():
@@ -90,7 +90,7 @@ def assert_same_weights(one, two):
 def test_keras_downloads_its_weights_and_they_are_named_by_their_numbers(mobilenet, tmp_path, monkeypatch):
     downloaded_from(monkeypatch, publish(mobilenet[0], tmp_path, "mobilenet"))
     network = fresh()
-    came_from = build.load_weights(network, "mobilenet", "keras", None)
+    came_from = weights.load_weights(network, "mobilenet", "keras", None)
     assert_same_weights(network, mobilenet[1])
     start, _, digest = came_from.rpartition(":")
     assert start == "keras.applications mobilenet imagenet, numbers sha256"
@@ -103,9 +103,9 @@ def test_a_failed_download_says_to_take_a_file(monkeypatch):
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", fail)
     with pytest.raises(InputError, match=r"could not download .*'mobilenet': URL fetch failure.*notop.h5\) in WEIGHTS"):
-        build.load_weights(fresh(), "mobilenet", "keras", None)
+        weights.load_weights(fresh(), "mobilenet", "keras", None)
     with pytest.raises(InputError, match="no ImageNet weights for 'small_resnet'. Put a file in WEIGHTS"):
-        build.load_weights(fresh("small_resnet"), "small_resnet", "keras", None)
+        weights.load_weights(fresh("small_resnet"), "small_resnet", "keras", None)
 
 
 @pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
@@ -115,7 +115,7 @@ def test_a_model_of_ones_own_gives_its_network_without_the_head(mobilenet, tmp_p
     model = keras.Sequential([keras.Input((32, 32, 3)), theirs, *head])
     (model.save if file == "model.keras" else model.save_weights)(tmp_path / file)
     network = fresh()
-    build.load_weights(network, "mobilenet", file, tmp_path)
+    weights.load_weights(network, "mobilenet", file, tmp_path)
     assert_same_weights(network, ours)
 
 
@@ -124,7 +124,7 @@ def test_a_model_of_this_library_gives_its_backbone_and_is_not_turned_again(tmp_
     model = build.build(build.backbone("squeezenet", 32), 3, dropout=0.1)
     (model.save if file == "model.keras" else model.save_weights)(tmp_path / file)
     network = fresh("squeezenet")
-    build.load_weights(network, "squeezenet", file, tmp_path)
+    weights.load_weights(network, "squeezenet", file, tmp_path)
     assert_same_weights(network, model.get_layer("backbone"))
 
 
@@ -156,7 +156,7 @@ def test_the_first_layer_that_does_not_fit_is_named_and_nothing_is_changed(mobil
     network = fresh()
     before = network.get_weights()
     with pytest.raises(InputError, match=f"Weights file 'changed.h5' is not for MobileNet: .*({message})"):
-        build.load_weights(network, "mobilenet", "changed.h5", tmp_path)
+        weights.load_weights(network, "mobilenet", "changed.h5", tmp_path)
     np.testing.assert_array_equal(network.get_weights()[0], before[0])
 
 
@@ -166,13 +166,13 @@ def test_another_network_is_refused_in_every_layout(mobilenet, tmp_path):
     network = fresh("squeezenet")
     for file in ("other_notop.h5", "other.weights.h5", "other.keras"):
         with pytest.raises(InputError, match=f"'{file}' is not for SqueezeNet 1.1: its layer 'conv1' has 1 arrays"):
-            build.load_weights(network, "squeezenet", file, tmp_path)
+            weights.load_weights(network, "squeezenet", file, tmp_path)
 
 
 @needs_weights
 def test_the_weights_of_squeezenet_are_all_loaded_and_turned_to_take_rgb():
     network = build.backbone("squeezenet", 64)
-    came_from = build.load_weights(network, "squeezenet", FILE, WEIGHTS)
+    came_from = weights.load_weights(network, "squeezenet", FILE, WEIGHTS)
     assert came_from == f"{FILE} sha256:17154246284f555591549ac2c83e127abfbf4307dc4b0060fdaa2931d0fa38da"
     with h5py.File(WEIGHTS / FILE) as file:
         kernel = file["conv1"][file["conv1"].attrs["weight_names"][0]][()]
@@ -185,4 +185,4 @@ def test_a_missing_file_lists_those_there_are(tmp_path):
     for name in ("a.h5", "b.keras"):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"No weights file 'x.h5' in WEIGHTS; it has: a.h5, b.keras"):
-        build.load_weights(fresh("squeezenet"), "squeezenet", "x.h5", tmp_path)
+        weights.load_weights(fresh("squeezenet"), "squeezenet", "x.h5", tmp_path)

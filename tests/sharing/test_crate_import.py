@@ -176,7 +176,7 @@ BAD = {
     "pickle in upper case": ({"html/_static/Model.PICKLE": b"x"}, "Model.PICKLE may hold a pickle"),
     "array of objects": ({f"{RUN}/features.npy": b"x"}, "features.npy may hold a pickle"),
     "unknown kind": ({f"{RUN}/start.sh": b"x"}, "start.sh: a crate holds results as"),
-    "layer with code": ({f"{RUN}/model.keras": finished.network("Lambda")}, "holds a layer 'Lambda'"),
+    "layer with code": ({f"{RUN}/model.keras": finished.network("Lambda")}, "has a layer 'Lambda'"),
     "layer of one's own": ({f"{RUN}/model.keras": finished.network("Own>Layer")}, "which is not part of Keras"),
     "no network": ({f"{RUN}/model.keras": b"\x80\x04pickle"}, "is not a network as Keras saves it"),
     "no image store": ({"data/demo/dtd_24px.h5": b"x"}, "is not an image store"),

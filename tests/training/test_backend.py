@@ -1,4 +1,4 @@
-"""The number format follows the device, and training in float16 keeps its loss scale."""
+"""The number format follows the device; training in float16 keeps its loss scale."""
 
 import os
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ def policy():
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A machine with a GPU of some compute capability, as TensorFlow would tell it."""
+    """Make TensorFlow report a GPU with these details."""
 
     def of(**details):
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"] if kind == "GPU" else [])
@@ -60,7 +60,7 @@ def test_on_a_gpu_the_number_format_is_that_of_its_matrix_units(gpu, capability,
     assert keras.config.dtype_policy().name == precision
 
 
-def test_a_gpu_that_does_not_say_its_capability_computes_in_float32(gpu):
+def test_a_gpu_of_unknown_capability_computes_in_float32(gpu):
     gpu(device_name="another maker's")
     assert backend.set_precision("auto") == "float32"
 
@@ -73,57 +73,54 @@ def test_a_gpu_that_does_not_say_its_capability_computes_in_float32(gpu):
         (SimpleNamespace(), "float32"),  # another maker's
     ],
 )
-def test_jax_is_asked_for_its_gpu_in_the_same_way(on_jax, monkeypatch, device, precision):
+def test_the_number_format_follows_the_gpu_that_jax_reports(on_jax, monkeypatch, device, precision):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax, "devices", lambda: [device])
     assert backend.has_gpu()
     assert backend.set_precision("auto") == precision
 
 
-def test_jax_is_told_once_to_give_the_same_bits(on_jax, monkeypatch):
+def test_the_flag_for_deterministic_operations_is_set_once_on_jax(on_jax, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
     backend.set_deterministic(False)
     assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"
     for _ in range(2):
         backend.set_deterministic(True)
-        assert os.environ["XLA_FLAGS"].split() == ["--xla_cpu_multi_thread_eigen=true", backend.SAME_BITS]
+        assert os.environ["XLA_FLAGS"].split() == ["--xla_cpu_multi_thread_eigen=true", backend.DETERMINISTIC]
 
 
 @pytest.mark.parametrize(("flags", "precision"), [(True, "mixed_bfloat16"), (False, "float32")])
-def test_without_a_gpu_the_processor_decides(monkeypatch, flags, precision):
+def test_without_a_gpu_the_number_format_follows_the_processor(monkeypatch, flags, precision):
     monkeypatch.setattr(backend, "has_gpu", lambda: False)
-    monkeypatch.setattr(backend, "_has_bfloat16", lambda: flags)
+    monkeypatch.setattr(backend, "_cpu_has_bfloat16", lambda: flags)
     assert backend.set_precision("auto") == precision
 
 
-def test_a_named_format_is_taken_whatever_the_device(gpu):
+def test_a_named_format_is_used_on_any_device(gpu):
     gpu(compute_capability=(7, 0))
     assert backend.set_precision("float32") == "float32"
 
 
-def in_float16(state, epochs, model=None):
+def test_training_in_float16_learns_and_resumes_with_its_loss_scale(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.utils.set_random_seed(0)
+    model = loop.compiled(build.build(build.backbone("small_resnet", 16), 2, 0.2))
+    start = model.get_weights()
     images = np.random.default_rng(0).integers(0, 128, (32, 16, 16, 3), dtype=np.uint8)
     labels = np.arange(32) % 2
     images[labels == 1] += 120
-    settings = SETTINGS.model_copy(update={"epochs": epochs})
-    curve = loop.fit(
-        model or made(), images, labels, np.arange(24), np.arange(24, 32), settings, n_classes=2, seed=0, state=state
-    )
-    return curve
 
+    def fitted(name, epochs, seed=0):
+        settings, state = SETTINGS.model_copy(update={"epochs": epochs}), Checkpoint.of(tmp_path, "r").state(name)
+        model.set_weights(start)
+        return loop.fit(
+            model, images, labels, np.arange(24), np.arange(24, 32), settings, n_classes=2, seed=seed, state=state
+        )
 
-def made():
-    keras.config.set_dtype_policy("mixed_float16")
-    keras.utils.set_random_seed(0)
-    return loop.compiled(build.build(build.backbone("small_resnet", 16), 2, 0.2))
-
-
-def test_training_in_float16_learns_and_goes_on_with_its_loss_scale_from_where_it_was_stopped(tmp_path):
-    whole, part = (Checkpoint.of(tmp_path / name, "recipe").state("part") for name in ("whole", "part"))
-    model = made()
-    curve = in_float16(whole, 4, model)
+    curve = fitted("whole", 3)
     losses = curve.query("split == 'train' and metric == 'loss'")["value"]
     assert losses.iloc[-1] < losses.iloc[0]
     assert float(model.optimizer.dynamic_scale) > 0
-    in_float16(part, 2)
-    pd.testing.assert_frame_equal(in_float16(part, 4), curve)
+    fitted("part", 1)
+    fitted("another", 1, seed=1)  # leaves its optimiser and loss scale behind
+    pd.testing.assert_frame_equal(fitted("part", 3), curve)

@@ -6,7 +6,7 @@ import pytest
 from catscans_lib.errors import InputError
 from catscans_lib.networks import build
 from catscans_lib.statistics.auc import auc
-from catscans_lib.training import backend, batches, epoch_metrics, learning_curves, loop
+from catscans_lib.training import backend, batches, callbacks, learning_curves, loop
 from catscans_lib.training.checkpoints import Checkpoint
 from catscans_lib.training.settings import Augmentation, Training
 
@@ -59,7 +59,7 @@ def test_a_stream_brings_the_batches_of_the_epoch_they_stand_at(with_weights):
 def test_batches_that_are_read_ahead_are_those_of_the_epoch_they_stand_at():
     images, labels = dark_and_bright()
     drawn = batches.Batches(images, labels, np.arange(32), 8, augmentation=MOVE, seed=0)
-    ahead = batches._ReadAhead(drawn)
+    ahead = batches._Prefetched(drawn)
     for epoch in (2, 3):
         ahead[0]  # Keras looks at the first before an epoch begins
         drawn.start(epoch)
@@ -67,7 +67,7 @@ def test_batches_that_are_read_ahead_are_those_of_the_epoch_they_stand_at():
         for number in range(4):
             for one, other in zip(ahead[number], drawn[number], strict=True):
                 np.testing.assert_array_equal(one, other)
-    assert ahead.asked == {}  # nothing is made twice or kept
+    assert ahead.pending == {}  # nothing is made twice or kept
 
 
 def test_images_and_labels_of_a_batch_belong_together():
@@ -183,7 +183,7 @@ def test_what_is_measured_at_the_end_of_training_is_what_the_trained_network_say
     names = tuple(str(code) for code in range(n_classes))
     for split, rows in (
         ("validation", np.arange(20, 32)),
-        ("train", epoch_metrics.watched(labels, np.arange(20), np.arange(20, 32))[12:]),
+        ("train", callbacks.watched(labels, np.arange(20), np.arange(20, 32))[12:]),
     ):
         assert len(rows) == 12
         assert last[split, "auc"] == pytest.approx(auc(labels[rows].astype(str), scores[rows], names))
@@ -215,20 +215,20 @@ def test_training_images_are_watched_at_equal_steps_through_the_classes_as_many_
     labels = np.array([1, 0, 0, 1, 0, 0, 9, 9, 9])
     rows, validation_rows = np.arange(6), np.array([6, 7, 8])
     # in the order of classes: rows 1, 2, 4, 5 of class 0 and 0, 3 of class 1; every second of them
-    assert epoch_metrics.watched(labels, rows, validation_rows).tolist() == [6, 7, 8, 1, 4, 0]
-    assert sorted(epoch_metrics.watched(labels, rows[:2], validation_rows)[3:]) == [0, 1]
+    assert callbacks.watched(labels, rows, validation_rows).tolist() == [6, 7, 8, 1, 4, 0]
+    assert sorted(callbacks.watched(labels, rows[:2], validation_rows)[3:]) == [0, 1]
 
 
 def test_the_measures_at_the_end_of_an_epoch_agree_with_a_hand_calculation():
     labels = np.array([0, 1, 1, 0, 0, 1, 1])
     scores = np.array([0.2, 0.8, 0.1, 0.0, 0.3, 0.3, 0.9])  # of class 1
-    found = epoch_metrics.measures(labels, np.stack([1 - scores, scores], axis=1), 3)
+    found = callbacks.epoch_metrics(labels, np.stack([1 - scores, scores], axis=1), 3)
     assert found["val_loss"] == pytest.approx(-(2 * np.log(0.8) + np.log(0.1)) / 3)
     assert found["val_accuracy"] == pytest.approx(2 / 3)
     assert found["val_auc"] == pytest.approx(1 / 2)  # 0.2 lies below 0.8 and above 0.1
     assert found["auc"] == pytest.approx(3.5 / 4)  # a tie of 0.3 with 0.3
-    assert np.isnan(epoch_metrics.auc(labels[1:3], np.ones((2, 2)) / 2))  # one class
-    assert np.isnan(epoch_metrics.auc(labels, np.full((7, 2), np.nan)))
+    assert np.isnan(callbacks.auc(labels[1:3], np.ones((2, 2)) / 2))  # one class
+    assert np.isnan(callbacks.auc(labels, np.full((7, 2), np.nan)))
 
 
 def test_a_run_repeated_with_its_seed_gives_the_same_curve_whatever_was_trained_before(tmp_path):
@@ -353,7 +353,7 @@ def best_of(tmp_path, *rates, **changes):
 def test_of_several_rates_the_inner_validation_images_choose_and_the_model_is_that_of_the_best(tmp_path):
     model, curves, rates = best_of(tmp_path / "several", 1e-6, 3e-3, 1e-7)
     assert rates["chosen"].tolist() == [False, True, False]
-    assert rates["validation_loss"].idxmin() == 1 and loop.chosen(rates) == 3e-3
+    assert rates["validation_loss"].idxmin() == 1 and rates.set_index("learning_rate")["chosen"][3e-3]
     alone, same, _ = best_of(tmp_path / "one", 3e-3)
     pd.testing.assert_frame_equal(learning_curves.chosen_curves(curves, rates), same)
     slow = curves[curves["learning_rate"] == 1e-7].reset_index(drop=True)  # the curves of the others are kept, too
