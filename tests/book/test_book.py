@@ -1,3 +1,4 @@
+import doctest
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
 
 from catscans_lib import book, datasets, paths
-from catscans_lib.book import architecture, templates
+from catscans_lib.book import architecture, run_pages, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 
@@ -154,6 +155,11 @@ def test_the_python_examples_of_the_chapters_import_what_exists():
     assert len(examples) >= 3
     for example in examples:
         exec("\n".join(re.findall(r"^(?:from|import) .*", example, flags=re.M)), {})
+
+
+@pytest.mark.parametrize("module", [templates, run_pages])
+def test_the_examples_in_docstrings_hold(module):
+    assert doctest.testmod(module).failed == 0
 
 
 def test_a_sentence_changes_when_a_result_changes(project):
