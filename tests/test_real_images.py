@@ -107,7 +107,7 @@ def test_what_the_advice_rests_on_is_told(advice, project):
     assert sum(advice["classes"].values()) == advice["n_images"]
     assert advice["n_groups"] <= 120
     assert advice["evidence"]["n_targets"] == 2
-    assert any("none can be left out" in sentence for sentence in advice["warnings"])
+    assert any("needs at least three" in sentence for sentence in advice["warnings"])
     assert not any("made-up images" in sentence for sentence in advice["warnings"])
 
 

@@ -97,7 +97,7 @@ def _predictions_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _rows(of_mode: pd.DataFrame, titles: dict[str, str]) -> list[dict[str, Any]]:
     """Return Spearman's rho, regret and accuracy over all targets of every measure and rule, the highest rho first."""
-    from catscans_lib.transferability.panel import BASELINES
+    from catscans_lib.transferability.similarity_tables import BASELINES
 
     pooled = of_mode[of_mode["target"] == "all"].set_index(["measure", "statistic"])
     kinds = pooled["kind"].groupby(level="measure", sort=False).first()

@@ -13,7 +13,7 @@ from catscans_lib.evaluation import source_comparisons
 from catscans_lib.evidence.tables import COMMITTED, PAIR, TITLES, aucs, committed_draws, read
 from catscans_lib.statistics import paired_tests
 from catscans_lib.transferability.associations import ALL
-from catscans_lib.transferability.panel import BASELINES
+from catscans_lib.transferability.similarity_tables import BASELINES
 
 STEP = "published"
 TABLES = (

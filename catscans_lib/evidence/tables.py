@@ -9,7 +9,7 @@ import pandas as pd
 
 from catscans_lib import datasets
 from catscans_lib.errors import InputError
-from catscans_lib.transferability import panel
+from catscans_lib.transferability import similarity_tables
 
 PAIR = ["source", "target"]
 COMMITTED = "aucs_scores_distances.csv"  # optional, from results/ of the original repository
@@ -77,7 +77,7 @@ def similarity(folder: Path) -> pd.DataFrame:
 
 
 def baselines(folder: Path) -> pd.DataFrame:
-    """Return simple rules for the original study's sources, as `transferability.panel.baselines` does."""
+    """Return simple rules for the original study's sources, as `similarity_tables.baselines` does."""
     cards = [datasets.get(name) for name in datasets.known()]
     sources = pd.DataFrame(
         {
@@ -86,7 +86,7 @@ def baselines(folder: Path) -> pd.DataFrame:
             "n_classes": [N_CLASSES.get(card.name, len(card.classes or card.n_per_class)) for card in cards],
         }
     )
-    return panel.baselines(aucs(folder), sources)
+    return similarity_tables.baselines(aucs(folder), sources)
 
 
 def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -105,7 +105,7 @@ def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     scores = table.melt(PAIR, list(SCORES), var_name="measure").assign(larger_is_closer=True)
     probe = table[PAIR].assign(measure="linear_probe", value=table["lp"], larger_is_closer=True)
     sources = pd.DataFrame.from_dict(MEDMNIST_SOURCES, orient="index", columns=["n_images", "n_classes"])
-    rules = panel.baselines(found, sources.rename_axis("source").reset_index())
+    rules = similarity_tables.baselines(found, sources.rename_axis("source").reset_index())
     return found, scores.dropna(subset="value"), pd.concat([rules, probe], ignore_index=True)
 
 

@@ -95,7 +95,7 @@ def association_forest(
 def advice_bars(advice: pd.DataFrame, *, targets: int | None = None, ax: Axes | None = None) -> Axes:
     """Plot the expected AUC of every source on a new target, relative to their mean, with intervals; the best on top.
 
-    Takes the table of `recommend.model.advise` with a column title; `targets` is the number of calibration targets.
+    Takes the table of `recommend.model.rank` with a column title; `targets` is the number of calibration targets.
     """
     here = advice.iloc[::-1]
     ax = ax or plt.subplots(figsize=(7, 1.3 + 0.3 * len(here)))[1]

@@ -16,7 +16,7 @@ from catscans_lib.evidence.settings import Published
 from catscans_lib.experiment.settings import Pretrain, Transfer
 from catscans_lib.grid.schema import Profile, Resources
 from catscans_lib.inspection.settings import FeatureMaps
-from catscans_lib.recommend.settings import Recommend
+from catscans_lib.recommend import Recommend
 from catscans_lib.transferability.settings import Similarity, Transferability
 
 

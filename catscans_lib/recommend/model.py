@@ -1,4 +1,4 @@
-"""Which source for a new target? What measures say of it, calibrated on targets whose AUCs are known."""
+"""Which source for a new target? Measures of similarity, calibrated on targets whose AUCs are known."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,17 @@ import pandas as pd
 
 from catscans_lib.evaluation.tables import shared_modes
 
-MEASURES = (
-    "logme",
-    "linear_probe_auc",
-    "regularised_h_score",
-    "sfda",
-    "n_leep",
-)  # look at the target by a source's network
+# These look at the target through a source's network.
+MEASURES = ("logme", "linear_probe_auc", "regularised_h_score", "sfda", "n_leep")
 CHECK = ["target", "advised", "regret", "regret_imagenet", "regret_random", "covered"]
 N_DRAWS = 20_000
-SHARES = np.linspace(
-    0, 0.95, 20
-)  # of the variance that sources have in common over targets, from which the likeliest is taken
-WIDE = 10.0  # prior sd of the slope, in units of the residuals' sd per sd of the measures: no opinion
+SHARES = np.linspace(0, 0.95, 20)  # grid over the share of variance that a source has in common on all targets
+WIDE = 10.0  # prior sd of the slope, in units of the residuals' sd per sd of the measures: uninformative
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How AUCs follow the measures: ``auc - target's mean = slope * closeness + source's own effect + noise``.
+    """How AUCs depend on the measures: ``auc - target's mean = slope * closeness + source's own effect + noise``.
 
     Attributes
     ----------
@@ -33,11 +26,11 @@ class Calibration:
     sources : list of str
         Sources with a known AUC.
     effect : numpy.ndarray of float, shape (n_sources,)
-        Mean of what each source has beyond its measures on every target, shrunk to 0.
+        Mean AUC of each source beyond its measures, over all targets, shrunk to 0.
     covariance : numpy.ndarray of float, shape (1 + n_sources, 1 + n_sources)
         Posterior covariance of the slope and the effects.
     effect_sd, noise_sd : float
-        Between sources, and what is left.
+        Standard deviation of the sources' effects, and of the noise.
     n_targets : int
     """
 
@@ -52,20 +45,11 @@ class Calibration:
 
 
 def closeness(similarity: pd.DataFrame, measures: list[str]) -> pd.Series:
-    """How close every source is to a target: the mean over measures of z-scores within the target, larger being closer.
+    """Return the closeness of sources and targets: mean over measures of z-scores within a target; larger is closer.
 
-    Parameters
-    ----------
-    similarity : pandas.DataFrame
-        Columns source, target, measure, value, larger_is_closer; seeds are averaged. Rows whose source is the target (noise
-        floors) are left out.
-    measures : list of str
-        Those that count; one that is the same for all sources says nothing.
-
-    Returns
-    -------
-    pandas.Series
-        Indexed by target and source.
+    `similarity` has columns source, target, measure, value, larger_is_closer; seeds are averaged, and noise floors (rows whose
+    source is the target) are left out. A measure with the same value for all sources counts 0. The result is indexed by
+    target and source.
     """
     here = similarity[similarity["measure"].isin(measures) & (similarity["source"] != similarity["target"])]
     signed = here["value"].where(here["larger_is_closer"].astype(bool), -here["value"])
@@ -76,15 +60,15 @@ def closeness(similarity: pd.DataFrame, measures: list[str]) -> pd.Series:
 
 
 def calibrate(aucs: pd.DataFrame, near: pd.Series) -> Calibration:
-    """Fit the calibration to all targets whose AUCs are known.
+    """Fit the calibration to all targets with known AUCs, as a Bayesian linear model.
 
-    A Bayesian linear model: the share of variance that belongs to sources is the likeliest of a grid, the rest follows in
-    closed form. With few targets the effects of sources are shrunk strongly.
+    The share of variance between sources is the most likely one of a grid; the rest has a closed form. With few targets the
+    effects of sources are shrunk strongly.
 
     Parameters
     ----------
     aucs : pandas.DataFrame
-        Columns source, target, auc of one mode; folds and seeds are averaged, random weights are no source.
+        Columns source, target, auc of one mode; folds and seeds are averaged, source `none` is left out.
     near : pandas.Series
         As `closeness` returns it.
 
@@ -101,33 +85,27 @@ def calibrate(aucs: pd.DataFrame, near: pd.Series) -> Calibration:
         precision = slopes.T @ slopes + np.diag(prior)
         mean = np.linalg.solve(precision, slopes.T @ y)
         error = float(y @ y - mean @ precision @ mean)
-        n = len(y) - n_targets  # a mean was taken out of every target
+        n = len(y) - n_targets  # a mean was subtracted from every target
         evidence = (np.log(prior).sum() - np.linalg.slogdet(precision)[1] - n * np.log(error / n)) / 2
         if best is None or evidence > best[0]:
             best = (evidence, mean, np.linalg.inv(precision) * error / n, share, np.sqrt(error / n))
     _, mean, covariance, share, noise = best
-    effect_sd = noise * np.sqrt(share / (1 - share))
+    effect_sd, slope_sd = noise * np.sqrt(share / (1 - share)), np.sqrt(covariance[0, 0])
     return Calibration(
-        float(mean[0]),
-        float(np.sqrt(covariance[0, 0])),
-        sources,
-        mean[1:],
-        covariance,
-        float(effect_sd),
-        float(noise),
-        n_targets,
-    )
+        slope=float(mean[0]), slope_sd=float(slope_sd), sources=sources, effect=mean[1:], covariance=covariance,
+        effect_sd=float(effect_sd), noise_sd=float(noise), n_targets=n_targets,
+    )  # fmt: skip
 
 
 def _points(aucs: pd.DataFrame, near: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str], int]:
-    """AUC and closeness, both without their target's mean, number of the source, sources, number of targets."""
+    """AUC and closeness minus their target's means, number of the source, sources, number of targets."""
     means = aucs[aucs["source"] != "none"].groupby(["target", "source"])["auc"].mean()
     table = pd.DataFrame({"auc": means, "near": near}).dropna()
     sizes = table.groupby(level="target").size()
     if len(sizes) < 2 or sizes.min() < 3:
         raise ValueError(
-            f"A calibration needs two targets with AUCs of three sources each; there are {sizes.to_dict() or 'none'}. "
-            "Run the sweep and its similarity runs first."
+            "A calibration needs two targets with AUCs of three sources each; the number of sources by target is "
+            f"{sizes.to_dict() or 'zero'}. Run the sweep and its similarity runs first."
         )
     table -= table.groupby(level="target").transform("mean")
     sources = sorted(table.index.get_level_values("source").unique())
@@ -135,8 +113,8 @@ def _points(aucs: pd.DataFrame, near: pd.Series) -> tuple[np.ndarray, np.ndarray
     return table["auc"].to_numpy(), table["near"].to_numpy(), codes, sources, len(sizes)
 
 
-def advise(calibration: Calibration, near: pd.Series, seed: int = 0) -> pd.DataFrame:
-    """Rank the sources of a new target.
+def rank(calibration: Calibration, near: pd.Series, seed: int = 0) -> pd.DataFrame:
+    """Rank the sources of a new target by expected loss, the best first.
 
     Parameters
     ----------
@@ -147,7 +125,7 @@ def advise(calibration: Calibration, near: pd.Series, seed: int = 0) -> pd.DataF
     -------
     pandas.DataFrame
         Columns source, closeness, gain (expected AUC minus the mean of these sources), low, high (95 %), p_best (probability of
-        being the best of them), loss (expected AUC that is lost by taking it), the best first by expected loss.
+        being the best of them), loss (AUC that one expects to lose by choosing it).
     """
     rng = np.random.default_rng(seed)
     mean = np.concatenate([[calibration.slope], calibration.effect])
@@ -168,39 +146,37 @@ def advise(calibration: Calibration, near: pd.Series, seed: int = 0) -> pd.DataF
     return table.sort_values("loss", kind="stable", ignore_index=True)
 
 
-def check_of_modes(aucs: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return `held_out_check` of every common mode, by those of `MEASURES` that there are; empty without enough targets."""
+def check_modes(aucs: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
+    """Return `check` of every common mode, by the available `MEASURES`; empty with too few targets."""
     measures = [name for name in MEASURES if name in set(similarity["measure"])]
     parts = []
     for mode in shared_modes(aucs):
         try:
-            parts.append(held_out_check(aucs[aucs["mode"] == mode], similarity, measures).assign(mode=mode))
+            parts.append(check(aucs[aucs["mode"] == mode], similarity, measures).assign(mode=mode))
         except ValueError as error:
             print(f"{mode}: not checked. {error}")
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*CHECK, "mode"])
 
 
-def held_out_check(aucs: pd.DataFrame, similarity: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
-    """Leave out each known target in turn, and advise on it from the others: would the advice have been right?
+def check(aucs: pd.DataFrame, similarity: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
+    """Leave out each known target in turn and rank its sources from the others: would the recommendation have been right?
 
     Returns
     -------
     pandas.DataFrame
-        Columns target, advised (source), regret (AUC lost by following the advice), regret_imagenet (by always taking ImageNet;
-        NaN without it), regret_random (of a random choice, expected), covered (share of sources with the AUC in the interval).
+        Columns target, advised (source), regret (AUC lost by following the recommendation), regret_imagenet (by always
+        choosing ImageNet; NaN without it), regret_random (expected of a random choice), covered (share of sources whose AUC
+        lies in its interval).
     """
     near = closeness(similarity, measures)
     means = aucs[aucs["source"] != "none"].groupby(["target", "source"])["auc"].mean()
     rows = []
     for target in means.index.get_level_values("target").unique():
         calibration = calibrate(aucs[aucs["target"] != target], near.drop(target, level="target", errors="ignore"))
-        truth = means[target]
-        here = near[target].reindex(truth.index).dropna()
-        told, truth = advise(calibration, here), truth[here.index]
-        advised, ends = told["source"].iloc[0], told.set_index("source").loc[here.index]
-        gain = truth - truth.mean()
+        here = near[target].reindex(means[target].index).dropna()
+        ranked, truth = rank(calibration, here), means[target][here.index]
+        ends, gain = ranked.set_index("source").loc[here.index], truth - truth.mean()
         covered = ((ends["low"] <= gain) & (gain <= ends["high"])).mean()
-        regret = truth.max() - truth
-        imagenet = regret.get("imagenet", np.nan)
-        rows.append((target, advised, regret[advised], imagenet, regret.mean(), covered))
+        advised, regret = ranked["source"].iloc[0], truth.max() - truth
+        rows.append((target, advised, regret[advised], regret.get("imagenet", np.nan), regret.mean(), covered))
     return pd.DataFrame(rows, columns=CHECK)

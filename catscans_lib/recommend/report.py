@@ -1,4 +1,4 @@
-"""From a folder of images to advice: which source to start from, what that rests on, and when not to trust it."""
+"""From a folder of images to a report: which source to start from, the evidence for it, and when not to trust it."""
 
 import tempfile
 from collections.abc import Sequence
@@ -12,12 +12,11 @@ import pandas as pd
 from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
-from catscans_lib.recommend import model
-from catscans_lib.recommend.settings import Recommend
+from catscans_lib.recommend import Recommend, model
 from catscans_lib.transferability.settings import Study
 
-FEW_IMAGES = 20  # of a class; below, no measure says much
-FAR_MEASURE = "mmd_rbf"  # tells whether images are unlike all that is known
+FEW_IMAGES = 20  # of a class; with fewer, no measure is reliable
+FAR_MEASURE = "mmd_rbf"  # distance that detects images unlike all known ones
 
 
 def recommend(
@@ -29,67 +28,62 @@ def recommend(
     Parameters
     ----------
     place : pathlib.Path
-        A folder with a folder for each class, a CSV with path and label, or an .npz as MedMNIST publishes it.
+        A folder with one folder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
     study : Study
-        Whose networks and results are used, as `grid.profiles.study` returns it.
+        The profile whose networks and results are used, as `grid.profiles.study` returns it.
     mode : str, optional
-        "fine_tune" or "linear_probe": how the source will be used; None: the first that the profile has.
+        "fine_tune" or "linear_probe": how the source will be used; None: the first mode of the profile.
     measures : list of str, optional
-        What tells how close a source is; None: those of `advice.MEASURES` that the profile has values of.
+        Measures that the ranking uses; None: those of `model.MEASURES` that the profile has values of.
     n_images : int
-        At most so many images are looked at, each class by its share.
+        Maximum number of images to use, drawn from each class by its share.
     seed : int
-        Of that draw, and of the draws behind intervals.
+        Of that draw, and of the draws behind the intervals.
     weights : sequence of pathlib.Path
-        Files with weights of the profile's network, ranked as further sources under the names of the files.
+        Files with other weights of the profile's network, ranked as further sources under their file names.
     **card
         Further fields of an `OwnCard`: columns, patterns, group.
 
     Returns
     -------
     dict
-        Plain values: place, profile, mode, n_images, classes (images of each that were looked at), n_groups (None: not known),
-        measures, advice (rows of `advice.advise`, with title), evidence (slope, slope_sd, n_targets, effect_sd, noise_sd), check
-        (rows of `advice.held_out_check`), warnings (sentences).
+        Plain values: place, profile, mode, n_images, classes (number of images used of each), n_groups (None: unknown),
+        measures, advice (rows of `model.rank`, with title), evidence (slope, slope_sd, n_targets, effect_sd, noise_sd), check
+        (rows of `model.check`), warnings (sentences).
 
     Raises
     ------
     InputError
         If the images cannot be read, or the profile has no results to learn from (names the command that makes them).
     """
-    profile = study.profile
-    aucs, similarity = _evidence(profile)
+    aucs, similarity = _evidence(study.profile)
     mode = mode or str(aucs["mode"].iloc[0])
     aucs = aucs[aucs["mode"] == mode]
     if aucs.empty:
-        raise InputError(f"Profile {profile} has no AUCs of mode '{mode}'.")
-    known = set(similarity["measure"])
-    measures = _measures(measures, known)
+        raise InputError(f"Profile {study.profile} has no AUCs of mode '{mode}'.")
+    measures = _measures(measures, set(similarity["measure"]))
     sources = sorted(set(similarity["source"]) & set(aucs["source"]))
-    listing = own.OwnCard(title=place.name, form=own.form_of(place), place=str(place.resolve()), **card).read(
-        place.parent
-    )
-    found, facts = _measured(listing, study, sources, measures, n_images, seed, _named(weights, sources))
-    near = model.closeness(similarity, measures)
+    owned = own.OwnCard(title=place.name, form=own.form_of(place), place=str(place.resolve()), **card)
+    listing, files = owned.read(place.parent), _named(weights, sources)
+    found, facts = _measured(listing, study, sources, measures, n_images, seed, files)
     try:
-        calibration = model.calibrate(aucs, near)
+        calibration = model.calibrate(aucs, model.closeness(similarity, measures))
     except ValueError as error:
-        raise InputError(f"Profile {profile}: {error}") from error
-    n_targets = calibration.n_targets
-    check = model.held_out_check(aucs, similarity, measures) if n_targets > 2 else pd.DataFrame(columns=model.CHECK)
-    table = model.advise(calibration, model.closeness(found, measures)["own"], seed)
+        raise InputError(f"Profile {study.profile}: {error}") from error
+    enough = calibration.n_targets > 2
+    check = model.check(aucs, similarity, measures) if enough else pd.DataFrame(columns=model.CHECK)
+    table = model.rank(calibration, model.closeness(found, measures)["own"], seed)
     table.insert(1, "title", table["source"].map(datasets.titles()).fillna(table["source"]))
-    has_groups = bool(card.get("group_column") or card.get("group_pattern"))
+    if not (card.get("group_column") or card.get("group_pattern")):
+        facts["n_groups"] = None
+    evidence = {
+        name: getattr(calibration, name) for name in ("slope", "slope_sd", "n_targets", "effect_sd", "noise_sd")
+    }
     told = {
-        "place": str(place), "profile": profile, "mode": mode, "n_images": facts["n_images"], "classes": facts["classes"],
-        "n_groups": facts["n_groups"] if has_groups else None, "measures": measures, "advice": table.to_dict("records"),
-        "evidence": {
-            "slope": calibration.slope, "slope_sd": calibration.slope_sd, "n_targets": calibration.n_targets,
-            "effect_sd": calibration.effect_sd, "noise_sd": calibration.noise_sd,
-        },
-        "check": check.to_dict("records"),
+        "place": str(place), "profile": study.profile, "mode": mode, **facts, "measures": measures,
+        "advice": table.to_dict("records"), "evidence": evidence, "check": check.to_dict("records"),
     }  # fmt: skip
-    return told | {"warnings": _warnings(told, _farness(similarity, found), check)}
+    return told | {"warnings": _warnings(told, _distances(similarity, found), check)}
 
 
 def of_settings(settings: Recommend, study: Study) -> dict[str, Any]:
@@ -100,7 +94,7 @@ def of_settings(settings: Recommend, study: Study) -> dict[str, Any]:
 
 
 def _evidence(profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """AUCs and measures of a profile; InputError where there are none."""
+    """AUCs and measures of a profile; InputError if there are none."""
     aucs, similarity = (results.optional(profile, f"tables/{name}.csv") for name in ("aucs", "similarity"))
     if aucs.empty or similarity.empty:
         missing = "evaluate/all" if aucs.empty else "transferability/all"
@@ -122,14 +116,14 @@ def _measures(asked: list[str] | None, known: set[str]) -> list[str]:
 
 
 def _named(weights: Sequence[Path], sources: list[str]) -> dict[str, Path]:
-    """Weights files by the names they are told of under."""
+    """Weights files by the names under which they are ranked."""
     files = {path.name.split(".")[0]: path for path in weights}
     if missing := [path for path in weights if not path.is_file()]:
-        raise InputError(f"There is no weights file '{missing[0]}'.")
+        raise InputError(f"Weights file '{missing[0]}' not found.")
     if twice := set(files) & set(sources):
-        raise InputError(f"A weights file is called '{min(twice)}', as a source of this profile is. Rename it.")
+        raise InputError(f"Weights file '{min(twice)}' has the name of a source of this profile. Rename it.")
     if len(files) < len(weights):
-        raise InputError("Two weights files have the same name. Rename one: advice is told under these names.")
+        raise InputError("Two weights files have the same name. Rename one: files are ranked under their names.")
     return files
 
 
@@ -137,7 +131,7 @@ def _measured(
     listing: datasets.Listing, study: Study, sources: list[str], measures: list[str], n_images: int, seed: int,
     files: dict[str, Path],
 ) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
-    """Values of the measures for target "own", as a table of similarity, and what was looked at."""
+    """Values of the measures for target "own", and how many images, classes and groups they used."""
     from catscans_lib.images import store
     from catscans_lib.transferability import compute
 
@@ -155,8 +149,8 @@ def _measured(
     return values, {"n_images": len(subset.rows), "classes": counts, "n_groups": n_groups}
 
 
-def _farness(similarity: pd.DataFrame, found: pd.DataFrame) -> tuple[float, float] | None:
-    """Distance to the nearest source of the own images, and the largest such distance of any known target."""
+def _distances(similarity: pd.DataFrame, found: pd.DataFrame) -> tuple[float, float] | None:
+    """Distance of the own images to their nearest source, and the largest such distance of any known target."""
     known = similarity[(similarity["measure"] == FAR_MEASURE) & (similarity["source"] != similarity["target"])]
     own_values = found.loc[found["measure"] == FAR_MEASURE, "value"]
     if known.empty or own_values.empty:
@@ -165,64 +159,59 @@ def _farness(similarity: pd.DataFrame, found: pd.DataFrame) -> tuple[float, floa
     return float(own_values.min()), float(means.groupby(level="target").min().max())
 
 
-def _warnings(told: dict[str, Any], farness: tuple[float, float] | None, check: pd.DataFrame) -> list[str]:
+def _warnings(told: dict[str, Any], distances: tuple[float, float] | None, check: pd.DataFrame) -> list[str]:
     evidence, found = told["evidence"], []
     if told["profile"].split("/")[0] == "demo":
         found.append(
-            "The networks are those of the demo world, trained on made-up images: this shows the way, and advises on nothing."
+            "The demo's networks were trained on made-up images: this shows the procedure and recommends nothing."
         )
     for name, n in told["classes"].items():
         if n < FEW_IMAGES:
-            found.append(f"Class '{name}' has {n} images; below {FEW_IMAGES} no measure says much.")
+            found.append(f"Class '{name}' has {n} images; with fewer than {FEW_IMAGES} no measure is reliable.")
     if told["n_groups"] is None:
         found.append("No groups are given: if a patient has several images, the sources look better than they are.")
     if evidence["slope"] < 2 * evidence["slope_sd"]:
         found.append(
             f"On the {evidence['n_targets']} known targets the measures do not clearly order the sources (slope "
-            f"{evidence['slope']:.4f}, sd {evidence['slope_sd']:.4f} AUC): the ranking rests mostly on what was best elsewhere."
+            f"{evidence['slope']:.4f}, sd {evidence['slope_sd']:.4f} AUC): the ranking mostly repeats what was best there."
         )
     if check.empty:
-        found.append("With two known targets none can be left out, so the advice was not checked.")
+        found.append("Not checked by leaving out known targets: that needs at least three.")
     elif check["regret"].mean() >= check["regret_random"].mean():
         found.append(
-            "Each known target left out in turn, this advice was no better than a random choice "
-            f"(AUC lost: {check['regret'].mean():.3f} against {check['regret_random'].mean():.3f})."
+            "With each known target left out in turn, the recommendation was no better than a random choice "
+            f"(AUC lost: {check['regret'].mean():.3f}, random choice {check['regret_random'].mean():.3f})."
         )
-    if farness is None:
+    if distances is None:
+        found.append("Not checked whether your images are unlike all sources: no stored images of the sources.")
+    elif distances[0] > distances[1]:
         found.append(
-            "Whether your images are unlike all sources was not checked: no images of the sources are at hand."
-        )
-    elif farness[0] > farness[1]:
-        found.append(
-            f"Your images are far from every source ({FAR_MEASURE} {farness[0]:.3f}; the farthest known target {farness[1]:.3f})."
+            f"Your images are far from every source ({FAR_MEASURE} {distances[0]:.3f}; of the known targets at most "
+            f"{distances[1]:.3f})."
         )
     return found
 
 
 def text(told: dict[str, Any]) -> str:
-    """Return advice as lines to read."""
+    """Return a recommendation as text to print."""
     counts = ", ".join(f"{name} {n}" for name, n in told["classes"].items())
-    evidence, best = told["evidence"], told["advice"][0]
+    n_targets, best = told["evidence"]["n_targets"], told["advice"][0]
     lines = [
         f"{told['place']}: {told['n_images']} images ({counts})",
         f"Start from {best['title']}: the best of {len(told['advice'])} with probability {best['p_best']:.2f}, "
         f"expected loss of AUC {best['loss']:.3f}.",
         "",
-        f"{'source':<28}{'AUC against their mean (95 %)':<34}{'best':>6}{'loss':>8}",
+        f"{'source':<28}{'AUC minus their mean (95 %)':<34}{'best':>6}{'loss':>8}",
     ]
     for row in told["advice"]:
         gain = f"{row['gain']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
         lines.append(f"{row['title']:<28}{gain:<34}{row['p_best']:>6.2f}{row['loss']:>8.3f}")
-    lines += [
-        "",
-        f"Rests on {', '.join(told['measures'])}, calibrated on {evidence['n_targets']} targets ({told['mode']}).",
-    ]
+    lines += ["", f"Based on {', '.join(told['measures'])}, calibrated on {n_targets} targets ({told['mode']})."]
     if told["check"]:
-        check = pd.DataFrame(told["check"])
-        imagenet = check["regret_imagenet"]
-        others = f", always ImageNet {imagenet.mean():.3f}" if imagenet.notna().all() else ""
+        means = pd.DataFrame(told["check"])[["regret", "regret_random", "regret_imagenet"]].mean(skipna=False)
+        imagenet = "" if np.isnan(means["regret_imagenet"]) else f", always ImageNet {means['regret_imagenet']:.3f}"
         lines.append(
-            f"Each of these left out in turn: the advice would have lost {check['regret'].mean():.3f} AUC, a random choice "
-            f"{check['regret_random'].mean():.3f}{others}."
+            f"Check on these targets, each left out in turn: following the recommendation lost {means['regret']:.3f} AUC, a "
+            f"random choice {means['regret_random']:.3f}{imagenet}."
         )
-    return "\n".join([*lines, *(f"Take care: {sentence}" for sentence in told["warnings"])])
+    return "\n".join([*lines, *(f"Warning: {sentence}" for sentence in told["warnings"])])

@@ -1,5 +1,5 @@
-"""Do similarity measures predict transfer? Measures of every source, their associations with AUCs, rules to beat.
+"""Whether measures of similarity predict transfer: their values for every source, and how these relate to the AUCs.
 
-In: image stores, networks of the sources, AUCs. Out: tables of measures and of how well they order the sources.
+In: image stores and pretrained networks of a profile, AUCs. Out: tables of similarity, ranks and associations.
 No network is trained.
 """

@@ -1,28 +1,50 @@
-"""Do measures of similarity predict transfer? Associations with intervals, tests and what simple rules reach."""
+"""Do measures of similarity predict transfer? Associations with AUCs, intervals, tests, and the choice of a measure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from catscans_lib.evaluation import tables
+from catscans_lib.evaluation.tables import shared_modes
 from catscans_lib.statistics import paired_tests, ranks
 from catscans_lib.statistics.bootstrap import interval
 from catscans_lib.statistics.ranks import STATISTICS, Draws
-from catscans_lib.transferability.panel import BASELINES, Panel, panel
+from catscans_lib.transferability.similarity_tables import BASELINES, PAIR
 
 LEVEL = 0.95
-ALL = "all"  # stands for all targets together
+ALL = "all"  # all targets together, in column target
 COLUMNS = (
     "evidence", "mode", "target", "measure", "kind", "statistic", "value", "low", "high", "n", "n_undefined", "p",
     "p_adjusted", "p_max",
 )  # fmt: skip
-TIED = 1e-9  # what differs by less is equal up to floating point
+TIED = 1e-9  # smaller differences are floating-point noise
+
+
+@dataclass(frozen=True)
+class Panel:
+    """AUCs (or transfer scores) and measures of one mode, as arrays.
+
+    Attributes
+    ----------
+    sources, targets, measures : list
+        The axes, in the order of the tables.
+    results : numpy.ndarray of float, shape (n_targets, n_sources, n_folds)
+        Mean over seeds; NaN if missing.
+    values : numpy.ndarray of float, shape (n_measures, n_targets, n_sources)
+        Larger is closer, for distances too; NaN if missing.
+    """
+
+    sources: list[str]
+    targets: list[str]
+    measures: list[str]
+    results: np.ndarray
+    values: np.ndarray
 
 
 class _Sampled(NamedTuple):
-    """The results of one target as they are, drawn anew, and permuted among its sources."""
+    """The results of one target as observed, in bootstrap draws, and permuted among its sources."""
 
     observed: Draws
     bootstrap: Draws
@@ -33,38 +55,38 @@ def associations(
     results: pd.DataFrame, similarity: pd.DataFrame, baselines: pd.DataFrame | None = None, *, evidence: str,
     score: str = "auc", n_draws: int = 2000, seed: int = 0, together: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Relate every measure to what the sources reached, on every target and over all of them.
+    """Relate every measure to the AUCs of the sources, on every target and over all of them.
 
     Only sources with a result and a value enter, so compare measures at the same n.
 
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns source, target, mode, fold, `score` (seed): AUCs or transfer scores; `none` is left out.
+        Columns source, target, mode, fold, `score` (seed): AUCs or transfer scores; source `none` is left out.
     similarity, baselines : pandas.DataFrame
-        Measures, and rules they have to beat (see `baselines`), both as a table of similarity.
+        Measures, and rules that they have to beat (see `similarity_tables.baselines`), in the same columns.
     evidence : str
-        Where the numbers come from.
+        Name of the study that the numbers come from.
     n_draws : int
-        Draws of the bootstrap, and permutations.
+        Number of bootstrap draws, and of permutations.
     together : bool
-        In rows over all targets, sources are drawn and permuted once for all targets: one that is good everywhere is one
-        observation, not one per target. False: anew within each target, which sees relations where there are none (26 % of
-        200 unrelated measures at 5 %, against 5.5 %, simulated with 10 sources, 11 targets, and as much variance of results
+        For rows over all targets, draw and permute sources once for all targets: a source that is good everywhere is then one
+        observation, not one per target. False: anew within each target, which finds relations that do not exist (26 % of
+        200 unrelated measures at 5 %, against 5.5 %; simulated with 10 sources, 11 targets, and as much variance of results
         and measures between sources as from target to target).
 
     Returns
     -------
     pandas.DataFrame
-        A row per mode, target (`all`: without comparing across targets), measure and statistic (see
-        `coefficients.on_target`): value; low, high (95 % percentile interval of a bootstrap that draws sources, and folds,
-        with replacement; one fold stays as it is); n (sources, or pairs); n_undefined (draws without a value, left out);
-        p (results permuted among sources; two-sided, for regret one-sided); p_adjusted (Holm over the measures of a
-        target and statistic); p_max (most extreme measure of each permutation, which respects that measures resemble each
-        other). Rules are not corrected for. kind is measure or baseline.
+        One row per mode, target (`all`: no comparison across targets), measure and statistic (see `ranks.on_target`): value;
+        low, high (95 % percentile interval of a bootstrap over sources and folds; a single fold is not resampled);
+        n (sources, or pairs); n_undefined (draws without a value, left out); p (results permuted among sources; two-sided, for
+        regret one-sided); p_adjusted (Holm over the measures of a target and statistic); p_max (by the most extreme measure of
+        each permutation, which accounts for measures that resemble each other). Rules are not corrected for. kind is measure
+        or baseline.
     """
     parts = []
-    for mode in tables.shared_modes(results):
+    for mode in shared_modes(results):
         rules = similarity.iloc[:0] if baselines is None else baselines
         rules = rules[(rules["measure"] != "linear_probe") | (mode != "linear_probe")]  # it would predict itself
         arranged = panel(results[results["mode"] == mode], pd.concat([similarity, rules], ignore_index=True), score)
@@ -77,12 +99,9 @@ def associations(
 
 
 def best_measure(associations: pd.DataFrame, mode: str, statistic: str = "spearman", target: str = ALL) -> str:
-    """Return the measure that comes out best (lowest regret, highest of any other); chosen after the fact, so flattered.
+    """Return the best measure (lowest regret, else highest value); chosen after the fact, so its value is too good.
 
-    Raises
-    ------
-    ValueError
-        If no measure has a value there; rules are no measures.
+    Raises ValueError if no measure has a value; rules are no measures.
     """
     here = associations[(associations["mode"] == mode) & (associations["target"] == target)]
     here = here[(here["kind"] == "measure") & (here["statistic"] == statistic)].dropna(subset="value")
@@ -93,21 +112,21 @@ def best_measure(associations: pd.DataFrame, mode: str, statistic: str = "spearm
 
 
 def left_out(associations: pd.DataFrame, by: str = "regret") -> pd.DataFrame:
-    """Choose the measure on all targets but one, and follow it on that one: does a choice among measures carry over?
+    """Choose the measure on all targets but one and follow it on that one: does the choice of a measure carry over?
 
     Parameters
     ----------
     associations : pandas.DataFrame
-        As `associations` returns it. A measure that lacks a target or a source that others have cannot be chosen.
+        As `associations` returns it. Measures that lack a target or a source that others have cannot be chosen.
     by : str
         Statistic whose mean over the other targets chooses (lowest regret; highest of any other).
 
     Returns
     -------
     pandas.DataFrame
-        Columns evidence, mode, target (left out), rule, measure, regret (on that target). Rules: `chosen elsewhere` (mean
-        over the measures that tie for it, all named), `best in hindsight` (the measure with the least regret here) and
-        every baseline. Empty with fewer than two targets or without a measure.
+        Columns evidence, mode, target (left out), rule, measure, regret (on that target). Rules: `chosen elsewhere` (mean over
+        the measures that tie, all named), `best in hindsight` (the measure with the least regret on this target) and every
+        baseline. Empty with fewer than two targets or without a measure.
     """
     rows = []
     for (evidence, mode), here in associations.groupby(["evidence", "mode"], sort=False):
@@ -138,6 +157,51 @@ def _wide(rows: pd.DataFrame, statistic: str) -> pd.DataFrame:
     return here.pivot_table(index="measure", columns="target", values="value", sort=False)
 
 
+def panel(results: pd.DataFrame, similarity: pd.DataFrame, score: str = "auc") -> Panel:
+    """Arrange tables as arrays; source `none` and measures of other pairs are left out.
+
+    `results` has columns source, target, fold and `score`, of one mode; seeds of a fold are averaged. `similarity` has columns
+    source, target, measure, value, larger_is_closer (probe, seed): seeds are averaged; a measure with several probes is one
+    measure per probe. Raises ValueError if a column is missing, or a measure has two values for the same pair, probe and seed,
+    or two directions.
+    """
+    _check(results, [*PAIR, "fold", score])
+    results, similarity = results[results["source"] != "none"], _named(similarity)
+    sources, targets = list(results["source"].unique()), list(results["target"].unique())
+    folds, measures = list(results["fold"].unique()), list(similarity["measure"].unique())
+    means = results.groupby(["target", "source", "fold"])[score].mean()
+    y = means.reindex(pd.MultiIndex.from_product([targets, sources, folds], names=means.index.names)).to_numpy(float)
+    signed = similarity["value"].where(similarity["larger_is_closer"].astype(bool), -similarity["value"])
+    x = signed.groupby([similarity[name] for name in ("measure", "target", "source")]).mean()
+    x = x.reindex(pd.MultiIndex.from_product([measures, targets, sources], names=x.index.names)).to_numpy(float)
+    shape = len(targets), len(sources)
+    return Panel(sources, targets, measures, y.reshape(*shape, len(folds)), x.reshape(len(measures), *shape))
+
+
+def _named(similarity: pd.DataFrame) -> pd.DataFrame:
+    """Append the probe to the name of measures with several probes; check that values are unique."""
+    _check(similarity, [*PAIR, "measure", "value", "larger_is_closer"])
+    if "probe" in similarity:
+        n_probes = similarity.groupby("measure")["probe"].transform("nunique")
+        full = similarity["measure"] + " (" + similarity["probe"].astype(str) + ")"
+        similarity = similarity.assign(measure=similarity["measure"].where(n_probes < 2, full))
+    keys = [*PAIR, "measure", *(["seed"] if "seed" in similarity else [])]
+    if (twice := similarity.duplicated(keys)).any():
+        row = similarity[twice].iloc[0]
+        raise ValueError(
+            f"Measure '{row['measure']}' of {row['source']} and {row['target']} has two values. Pass one n_images only."
+        )
+    directions = similarity.groupby("measure")["larger_is_closer"].nunique()
+    if (directions > 1).any():
+        raise ValueError(f"Measure '{directions.idxmax()}' is a distance in some rows and a similarity in others.")
+    return similarity
+
+
+def _check(table: pd.DataFrame, columns: list[str]) -> None:
+    if missing := [name for name in columns if name not in table]:
+        raise ValueError(f"The table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}.")
+
+
 def _of_panel(arranged: Panel, is_measure: np.ndarray, n_draws: int, seed: int, together: bool) -> pd.DataFrame:
     """Rows of one mode, without evidence, mode and Holm's correction."""
     within = _sampled(arranged.results, n_draws, np.random.default_rng(seed), together=False)
@@ -148,24 +212,26 @@ def _of_panel(arranged: Panel, is_measure: np.ndarray, n_draws: int, seed: int, 
     )
     limits = np.apply_along_axis(interval, -1, bootstrap, LEVEL)
     extreme = _extremity(permuted)
-    axes = {"measure": arranged.measures, "target": [*arranged.targets, ALL], "statistic": STATISTICS}
+    largest = np.where(np.isnan(extreme), -np.inf, extreme)[is_measure].max(axis=0, initial=-np.inf)
+    n = (~np.isnan(arranged.values) & ~np.isnan(arranged.results).all(axis=2)).sum(axis=2)
+    order = [*arranged.targets, ALL]
+    axes = {"measure": arranged.measures, "target": order, "statistic": STATISTICS}
     table = pd.MultiIndex.from_product(axes.values(), names=axes.keys()).to_frame(index=False)
     table = table.assign(
-        kind=np.repeat(np.where(is_measure, "measure", "baseline"), len(axes["target"]) * len(STATISTICS)),
+        kind=np.repeat(np.where(is_measure, "measure", "baseline"), len(order) * len(STATISTICS)),
         value=observed.ravel(),
         low=limits[..., 0].ravel(),
         high=limits[..., 1].ravel(),
-        n=np.repeat(_n_known(arranged).ravel(), len(STATISTICS)),
+        n=np.repeat(np.column_stack([n, n.sum(axis=1)]).ravel(), len(STATISTICS)),
         n_undefined=np.isnan(bootstrap).sum(axis=-1).ravel(),
         p=_p(observed, extreme).ravel(),
-        p_max=np.where(is_measure[:, None, None], _p(observed, _largest(extreme[is_measure])), np.nan).ravel(),
+        p_max=np.where(is_measure[:, None, None], _p(observed, largest), np.nan).ravel(),
     )
-    order = [*arranged.targets, ALL]
     return table[table["n"] > 1].sort_values("target", key=lambda names: names.map(order.index), kind="stable")
 
 
 def _sampled(results: np.ndarray, n_draws: int, rng: np.random.Generator, together: bool) -> list[_Sampled]:
-    """Draws of every target, results of shape (n_targets, n_sources, n_folds)."""
+    """Draws of every target; results have shape (n_targets, n_sources, n_folds)."""
     n_sources = results.shape[1]
     shared_counts = rng.multinomial(n_sources, np.full(n_sources, 1 / n_sources), n_draws) if together else None
     shared_order = rng.permuted(np.tile(np.arange(n_sources), (n_draws, 1)), axis=1) if together else None
@@ -179,18 +245,14 @@ def _sampled(results: np.ndarray, n_draws: int, rng: np.random.Generator, togeth
             order = np.tile(np.arange(n_sources), (n_draws, 1))
             order[:, here] = rng.permuted(order[:, here], axis=1)
         drawn = _fold_means(y, rng.multinomial(y.shape[1], np.full(y.shape[1], 1 / y.shape[1]), n_draws))
-        found.append(
-            _Sampled(
-                ranks.draws(mean, np.ones_like(mean)),
-                ranks.draws(drawn, counts),
-                ranks.draws(mean[0][order], np.ones(order.shape)),
-            )
-        )
+        observed = ranks.draws(mean, np.ones_like(mean))
+        permuted = ranks.draws(mean[0][order], np.ones(order.shape))
+        found.append(_Sampled(observed, ranks.draws(drawn, counts), permuted))
     return found
 
 
 def _fold_means(y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Mean over the folds drawn that a source has, (n_draws, n_sources); y (n_sources, n_folds), counts (n_draws, n_folds)."""
+    """Mean over the drawn folds that a source has, (n_draws, n_sources); y (n_sources, n_folds), counts (n_draws, n_folds)."""
     n = counts @ ~np.isnan(y).T
     return np.where(n > 0, counts @ np.nan_to_num(y).T / np.maximum(n, 1), np.nan)
 
@@ -203,27 +265,16 @@ def _values(x: np.ndarray, drawn: Sequence[Draws], for_all: Sequence[Draws]) -> 
     return np.stack([one.values for one in (*found, ranks.over_targets(over_all))])
 
 
-def _n_known(arranged: Panel) -> np.ndarray:
-    """How many sources have a result and a value, by measure and target, the sum over targets last."""
-    n = (~np.isnan(arranged.values) & ~np.isnan(arranged.results).all(axis=2)).sum(axis=2)
-    return np.column_stack([n, n.sum(axis=1)])
-
-
 def _extremity(values: np.ndarray) -> np.ndarray:
-    """How far a value, (..., 6, n_draws), speaks against chance; a small regret does."""
+    """Distance of values, (..., 6, n_draws), from what chance gives; for regret, small is extreme."""
     place, away = STATISTICS.index, np.abs(values)
     away[..., place("accuracy"), :] = np.abs(values[..., place("accuracy"), :] - 0.5)
     away[..., place("regret"), :] = -values[..., place("regret"), :]
     return away
 
 
-def _largest(extreme: np.ndarray) -> np.ndarray:
-    """The most extreme measure of each permutation; what is not defined is none."""
-    return np.where(np.isnan(extreme), -np.inf, extreme).max(axis=0, initial=-np.inf)
-
-
 def _p(observed: np.ndarray, extreme: np.ndarray) -> np.ndarray:
-    """Share of permutations at least as extreme, the observed one counted; NaN where nothing was observed."""
+    """Share of permutations at least as extreme as the observed value, which counts too; NaN if it is undefined."""
     own = _extremity(observed)
     n = (extreme >= own - TIED).sum(axis=-1)
     return np.where(np.isnan(own[..., 0]), np.nan, (1 + n) / (1 + extreme.shape[-1]))

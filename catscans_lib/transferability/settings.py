@@ -14,8 +14,8 @@ from catscans_lib.evaluation.settings import Average
 class Similarity(Strict):
     """Parameters of `similarity.ipynb`.
 
-    Images are seen by the network of the source `probe`, about `n_images` of each dataset, drawn anew for each of `seeds`;
-    `measures` None takes all of `similarity.registry`; `answers` is a CSV with what raters said of each dataset.
+    Where two sets of images are compared, the network of the source `probe` sees both. About `n_images` of each dataset are
+    drawn for each of `seeds`. `measures` None: all of `similarity.registry`; `answers`: CSV with answers to the questionnaire.
     """
 
     profile: str
@@ -29,7 +29,7 @@ class Similarity(Strict):
 
 
 class Transferability(Strict):
-    """Parameters of `transferability.ipynb`: how AUCs are averaged; draws and permutations behind intervals and p, their seed."""
+    """Parameters of `transferability.ipynb`: average of AUCs; number and seed of bootstrap draws and permutations."""
 
     profile: str
     average: Average
@@ -39,10 +39,10 @@ class Transferability(Strict):
 
 @dataclass(frozen=True)
 class Study:
-    """What a profile tells about the networks and images of its sources.
+    """The settings of a profile that measures and advice need.
 
-    `probe` is the source whose network sees all images; `sizes_px` is the side of the stored images of each dataset;
-    `targets` are those whose AUCs are known.
+    `probe` is the source whose network sees all images, `sizes_px` the side of each dataset's stored images, `targets` those
+    with known AUCs.
     """
 
     profile: str

@@ -1,4 +1,4 @@
-"""Tables about measures and of what they say: titles, ranks, the facts that simple rules go by, the truth of the demo world."""
+"""Tables of similarity: what the measures are, how they rank the sources, and the simple rules that they have to beat."""
 
 import numpy as np
 import pandas as pd
@@ -8,63 +8,26 @@ from catscans_lib import paths, results
 from catscans_lib.datasets import demo
 from catscans_lib.images.store import open_store
 from catscans_lib.similarity import registry
-from catscans_lib.transferability.panel import BASELINES
+
+BASELINES = {
+    "always_imagenet": "always ImageNet",
+    "largest_source": "largest source",
+    "most_classes": "most classes",
+    "source_auc": "best on its own task",
+    "linear_probe": "linear probe",
+    "random": "random choice",
+    "declared_share": "declared share (truth)",  # of the demo
+}
+PAIR = ["source", "target"]
 
 
 def titles() -> dict[str, str]:
-    """Return the printed title of every measure, and of the rules that it has to beat."""
+    """Return the printed titles of all measures, and of the rules that they have to beat."""
     return {name: measure.title for name, measure in registry.MEASURES.items()} | BASELINES
 
 
-def between_datasets(similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of similarity without its noise floors: rows of a target and itself."""
-    return similarity[similarity["source"] != similarity["target"]]
-
-
-def declared_shares(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return the truth of the demo world as a table of similarity, for the pairs that were measured; empty in other profiles.
-
-    It is the share of a target's class factors that the source's labels exercise.
-    """
-    columns = ["source", "target", "measure", "value", "larger_is_closer"]
-    if profile.split("/")[0] != "demo":
-        return pd.DataFrame(columns=columns)
-    shares = demo.shared_factors().rename(columns={"share": "value"})
-    measured = shares.merge(similarity[["source", "target"]].drop_duplicates())
-    return measured.assign(measure="declared_share", larger_is_closer=True)[columns]
-
-
-def facts_of_sources(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return what simple rules know of a source; NaN for one that came as weights.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, n_images, n_classes, and auc: of its own network on the images held back while it was trained.
-    """
-    rows = []
-    for source in dict.fromkeys(between_datasets(similarity)["source"]):
-        trained = results.record(profile, f"pretrain/{source}")
-        if trained["parameters"]["weights"] is None:
-            store = open_store(paths.store_path(profile, source, trained["parameters"]["size_px"]))
-            rows.append((source, trained["n_images"], len(store.classes), _own_auc(profile, source)))
-        else:
-            rows.append((source, np.nan, np.nan, np.nan))
-    return pd.DataFrame(rows, columns=["source", "n_images", "n_classes", "auc"])
-
-
-def _own_auc(profile: str, source: str) -> float:
-    """The network's AUC on held-back images in the epoch that it was taken from; NaN where none were held back."""
-    history = results.table(profile, "pretrain", source, "history")
-    curves = history[history["split"] == "validation"].pivot(index="epoch", columns="metric", values="value")
-    if curves.empty:
-        return np.nan
-    patient = results.record(profile, f"pretrain/{source}")["parameters"]["patience"]
-    return float(curves["auc"].loc[curves["loss"].idxmin() if patient else curves.index[-1]])
-
-
 def about(names: list[str] | None = None) -> pd.DataFrame:
-    """What measures are: columns measure, title, closer ("larger" or "smaller" values), low, high, cost, reference, blind to."""
+    """Describe measures: columns measure, title, closer ("larger" or "smaller" values), low, high, cost, reference, blind to."""
     rows = [
         (
             measure.name, measure.title, "larger" if measure.larger_is_closer else "smaller", *measure.range, measure.cost,
@@ -76,25 +39,91 @@ def about(names: list[str] | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def between_datasets(similarity: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table of similarity whose source is not the target: no noise floors."""
+    return similarity[similarity["source"] != similarity["target"]]
+
+
 def ranks(values: pd.DataFrame) -> pd.DataFrame:
-    """Rank the sources by every measure, 1 being the closest, ties averaged; the mean over seeds counts.
+    """Rank the sources by every measure, averaged over seeds; 1 is the closest, ties share the mean rank.
+
+    Returns columns measure, source, rank, without the noise floor; measures with similar rankings are neighbours.
+    """
+    closer = values["value"].where(values["larger_is_closer"].astype(bool), -values["value"])
+    here = between_datasets(values.assign(closer=closer))
+    means = here.groupby(["measure", "source"], sort=False)["closer"].mean()
+    table = means.groupby("measure").rank(ascending=False).rename("rank").reset_index()
+    wide = table.pivot(index="measure", columns="source", values="rank")
+    filled = wide.T.fillna(wide.T.mean()).T  # a source without a value gets the mean rank
+    order = filled.index[leaves_list(linkage(filled, "average"))] if len(filled) > 2 else filled.index
+    place = {name: number for number, name in enumerate(order)}
+    return table.sort_values("measure", key=lambda names: names.map(place), kind="stable", ignore_index=True)
+
+
+def baselines(aucs: pd.DataFrame, sources: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return simple rules as a table of similarity: they use no image of the target, or train only a linear probe.
 
     Parameters
     ----------
-    values : pandas.DataFrame
-        As `of_target` returns it; the noise floor is left out.
+    aucs : pandas.DataFrame
+        Columns source, target, mode and auc. If it has mode linear_probe, the mean AUC of that mode is a rule, too.
+    sources : pandas.DataFrame, optional
+        As `facts_of_sources` returns it; auc may be absent.
 
     Returns
     -------
     pandas.DataFrame
-        Columns measure, source, rank; measures that rank alike stand beside each other.
+        Columns source, target, measure (a key of `BASELINES`), value, larger_is_closer. `random` has the same value for all
+        sources: its regret and accuracy are those expected of a random choice.
     """
-    closer = values["value"].where(values["larger_is_closer"].astype(bool), -values["value"])
-    here = values.assign(closer=closer)[values["source"] != values["target"]]
-    means = here.groupby(["measure", "source"], sort=False)["closer"].mean()
-    table = means.groupby("measure").rank(ascending=False).rename("rank").reset_index()
-    wide = table.pivot(index="measure", columns="source", values="rank")
-    filled = wide.T.fillna(wide.T.mean()).T  # a source that a measure cannot see takes no side
-    order = filled.index[leaves_list(linkage(filled, "average"))] if len(filled) > 2 else filled.index
-    place = {name: number for number, name in enumerate(order)}
-    return table.sort_values("measure", key=lambda names: names.map(place), kind="stable", ignore_index=True)
+    pairs = aucs.loc[aucs["source"] != "none", PAIR].drop_duplicates()
+    rules = {"always_imagenet": (pairs["source"] == "imagenet").astype(float)}
+    if sources is not None:
+        facts = sources.set_index("source")
+        columns = {"largest_source": "n_images", "most_classes": "n_classes", "source_auc": "auc"}
+        rules |= {name: pairs["source"].map(facts[column]) for name, column in columns.items() if column in facts}
+    probes = aucs[aucs["mode"] == "linear_probe"].groupby(PAIR)["auc"].mean()
+    if len(probes):
+        rules["linear_probe"] = pairs.join(probes, on=PAIR)["auc"]
+    rules["random"] = pd.Series(0.0, pairs.index)
+    tables = [pairs.assign(measure=name, value=value, larger_is_closer=True) for name, value in rules.items()]
+    return pd.concat(tables, ignore_index=True).dropna(subset="value")
+
+
+def declared_shares(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
+    """Return the ground truth of the demo as a table of similarity, for the measured pairs; empty for other profiles.
+
+    It is the share of a target's class factors that also determine the source's labels.
+    """
+    columns = [*PAIR, "measure", "value", "larger_is_closer"]
+    if profile.split("/")[0] != "demo":
+        return pd.DataFrame(columns=columns)
+    shares = demo.shared_factors().rename(columns={"share": "value"})
+    measured = shares.merge(similarity[PAIR].drop_duplicates())
+    return measured.assign(measure="declared_share", larger_is_closer=True)[columns]
+
+
+def facts_of_sources(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
+    """Return what the simple rules use of each source; NaN for one that came as weights.
+
+    Columns source, n_images, n_classes, and auc of its own network on the images held back from its training.
+    """
+    rows = []
+    for source in dict.fromkeys(between_datasets(similarity)["source"]):
+        trained = results.record(profile, f"pretrain/{source}")
+        if trained["parameters"]["weights"] is None:
+            store = open_store(paths.store_path(profile, source, trained["parameters"]["size_px"]))
+            own_auc = _own_auc(profile, source, trained["parameters"]["patience"])
+            rows.append((source, trained["n_images"], len(store.classes), own_auc))
+        else:
+            rows.append((source, np.nan, np.nan, np.nan))
+    return pd.DataFrame(rows, columns=["source", "n_images", "n_classes", "auc"])
+
+
+def _own_auc(profile: str, source: str, patience: int | None) -> float:
+    """The network's validation AUC in the epoch that was kept; NaN without validation images."""
+    history = results.table(profile, "pretrain", source, "history")
+    curves = history[history["split"] == "validation"].pivot(index="epoch", columns="metric", values="value")
+    if curves.empty:
+        return np.nan
+    return float(curves["auc"].loc[curves["loss"].idxmin() if patience else curves.index[-1]])

@@ -11,7 +11,7 @@ from scipy import stats
 from catscans_lib import figures
 from catscans_lib.statistics import ranks
 from catscans_lib.statistics.ranks import STATISTICS
-from catscans_lib.transferability import associations, panel
+from catscans_lib.transferability import associations, similarity_tables
 
 AUCS = {"imagenet": 0.9, "dtd": 0.8, "stl10": 0.7, "kimia960": 0.6}
 
@@ -145,7 +145,7 @@ def test_over_targets_pearson_is_that_of_centred_values_and_kendall_a_mean():
 def test_seeds_are_averaged_within_a_fold_and_folds_within_a_source():
     aucs = results({"a": 0.5, "b": 0.6})
     aucs = pd.concat([aucs, results({"a": 0.9, "b": 0.6}, seed=1), results({"a": 0.7, "b": 0.8}, folds=[2])])
-    found = panel.panel(aucs, measure({"a": 1.0, "b": 2.0}))
+    found = associations.panel(aucs, measure({"a": 1.0, "b": 2.0}))
     np.testing.assert_allclose(found.results, [[[0.7, 0.7], [0.6, 0.8]]])
 
 
@@ -189,7 +189,7 @@ def test_trying_more_measures_raises_p_and_copies_of_one_measure_count_once_for_
 def test_simple_rules_are_not_corrected_for_and_do_not_count_as_tried():
     aucs, similarity = random_tables(n_measures=1)
     alone = related(aucs, similarity)
-    table = related(aucs, similarity, panel.baselines(aucs))
+    table = related(aucs, similarity, similarity_tables.baselines(aucs))
     assert set(table.loc[table["kind"] == "baseline", "measure"]) == {"always_imagenet", "random"}
     assert table.loc[table["kind"] == "baseline", ["p_adjusted", "p_max"]].isna().all(axis=None)
     measures = table[table["kind"] == "measure"].reset_index(drop=True)
@@ -247,8 +247,10 @@ def test_rules_know_imagenet_the_largest_source_the_most_classes_the_best_networ
     sources = pd.DataFrame({"source": list(AUCS)} | facts)
     probe = results({"imagenet": 0.5, "dtd": 0.9, "stl10": 0.6}, mode="linear_probe")
     both = pd.concat([results(), probe])
-    rules = panel.baselines(both, sources)
-    assert set(rules["measure"]) == set(panel.BASELINES) - {"declared_share"}  # which only the demo world has
+    rules = similarity_tables.baselines(both, sources)
+    assert set(rules["measure"]) == set(similarity_tables.BASELINES) - {
+        "declared_share"
+    }  # which only the demo world has
     best = rules.loc[rules.groupby("measure")["value"].idxmax()].set_index("measure")["source"]
     assert best.drop("random").to_dict() == {
         "always_imagenet": "imagenet", "largest_source": "dtd", "most_classes": "imagenet", "source_auc": "stl10",
@@ -270,7 +272,7 @@ def left_out_tables():
 
 def test_the_measure_chosen_on_the_other_targets_is_followed_on_the_one_left_out():
     aucs, similarity = left_out_tables()
-    table = associations.left_out(related(aucs, similarity, panel.baselines(aucs)))
+    table = associations.left_out(related(aucs, similarity, similarity_tables.baselines(aucs)))
     regret = table.pivot(index="target", columns="rule", values="regret")
     assert regret["best in hindsight"].tolist() == pytest.approx([0, 0, 0])
     assert regret.loc["c", "chosen elsewhere"] == pytest.approx(0.4)
@@ -282,7 +284,7 @@ def test_the_measure_chosen_on_the_other_targets_is_followed_on_the_one_left_out
 def test_the_best_measure_is_no_rule_and_has_the_highest_correlation_or_the_lowest_regret():
     similarity = pd.concat([measure({"imagenet": 2.0, "dtd": 4.0, "stl10": 3.0, "kimia960": 1.0}, "ordered"),
                             measure({"imagenet": 9.0, "dtd": 1.0, "stl10": 2.0, "kimia960": 3.0}, "lucky")])  # fmt: skip
-    table = related(results(), similarity, panel.baselines(results()))
+    table = related(results(), similarity, similarity_tables.baselines(results()))
     assert associations.best_measure(table, "fine_tune") == "ordered"
     assert associations.best_measure(table, "fine_tune", "regret") == "lucky"
     with pytest.raises(ValueError, match="No measure has a spearman in mode 'linear_probe'"):
@@ -310,11 +312,11 @@ def test_tables_that_cannot_be_meant_are_refused_in_words():
 
 def test_a_measure_of_two_probes_is_two_measures_and_its_seeds_are_averaged():
     probes = pd.concat([measure(AUCS).assign(probe=name, seed=0) for name in ("imagenet", "dtd")])
-    assert panel.panel(results(), probes).measures == ["m (imagenet)", "m (dtd)"]
+    assert associations.panel(results(), probes).measures == ["m (imagenet)", "m (dtd)"]
     seeds = pd.concat(
         [measure({s: v + seed for s, v in AUCS.items()}).assign(probe="dtd", seed=seed) for seed in (0, 1)]
     )
-    assert panel.panel(results(), seeds).values[0, 0].tolist() == pytest.approx([1.4, 1.3, 1.2, 1.1])
+    assert associations.panel(results(), seeds).values[0, 0].tolist() == pytest.approx([1.4, 1.3, 1.2, 1.1])
 
 
 def test_nothing_warns_on_degenerate_tables():
@@ -329,7 +331,7 @@ def test_figures_show_every_source_measure_and_rule():
     axes = figures.measure_against_auc(aucs, similarity, "m0", titles={"m0": "My measure"})
     assert [ax.get_title(loc="left") for ax in axes] == ["chest (n = 8)", "isic2018 (n = 8)"]
     assert {text.get_text() for text in axes[0].texts} == {f"s{number}" for number in range(8)}
-    ax = figures.association_forest(related(aucs, similarity, panel.baselines(aucs)), "regret", n_draws=200)
+    ax = figures.association_forest(related(aucs, similarity, similarity_tables.baselines(aucs)), "regret", n_draws=200)
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert set(labels) == {"m0", "m1", "m2", "always_imagenet", "random"}
     assert "n = 16 pairs" in ax.get_xlabel()
