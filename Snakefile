@@ -1,7 +1,7 @@
 # The sweep: every run of params/<profile>.yaml, each after the runs it needs. Started by `catscans sweep`.
-# A run is done when its folder with run.json has taken its place (catscans_lib/runs/execute.py). The sweep marks the runs that are up to
-# date and takes the marks of all others away (catscans_lib/sweep/engine.py); Snakemake makes what has no mark, and what depends on it.
-# One rule per step, named as the step, so that a cluster's profile can say what each needs (set-resources).
+# A run is done when its folder with run.json is in place (catscans_lib/runs/execute.py). The sweep marks exactly the runs that are
+# up to date (catscans_lib/sweep/engine.py); Snakemake runs every unmarked run, and what reads it.
+# Every step is a rule of its own, so that a cluster's profile can set its resources (set-resources).
 import json
 import os
 import sys
@@ -14,8 +14,8 @@ PROFILE = config["profile"]
 RUNS = expand.grid(PROFILE)
 STEPS = list(dict.fromkeys(run.step for run in RUNS.values()))
 N_FOLDS = profiles.load(PROFILE).folds.n_folds
-FOLDS_PER_JOB = int(config.get("folds_per_job") or N_FOLDS)  # fewer than there are: the folds of a transfer become jobs
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where catscans is
+FOLDS_PER_JOB = int(config.get("folds_per_job") or N_FOLDS)  # fewer than n_folds: the folds of a transfer become jobs
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # contains catscans
 RUN = (
     "OMP_NUM_THREADS={threads} CATSCANS_MINUTES={resources.runtime} "
     "catscans run {params.key} --profile {config[profile]} --planned {params.planned:q}"
@@ -23,12 +23,12 @@ RUN = (
 
 
 def done(key):
-    """A mark beside the results: Snakemake deletes the output of a job it sees fail, and run.json must never go."""
+    """The mark of a run, its only output for Snakemake, which deletes the outputs of failed jobs: run.json must stay."""
     return f"results/{PROFILE}/{key}/.done"
 
 
 def of(step):
-    """The run that a job of a step's rule is about."""
+    """The planned run of a job of a step's rule."""
     return lambda wildcards: RUNS[f"{step}/{wildcards.name}"]
 
 
@@ -37,7 +37,7 @@ def planned(run):
 
 
 def needs(step):
-    """The marks of what a run needs, and of its folds where they are jobs of their own."""
+    """The marks of the runs that a run needs, and of its folds if they are separate jobs."""
     return lambda wildcards: [done(key) for key in of(step)(wildcards).needs] + folds_of(step, wildcards.name)
 
 
@@ -49,7 +49,7 @@ def folds_of(step, name):
 
 
 def asked(step):
-    """What a step's runs ask for; 0 minutes and 0 GPUs are none."""
+    """The resources of a step's runs; 0 minutes: no limit."""
     rows = profiles.resources(PROFILE, step)
     return {"mem_mb": rows.memory_mb, "runtime": rows.minutes or 0} | ({"gpu": rows.gpus} if rows.gpus else {})
 
@@ -78,7 +78,7 @@ for step in STEPS:
         shell: RUN
 
 
-rule folds:  # trains some folds of a transfer ahead; its run finds them in its checkpoint
+rule folds:  # trains some folds of a transfer ahead; the run finds them in its checkpoint
     input: lambda wildcards: [done(key) for key in of("transfer")(wildcards).needs]
     output: temp(touch(f"results/{PROFILE}/transfer/.{{name}}.fold-{{first}}"))
     wildcard_constraints: name="[^/]+", first="[0-9]+"

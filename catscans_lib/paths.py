@@ -16,11 +16,11 @@ from typing import TextIO
 
 from catscans_lib.errors import InputError
 
-REFERENCE = "CATSCANS_REFERENCE"  # names a folder that need not be given: without it there is one chapter less
+REFERENCE = "CATSCANS_REFERENCE"  # folder of published results; optional: without it, the book has one chapter less
 
 
 def root() -> Path:
-    """Return the project's folder: `CATSCANS_ROOT`, else the nearest folder above with `params/` and `notebooks/`."""
+    """Return the project's folder: `CATSCANS_ROOT`, else the nearest parent with `params/` and `notebooks/`."""
     if given := os.environ.get("CATSCANS_ROOT"):
         return Path(given)
     here = Path.cwd()
@@ -34,7 +34,7 @@ def root() -> Path:
 
 
 def relative(path: Path) -> str:
-    """Return a path as it is printed: below the project's folder where possible."""
+    """Return a path for messages: relative to the project's folder if it lies in it."""
     return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
 
 
@@ -44,33 +44,33 @@ def params_path(profile: str) -> Path:
 
 
 def own_cards_dir() -> Path:
-    """Return the folder with the cards of a user's own datasets."""
+    """Return the folder with the cards of users' datasets."""
     return root() / "params" / "datasets"
 
 
 def cluster_dir() -> Path:
-    """Return the folder with a profile of Snakemake for each place a sweep may run at."""
+    """Return the folder with one Snakemake profile for each kind of cluster."""
     return root() / "params" / "cluster"
 
 
 def notebook_path(step: str) -> Path:
-    """Return the notebook that does one step."""
+    """Return the notebook of a step."""
     return root() / "notebooks" / f"{step}.ipynb"
 
 
 def data_dir() -> Path:
-    """Return the folder that holds the native datasets (`CATSCANS_DATA`, set by `make book DATA=folder`)."""
-    return _given_dir("CATSCANS_DATA", "DATA", "the folder that holds the datasets as they were downloaded")
+    """Return the folder with the downloaded datasets (`CATSCANS_DATA`, set by `make book DATA=folder`)."""
+    return _given_dir("CATSCANS_DATA", "DATA", "the folder with the datasets as downloaded")
 
 
 def weights_dir() -> Path:
-    """Return the folder that holds weight files (`CATSCANS_WEIGHTS`, set by `make book WEIGHTS=folder`)."""
-    return _given_dir("CATSCANS_WEIGHTS", "WEIGHTS", "the folder that holds the pretrained weight files")
+    """Return the folder with weight files (`CATSCANS_WEIGHTS`, set by `make book WEIGHTS=folder`)."""
+    return _given_dir("CATSCANS_WEIGHTS", "WEIGHTS", "the folder with the pretrained weight files")
 
 
 def reference_dir() -> Path:
-    """Return the folder that holds published results (`CATSCANS_REFERENCE`, set by `make book REFERENCE=folder`)."""
-    return _given_dir(REFERENCE, "REFERENCE", "the folder that holds published results to compare with")
+    """Return the folder with published results (`CATSCANS_REFERENCE`, set by `make book REFERENCE=folder`)."""
+    return _given_dir(REFERENCE, "REFERENCE", "the folder with published results to compare with")
 
 
 def _given_dir(variable: str, option: str, meaning: str) -> Path:
@@ -96,27 +96,27 @@ def run_dir(profile: str, step: str, name: str) -> Path:
 
 
 def work_dir(profile: str, step: str, name: str) -> Path:
-    """Return the folder a run writes to until it is done; hidden, so that no reader takes it for a result."""
+    """Return the hidden folder that a run writes to until it is done."""
     return results_dir(profile) / step / f".{name}.work"
 
 
 def notes_dir() -> Path:
-    """Return the folder of what Snakemake and sweeps note for themselves; it may be deleted between sweeps."""
+    """Return the folder for caches and locks of Snakemake and sweeps; it may be deleted between sweeps."""
     return root() / ".snakemake"
 
 
 def lock_path(profile: str, step: str, name: str) -> Path:
-    """Return the file whose lock the process holds that executes a run."""
+    """Return the lock file of a run; the process that executes the run holds it."""
     return notes_dir() / "runs" / f"{profile}.{step}.{name}.lock"
 
 
 def checkpoint_dir(profile: str, step: str, name: str) -> Path:
-    """Return the folder in which a run under way keeps what it has done, until it is done."""
+    """Return the folder with the training progress of an unfinished run."""
     return results_dir(profile) / step / f".{name}.checkpoint"
 
 
 def folds_path(profile: str, target: str) -> Path:
-    """Return the table that says which image of a target is held out in which fold."""
+    """Return the fold table of a target: which image is held out in which fold."""
     return results_dir(profile) / "folds" / f"{target}.csv"
 
 
@@ -136,12 +136,12 @@ def store_path(profile: str, dataset: str, size_px: int) -> Path:
 
 
 def features_dir(profile: str) -> Path:
-    """Return the folder with the features of frozen networks."""
+    """Return the folder with cached features of frozen networks."""
     return root() / "data" / profile / "features"
 
 
 def build_dir(profile: str) -> Path:
-    """Return the folder in which the book is put together and built."""
+    """Return the folder in which the book is assembled and built."""
     return root() / "_build" / profile
 
 
@@ -149,8 +149,8 @@ def build_dir(profile: str) -> Path:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; it replaces `path` on success and is removed on failure.
 
-    Each process has its own temporary file, so several may write the same path at once: the last one wins. Files that
-    killed processes of this machine left behind are removed.
+    Each process has its own temporary file, so several may write the same path at once; the last one wins. Temporary files
+    left by killed processes of this machine are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = f".{path.name}.{socket.gethostname()}-"

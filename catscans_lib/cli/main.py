@@ -1,4 +1,4 @@
-"""The command line: all commands, and what bad input is answered with."""
+"""The command `catscans`: all its commands; bad input gives one message and exit status 2."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from catscans_lib.evaluation.settings import Average
 
 
 class _Group(click.Group):
-    """Turns bad input into one message and exit status 2."""
+    """Prints an InputError as one message and exits with status 2."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -29,22 +29,12 @@ def main() -> None:
     """Cats or CAT scans: which source dataset to pretrain on for a medical target."""
 
 
-main.add_command(data.download)
-main.add_command(data.dataset)
-main.add_command(crate.export)
-main.add_command(crate.import_)
-data.dataset.add_command(crate.card)
-main.add_command(osf.osf)
-main.add_command(records.records)
 for command in (
-    sweep.check,
-    sweep.grid,
-    sweep.sweep,
-    sweep.book,
-    sweep.pdf,
-    sweep.run,
-):
+    sweep.check, sweep.grid, sweep.sweep, sweep.run, sweep.book, sweep.pdf, data.download, data.dataset, records.records,
+    crate.export, crate.import_, osf.osf,
+):  # fmt: skip
     main.add_command(command)
+data.dataset.add_command(crate.card)
 
 
 @main.command()
@@ -87,32 +77,34 @@ def evaluate(
     click.echo(json.dumps(found) if as_json else user_predictions.as_text(found))
 
 
-@main.command()
+@main.command(epilog="Example: catscans recommend my_images --from paper")
 @click.argument("place", type=click.Path(path_type=Path))
 @click.option(
     "--from", "profile", default="demo", show_default=True, help="Profile whose networks and results are used."
 )
-@click.option("--mode", help="How the source will be used: fine_tune or linear_probe; default: the profile's first.")
-@click.option("--measure", "measures", multiple=True, help="What tells how close a source is; may be repeated.")
+@click.option("--mode", help="How you will use the source: fine_tune or linear_probe. Default: the profile's first.")
+@click.option("--measure", "measures", multiple=True, help="Similarity measure to rank by. Repeatable.")
 @click.option(
     "--weights", multiple=True, type=click.Path(path_type=Path),
-    help="File with other weights of the profile's network, ranked as a further source; may be repeated.",
+    help="File with other weights of the profile's network, ranked as a further source. Repeatable.",
 )  # fmt: skip
-@click.option("--n-images", type=click.IntRange(20), default=500, show_default=True, help="Images looked at, at most.")
-@click.option("--seed", default=0, show_default=True, help="Seed of their choice.")
-@click.option("--label-column", default="label", show_default=True, help="CSV: column with the classes.")
-@click.option("--path-column", default="path", show_default=True, help="CSV: column with the images' paths.")
+@click.option(
+    "--n-images", type=click.IntRange(20), default=500, show_default=True, help="Maximum number of images to use."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed for selecting them.")
+@click.option("--label-column", default="label", show_default=True, help="CSV: column with the class.")
+@click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
 @click.option("--group-column", help="CSV: column with the patient, lesion or slide.")
 @click.option(
-    "--group-pattern", help="Folder: regular expression for file names; its part in parentheses is the group."
+    "--group-pattern", help="Folder: regular expression for file names; the part in parentheses is the group."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Advise on a source for your own images, without training on them.
+    """Rank the sources for your own images, without training on them.
 
-    PLACE is a folder with a folder for each class, a CSV with columns path and label, or an .npz as MedMNIST publishes it.
+    PLACE is a folder with one subfolder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start has nothing to say here
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
     from catscans_lib.grid import profiles
     from catscans_lib.recommend import report as advisor
 

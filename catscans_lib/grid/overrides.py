@@ -1,4 +1,4 @@
-"""Changes of a grid for one sweep (`catscans sweep --set epochs=5`): the file in `params/` stays as it is."""
+"""Changes of a grid for one sweep (`catscans sweep --set epochs=5`); the file in `params/` is not modified."""
 
 import copy
 import json
@@ -11,12 +11,13 @@ from pydantic import BaseModel
 
 from catscans_lib.errors import InputError
 
-VARIABLE = "CATSCANS_SET"  # set by the sweep, for all its runs: JSON, name -> value
+VARIABLE = "CATSCANS_SET"  # set by the sweep for all its runs: JSON, name -> value
 Place = tuple[str, ...]
+Blocks = dict[Place, type[BaseModel]]
 
 
 def parsed(words: tuple[str, ...], option: str = "--set") -> list[tuple[str, Any]]:
-    """Return `name=value` words as pairs; values as YAML reads them.
+    """Return `name=value` words as pairs, with values parsed as YAML.
 
     >>> parsed(("epochs=5", "transfer.seeds=[0, 1]"))
     [('epochs', 5), ('transfer.seeds', [0, 1])]
@@ -34,20 +35,15 @@ def parsed(words: tuple[str, ...], option: str = "--set") -> list[tuple[str, Any
 
 
 def given() -> dict[str, Any]:
-    """Return the changes of the sweep this process belongs to."""
+    """Return the changes of the sweep that this process belongs to."""
     return json.loads(os.environ.get(VARIABLE) or "{}")
 
 
-def applied(content: Any, changes: dict[str, Any], blocks: dict[Place, type[BaseModel]]) -> Any:
-    """Return the content of a profile's file with the changes made; values are not judged here.
+def applied(content: Any, changes: dict[str, Any], blocks: Blocks) -> Any:
+    """Return a changed copy of a profile's content; the values are validated later.
 
-    A plain name changes every key of that name, wherever it stands; where there is none, it is added to the `blocks` that know
-    it. A name with points is one place: `transfer.targets.chest.epochs`.
-
-    Raises
-    ------
-    InputError
-        If there is no such key.
+    A plain name changes every key of that name; if the file has none, it is added to the `blocks` whose record has such a
+    field. A name with dots is one place: `transfer.targets.chest.epochs`. InputError if the name is unknown.
     """
     changed = copy.deepcopy(content)
     if isinstance(changed, dict):
@@ -57,35 +53,37 @@ def applied(content: Any, changes: dict[str, Any], blocks: dict[Place, type[Base
     return changed
 
 
-def places(content: dict[str, Any], name: str, blocks: dict[Place, type[BaseModel]]) -> list[Place]:
-    """Return where a change goes; InputError where nowhere."""
+def places(content: dict[str, Any], name: str, blocks: Blocks) -> list[Place]:
+    """Return the places that a change of `name` goes to; InputError if the name is unknown."""
     path = tuple(name.split("."))
     if len(path) > 1:
         if path[0] not in content:
             raise InputError(f"--set {name}: unknown key '{path[0]}'; known: {', '.join(sorted(content))}.")
         return [path]
-    found = [place for place, _ in _keys(content) if place[-1] == name]
-    if not found:
-        known_to = [place for place, record in blocks.items() if name in record.model_fields]
-        found = [(*place, name) for place in known_to if place or len(known_to) == 1 or () not in known_to]
-    if not found:
-        known = {place[-1] for place, _ in _keys(content)} | {f for r in blocks.values() for f in r.model_fields}
+    keys = list(_keys(content))
+    if found := [place for place in keys if place[-1] == name]:
+        return found
+    matching = [place for place, record in blocks.items() if name in record.model_fields]
+    if () in matching and len(matching) > 1:  # the top of the file states it for all blocks, which may state it too
+        matching.remove(())
+    if not matching:
+        known = {place[-1] for place in keys} | {field for record in blocks.values() for field in record.model_fields}
         raise InputError(f"--set {name}: no run has such a parameter; known: {', '.join(sorted(known))}.")
-    return found
+    return [(*place, name) for place in matching]
 
 
-def _keys(content: dict[str, Any], above: Place = ()) -> Iterator[tuple[Place, Any]]:
+def _keys(content: dict[str, Any], above: Place = ()) -> Iterator[Place]:
     for key, value in content.items():
-        yield (*above, key), value
+        yield (*above, key)
         if isinstance(value, dict):
             yield from _keys(value, (*above, key))
 
 
 def _put(content: dict[str, Any], place: Place, value: Any) -> None:
-    for number, key in enumerate(place[:-1]):
+    for depth, key in enumerate(place[:-1], start=1):
         if content.get(key) is None:
             content[key] = {}
         content = content[key]
         if not isinstance(content, dict):
-            raise InputError(f"--set {'.'.join(place)}: {'.'.join(place[: number + 1])} has no keys below it.")
+            raise InputError(f"--set {'.'.join(place)}: {'.'.join(place[:depth])} has no keys below it.")
     content[place[-1]] = value

@@ -5,13 +5,13 @@ Blocks that are plain mappings are checked later, as parameters of the runs made
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from catscans_lib.datasets.settings import Size
 from catscans_lib.errors import Count, Strict
 from catscans_lib.evaluation.settings import Evaluate
 from catscans_lib.experiment.settings import Pretrain, Transfer
-from catscans_lib.grid.overrides import Place
+from catscans_lib.grid.overrides import Blocks
 from catscans_lib.transferability.settings import Transferability
 
 Changes = dict[str, dict[str, Any] | None]  # dataset key -> parameters that differ from the defaults
@@ -89,7 +89,7 @@ class Profile(Strict):
     resources: dict[str, Resources] = Field(default_factory=dict)
 
 
-BLOCKS: dict[Place, type[BaseModel]] = {  # where --set adds a name that the file lacks
+BLOCKS: Blocks = {  # where --set adds a name that the file lacks
     (): Profile,
     ("pretrain", "defaults"): Pretrain,
     ("transfer", "defaults"): Transfer,
