@@ -23,24 +23,14 @@ FAMILY = ["target", "mode", "test", "against"]
 
 
 class Pairs(NamedTuple):
-    """All pairs of sources of a target and mode that share at least two folds.
-
-    Attributes
-    ----------
-    target, mode : str
-    sources : numpy.ndarray of str, shape (n_sources,)
-    first, second : numpy.ndarray of int, shape (n_pairs,)
-        Indices of the two into `sources`.
-    difference : numpy.ndarray of float, shape (n_pairs, n_folds)
-        AUC of the first minus AUC of the second, seeds averaged; NaN if one of them lacks the fold.
-    """
+    """All pairs of sources of a target and mode that share at least two folds."""
 
     target: str
     mode: str
-    sources: np.ndarray
-    first: np.ndarray
+    sources: np.ndarray  # shape (n_sources,)
+    first: np.ndarray  # indices into `sources`, shape (n_pairs,)
     second: np.ndarray
-    difference: np.ndarray
+    difference: np.ndarray  # AUC of first minus second, seeds averaged, NaN if one lacks the fold; (n_pairs, n_folds)
 
     @property
     def known(self) -> np.ndarray:

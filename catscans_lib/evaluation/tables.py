@@ -18,23 +18,13 @@ LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the
 
 
 class Fold(NamedTuple):
-    """Predictions of one fold, in the order of the table.
+    """Predictions of one fold, in the order of the table."""
 
-    Attributes
-    ----------
-    keys : tuple
-        Values of the key columns.
-    classes : tuple of str
-    labels, groups : numpy.ndarray of object, shape (n_images,)
-        Class, and patient, lesion or slide of every image; groups are None if the table has none.
-    scores : numpy.ndarray of float, shape (n_images, n_classes)
-    """
-
-    keys: tuple
+    keys: tuple  # values of the key columns
     classes: tuple[str, ...]
-    labels: np.ndarray
-    groups: np.ndarray | None
-    scores: np.ndarray
+    labels: np.ndarray  # class of every image, shape (n_images,)
+    groups: np.ndarray | None  # patient, lesion or slide of every image; None if the table has none
+    scores: np.ndarray  # shape (n_images, n_classes)
 
 
 def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[Fold]:

@@ -12,19 +12,11 @@ ROUNDING = 0.0005  # largest error of a probability rounded to three decimals
 
 
 class BinaryProblem(NamedTuple):
-    """Positives against negatives; the AUC of several classes is a weighted mean over such problems.
+    """Positives against negatives; the AUC of several classes is a weighted mean over such problems."""
 
-    Attributes
-    ----------
-    rows : numpy.ndarray of int, shape (n,)
-        Image of each entry.
-    positive : numpy.ndarray of bool, shape (n,)
-    scores : numpy.ndarray of float, shape (n,)
-    """
-
-    rows: np.ndarray
-    positive: np.ndarray
-    scores: np.ndarray
+    rows: np.ndarray  # image of each entry, shape (n,)
+    positive: np.ndarray  # bool, shape (n,)
+    scores: np.ndarray  # shape (n,)
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str = "weighted") -> float:
@@ -191,21 +183,12 @@ def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, 
     if len(labels) == 0:
         raise ValueError("Got no images; pass at least one label with its scores.")
     apart = np.abs(scores.sum(axis=1) - 1)
-    off = ~(apart <= ROUNDING * len(classes) + 1e-6)  # also True where a score is NaN
-    if off.any():
-        raise _not_probabilities(scores, off)
+    if (off := ~(apart <= ROUNDING * len(classes) + 1e-6)).any():  # also True where a score is NaN
+        worst = np.argmax(np.where(np.isnan(apart), np.inf, apart))
+        raise ValueError(
+            f"The probabilities of an image must be finite and sum to 1; {off.sum()} of {len(off)} rows do not. "
+            f"The worst is row {worst} (from 0) with sum {scores[worst].sum():.3f}."
+        )
     if unknown := set(labels.tolist()) - set(classes):
         raise ValueError(f"Unknown labels {', '.join(sorted(unknown))}; known classes: {', '.join(classes)}.")
     return labels, scores
-
-
-def _not_probabilities(scores: np.ndarray, off: np.ndarray) -> ValueError:
-    is_finite, sums = np.isfinite(scores).all(axis=1), scores.sum(axis=1)
-    if not is_finite.all():
-        first = np.argmin(is_finite)
-        return ValueError(f"{(~is_finite).sum()} images have a non-finite score; the first is row {first} (from 0).")
-    worst = np.argmax(np.abs(sums - 1))
-    return ValueError(
-        f"The probabilities of an image must sum to 1; {off.sum()} of {len(sums)} rows do not. "
-        f"The worst is row {worst} (from 0) with {sums[worst]:.3f}."
-    )

@@ -112,15 +112,10 @@ def p_value(draws: ArrayLike) -> float | np.ndarray:
 class _SortedProblem(NamedTuple):
     """A binary problem by ascending score: the positives and negatives of each group at each step.
 
-    Attributes
-    ----------
-    images : scipy.sparse.csr_array of float, shape (2 * n_steps, n_groups)
-        Counts of positives, one row per step; below these the counts of negatives. A step holds the images of one score, or
-        neighbours that are all positive or all negative, whose order does not matter.
-    n_steps : int
+    A step holds the images of one score, or neighbours that are all positive or all negative, whose order does not matter.
     """
 
-    images: sparse.csr_array
+    images: sparse.csr_array  # counts, shape (2 * n_steps, n_groups): positives in the upper half, negatives below
     n_steps: int
 
 

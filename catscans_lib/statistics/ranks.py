@@ -14,36 +14,18 @@ N_POOLED = 2  # over targets, the first two statistics are pooled from sums; the
 
 
 class Draws(NamedTuple):
-    """Draws of one target's results.
+    """Draws of one target's results."""
 
-    Attributes
-    ----------
-    y : numpy.ndarray of float, shape (n_draws, n_sources)
-        Mean AUC (or transfer score) of each source; 0 if missing.
-    counts : numpy.ndarray of float, shape (n_draws, n_sources)
-        How often the draw contains each source; 0 if its result is missing.
-    above : numpy.ndarray of float, shape (n_draws, n_sources, n_sources)
-        1 if the row's source is better than the column's, -1 if worse, 0 if equal.
-    """
-
-    y: np.ndarray
-    counts: np.ndarray
-    above: np.ndarray
+    y: np.ndarray  # mean AUC (or transfer score) of each source, 0 if missing; shape (n_draws, n_sources)
+    counts: np.ndarray  # how often the draw contains each source, 0 if its result is missing; same shape
+    above: np.ndarray  # 1 if the row's source is better than the column's, -1 if worse; (n_draws, n_sources, n_sources)
 
 
 class Found(NamedTuple):
-    """Statistics of one measure, on one target or over several.
+    """Statistics of one measure, on one target or over several."""
 
-    Attributes
-    ----------
-    values : numpy.ndarray of float, shape (6, n_draws)
-        In the order of `STATISTICS`; NaN where a draw does not define it.
-    sums : numpy.ndarray of float, shape (2, 3, n_draws)
-        Sums of products and of both squares around the target's mean, of the values (Pearson) and the ranks (Spearman).
-    """
-
-    values: np.ndarray
-    sums: np.ndarray
+    values: np.ndarray  # in the order of `STATISTICS`, NaN where a draw does not define it; shape (6, n_draws)
+    sums: np.ndarray  # of products and both squares around the target's mean, of values and of ranks; (2, 3, n_draws)
 
 
 def draws(y: np.ndarray, counts: np.ndarray) -> Draws:

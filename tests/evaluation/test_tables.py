@@ -23,7 +23,9 @@ def test_an_error_names_the_run_and_the_fold():
     with pytest.raises(ValueError, match="dtd--chest, fine_tune, fold 3, seed 0: .*two classes"):
         tables.aucs(table, {("dtd", "chest"): "dtd--chest"})
     nothing = predictions(["no", "yes"], binary([np.nan, np.nan]), fold=3).assign(source="dtd", target="chest")
-    with pytest.raises(ValueError, match="dtd--chest, fine_tune, fold 3, seed 0: 2 images have a non-finite score"):
+    with pytest.raises(
+        ValueError, match="dtd--chest, fine_tune, fold 3, seed 0: The probabilities .* 2 of 2 rows do not"
+    ):
         tables.aucs(nothing, {("dtd", "chest"): "dtd--chest"})
 
 

@@ -108,9 +108,9 @@ def test_a_fold_of_one_class_has_no_auc_of_any_class():
 @pytest.mark.parametrize(
     ("labels", "scores", "classes", "message"),
     [
-        (["no", "yes"], [[0.5, 0.5], [0.9, 0.9]], ("no", "yes"), r"1 of 2 rows do not. The worst is row 1 .*with 1.800"),
-        (["no", "yes"], [[0.5, 0.5], [0.2, 0.3]], ("no", "yes"), r"The worst is row 1 \(from 0\) with 0.500"),
-        (["no", "yes"], [[0.5, np.nan], [0.5, np.inf]], ("no", "yes"), "2 images have a non-finite score; the first is row 0"),
+        (["no", "yes"], [[0.5, 0.5], [0.9, 0.9]], ("no", "yes"), r"1 of 2 rows do not. The worst is row 1 .*with sum 1.800"),
+        (["no", "yes"], [[0.5, 0.5], [0.2, 0.3]], ("no", "yes"), r"The worst is row 1 \(from 0\) with sum 0.500"),
+        (["no", "yes"], [[0.5, np.nan], [0.5, np.inf]], ("no", "yes"), "must be finite .* 2 of 2 rows .* row 0 .* nan"),
         (["no", "no"], [[0.5, 0.5], [0.5, 0.5]], ("no", "yes"), "two classes; all 2 are 'no'"),
         (["no", "yes"], [[1.0], [1.0]], ("no", "yes"), r"shape \(2, 2\); got \(2, 1\)"),
         (["no", "nan"], [[0.5, 0.5], [0.5, 0.5]], ("no", "yes"), "Unknown labels nan; known classes: no, yes"),
