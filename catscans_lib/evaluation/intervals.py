@@ -7,7 +7,7 @@ import pandas as pd
 
 from catscans_lib.evaluation.tables import CELL, KEYS, split_folds
 from catscans_lib.statistics import bootstrap, delong
-from catscans_lib.statistics.auc import transfer_score
+from catscans_lib.statistics.metrics import transfer_score
 
 LEVEL = 0.95
 

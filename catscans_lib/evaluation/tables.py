@@ -7,8 +7,15 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from catscans_lib.statistics.auc import auc, check_predictions, per_class, transfer_score
-from catscans_lib.statistics.calibration import check_probabilities, metrics, reliability
+from catscans_lib.statistics.metrics import (
+    auc,
+    check_predictions,
+    check_probabilities,
+    classification_metrics,
+    per_class,
+    reliability,
+    transfer_score,
+)
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 CELL = ["source", "target", "mode"]
@@ -112,11 +119,11 @@ def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the keys of every fold, metric and value, for the metrics of `calibration.metrics`."""
+    """Return the keys of every fold, metric and value, for all of `classification_metrics`."""
     rows = [
         (*fold.keys, *row)
         for fold in split_folds(predictions)
-        for row in metrics(fold.labels, fold.scores, fold.classes).items()
+        for row in classification_metrics(fold.labels, fold.scores, fold.classes).items()
     ]
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "value"])
 

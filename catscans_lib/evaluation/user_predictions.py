@@ -9,8 +9,7 @@ import pandas as pd
 from catscans_lib.errors import InputError, and_more
 from catscans_lib.evaluation.intervals import LEVEL
 from catscans_lib.statistics import bootstrap, delong
-from catscans_lib.statistics.auc import auc
-from catscans_lib.statistics.calibration import metrics
+from catscans_lib.statistics.metrics import auc, classification_metrics
 
 LABELS, SCORES, IDS = ("y_true", "label", "y"), ("score", "y_score", "scores", "probability"), ("image_id", "id")
 PREFIX = "score_"
@@ -81,7 +80,7 @@ def evaluate(one: Predictions, other: Predictions | None = None, *, average: str
             "average": "binary" if len(one.classes) == 2 else average,
             "auc": value,
             "intervals": _by_method(one, None, average, n_draws, seed),
-            "metrics": metrics(one.labels, one.scores, one.classes) if is_probability else {},
+            "metrics": classification_metrics(one.labels, one.scores, one.classes) if is_probability else {},
         }
         if other is not None:
             other = _aligned(one, other)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from catscans_lib.statistics.auc import BinaryProblem, binary_problems, check_predictions, weights
+from catscans_lib.statistics.metrics import BinaryProblem, binary_problems, check_predictions, weights
 
 CELLS = 2**18  # numbers per block of draws, so that a block fits in the processor's cache
 

@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 
 from catscans_lib.statistics import bootstrap
-from catscans_lib.statistics.auc import AVERAGES, auc
 from catscans_lib.statistics.delong import delong
+from catscans_lib.statistics.metrics import AVERAGES, auc
 
 TWO, THREE = ("no", "yes"), ("a", "b", "c")
 

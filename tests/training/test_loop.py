@@ -5,7 +5,7 @@ import pytest
 
 from catscans_lib.errors import InputError
 from catscans_lib.networks import build
-from catscans_lib.statistics.auc import auc
+from catscans_lib.statistics.metrics import auc
 from catscans_lib.training import backend, batches, callbacks, learning_curves, loop
 from catscans_lib.training.checkpoints import Checkpoint
 from catscans_lib.training.settings import Augmentation, Training

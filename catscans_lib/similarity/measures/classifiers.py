@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from catscans_lib.images import folds
 from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
-from catscans_lib.statistics.auc import auc
+from catscans_lib.statistics.metrics import auc
 
 N_FOLDS = 5
 C = 0.1  # inverse strength of the probe's L2 penalty on standardised features; fixed, so that the probe is quick
@@ -62,7 +62,7 @@ def linear_probe_auc(features: ArrayLike, labels: ArrayLike, groups: ArrayLike |
     Returns
     -------
     float
-        In [0, 1]; weighted one-vs-rest for more than two classes, as in `statistics.auc`.
+        In [0, 1]; weighted one-vs-rest for more than two classes, as in `statistics.metrics.auc`.
 
     Raises
     ------
