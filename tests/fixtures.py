@@ -1,4 +1,4 @@
-"""Tiny datasets in their native layouts, written with Pillow; all pixels are seeded noise."""
+"""Tiny datasets in their published layouts, written with Pillow; all pixels are seeded noise."""
 
 import shutil
 import tarfile
@@ -37,10 +37,15 @@ def write_imagenet(data_dir: Path, n_per_class=4):
             save(data_dir / "imagenet" / wnid / f"{name}.JPEG", 100 * i + k)
 
 
-def write_dtd(data_dir: Path, n_per_class=4):
-    for i, label in enumerate(TEXTURES):
+def write_classes(folder: Path, labels, name, seed, n_per_class):
+    """Images of a folder per class; `name` gets label and number."""
+    for i, label in enumerate(labels):
         for k in range(n_per_class):
-            save(data_dir / "dtd/images" / label / f"{label}_{k:04d}.jpg", 1000 + 100 * i + k)
+            save(folder / label / name.format(label=label, k=k), seed + 100 * i + k)
+
+
+def write_dtd(data_dir: Path, n_per_class=4):
+    write_classes(data_dir / "dtd/images", TEXTURES, "{label}_{k:04d}.jpg", 1000, n_per_class)
 
 
 def write_chest(data_dir: Path, n_per_class=6):
@@ -72,7 +77,7 @@ def write_isic2018(data_dir: Path, n_per_class=4):
 
 
 def noise(seed, n, size=96):
-    """RGB images (n, size, size, 3), each a colour gradient of its own with a bright corner, so that a turned one is seen."""
+    """RGB images (n, size, size, 3): colour gradients with a bright corner, so that rotations and mirror images are noticed."""
     rng = np.random.default_rng(seed)
     images = np.linspace(0, 200, size, dtype="float32")[None, :, None, None] * rng.random((n, 1, 1, 3))
     images = np.broadcast_to(images, (n, size, size, 3)).astype(np.uint8)
@@ -81,7 +86,7 @@ def noise(seed, n, size=96):
 
 
 def write_stl10(data_dir: Path, n_per_class=2):
-    """Planes of red, green, blue, each stored column by column; labels from 1."""
+    """Planes of red, green and blue, each stored column by column; labels from 1."""
     folder = data_dir / "stl10_binary"
     folder.mkdir(parents=True)
     for seed, split in enumerate(("train", "test")):
@@ -94,9 +99,7 @@ def write_stl10(data_dir: Path, n_per_class=2):
 
 def write_sti10(data_dir: Path, n_per_class=2):
     wnids = "n04326547 n02897820 n03530642 n07840804 n09416076 n03309808 n09247410 n02999410 n09376198 n11669921"
-    for i, wnid in enumerate(wnids.split()):
-        for k in range(n_per_class):
-            save(data_dir / "sti10" / wnid / f"{wnid}_{k}.JPEG", 5000 + 100 * i + k)
+    write_classes(data_dir / "sti10", wnids.split(), "{label}_{k}.JPEG", 5000, n_per_class)
 
 
 def write_pcam(data_dir: Path, n=330, size=16):
@@ -120,15 +123,12 @@ def write_kimia960(data_dir: Path, n_per_class=2):
 
 
 def write_catdog(data_dir: Path, n_per_class=3):
-    for i, label in enumerate(("Cat", "Dog")):
-        for k in range(n_per_class):
-            save(data_dir / "PetImages" / label / f"{k}.jpg", 8000 + 100 * i + k)
+    write_classes(data_dir / "PetImages", ("Cat", "Dog"), "{k}.jpg", 8000, n_per_class)
 
 
 def write_natural(data_dir: Path, n_per_class=2):
-    for i, label in enumerate(("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "person")):
-        for k in range(n_per_class):
-            save(data_dir / "natural_images" / label / f"{label}_{k:04d}.jpg", 8300 + 100 * i + k)
+    labels = ("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "person")
+    write_classes(data_dir / "natural_images", labels, "{label}_{k:04d}.jpg", 8300, n_per_class)
 
 
 def write_diabetic_retinopathy(data_dir: Path, n_patients=10):
@@ -180,7 +180,7 @@ def pack_imagenet(data_dir: Path):
 
 
 def write_npz(path: Path, shape=(28, 28), n=12, n_classes=3):
-    """MedMNIST's form: three splits, labels in turn, all classes in each."""
+    """MedMNIST's form: three splits with all classes in each."""
     arrays = {}
     for seed, split in enumerate(("train", "val", "test")):
         rng = np.random.default_rng(seed)
@@ -190,22 +190,12 @@ def write_npz(path: Path, shape=(28, 28), n=12, n_classes=3):
     return arrays
 
 
-WRITERS = {
-    "imagenet": write_imagenet,
-    "stl10": write_stl10,
-    "sti10": write_sti10,
-    "dtd": write_dtd,
-    "isic2018": write_isic2018,
-    "chest": write_chest,
-    "pcam_middle": write_pcam,
-    "pcam_small": write_pcam,
-    "kimia960": write_kimia960,
-    "catdog": write_catdog,
-    "natural": write_natural,
-    "diabetic_retinopathy": write_diabetic_retinopathy,
-    "isic2017": write_isic2017,
-    "bloodcell": write_bloodcell,
-}
+_ALL = (
+    write_imagenet, write_stl10, write_sti10, write_dtd, write_isic2018, write_chest, write_kimia960, write_catdog,
+    write_natural, write_diabetic_retinopathy, write_isic2017, write_bloodcell,
+)  # fmt: skip
+WRITERS = {write.__name__.removeprefix("write_"): write for write in _ALL}
+WRITERS |= {"pcam_middle": write_pcam, "pcam_small": write_pcam}
 
 
 def write_all(data_dir: Path):

@@ -47,11 +47,5 @@ def parts_of_the_same(name: str, others: Iterable[str]) -> list[str]:
 
 
 def read(name: str, data_dir: Path) -> Listing:
-    """List the images of a dataset below `data_dir`; nothing is decoded.
-
-    Raises
-    ------
-    InputError
-        If the dataset is unknown, its folder is missing, or it has no images.
-    """
+    """List the images of a dataset below `data_dir`; InputError if its folder is missing or has no images."""
     return get(name).read(Path(data_dir))

@@ -13,33 +13,15 @@ IMAGENET_TERMS = "ImageNet terms: non-commercial research and education"
 
 @dataclass(frozen=True)
 class Download:
-    """One published file.
+    """One published file."""
 
-    Attributes
-    ----------
-    url : str
-        http or https.
-    checksum : str or None
-        "md5:..." or "sha256:..." as published; None if the publisher gives none.
-    n_bytes : int or None
-        Exact size as published; the only check where there is no checksum.
-    folder : str
-        Folder below the data folder that the file is saved to or unpacked in.
-    unpack : bool
-        Whether to unpack the zip or tar; the archive is then deleted, even one that the user put there.
-    n_bytes_unpacked : int or None
-        Limit for unpacking; None: 20 times the archive, at least 1 GiB.
-    name : str
-        File name, if the URL does not end in it.
-    """
-
-    url: str
-    checksum: str | None = None
-    n_bytes: int | None = None
-    folder: str = ""
-    unpack: bool = False
-    n_bytes_unpacked: int | None = None
-    name: str = ""
+    url: str  #: http or https
+    checksum: str | None = None  #: "md5:..." or "sha256:..."; None if the publisher gives none
+    n_bytes: int | None = None  #: exact size as published; the only check where there is no checksum
+    folder: str = ""  #: folder below the data folder that the file is saved to or unpacked in
+    unpack: bool = False  #: whether to unpack the zip or tar and delete it, even if the user put it there
+    n_bytes_unpacked: int | None = None  #: limit for unpacking; None: 20 times the archive, at least 1 GiB
+    name: str = ""  #: file name, if the URL does not end in it
 
     def __post_init__(self) -> None:
         if self.checksum and not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
@@ -57,45 +39,22 @@ class Download:
 class DatasetInfo:
     """Card of one dataset; its counts are those of the complete published dataset.
 
-    Attributes
-    ----------
-    name, title, modality : str
-        Key in code and file names; printed name; what the images show.
-    classes : tuple of str
-        Class names in their fixed order; empty if the folder names are the classes.
-    n_images : int or None
-        Images in the complete dataset, as published or as used in the study; None if unknown.
-    group : str or None
-        What must not be split between folds, such as patient; None if the dataset does not record it.
-    licence, url, citation : str
-        Terms of use, home page, key in ``book/references.bib``.
-    read : callable
-        ``read(data_dir) -> Listing`` for the published layout.
-    n_per_class : mapping of str to int
-        Published number of images of each class; empty if unknown.
-    downloads : tuple of Download
-        Published files; empty if they need a login.
-    by_hand : str
-        Steps for the user if there is nothing to download, one a line.
-    is_below_data_dir : bool
-        Whether the dataset lies below the folder that DATA names.
-    part_of : str or None
-        Name of the larger dataset whose image ids it keeps. Images with the same id in two parts are the same image,
-        even if their files differ because of size or format.
+    Two datasets with the same `part_of` keep the image ids of that larger dataset: images with the same id are the same
+    image, even if their files differ because of size or format.
     """
 
-    name: str
-    title: str
-    modality: str
-    classes: tuple[str, ...]
-    n_images: int | None
-    group: str | None
-    licence: str
-    url: str
-    citation: str
-    read: Callable[[Path], Listing]
-    n_per_class: Mapping[str, int] = field(default_factory=dict)
-    downloads: tuple[Download, ...] = ()
-    by_hand: str = ""
-    is_below_data_dir: bool = True
-    part_of: str | None = None
+    name: str  #: key in code and file names
+    title: str  #: printed name
+    modality: str  #: what the images show
+    classes: tuple[str, ...]  #: class names in their fixed order; empty if the folder names are the classes
+    n_images: int | None  #: images in the complete dataset, as published or used in the study; None if unknown
+    group: str | None  #: what must not be split between folds, such as patient; None if it is not recorded
+    licence: str  #: terms of use
+    url: str  #: home page
+    citation: str  #: key in ``book/references.bib``
+    read: Callable[[Path], Listing]  #: ``read(data_dir)`` lists the images in the published layout
+    n_per_class: Mapping[str, int] = field(default_factory=dict)  #: published images of each class; empty if unknown
+    downloads: tuple[Download, ...] = ()  #: published files; empty if they need a login
+    by_hand: str = ""  #: steps for the user if there is nothing to download, one a line
+    is_below_data_dir: bool = True  #: whether the dataset lies below the folder that DATA names
+    part_of: str | None = None  #: name of the larger dataset whose image ids it keeps

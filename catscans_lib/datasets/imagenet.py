@@ -73,16 +73,10 @@ def read_sti10(data_dir: Path) -> Listing:
 
 
 def images(place: Path, root: Path, problems: list[Problem], wnids: Collection[str] | None = None) -> Found:
-    """Yield (wnid, name without suffix, path below `root`) of every image.
+    """Yield (wnid, name without suffix, path below `root`) of every image; other files are appended to `problems`.
 
-    Parameters
-    ----------
-    place : pathlib.Path
-        Below `root`: a folder with a folder ``<wnid>`` or a file ``<wnid>.tar`` for each wnid, or a tar of such tars.
-    problems : list of Problem
-        Files that are not images and names that are not wnids are appended.
-    wnids : collection of str, optional
-        Only these; others are ignored.
+    `place` is a folder with a folder ``<wnid>`` or a file ``<wnid>.tar`` for each wnid, or a tar of such tars. With `wnids`,
+    other wnids are ignored.
     """
     below = place.relative_to(root).as_posix()
     if place.is_file():
@@ -104,24 +98,9 @@ def make_subset(
 ) -> list[str]:
     """Copy images of some wnids to ``folder/<wnid>/``, and write ``folder/subset.csv`` (wnid, name, sha256).
 
-    The draw of each wnid depends only on its sorted file names and the seed, not on the other wnids.
-
-    Parameters
-    ----------
-    place : pathlib.Path
-        As in `images`.
-    n_per_class : int
-        At most so many of each wnid; `say` gets a line for each wnid that has fewer.
-
-    Returns
-    -------
-    list of str
-        The wnids that have no image in `place`.
-
-    Raises
-    ------
-    InputError
-        If a wnid does not look like n01440764, none is found, or the folder exists.
+    `place` is as in `images`. The draw of each wnid depends only on its sorted file names and the seed. It takes all images
+    of a wnid that has fewer than `n_per_class`, and says so. Returns the wnids without images in `place`; InputError if
+    there are none, a wnid does not look like n01440764, or the folder exists.
     """
     if wrong := [wnid for wnid in wnids if not re.fullmatch(WNID, wnid)]:
         raise InputError(f"'{wrong[0]}' is not a WordNet id; they look like n01440764.")

@@ -23,13 +23,7 @@ class Ingested(NamedTuple):
 
 
 def store_dataset(settings: Ingest, path: Path) -> Ingested:
-    """Write the image store of a dataset.
-
-    Raises
-    ------
-    InputError
-        If the dataset's folder is missing, or no image can be read.
-    """
+    """Write the image store of a dataset; InputError if its folder is missing or no image can be read."""
     if settings.data == "demo":
         from catscans_lib.datasets import demo
 

@@ -17,13 +17,7 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
 
 
 def native_dir(data_dir: Path, *places: str) -> Path:
-    """Return the first of `places` (folders below the data folder) that exists.
-
-    Raises
-    ------
-    InputError
-        If the data folder or every place is missing; the message names what was expected and what was found.
-    """
+    """Return the first of `places` (folders below the data folder) that exists; InputError if none does."""
     wanted = " or ".join(f"'{place}'" for place in places)
     if not data_dir.is_dir():
         raise InputError(f"No data folder '{data_dir}'. Set DATA=folder to the folder that holds {wanted}.")
@@ -105,12 +99,8 @@ def from_folder(
 def from_names(folder: Path, root: Path, classes: tuple[str, ...], pattern: str, form: str) -> Listing:
     """List the images of one folder whose file names tell the class.
 
-    Parameters
-    ----------
-    pattern : str
-        Regular expression for file names without suffix; its first group is the class, in any case.
-    form : str
-        The same in words, for the report on other files.
+    The first group of `pattern`, a regular expression for names without suffix, is the class in any case; `form` says the
+    same in words, for the report on other files.
     """
     below = folder.relative_to(root).as_posix()
     labels = {label.lower(): label for label in classes}
@@ -125,14 +115,9 @@ def from_names(folder: Path, root: Path, classes: tuple[str, ...], pattern: str,
 
 
 def from_table(table: pd.DataFrame, root: Path, source: Path, classes: tuple[str, ...] = ()) -> Listing:
-    """List the images of a table.
+    """List the images of a table with path (below `root`) and label, and optionally group and split; all text.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns path (of an image file, below `root`) and label, and optionally group and split; all text.
-    source : pathlib.Path
-        The file that the table was read from, for messages.
+    `source` is the file that the table was read from, for messages.
     """
     problems: list[Problem] = []
     rows = []
@@ -149,15 +134,10 @@ def from_table(table: pd.DataFrame, root: Path, source: Path, classes: tuple[str
 
 
 def group_by_pattern(pattern: str) -> Callable[[str], str | None]:
-    """Return a function for `from_folder` that takes the group from a file name.
+    """Return a function for `from_folder` that takes the group from a file name: the part of `pattern` in parentheses.
 
     >>> group_by_pattern(r"(person\\d+)_.*")("person7_bacteria_1")
     'person7'
-
-    Raises
-    ------
-    InputError
-        If `pattern` is not a regular expression with one part in parentheses.
     """
     try:
         compiled = re.compile(pattern)

@@ -23,17 +23,8 @@ ADVICE = (
 def from_npz(path: Path, class_names: Sequence[str] = ()) -> Listing:
     """List the images of all splits; grey images get three equal channels.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        Images uint8 (n, height, width) or (n, height, width, 3), labels integers (n,) or (n, 1).
-    class_names : sequence of str
-        Names of the labels 0, 1, ...; empty: the numbers.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or holds volumes, several labels per image, or Python objects.
+    Images are uint8 (n, height, width) or (n, height, width, 3), labels integers (n,) or (n, 1); `class_names` are the names
+    of the labels 0, 1, .... InputError for volumes, several labels per image, Python objects and unreadable files.
     """
     rows, codes = [], set()
     for split in SPLITS:

@@ -77,13 +77,7 @@ class OwnCard(Strict):
 
 
 def form_of(place: Path) -> str:
-    """Return the `form` of a folder or file.
-
-    Raises
-    ------
-    InputError
-        If it has none of the known forms.
-    """
+    """Return the `form` of a folder or file; InputError if it has none of the known forms."""
     if place.is_dir():
         return "folder"
     forms = {".csv": "table", ".npz": "arrays"}
@@ -108,13 +102,7 @@ def text(name: str) -> str:
 
 
 def card(name: str) -> DatasetInfo:
-    """Return the card of an own dataset, in the form of published ones.
-
-    Raises
-    ------
-    InputError
-        If the card is invalid; the message names the file and key.
-    """
+    """Return the card of an own dataset, in the form of published ones; InputError if it is invalid."""
     own = _parsed(text(name), f"params/datasets/{name}.yaml")
     return DatasetInfo(
         name=name,
@@ -144,10 +132,7 @@ def _parsed(content: str, where: str) -> OwnCard:
 def add(name: str, own: OwnCard, listing: Listing, *, taken: Collection[str]) -> Path:
     """Write the card of a dataset with the number of images of each class found, and return its path.
 
-    Raises
-    ------
-    InputError
-        If the name is invalid or in `taken`, or fewer than two classes have images.
+    InputError if the name is invalid or in `taken`, or fewer than two classes have images.
     """
     if not re.fullmatch(NAME, name) or name == "none":
         raise InputError(

@@ -41,13 +41,9 @@ def formats(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the sets of byte-identical images.
+    """Return the sets of byte-identical images: sha256, paths (or ids, joined by " | "), across.
 
-    Returns
-    -------
-    pandas.DataFrame
-        sha256; paths (ids where there is no path), joined by " | "; across: which of "label", "split" and "group" differ
-        within the set ("": none; if labels differ, one of them is wrong).
+    `across` tells which of label, split and group differ within the set; if labels differ, one of them is wrong.
     """
     twice = table[table["sha256"].duplicated(keep=False)]
     rows = [(sha256, " | ".join(names(part)), _across(part)) for sha256, part in twice.groupby("sha256")]
@@ -63,19 +59,10 @@ def split_groups(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def near_duplicates(images: np.ndarray, table: pd.DataFrame, max_bits: int = MAX_BITS) -> pd.DataFrame:
-    """Return pairs of images with close perceptual hashes whose files differ.
+    """Return pairs of different files with close perceptual hashes: one, other (paths or ids), bits, across.
 
-    Parameters
-    ----------
-    images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
-    max_bits : int
-        At most so many of the 64 bits differ; 0 to 3.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a pair: one, other (paths, or ids where there is no path), bits (of difference), across (as in `duplicates`).
-        Images with equal hashes are paired with the first of them only.
+    `bits` is the number of the 64 bits in which the hashes differ, at most `max_bits` (0 to 3); `across` is as in
+    `duplicates`. Images with equal hashes are paired with the first of them only.
     """
     hashes = perceptual_hashes(images)
     rows = []

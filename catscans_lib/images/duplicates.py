@@ -52,10 +52,7 @@ def close_pairs(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
     Rows with equal hashes are paired with the first of them only, and only that one is compared with other hashes: a
     thousand blank images give 999 pairs, not half a million.
 
-    Raises
-    ------
-    ValueError
-        If `max_bits` is not 0 to 3: the search needs one of four quarters of the bits to be equal.
+    ValueError unless `max_bits` is 0 to 3: the search needs one of four quarters of the bits to be equal.
     """
     if not 0 <= max_bits < 4:
         raise ValueError(f"max_bits is 0 to 3, got {max_bits}.")
@@ -78,13 +75,7 @@ def groups(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
 
 
 def read(datasets: list[str], open_store: OpenStore) -> pd.DataFrame:
-    """Read the stores, one after another, and describe each image.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per image: dataset (ordered as given), row (in its store), hash, blank, file (a number per SHA-256).
-    """
+    """Read the stores; return dataset (ordered as given), row (of its store), hash, blank, file (a number per SHA-256)."""
     parts, sha256s = [], []
     for dataset in datasets:
         opened = open_store(dataset)
@@ -115,15 +106,8 @@ def identical(images: pd.DataFrame) -> pd.DataFrame:
 def alike(images: pd.DataFrame, max_bits: int = MAX_BITS) -> pd.DataFrame:
     """Return near duplicates that are different files of two datasets: dataset, row, other, other_row, bits (of difference).
 
-    One row per pair of hashes and pair of datasets: of several images with one hash, the first two different files are
-    listed. Blank images are left out, because their hashes are equal.
-
-    Parameters
-    ----------
-    images : pandas.DataFrame
-        From `read`.
-    max_bits : int
-        At most so many of the 64 bits differ; 0 to 3.
+    `images` is from `read`. One row per pair of hashes and pair of datasets: of several images with one hash, the first two
+    different files are listed. Blank images are left out, because their hashes are equal.
     """
     seen = images[~images["blank"]].drop_duplicates(["dataset", "hash", "file"])
     # Two files per hash are enough: if any pair of files differs, one of the first two differs from the other's first.

@@ -25,10 +25,6 @@ def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None
     ----------
     table : pandas.DataFrame
         One row per image: image_id (unique), label, group, sha256.
-    n_folds : int
-        At least 2.
-    seed : int
-        At least 0.
     max_images : int, optional
         Use about so many images: whole groups, drawn so that class shares stay, with at least one group per class and
         fold. Never more than `max_images` plus the largest group.
@@ -36,12 +32,7 @@ def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None
     Returns
     -------
     pandas.DataFrame
-        image_id (sorted), group, label, fold (1 to `n_folds`).
-
-    Raises
-    ------
-    InputError
-        If a class has too few groups to be in every fold.
+        image_id (sorted), group, label, fold (1 to `n_folds`). InputError if a class has too few groups for the folds.
     """
     if n_folds < 2:
         raise InputError(f"Cross-validation needs at least 2 folds, got n_folds={n_folds}.")

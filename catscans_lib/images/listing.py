@@ -43,30 +43,17 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of one dataset.
+    """The images of one dataset: the columns of `Row`, sorted by the unique image_id.
 
-    Attributes
-    ----------
-    images : pandas.DataFrame
-        One row per image, sorted by the unique `image_id`: image_id, path (posix, below `root`), label, group (images
-        that must share a fold; the image_id where groups are unknown), split ("": none).
-    classes : tuple of str
-        Classes that have an image, in the order of the dataset's card, or sorted.
-    problems : pandas.DataFrame
-        path, problem: what was left out and why.
-    root : pathlib.Path
-    pixels : callable or None
-        Reads images that are not files; see `Pixels`.
-    joins_near_duplicates : bool
-        Whether near duplicates form a group, for datasets that publish no groups but contain copies.
+    Images of one group must share a fold; where groups are unknown, the group is the image_id.
     """
 
     images: pd.DataFrame
-    classes: tuple[str, ...]
-    problems: pd.DataFrame
-    root: Path
-    pixels: Pixels | None = None
-    joins_near_duplicates: bool = False
+    classes: tuple[str, ...]  #: classes that have an image, in the order of the dataset's card, or sorted
+    problems: pd.DataFrame  #: path, problem: what was left out and why
+    root: Path  #: the folder that paths are relative to
+    pixels: Pixels | None = None  #: reads images that are not files
+    joins_near_duplicates: bool = False  #: make near duplicates a group, where copies exist but groups are unknown
 
     def file(self, path: str) -> Path | Slice:
         """Return where the bytes of an image lie: a file, or a slice of a tar file."""
@@ -103,10 +90,7 @@ def make_listing(
 ) -> Listing:
     """Sort the rows, keep the first image of each id, and drop classes without images.
 
-    Raises
-    ------
-    InputError
-        If no image is left; the message names `searched`, the folder or file that was read.
+    InputError if no image is left; the message names `searched`, the folder or file that was read.
     """
     import pandas as pd
 
@@ -153,13 +137,7 @@ def file_or_slice(root: Path, path: str) -> Path | Slice:
 
 
 def read_csv(path: Path, columns: Sequence[str], advice: str = "Download it again.") -> pd.DataFrame:
-    """Read a table as text.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read or a column of `columns` is missing; the message ends with `advice`.
-    """
+    """Read a table as text; InputError, which ends with `advice`, if it cannot be read or lacks one of `columns`."""
     import pandas as pd
 
     try:

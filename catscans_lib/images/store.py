@@ -27,49 +27,24 @@ BLOCK = 256  # images written at once; single rows are slow
 
 @dataclass(frozen=True)
 class ImageStore:
-    """An opened store; row i of `table` describes ``images[i]``.
+    """An opened store; row i of `table` describes ``images[i]``."""
 
-    Attributes
-    ----------
-    images : numpy.memmap of uint8, shape (n_images, size_px, size_px, 3)
-        RGB, read-only.
-    table : pandas.DataFrame
-        image_id (sorted, unique), label, group, split, path, sha256, mode and size of the file; all strings.
-    classes : tuple of str
-        Classes that have an image, in the order of the dataset's card.
-    dataset : str
-    size_px : int
-    fingerprint : str
-        SHA-256 over ids, labels, groups, SHA-256 of each image, size and reader version.
-    """
-
-    images: np.memmap
-    table: pd.DataFrame
-    classes: tuple[str, ...]
+    images: np.memmap  #: uint8 RGB, shape (n_images, size_px, size_px, 3), read-only
+    table: pd.DataFrame  #: image_id (sorted, unique), label, group, split, path, sha256, mode, size; all strings
+    classes: tuple[str, ...]  #: classes that have an image, in the order of the dataset's card
     dataset: str
     size_px: int
-    fingerprint: str
+    fingerprint: str  #: SHA-256 over ids, labels, groups, SHA-256 of each image, size and reader version
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Some images of one dataset.
-
-    Attributes
-    ----------
-    store : ImageStore
-    rows : numpy.ndarray of int
-        Rows of the store.
-    labels : numpy.ndarray of int, shape (n_images,)
-        Classes, numbered from 0 among those that occur.
-    n_available : int
-        Number of images that the subset was drawn from.
-    """
+    """Some images of one dataset."""
 
     store: ImageStore
-    rows: np.ndarray
-    labels: np.ndarray
-    n_available: int
+    rows: np.ndarray  #: of the store
+    labels: np.ndarray  #: classes, numbered from 0 among those that occur, shape (n_images,)
+    n_available: int  #: number of images that the subset was drawn from
 
     @property
     def groups(self) -> np.ndarray:
@@ -85,10 +60,7 @@ class Subset:
 def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_processes: int = 1) -> pd.DataFrame:
     """Decode the listed images, store them, and return the files that could not be decoded (path, problem).
 
-    Raises
-    ------
-    InputError
-        If no file can be decoded; then no store is written.
+    InputError if none can be decoded; then no store is written.
     """
     kept, found, problems = [], [], []
     names = list(listing.images["path"])
@@ -125,33 +97,24 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
 def write_arrays(
     path: Path, images: np.ndarray, table: pd.DataFrame, classes: tuple[str, ...], *, dataset: str, size_px: int
 ) -> None:
-    """Store generated images, uint8 (n_images, size_px, size_px, 3), sorted by the table's image_id.
+    """Store images in memory, uint8 (n_images, size_px, size_px, 3), sorted by the table's image_id.
 
-    The SHA-256 is that of the pixels and the path is empty.
-
-    Raises
-    ------
-    InputError
-        If shape or type of the images do not fit the table and the size.
+    Paths are empty and the SHA-256 is that of the pixels. InputError if shape or type of the images do not fit.
     """
     wanted = (len(table), size_px, size_px, 3)
     if images.shape != wanted or images.dtype != np.uint8:
         raise InputError(f"Images of '{dataset}' are {images.dtype} {images.shape}; pass uint8 {wanted}.")
     order = np.argsort(table["image_id"].to_numpy(dtype=str), kind="stable")
-    sha256s = [hashlib.sha256(images[row].tobytes()).hexdigest() for row in order]
-    table = table.iloc[order].assign(path="", sha256=sha256s, mode="RGB", size=f"{size_px} x {size_px}")
-    with _new_file(path, len(table), size_px) as file:
-        file["images"][...] = images[order]
-        _describe(file, table, classes, dataset, size_px)
+    no_problems = pd.DataFrame(columns=["path", "problem"])
+    listed = table.iloc[order].assign(path="")
+    listing = Listing(listed, classes, no_problems, Path(), pixels=lambda _: (images[row] for row in order))
+    write(path, listing, dataset=dataset, size_px=size_px)
 
 
 def open_store(path: Path) -> ImageStore:
     """Open a store; the images stay on disk in a read-only memory map.
 
-    Raises
-    ------
-    InputError
-        If the file is missing, is no image store, or was written by another reader version.
+    InputError if the file is missing, is not an image store, or was written by another reader version.
     """
     if not path.is_file():
         raise InputError(f"No image store '{path}'. Run the ingest notebook of this dataset first.")

@@ -27,11 +27,17 @@ BILINEAR = Image.Resampling.BILINEAR
 
 
 @pytest.fixture
+def native_data(tmp_path):
+    fixtures.write_dtd(tmp_path / "native")
+    return tmp_path / "native"
+
+
+@pytest.fixture
 def dtd(native_data):
     return datasets.read("dtd", native_data)
 
 
-def write(path, listing, data_dir, **options):
+def write(path, listing, **options):
     return store.write(path, listing, dataset="dtd", size_px=SIZE, **options)
 
 
@@ -55,7 +61,7 @@ def pixels_of(image, path, **options):
 
 
 def test_a_store_gives_back_every_image_and_row(dtd, native_data, tmp_path):
-    problems = write(tmp_path / "dtd.h5", dtd, native_data)
+    problems = write(tmp_path / "dtd.h5", dtd)
     opened = store.open_store(tmp_path / "dtd.h5")
     assert problems.empty and list(problems.columns) == ["path", "problem"]
     assert (opened.dataset, opened.size_px, opened.classes) == ("dtd", SIZE, ("banded", "dotted", "woven"))
@@ -74,8 +80,8 @@ def test_a_store_gives_back_every_image_and_row(dtd, native_data, tmp_path):
 def test_worker_processes_write_the_same_store(dtd, native_data, tmp_path, monkeypatch):
     monkeypatch.setattr(decode, "CHUNK", 2)  # 6 chunks for 2 processes
     (native_data / dtd.images["path"][3]).write_bytes(b"broken")
-    here = write(tmp_path / "here.h5", dtd, native_data)
-    there = write(tmp_path / "there.h5", dtd, native_data, n_processes=2)
+    here = write(tmp_path / "here.h5", dtd)
+    there = write(tmp_path / "there.h5", dtd, n_processes=2)
     a, b = store.open_store(tmp_path / "here.h5"), store.open_store(tmp_path / "there.h5")
     np.testing.assert_array_equal(a.images, b.images)
     assert a.table.equals(b.table) and a.fingerprint == b.fingerprint and here.equals(there)
@@ -124,7 +130,7 @@ def test_damaged_files_are_reported_and_the_rest_is_kept(dtd, native_data, tmp_p
     files[1].write_bytes(files[1].read_bytes()[:-150])
     files[2].write_bytes(b"this is no JPEG")
     files[3].unlink()
-    problems = write(tmp_path / "dtd.h5", dtd, native_data)
+    problems = write(tmp_path / "dtd.h5", dtd)
     assert list(problems["path"]) == list(dtd.images["path"][:4])
     empty, short, text, gone = problems["problem"]
     assert empty == "empty file (0 bytes)"
@@ -140,7 +146,7 @@ def test_no_image_at_all_is_an_error_and_leaves_no_store(dtd, native_data, tmp_p
     for path in dtd.images["path"]:
         (native_data / path).write_bytes(b"")
     with pytest.raises(InputError, match=r"None of 12 images of 'dtd' could be decoded. First problem: .*0 bytes"):
-        write(tmp_path / "out/dtd.h5", dtd, native_data)
+        write(tmp_path / "out/dtd.h5", dtd)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -148,7 +154,7 @@ def test_far_too_large_images_are_reported(dtd, native_data, tmp_path, monkeypat
     Image.new("RGB", (60, 50)).save(native_data / dtd.images["path"][0])
     Image.new("RGB", (90, 50)).save(native_data / dtd.images["path"][1])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # Pillow warns above it and fails above its double
-    problems = write(tmp_path / "dtd.h5", dtd, native_data)
+    problems = write(tmp_path / "dtd.h5", dtd)
     assert list(problems["path"]) == list(dtd.images["path"][:2])
     assert problems["problem"].str.contains("more than 2,000 pixels").all()
 
@@ -173,7 +179,7 @@ def test_a_killed_run_leaves_no_store_and_does_not_change_an_old_one(dtd, native
     assert all(name.startswith(".dtd.h5.") and name.endswith(".part") for name in names_in(tmp_path / "out"))
     with pytest.raises(InputError, match="No image store"):
         store.open_store(path)
-    write(path, dtd, native_data)  # the next run goes through and clears the rest
+    write(path, dtd)  # the next run goes through and clears the rest
     assert names_in(tmp_path / "out") == ["dtd.h5"]
     before = path.read_bytes()
     killed_run()

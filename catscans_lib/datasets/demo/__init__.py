@@ -77,13 +77,9 @@ def exercised(dataset: str) -> tuple[str, ...]:
 
 
 def shared_factors() -> pd.DataFrame:
-    """Return the share of each target's factors that distinguish classes of a source, too.
+    """Return source, target, share (0 to 1) and factors (names, in the target's order, joined by commas).
 
-    Returns
-    -------
-    pandas.DataFrame
-        source, target, share (0 to 1), factors (those shared, in the target's order, joined by commas); every target with
-        every other dataset as source.
+    The share is that of the target's factors which distinguish classes of the source, too.
     """
     rows = []
     for target in TARGETS:
@@ -97,14 +93,7 @@ def shared_factors() -> pd.DataFrame:
 def make(
     name: str, *, n_images: int | None, size_px: int, seed: int = 0
 ) -> tuple[np.ndarray, pd.DataFrame, tuple[str, ...]]:
-    """Draw a dataset; the same arguments give the same bytes.
-
-    Parameters
-    ----------
-    n_images : int
-        At least one for each class.
-    size_px : int
-        Side of the images, 16 to 64; the drawings are designed for 32.
+    """Draw a dataset of at least one image per class, 16 to 64 px (designed for 32); equal arguments give equal bytes.
 
     Returns
     -------
@@ -112,11 +101,6 @@ def make(
     table : pandas.DataFrame
         image_id (sorted, independent of the label), label, group, split ("").
     classes : tuple of str
-
-    Raises
-    ------
-    InputError
-        If the dataset is unknown, or the number or size of the images is out of range.
     """
     if name not in CLASSES:
         raise unknown("demo dataset", name, tuple(CLASSES))

@@ -4,22 +4,25 @@ Coordinates run from -1 to 1 over the image. Every texture has the same histogra
 colour statistics cannot tell the classes.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy import ndimage
 
 Array = np.ndarray
+Rng = np.random.Generator
 
 
 def coordinates(n: int, size: int, angle: Array | float = 0.0, centre: tuple[Array, Array] = (0.0, 0.0)) -> Array:
     """Return x and y of every pixel, rotated by `angle` (radians) around `centre`, shape (2, n, size, size)."""
     line = np.linspace(-1, 1, size, dtype="float32")
-    x = line[None, None, :] - _column(centre[0], n)
-    y = line[None, :, None] - _column(centre[1], n)
-    cos, sin = _column(np.cos(angle), n), _column(np.sin(angle), n)
+    x = line[None, None, :] - column(centre[0], n)
+    y = line[None, :, None] - column(centre[1], n)
+    cos, sin = column(np.cos(angle), n), column(np.sin(angle), n)
     return np.stack([cos * x + sin * y, cos * y - sin * x])
 
 
-def outline(kind: str, at: Array, radius: Array, rng: np.random.Generator, *, n_corners: int | None = None) -> Array:
+def outline(kind: str, at: Array, radius: Array, rng: Rng, *, n_corners: int | None = None) -> Array:
     """Return a mask of a closed shape: 1 inside, 0 outside, with a transition of about one pixel.
 
     Parameters
@@ -35,9 +38,9 @@ def outline(kind: str, at: Array, radius: Array, rng: np.random.Generator, *, n_
     n, size = at.shape[1:3]
     distance, angle = np.hypot(*at), np.arctan2(at[1], at[0])
     edge = _edge(kind, angle, n, rng, n_corners)
-    inside = soft(_column(radius, n) * edge - distance, size)
+    inside = soft(column(radius) * edge - distance, size)
     if kind == "ring":
-        inside = inside * soft(distance - _column(radius * 0.6, n) * edge, size)
+        inside = inside * soft(distance - column(radius * 0.6) * edge, size)
     return inside
 
 
@@ -46,19 +49,18 @@ def soft(depth: Array, size: int) -> Array:
     return 1 / (1 + np.exp(np.clip(-2.0 * size * depth, -30, 30)))
 
 
-def _edge(kind: str, angle: Array, n: int, rng: np.random.Generator, n_corners: int | None) -> Array:
+def _edge(kind: str, angle: Array, n: int, rng: Rng, n_corners: int | None) -> Array:
     """Radius of the edge in every direction, relative to a circle of the same area."""
     if kind == "smooth":
-        return 1 + _column(rng.uniform(0.05, 0.2, n), n) * np.cos(2 * angle + _column(rng.uniform(0, 6.3, n), n))
+        return 1 + column(rng.uniform(0.05, 0.2, n)) * np.cos(2 * angle + column(rng.uniform(0, 6.3, n)))
     if kind == "irregular":
         waves = [
-            _column(rng.uniform(0.08, 0.2, n), n) * np.cos(k * angle + _column(rng.uniform(0, 6.3, n), n))
-            for k in (3, 5, 7)
+            column(rng.uniform(0.08, 0.2, n)) * np.cos(k * angle + column(rng.uniform(0, 6.3, n))) for k in (3, 5, 7)
         ]
         return 1 + sum(waves)
     if kind == "ring":
         return np.full_like(angle, 1.25)
-    corners = _column(rng.integers(3, 6, n) if n_corners is None else np.full(n, n_corners), n)
+    corners = column(rng.integers(3, 6, n) if n_corners is None else n_corners, n)
     turn = 2 * np.pi / corners
     within = np.mod(angle, turn) - turn / 2
     if kind == "polygon":
@@ -67,13 +69,30 @@ def _edge(kind: str, angle: Array, n: int, rng: np.random.Generator, n_corners: 
     return 1.45 - 1.0 * np.abs(within) / (turn / 2)  # star
 
 
-def texture(kind: str, n: int, size: int, rng: np.random.Generator, *, scale: float = 1.0) -> Array:
+def texture(kind: str, n: int, size: int, rng: Rng, *, scale: float = 1.0) -> Array:
     """Return a texture in -1..1 with a flat histogram, in a random direction and place; `scale` is the size of its grain."""
-    makers = {
-        "grating": _grating, "mesh": _mesh, "checks": _checks, "rings": _rings, "dots": _dots, "nuclei": _nuclei,
-        "streaks": _streaks, "rough": _rough, "cloud": _cloud, "plain": _cloud,
-    }  # fmt: skip
-    return flat_histogram(makers[kind](n, size, rng, scale))
+    return flat_histogram(_field(kind, n, size, rng, scale))
+
+
+def _field(kind: str, n: int, size: int, rng: Rng, scale: float) -> Array:
+    noise = partial(smooth_noise, n, size, rng)
+    if kind == "rough":
+        return noise(0.55 * scale)
+    if kind in ("cloud", "plain"):
+        return noise(3.5 * scale)
+    if kind == "dots":
+        return spots(n, size, rng, round(36 / scale), 0.09 * scale) + 0.12 * noise(0.7)
+    if kind == "nuclei":
+        return spots(n, size, rng, round(12 / scale), 0.2 * scale) + 0.12 * noise(0.7)
+    if kind == "streaks":
+        return _streaks(n, size, rng, scale)
+    if kind == "rings":
+        at = coordinates(n, size, 0.0, tuple(rng.uniform(-0.5, 0.5, (2, n))))
+        return np.sin(column(rng.uniform(12, 16, n) / scale) * np.hypot(*at)) + 0.15 * noise(0.7)
+    one, two = _waves(n, size, rng, scale)
+    if kind == "checks":
+        return np.sign(one * two) + 0.3 * noise(0.7)
+    return (np.maximum(one, two) if kind == "mesh" else one) + 0.15 * noise(0.7)  # mesh or grating
 
 
 def flat_histogram(field: Array) -> Array:
@@ -84,7 +103,7 @@ def flat_histogram(field: Array) -> Array:
     return ranks.reshape(field.shape)
 
 
-def smooth_noise(n: int, size: int, rng: np.random.Generator, pixels: float | tuple[float, float]) -> Array:
+def smooth_noise(n: int, size: int, rng: Rng, pixels: float | tuple[float, float]) -> Array:
     """Return Gaussian noise blurred over `pixels` (of 32; down and across), with a standard deviation of 1 per image."""
     sigma = np.broadcast_to(pixels, 2) * size / 32
     field = ndimage.gaussian_filter(rng.standard_normal((n, size, size), dtype="float32"), (0, *sigma), mode="wrap")
@@ -94,7 +113,7 @@ def smooth_noise(n: int, size: int, rng: np.random.Generator, pixels: float | tu
 def spots(
     n: int,
     size: int,
-    rng: np.random.Generator,
+    rng: Rng,
     n_spots: int,
     radius: float,
     *,
@@ -112,40 +131,14 @@ def spots(
     return drawn
 
 
-def _waves(n: int, size: int, rng: np.random.Generator, scale: float) -> tuple[Array, Array]:
+def _waves(n: int, size: int, rng: Rng, scale: float) -> tuple[Array, Array]:
     at = coordinates(n, size, rng.uniform(0, np.pi, n))
-    rate = _column(rng.uniform(11, 16, n) / scale, n)
+    rate = column(rng.uniform(11, 16, n) / scale)
     phases = rng.uniform(0, 2 * np.pi, (2, n))
-    return np.sin(rate * at[0] + _column(phases[0], n)), np.sin(rate * at[1] + _column(phases[1], n))
+    return np.sin(rate * at[0] + column(phases[0])), np.sin(rate * at[1] + column(phases[1]))
 
 
-def _grating(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    return _waves(n, size, rng, scale)[0] + 0.15 * smooth_noise(n, size, rng, 0.7)
-
-
-def _mesh(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    return np.maximum(*_waves(n, size, rng, scale)) + 0.15 * smooth_noise(n, size, rng, 0.7)
-
-
-def _checks(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    one, two = _waves(n, size, rng, scale)
-    return np.sign(one * two) + 0.3 * smooth_noise(n, size, rng, 0.7)
-
-
-def _rings(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    at = coordinates(n, size, 0.0, tuple(rng.uniform(-0.5, 0.5, (2, n))))
-    return np.sin(_column(rng.uniform(12, 16, n) / scale, n) * np.hypot(*at)) + 0.15 * smooth_noise(n, size, rng, 0.7)
-
-
-def _dots(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    return spots(n, size, rng, round(36 / scale), 0.09 * scale) + 0.12 * smooth_noise(n, size, rng, 0.7)
-
-
-def _nuclei(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    return spots(n, size, rng, round(12 / scale), 0.2 * scale) + 0.12 * smooth_noise(n, size, rng, 0.7)
-
-
-def _streaks(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
+def _streaks(n: int, size: int, rng: Rng, scale: float) -> Array:
     """Lines of noise in a random direction: rotates noise that is blurred down its columns."""
     big = 2 * size
     field = smooth_noise(n, big, rng, (4.0 * scale * 16 / 32, 0.35 * scale * 16 / 32))
@@ -156,13 +149,6 @@ def _streaks(n: int, size: int, rng: np.random.Generator, scale: float) -> Array
     return turned
 
 
-def _rough(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    return smooth_noise(n, size, rng, 0.55 * scale)
-
-
-def _cloud(n: int, size: int, rng: np.random.Generator, scale: float) -> Array:
-    return smooth_noise(n, size, rng, 3.5 * scale)
-
-
-def _column(values: Array | float, n: int) -> Array:
-    return np.broadcast_to(np.asarray(values, "float32"), n)[:, None, None]
+def column(values: Array | float, n: int | None = None) -> Array:
+    """Return one value per image (or one for all `n`), float32, shaped to broadcast with (n, size, size)."""
+    return np.broadcast_to(np.asarray(values, "float32"), n or len(values))[:, None, None]

@@ -10,9 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from catscans_lib.datasets.demo import draw
-from catscans_lib.datasets.demo.draw import Array
+from catscans_lib.datasets.demo.draw import Array, Rng, column
 
-Rng = np.random.Generator
 LOOK = 8  # numbers that describe a group
 HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])  # optical density in red, green, blue
 
@@ -67,21 +66,19 @@ def xray(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
     """Two dark lungs, ribs and a heart in the pose of the patient; one lung has a finding, equally bright in both classes."""
     n = len(look)
     tilt, wide = 0.2 * (look[:, 0] - 0.5), 0.34 + 0.08 * look[:, 1]
-    at = draw.coordinates(n, size, tilt, (0.15 * (look[:, 2] - 0.5), 0.2 * (look[:, 3] - 0.5)))
-    x, y = at
+    x, y = draw.coordinates(n, size, tilt, (0.15 * (look[:, 2] - 0.5), 0.2 * (look[:, 3] - 0.5)))
     body = 0.62 + 0.1 * draw.smooth_noise(n, size, rng, 5.0) - 0.25 * np.abs(x)
     left, right = (_lung(x, y, side, wide, size) for side in (-1, 1))
     lungs = np.maximum(left, right)
-    rib = np.sin(_of(9 + 5 * look[:, 4]) * (y + 0.35 * x**2) + _of(6.3 * look[:, 5]))
+    rib = np.sin(column(9 + 5 * look[:, 4]) * (y + 0.35 * x**2) + column(6.3 * look[:, 5]))
     heart = draw.soft(0.3 - np.hypot((x - 0.14) / 0.9, (y - 0.3) / 1.1), size)
     spine = draw.soft(0.1 - np.abs(x), size)
     scene = body - 0.42 * lungs + 0.06 * lungs * rib + 0.12 * np.maximum(heart, spine) * (1 - 0.4 * lungs)
-    affected = np.where(_of(rng.random(n)) < 0.5, left, right)
+    affected = np.where(column(rng.random(n)) < 0.5, left, right)
     finding = _finding(factors, n, size, rng) * affected * (1 - heart)
-    scene = (
-        scene + _of(rng.uniform(3.0, 6.0, n) / np.maximum(finding.sum(axis=(1, 2)), 1e-3)) * finding * (size / 32) ** 2
-    )
-    scene = _of(rng.uniform(0.8, 1.2, n)) * (scene - 0.5) + _of(0.5 + rng.uniform(-0.08, 0.08, n))
+    strength = rng.uniform(3.0, 6.0, n) / np.maximum(finding.sum(axis=(1, 2)), 1e-3)
+    scene = scene + column(strength) * finding * (size / 32) ** 2
+    scene = column(rng.uniform(0.8, 1.2, n)) * (scene - 0.5) + column(0.5 + rng.uniform(-0.08, 0.08, n))
     return np.repeat((scene + 0.02 * rng.standard_normal(scene.shape, dtype="float32"))[..., None], 3, axis=3)
 
 
@@ -89,7 +86,8 @@ def tissue(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
     """Nuclei in pink tissue with the stain of the slide; the centre shows the class, the surroundings either kind."""
     n = len(look)
     centre = _nuclei("nuclei" in factors, n, size, rng, within=0.45)
-    around = np.where(_of(rng.random(n)) < 0.5, *(_nuclei(large, n, size, rng, within=1.0) for large in (False, True)))
+    kinds = (_nuclei(large, n, size, rng, within=1.0) for large in (False, True))
+    around = np.where(column(rng.random(n)) < 0.5, *kinds)
     ring = draw.soft(np.hypot(*draw.coordinates(n, size)) - 0.52, size)
     return _stained(np.maximum(centre, around * ring), look, rng)
 
@@ -123,7 +121,7 @@ def _finding(factors: tuple[str, ...], n: int, size: int, rng: Rng) -> Array:
     distance = np.hypot(*draw.coordinates(n, size, 0.0, (np.where(centre[0] < 0, -0.42, 0.42), centre[1])))
     blob = np.exp(-((distance / 0.42) ** 2))
     rough = blob * (1 + draw.texture("rough", n, size, rng))
-    return np.where(_of(rng.random(n)) < 0.5, blob, rough)
+    return np.where(column(rng.random(n)) < 0.5, blob, rough)
 
 
 def _nuclei(large: bool, n: int, size: int, rng: Rng, *, within: float) -> Array:
@@ -142,7 +140,7 @@ def _stained(nuclei: Array, look: Array, rng: Rng) -> Array:
     pink = 0.6 + 0.25 * draw.smooth_noise(n, size, rng, 2.0)
     fields = nuclei * rng.uniform(0.2, 0.5, (n, 1, 1)), np.clip(pink, 0, None) * (1 - 0.7 * np.clip(nuclei, 0, 1))
     density = sum(
-        (_of(amount) * field)[..., None] * vector[:, None, None, :]
+        (column(amount) * field)[..., None] * vector[:, None, None, :]
         for amount, field, vector in zip(amounts, fields, vectors, strict=True)
     )
     light = 0.96 * np.exp(-density)
@@ -150,13 +148,13 @@ def _stained(nuclei: Array, look: Array, rng: Rng) -> Array:
 
 
 def _lung(x: Array, y: Array, side: int, wide: Array, size: int) -> Array:
-    depth = 1 - np.hypot((x - side * 0.45) / _of(wide), (y + 0.02) / 0.72)
+    depth = 1 - np.hypot((x - side * 0.45) / column(wide), (y + 0.02) / 0.72)
     return draw.soft(0.4 * depth, size)
 
 
 def _hair(n: int, size: int, rng: Rng) -> Array:
     x, y = draw.coordinates(n, size, rng.uniform(0, np.pi, n), tuple(rng.uniform(-0.6, 0.6, (2, n))))
-    return draw.soft(0.025 - np.abs(y + _of(rng.uniform(-0.4, 0.4, n)) * x**2), size)
+    return draw.soft(0.025 - np.abs(y + column(rng.uniform(-0.4, 0.4, n)) * x**2), size)
 
 
 def _colours(n: int, rng: Rng) -> Array:
@@ -182,8 +180,3 @@ def _mix(one: Array, two: Array, pattern: Array) -> Array:
 
 def _over(below: Array, above: Array, mask: Array) -> Array:
     return below + (above - below) * mask[..., None]
-
-
-def _of(values: Array) -> Array:
-    """One value per image, shaped to broadcast with (n, size, size)."""
-    return np.asarray(values, "float32")[:, None, None]
