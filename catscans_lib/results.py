@@ -161,6 +161,16 @@ def of_transfers(profile: str, which: str, order: Sequence[str] = ()) -> pd.Data
     return pd.concat(parts, ignore_index=True)
 
 
+def chosen_curves(history: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
+    """Return the learning curves of the chosen learning rates, of one training or of several.
+
+    `history` and `rates` are tables as in `history.csv` and `learning_rates.csv`; the columns that both share tell the
+    trainings apart.
+    """
+    chosen = rates[rates["chosen"].astype(bool)].drop(columns=["validation_loss", "chosen"])
+    return history.merge(chosen, on=list(chosen.columns))
+
+
 def run_ids(profile: str) -> dict[tuple[str, str], str]:
     """Return the id of every finished transfer run, by source and target."""
     return {(source, target): facts(profile, f"transfer/{name}").run_id for name, source, target in transfers(profile)}

@@ -1,5 +1,5 @@
-"""The protocol of the study: pretraining on a source, transfer to a target.
+"""The study's protocol: pretrains a network on a source, then transfers it to a target fold by fold.
 
-In: image stores, fold tables, validated settings. Out: networks, histories, predictions.
-Called by the notebooks `pretrain` and `transfer`.
+In: image stores, fold tables, validated settings. Out: networks, learning curves, predictions of held-out images.
+The notebooks `pretrain` and `transfer` call it.
 """

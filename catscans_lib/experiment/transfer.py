@@ -1,6 +1,6 @@
-"""The ways to use a source on a target: fine-tuning all or some layers, or a linear probe on frozen features.
+"""Transfer of a source to a target: fine-tuning all or some layers, or a linear probe on frozen features.
 
-Both predict every image of the target once, by a network that never saw it: fold by fold, on the saved folds.
+Every mode predicts each image of the target once, with a network that never saw it: fold by fold, on the saved folds.
 """
 
 from collections.abc import Collection
@@ -14,10 +14,11 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from catscans_lib import results
 from catscans_lib.experiment.settings import Transfer
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, features
-from catscans_lib.training import learning_curves, loop
+from catscans_lib.training import loop
 from catscans_lib.training.checkpoints import Checkpoint
 
 PENALTIES = np.logspace(-4, 1, 6)  # candidates for C, the inverse strength of the L2 penalty
@@ -26,14 +27,14 @@ RATES = ["fold", "seed", "mode", "learning_rate", "validation_loss", "chosen"]
 
 
 def target_table(store: ImageStore, folds: pd.DataFrame) -> pd.DataFrame:
-    """Return the fold table with `row`, the place of each image in the store, and `code`, its class as a number."""
+    """Return the fold table with each image's row in the store (`row`) and its class as a number (`code`)."""
     row = pd.Series(np.arange(len(store.table)), index=store.table["image_id"])
     code = {label: number for number, label in enumerate(store.classes)}
     return folds.assign(row=folds["image_id"].map(row), code=folds["label"].map(code))
 
 
 def source_backbone(settings: Transfer, seed: int, weights_path: Path | None) -> keras.Model:
-    """Return the network to start from: random weights by `seed`, or those of the source's saved model."""
+    """Return the network before transfer: with the weights of the source's saved model, or with random ones by `seed`."""
     keras.utils.set_random_seed(seed)
     if weights_path is None:
         return build.backbone(settings.backbone, settings.size_px)
@@ -44,38 +45,51 @@ def all_modes(
     settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame, *, checkpoint: Checkpoint,
     features_dir: Path | None = None,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
-    """Run every mode of the settings once per seed; the last network fine-tuned at the common budget is `saved_model`.
+    """Run every mode once per seed; the last network fine-tuned at the common budget is saved as `saved_model`.
 
     Parameters
     ----------
     weights_path : pathlib.Path or None
         The source's saved model; None: random weights.
     target : pandas.DataFrame
-        As `target_table` returns it.
+        From `target_table`.
     checkpoint : Checkpoint
-        Folds that it has are taken from there.
+        Finished folds are read from it.
     features_dir : pathlib.Path, optional
-        Where features of frozen networks are kept; they are not when it is not given.
+        Cache for features of frozen networks.
 
     Returns
     -------
     dict of pandas.DataFrame
-        predictions, history (columns as in the CSVs of those names; the curves of every rate that was tried), and
-        learning_rates: fold, seed, mode, learning_rate, validation_loss, chosen; one row per rate that was tried.
+        predictions, history (the curves of every learning rate that was tried) and learning_rates (one row per rate: fold,
+        seed, mode, learning_rate, validation_loss, chosen), as in the CSV files of those names.
     """
     parts = []
     for seed in settings.seeds:
         for mode in settings.modes:
-            parts += _mode(mode, seed, settings, weights_path, store, target, checkpoint, features_dir)
+            folds = [fold for fold, _ in _folds(target)] if mode != "linear_probe" else [0]
+            names = [f"{mode}-{seed}-{fold}" for fold in folds]
+            if not all(checkpoint.tables(name) for name in names):
+                backbone = source_backbone(settings, seed, weights_path)
+                if mode == "linear_probe":
+                    predictions = linear_probe(backbone, store, target, settings, seed=seed, features_dir=features_dir)
+                    checkpoint.finish(names[0], predictions=predictions)
+                else:
+                    fine_tune(backbone, store, target, settings, seed=seed, mode=mode, checkpoint=checkpoint)
+            parts += [checkpoint.tables(name) for name in names]
     columns = {"predictions": None, "history": HISTORY, "learning_rates": RATES}
-    return {name: _below_each_other([part[name] for part in parts if name in part], columns[name]) for name in columns}
+    return {name: _concat([part[name] for part in parts if name in part], columns[name]) for name in columns}
+
+
+def _concat(tables: list[pd.DataFrame], columns: list[str] | None) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def train_folds(
     settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame, numbers: Collection[int], *,
     checkpoint: Checkpoint,
 ) -> None:  # fmt: skip
-    """Fine-tune these folds alone, in every mode and seed: the parts of the checkpoint in which `all_modes` finds them."""
+    """Fine-tune only these folds, in every mode and seed, into the checkpoint that `all_modes` reads."""
     for seed in settings.seeds:
         for mode in (mode for mode in settings.modes if mode != "linear_probe"):
             if not all(checkpoint.tables(f"{mode}-{seed}-{fold}") for fold in numbers):
@@ -86,43 +100,26 @@ def train_folds(
 
 
 def saved_model(checkpoint: Checkpoint) -> Path:
-    """Return where the last network that was fine-tuned at the common budget is saved while the run is under way."""
+    """Return the path of the last network fine-tuned at the common budget, until the run is finished."""
     return checkpoint.folder / "model.keras"
-
-
-def _mode(
-    mode: str, seed: int, settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame,
-    checkpoint: Checkpoint, features_dir: Path | None,
-) -> list[dict[str, pd.DataFrame]]:  # fmt: skip
-    """The tables of one mode and seed, fold by fold; nothing is built where all are there."""
-    folds = _folds(target) if mode != "linear_probe" else [(0, None)]
-    names = [f"{mode}-{seed}-{fold}" for fold, _ in folds]
-    if not all(checkpoint.tables(name) for name in names):
-        backbone = source_backbone(settings, seed, weights_path)
-        if mode == "linear_probe":
-            predictions = linear_probe(backbone, store, target, settings, seed=seed, features_dir=features_dir)
-            checkpoint.finish(names[0], predictions=predictions)
-        else:
-            fine_tune(backbone, store, target, settings, seed=seed, mode=mode, checkpoint=checkpoint)
-    return [checkpoint.tables(name) for name in names]
 
 
 def fine_tune(
     backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int, mode: str = "fine_tune",
     checkpoint: Checkpoint, numbers: Collection[int] | None = None,
 ) -> keras.Model:  # fmt: skip
-    """Train on each fold's training images, from the same start, and predict its held-out images.
+    """Train on each fold's training images from the same initial weights, and predict its held-out images.
 
-    Every fold that is not there yet becomes a part of the checkpoint, with tables as `all_modes` returns them.
+    Saves each unfinished fold as a part of the checkpoint, with tables as `all_modes` returns them.
 
     Parameters
     ----------
     target : pandas.DataFrame
-        As `target_table` returns it.
+        From `target_table`.
     mode : str
         "fine_tune", or "fine_tune_long" with the longer budget (`long_epochs`, `long_learning_rate`).
     numbers : collection of int, optional
-        The folds to train; all.
+        The folds to train; by default all.
 
     Returns
     -------
@@ -136,15 +133,15 @@ def fine_tune(
     is_long = mode == "fine_tune_long"
     labels = np.full(len(store.images), -1)
     labels[target["row"]] = target["code"]
-    folds = _folds(target)
+    folds, ordered, rows = _folds(target), target.reset_index(drop=True), target["row"].to_numpy()
     for fold, (train, held_out) in folds:
         name = f"{mode}-{seed}-{fold}"
         if checkpoint.tables(name) or (numbers is not None and fold not in numbers):
             continue
-        rows, inner = _inner_split(target, train, settings, seed)
+        kept, inner = loop.validation_split(ordered, train.index.to_numpy(), settings.validation_share, seed)
         model.set_weights(start)
         curves, rates = loop.fit_best(
-            model, store.images, labels, rows, inner, settings, n_classes=len(store.classes), seed=seed + 1000 * fold,
+            model, store.images, labels, rows[kept], rows[inner], settings, n_classes=len(store.classes), seed=seed + 1000 * fold,
             states=lambda rate, name=name: checkpoint.state(f"{name}-{rate:g}"),
             epochs=settings.long_epochs if is_long else None,
             start_rate=settings.long_learning_rate if is_long else None,
@@ -159,27 +156,19 @@ def fine_tune(
             history=curves.assign(**keys)[HISTORY],
             learning_rates=rates.assign(**keys)[RATES],
         )
-        curve = learning_curves.chosen_curves(curves, rates)
-        print(f"{mode}, seed {seed}, fold {fold}: {curve['epoch'].max()} epochs, training loss {_last(curve):.3f}")
+        curve = results.chosen_curves(curves, rates)
+        loss = curve.loc[(curve["split"] == "train") & (curve["metric"] == "loss"), "value"].iloc[-1]
+        print(f"{mode}, seed {seed}, fold {fold}: {curve['epoch'].max()} epochs, training loss {loss:.3f}")
     return model
-
-
-def _below_each_other(tables: list[pd.DataFrame], columns: list[str] | None) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def linear_probe(
     backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int,
     features_dir: Path | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Predict held-out images by logistic regression on the frozen network's features.
+    """Predict held-out images by logistic regression on the frozen network's features; columns as in `predictions.csv`.
 
     The penalty is chosen on grouped inner folds of the training images, never on the held-out fold.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns as in `predictions.csv`.
     """
     found = features.cached(backbone, store, target["row"].to_numpy(), features_dir)
     predictions = []
@@ -205,20 +194,6 @@ def _folds(target: pd.DataFrame) -> list[tuple[int, tuple[pd.DataFrame, pd.DataF
     return [(fold, (target[target["fold"] != fold], target[target["fold"] == fold])) for fold in numbers]
 
 
-def _inner_split(
-    target: pd.DataFrame, train: pd.DataFrame, settings: Transfer, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    places = train.index.to_numpy()
-    kept, held_back = loop.validation_split(target.reset_index(drop=True), places, settings.validation_share, seed)
-    rows = target["row"].to_numpy()
-    return rows[kept], rows[held_back]
-
-
 def _scored(held_out: pd.DataFrame, scores: np.ndarray, classes: tuple[str, ...], seed: int, mode: str) -> pd.DataFrame:
     table = held_out[["image_id", "group", "fold"]].assign(seed=seed, mode=mode, label=held_out["label"])
     return table.assign(**{f"score_{name}": scores[:, number] for number, name in enumerate(classes)})
-
-
-def _last(curve: pd.DataFrame) -> float:
-    loss = curve[(curve["split"] == "train") & (curve["metric"] == "loss")]
-    return loss["value"].iloc[-1]

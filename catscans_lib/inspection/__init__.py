@@ -1,5 +1,5 @@
-"""What networks see: feature maps, filters, Grad-CAM, similarity of layers.
+"""What networks have learnt: feature maps, filters, Grad-CAM, similarity of layers, before and after fine-tuning.
 
-In: saved networks and images. Out: arrays and tidy tables for figures.
-Nothing is trained.
+In: saved networks of finished runs, and images. Out: arrays and tidy tables for figures. Trains nothing.
+The notebook `feature_maps` calls it.
 """

@@ -1,4 +1,4 @@
-"""What a layer makes of an image: source by source, and before and after fine-tuning."""
+"""Feature maps: the outputs of one layer for some images, by source, and before and after fine-tuning."""
 
 import keras
 import numpy as np
@@ -8,22 +8,14 @@ from catscans_lib.errors import InputError
 from catscans_lib.images.store import ImageStore
 from catscans_lib.inspection.networks import SourceNetworks
 
-MOST_IMAGES = 3  # shown where none are named
+MOST_IMAGES = 3  # shown by default
 Pair = tuple[np.ndarray, np.ndarray]
 
 
 def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFrame:
-    """Choose images to look at: the named ones, else the first of each class, in the order of ids, at most three.
+    """Return the named images, or else the first of each class by id, at most three.
 
-    Returns
-    -------
-    pandas.DataFrame
-        image_id, label; the index is the row in the store.
-
-    Raises
-    ------
-    InputError
-        If there is no such image; lists some that there are.
+    Columns image_id, label; the index is the row in the store. InputError for an unknown image; lists some known ones.
     """
     table = images.table[["image_id", "label"]]
     if image_ids is None:
@@ -38,24 +30,18 @@ def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFra
 
 
 def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = None) -> np.ndarray:
-    """Output of one layer, after its activation where that is part of it.
+    """Return the output of one layer, shape (n_images, height, width, n_channels), float32.
 
     Parameters
     ----------
-    backbone : keras.Model
-        A network without its head, as `models.backbone` returns it.
     images : numpy.ndarray, shape (n_images, height, width, 3), 0..255
     layer : str or None
-        Name of the layer, "preprocess" for what the network makes of its input; None: the first convolution.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n_images, height, width, n_channels)
+        "preprocess" for the preprocessed image; None for the first convolution.
 
     Raises
     ------
     InputError
-        If there is no such layer, or its output is no map; lists the layers.
+        For an unknown layer, or one without maps; lists the layers with maps.
     """
     known = map_layers(backbone)
     if layer is None:
@@ -63,28 +49,21 @@ def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = N
     if layer not in known:
         raise InputError(f"No layer '{layer}' with feature maps; the network has: {', '.join(known)}.")
     up_to = keras.Model(backbone.input, known[layer])
-    outputs = up_to(images.astype("float32"), training=False)  # a few images: tracing a graph would take longer
+    outputs = up_to(images.astype("float32"), training=False)  # a few images: tracing a graph takes longer
     return keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32"))
 
 
 def map_layers(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
-    """Return the layers with maps, by name, in the network's order: each with its output (n, height, width, channels)."""
-    # not `here.output`: a layer that is itself a model (ConvNeXt's first) would give a tensor of its inner graph
+    """Return the output (n, height, width, channels) of every layer with maps, by name, in the network's order."""
+    # not `here.output`: of a layer that is a model (ConvNeXt's first), it is a tensor of the inner graph
     outputs = {here.name: keras.Operation.output.fget(here) for here in backbone.layers}
     return {name: output for name, output in outputs.items() if len(output.shape) == 4}
 
 
 def of_sources(networks: SourceNetworks, images: np.ndarray, layer: str | None, n_maps: int) -> dict[str, np.ndarray]:
-    """Feature maps of pretrained networks, source by source: the channels that vary most over an image first.
+    """Return feature maps of each pretrained network, shape (n_images, height, width, n_maps).
 
-    Parameters
-    ----------
-    images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
-
-    Returns
-    -------
-    dict of numpy.ndarray, shape (n_images, height, width, n_maps)
-        The same channels for every image.
+    The same channels for all images, those with the largest spatial variation first.
     """
     maps = {}
     for source in networks.sources:
@@ -94,15 +73,9 @@ def of_sources(networks: SourceNetworks, images: np.ndarray, layer: str | None, 
 
 
 def before_and_after(networks: SourceNetworks, image: np.ndarray, layer: str | None, n_maps: int) -> dict[str, Pair]:
-    """Feature maps of one image in the pretrained and in the fine-tuned network: the channels that changed most first.
+    """Return feature maps of one image, shape (1, size, size, 3), in each pretrained and in each fine-tuned network.
 
-    Parameters
-    ----------
-    image : numpy.ndarray of uint8, shape (1, size, size, 3)
-
-    Returns
-    -------
-    dict of (numpy.ndarray, numpy.ndarray), both of shape (height, width, n_maps)
+    Both of shape (height, width, n_maps), the channels that changed most first.
     """
     pairs = {}
     for source in networks.sources:
@@ -114,12 +87,12 @@ def before_and_after(networks: SourceNetworks, image: np.ndarray, layer: str | N
 
 
 def _largest(numbers: np.ndarray, n: int) -> np.ndarray:
-    """Channels with the largest mean over the images, shape (n_images, n_channels) -> (n,)."""
+    """Return the channels with the largest mean over the images, shape (n_images, n_channels) -> (n,)."""
     return np.argsort(-numbers.mean(axis=0), kind="stable")[:n]
 
 
 def strengths(maps: dict[str, np.ndarray], image_ids: list[str]) -> pd.DataFrame:
-    """Mean and spread of every map over its image: columns source, image_id, map (from 1), mean, sd."""
+    """Return mean and standard deviation of every map: columns source, image_id, map (from 1), mean, sd."""
     rows = [
         (source, image_id, number, float(one.mean()), float(one.std()))
         for source, here in maps.items()
@@ -130,13 +103,10 @@ def strengths(maps: dict[str, np.ndarray], image_ids: list[str]) -> pd.DataFrame
 
 
 def differences(pairs: dict[str, Pair]) -> pd.DataFrame:
-    """How far fine-tuning moved every map.
+    """Return how much fine-tuning changed every map.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, map (from 1), range (of values, before and after together), mean_difference and largest_difference
-        (after - before, the latter with its sign).
+    Columns source, map (from 1), range (of the values before and after together), mean_difference and largest_difference
+    (after - before, signed).
     """
     rows = []
     for source, (before, after) in pairs.items():

@@ -1,4 +1,4 @@
-"""The filters themselves: what those of the first convolution look like, and how far fine-tuning moved each layer's."""
+"""Filters: those of the first convolution, and how much fine-tuning changed the weights of each layer."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import pandas as pd
 from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks.weights import leaves
 
-LOW = 0.25  # cycles per pixel: half of the finest pattern that pixels can show
+LOW = 0.25  # cycles per pixel: half the highest frequency that pixels can show
 
 
 def first(backbone: keras.Model) -> np.ndarray:
@@ -16,18 +16,14 @@ def first(backbone: keras.Model) -> np.ndarray:
 
 
 def numbers(filters: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Three numbers for every filter.
-
-    Parameters
-    ----------
-    filters : dict of numpy.ndarray, shape (height, width, 3, n_filters)
+    """Describe every filter of each source, shape (height, width, 3, n_filters), by three numbers.
 
     Returns
     -------
     pandas.DataFrame
         Columns source, filter (from 1), norm; low_frequency, the share of energy (sum of squares) below 0.25 cycles per
-        pixel; grey, the share of energy that is the same in red, green and blue. A filter of white noise has, in the mean,
-        the shares `of_noise` gives. A filter of zeros has none (NaN).
+        pixel; grey, the share of energy that red, green and blue have in common. `of_noise` gives the mean shares of white
+        noise. Shares of a zero filter are NaN.
     """
     tables = []
     for source, here in filters.items():
@@ -43,7 +39,7 @@ def numbers(filters: dict[str, np.ndarray]) -> pd.DataFrame:
 
 
 def of_noise(height: int, width: int) -> dict[str, float]:
-    """Return the mean shares of filters whose numbers are independent with mean 0, as random weights are."""
+    """Return the mean shares of filters of independent weights with mean 0, such as random initial weights."""
     return {"low_frequency": float(_is_low(height, width).mean()), "grey": 1 / 3}
 
 
@@ -52,14 +48,10 @@ def _is_low(height: int, width: int) -> np.ndarray:
 
 
 def changes(networks: SourceNetworks) -> pd.DataFrame:
-    """How far fine-tuning moved the kernel of every layer, source by source.
+    """Return how much fine-tuning changed the kernel of every layer of each source.
 
-    Biases and the numbers of normalisation layers are left out: many start at 0, from where there is no relative change.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, layer, n_weights, change: ||after - before|| / ||before|| (Frobenius norm).
+    Columns source, layer, n_weights, change: ||after - before|| / ||before|| (Frobenius norm). Biases and normalisation
+    layers are left out, since many start at 0.
     """
     rows = []
     for source in networks.sources:
@@ -71,6 +63,6 @@ def changes(networks: SourceNetworks) -> pd.DataFrame:
 
 
 def _kernels(backbone: keras.Model) -> dict[str, np.ndarray]:
-    """The first array of every layer that has one of more than one dimension."""
+    """Return the first weight array of every layer, if it has more than one dimension."""
     found = {layer.name: layer.get_weights() for layer in leaves(backbone) if layer.weights}
     return {name: arrays[0] for name, arrays in found.items() if arrays[0].ndim > 1}

@@ -1,4 +1,4 @@
-"""Do two networks see alike? Linear centred kernel alignment between what layers make of the same images."""
+"""Similarity of two networks: linear centred kernel alignment (CKA) of their layers' outputs for the same images."""
 
 from itertools import product
 
@@ -10,35 +10,22 @@ from catscans_lib.errors import InputError
 from catscans_lib.inspection.feature_maps import map_layers
 
 GRID = 8  # maps are averaged over at most 8 x 8 cells
-BATCH = 16  # a whole batch is kept at every layer until its last
+BATCH = 16  # memory holds the outputs of all layers for one batch
 MOST_LAYERS = 5
 Grams = dict[str, np.ndarray]
 
 
 def linear_cka(gram_x: np.ndarray, gram_y: np.ndarray) -> float:
-    """Similarity of two representations of the same images, from their Gram matrices ``X @ X.T`` and ``Y @ Y.T``.
+    """Return the debiased linear CKA of two representations, from their Gram matrices ``X @ X.T`` and ``Y @ Y.T``.
 
-    It does not change when a representation is rotated, scaled or shifted. The debiased estimator is taken: with more
-    features than images, the plain one is near 1 even for features that have nothing in common.
-
-    Parameters
-    ----------
-    gram_x, gram_y : numpy.ndarray, shape (n_images, n_images)
-
-    Returns
-    -------
-    float
-        1: the same up to rotation, scale and shift; about 0, also below: nothing in common. NaN where a representation is
-        the same for every image.
+    1: equal up to rotation, scale and shift; about 0 or slightly below: nothing in common; NaN: a representation is the same
+    for every image. The plain estimator is near 1 for any two representations with more features than images.
+    Kornblith et al. (2019), arXiv:1905.00414; debiased as in Nguyen et al. (2021), arXiv:2010.15327.
 
     Raises
     ------
     InputError
-        If there are fewer than 4 images.
-
-    References
-    ----------
-    Kornblith et al. (2019), arXiv:1905.00414; debiased as in Nguyen et al. (2021), arXiv:2010.15327.
+        For fewer than 4 images.
     """
     both = hsic(gram_x, gram_y)
     own = hsic(gram_x, gram_x) * hsic(gram_y, gram_y)
@@ -46,7 +33,7 @@ def linear_cka(gram_x: np.ndarray, gram_y: np.ndarray) -> float:
 
 
 def hsic(gram_x: np.ndarray, gram_y: np.ndarray) -> float:
-    """Return the unbiased estimate of the Hilbert-Schmidt independence criterion, equation 5 of Song et al. (2012), JMLR 13."""
+    """Return the unbiased estimate of the Hilbert-Schmidt independence criterion, Song et al. (2012), JMLR 13, equation 5."""
     n = len(gram_x)
     if n < 4:
         raise InputError(f"The debiased estimator needs at least 4 images; got {n}. Raise n_cka_images, or add images.")
@@ -58,16 +45,13 @@ def hsic(gram_x: np.ndarray, gram_y: np.ndarray) -> float:
 
 
 def stage_ends(backbone: keras.Model) -> list[str]:
-    """Return the last layer at each size of the maps, from the first convolution on; at most five, evenly spaced.
-
-    These are the ends of a network's stages. The maps that are pooled into features are the last of them.
-    """
+    """Return the last layer at each map size, from the first convolution to the pooling; at most five, evenly spaced."""
     maps = map_layers(backbone)
     kinds = {layer.name: layer for layer in backbone.layers}
     names = list(maps)
     first = next(at for at, name in enumerate(names) if isinstance(kinds[name], keras.layers.Conv2D | keras.Model))
     sizes = {name: maps[name].shape[1:3] for name in names[first:]}
-    is_pixel = {name: size == (1, 1) for name, size in sizes.items()}  # inside of a squeeze-and-excitation block
+    is_pixel = {name: size == (1, 1) for name, size in sizes.items()}  # inside a squeeze-and-excitation block
     padded = {name: isinstance(kinds[name], keras.layers.ZeroPadding2D) for name in sizes}
     ends = {size: name for name, size in sizes.items() if not is_pixel[name] and not padded[name]}
     ends[sizes[names[-1]]] = names[-1]
@@ -76,31 +60,18 @@ def stage_ends(backbone: keras.Model) -> list[str]:
 
 
 def sample(table: pd.DataFrame, n_images: int, seed: int) -> np.ndarray:
-    """Draw rows of a target's store, sorted; one image of each group, as they count as independent.
+    """Draw rows of a target's store, sorted: one image per group, as CKA takes images as independent.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Column group; the index is the row in the store, as in `Run.images_of_target`.
-
-    Returns
-    -------
-    numpy.ndarray of int, shape (n_images,)
-        Fewer where there are fewer groups.
+    `table` has a column group and the rows of the store as index. Returns fewer than `n_images` if there are fewer groups.
     """
     drawn = table.sample(frac=1, random_state=np.random.default_rng(seed)).drop_duplicates("group")
     return np.sort(drawn.index[:n_images].to_numpy())
 
 
 def grams(backbone: keras.Model, images: np.ndarray, layers: list[str]) -> Grams:
-    """Return the Gram matrix of every layer, shape (n_images, n_images), over whole maps.
+    """Return the Gram matrix of every layer, shape (n_images, n_images), for images of shape (n_images, size, size, 3).
 
-    Maps larger than 8 x 8 are averaged over 8 x 8 cells first: neighbouring pixels say nearly the same, and memory stays
-    bounded whatever the size of the images.
-
-    Parameters
-    ----------
-    images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
+    Larger maps are first averaged over 8 x 8 cells, which bounds memory; neighbouring pixels differ little.
     """
     maps = map_layers(backbone)
     probe = keras.Model(backbone.input, [maps[name] for name in layers])
@@ -121,21 +92,22 @@ def _cells(maps: np.ndarray) -> np.ndarray:
 
 
 def _gram(features: np.ndarray) -> np.ndarray:
-    centred = features - features.mean(axis=0)  # changes nothing but rounding
+    centred = features - features.mean(axis=0)  # CKA is invariant to it; reduces rounding errors
     return centred @ centred.T
 
 
 def between(grams_of: dict[str, Grams]) -> pd.DataFrame:
-    """Compare every two sources, layer by layer: columns layer, source, other, cka, n_images; both orders, and itself."""
-    rows = []
-    for source, other in product(grams_of, repeat=2):
-        for layer, gram in grams_of[source].items():
-            rows.append((layer, source, other, linear_cka(gram, grams_of[other][layer]), len(gram)))
+    """Compare all pairs of sources in each layer: columns layer, source, other, cka, n_images; both orders, self pairs too."""
+    rows = [
+        (layer, source, other, linear_cka(gram, grams_of[other][layer]), len(gram))
+        for source, other in product(grams_of, repeat=2)
+        for layer, gram in grams_of[source].items()
+    ]
     return pd.DataFrame(rows, columns=["layer", "source", "other", "cka", "n_images"])
 
 
 def kept(before: dict[str, Grams], after: dict[str, Grams]) -> pd.DataFrame:
-    """Compare every source with itself after fine-tuning, layer by layer: columns source, layer, cka, n_images."""
+    """Compare each source before and after fine-tuning in each layer: columns source, layer, cka, n_images."""
     rows = [
         (source, layer, linear_cka(before[source][layer], gram), len(gram))
         for source, of_source in after.items()

@@ -1,4 +1,4 @@
-"""The networks of a target's sources, before and after fine-tuning: one is built, and filled with the weights of each."""
+"""The backbones of a target's sources before and after fine-tuning."""
 
 from pathlib import Path
 
@@ -11,56 +11,55 @@ from catscans_lib.networks import weights
 
 
 class SourceNetworks:
-    """The backbone of every source of a target, one at a time.
+    """The backbone of each source of a target, one at a time.
 
-    Whatever is asked for is one and the same network with other numbers in it, so use it before you ask for the next. That
-    way it is built once, and memory does not grow with the number of sources.
+    All methods but `random` fill and return the same network, so use it before you ask for the next: it is built once, and
+    memory does not grow with the number of sources.
 
     Parameters
     ----------
     sources : list of str
-        Sources whose transfer to the target is done; "none" is the network with random weights.
+        Sources with a finished transfer to the target; "none" is the network with random weights.
 
     Raises
     ------
     InputError
-        If the run of one of them is not done (names the command).
+        If one of their runs is not finished; names the command.
     """
 
     def __init__(self, profile: str, target: str, sources: list[str]) -> None:
         self.profile, self.target, self.sources = profile, target, sources
-        made = [results.record(profile, f"transfer/{source}--{target}")["parameters"] for source in sources]
-        self._settings = Transfer.model_validate(made[0])
+        parameters = [results.record(profile, f"transfer/{source}--{target}")["parameters"] for source in sources]
+        self._settings = Transfer.model_validate(parameters[0])
         self.network = self.random(self._settings.seeds[-1])
-        self._start = self.network.get_weights()  # what the saved network of source "none" was before
+        self._start = self.network.get_weights()  # of source "none" before fine-tuning
 
     def pretrained(self, source: str) -> keras.Model:
-        """Return the backbone of a source before it saw the target."""
+        """Return the backbone of a source before fine-tuning."""
         if source == "none":
             self.network.set_weights(self._start)
             return self.network
-        results.record(self.profile, f"pretrain/{source}")  # says so where it is not done
+        results.record(self.profile, f"pretrain/{source}")  # raises InputError if it is not finished
         return self._filled(paths.run_dir(self.profile, "pretrain", source) / "model.keras")
 
     def fine_tuned(self, source: str) -> keras.Model:
-        """Return the backbone of a source after fine-tuning on all folds but the last one, with the last seed."""
+        """Return the backbone of a source after fine-tuning on all folds but the last, with the last seed."""
         return self._filled(self.model_path(source))
 
     def random(self, seed: int) -> keras.Model:
-        """Return a new network with random weights by a seed.
+        """Return a new network with random weights.
 
-        Pretraining starts from random weights by its own seed. Where that is also the seed of the transfer, source "none" is
-        the start of every other source, and resembles them for that alone; another seed has no such tie.
+        Take another seed than pretraining's for a control: networks that started from the same weights resemble each other.
         """
         return transfer.source_backbone(self._settings, seed, None)
 
     def model_path(self, source: str) -> Path:
-        """Return where the fine-tuned network of a source is saved, with its head."""
+        """Return the path of a source's fine-tuned network with its head."""
         return paths.run_dir(self.profile, "transfer", f"{source}--{self.target}") / "model.keras"
 
     @property
     def are_fine_tuned(self) -> bool:
-        """Whether there is a fine-tuned network of every source; there is none where only linear probes were run."""
+        """Whether every source has a fine-tuned network; false if only linear probes ran."""
         return all(self.model_path(source).is_file() for source in self.sources)
 
     def _filled(self, path: Path) -> keras.Model:

@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from catscans_lib.errors import InputError
-from catscans_lib.training import backend, callbacks, learning_curves
+from catscans_lib.training import backend, callbacks
 from catscans_lib.training.batches import PREDICT_BATCH, Batches, stream
 from catscans_lib.training.callbacks import NonFiniteLoss, ResumableTraining
 from catscans_lib.training.checkpoints import State
@@ -147,7 +147,7 @@ def fit(
             callbacks=[order, rate, *metrics, training],
         )  # fmt: skip
     training.restore_best()
-    return learning_curves.tidy(training.history)
+    return _tidy(training.history)
 
 
 def _epoch_metrics(
@@ -193,12 +193,12 @@ def fit_best(
     for rate in rates:
         try:
             curve = trained(rate)
-            losses.append(learning_curves.validation_loss(curve, settings.patience))
+            losses.append(_validation_loss(curve, settings.patience))
         except NonFiniteLoss as error:
             if len(rates) == 1:
                 raise
             print(f"Learning rate {rate:g} is skipped. {error}")
-            curve = learning_curves.tidy(error.history)
+            curve = _tidy(error.history)
             losses.append(np.nan)
         curves.append(curve.assign(learning_rate=rate))
     if len(rates) > 1:
@@ -209,6 +209,23 @@ def fit_best(
         trained(rates[best])  # from its saved state: nothing is trained again
     table = pd.DataFrame({"learning_rate": rates, "validation_loss": losses})
     return pd.concat(curves, ignore_index=True), table.assign(chosen=table.index == best)
+
+
+def _tidy(history: dict[str, list[float]]) -> pd.DataFrame:
+    rows = []
+    for name, values in history.items():
+        split, metric = ("validation", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
+        if metric != "learning_rate":
+            rows += [(epoch, split, metric, float(value)) for epoch, value in enumerate(values, start=1)]
+    return pd.DataFrame(rows, columns=["epoch", "split", "metric", "value"])
+
+
+def _validation_loss(curves: pd.DataFrame, patience: int | None) -> float:
+    """Return the validation loss of the epoch whose weights were kept; NaN without validation images."""
+    losses = curves.loc[(curves["split"] == "validation") & (curves["metric"] == "loss"), "value"]
+    if losses.empty:
+        return np.nan
+    return float(losses.min() if patience else losses.iloc[-1])
 
 
 def predict(model: keras.Model, images: np.ndarray, rows: np.ndarray) -> np.ndarray:

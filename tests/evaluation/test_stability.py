@@ -3,10 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib import figures
+from catscans_lib import figures, results
 from catscans_lib.errors import InputError
 from catscans_lib.evaluation import stability
-from catscans_lib.training.learning_curves import chosen_curves
 
 NAN = float("nan")
 
@@ -83,7 +82,7 @@ def test_chosen_curves_have_the_chosen_learning_rates():
     )
     rates = tried.drop(columns=["epoch", "split", "metric", "value"]).assign(validation_loss=1.0)
     rates["chosen"] = [True, False, False, True]
-    kept = chosen_curves(tried, rates)
+    kept = results.chosen_curves(tried, rates)
     assert kept[["fold", "learning_rate"]].to_numpy().tolist() == [[1, 1e-5], [2, 1e-6]]
     assert list(kept.columns) == list(tried.columns)
 

@@ -3,10 +3,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from catscans_lib import results
 from catscans_lib.errors import InputError
 from catscans_lib.networks import build
 from catscans_lib.statistics.metrics import auc
-from catscans_lib.training import backend, batches, callbacks, learning_curves, loop
+from catscans_lib.training import backend, batches, callbacks, loop
 from catscans_lib.training.checkpoints import Checkpoint
 from catscans_lib.training.settings import Augmentation, Training
 
@@ -355,7 +356,7 @@ def test_of_several_rates_the_inner_validation_images_choose_and_the_model_is_th
     assert rates["chosen"].tolist() == [False, True, False]
     assert rates["validation_loss"].idxmin() == 1 and rates.set_index("learning_rate")["chosen"][3e-3]
     alone, same, _ = best_of(tmp_path / "one", 3e-3)
-    pd.testing.assert_frame_equal(learning_curves.chosen_curves(curves, rates), same)
+    pd.testing.assert_frame_equal(results.chosen_curves(curves, rates), same)
     slow = curves[curves["learning_rate"] == 1e-7].reset_index(drop=True)  # the curves of the others are kept, too
     pd.testing.assert_frame_equal(slow, best_of(tmp_path / "slow", 1e-7)[1])
     for one, two in zip(model.get_weights(), alone.get_weights(), strict=True):

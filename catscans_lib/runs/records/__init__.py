@@ -20,7 +20,6 @@ from catscans_lib.errors import InputError
 from catscans_lib.runs import recipe
 from catscans_lib.runs.records import masking, observers
 from catscans_lib.runs.records.reading import RUN_RECORD
-from catscans_lib.training import learning_curves
 
 NOT_INFO = ("parameters", "versions", "step", "name", "status", "recipe", "code")  # Sacred records these elsewhere
 
@@ -141,7 +140,7 @@ def _log_metrics(sacred_run: Any, folder: Path) -> None:
         return
     history = results.read_table(folder / "history.csv")
     if (folder / "learning_rates.csv").is_file():
-        history = learning_curves.chosen_curves(history, results.read_table(folder / "learning_rates.csv"))
+        history = results.chosen_curves(history, results.read_table(folder / "learning_rates.csv"))
     for row in history.itertuples():
         name = f"{row.mode}.fold{row.fold}.seed{row.seed}.{row.split}.{row.metric}"
         sacred_run.log_scalar(name, row.value, row.epoch)
