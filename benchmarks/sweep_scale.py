@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from catscans_lib.evaluation import intervals, source_comparisons, tables
+from catscans_lib.evaluation import inference, tables
 
 ROOT = Path(__file__).parents[1]
 N_IMAGES = 200  # of a target, in groups of two
@@ -134,12 +134,12 @@ def evaluated(shape: Shape, n_draws: int) -> Iterator[dict]:
         "fold_metrics": lambda: tables.fold_metrics(table),
         "transfer_scores": lambda: tables.transfer_scores(made["aucs"]),
         "summary": lambda: tables.summary(made["aucs"]),
-        "draws": lambda: intervals.draws(table, n_draws=n_draws, seed=0, average="weighted"),
-        "auc_intervals": lambda: intervals.auc_intervals(made["aucs"], made["draws"], table),
-        "score_intervals": lambda: intervals.score_intervals(made["transfer_scores"], made["draws"]),
-        "comparisons": lambda: source_comparisons.comparisons(made["aucs"], made["draws"], table),
-        "effects": lambda: source_comparisons.effects(made["aucs"], 0.01),
-        "ranks": lambda: source_comparisons.ranks(made["aucs"]),
+        "draws": lambda: inference.draws(table, n_draws=n_draws, seed=0, average="weighted"),
+        "auc_intervals": lambda: inference.auc_intervals(made["aucs"], made["draws"], table),
+        "score_intervals": lambda: inference.score_intervals(made["transfer_scores"], made["draws"]),
+        "comparisons": lambda: inference.comparisons(made["aucs"], made["draws"], table),
+        "effects": lambda: inference.effects(made["aucs"], 0.01),
+        "ranks": lambda: inference.ranks(made["aucs"]),
     }
     for step, work in steps.items():
         start, cpu = time.perf_counter(), time.process_time()

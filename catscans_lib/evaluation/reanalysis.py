@@ -11,12 +11,7 @@ from catscans_lib.evaluation.tables import shared_modes
 class Reanalysis:
     """The tables of a finished profile, and one method per menu of the notebook.
 
-    Attributes
-    ----------
-    tables : dict of pandas.DataFrame
-        As `results.load` returns them.
-    menus : dict of dict of str
-        Printed title to name, for every target, source, mode and measure in the tables.
+    `tables` is what `results.load` returns; `menus` maps printed titles to names of targets, sources, modes and measures.
     """
 
     def __init__(self, profile: str, titles: dict[str, str], measure_titles: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ class Evaluate(Strict):
 class Stability(Strict):
     """Parameters of `stability.ipynb`.
 
-    With `logs`, files of Keras's CSVLogger (below the project's folder, or absolute), these are shown instead of the profile's.
+    `logs` lists files of Keras's CSVLogger, absolute or below the project's folder, to show instead of the profile's curves.
     """
 
     profile: str

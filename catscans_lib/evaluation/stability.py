@@ -58,13 +58,8 @@ def n_rates(history: pd.DataFrame) -> int:
 def numbers(history: pd.DataFrame) -> pd.DataFrame:
     """Return a row per curve: variation of the late epochs, worst step back, final values, and whether it diverged.
 
-    Raises ValueError if a curve has an epoch twice.
-
-    Parameters
-    ----------
-    history : pandas.DataFrame
-        Columns epoch, split, metric, value, and those that identify a curve (source, target, mode, fold, seed,
-        learning_rate; or log).
+    Takes a history: epoch, split, metric, value, and the columns that identify a curve (source, target, mode, fold, seed,
+    learning_rate; or log). Raises ValueError if a curve has an epoch twice.
 
     Returns
     -------
@@ -92,14 +87,10 @@ def numbers(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(numbers: pd.DataFrame, by: Sequence[str] = SOURCE) -> pd.DataFrame:
-    """Return a row per group of curves with equal columns `by`, with their verdict.
+    """Return a row per group of curves with equal columns `by`: means of the columns of `numbers`, and the verdict.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns `by`, means over the curves of the columns of `numbers`, divergence_rate (share of the curves), n (curves),
-        times_median (late sd of the judged metric, divided by its median over the groups that differ only in source or log),
-        verdict.
+    Further columns: divergence_rate (share of the curves), n (curves), times_median (late sd of the judged metric, divided by
+    its median over the groups that differ only in source or log).
     """
     groups = numbers.groupby(list(by), sort=False, dropna=False)
     table = groups[["late_sd", "largest_rise", *OF_METRICS]].mean()
@@ -127,18 +118,10 @@ def verdict(row: pd.Series) -> str:
 
 
 def seed_spread(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Return how much the AUC of each source varies between seeds.
+    """Return how much the AUC of each source varies between seeds, from `tables.aucs` or `final_aucs`.
 
-    Parameters
-    ----------
-    aucs : pandas.DataFrame
-        Columns source, target, mode, fold, seed, auc, as `tables.aucs` or `final_aucs` returns it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, target, mode, seed_sd (ddof 1, of the means over the folds that all seeds have), n_seeds, n_folds. A
-        source with one seed has no row.
+    Columns source, target, mode, seed_sd (ddof 1, of the means over the folds that all seeds have), n_seeds, n_folds. A source
+    with one seed has no row.
     """
     rows = []
     for key, part in aucs.groupby(SOURCE, sort=False):
@@ -149,13 +132,10 @@ def seed_spread(aucs: pd.DataFrame) -> pd.DataFrame:
 
 
 def rank_agreement(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Return how well each pair of seeds agrees on the ranking of a target's sources; takes the same table as `seed_spread`.
+    """Return how well each pair of seeds agrees on the ranking of a target's sources, from `tables.aucs` or `final_aucs`.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns target, mode, seed_a, seed_b, tau_b (Kendall's tau-b of the means over shared folds: 1 is the same order, -1 the
-        reverse; NaN if all sources tie), n_sources. With one seed or one source there is no row.
+    Columns target, mode, seed_a, seed_b, tau_b (Kendall's tau-b of the means over shared folds: 1 is the same order, -1 the
+    reverse; NaN if all sources tie), n_sources. With one seed or one source there is no row.
     """
     rows = []
     for (target, mode), part in aucs.groupby(["target", "mode"], sort=False):
@@ -175,22 +155,12 @@ def final_aucs(numbers: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_keras_logs(paths: Iterable[Path]) -> pd.DataFrame:
-    """Read files of `keras.callbacks.CSVLogger` as a history.
+    """Read CSV files of `keras.callbacks.CSVLogger`, separated by commas, semicolons or tabs, as a history.
 
-    Raises InputError if two files have the same name, or a file is not such a log.
-
-    Parameters
-    ----------
-    paths : iterable of pathlib.Path
-        CSV files separated by commas, semicolons or tabs, with columns epoch (from 0), loss and other metrics; `val_` marks the
-        validation images. Per-class metrics (lists) are ignored.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns log (file name without suffix), learning_rate (of the first epoch, if it was logged), epoch (from 1), split
-        (train or validation), metric, value. Metrics get plain names (binary_accuracy is accuracy, auc_1 is auc) unless two
-        would then be equal. Missing values (NA) have no row.
+    Columns log (file name without suffix), learning_rate (of the first epoch, if logged), epoch (from 1), split (train or
+    validation), metric, value. Metrics get plain names (binary_accuracy is accuracy, auc_1 is auc) unless two would then be
+    equal. Missing values (NA) and per-class metrics (lists) have no row. Raises InputError if two files have the same name,
+    or a file is not such a log.
     """
     paths = list(paths)
     names = [path.stem for path in paths]

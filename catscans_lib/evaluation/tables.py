@@ -35,15 +35,10 @@ class Fold(NamedTuple):
 
 
 def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[Fold]:
-    """Yield the folds of a table of predictions, in the order in which they begin; rows with a missing key are skipped.
+    """Yield the folds of predictions (columns `keys`, label, score_<class>, optionally group) in the order of the table.
 
-    Sorts the table once and slices arrays, because a data frame per fold is slow. The classes of a fold are those with a
-    score in it (targets differ in their classes), or all classes if no image has a score.
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame
-        Columns `keys`, label, one score_<class> per class, and optionally group.
+    Sorts the table once and slices arrays, because a data frame per fold is slow. Rows with a missing key are skipped. The
+    classes of a fold are those with a score in it (targets differ in their classes), or all if no image has a score.
     """
     number = predictions.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy()  # -1: a key is missing
     order = np.argsort(number, kind="stable")
@@ -73,22 +68,9 @@ def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
 def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], average: str = "weighted") -> pd.DataFrame:
     """Compute the AUC of every source, target, mode, fold and seed, in the order in which these begin.
 
-    Raises ValueError if an image is predicted twice in one mode and seed, or a fold gives no AUC; the message names the
-    run.
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame
-        Predictions of all transfer runs, as `results.of_transfers` returns them.
-    run_ids : mapping of (str, str) to str
-        Run id by source and target, as `results.run_ids` returns them.
-    average : str
-        How AUCs of more than two classes are averaged, as in `auc`; the column says "binary" for two classes.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, target, mode, fold, seed, average, auc, n_images, run_id.
+    Takes predictions and run ids (by source and target) of all transfer runs, as `results` returns them. Columns of the keys,
+    average ("binary" for two classes), auc, n_images, run_id. Raises ValueError, naming the run, if an image is predicted
+    twice in one mode and seed, or a fold gives no AUC.
     """
     twice = predictions.duplicated(["source", "target", "image_id", "mode", "seed"])
     if twice.any():
@@ -184,13 +166,9 @@ def best_and_baseline(predictions: pd.DataFrame, aucs: pd.DataFrame, target: str
 def roc_bands(predictions: pd.DataFrame) -> pd.DataFrame:
     """Average the one-vs-rest ROC curves of each class over folds and seeds, at equal false positive rates.
 
-    Takes predictions on one target. A fold adds no curve for a class that is absent from it, or is its only class.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, mode, class (of two classes only the positive one), false_positive_rate, true_positive_rate (mean),
-        low, high (minimum and maximum over folds and seeds: a spread, not an interval), n.
+    Takes predictions on one target. Columns source, mode, class (of two classes only the positive one), false_positive_rate,
+    true_positive_rate (mean), low, high (minimum and maximum over folds and seeds: a spread, not an interval), n. A fold adds
+    no curve for a class that is absent from it, or is its only class.
     """
     rows = []
     columns = score_columns(predictions)
@@ -201,7 +179,10 @@ def roc_bands(predictions: pd.DataFrame) -> pd.DataFrame:
             labels, scores = check_predictions(fold["label"], fold[columns], classes)
             for name, score in _shown(classes, scores):
                 if len(set(labels == name)) == 2:
-                    curves.setdefault(name, []).append(_true_positive_rates(labels == name, score))
+                    false_positive_rate, true_positive_rate, _ = roc_curve(labels == name, score)
+                    heights = np.interp(GRID, false_positive_rate, true_positive_rate)  # the top of a vertical step
+                    heights[0] = 0.0  # every curve starts there
+                    curves.setdefault(name, []).append(heights)
         for name, of_class in curves.items():
             heights = np.stack(of_class)
             band = {"true_positive_rate": heights.mean(0), "low": heights.min(0), "high": heights.max(0)}
@@ -210,22 +191,11 @@ def roc_bands(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def _true_positive_rates(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Height of the ROC curve over the grid; the top where it is vertical."""
-    false_positive_rate, true_positive_rate, _ = roc_curve(positive, scores)
-    heights = np.interp(GRID, false_positive_rate, true_positive_rate)
-    heights[0] = 0.0  # every curve starts there
-    return heights
-
-
 def calibration(predictions: pd.DataFrame, n_bins: int = 10) -> pd.DataFrame:
     """Compare predicted probabilities on one target with observed frequencies, all folds and seeds together.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, mode, class (of two classes only the positive one), low, high (bin of equal width), mean_score, share
-        (of the bin's images that are of the class), n (images). Empty bins have no row.
+    Columns source, mode, class (of two classes only the positive one), low, high (bin of equal width), mean_score, share (of
+    the bin's images that are of the class), n (images). Empty bins have no row.
     """
     columns = score_columns(predictions)
     classes = classes_of(columns)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.errors import InputError, and_more
-from catscans_lib.evaluation.intervals import LEVEL
+from catscans_lib.evaluation.inference import LEVEL
 from catscans_lib.statistics import bootstrap, delong
 from catscans_lib.statistics.metrics import auc, classification_metrics
 
@@ -28,19 +28,11 @@ class Predictions:
 
 
 def read(path: Path, *, label: str | None = None, group: str | None = None, positive: str | None = None) -> Predictions:
-    """Read a CSV with one row per image.
+    """Read a CSV with one row per image; InputError if a column or a value is missing or invalid.
 
-    Raises InputError if a column or a value is missing or invalid; the message says what the file has.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Columns: the true class (`label`; None: y_true, label or y); for two classes one of score, y_score, scores or
-        probability, for the positive class, otherwise one score_<class> per class; optionally image_id or id, and group.
-    group : str, optional
-        Column of patients, lesions or slides; None: `group` if there is such a column.
-    positive : str, optional
-        Class that the score belongs to; None: the last of two class names in sorted order (1 of 0 and 1).
+    Columns: the true class (`label`; None: y_true, label or y); for two classes one of score, y_score, scores or probability,
+    for the class `positive` (None: the last in sorted order, 1 of 0 and 1), otherwise one score_<class> per class; optionally
+    image_id or id, and the patients, lesions or slides (`group`; None: the column group, if there is one).
     """
     table = _read_text(path)
     labels = table[_column(table, path, (label,) if label else LABELS, "the true class")]
@@ -60,14 +52,9 @@ def read(path: Path, *, label: str | None = None, group: str | None = None, posi
 def evaluate(one: Predictions, other: Predictions | None = None, *, average: str, n_draws: int, seed: int) -> dict:
     """Return AUC, intervals and metrics of predictions, and their difference from other predictions of the same images.
 
-    Raises InputError if the two files do not have the same images, or the predictions give no AUC.
-
-    Returns
-    -------
-    dict
-        Plain values: name, n_images, n_groups (None without groups), classes (counts by name), average, auc, intervals (low,
-        high by method), metrics (empty if scores are not probabilities); with `other` also against: name, auc, difference
-        (one minus other), tests (low, high, p by method).
+    A dict of plain values: name, n_images, n_groups (None without groups), classes (counts by name), average, auc, intervals
+    (low, high by method), metrics (empty if scores are not probabilities); with `other` also against: name, auc, difference
+    (one minus other), tests (low, high, p by method). Raises InputError if the images differ or the predictions give no AUC.
     """
     try:
         value = auc(one.labels, one.scores, one.classes, average)

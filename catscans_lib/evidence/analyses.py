@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from catscans_lib import datasets, paths, results
-from catscans_lib.evaluation import source_comparisons
+from catscans_lib.evaluation import inference
 from catscans_lib.evidence.tables import COMMITTED, PAIR, TITLES, aucs, committed_draws, read
 from catscans_lib.statistics import paired_tests
 from catscans_lib.transferability.associations import ALL
@@ -26,19 +26,10 @@ FOLDS = ["source", "target", "fold", "auc", "transfer_score", "is_baseline"]
 def correlations(scores: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     """Correlate distances with mean transfer scores as the original study did, and on other selections of its pairs.
 
-    Signs are as published: a distance that finds good sources correlates negatively.
-
-    Parameters
-    ----------
-    scores, distances : pandas.DataFrame
-        As `tables.aucs` and `tables.similarity` return them.
-
-    Returns
-    -------
-    pandas.DataFrame
-        measure, pairs (all; no baselines; no baselines, no ImageNet; one target; within targets: target means subtracted
-        from both), n, pearson_r, pearson_p (within targets: one degree of freedom less per further target), spearman_rho,
-        kendall_tau. The p values assume independent pairs, although pairs share sources.
+    Columns measure, pairs (all; no baselines; no baselines, no ImageNet; one target; within targets: target means subtracted
+    from both), n, pearson_r, pearson_p (within targets: one degree of freedom less per further target), spearman_rho,
+    kendall_tau. Signs are as published: a distance that finds good sources correlates negatively. The p values assume
+    independent pairs, although pairs share sources.
     """
     means = scores.groupby([*PAIR, "is_baseline"], sort=False)["transfer_score"].mean().rename("score").reset_index()
     rows = []
@@ -71,11 +62,8 @@ def _selections(pairs: pd.DataFrame) -> list[tuple[str, pd.DataFrame, int]]:
 def draws(folder: Path) -> pd.DataFrame:
     """Return the draws of five subsets in the original repository, and the correlations they give.
 
-    Returns
-    -------
-    pandas.DataFrame
-        file, subsets (numbers of the five), n_distinct, recorded_r (in the folder's correlations.csv), recomputed_r (from
-        the five distances of every pair; NaN without that file), n_distinct_found (different columns in it).
+    Columns file, subsets (numbers of the five), n_distinct, recorded_r (in the folder's correlations.csv), recomputed_r (from
+    the five distances of every pair; NaN without that file), n_distinct_found (different columns in it).
     """
     recorded = read(folder, "correlations.csv")
     recorded = recorded[recorded["pairs"] == "all 24 pairs incl. 3 baselines"]
@@ -115,11 +103,8 @@ def random_draws(folder: Path, n_draws: int, rng: np.random.Generator, n_subsets
 def noise_floor(folder: Path) -> pd.DataFrame:
     """Return the raw cosine distance between two different subsets, of one dataset (`self`) or of two (`cross`).
 
-    Returns
-    -------
-    pandas.DataFrame
-        source, target, kind, mean, sd, min, max, n (pairs of subsets), floor (the larger self distance of the two),
-        below_floor (whether the two datasets are closer to each other than one of them is to itself).
+    Columns source, target, kind, mean, sd, min, max, n (pairs of subsets), floor (the larger self distance of the two),
+    below_floor (whether the two datasets are closer to each other than one of them is to itself).
     """
     table = read(folder, "task2vec_distances.csv")
     raw = table[(table["measure"] == "cosine_hessian") & (table["pairing"] == "all i != j")]
@@ -134,11 +119,8 @@ def noise_floor(folder: Path) -> pd.DataFrame:
 def fold_tests(scores: pd.DataFrame, best: str = "imagenet") -> pd.DataFrame:
     """Compare one source with every other on every target: corrected resampled t-test and plain paired t-test.
 
-    Returns
-    -------
-    pandas.DataFrame
-        target, source_a, source_b, is_baseline (b was pretrained on the target), difference (AUC of a minus b), p,
-        p_adjusted (Holm within the target), p_uncorrected (plain t-test, which assumes independent folds), low, high.
+    Columns target, source_a, source_b, is_baseline (b was pretrained on the target), difference (AUC of a minus b), p,
+    p_adjusted (Holm within the target), p_uncorrected (plain t-test, which assumes independent folds), low, high.
     """
     rows = []
     for target, here in scores.groupby("target", sort=False):
@@ -155,23 +137,18 @@ def fold_tests(scores: pd.DataFrame, best: str = "imagenet") -> pd.DataFrame:
 
 
 def ranks(scores: pd.DataFrame) -> pd.DataFrame:
-    """Rank the sources that ran on every target: columns of `source_comparisons.ranks`, and pairs (all; no baselines)."""
+    """Rank the sources that ran on every target: columns of `inference.ranks`, and pairs (all; no baselines)."""
     parts = {"all": scores, "no baselines": scores[~scores["is_baseline"]]}
-    return pd.concat(
-        [source_comparisons.ranks(part).assign(pairs=name) for name, part in parts.items()], ignore_index=True
-    )
+    return pd.concat([inference.ranks(part).assign(pairs=name) for name, part in parts.items()], ignore_index=True)
 
 
 def chapter_numbers(profile: str) -> dict[str, Any] | None:
     """Return the numbers of the chapter *Published results*, from the run `published/all`; None without that run.
 
-    Returns
-    -------
-    dict
-        ``correlations`` (row by measure and pairs), ``draws``, ``spread`` (of r over random draws: mean, sd, low, high, n,
-        share_below the published r), ``floor`` and ``tests`` (rows of `noise_floor` and `fold_tests`), ``ranks`` (p, critical
-        difference and mean ranks by pairs), ``predictions`` (by evidence: a row per measure over all targets), ``left_out``
-        (by evidence: rows of rule and regret), ``aucs`` (targets and rows of the published table).
+    By name: correlations (row by measure and pairs), draws, spread (of r over random draws: mean, sd, low, high, n, share_below
+    the published r), floor and tests (rows of `noise_floor` and `fold_tests`), ranks (p, critical difference and mean ranks by
+    pairs), predictions (by evidence: a row per measure over all targets), left_out (by evidence: rows of rule and regret), aucs
+    (targets and rows of the published table).
     """
     if not results.is_done(profile, f"{STEP}/all"):
         return None

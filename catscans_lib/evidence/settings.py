@@ -8,7 +8,7 @@ from catscans_lib.errors import Strict
 
 
 class Published(Strict):
-    """Parameters of `published.ipynb`; `n_draws` of every bootstrap and permutation."""
+    """Parameters of `published.ipynb`; `n_draws` is the number of bootstrap draws, and of permutations per test."""
 
     profile: str
     n_draws: Annotated[int, Field(ge=100)] = 2000

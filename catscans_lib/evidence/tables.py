@@ -58,12 +58,8 @@ def aucs(folder: Path) -> pd.DataFrame:
 def similarity(folder: Path) -> pd.DataFrame:
     """Return the original study's distances, averaged over its 100 subsets of every dataset, and the experts' distance.
 
-    As published, a dataset has distance 0 to itself, and ImageNet, which was never embedded, has the distances of STL-10.
-
-    Returns
-    -------
-    pandas.DataFrame
-        source, target, measure, value, larger_is_closer (always False).
+    Columns source, target, measure, value, larger_is_closer (always False). As published, a dataset has distance 0 to itself,
+    and ImageNet, which was never embedded, has the distances of STL-10.
     """
     table = read(folder, "task2vec_distances.csv")
     task2vec = table[table["pairing"] == "same index"].rename(columns={"mean": "value"})
@@ -92,12 +88,8 @@ def baselines(folder: Path) -> pd.DataFrame:
 def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return results, scores and simple rules of Juodelyte et al. (2024): 15 sources, 11 targets (chestmnist has no score).
 
-    Returns
-    -------
-    results : pandas.DataFrame
-        source, target, mode, fold (only one), seed, auc.
-    similarity, baselines : pandas.DataFrame
-        Seven scores; simple rules, including the linear probe (there an eighth score).
+    The results have columns source, target, mode, fold (only one), seed, auc. There are seven scores; the simple rules include
+    the linear probe, an eighth score there.
     """
     table = read(folder, "medmnist_transfer.csv")
     table = table[table.groupby("target")["lp"].transform("count") > 0]

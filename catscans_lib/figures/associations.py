@@ -23,16 +23,8 @@ def measure_against_auc(
 ) -> np.ndarray:  # fmt: skip
     """Plot the AUC of the sources against a measure, a panel per target; closer sources are on the right.
 
-    Raises ValueError if no source has both a result and a value.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        Columns source, target, fold and auc, of one mode; faint points are folds and seeds, strong ones their mean.
-    similarity : pandas.DataFrame
-        Columns source, target, measure, value, larger_is_closer.
-    titles, sources : mapping
-        Printed titles of targets and measures; (short) titles of sources.
+    `results` are AUCs of one mode; faint points are folds and seeds, strong ones their mean. `titles` names targets and
+    measures, `sources` the sources. Raises ValueError if no source has both an AUC and a value.
     """
     titles, sources = titles or {}, sources or {}
     here = similarity[similarity["measure"] == measure]
@@ -70,18 +62,16 @@ def association_forest(
     """
     here = associations[(associations["statistic"] == statistic) & (associations["target"] == target)]
     here = here.dropna(subset="value").sort_values("value", ascending=statistic != "regret", kind="stable")
-    ax = ax or plt.subplots(figsize=(7, 1.3 + 0.27 * len(here)))[1]
+    styles = [
+        {"color": COLOURS[1], "marker": "D"} if kind == "baseline" else {"color": COLOURS[0], "marker": "o"}
+        for kind in here["kind"]
+    ]
+    labels = [(titles or {}).get(name, name) for name in here["measure"]]
+    ax = _interval_rows(here, "value", labels, styles, ax or plt.subplots(figsize=(7, 1.3 + 0.27 * len(here)))[1])
     if statistic != "regret":
         ax.axvline(CHANCE.get(statistic, 0), color="#999999", lw=0.9, zorder=0)
-    for place, row in enumerate(here.itertuples()):
-        is_rule = row.kind == "baseline"
-        style = {"color": COLOURS[1] if is_rule else COLOURS[0], "marker": "D" if is_rule else "o"}
-        ax.plot([row.low, row.high], [place, place], color=style["color"], lw=1.6, solid_capstyle="butt")
-        ax.scatter(row.value, place, s=40, edgecolor="black", linewidths=0.6, zorder=3, **style)
-    ax.set_yticks(range(len(here)), [(titles or {}).get(name, name) for name in here["measure"]])
     for label, kind in zip(ax.get_yticklabels(), here["kind"], strict=True):
         label.set_color("#A34700" if kind == "baseline" else "black")
-    ax.set_ylim(-0.7, len(here) - 0.3)
     drawn = f", {n_draws:,} draws" if n_draws else ""
     n = here["n"].unique() if len(here) else np.array([0])
     pairs = "pairs" if target == "all" else "sources"
@@ -98,15 +88,21 @@ def advice_bars(advice: pd.DataFrame, *, targets: int | None = None, ax: Axes | 
     Takes the table of `recommend.model.rank` with a column title; `targets` is the number of calibration targets.
     """
     here = advice.iloc[::-1]
-    ax = ax or plt.subplots(figsize=(7, 1.3 + 0.3 * len(here)))[1]
+    labels = [f"{row.title} (best: {row.p_best:.0%})" for row in here.itertuples()]
+    styles = [{"color": COLOURS[0]}] * len(here)
+    ax = _interval_rows(here, "gain", labels, styles, ax or plt.subplots(figsize=(7, 1.3 + 0.3 * len(here)))[1])
     ax.axvline(0, color="#999999", lw=0.9, zorder=0)
-    for place, row in enumerate(here.itertuples()):
-        ax.plot([row.low, row.high], [place, place], color=COLOURS[0], lw=1.6, solid_capstyle="butt")
-        ax.scatter(row.gain, place, s=40, color=COLOURS[0], edgecolor="black", linewidths=0.6, zorder=3)
-    ax.set_yticks(range(len(here)), [f"{row.title} (best: {row.p_best:.0%})" for row in here.itertuples()])
-    ax.set_ylim(-0.7, len(here) - 0.3)
     known = f", calibrated on n = {targets} targets" if targets else ""
     ax.set_xlabel(f"Expected AUC minus the mean of these {len(here)} sources\nline: 95 % interval{known}")
+    return ax
+
+
+def _interval_rows(rows: pd.DataFrame, value: str, labels: list[str], styles: list[dict[str, str]], ax: Axes) -> Axes:
+    for place, (row, style) in enumerate(zip(rows.itertuples(), styles, strict=True)):
+        ax.plot([row.low, row.high], [place, place], color=style["color"], lw=1.6, solid_capstyle="butt")
+        ax.scatter(getattr(row, value), place, s=40, edgecolor="black", linewidths=0.6, zorder=3, **style)
+    ax.set_yticks(range(len(rows)), labels)
+    ax.set_ylim(-0.7, len(rows) - 0.3)
     return ax
 
 

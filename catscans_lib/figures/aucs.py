@@ -20,14 +20,8 @@ def auc_bars(
 ) -> Axes:  # fmt: skip
     """Plot the AUC of every source on one target: a bar for the mean, a faint point per fold and seed, the best on top.
 
-    Grey bars are the baseline, also with its longer budget if that was run.
-
-    Parameters
-    ----------
-    aucs : pandas.DataFrame
-        As `tables.aucs` returns it.
-    intervals : pandas.DataFrame, optional
-        As `intervals.auc_intervals` returns it; the bootstrap intervals are drawn.
+    Takes the tables of `inference`; of the intervals the bootstrap's are drawn. Grey bars are the baseline, also with its
+    longer budget if that was run.
     """
     bars = _bars(aucs[aucs["target"] == target], mode, titles)
     ax = ax or plt.subplots(figsize=(7, 1.1 + 0.34 * len(bars)))[1]
@@ -58,11 +52,6 @@ def auc_panels(aucs: pd.DataFrame, intervals: pd.DataFrame, mode: str, *, titles
 
     A diamond is the mean, its line the 95 % bootstrap interval, a faint point one fold and seed. The source with the highest
     mean over the targets is on top.
-
-    Parameters
-    ----------
-    aucs, intervals : pandas.DataFrame
-        As `tables.aucs` and `intervals.auc_intervals` return them.
     """
     here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
     relative = here["auc"] - here.groupby("target")["auc"].transform("mean")
@@ -105,12 +94,7 @@ def _baselines(ax: Axes, none: pd.DataFrame, mode: str) -> None:
 def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
     """Plot mean ranks of sources over targets (1 is best); a bar joins sources that Nemenyi's test cannot separate at 5 %.
 
-    Reference: Demšar (2006), Journal of Machine Learning Research 7.
-
-    Parameters
-    ----------
-    ranks : pandas.DataFrame
-        As `source_comparisons.ranks` returns it.
+    Takes the table of `inference.ranks`. Reference: Demšar (2006), Journal of Machine Learning Research 7.
     """
     here = ranks[ranks["mode"] == mode].sort_values("mean_rank", kind="stable")
     names, at, width = here["source"].tolist(), here["mean_rank"].to_numpy(), here["critical_difference"].iloc[0]

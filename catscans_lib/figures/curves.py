@@ -24,16 +24,10 @@ NUMBERS = {
 def learning_curves(
     history: pd.DataFrame, *, by: str | None = None, titles: dict[str, str] | None = None
 ) -> np.ndarray:
-    """Plot curves over the epochs, a panel per metric: folds and seeds faint, their mean on top.
+    """Plot curves over the epochs, a panel per metric, a colour per value of `by` (None: the mode, if there are several).
 
-    Training is dashed, inner validation solid. The mean of an epoch includes the curves that reached it.
-
-    Parameters
-    ----------
-    history : pandas.DataFrame
-        Columns epoch, split, metric, value, and those that identify a curve (mode, fold, seed; and `by`).
-    by : str or None
-        Column that gives the colours; None: the mode, if there are several.
+    Folds and seeds are faint, their mean is strong; training is dashed, inner validation solid. The mean of an epoch includes
+    the curves that reached it.
     """
     metrics, by = _metrics(history), by or _several(history, "mode")
     figure, axes = plt.subplots(1, len(metrics), figsize=(4.6 * len(metrics), 3.4), squeeze=False)

@@ -41,9 +41,6 @@ def auc_draws(
         As in `auc`; several tables of the same images share the draws.
     groups : array_like, shape (n_images,)
         Patient, lesion or slide of every image; the image's own id if it has none.
-    n_draws : int
-        At least 1.
-    seed : int
 
     Returns
     -------
@@ -75,16 +72,9 @@ def auc_draws(
 def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | tuple[np.ndarray, np.ndarray]:
     """Return the percentile interval (low, high) of the draws, ignoring NaN; (nan, nan) if all are NaN.
 
-    If many draws are NaN, the interval only describes samples that happen to contain every class; report their number.
-
-    Reference: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
-
-    Parameters
-    ----------
-    draws : array_like of float, shape (n_draws,) or (n_quantities, n_draws)
-        For several quantities, low and high have shape (n_quantities,).
-    level : float
-        In (0, 1).
+    Draws of several quantities, shape (n_quantities, n_draws), give arrays. If many draws are NaN, the interval only describes
+    samples that happen to contain every class; report their number. Reference: Efron and Tibshirani (1993), An Introduction
+    to the Bootstrap, chapter 13.
     """
     if not 0 < level < 1:
         raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")

@@ -32,24 +32,18 @@ class Paired(NamedTuple):
 
 
 def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the AUCs of several models on the same images, and their covariance matrix.
+    """Return the AUCs of several models on the same images, shape (n_models,), and their covariance matrix.
 
-    Raises ValueError if the labels are not bool or all the same, a score is not finite, or the shapes do not match.
+    A variance is exactly 0 if a model separates the classes perfectly or all scores are equal. The formula then cannot
+    estimate the uncertainty, which is not 0 (`interval` returns NaN). It is NaN with a single positive or negative. Raises
+    ValueError if the labels are not bool or all the same, a score is not finite, or the shapes do not match.
 
     Parameters
     ----------
     labels : array_like of bool, shape (n,)
         True where the image is positive.
     scores : array_like of float, shape (n,) or (n_models, n)
-        Higher means positive; any scale.
-
-    Returns
-    -------
-    aucs : numpy.ndarray of float, shape (n_models,)
-        In [0, 1]; ties count one half.
-    covariance : numpy.ndarray of float, shape (n_models, n_models)
-        Exactly 0 if a model separates the classes perfectly or all scores are equal. The formula then cannot estimate the
-        uncertainty, which is not 0 (`interval` returns NaN). NaN with a single positive or negative.
+        Higher means positive; any scale. Ties count one half.
     """
     v10, v01 = _components(labels, scores)
     return v10.mean(axis=1), _variance_of_mean(v10) + _variance_of_mean(v01)
@@ -58,21 +52,10 @@ def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray
 def interval(auc: float, variance: float, level: float = 0.95, method: str = "logit") -> tuple[float, float]:
     """Return the confidence interval (low, high) of an AUC, from its variance as `delong` returns it.
 
-    Raises ValueError if the AUC, the variance or the level is out of range, or the method is unknown.
-
-    Parameters
-    ----------
-    level : float
-        In (0, 1).
-    method : {"logit", "wald"}
-        Normal approximation on the logit scale, which stays within (0, 1) and is better near 1; or on the AUC's own scale,
-        clipped to [0, 1]. An AUC of exactly 0 or 1 has no logit and gets the Wald interval.
-
-    Returns
-    -------
-    tuple of float
-        (nan, nan) if the variance is 0 or NaN, for example if the classes are separated perfectly: an interval from 1 to 1
-        would claim a certainty that the sample cannot give.
+    `logit` is a normal approximation on the logit scale, which stays within (0, 1) and is better near 1; `wald` is one on the
+    AUC's own scale, clipped to [0, 1]. An AUC of exactly 0 or 1 has no logit and gets the Wald interval. The interval is
+    (nan, nan) if the variance is 0 or NaN, for example if the classes are separated perfectly: an interval from 1 to 1 would
+    claim a certainty that the sample cannot give. Raises ValueError if a number is out of range, or the method is unknown.
     """
     if method not in METHODS:
         raise ValueError(f"Unknown method '{method}'; known: {', '.join(METHODS)}.")
@@ -90,11 +73,8 @@ def interval(auc: float, variance: float, level: float = 0.95, method: str = "lo
 def paired(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, level: float = 0.95) -> Paired:
     """Test whether two models have the same AUC on the same images (in the same order).
 
-    Returns
-    -------
-    Paired
-        z, two-sided p and the Wald interval at `level`. If the variance is 0, the interval is NaN; z is then 0 and p 1 for
-        models with equal AUCs (same ranking, or both perfect), and both are NaN for others.
+    The interval is Wald's at `level`. If the variance is 0, the interval is NaN; z is then 0 and p 1 for models with equal
+    AUCs (same ranking, or both perfect), and both are NaN for others.
     """
     v10, v01 = _components(labels, np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)]))
     apart = v10[:1] - v10[1:], v01[:1] - v01[1:]  # differences first: equal ranks then give variance 0
@@ -108,18 +88,10 @@ def paired(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, level: f
 
 
 def all_pairs(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the AUC differences of all pairs of models and their variances, as `paired` gives them for two.
+    """Return the AUC differences of all pairs of models (row minus column) and their variances, as `paired` does for two.
 
-    Parameters
-    ----------
-    labels : array_like of bool, shape (n,)
-    scores : array_like of float, shape (n_models, n)
-        NaN where a model has no score for an image; each pair is compared on the images that both have.
-
-    Returns
-    -------
-    differences, variances : numpy.ndarray of float, shape (n_models, n_models)
-        AUC of the row's model minus that of the column's; NaN for two models without a common image.
+    `scores` has shape (n_models, n); it is NaN where a model has no score for an image, and each pair is compared on the
+    images that both have. The results, shape (n_models, n_models), are NaN for two models without a common image.
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=float)
     known = np.isfinite(scores)

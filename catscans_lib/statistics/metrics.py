@@ -21,7 +21,10 @@ class BinaryProblem(NamedTuple):
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str = "weighted") -> float:
-    """Return the area under the ROC curve, averaged over classes or pairs of classes if there are more than two.
+    """Return the area under the ROC curve in [0, 1], averaged over classes or pairs of classes if there are more than two.
+
+    0.5 is chance, and a tie between a positive and a negative counts one half. Raises ValueError if a score is not finite, a
+    row does not sum to 1, a label or the average is unknown, or only one class occurs.
 
     Parameters
     ----------
@@ -32,27 +35,11 @@ def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average:
     classes : tuple of str
         At least two. Of two classes the second is the positive one, and `average` has no effect.
     average : {"weighted", "macro", "micro", "ovo_macro", "ovo_weighted"}
-        For more than two classes:
-
         - weighted, macro: one-vs-rest, weighted by the images of each class, or equally;
         - micro: one-vs-rest, the scores of all classes pooled into one problem;
-        - ovo_macro, ovo_weighted: one-vs-one, weighted equally, or by the images of each pair of classes.
+        - ovo_macro, ovo_weighted: one-vs-one (Hand and Till 2001), weighted equally, or by the images of each pair.
 
         A class without images has no ROC curve and is left out of the mean (micro still uses its scores as negatives).
-
-    Returns
-    -------
-    float
-        In [0, 1]; 0.5 is chance. A tie between a positive and a negative counts one half.
-
-    Raises
-    ------
-    ValueError
-        If a score is not finite, a row does not sum to 1, a label or the average is unknown, or only one class occurs.
-
-    References
-    ----------
-    Hand and Till (2001), Machine Learning 45, for one-vs-one.
     """
     labels, scores = check_predictions(labels, scores, classes)
     if (labels == labels[0]).all():
@@ -84,33 +71,12 @@ def area(positive: np.ndarray, scores: np.ndarray) -> float:
 
 
 def transfer_score(auc: ArrayLike, baseline_auc: ArrayLike) -> np.ndarray:
-    """Relative AUC gain from pretraining, in percent of the baseline's AUC.
+    """Relative AUC gain from pretraining, in percent: ``100 * (auc - baseline_auc) / baseline_auc`` for each fold.
 
-    Both arguments list the same folds in the same order, so the score is paired.
+    Both arguments, shape (n_folds,), list the same folds in the same order, so the score is paired. `baseline_auc`, in (0, 1],
+    is the AUC on the same images of a network that started from random weights. Raises ValueError if the shapes differ or a
+    baseline is out of range. Reference: van den Brandt et al. (2021), arXiv:2107.05940.
 
-    Parameters
-    ----------
-    auc : array_like of float, shape (n_folds,)
-        AUC on the held-out images after pretraining on the source, in [0, 1].
-    baseline_auc : array_like of float, shape (n_folds,)
-        AUC on the same images of a network that started from random weights, in (0, 1].
-
-    Returns
-    -------
-    numpy.ndarray of float, shape (n_folds,)
-        ``100 * (auc - baseline_auc) / baseline_auc``; above 0, pretraining helped.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or a baseline lies outside (0, 1].
-
-    References
-    ----------
-    van den Brandt et al. (2021), arXiv:2107.05940.
-
-    Examples
-    --------
     >>> transfer_score([0.95, 0.90], [0.88, 0.90]).round(2)
     array([7.95, 0.  ])
     """
@@ -200,31 +166,17 @@ def classification_metrics(
 ) -> dict[str, float]:
     """Return what an AUC does not measure: the quality of decisions and of probabilities.
 
-    The class with the highest probability is predicted, the first if several are tied.
+    Arguments as in `auc`; raises ValueError also for scores outside [0, 1], but one class is enough. The class with the
+    highest probability is predicted, the first if several are tied. By name:
 
-    Raises ValueError as `auc`, except that one class is enough; and if a score lies outside [0, 1]. Reference: Brier
-    (1950), Monthly Weather Review 78(1). Guo et al. (2017), arXiv:1706.04599 (ece).
-
-    Parameters
-    ----------
-    labels, classes
-        As in `auc`.
-    scores : array_like of float, shape (n_images, n_classes)
-        Probability of every class, in [0, 1], rows summing to 1.
-    average : str
-        Of the average precision, as in `auc`.
-
-    Returns
-    -------
-    dict of str to float
-        - accuracy: share of correct predictions;
-        - balanced_accuracy: mean recall over the classes that occur;
-        - average_precision: of the positive class, or averaged over classes; chance is the share of positives. NaN if only
-          one class occurs;
-        - brier: two classes: mean squared error of the positive class's probability, in [0, 1]; more classes: squared
-          errors summed over classes, mean over images, in [0, 2];
-        - ece: expected calibration error of the predicted class, also for two classes: mean absolute difference between
-          confidence and accuracy over 15 bins of equal width, weighted by images, in [0, 1].
+    - accuracy: share of correct predictions;
+    - balanced_accuracy: mean recall over the classes that occur;
+    - average_precision: of the positive class, or averaged over classes; chance is the share of positives. NaN if only one
+      class occurs;
+    - brier: two classes: mean squared error of the positive class's probability, in [0, 1]; more classes: squared errors
+      summed over classes, mean over images, in [0, 2] (Brier 1950);
+    - ece: expected calibration error of the predicted class, also for two classes: mean absolute difference between
+      confidence and accuracy over 15 bins of equal width, weighted by images, in [0, 1] (Guo et al. 2017, arXiv:1706.04599).
     """
     labels, scores = check_probabilities(labels, scores, classes)
     is_class = labels[:, None] == np.array(classes)
@@ -256,11 +208,8 @@ def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
 def reliability(scores: np.ndarray, is_class: np.ndarray, n_bins: int) -> np.ndarray:
     """Compare the probabilities of a class with how often it occurs, in bins of equal width.
 
-    Returns
-    -------
-    numpy.ndarray of float, shape (5, n_filled_bins)
-        low, high (low < score <= high; the first bin includes 0), mean score, share of images of the class, n images. Empty
-        bins are left out.
+    Returns shape (5, n_filled_bins): low, high (low < score <= high; the first bin includes 0), mean score, share of images of
+    the class, n images. Empty bins are left out.
     """
     edges = np.linspace(0, 1, n_bins + 1)
     number = np.searchsorted(edges[1:-1], scores)

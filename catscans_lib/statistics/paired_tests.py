@@ -63,7 +63,9 @@ class Posterior(NamedTuple):
 def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float = 0.95) -> CorrectedT:
     """Corrected resampled t-test: a paired t-test whose variance accounts for overlapping training sets.
 
-    Reference: Nadeau and Bengio (2003), Machine Learning 52(3), equation 9.
+    ``t = mean / sqrt((1 / n_folds + test_train_ratio) * variance)`` with n_folds - 1 degrees of freedom. If all differences
+    are equal, the interval is NaN; t is 0 and p is 1 if they are 0, otherwise both are NaN. Reference: Nadeau and Bengio
+    (2003), Machine Learning 52(3), equation 9.
 
     Parameters
     ----------
@@ -73,12 +75,6 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
         Held-out images per training image, above 0; 1 / (k - 1) in k-fold cross-validation.
     level : float
         Level of the interval, in (0, 1).
-
-    Returns
-    -------
-    CorrectedT
-        ``t = mean / sqrt((1 / n_folds + test_train_ratio) * variance)`` with n_folds - 1 degrees of freedom. If all
-        differences are equal, the interval is NaN; t is 0 and p is 1 if they are 0, otherwise both are NaN.
     """
     difference = _differences(difference)
     if not 0 < level < 1:
@@ -117,20 +113,11 @@ def _of_signed_ranks(ranks: tuple[float, ...]) -> Wilcoxon:
 def friedman(matrix: ArrayLike) -> Friedman:
     """Friedman's rank test that sources do not differ over blocks (targets or folds), with Iman and Davenport's F.
 
-    Reference: Friedman (1937), JASA 32. Iman and Davenport (1980), Comm. Stat. A 9(6). Conover (1999), Practical
+    Takes AUCs, shape (n_blocks, n_sources): at least two blocks and three sources, no missing values. Ties get their mean
+    rank, and the statistic is corrected for them. If all blocks have the same ranking, F is infinite and its p is the
+    probability of that, ``(1 / n_sources!) ** (n_blocks - 1)`` without ties. If all sources tie in all blocks, chi2 and F are
+    0 and p is 1. Reference: Friedman (1937), JASA 32. Iman and Davenport (1980), Comm. Stat. A 9(6). Conover (1999), Practical
     Nonparametric Statistics, for F without a denominator.
-
-    Parameters
-    ----------
-    matrix : array_like of float, shape (n_blocks, n_sources)
-        AUCs; at least two blocks and three sources, no missing values.
-
-    Returns
-    -------
-    Friedman
-        Ties get their mean rank, and the statistic is corrected for them. If all blocks have the same ranking, F is infinite
-        and its p is the probability of that, ``(1 / n_sources!) ** (n_blocks - 1)`` without ties. If all sources tie in all
-        blocks, chi2 and F are 0 and p is 1.
     """
     matrix = _matrix(matrix)
     n, k = matrix.shape
@@ -151,12 +138,7 @@ def friedman(matrix: ArrayLike) -> Friedman:
 def nemenyi(matrix: ArrayLike, alpha: float = 0.05) -> Nemenyi:
     """Compare the mean ranks of all pairs of sources after Friedman's test, which takes the same matrix.
 
-    Reference: Nemenyi (1963). Demsar (2006), JMLR 7.
-
-    Parameters
-    ----------
-    alpha : float
-        Family-wise error rate of the critical difference, in (0, 1).
+    `alpha` is the family-wise error rate of the critical difference. Reference: Nemenyi (1963). Demsar (2006), JMLR 7.
     """
     matrix = _matrix(matrix)
     n, k = matrix.shape
@@ -201,21 +183,10 @@ def superiority(difference: ArrayLike) -> float | np.ndarray:
 def correlated_bayes(difference: ArrayLike, test_train_ratio: float, rope: float) -> Posterior:
     """Bayesian correlated t-test: the probability that the true difference is practically relevant.
 
-    Reference: Corani and Benavoli (2015), Machine Learning 100(2-3). Benavoli et al. (2017), JMLR 18(77).
-
-    Parameters
-    ----------
-    difference, test_train_ratio
-        As in `nadeau_bengio`.
-    rope : float
-        Region of practical equivalence: true differences from -rope to rope count as 0. At least 0.
-
-    Returns
-    -------
-    Posterior
-        From a Student distribution around the mean difference with n - 1 degrees of freedom and scale
-        ``sqrt((1 / n + rho / (1 - rho)) * variance)``, where rho is the held-out share of all images. If all differences
-        are equal, the posterior is a single point.
+    Arguments as in `nadeau_bengio`; true differences from -rope to rope count as 0. The posterior is a Student distribution
+    around the mean difference with n - 1 degrees of freedom and scale ``sqrt((1 / n + rho / (1 - rho)) * variance)``, where rho
+    is the held-out share of all images. If all differences are equal, it is a single point. Reference: Corani and Benavoli
+    (2015), Machine Learning 100(2-3). Benavoli et al. (2017), JMLR 18(77).
     """
     difference = _differences(difference)
     if not rope >= 0:

@@ -37,20 +37,12 @@ def draws(y: np.ndarray, counts: np.ndarray) -> Draws:
 def on_target(x: np.ndarray, drawn: Draws) -> Found:
     """Compute all statistics of a measure on one target.
 
-    Reference: Kendall (1945), Biometrika 33(3). Vigna (2015), WWW '15, for the weighted one.
-
-    Parameters
-    ----------
-    x : numpy.ndarray of float, shape (n_sources,)
-        Values of the measure, larger is closer; a source with NaN is left out.
-
-    Returns
-    -------
-    Found
-        pearson, spearman, kendall (tau-b) and weighted_kendall (additive hyperbolic weights, mean over both rankings) in
-        [-1, 1]; NaN if all values or all results are equal. regret: best result minus the result of the source with the
-        largest value (mean over ties), at least 0. accuracy: share of the pairs with different results in which the better
-        source has the larger value (ties one half), in [0, 1].
+    `x`, shape (n_sources,), holds the values of the measure; larger is closer, and a source with NaN is left out. pearson,
+    spearman, kendall (tau-b) and weighted_kendall (additive hyperbolic weights, mean over both rankings) are in [-1, 1], NaN
+    if all values or all results are equal. regret is the best result minus that of the source with the largest value (mean
+    over ties), at least 0. accuracy is the share of the pairs with different results in which the better source has the
+    larger value (ties one half), in [0, 1]. Reference: Kendall (1945), Biometrika 33(3). Vigna (2015), WWW '15, for the
+    weighted one.
     """
     m = drawn.counts * ~np.isnan(x)
     x, y = np.nan_to_num(x), drawn.y

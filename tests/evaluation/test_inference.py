@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from catscans_lib.evaluation import intervals, source_comparisons, tables
+from catscans_lib.evaluation import inference, tables
 
 CLASSES = ("no", "yes")
 
@@ -35,13 +35,13 @@ def study():
     ]
     table = pd.concat(parts, ignore_index=True)
     aucs = tables.aucs(table, {pair: pair[0] for pair in itertools.product(signal, ("chest", "pcam_middle"))})
-    return table, aucs, intervals.draws(table, n_draws=300, seed=0, average="weighted")
+    return table, aucs, inference.draws(table, n_draws=300, seed=0, average="weighted")
 
 
 def test_all_sources_get_the_same_draws(study):
     table, *_ = study
     copy = table[table["source"] == "dtd"].assign(source="kimia960")
-    both = intervals.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
+    both = inference.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
     one, other = (both.xs(source, level="source") for source in ("dtd", "kimia960"))
     np.testing.assert_array_equal(one, other)
     assert both.shape == (4 * 2 * 3, 50)
@@ -49,7 +49,7 @@ def test_all_sources_get_the_same_draws(study):
 
 def test_intervals_contain_the_mean_and_state_method_and_n(study):
     table, aucs, draws = study
-    found = intervals.auc_intervals(aucs, draws, table)
+    found = inference.auc_intervals(aucs, draws, table)
     assert found["method"].value_counts().to_dict() == {"bootstrap over groups": 6, "DeLong over images": 6}
     assert ((found["low"] < found["auc"]) & (found["auc"] < found["high"])).all()
     row = found.set_index(["source", "target", "method"]).loc[("dtd", "chest", "bootstrap over groups")]
@@ -61,7 +61,7 @@ def test_intervals_contain_the_mean_and_state_method_and_n(study):
 def test_a_transfer_score_uses_the_same_draws_as_its_baseline(study):
     _, aucs, draws = study
     scores = tables.transfer_scores(aucs)
-    found = intervals.score_intervals(scores, draws).set_index(["source", "target"])
+    found = inference.score_intervals(scores, draws).set_index(["source", "target"])
     row = found.loc[("dtd", "chest")]
     assert row["transfer_score"] == pytest.approx(
         scores.query("source == 'dtd' and target == 'chest'")["transfer_score"].mean()
@@ -74,14 +74,14 @@ def test_a_transfer_score_uses_the_same_draws_as_its_baseline(study):
 def test_without_a_baseline_the_table_of_scores_is_empty(study):
     _, aucs, draws = study
     without = tables.transfer_scores(aucs[aucs["source"] != "none"])
-    expected = intervals.score_intervals(tables.transfer_scores(aucs), draws)
-    found = intervals.score_intervals(without, draws)
+    expected = inference.score_intervals(tables.transfer_scores(aucs), draws)
+    found = inference.score_intervals(without, draws)
     assert found.empty and list(found.columns) == list(expected.columns)
 
 
 def test_all_pairs_get_four_tests_which_find_only_the_real_differences(study):
     table, aucs, draws = study
-    found = source_comparisons.comparisons(aucs, draws, table)
+    found = inference.comparisons(aucs, draws, table)
     assert len(found) == 2 * 3 * 4
     assert set(found["test"]) == {"nadeau_bengio", "wilcoxon", "delong", "bootstrap"}
     by_pair = found.set_index(["target", "source_a", "source_b", "test"])
@@ -98,7 +98,7 @@ def test_all_pairs_get_four_tests_which_find_only_the_real_differences(study):
 
 def test_pairs_with_random_weights_form_a_separate_holm_family(study):
     table, aucs, draws = study
-    found = source_comparisons.comparisons(aucs, draws, table).query("target == 'chest' and test == 'delong'")
+    found = inference.comparisons(aucs, draws, table).query("target == 'chest' and test == 'delong'")
     alone = found.query("source_a == 'dtd' and source_b == 'stl10'")
     assert alone["p_adjusted"].item() == alone["p"].item()
     against_none = found.drop(alone.index).sort_values("p")
@@ -108,7 +108,7 @@ def test_pairs_with_random_weights_form_a_separate_holm_family(study):
 
 def test_posterior_probabilities_sum_to_1_and_favour_the_better_source(study):
     _, aucs, _ = study
-    effects = source_comparisons.effects(aucs, rope=0.01).set_index(["target", "source_a", "source_b"])
+    effects = inference.effects(aucs, rope=0.01).set_index(["target", "source_a", "source_b"])
     total = effects[["p_b_better", "p_equivalent", "p_a_better"]].sum(axis=1)
     np.testing.assert_allclose(total, 1)
     row = effects.loc[("chest", "none", "dtd")]
@@ -118,16 +118,16 @@ def test_posterior_probabilities_sum_to_1_and_favour_the_better_source(study):
 
 def test_sources_are_ranked_over_several_targets(study):
     _, aucs, _ = study
-    ranks = source_comparisons.ranks(aucs)
+    ranks = inference.ranks(aucs)
     assert ranks.set_index("source")["mean_rank"]["none"] == 3.0
     assert ranks["n_targets"].unique().tolist() == [2]
-    assert source_comparisons.ranks(aucs[aucs["target"] == "chest"]).empty
+    assert inference.ranks(aucs[aucs["target"] == "chest"]).empty
 
 
 def test_a_pair_with_one_common_fold_is_not_compared(study):
     table, aucs, draws = study
     few = aucs[(aucs["source"] != "dtd") | (aucs["fold"] == 1)]
-    found = source_comparisons.comparisons(few, draws, table)
+    found = inference.comparisons(few, draws, table)
     assert set(found["source_a"]) | set(found["source_b"]) == {"none", "stl10"}
 
 
@@ -135,7 +135,7 @@ def test_a_pair_with_a_missing_fold_is_tested_on_its_common_folds(study):
     table, aucs, draws = study
     lacks = (aucs["source"] == "dtd") & (aucs["fold"] == 2) & (aucs["target"] == "chest")
     keys = ["target", "source_a", "source_b", "test"]
-    found, whole = (source_comparisons.comparisons(a, draws, table).set_index(keys) for a in (aucs[~lacks], aucs))
+    found, whole = (inference.comparisons(a, draws, table).set_index(keys) for a in (aucs[~lacks], aucs))
     assert found.index.equals(whole.index)
     other = (found.index.get_level_values("source_a") == "none") & (found.index.get_level_values("source_b") == "stl10")
     pd.testing.assert_frame_equal(found[other].drop(columns="p_adjusted"), whole[other].drop(columns="p_adjusted"))
@@ -144,7 +144,7 @@ def test_a_pair_with_a_missing_fold_is_tested_on_its_common_folds(study):
     row = found.sort_index().loc[("chest", "none", "dtd", "nadeau_bengio")]
     assert row["statistic"] == pytest.approx(t * np.sqrt(0.5 / 1.5))  # variance times 1 / n + test / train, not 1 / n
     assert row["difference"] == pytest.approx((two_folds["none"] - two_folds["dtd"]).mean())
-    effects = source_comparisons.effects(aucs[~lacks], rope=0.01).query("target == 'chest'")
+    effects = inference.effects(aucs[~lacks], rope=0.01).query("target == 'chest'")
     assert effects.set_index(["source_a", "source_b"])["n_folds"].tolist() == [2, 3, 2]
 
 
@@ -152,8 +152,8 @@ def test_models_with_identical_scores_have_p_1(study):
     table, aucs, _ = study
     table = pd.concat([table, table[table["source"] == "dtd"].assign(source="kimia960")])
     aucs = pd.concat([aucs, aucs[aucs["source"] == "dtd"].assign(source="kimia960")])
-    draws = intervals.draws(table, n_draws=50, seed=3, average="weighted")
-    found = source_comparisons.comparisons(aucs, draws, table).query("source_a == 'dtd' and source_b == 'kimia960'")
+    draws = inference.draws(table, n_draws=50, seed=3, average="weighted")
+    found = inference.comparisons(aucs, draws, table).query("source_a == 'dtd' and source_b == 'kimia960'")
     assert len(found) == 2 * 4
     assert (found["p"] == 1).all() and (found["difference"] == 0).all()
 
@@ -161,8 +161,8 @@ def test_models_with_identical_scores_have_p_1(study):
 def test_a_single_source_gives_empty_tables(study):
     table, aucs, draws = study
     alone = aucs[aucs["source"] == "dtd"]
-    assert source_comparisons.comparisons(alone, draws, table).empty
-    assert list(source_comparisons.effects(alone, rope=0.01)) == list(source_comparisons.effects(aucs, rope=0.01))
+    assert inference.comparisons(alone, draws, table).empty
+    assert list(inference.effects(alone, rope=0.01)) == list(inference.effects(aucs, rope=0.01))
 
 
 def test_completeness_lists_runs_that_are_not_done(study):
