@@ -1,4 +1,7 @@
-"""Unpacks a zip or tar from somebody else: only plain files below one folder, within bounds, all of them or none."""
+"""Unpacks a zip or tar from somebody else: only plain files below one folder, within bounds, all of them or none.
+
+Also adds files to our own zips, so that the same files give the same bytes.
+"""
 
 import errno
 import lzma
@@ -18,6 +21,8 @@ from catscans_lib.errors import InputError
 MAX_MEMBERS = 5_000_000  # ImageNet has 1.4 million
 MAX_HEADER_BYTES = 2**20  # tarfile reads a header of variable length into memory as a whole
 JUNK = re.compile(r"__MACOSX|\.DS_Store|\._.*")
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold; real ones would change the bytes
+COMPRESSED = {".keras", ".png", ".h5", ".woff2"}  # stored without compressing them again
 BY_HAND = "If you trust it, unpack it by hand with another program."
 DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, struct.error, ValueError, KeyError,
@@ -63,6 +68,19 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> tuple[str, ...]:
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return names
+
+
+def add_file(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
+    """Add a file to a zip that is being written; the same files in the same order always give the same bytes."""
+    info = zipfile.ZipInfo(name, ZIP_DATE)
+    info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+    info.compress_type = zipfile.ZIP_STORED if Path(name).suffix in COMPRESSED else zipfile.ZIP_DEFLATED
+    with archive.open(info, "w", force_zip64=True) as target:
+        if isinstance(content, bytes):
+            target.write(content)
+            return
+        with content.open("rb") as source:
+            shutil.copyfileobj(source, target, 2**20)
 
 
 @dataclass

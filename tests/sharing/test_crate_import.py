@@ -277,7 +277,7 @@ def test_a_crate_of_another_version_or_of_other_code_says_what_to_do(made, there
 def test_nothing_is_imported_while_a_sweep_runs(made, there):
     with engine.one_sweep_at_a_time():
         refused = CliRunner().invoke(main.main, ["import", str(made[1])])
-    assert refused.exit_code == 2 and "Another sweep is at work" in refused.output
+    assert refused.exit_code == 2 and "Another sweep is running" in refused.output
     assert not (there / "results").exists()
 
 

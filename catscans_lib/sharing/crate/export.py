@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from catscans_lib.grid import expand, profiles
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.runs.records import masking
+from catscans_lib.sharing import archives
 from catscans_lib.sharing.crate import croissant, metadata, model_cards
 
 PROJECT = (
@@ -30,11 +30,8 @@ CHAPTERS = ("notebooks/*.ipynb", "book/*.md", "book/*.bib", "book/_static/*", "p
 FROM_GIT = ("catscans_lib/", "notebooks/", "book/", "params/cluster/")  # holds no secrets and no paths of this machine
 TEXT = {*masking.TEXT, ".js", ".jsonld"}
 RESULT_KINDS = {".csv", ".ipynb", ".json", ".jsonld", ".keras", ".md", ".png", ".py", ".svg", ".txt"}
-COMPRESSED = {".keras", ".png", ".h5", ".woff2"}  # stored as they are
 CARDS, HTML = "cards", "html"
 FOLDERS = {paths.REFERENCE: "REFERENCE", "CATSCANS_DATA": "DATA", "CATSCANS_WEIGHTS": "WEIGHTS"}
-DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold; the real one would change the bytes
-PLAIN_FILE = 0o100644 << 16
 
 Content = bytes | Path
 
@@ -70,9 +67,10 @@ def export(
         for name in sorted(found):
             content = cleaned(name, found[name], clean)
             listed[name] = size_and_sha256(content)
-            _add(archive, name, content)
+            archives.add_file(archive, name, content)
         described = metadata.describe(profile, listed)
-        _add(archive, metadata.NAME, json.dumps(described, indent=1, sort_keys=True, ensure_ascii=False).encode())
+        text = json.dumps(described, indent=1, sort_keys=True, ensure_ascii=False)
+        archives.add_file(archive, metadata.NAME, text.encode())
     return listed
 
 
@@ -121,18 +119,6 @@ def refuse_kinds(names: list[str]) -> None:
             f"{and_more(wrong, 5)}: a crate holds results as {', '.join(sorted(RESULT_KINDS))}; reading other kinds could run "
             "code. Move them out of the results."
         )
-
-
-def _add(archive: zipfile.ZipFile, name: str, content: Content) -> None:
-    info = zipfile.ZipInfo(name, DATE)
-    info.create_system, info.external_attr = 3, PLAIN_FILE
-    info.compress_type = zipfile.ZIP_STORED if Path(name).suffix in COMPRESSED else zipfile.ZIP_DEFLATED
-    if isinstance(content, bytes):
-        archive.writestr(info, content)
-        return
-    info.file_size = content.stat().st_size  # above 2 GiB the header needs another form
-    with content.open("rb") as source, archive.open(info, "w") as target:
-        shutil.copyfileobj(source, target, 2**20)
 
 
 def _current_runs(profile: str, partial: bool) -> dict[str, expand.PlannedRun]:

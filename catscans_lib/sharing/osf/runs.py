@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError, Strict
-from catscans_lib.sharing.archives import unpack
+from catscans_lib.sharing.archives import add_file, unpack
 
 MANIFEST = "manifest.json"
 FORMER_MANIFEST = "osf_manifest.csv"  # until November 2026
@@ -24,8 +24,6 @@ SHARED = ("folds", "tables")  # folders of the files that runs share
 NOT_STEPS = (*SHARED, "records", "scratch")
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$"
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
-COMPRESSED = {".keras", ".png"}  # stored as they are
 MAX_RATIO = 20  # of a zip's files to the zip
 
 
@@ -195,11 +193,7 @@ def pack(root: Path, run: LocalRun, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for file in [file for part in sorted(run.parts) for file in _files(root, part)]:
-            member = zipfile.ZipInfo(file.relative_to(root).as_posix(), ZIP_DATE)
-            member.compress_type = zipfile.ZIP_STORED if file.suffix in COMPRESSED else zipfile.ZIP_DEFLATED
-            member.external_attr = 0o644 << 16
-            with file.open("rb") as content, archive.open(member, "w", force_zip64=True) as packed:
-                shutil.copyfileobj(content, packed, 2**20)
+            add_file(archive, file.relative_to(root).as_posix(), file)
     if {part: state(root, part) for part in run.parts} != run.parts:
         raise InputError(f"{run.key} changed while it was packed. Push again when nothing writes to it.")
 
