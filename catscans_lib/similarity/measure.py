@@ -62,48 +62,24 @@ class Inputs:
 class Measure:
     """One measure of similarity or transferability.
 
-    Attributes
-    ----------
-    name, title : str
-        Key in code and tables; printed name.
-    function : callable
-        Takes plain arrays: `arguments` by position, then those of `optional` that are given by keyword.
-    arguments, optional : tuple of str
-        Fields of `Inputs` that it needs; fields that it uses if they are given.
-    larger_is_closer : bool
-        True for a similarity or a prediction of transfer, False for a distance.
-    range : tuple of float
-        Lowest and highest value.
-    why : str
-        Reason why the library has this measure.
-    reference : str
-        Key in the bibliography, and arXiv number or DOI.
-    blind_to : str
-        What it cannot see; printed beside its values.
-    cost : str
-        Time, in n images, d features, C classes (suffix _s: of the source).
-    invariances : frozenset of str
-        Changes to all features that leave the value unchanged: "rotation", "scale" (one factor), "shift".
-    is_symmetric : bool
-        Whether source and target (or the two representations) may be exchanged.
-    is_random : bool
-        Whether it draws random numbers; `function` then takes `seed`.
+    `function` takes plain arrays: the fields `arguments` of `Inputs` by position, and those of `optional` that are given by
+    keyword.
     """
 
-    name: str
+    name: str  # key in code and tables
     title: str
     function: Callable[..., float]
     arguments: tuple[str, ...]
-    larger_is_closer: bool
-    range: tuple[float, float]
-    why: str
-    reference: str
+    larger_is_closer: bool  # True: a similarity or a prediction of transfer; False: a distance
+    range: tuple[float, float]  # lowest and highest value
+    why: str  # reason to have it in the library
+    reference: str  # key in the bibliography, and arXiv number or DOI
     blind_to: str
-    cost: str
-    invariances: frozenset[str] = frozenset()
-    is_symmetric: bool = False
+    cost: str  # time, in n images, d features, C classes (suffix _s: of the source)
+    invariances: frozenset[str] = frozenset()  # of "rotation", "scale" (one factor), "shift" of all features
+    is_symmetric: bool = False  # whether source and target, or the two representations, may be exchanged
     optional: tuple[str, ...] = ()
-    is_random: bool = False
+    is_random: bool = False  # then `function` takes `seed`
 
     @property
     def family(self) -> str:

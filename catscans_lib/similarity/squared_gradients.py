@@ -1,8 +1,8 @@
-"""Squared gradients of one image at a time, per filter, faster than by batches of one image.
+"""Squared gradients per image and filter, for Task2Vec, faster than by batches of one image.
 
-In inference mode images do not mix, so one pass back through a batch gives every layer's input and output gradient of each
-image. What is left is one layer and one image at a time; for convolutions on small maps, which hold most of a network's
-weights, there is a form for whole batches that never makes the gradients themselves.
+In inference mode images of a batch are independent, so one backward pass gives every layer's input and output gradient of each
+image. The rest is computed layer by layer and image by image; convolutions on small maps, which hold most of a network's
+weights, have a form for whole batches that never forms the gradients themselves.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ NORMS = layers.BatchNormalization | layers.LayerNormalization
 
 
 def counted(network: keras.Model) -> pd.DataFrame:
-    """Return which weights count: columns layer, weight, n_filters, in the order of the squared gradients.
+    """List the weights that count: columns layer, weight, n_filters, in the order of the squared gradients.
 
     As in the published code these are the kernels of all convolutions and inner dense layers, one number per output channel
-    (the mean over the rest of the kernel), and every scale of a normalisation. Biases, shifts and all else are left out.
+    (the mean over the rest of the kernel), and the scales of normalisation layers, but no biases or shifts.
     """
     rows = [
         (layer.name, weight.name, _n_filters(layer, weight)) for layer in network.layers for weight in _weights(layer)
@@ -35,24 +35,12 @@ def counted(network: keras.Model) -> pd.DataFrame:
 
 
 def squared_gradients(network: keras.Model) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return a function: images and gradients by their features -> squared gradients by the weights that count.
+    """Return a function that maps images and gradients with respect to their features to squared gradients of the weights.
 
-    Parameters
-    ----------
-    network : keras.Model
-        A graph of layers, each used once: images -> features. Computed in float32 and in inference mode, however it was
-        built.
-
-    Returns
-    -------
-    callable
-        Takes (n, size, size, 3) and (n, n_features); gives for each image on its own the mean of the squares over each
-        filter, (n, n_dims), float64, at least 0. n_dims is the sum of n_filters in `counted`.
-
-    Raises
-    ------
-    InputError
-        On another backend than TensorFlow, or if the network holds another network or uses a layer twice.
+    The network is a graph of layers, each used once: images -> features. It runs in float32 and in inference mode, however it
+    was built. The function takes (n, size, size, 3) and (n, n_features) and returns, for each image, the mean of the squares
+    over each filter: (n, n_filters), float64, at least 0, in the order of `counted`. Raises InputError on another backend than
+    TensorFlow, or if the network contains another network or uses a layer twice.
     """
     _check(network)
     import tensorflow as tf
@@ -84,7 +72,7 @@ def _check(network: keras.Model) -> None:
         if isinstance(layer, keras.Model) or len(layer._inbound_nodes) != 1:
             raise InputError(
                 f"Squared gradients need a graph of layers, each used once; '{layer.name}' is a network or used again. "
-                "Take a backbone as catscans_lib.networks.build builds it."
+                "Use a backbone built by catscans_lib.networks.build."
             )
 
 
@@ -144,7 +132,7 @@ def _of_scale(layer: layers.BatchNormalization, x: "tf.Tensor", g: "tf.Tensor") 
 
 
 def _of_kernel(layer: layers.Layer, x: "tf.Tensor", g: "tf.Tensor", sizes: tuple[int, int, int]) -> "tf.Tensor":
-    """Of each column the mean square of ``patches.T @ g``, which is ``g.T @ (patches @ patches.T) @ g`` over n_inputs."""
+    """Mean square of each column of ``patches.T @ g``, which is ``g.T @ (patches @ patches.T) @ g`` divided by n_inputs."""
     import tensorflow as tf
 
     n_places, n_inputs, n_filters = sizes
@@ -157,7 +145,7 @@ def _of_kernel(layer: layers.Layer, x: "tf.Tensor", g: "tf.Tensor", sizes: tuple
 
 
 def _one_by_one(layer: layers.Layer, x: "tf.Tensor", g: "tf.Tensor") -> "tf.Tensor":
-    """For any layer: its own gradient, for each image."""
+    """The gradient of any layer, image by image."""
     import tensorflow as tf
 
     weights = _weights(layer)

@@ -48,12 +48,10 @@ def labels(values: ArrayLike, n_images: int, what: str = "labels") -> np.ndarray
     return values.astype(int)
 
 
-def labelled(
-    values: ArrayLike, classes: ArrayLike, what: tuple[str, str] = ("features", "labels")
-) -> tuple[np.ndarray, np.ndarray]:
+def labelled(values: ArrayLike, classes: ArrayLike, what: str = "features") -> tuple[np.ndarray, np.ndarray]:
     """Return features and their labels, both checked."""
-    values = features(values, what[0])
-    return values, labels(classes, len(values), what[1])
+    values = features(values, what)
+    return values, labels(classes, len(values))
 
 
 def groups(values: ArrayLike | None, n_images: int, what: str = "groups") -> np.ndarray:
@@ -68,7 +66,7 @@ def groups(values: ArrayLike | None, n_images: int, what: str = "groups") -> np.
 
 def head(values: ArrayLike, classes: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return source-class probabilities, shape (n_images, n_source_classes), and labels; rows sum to 1 within 0.001."""
-    values, classes = labelled(values, classes, ("source_head", "labels"))
+    values, classes = labelled(values, classes, "source_head")
     totals = values.sum(axis=1)
     worst = int(np.argmax(np.abs(totals - 1)))
     if values.min() < 0 or abs(totals[worst] - 1) > 1e-3:
