@@ -93,8 +93,6 @@ def write_stl10(data_dir: Path, n_per_class=2):
         codes = np.repeat(np.arange(1, 11, dtype=np.uint8), n_per_class)
         noise(seed, len(codes)).transpose(0, 3, 2, 1).tofile(folder / f"{split}_X.bin")
         codes.tofile(folder / f"{split}_y.bin")
-    names = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
-    (folder / "class_names.txt").write_text("\n".join(names) + "\n")
 
 
 def write_sti10(data_dir: Path, n_per_class=2):

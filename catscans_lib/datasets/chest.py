@@ -14,14 +14,11 @@ PATIENT = re.compile(r"(person\d+)_(?:bacteria|virus)_.*|((?:NORMAL2-)?IM-\d+)-\
 
 
 def read(data_dir: Path) -> Listing:
-    """List the images of all splits; the patient in the file name is the group.
-
-    Images without a patient in their name are reported and left out, because folds could not keep patients apart.
-    """
+    """List the images of all splits, grouped by the patient in the file name; images without one are left out."""
     folder = layouts.native_dir(data_dir, "chest_xray")
     splits = {split: split for split in SPLITS if (folder / split).is_dir()}  # the first published archive has no val
     return layouts.from_folder(
-        folder, data_dir, classes=CLASSES, expected="|".join(CLASSES), splits=splits, group=patient, unit="patient"
+        folder, data_dir, classes=CLASSES, expected="|".join(CLASSES), splits=splits, group=patient
     )
 
 

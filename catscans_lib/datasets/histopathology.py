@@ -1,39 +1,29 @@
 """Histopathology: PatchCamelyon and KimiaPath960 as downloaded.
 
-PCam: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``, or the PNG files of the study,
-``pcam/png/{index}_label={0 or 1}.png``. The study's two datasets are parts of its 327,680 patches, drawn by class with a
-seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one from the other; here they share no patch.
+PCam: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``. The study's two datasets are parts
+of its 327,680 patches, drawn by class with a seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one
+from the other; here they share no patch.
 KimiaPath960: ``kimia_path_960/*.tif``; the first letter of a file name is its class.
 """
 
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import from_names, native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import (
-    Listing,
-    Problem,
-    Row,
-    array_place,
-    image_names,
-    in_array,
-    make_listing,
-    read_csv,
-)  # fmt: skip
+from catscans_lib.images.listing import Listing, Problem, Row, array_place, in_array, make_listing, read_csv
 
 if TYPE_CHECKING:
     import h5py
@@ -46,21 +36,23 @@ SEED = 2  # the study's
 BLOCK = 1024  # patches read at once: 28 MB
 
 
-def read_middle(data_dir: Path) -> Listing:
-    """List the patches of PCam-middle: 100,000, or the same share of the patches found."""
-    return _subset(read_pcam(data_dir), 0, N_MIDDLE)
-
-
-def read_small(data_dir: Path) -> Listing:
-    """List the patches of PCam-small: 10,000, or the same share of the patches found; none is in PCam-middle."""
-    return _subset(read_pcam(data_dir), N_MIDDLE, N_MIDDLE + N_SMALL)
+def read_part(data_dir: Path, start: int, stop: int) -> Listing:
+    """List the patches from `start` to `stop` (of 327,680), or the same share of those found, by class in a seeded order."""
+    listing, rng, chosen = read_pcam(data_dir), np.random.default_rng(SEED), []
+    for label in CLASSES:
+        rows = rng.permutation(np.flatnonzero(listing.images["label"] == label))
+        chosen.append(rows[len(rows) * start // N_ALL : len(rows) * stop // N_ALL])
+    rows = np.sort(np.concatenate(chosen))
+    if len(rows) == 0:
+        raise InputError(
+            f"{len(listing.images)} patches are too few for this part of PCam; it takes {stop - start:,} of {N_ALL:,}."
+        )
+    return replace(listing, images=listing.images.iloc[rows].reset_index(drop=True))
 
 
 def read_pcam(data_dir: Path) -> Listing:
-    """List every patch, from the PNG files if there are any, else from the HDF5 files; the slide is the group."""
+    """List every patch; the slide is the group."""
     folder = native_dir(data_dir, "pcam", "pcamv1", "PCam")
-    if (folder / "png").is_dir():
-        return _from_png(folder / "png", data_dir)
     below = folder.relative_to(data_dir).as_posix()
     problems: list[Problem] = []
     rows: list[Row] = []
@@ -79,23 +71,11 @@ def read_kimia960(data_dir: Path) -> Listing:
     return from_names(folder, data_dir, TISSUES, r"([A-T])(?![A-Z]).*", "<one letter, A to T><number>")
 
 
-def _from_png(folder: Path, data_dir: Path) -> Listing:
-    below = folder.relative_to(data_dir).as_posix()
-    problems = [Problem(below, "PNG files do not tell the slide, so patches of one slide may lie in different folds")]
-    rows = []
-    for name in image_names(folder, below, problems):
-        if match := re.fullmatch(r"(\d+)_label=([01])\.png", name):
-            image_id = f"{int(match[1]):06d}"
-            rows.append(Row(image_id, f"{below}/{name}", CLASSES[int(match[2])], image_id, ""))
-        else:
-            problems.append(Problem(f"{below}/{name}", "not named {index}_label={0 or 1}.png; left out"))
-    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES)
-
-
 def _rows(images: Path, place: str, split: str, problems: list[Problem]) -> list[Row]:
     """Rows of one split, whose patches are in the file `images`."""
-    shape = _read(images, "x", lambda dataset: dataset.shape if dataset.dtype == np.uint8 else ())
-    if len(shape) != 4 or shape[3] != 3:
+    with _opened(images) as file:
+        shape, dtype = file["x"].shape, file["x"].dtype
+    if dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
         raise InputError(f"'{images}' does not hold patches uint8 (n, height, width, 3). Download it again.")
     labels = _labels(images.with_name(images.name.replace("_x.h5", "_y.h5")), images.name, shape[0])
     meta = images.with_name(images.name.replace("_x.h5", "_meta.csv"))
@@ -116,7 +96,8 @@ def _rows(images: Path, place: str, split: str, problems: list[Problem]) -> list
 
 def _labels(path: Path, images: str, n: int) -> np.ndarray:
     """Labels, shape (n,): 1 if the centre of 32 x 32 pixels has a tumour pixel, else 0."""
-    codes = _read(path, "y", lambda dataset: dataset[:].ravel())
+    with _opened(path) as file:
+        codes = file["y"][:].ravel()
     if not np.isin(codes, (0, 1)).all():
         raise InputError(
             f"'{path}' has labels {sorted(set(codes.tolist()))[:5]}; known are 0 and 1. Download it again."
@@ -133,11 +114,6 @@ def _pixels(data_dir: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
             for start, block in groupby((index for _, index in places), key=lambda index: index // BLOCK * BLOCK):
                 patches = opened["x"][start : start + BLOCK]
                 yield from (patches[index - start] for index in block)
-
-
-def _read(path: Path, name: str, what: Callable[[h5py.Dataset], Any]) -> Any:
-    with _opened(path) as file:
-        return what(file[name])
 
 
 @contextmanager
@@ -162,21 +138,6 @@ def _found(path: Path) -> Path | None:
     return next((here for here in (path, packed) if here.is_file()), None)
 
 
-def _subset(listing: Listing, start: int, stop: int) -> Listing:
-    """Take the part from `start` to `stop` (of 327,680) of each class, in a seeded order."""
-    rng = np.random.default_rng(SEED)
-    chosen = []
-    for label in CLASSES:
-        rows = rng.permutation(np.flatnonzero(listing.images["label"] == label))
-        chosen.append(rows[len(rows) * start // N_ALL : len(rows) * stop // N_ALL])
-    rows = np.sort(np.concatenate(chosen))
-    if len(rows) == 0:
-        raise InputError(
-            f"{len(listing.images)} patches are too few for this part of PCam; it takes {stop - start:,} of {N_ALL:,}."
-        )
-    return replace(listing, images=listing.images.iloc[rows].reset_index(drop=True))
-
-
 _CHECKSUMS = {
     "train_x.h5.gz": "sha256:d619e741468a7ab35c7e4a75e6821b7e7e6c9411705d45708f2a0efc8960656c",
     "train_y.h5.gz": "sha256:b74126d2c01b20d3661f9b46765d29cf4e4fba6faba29c8e0d09d406331ab75a",
@@ -199,8 +160,12 @@ _BOTH = {
     "part_of": "pcam",
     "downloads": tuple(Download(_FILES + name, checksum, folder="pcam") for name, checksum in _CHECKSUMS.items()),
 }
-PCAM_MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=read_middle, **_BOTH)
-PCAM_SMALL = DatasetInfo(name="pcam_small", title="PCam-small", n_images=N_SMALL, read=read_small, **_BOTH)
+_MIDDLE, _SMALL = (
+    partial(read_part, start=0, stop=N_MIDDLE),
+    partial(read_part, start=N_MIDDLE, stop=N_MIDDLE + N_SMALL),
+)
+PCAM_MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=_MIDDLE, **_BOTH)
+PCAM_SMALL = DatasetInfo(name="pcam_small", title="PCam-small", n_images=N_SMALL, read=_SMALL, **_BOTH)
 KIMIA960 = DatasetInfo(
     name="kimia960",
     title="KimiaPath960",

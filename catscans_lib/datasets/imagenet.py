@@ -51,10 +51,8 @@ def read(data_dir: Path) -> Listing:
     """List the images of every wnid, from the class folders if there are any, else from the tar. No groups."""
     place = _tar(data_dir) or native_dir(data_dir, "imagenet/train", "imagenet")
     problems: list[Problem] = []
-    rows = []
-    for wnid, name, path in images(place, data_dir, problems):
-        image_id = f"{wnid}/{name}"
-        rows.append(Row(image_id, path, wnid, image_id, _split(name)))
+    found = images(place, data_dir, problems)
+    rows = [Row(f"{wnid}/{name}", path, wnid, f"{wnid}/{name}", _split(name)) for wnid, name, path in found]
     return make_listing(rows, problems, place, root=data_dir)
 
 
@@ -62,10 +60,8 @@ def read_sti10(data_dir: Path) -> Listing:
     """List the images of the ten synsets of STI-10; missing synsets are reported. No groups, no splits."""
     folder = native_dir(data_dir, "sti10")
     problems: list[Problem] = []
-    rows = []
-    for wnid, name, path in images(folder, data_dir, problems, STI10):
-        image_id = f"{wnid}/{name}"
-        rows.append(Row(image_id, path, STI10[wnid], image_id, ""))
+    found = images(folder, data_dir, problems, STI10)
+    rows = [Row(f"{wnid}/{name}", path, STI10[wnid], f"{wnid}/{name}", "") for wnid, name, path in found]
     for wnid, name in STI10.items():
         if not (folder / wnid).is_dir() and not (folder / f"{wnid}.tar").is_file():
             problems.append(Problem(f"sti10/{wnid}", f"no such folder or tar, the synset of {name}"))

@@ -33,8 +33,7 @@ def class_images(
 ) -> Iterator[tuple[str, str]]:
     """Yield (label, path below `root`) for every image in the class folders of `parent`.
 
-    Folders without images and folders whose name does not match the regular expression `expected` become problems. With
-    `only`, other matching folders are ignored.
+    Empty folders and folders whose name does not match `expected` become problems; with `only`, other folders are ignored.
     """
     for folder in _folders(parent):
         below = folder.relative_to(root).as_posix()
@@ -58,24 +57,17 @@ def from_folder(
     expected: str = ".+",
     splits: Mapping[str, str] | None = None,
     group: Callable[[str], str | None] | None = None,
-    unit: str = "group",
 ) -> Listing:
-    """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``.
+    """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``; paths are relative to `root`.
 
     Parameters
     ----------
-    folder, root : pathlib.Path
-        The folder that holds the class folders or the splits; paths are written below `root`.
-    classes : tuple of str
-        Their fixed order; sorted if empty.
     expected : str
         Regular expression for the names of class folders; others are reported.
     splits : mapping of str to str, optional
         Folder of each split -> its name; a missing folder is reported. Default: detect them by common names.
     group : callable, optional
         Returns the group of a file name without suffix; images for which it returns None are reported and left out.
-    unit : str
-        What a group is, in that report.
     """
     problems: list[Problem] = []
     rows = []
@@ -92,7 +84,7 @@ def from_folder(
             if image_group := group(stem(path)) if group else image_id:
                 rows.append(Row(image_id, path, label, image_group, split))
             else:
-                problems.append(Problem(path, f"no {unit} in the file name; left out"))
+                problems.append(Problem(path, "no group in the file name; left out"))
     return make_listing(rows, problems, folder, root=root, classes=classes)
 
 

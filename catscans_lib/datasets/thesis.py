@@ -44,13 +44,8 @@ def read_diabetic_retinopathy(data_dir: Path) -> Listing:
     if unknown := sorted(set(table["level"]) - set("01234")):
         raise InputError(f"'{path}' has the level '{unknown[0]}'; known are 0 to 4. Download it again.")
     below = (folder / "train").relative_to(data_dir).as_posix()
-    rows = pd.DataFrame(
-        {
-            "path": [f"{below}/{name}.jpeg" for name in table["image"]],
-            "label": [GRADES[int(level)] for level in table["level"]],
-            "group": [name.rsplit("_", 1)[0] for name in table["image"]],
-        }
-    )
+    label, group = table["level"].astype(int).map(dict(enumerate(GRADES))), table["image"].str.rsplit("_", n=1).str[0]
+    rows = pd.DataFrame({"path": f"{below}/" + table["image"] + ".jpeg", "label": label, "group": group})
     return layouts.from_table(rows, data_dir, path, GRADES)
 
 
@@ -66,12 +61,8 @@ def read_isic2017(data_dir: Path) -> Listing:
     hot = table[list(LESIONS[:2])].apply(pd.to_numeric, errors="coerce").to_numpy()
     below = folder.relative_to(data_dir).as_posix()
     codes = {(1, 0): LESIONS[0], (0, 1): LESIONS[1], (0, 0): LESIONS[2]}
-    rows = pd.DataFrame(
-        {
-            "path": [f"{below}/{name}.jpg" for name in table["image_id"]],
-            "label": [codes.get(tuple(row), "") for row in hot.tolist()],  # "": reported as without label
-        }
-    )
+    label = [codes.get(tuple(row), "") for row in hot.tolist()]  # "": reported as without label
+    rows = pd.DataFrame({"path": f"{below}/" + table["image_id"] + ".jpg", "label": label})
     return layouts.from_table(rows, data_dir, path, LESIONS)
 
 

@@ -13,8 +13,7 @@ from catscans_lib.images.duplicates import BLOCK, MAX_BITS, close_pairs, names, 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return class, split, n_images."""
-    counts = table.groupby(["label", "split"]).size().rename("n_images").reset_index()
-    return counts.rename(columns={"label": "class"})
+    return table.rename(columns={"label": "class"}).groupby(["class", "split"]).size().reset_index(name="n_images")
 
 
 def against_published(table: pd.DataFrame, published: Mapping[str, int]) -> pd.DataFrame:
@@ -30,9 +29,8 @@ def against_published(table: pd.DataFrame, published: Mapping[str, int]) -> pd.D
 def examples(table: pd.DataFrame, max_classes: int = 60) -> pd.DataFrame:
     """Return rows to show, sorted by class: the first 6 of each, or 4 if there are more than ten classes."""
     n_each = 6 if table["label"].nunique() <= 10 else 4
-    shown = sorted(table["label"].unique())[:max_classes]
-    rows = table[table["label"].isin(shown)].groupby("label").head(n_each)
-    return rows.sort_values("label", kind="stable")
+    shown = table[table["label"].isin(sorted(table["label"].unique())[:max_classes])]
+    return shown.groupby("label").head(n_each).sort_values("label", kind="stable")
 
 
 def formats(table: pd.DataFrame) -> pd.DataFrame:

@@ -79,7 +79,9 @@ def read(datasets: list[str], open_store: OpenStore) -> pd.DataFrame:
     parts, sha256s = [], []
     for dataset in datasets:
         opened = open_store(dataset)
-        hashes, is_blank = _hashes_and_blank(opened.images)
+        hashes = perceptual_hashes(opened.images)
+        blocks = (opened.images[start : start + BLOCK] for start in range(0, len(hashes), BLOCK))
+        is_blank = np.concatenate([blank(block) for block in blocks])
         name = pd.Categorical([dataset], datasets, ordered=True).repeat(len(hashes))
         parts.append(pd.DataFrame({"dataset": name, "row": np.arange(len(hashes)), "hash": hashes, "blank": is_blank}))
         sha256s.append(opened.table["sha256"].to_numpy(dtype="S64"))
@@ -188,12 +190,10 @@ def _block_means(images: np.ndarray) -> np.ndarray:
 
 
 def _close(hashes: np.ndarray, max_bits: int) -> np.ndarray:
-    """Pairs of rows of distinct hashes, shape (n_pairs, 2), first < second.
-
-    Close hashes agree in at least one of four 16-bit quarters. Sorted by a quarter, rows with an equal quarter are
-    neighbours; each is compared with the next, the one after it, and so on while the quarter is equal.
-    """
+    """Pairs of rows of distinct hashes, shape (n_pairs, 2), first < second."""
     found = [np.empty((0, 2), int)]
+    # Close hashes agree in at least one of four 16-bit quarters. Rows are sorted by a quarter, then each row is compared
+    # with the next, the one after it, and so on while the quarter is equal.
     for quarter in range(4):
         keys = (hashes >> np.uint64(16 * quarter)) & np.uint64(0xFFFF)
         order = np.argsort(keys, kind="stable")  # keeps rows with an equal quarter in order
@@ -206,14 +206,6 @@ def _close(hashes: np.ndarray, max_bits: int) -> np.ndarray:
             pairs = np.stack([order[at], order[at + step]], axis=1)
             found.append(pairs[np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]) <= max_bits])
     return np.concatenate(found)
-
-
-def _hashes_and_blank(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of the images, and which are blank; reads every block once."""
-    blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
-    found = [(perceptual_hashes(block), blank(block)) for block in blocks]
-    hashes, is_blank = zip(*found, strict=True)
-    return np.concatenate(hashes), np.concatenate(is_blank)
 
 
 def _as_other(images: pd.DataFrame) -> pd.DataFrame:
