@@ -110,7 +110,7 @@ def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings(
     )
     assert datasets.get("objects").title == "My objects"
     text = (project / "params/mine.yaml").read_text()
-    assert text.startswith("# Own data, with the settings of paper.yaml") and "# side in pixels" in text
+    assert text.startswith("# Own data, with the settings of paper.yaml") and "# image side (pixels)" in text
 
 
 def test_an_own_table_joins_a_grid_that_is_there_as_source_and_target_and_its_comments_stay(
