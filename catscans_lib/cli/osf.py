@@ -37,19 +37,15 @@ def osf() -> None:
 
 @osf.command()
 @sync_options
-@click.option(
-    "--force", is_flag=True, help="Make the runs in FOLDER the current versions, even where OSF has newer ones."
-)
 @dry_run_option
-def push(force: bool, dry_run: bool, **given: Any) -> None:
+def push(dry_run: bool, **given: Any) -> None:
     """Send the finished runs in FOLDER that OSF does not have. Safe to interrupt.
 
     Each run becomes one zip; former versions stay on OSF.
 
     Example: catscans osf push results/demo --project abc12
     """
-    plan = _sync(**given).push(force=force, dry_run=dry_run)
-    _say("to send" if dry_run else "sent", plan, dry_run)
+    _say("to send" if dry_run else "sent", _sync(**given).push(dry_run=dry_run), dry_run)
 
 
 @osf.command()
@@ -57,7 +53,7 @@ def push(force: bool, dry_run: bool, **given: Any) -> None:
 @click.option("--force", is_flag=True, help="Replace runs in FOLDER that differ from every version on OSF.")
 @dry_run_option
 def pull(force: bool, dry_run: bool, **given: Any) -> None:
-    """Fetch the runs that OSF has and FOLDER lacks, or has in a former version. Safe to interrupt.
+    """Fetch the newest version of the runs on OSF. Safe to interrupt.
 
     A sweep takes pulled runs as done. Runs in FOLDER that OSF does not have are never replaced without --force.
 
@@ -75,10 +71,8 @@ def status(**given: Any) -> None:
     Example: catscans osf status results/demo --project abc12
     """
     found = _sync(**given).status()
-    click.echo(
-        ", ".join(f"{len(found[what]):,} {what}" for what in ("to push", "to pull", "left alone", "the same")) + "."
-    )
-    for what in ("to push", "to pull", "left alone", "not listed"):
+    click.echo(", ".join(f"{len(keys):,} {what}" for what, keys in found.items()) + ".")
+    for what in ("to push", "to pull", "not listed"):
         _list(what, found[what])
 
 
@@ -110,7 +104,7 @@ def _say(what: str, plan: Any, is_dry: bool) -> None:
     click.echo(f"{len(plan.move):,} runs ({plan.n_bytes:,} bytes) {what}, {len(plan.same):,} unchanged.")
     if is_dry:
         _list(what, plan.move)
-        _list("left alone", [f"{key}: {why}" for key, why in plan.left.items()])
+        _list("left alone", [f"{key} {why}" for key, why in plan.left.items()])
 
 
 def _list(what: str, lines: Iterable[str]) -> None:

@@ -7,7 +7,6 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,70 +14,66 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from catscans_lib import paths, results
-from catscans_lib.errors import InputError, Strict
+from catscans_lib.errors import InputError, Strict, validated
 from catscans_lib.sharing.archives import add_file, unpack
 
 MANIFEST = "manifest.json"
 FORMER_MANIFEST = "osf_manifest.csv"  # until November 2026
 SHARED = ("folds", "tables")  # folders of the files that runs share
-NOT_STEPS = (*SHARED, "records", "scratch")
-RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$"
-Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 MAX_RATIO = 20  # of a zip's files to the zip
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Row(Strict):
-    """One version of one run, and the zip on OSF that holds it.
+class Run(Strict):
+    """A finished run: `step/name`, its id and when it was finished (ISO 8601, UTC) from `run.json`, and its size.
 
-    Attributes
-    ----------
-    key, run_id : str
-        The run, as `step/name`, and its id.
-    finished : str
-        When the run was finished (ISO 8601, UTC), as its `run.json` says.
-    zip : str
-        Path of the zip below the profile's folder, as of `zip_name`.
-    n_bytes, sha256 : int, str
-        Size and SHA-256 of the zip.
-    parts : dict of str to str
-        SHA-256 by part: of the list of files in the run's folder (`key`), of each shared file it made (`tables/aucs.csv`).
-    recipe : str
-        The run's recipe in `recipes.json`, where a crate had brought the run to the machine that pushed it.
+    `parts` has the SHA-256 of the list of files in the run's folder (`key`), and of each shared file it made (`tables/aucs.csv`).
     """
 
     key: str
-    run_id: Annotated[str, Field(pattern=RUN_ID)]
+    run_id: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$")]
     finished: str
-    zip: str
     n_bytes: PositiveInt
-    sha256: Hash
     parts: dict[str, Hash]
-    recipe: str = ""
 
     @model_validator(mode="after")
-    def _leads_nowhere_else(self) -> Self:
+    def _has_safe_paths(self) -> Self:
         step, _, name = self.key.partition("/")
         shared = [part.partition("/") for part in self.parts if part != self.key]
-        is_key = is_safe(step) and is_safe(name) and step not in NOT_STEPS and self.key in self.parts
-        are_shared = all(folder in SHARED and is_safe(file) for folder, _, file in shared)
-        if not (is_key and are_shared and self.zip == zip_name(self.key, self.run_id, self.sha256)):
+        are_safe = (
+            is_safe(step) and is_safe(name) and all(folder in SHARED and is_safe(file) for folder, _, file in shared)
+        )
+        if not are_safe or step in (*SHARED, "records", "scratch") or self.key not in self.parts:
             raise ValueError("its paths are not those of a run")
         return self
 
 
+class Row(Run):
+    """One version of a run on OSF: path, size and SHA-256 of its zip.
+
+    `recipe`: the run's entry in `recipes.json`, if a crate had brought the run to the machine that pushed it.
+    """
+
+    zip: str
+    sha256: Hash
+    recipe: str = ""
+
+    @model_validator(mode="after")
+    def _names_its_zip(self) -> Self:
+        if self.zip != zip_name(self.key, self.run_id, self.sha256):
+            raise ValueError("its zip has another name")
+        return self
+
+
 class Manifest(Strict):
-    """The file on OSF."""
+    """All versions of all runs of a profile on OSF."""
 
     version: Literal[2] = 2
     runs: list[Row]
 
 
 def zip_name(key: str, run_id: str, sha256: str) -> str:
-    """Return the path of a run's zip below the profile's folder on OSF.
-
-    >>> zip_name("transfer/dtd--chest", "transfer-dtd--chest-b511cfd747ee", 64 * "0")
-    'transfer/transfer-dtd--chest-b511cfd747ee-000000000000.zip'
-    """
+    """Return the path of a run's zip below the profile's folder: `step/<run id>-<first 12 digits of sha256>.zip`."""
     return f"{key.partition('/')[0]}/{run_id}-{sha256[:12]}.zip"
 
 
@@ -96,8 +91,8 @@ def read(text: bytes) -> list[Row] | None:
 
 
 def merged(rows: Iterable[Row], more: Iterable[Row]) -> list[Row]:
-    """Return the rows of two manifests: those that `rows` lacks follow."""
-    return list({row.zip: row for row in (*rows, *more)}.values())
+    """Return the rows of two manifests, sorted by run and age."""
+    return sorted({row.zip: row for row in (*rows, *more)}.values(), key=lambda row: (row.key, row.finished, row.zip))
 
 
 def is_safe(name: str) -> bool:
@@ -109,58 +104,28 @@ def is_safe(name: str) -> bool:
     return bool(name) and not name.startswith(".") and not re.search(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]', name)
 
 
-@dataclass(frozen=True)
-class LocalRun:
-    """A finished run here; `finished` and `parts` as in `Row`, `n_bytes` of its files before they are packed."""
-
-    key: str
-    run_id: str
-    finished: str
-    n_bytes: int
-    parts: dict[str, str]
-
-
-def finished_runs(root: Path) -> dict[str, LocalRun]:
-    """Return the finished runs in a folder of results by key."""
-    found = {}
+def finished_runs(root: Path) -> list[Run]:
+    """Return the finished runs in a folder of results."""
+    found = []
     for path in sorted(root.glob(f"*/*/{results.RECORD}")):
-        key = path.parent.relative_to(root).as_posix()
-        step, name = key.split("/")
-        record = _record(path)
-        if record.get("status") != "completed" or step in NOT_STEPS or step.startswith(".") or name.startswith("."):
+        step, name = path.parts[-3:-1]
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            finished = datetime.fromisoformat(record["started"]) + timedelta(seconds=record["seconds"])
+            is_done = record["status"] == "completed"
+        except (ValueError, KeyError, TypeError):
             continue
-        run_id = str(record.get("run_id"))
-        if not re.fullmatch(RUN_ID, run_id):
-            raise InputError(
-                f"{key}: the run id {run_id!r} in {results.RECORD} cannot name a file. Make the run again."
-            )
-        files = {part: state(root, part) for part in (key, *_shared(root, step, name))}
-        n_bytes = sum(file.stat().st_size for part in files for file in _files(root, part))
-        found[key] = LocalRun(key, run_id, _finished(record), n_bytes, files)
+        if is_done and is_safe(step) and is_safe(name) and step not in ("records", "scratch"):
+            shared = [f"tables/{table.name}" for table in sorted((path.parent / "tables").glob("*.csv"))]
+            shared += [f"folds/{name}.csv"] if step == "ingest" else []
+            parts = [f"{step}/{name}", *(part for part in shared if (root / part).is_file())]
+            run = {
+                "key": f"{step}/{name}", "run_id": record.get("run_id"), "finished": finished.isoformat(),
+                "n_bytes": sum(file.stat().st_size for part in parts for file in _files(root, part)),
+                "parts": {part: state(root, part) for part in parts},
+            }  # fmt: skip
+            found.append(validated(Run, run, str(path)))
     return found
-
-
-def _record(path: Path) -> dict:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _finished(record: dict) -> str:
-    """Return when a run was finished, in UTC; "" if its record does not say."""
-    try:
-        return (datetime.fromisoformat(record["started"]) + timedelta(seconds=record["seconds"])).isoformat()
-    except (KeyError, TypeError, ValueError):
-        return ""
-
-
-def _shared(root: Path, step: str, name: str) -> list[str]:
-    """Return the shared files that a run made: copies of its tables, and the folds of an ingested target."""
-    tables = [f"tables/{path.name}" for path in (root / step / name / "tables").glob("*.csv")]
-    shared = [*sorted(tables), *([f"folds/{name}.csv"] if step == "ingest" else [])]
-    return [path for path in shared if (root / path).is_file()]
 
 
 def state(root: Path, part: str) -> str:
@@ -173,7 +138,7 @@ def state(root: Path, part: str) -> str:
 
 
 def _files(root: Path, part: str) -> Iterator[Path]:
-    """Give the files of a part, sorted; hidden ones are work under way, and links lead elsewhere."""
+    """Give the files of a part, sorted, without hidden ones (work under way) and links (which lead elsewhere)."""
     if (root / part).is_file():
         yield root / part
     for folder, names, files in os.walk(root / part):
@@ -185,11 +150,8 @@ def _files(root: Path, part: str) -> Iterator[Path]:
                 yield path
 
 
-def pack(root: Path, run: LocalRun, path: Path) -> None:
-    """Pack a run into a zip with paths from the profile's folder on; the same files always give the same bytes.
-
-    Raises InputError if the run changed meanwhile.
-    """
+def pack(root: Path, run: Run, path: Path) -> None:
+    """Zip a run with paths from `root` on; the same files give the same bytes. Raise InputError if it changes meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for file in [file for part in sorted(run.parts) for file in _files(root, part)]:
@@ -210,10 +172,9 @@ def install(root: Path, row: Row, archive: Path) -> None:
     listed = {path for part in row.parts for path in _files(staged, part)}
     if there != listed or {part: state(staged, part) for part in row.parts} != row.parts:
         raise InputError(f"'{row.zip}' does not hold the files that the manifest lists. Push the run again.")
-    for part in row.parts:
-        if part != row.key:
-            (root / part).parent.mkdir(parents=True, exist_ok=True)
-            (staged / part).replace(root / part)
+    for part in sorted(row.parts.keys() - {row.key}):
+        (root / part).parent.mkdir(parents=True, exist_ok=True)
+        (staged / part).replace(root / part)
     _swap(staged / row.key, root / row.key)
     shutil.rmtree(staged)
     archive.unlink()

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -23,7 +23,6 @@ from catscans_lib.sharing.osf import runs
 from catscans_lib.sharing.osf.runs import Row, is_safe
 
 TOKEN = "OSF_TOKEN"
-KEYRING = ("osf.io", "token")  # as in: keyring set osf.io token
 UPLOAD_TIMEOUT_S = (20.0, 600.0)  # OSF answers only once it has stored the file
 MAX_BYTES = int(4.9 * 2**30)  # OSF cuts larger files without notice
 N_MERGES = 5  # attempts to write the manifest while others write it, too
@@ -32,38 +31,27 @@ ADVICE = {
     "access to the project (osf.io/settings/tokens).",
     403: "The account of the token has no access. Ask for access to the project, or use another token.",
     404: "There is no such project, folder or file. Check the project's address: its ID follows osf.io/.",
-    410: "It was deleted on OSF.",
-    413: "The file is too large: OSF stores up to 5 GB per file.",
     507: "The storage of the project is full. Move files to another project or component, or use add-on storage.",
 }
 
 
 def token() -> str | None:
-    """Return the personal access token: `OSF_TOKEN`, else the one in the keyring if the library keyring is installed."""
-    found = os.environ.get(TOKEN) or _from_keyring()
+    """Return the personal access token: `OSF_TOKEN`, else the keyring's (`keyring set osf.io token`)."""
+    found = os.environ.get(TOKEN)
+    if not found:
+        with suppress(ImportError):  # keyring is not installed
+            import keyring
+            from keyring.errors import KeyringError
+
+            with suppress(KeyringError):  # this machine has no keyring, or it is locked
+                found = keyring.get_password("osf.io", "token")
     if found and not re.fullmatch(r"[\x21-\x7e]+", found):
         raise InputError(f"{TOKEN} (or the keyring's entry) is not a token: it has unusual characters. Copy it again.")
     return found or None
 
 
-def _from_keyring() -> str | None:
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
-        return None
-    try:
-        return keyring.get_password(*KEYRING)
-    except KeyringError:  # this machine has no keyring, or it is locked
-        return None
-
-
 class Session(requests.Session):
-    """Requests to the API at `base_url` and to OSF's other servers, which alone get the token.
-
-    Redirects to other hosts are followed without the token: OSF's files lie at a cloud provider. None as a token is enough to
-    read public projects.
-    """
+    """Requests to OSF alone, with the token; redirects to the cloud storage behind it are followed without the token."""
 
     def __init__(self, base_url: str, token: str | None) -> None:
         super().__init__()
@@ -77,16 +65,13 @@ class Session(requests.Session):
             raise InputError(f"'{transfer.shown(base_url)}' is not https, so it gets no token. Give an https address.")
 
     def trusts(self, url: str) -> bool:
-        """Return whether an address is OSF's own: the API's, or, for api.osf.io, any below osf.io."""
+        """Return whether an address is OSF's own: the API's, or, if that is below osf.io, any https address below osf.io."""
         base, other = urlsplit(self.base_url), urlsplit(url)
-        if (base.scheme, base.netloc) == (other.scheme, other.netloc):
-            return True
-        domain = (base.hostname or "").removeprefix("api.")
-        is_domain = domain != base.hostname and "." in domain
-        return is_domain and other.scheme == "https" and f".{other.hostname}".endswith(f".{domain}")
+        are_osf = all(f".{each.hostname}".endswith(".osf.io") and each.scheme == "https" for each in (base, other))
+        return are_osf or (base.scheme, base.netloc) == (other.scheme, other.netloc)
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
-        """Send one request to OSF; the status of the answer is not checked."""
+        """Send one request; do not check the status of the answer."""
         if not self.trusts(url):
             raise InputError(f"OSF's answer names a foreign address, '{transfer.shown(url)}': nothing was sent there.")
         timeout_s = UPLOAD_TIMEOUT_S if method == "PUT" else transfer.TIMEOUT_S
@@ -98,7 +83,7 @@ class Session(requests.Session):
             prepared_request.headers.pop("Authorization", None)
 
     def once(self, method: str, url: str, allowed: tuple[int, ...] = (200,), **kwargs: Any) -> requests.Response:
-        """Send a request once; raise `transfer.Interrupted` or `transfer.Refused` if it fails."""
+        """Send a request; raise `transfer.Interrupted` or `transfer.Refused` if it fails."""
         with transfer.network_errors():
             response = self.request(method, url, **kwargs)
         transfer.check_status(response, allowed)
@@ -124,7 +109,7 @@ def _authorise(token: str | None, request: requests.PreparedRequest) -> requests
 
 @contextmanager
 def explained(url: str) -> Iterator[None]:
-    """Turn failed requests, and errors of reading an answer that does not have the form of OSF's, into InputError."""
+    """Turn failed requests and unexpected answers into InputError."""
     where = f"'{transfer.shown(url)}'"
     try:
         yield
@@ -151,11 +136,11 @@ class File(NamedTuple):
 
 
 class Storage:
-    """What lies in `node`, a profile's folder on OSF; `files` and `folders` have paths from the project's storage on."""
+    """A profile's folder `node` on OSF. `folders` has the address of each folder by path, `listed` the files in it by name."""
 
-    def __init__(self, osf: Session, project: str, node: str) -> None:
-        self.osf, self.node = osf, node
-        self.files: dict[str, File] = {}
+    def __init__(self, session: Session, project: str, node: str) -> None:
+        self.session, self.node = session, node
+        self.listed: dict[str, dict[str, File]] = {}
         self.folders = {"": self._root(project)}
         parts = node.split("/")
         for folder in ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]:
@@ -166,28 +151,27 @@ class Storage:
 
     def _root(self, project: str) -> str:
         """Return the address of the project's own storage, which depends on its storage region."""
-        url = f"{self.osf.base_url}/guids/{project}/"
+        url = f"{self.session.base_url}/guids/{project}/"
         with explained(url):
-            related = self.osf.data(url)["relationships"]["files"]["links"]["related"]["href"]
-            providers = {each["attributes"]["provider"]: each for each in self.osf.data(related)}
+            related = self.session.data(url)["relationships"]["files"]["links"]["related"]["href"]
+            providers = {each["attributes"]["provider"]: each for each in self.session.data(related)}
             return _address(providers["osfstorage"])
 
-    def _list(self, folder: str) -> None:
-        """List one folder again, without hidden files and files whose names are unsafe: those are not ours."""
+    def _list(self, folder: str) -> dict[str, File]:
+        """List a folder, without names that are hidden or unsafe: those are not ours. Return its files by name."""
         url = self.folders[folder]
-        self.files = {path: file for path, file in self.files.items() if path.rpartition("/")[0] != folder}
         with explained(url):
-            for each in self.osf.data(url, meta=""):
-                name, kind = each["attributes"]["name"], each["attributes"]["kind"]
-                path = f"{folder}/{name}".lstrip("/")
-                if is_safe(name) and kind == "folder":
-                    self.folders[path] = _address(each)
-                elif is_safe(name):
-                    self.files[path] = _file(each)
+            entries = {each["attributes"]["name"]: each for each in self.session.data(url, meta="")}
+            safe = {name: each for name, each in entries.items() if is_safe(name)}
+            are_folders = {name: each["attributes"]["kind"] == "folder" for name, each in safe.items()}
+            self.folders |= {f"{folder}/{name}".lstrip("/"): _address(safe[name]) for name in safe if are_folders[name]}
+            self.listed[folder] = {name: _file(safe[name]) for name in safe if not are_folders[name]}
+        return self.listed[folder]
 
     def file(self, path: str) -> File | None:
         """Return a file by its path below the profile's folder."""
-        return self.files.get(f"{self.node}/{path}")
+        folder, _, name = f"{self.node}/{path}".rpartition("/")
+        return self.listed.get(folder, {}).get(name)
 
     def has(self, row: Row) -> bool:
         """Return whether the zip of a row is there, undamaged."""
@@ -199,55 +183,45 @@ class Storage:
         if path not in self.folders:
             above, _, name = path.rpartition("/")
             params = {"kind": "folder", "name": name}
-            self.osf.call("PUT", self.folder(above), (201, 409), params=params)  # 409: an earlier attempt made it
+            self.session.call("PUT", self.folder(above), (201, 409), params=params)  # 409: an earlier attempt made it
             self._list(above)
+            self.listed.setdefault(path, {})
         if path not in self.folders:
             raise InputError(f"OSF does not make the folder '{path}'. Look at the project's files, then try again.")
         return self.folders[path]
 
     def upload(self, path: str, source: Path, sha256: str, bar: tqdm) -> None:
         """Send a zip, unless it is there. After a failure, look first at what arrived: no file is sent twice."""
-        if source.stat().st_size > MAX_BYTES:
-            raise InputError(f"'{path}' has {source.stat().st_size:,} bytes; OSF stores {MAX_BYTES:,} per file.")
-        full, is_in_doubt = f"{self.node}/{path}", False
+        n_bytes = source.stat().st_size
+        if n_bytes > MAX_BYTES:
+            raise InputError(f"'{path}' has {n_bytes:,} bytes; OSF stores {MAX_BYTES:,} per file.")
+        folder, _, name = f"{self.node}/{path}".rpartition("/")
+        is_first = True
 
         def attempt() -> None:
-            nonlocal is_in_doubt
-            if is_in_doubt:
-                self._list(full.rpartition("/")[0])
-            is_in_doubt = True
-            there = self.files.get(full)
+            nonlocal is_first
+            there = self.file(path) if is_first else self._list(folder).get(name)
+            is_first = False
             if there and there.sha256 == sha256:
                 return
-            answer = self._put(full, source, bar)
-            if answer.status_code != 409:  # 409: it is there already
-                with explained(answer.url):
-                    self.files[full] = _file(answer.json()["data"])
-            if answer.status_code == 409 or self.files[full].sha256 != sha256:
+            url, params = (
+                (there.url, {}) if there else (self.folder(folder), {"name": name})
+            )  # a damaged one is replaced
+            with source.open("rb") as file:
+                body = CallbackIOWrapper(bar.update, file)
+                answer = self.session.once("PUT", url, (200, 201, 409), params={"kind": "file"} | params, data=body)
+            if answer.status_code == 409 or _file(answer.json()["data"]).sha256 != sha256:
                 raise transfer.Interrupted(f"'{path}' did not arrive undamaged")
 
         with explained(path):
             transfer.retrying(attempt, say=bar.set_postfix_str)
 
-    def _put(self, full: str, source: Path, bar: tqdm) -> requests.Response:
-        """Send a file once: as a new file, or as a new version of a damaged one."""
-        folder, _, name = full.rpartition("/")
-        there = self.files.get(full)
-        url, params = (there.url, {}) if there else (self.folder(folder), {"name": name})
-        with source.open("rb") as file:
-            body = CallbackIOWrapper(bar.update, file)
-            try:
-                return self.osf.once("PUT", url, (200, 201, 409), params={"kind": "file"} | params, data=body)
-            except transfer.Interrupted:
-                bar.update(-file.tell())
-                raise
-
     def download(self, row: Row, path: Path, bar: tqdm) -> None:
         """Download the zip of a row to `path`; resume a partial download."""
-        url = self.files[f"{self.node}/{row.zip}"].url
+        url = self.file(row.zip).url
         file = Download(url, f"sha256:{row.sha256}", row.n_bytes, name=path.name)
         with explained(url):
-            transfer.Transfer(self.osf, url, path, file, bar).run()
+            transfer.Transfer(self.session, url, path, file, bar).run()
 
     def rows(self) -> list[Row]:
         """Return the rows of the newest undamaged version of the manifest; none if there is no manifest."""
@@ -256,16 +230,14 @@ class Storage:
             if (rows := self._version(file, version)) is not None:
                 return rows
         if file:
-            raise InputError(
-                f"'{self.node}/{runs.MANIFEST}' is refused: it is damaged. Delete it on OSF and push again."
-            )
+            raise InputError(f"'{self.node}/{runs.MANIFEST}' is refused: damaged. Delete it on OSF and push again.")
         return []
 
     def _version(self, file: File, version: int) -> list[Row] | None:
         """Return the rows of one version of the manifest; None if it is damaged."""
 
         def attempt() -> bytes:
-            text = self.osf.once("GET", file.url, params={"version": str(version)}).content
+            text = self.session.once("GET", file.url, params={"version": str(version)}).content
             if version == file.version and hashlib.sha256(text).hexdigest() != file.sha256:
                 raise transfer.Interrupted("the manifest arrived damaged")
             return text
@@ -273,30 +245,27 @@ class Storage:
         with explained(file.url):
             return runs.read(transfer.retrying(attempt))
 
-    def publish(self, ours: list[Row]) -> None:
-        """Make rows the current versions of their runs in the manifest, and keep all rows of others.
+    def publish(self, rows: list[Row]) -> None:
+        """Add rows to the manifest, and keep those that other machines add at the same moment.
 
         OSF replaces a file without asking, but keeps each version under its number. So after writing, read every version
-        since the one that was read before; write again if rows of another machine were lost in between, or if ours arrived
-        damaged.
+        since the one that was read before, and write again if one has rows that the newest lacks.
         """
-        zips, known, latest, n_read = {row.zip for row in ours}, [], None, 0
+        n_read, url = 0, self.folder(self.node)
         for _ in range(N_MERGES):
-            url = self.folder(self.node)
-            self._list(self.node)
-            file, new = self.file(runs.MANIFEST), []
+            file, newest = self._list(self.node).get(runs.MANIFEST), None
             for version in range(file.version if file else 0, n_read, -1):
-                rows = self._version(file, version)
-                latest = rows if version == file.version else latest
-                new = runs.merged(rows or [], new)
-                if rows is not None and not n_read:  # older ones are in it
+                found = self._version(file, version)
+                newest = found if version == file.version else newest
+                rows = runs.merged(rows, found or [])
+                if found is not None and not n_read:  # the older versions are in it
                     break
-            known, n_read = runs.merged(known, new), file.version if file else 0
-            wanted = [row for row in known if row.zip not in zips] + ours
-            if latest == wanted:
+            if newest == rows:
                 return
-            params = {"kind": "file"} | ({} if file else {"name": runs.MANIFEST})
-            self.osf.call("PUT", file.url if file else url, (200, 201, 409), params=params, data=runs.write(wanted))
+            n_read = file.version if file else 0
+            address, params = (file.url, {}) if file else (url, {"name": runs.MANIFEST})
+            params, text = {"kind": "file"} | params, runs.write(rows)
+            self.session.call("PUT", address, (200, 201, 409), params=params, data=text)
         raise InputError(f"Others are pushing to '{self.node}', too. All runs are there: push again to list them.")
 
 
