@@ -21,7 +21,7 @@ KEYS = ["source", "target", "mode", "fold", "seed"]
 CELL = ["source", "target", "mode"]
 GRID = np.linspace(0, 1, 101)  # false positive rates at which ROC curves are averaged
 BINS = ["low", "high", "mean_score", "share", "n"]
-LONGER = "fine_tune_long"  # the baseline with a longer budget: shown beside the others, never used as their baseline
+LONGER = "fine_tune_long"  # the baseline with a longer budget: shown with the others, never used as their baseline
 
 
 class Fold(NamedTuple):

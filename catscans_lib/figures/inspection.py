@@ -39,7 +39,7 @@ def image_grid(images: np.ndarray, labels: list[str], *, n_columns: int) -> Figu
 
 def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: dict[str, str]) -> Figure:
     """Plot the image and its feature maps, shape (height, width, n_maps), a row per source; each map has its own scale."""
-    rows = {titles[source]: [image, *(_coloured(one) for one in _each(here))] for source, here in maps.items()}
+    rows = {titles[source]: [image, *map(_coloured, np.moveaxis(here, -1, 0))] for source, here in maps.items()}
     return _sheet(rows, ["image", *(f"map {number}" for number in range(1, _longest(rows)))])
 
 
@@ -51,7 +51,9 @@ def filter_grid(filters: dict[str, np.ndarray], *, titles: dict[str, str]) -> Fi
     rows = {}
     for source, here in filters.items():
         largest = np.argsort(-(here**2).sum(axis=(0, 1, 2)), kind="stable")[:N_FILTERS]
-        rows[titles[source]] = [_around_grey(here[..., number]) for number in largest]
+        shown = np.moveaxis(here[..., largest], -1, 0)
+        limits = np.maximum(np.abs(shown).max(axis=(1, 2, 3), keepdims=True), 1e-12)
+        rows[titles[source]] = list(np.uint8(127.5 + 127.5 * shown / limits))
     return _sheet(rows, [""] * _longest(rows), side=0.42)
 
 
@@ -66,7 +68,7 @@ def before_after_grid(
     rows, notes = {}, {}
     for source, (before, after) in pairs.items():
         row, note = [image], [""]
-        for one, other in zip(_each(before), _each(after), strict=True):
+        for one, other in zip(np.moveaxis(before, -1, 0), np.moveaxis(after, -1, 0), strict=True):
             limits = min(one.min(), other.min()), max(one.max(), other.max())
             most = np.abs(other - one).max()
             row += [_coloured(one, *limits), _coloured(other, *limits), _coloured(other - one, -most, most, "RdBu")]
@@ -76,13 +78,8 @@ def before_after_grid(
 
 
 def grad_cam_grid(
-    images: np.ndarray,
-    shown: pd.DataFrame,
-    heats: dict[str, np.ndarray],
-    answers: pd.DataFrame,
-    *,
-    titles: dict[str, str],
-) -> Figure:
+    images: np.ndarray, shown: pd.DataFrame, heats: dict[str, np.ndarray], answers: pd.DataFrame, *, titles: dict[str, str]
+) -> Figure:  # fmt: skip
     """Plot Grad-CAM maps over the grey images: a column per image, a row per source.
 
     Takes images of shape (n_images, height, width, 3), `shown` from `grad_cam.examples` (a row per image), and `heats` and
@@ -101,10 +98,6 @@ def grad_cam_grid(
     return _sheet(rows, headings, notes, colours, side=1.1)
 
 
-def _each(maps: np.ndarray) -> list[np.ndarray]:
-    return list(np.moveaxis(maps, -1, 0))
-
-
 def _longest(rows: dict[str, list[np.ndarray]]) -> int:
     return max(map(len, rows.values()))
 
@@ -114,11 +107,6 @@ def _coloured(
 ) -> np.ndarray:
     """Return the colours of a map, uint8; without limits it is scaled to its own range."""
     return mpl.colormaps[cmap](mpl.colors.Normalize(low, high)(values), bytes=True)[..., :3]
-
-
-def _around_grey(values: np.ndarray) -> np.ndarray:
-    """Return colours of signed numbers, shape (height, width, 3): 0 is grey, the largest magnitude is black or saturated."""
-    return np.uint8(127.5 + 127.5 * values / max(np.abs(values).max(), 1e-12))
 
 
 def _overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -148,7 +136,8 @@ def _sheet(
         ax.text(-0.1 * pixels, top + pixels / 2, name, fontsize=8, ha="right", va="center")
         for column, picture in enumerate(row):
             left = column * step_x
-            sheet[top : top + pixels, left : left + pixels] = _enlarged(picture, pixels)
+            lines, dots = (np.arange(pixels) * size // pixels for size in picture.shape[:2])
+            sheet[top : top + pixels, left : left + pixels] = picture[lines[:, None], dots]  # not interpolated
             if notes:
                 style = {"color": colours[name][column]} if colours and name in colours else {}
                 x, y = left + pixels / 2, top + 1.03 * pixels
@@ -158,12 +147,6 @@ def _sheet(
     ax.imshow(sheet, interpolation="nearest")  # one picture for all: an Axes for each takes seconds
     ax.set_axis_off()
     return figure
-
-
-def _enlarged(picture: np.ndarray, pixels: int) -> np.ndarray:
-    """Enlarge a picture to a square without interpolation."""
-    rows, columns = (np.arange(pixels) * size // pixels for size in picture.shape[:2])
-    return picture[rows[:, None], columns]
 
 
 def cka_matrices(table: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
