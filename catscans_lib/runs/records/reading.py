@@ -143,19 +143,12 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the whole record except its metrics and printed output; without environment variables."""
-        host = {name: value for name, value in self.entry.get("host", {}).items() if name not in ("ENV", "pid")}
-        return {
-            "number": self.number,
+        names = ("number", "status", "run_id", "seconds", "config", "info", "versions", "sources")
+        hidden = ("ENV", "pid")
+        return {name: getattr(self, name) for name in names} | {
             "run": self.key,
-            "status": self.status,
-            "run_id": self.run_id,
             "started": self.started.isoformat(timespec="seconds"),
-            "seconds": self.seconds,
-            "config": self.config,
-            "info": self.info,
-            "host": host,
-            "versions": self.versions,
-            "sources": self.sources,
+            "host": {name: value for name, value in self.entry.get("host", {}).items() if name not in hidden},
             "artifacts": [path.name for path in self.artifacts],
             "error": self.trace,
         }

@@ -64,15 +64,9 @@ def list_text(records: list[Record], *, with_results: bool = False) -> str:
 
 def record_text(record: Record) -> str:
     """Return everything a record says, except the metrics of every epoch."""
-    host = record.entry.get("host", {})
     head = summary(record) | {"files_in": paths.relative(record.folder)}
-    sections = {
-        "parameters": flat(record.config),
-        "data": record.data,
-        "made from": record.info.get("inputs", {}),
-        "results": record.results,
-        "machine": flat(record.info.get("machine") or {"cpu": host.get("cpu"), "os": (host.get("os") or [""])[-1]}),
-    }
+    sections = _sections(record)
+    del sections["code"], sections["versions"]
     texts = {name: _aligned([(key, _text(value)) for key, value in part.items()]) for name, part in sections.items()}
     texts["files"] = "\n".join(path.name for path in record.artifacts)
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
@@ -96,13 +90,15 @@ def differences_text(a: Record, b: Record) -> str:
 def _sections(record: Record) -> dict[str, dict[str, Any]]:
     checksums = {name: place.rpartition("_")[2].partition(".")[0][:12] for name, place in record.sources.items()}
     code = {"commit": record.commit, "fingerprint": record.info.get("code", {}).get("fingerprint")}
+    host = record.entry.get("host", {})
+    machine = {"cpu": host.get("cpu"), "os": (host.get("os") or [""])[-1]}  # of a run that was killed
     return {
         "parameters": flat(record.config),
         "code": code | checksums,
         "data": record.data,
         "inputs": record.info.get("inputs", {}),
         "versions": record.versions,
-        "machine": flat(record.info.get("machine", {})),
+        "machine": flat(record.info.get("machine") or machine),
         "results": record.results,
     }
 

@@ -70,12 +70,10 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
 
 def _finished(profile: str) -> dict[str, dict[str, Any]]:
     """The `run.json` of every finished run by its key: first the runs of the grid in its order, then the others."""
-    known = list(expand.grid(profile))
-    there = paths.results_dir(profile).glob(f"[!.]*/[!.]*/{results.RECORD}")
-    keys = [f"{path.parts[-3]}/{path.parts[-2]}" for path in there]
-    keys = [key for key in keys if not key.startswith("records/") and results.is_done(profile, key)]
-    keys.sort(key=lambda key: (known.index(key) if key in known else len(known), key))
-    return {key: results.record(profile, key) for key in keys}
+    folders = paths.results_dir(profile).glob(f"[!.]*/[!.]*/{results.RECORD}")
+    others = sorted(f"{path.parts[-3]}/{path.parts[-2]}" for path in folders if path.parts[-3] != "records")
+    keys = dict.fromkeys([*expand.grid(profile), *others])
+    return {key: results.record(profile, key) for key in keys if results.is_done(profile, key)}
 
 
 def _entity(place: str, kind: str | list[str], **properties: Any) -> dict[str, Any]:
