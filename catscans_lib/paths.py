@@ -5,6 +5,7 @@ below `<profile>/scratch`, so it can never overwrite results of a sweep.
 """
 
 import fcntl
+import glob
 import hashlib
 import os
 import socket
@@ -14,9 +15,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+import psutil
+
 from catscans_lib.errors import InputError
 
-REFERENCE = "CATSCANS_REFERENCE"  # folder of published results; optional: without it, the book has one chapter less
+REFERENCE = "CATSCANS_REFERENCE"  # optional: without it, the book has one chapter less
+GIVEN = {
+    "CATSCANS_DATA": "the folder with the datasets as downloaded",
+    "CATSCANS_WEIGHTS": "the folder with the pretrained weight files",
+    REFERENCE: "the folder with published results to compare with",
+}
 
 
 def root() -> Path:
@@ -59,29 +67,30 @@ def notebook_path(step: str) -> Path:
 
 
 def data_dir() -> Path:
-    """Return the folder with the downloaded datasets (`CATSCANS_DATA`, set by `make book DATA=folder`)."""
-    return _given_dir("CATSCANS_DATA", "DATA", "the folder with the datasets as downloaded")
+    """Return the folder with the downloaded datasets."""
+    return given_dir("CATSCANS_DATA")
 
 
 def weights_dir() -> Path:
-    """Return the folder with weight files (`CATSCANS_WEIGHTS`, set by `make book WEIGHTS=folder`)."""
-    return _given_dir("CATSCANS_WEIGHTS", "WEIGHTS", "the folder with the pretrained weight files")
+    """Return the folder with the pretrained weight files."""
+    return given_dir("CATSCANS_WEIGHTS")
 
 
 def reference_dir() -> Path:
-    """Return the folder with published results (`CATSCANS_REFERENCE`, set by `make book REFERENCE=folder`)."""
-    return _given_dir(REFERENCE, "REFERENCE", "the folder with published results to compare with")
+    """Return the folder with published results."""
+    return given_dir(REFERENCE)
 
 
-def _given_dir(variable: str, option: str, meaning: str) -> Path:
+def given_dir(variable: str) -> Path:
+    """Return a folder that the user names by an environment variable of `GIVEN`, which `make book OPTION=folder` sets."""
+    given, option = os.environ.get(variable), variable.removeprefix("CATSCANS_")
     hint = f"Set {option}: make book PROFILE=... {option}=folder, or the environment variable {variable}"
-    given = os.environ.get(variable)
     if not given:
-        raise InputError(f"{option} is not set. {hint} ({meaning}).")
+        raise InputError(f"{option} is not set. {hint} ({GIVEN[variable]}).")
     if not Path(given).is_dir():
-        raise InputError(f"{option} names '{given}', which is not a folder. {hint} ({meaning}).")
+        raise InputError(f"{option} names '{given}', which is not a folder. {hint} ({GIVEN[variable]}).")
     if not any(Path(given).iterdir()):
-        raise InputError(f"{option} names '{given}', which is empty. {hint} ({meaning}).")
+        raise InputError(f"{option} names '{given}', which is empty. {hint} ({GIVEN[variable]}).")
     return Path(given)
 
 
@@ -154,8 +163,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = f".{path.name}.{socket.gethostname()}-"
-    for left in path.parent.iterdir():
-        if left.name.startswith(mine) and not _is_running(left.name.removeprefix(mine).removesuffix(".part")):
+    for left in path.parent.glob(f"{glob.escape(mine)}*.part"):
+        if not psutil.pid_exists(int(left.stem.removeprefix(mine))):
             left.unlink(missing_ok=True)
     part = path.with_name(f"{mine}{os.getpid()}.part")
     try:
@@ -163,16 +172,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _is_running(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
 
 
 def sha256(path: Path) -> str:

@@ -66,12 +66,8 @@ def transfers(profile: str) -> list[tuple[str, str]]:
 def find(step: str, **given: Any) -> PlannedRun:
     """Return one run of a profile, with every parameter in `given` that is not None in place of the profile's.
 
-    A run of a step that no profile asks for (advice on a user's images) is made from `given` alone.
-
-    Raises
-    ------
-    InputError
-        If the profile or the run does not exist, or a value is not valid.
+    A run of a step that no profile asks for (advice on a user's images) is made from `given` alone. InputError if the profile
+    or the run does not exist, or a value is not valid.
     """
     record, runs = STEPS[step], grid(given["profile"])
     changed = {key: value for key, value in given.items() if value is not None}

@@ -89,21 +89,11 @@ def study(profile: str) -> Study:
 def add_dataset(
     profile: str, dataset: str, *, roles: Collection[str], size_px: int | None = None, like: str = "paper"
 ) -> Path:
-    """Give a dataset its row in a profile; return the profile's file. Comments stay.
+    """Add a dataset to a profile as one or both of `ROLES`, keeping the file's comments; return the file.
 
-    Parameters
-    ----------
-    profile : str
-        A new profile takes its settings from the profile `like`, and of its sources those that come as weights.
-    roles : collection of str
-        "source", "target" or both.
-    size_px : int, optional
-        Side of the stored images; by default that of most datasets of the profile.
-
-    Raises
-    ------
-    InputError
-        If the dataset has a row already, a new profile would have no target, or the result is not valid.
+    A new profile takes its settings from the profile `like`, and of its sources those that come as weights. `size_px` is the
+    side of the stored images (None: as most datasets of the profile). InputError if the profile has the dataset already, a
+    new one would have no target, or the result is not valid.
     """
     path = paths.params_path(profile)
     is_new = not path.is_file()

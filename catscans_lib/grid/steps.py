@@ -30,42 +30,18 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """A notebook and everything that the sweep, the book and the recipes must know about it.
+    """A notebook, and what the sweep, the book and the recipes must know about it."""
 
-    Attributes
-    ----------
-    name : str
-        Of the step; its notebook is `notebooks/<name>.ipynb`.
-    settings : type of Strict
-        The notebook's parameters.
-    run_name : str
-        Name of a run, with parameters in braces; "all" where a profile has one such run.
-    rows : function, optional
-        The runs that a profile asks for; None for a step that only users start.
-    needs : tuple of str
-        Runs that a run outside the grid needs; a row states its own.
-    seconds : float
-        Measured time of one run of the demo on 2 cores, three runs at a time; of a step that trains, without training.
-    trains : bool
-        Whether it trains a network, so that its time grows with images and epochs.
-    resources : Resources
-        What a run asks for where the profile states nothing.
-    has_figures : bool
-        Whether the book copies its figures; those of other steps are seen only in their executed notebooks.
-    ignores_figure_code : bool
-        Whether a change in `figures/` leaves its runs up to date: they take long.
-    """
-
-    name: str
-    settings: type[Strict]
-    run_name: str
-    rows: Callable[[Profile], Iterable[Row]] | None = None
-    needs: tuple[str, ...] = ()
-    seconds: float = 0.0
-    trains: bool = False
-    resources: Resources = field(default_factory=Resources)
-    has_figures: bool = True
-    ignores_figure_code: bool = False
+    name: str  # of the notebook, too
+    settings: type[Strict]  # the notebook's parameters
+    run_name: str  # with parameters in braces; "all": a profile has one such run
+    rows: Callable[[Profile], Iterable[Row]] | None = None  # runs that a profile asks for; None: users start it by hand
+    needs: tuple[str, ...] = ()  # runs that a run started by hand needs; a row states its own
+    seconds: float = 0.0  # a run of the demo, three at a time on 2 cores; where it trains, without the training
+    trains: bool = False  # a network, so that its time grows with images and epochs
+    resources: Resources = field(default_factory=Resources)  # where the profile states nothing
+    has_figures: bool = True  # for the book; those of other steps are seen only in their executed notebooks
+    ignores_figure_code: bool = False  # a change in figures/ does not repeat its long runs
 
     def cells(self) -> list[tuple[str, str, list[str]]]:
         """Return kind ("code" or "markdown"), text and tags of every cell; nbformat takes a second longer to load."""

@@ -121,10 +121,7 @@ class Run:
 def start(step: str, **given: Any) -> Run:
     """Start a run of `params/<profile>.yaml`; a parameter that is not None replaces the file's.
 
-    Raises
-    ------
-    InputError
-        If the run is not in the grid, a value is not valid, or a run it needs is not done (names the command).
+    InputError if the run is not in the grid, a value is not valid, or a run it needs is not done.
     """
     planned = expand.find(step, **given)
     profile = given["profile"]

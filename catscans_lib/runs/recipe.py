@@ -45,10 +45,7 @@ def fingerprint(*parts: object) -> str:
 
 
 def recipe(run: PlannedRun, profile: str, code: str | None = None) -> str:
-    """Return the fingerprint of everything a result depends on: settings, code, and the runs, folders and cards it reads.
-
-    `code` is a result of `code_fingerprint`; by default that of the code as it is now.
-    """
+    """Return the fingerprint of all that a result depends on; `code` is the code's fingerprint (None: of the code now)."""
     code = code_fingerprint(run.step) if code is None else code
     return fingerprint(run.parameters, code, run_ids(run, profile), run.inputs)
 
@@ -113,10 +110,7 @@ def without_images(profile: str, runs: dict[str, PlannedRun]) -> list[str]:
 
 
 def code_fingerprint(step: str) -> str:
-    """Return the fingerprint of a step's notebook and of every library file it reaches.
-
-    Comments, docstrings and layout do not count. For steps that take long, neither does the code of figures.
-    """
+    """Return the fingerprint of a step's notebook and of all library files it reaches, without comments and docstrings."""
     _, *files = sources(step)
     meanings = {str(path.relative_to(code_scope.LIBRARY)): code_scope.meaning(path) for path in files}
     if STEPS[step].ignores_figure_code:
@@ -160,18 +154,15 @@ def versions() -> dict[str, str]:
     while waiting:
         wanted = waiting.pop()
         name, extras = canonicalize_name(wanted.name), frozenset(wanted.extras)
-        if (name, extras) in seen or not (facts := _installed(name)):
+        if (name, extras) in seen:
             continue
         seen.add((name, extras))
+        try:
+            facts = metadata.metadata(name)
+        except metadata.PackageNotFoundError:  # an extra that is not installed
+            continue
         found[name] = facts["Version"]
         lines = facts.get_all("Requires-Dist", [])  # most belong to extras; parsing those takes half a second
         needed = [Requirement(line) for line in lines if extras or "extra ==" not in line]
         waiting += [r for r in needed if not r.marker or any(r.marker.evaluate({"extra": e}) for e in extras | {""})]
     return dict(sorted(found.items()))
-
-
-def _installed(name: str) -> metadata.PackageMetadata | None:
-    try:
-        return metadata.metadata(name)
-    except metadata.PackageNotFoundError:
-        return None

@@ -59,10 +59,8 @@ def prepare(sweep: Sweep) -> tuple[Runs, list[str]]:
     without_images = recipe.without_images(sweep.profile, runs)
     done = [key for key in recipe.current(sweep.profile, runs) if key not in without_images]
     used = {variable for key, run in runs.items() if key not in done for variable in run.inputs}
-    checks = {"CATSCANS_DATA": paths.data_dir, "CATSCANS_WEIGHTS": paths.weights_dir}
-    for variable, check in (checks | {paths.REFERENCE: paths.reference_dir}).items():
-        if variable in used:
-            check()
+    for variable in sorted(used & paths.GIVEN.keys()):
+        paths.given_dir(variable)
     for key in without_images:  # imported results without their images
         _mark_of(sweep.profile, key).unlink(missing_ok=True)
     return runs, done
@@ -71,12 +69,7 @@ def prepare(sweep: Sweep) -> tuple[Runs, list[str]]:
 def run(sweep: Sweep, runs: Runs, done: list[str], started: float) -> int:
     """Run the sweep and report failures; return 0 if every selected run is done, 1 if not, 2 for bad Snakemake options.
 
-    Parameters
-    ----------
-    runs, done
-        As `prepare` returns them.
-    started
-        Start of the sweep, as `execute.timed` yields it.
+    `runs` and `done` are those of `prepare`; `started` is that of `execute.timed`.
     """
     wanted = list(sweep.keys or runs)
     command = snakemake(sweep)
@@ -84,7 +77,7 @@ def run(sweep: Sweep, runs: Runs, done: list[str], started: float) -> int:
     with one_sweep_at_a_time() as lock, _followed(sweep, runs, done, started):
         for folder in (paths.results_dir(sweep.profile), paths.features_dir(sweep.profile).parent):
             _check_writable(folder)
-        _update_marks(sweep.profile, runs, done)
+        _update_marks(sweep.profile, runs, set(done))
         status = _in_foreground(command, lock)
     if not status and set(wanted) <= set(done):
         say(f"nothing to do: all {len(wanted)} runs are up to date with these settings and this code")
@@ -114,19 +107,18 @@ def _mark_of(profile: str, key: str) -> Path:
     return paths.run_dir(profile, *key.split("/")) / MARK
 
 
-def _update_marks(profile: str, runs: Runs, done: list[str]) -> None:
+def _update_marks(profile: str, runs: Runs, done: set[str]) -> None:
     """Mark exactly the runs that are up to date: Snakemake runs every unmarked run, and what reads it."""
-    up_to_date = set(done)
     for key in runs:
         mark = _mark_of(profile, key)
-        if key not in up_to_date:
+        if key not in done:
             mark.unlink(missing_ok=True)
         elif not mark.exists():
             mark.touch()
 
 
 def plan_only(sweep: Sweep) -> int:
-    """Let Snakemake plan the sweep without starting anything; return 1 and print its error if it cannot."""
+    """Let Snakemake plan the sweep; return its status, and print its error if it cannot."""
     status, error = _planning_error(snakemake(sweep))
     click.echo(error, err=True, nl=False)
     return status

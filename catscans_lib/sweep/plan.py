@@ -51,16 +51,9 @@ class Cost:
 
 
 def text(profile: str, runs: dict[str, PlannedRun], done: list[str], chosen: list[str], *, with_gpu: bool) -> str:
-    """Return the plan as text.
+    """Return the plan of the runs `chosen` (with all they need), of which `done` are up to date.
 
-    Parameters
-    ----------
-    runs : dict of PlannedRun
-        The grid.
-    done, chosen : list of str
-        Keys of the runs that are up to date; of the runs in this sweep, with all they need.
-    with_gpu : bool
-        Whether runs that ask for a GPU get one.
+    `with_gpu`: runs that ask for a GPU get one.
     """
     waiting = [key for key in chosen if key not in set(done)]
     of_all = f"{len(chosen)} of " if len(chosen) < len(runs) else ""
@@ -101,7 +94,7 @@ def _total(costs: list[Cost]) -> list[str]:
 
 
 def estimator(profile: str, *, with_gpu: bool) -> Callable[[PlannedRun], Cost]:
-    """Return a function from a run of the profile to its cost; `with_gpu`: runs that ask for a GPU get one."""
+    """Return a function from a run of the profile to its cost; `with_gpu` as in `text`."""
     loaded = profiles.load(profile)
     steps = dict.fromkeys(run.step for run in expand.grid(profile).values())
     on_gpu = {step: with_gpu and profiles.resources(profile, step).gpus > 0 for step in steps}

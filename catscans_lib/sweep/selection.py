@@ -16,18 +16,8 @@ Runs = dict[str, PlannedRun]
 def select(runs: Runs, keys: tuple[str, ...] = (), only: tuple[tuple[str, Any], ...] = ()) -> list[str]:
     """Return the keys of the selected runs in the grid's order; all runs without a selection.
 
-    Parameters
-    ----------
-    keys : tuple of str
-        Runs as `step/name`.
-    only : tuple of (str, value)
-        A parameter, or `step`, and its value; a list parameter must contain the value. Several values of one name are
-        alternatives; several names must all match.
-
-    Raises
-    ------
-    InputError
-        If a run or parameter is unknown, or nothing matches.
+    `keys` names runs; `only` pairs a parameter (or `step`) with a value, which a list parameter must contain. Several values
+    of one name are alternatives; several names must all match. InputError if a name is unknown or nothing matches.
     """
     if wrong := [key for key in keys if key not in runs]:
         raise InputError(f"Unknown run '{wrong[0]}'; known: {', '.join(runs)}.")
@@ -39,7 +29,7 @@ def select(runs: Runs, keys: tuple[str, ...] = (), only: tuple[tuple[str, Any], 
             raise InputError(f"--only {name}: no run has such a parameter; known: {', '.join(sorted(known))}.")
         wanted.setdefault(name, []).append(value)
     for name, alternatives in wanted.items():
-        chosen = [key for key in chosen if any(_matches(values[key], name, value) for value in alternatives)]
+        chosen = [key for key in chosen if name in values[key] and _matches(values[key][name], alternatives)]
     if not chosen:
         asked = " --only ".join(f"{name}={value}" for name, value in only)
         lines = [
@@ -50,10 +40,8 @@ def select(runs: Runs, keys: tuple[str, ...] = (), only: tuple[tuple[str, Any], 
     return chosen
 
 
-def _matches(values: dict[str, Any], name: str, wanted: Any) -> bool:
-    if name not in values:
-        return False
-    return values[name] == wanted or (isinstance(values[name], list) and wanted in values[name])
+def _matches(value: Any, alternatives: list[Any]) -> bool:
+    return any(value == wanted or (isinstance(value, list) and wanted in value) for wanted in alternatives)
 
 
 def with_needs(runs: Runs, keys: list[str]) -> list[str]:
