@@ -78,13 +78,13 @@ def test_statistics_of_sources_drawn_with_replacement_agree_with_scipy_on_the_co
         assert found["weighted_kendall"] == pytest.approx(stats.weightedtau(a, b).statistic)
 
 
-def test_a_perfect_measure_loses_nothing_and_finds_the_better_of_every_two():
+def test_a_perfect_measure_has_no_regret_and_ranks_every_pair_correctly():
     table = related(results(), measure(AUCS))
     assert [value_of(table, name) for name in STATISTICS] == pytest.approx([1, 1, 1, 1, 0, 1])
     assert value_of(table, "regret", "low") == value_of(table, "regret", "high") == 0
 
 
-def test_a_distance_is_turned_round():
+def test_the_sign_of_a_distance_is_changed():
     distances = {source: 1 - auc for source, auc in AUCS.items()}
     table = related(results(), measure(distances, larger_is_closer=False))
     assert value_of(table, "kendall") == 1
@@ -196,7 +196,7 @@ def test_simple_rules_are_not_corrected_for_and_do_not_count_as_tried():
     pd.testing.assert_frame_equal(measures, alone.reset_index(drop=True))
 
 
-def test_a_source_that_is_good_everywhere_counts_once_when_sources_are_permuted_together():
+def test_a_source_that_is_good_everywhere_counts_once_if_sources_are_permuted_together():
     targets = [f"t{number}" for number in range(8)]
     aucs = results(AUCS, targets)
     values = measure({"imagenet": 1.0, "dtd": 0.0, "stl10": 0.0, "kimia960": 0.0}, targets=targets)
@@ -208,7 +208,7 @@ def test_a_source_that_is_good_everywhere_counts_once_when_sources_are_permuted_
     pd.testing.assert_frame_equal(*of_target)  # one target has nothing to share
 
 
-def test_unrelated_measures_that_differ_between_sources_are_found_related_no_more_often_than_by_chance():
+def test_unrelated_measures_are_found_related_no_more_often_than_by_chance():
     names, targets, shares = [f"s{number}" for number in range(10)], [f"t{number}" for number in range(6)], []
     cells = [(s, t) for s in range(10) for t in range(6)]
     for seed in range(3):
@@ -242,7 +242,7 @@ def test_folds_are_drawn_too():
     assert value_of(related(aucs, measure({"a": 1.0, "b": 0.0})), "regret", "high") > 0
 
 
-def test_rules_know_imagenet_the_largest_source_the_most_classes_the_best_network_and_the_linear_probe():
+def test_every_rule_chooses_the_source_that_its_name_says():
     facts = {"n_images": [9, 99, 3, np.nan], "n_classes": [1000, 47, 10, 20], "auc": [0.8, 0.7, 0.9, np.nan]}
     sources = pd.DataFrame({"source": list(AUCS)} | facts)
     probe = results({"imagenet": 0.5, "dtd": 0.9, "stl10": 0.6}, mode="linear_probe")
@@ -300,7 +300,7 @@ def test_a_measure_that_lacks_a_source_cannot_be_chosen_and_one_target_leaves_no
     assert associations.left_out(related(one, similarity[similarity["target"] == "a"])).empty
 
 
-def test_tables_that_cannot_be_meant_are_refused_in_words():
+def test_contradictory_tables_are_refused():
     twice = pd.concat([measure(AUCS), measure(AUCS)])
     with pytest.raises(ValueError, match="Measure 'm' of imagenet and chest has two values"):
         related(results(), twice)
@@ -345,7 +345,7 @@ def test_a_distance_is_drawn_with_the_close_sources_on_the_right():
     plt.close("all")
 
 
-def test_a_figure_of_a_measure_that_is_not_there_names_those_that_are():
+def test_a_figure_of_an_unknown_measure_names_the_known_ones():
     with pytest.raises(ValueError, match="measure 'leep'; known: m"):
         figures.measure_against_auc(results(), measure(AUCS), "leep")
 
