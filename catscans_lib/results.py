@@ -55,7 +55,7 @@ def publish(output: str, step: str, name: str) -> Path:
 
 
 class Facts(NamedTuple):
-    """Identity of a finished run: its id, and the fingerprints of its recipe and of the code; "" if unknown."""
+    """Identity of a finished run: its id, the fingerprints of its recipe and of the code; "" if unknown."""
 
     run_id: str
     recipe: str
@@ -72,9 +72,10 @@ def facts(profile: str, key: str) -> Facts | None:
     return _facts(path, there.st_ino, there.st_mtime_ns, there.st_size)
 
 
-@lru_cache(maxsize=2**17)
+@lru_cache(
+    maxsize=2**17
+)  # a record is read once per version: each of thousands of runs asks for the facts of its inputs
 def _facts(path: Path, *version: int) -> Facts | None:
-    """Read a record once per version of the file: each of thousands of runs asks for the facts of its inputs."""
     record = json.loads(path.read_text())
     if record.get("status") != "completed":
         return None
@@ -152,13 +153,9 @@ def of_transfers(profile: str, which: str, order: Sequence[str] = ()) -> pd.Data
     """Concatenate one table of all finished transfer runs, sorted as in `transfers`; adds columns source and target."""
     import pandas as pd
 
-    parts = []
-    for name, source, target in transfers(profile, order):
-        part = table(profile, "transfer", name, which)
-        part.insert(0, "target", target)
-        part.insert(0, "source", source)
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    runs = transfers(profile, order)
+    parts = {(source, target): table(profile, "transfer", name, which) for name, source, target in runs}
+    return pd.concat(parts, names=["source", "target"]).reset_index(["source", "target"]).reset_index(drop=True)
 
 
 def chosen_curves(history: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
