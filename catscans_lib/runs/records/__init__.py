@@ -29,13 +29,8 @@ def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill:
 
     Printed output goes into the record, not to the terminal. The environment has no secrets while `fill` runs, and secrets
     are masked in every file that it leaves. Metrics are the rows of `history.csv` at the selected learning rates.
-
-    Raises
-    ------
-    Exception
-        Whatever `fill` raises, with secrets masked; the record then says FAILED.
-    InputError
-        If an observer cannot be created or reached; `fill` has not been called.
+    Raises what `fill` raises, with secrets masked; the record then says FAILED. Raises InputError, before `fill` is called,
+    if an observer cannot be created or reached.
     """
     mask = masking.Mask.of_environment()
     experiment, options = _experiment(profile, key, mask)
@@ -132,12 +127,11 @@ def _log(sacred_run: Any, folder: Path) -> None:
     for table in sorted(folder.glob("*.csv")):
         sacred_run.add_artifact(str(table))
     sacred_run.add_artifact(str(path), name=RUN_RECORD)
-    _log_metrics(sacred_run, folder)
+    if (folder / "history.csv").is_file():
+        _log_metrics(sacred_run, folder)
 
 
 def _log_metrics(sacred_run: Any, folder: Path) -> None:
-    if not (folder / "history.csv").is_file():
-        return
     history = results.read_table(folder / "history.csv")
     if (folder / "learning_rates.csv").is_file():
         history = results.chosen_curves(history, results.read_table(folder / "learning_rates.csv"))

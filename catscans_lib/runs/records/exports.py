@@ -15,21 +15,10 @@ from catscans_lib.runs.records.reading import Record, flat
 
 
 def export(target: str, records: list[Record], folder: Path, *, experiment: str = "catscans") -> str:
-    """Convert the records of runs that have ended; return what the conversion printed.
+    """Convert records of ended runs to `folder` for "mlflow" or "neptune"; return what the conversion printed.
 
-    Parameters
-    ----------
-    target : str
-        "mlflow" or "neptune".
-    folder : Path
-        Folder for the converted runs; runs that it holds already are skipped.
-    experiment : str
-        Name of the MLflow experiment.
-
-    Raises
-    ------
-    InputError
-        If the environment of the target is missing or the conversion fails.
+    Runs that the folder holds already are skipped. `experiment` names the MLflow experiment. Raises InputError if the
+    environment of the target is missing or the conversion fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ended = [_plain(record) for record in records if record.status != "RUNNING"]

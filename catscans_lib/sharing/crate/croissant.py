@@ -41,12 +41,8 @@ MEDIA_TYPES = {
 def card(info: DatasetInfo, images: bytes | None = None, *, made_up: bool = False) -> dict[str, Any]:
     """Return a dataset's card as Croissant 1.0, which is JSON-LD.
 
-    Parameters
-    ----------
-    images : bytes, optional
-        Content of ``<name>.csv`` beside the card: the images that were used, with columns image_id, label and group.
-    made_up : bool
-        Whether the images are drawn by the demo world, which uses the names of real datasets.
+    `images` is the content of ``<name>.csv`` beside the card: the images that were used, with columns image_id, label and group.
+    `made_up` says that the demo world drew them, under the name of a real dataset.
     """
     classes = tuple(info.classes) or tuple(info.n_per_class)
     files = [] if made_up else [_download(one) for one in info.downloads if one.checksum]

@@ -41,18 +41,9 @@ def export(
 ) -> dict[str, tuple[int, str]]:
     """Write a profile's crate to a zip, which replaces a file of that name; return size and SHA-256 of every file in it.
 
-    Parameters
-    ----------
-    book, models, data : bool
-        Whether to include the built book (if there is one), the networks and the image stores.
-    partial : bool
-        Accept missing or outdated runs; after an import, `make book` executes them.
-
-    Raises
-    ------
-    InputError
-        If a run is missing or outdated, a file of the project or an image store is missing, the book is older than a
-        result, or a result is of a kind that an import would refuse.
+    `book` (if it has been built), `models` and `data` (the image stores) say what to include. With `partial`, runs may be
+    missing or outdated; after an import, `make book` executes them. Raises InputError for such runs otherwise, for a missing
+    file of the project or image store, a book older than a result, and a result of a kind that an import would refuse.
     """
     current = _current_runs(profile, partial)
     clean = cleaner()

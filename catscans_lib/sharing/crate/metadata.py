@@ -37,13 +37,7 @@ PIP = "https://pip.pypa.io/en/stable/reference/requirements-file-format/"
 
 
 def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
-    """Return the content of ``ro-crate-metadata.json``.
-
-    Parameters
-    ----------
-    files : dict
-        Place of every other file of the crate -> number of bytes and SHA-256.
-    """
+    """Return the content of ``ro-crate-metadata.json``; `files`: place of every other file -> number of bytes and SHA-256."""
     cited = yaml.safe_load((paths.root() / "CITATION.cff").read_text(encoding="utf-8"))
     runs = _finished(profile)
     authors = [_author(f"#author-{number}", one) for number, one in enumerate(cited["authors"], 1)]

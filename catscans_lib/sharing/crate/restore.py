@@ -9,10 +9,9 @@ import re
 import shutil
 import zipfile
 from collections import Counter
-from dataclasses import dataclass
 from importlib import metadata as installed
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from catscans_lib import paths, results
@@ -39,8 +38,7 @@ OR_ELSE = (
 Listed = dict[str, tuple[int, str]]  # place of a file -> number of bytes and SHA-256
 
 
-@dataclass(frozen=True)
-class Restored:
+class Restored(NamedTuple):
     """What an import did: the profile, number of new files and of files that were there already, runs of the crate."""
 
     profile: str
@@ -53,19 +51,12 @@ def restore(archive: Path, *, other_code: bool = False) -> Restored:
     """Move the results, settings and image stores (if any) of a crate into this project.
 
     Code, chapters and the built book stay in the archive. No file is ever overwritten; files that are here already with the
-    same content are skipped, so a second import completes an interrupted one.
+    same content are skipped, so a second import completes an interrupted one. `other_code` accepts results of another
+    version of the project or of other code; `make book` may then run them again.
 
-    Parameters
-    ----------
-    other_code : bool
-        Accept results of another version of the project or of other code; `make book` may then run them again.
-
-    Raises
-    ------
-    InputError
-        If the archive is damaged or unsafe (see `archives.unpack`), differs from its list of files, holds something that
-        could run code, comes from another version of the project, or would replace other results or settings. Nothing has
-        changed then.
+    Raises InputError, and changes nothing, if the archive is damaged or unsafe (see `archives.unpack`), differs from its list
+    of files, holds something that could run code, was made by another version or other code, or would replace results or
+    settings.
     """
     if not archive.is_file():
         raise InputError(f"No archive '{archive}'. Give a crate that `catscans export` wrote.")
