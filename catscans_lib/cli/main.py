@@ -103,6 +103,10 @@ def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: boo
     """Rank the sources for your own images, without training on them.
 
     PLACE is a folder with one subfolder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
+
+    \b
+    Example:
+      catscans recommend my_images.csv --from sample --group-column patient
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
     from catscans_lib.grid import profiles

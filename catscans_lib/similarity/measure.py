@@ -32,7 +32,7 @@ class Inputs:
     fisher, source_fisher : array_like of float, shape (n_filters,)
         Task2Vec embeddings: diagonal of the Fisher information of one probe network fitted to each dataset.
     meta_features, source_meta_features : pandas.Series
-        As `meta_features.describe` returns them.
+        As `descriptions.describe` returns them.
     meta_scale : pandas.Series
         Standard deviation of every meta-feature over all datasets that are compared.
     answers, source_answers : pandas.DataFrame
@@ -80,11 +80,6 @@ class Measure:
     is_symmetric: bool = False  # whether source and target, or the two representations, may be exchanged
     optional: tuple[str, ...] = ()
     is_random: bool = False  # then `function` takes `seed`
-
-    @property
-    def family(self) -> str:
-        """Name of the module that defines it, such as "distribution"."""
-        return self.function.__module__.rsplit(".", 1)[-1]
 
     @property
     def needs(self) -> frozenset[str]:

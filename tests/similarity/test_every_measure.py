@@ -80,7 +80,7 @@ def test_a_record_gives_needs_cost_blind_spots_reference_and_the_reason_to_have_
     one = similarity.get(name)
     assert one.name == name
     assert one.needs <= {field.name for field in fields(Inputs)}
-    assert all([one.title, one.family, one.why, one.cost, one.reference, one.blind_to])
+    assert all([one.title, one.why, one.cost, one.reference, one.blind_to])
     assert one.invariances <= {"rotation", "scale", "shift"}
 
 
