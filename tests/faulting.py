@@ -1,4 +1,4 @@
-"""A project with a library of its own, so that a test may break or change it; its processes, and how they are killed."""
+"""A project with its own copy of the library, which a test may break; its processes, and ways to kill them."""
 
 import os
 import shutil
@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import tiny
 
-PATIENCE_S = 1200  # until the machine is taken for stuck
+PATIENCE_S = 1200  # after that, the test fails
 IGNORED = shutil.ignore_patterns("__pycache__")
 
 
 def grid() -> dict:
-    """The tiny grid with less of everything that takes time."""
+    """Return the tiny grid with less work."""
     content = tiny.grid()
     content["transfer"]["defaults"]["epochs"] = 1
     content["similarity"]["measures"] = ["frechet_distance", "domain_auc"]
@@ -25,7 +25,7 @@ def grid() -> dict:
 
 
 def project(folder: Path) -> Path:
-    """Make the project with a copy of the library, which its processes use in place of the installed one."""
+    """Make the project with a copy of the library, which its processes use instead of the installed one."""
     shutil.copytree(tiny.ROOT / "catscans_lib", folder / "catscans_lib", ignore=IGNORED)
     tiny.project(folder)
     tiny.write_grid(folder, grid())
@@ -41,7 +41,7 @@ def catscans(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedP
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen:
-    """Start the command line and leave it alone; what it says goes to `started.log`."""
+    """Start the command line in the background; its output goes to `started.log`."""
     with (folder / "started.log").open("a") as log:
         return subprocess.Popen(
             [*tiny.CLI, *arguments], env=environment(folder), cwd=folder, stdout=log, stderr=log, start_new_session=True
@@ -49,7 +49,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen:
 
 
 def processes(folder: Path) -> dict[str, list[psutil.Process]]:
-    """The living processes of a project by what they are, also those whose parents are gone."""
+    """Return the running processes of a project by kind, including orphans."""
     words = {
         "sweep": "catscans_lib.cli.main sweep",
         "snakemake": "-m snakemake",
@@ -61,7 +61,7 @@ def processes(folder: Path) -> dict[str, list[psutil.Process]]:
         try:
             command, root = " ".join(process.cmdline()), process.environ().get("CATSCANS_ROOT")
             is_alive = process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:  # it has ended, or is somebody else's
+        except psutil.Error:  # it has ended, or belongs to another user
             continue
         if root == str(folder) and is_alive:
             for kind, word in words.items():
@@ -79,7 +79,7 @@ def kill(victims: list[psutil.Process]) -> None:
 
 
 def kill_all(folder: Path) -> None:
-    """Kill what a test has left, and wait until it is gone."""
+    """Kill all processes of a project and wait until they are gone."""
     end = time.monotonic() + PATIENCE_S
     while victims := [*chain.from_iterable(processes(folder).values())]:
         kill(victims)
@@ -88,7 +88,7 @@ def kill_all(folder: Path) -> None:
 
 
 def wait_for(what, folder: Path) -> None:
-    """Wait until `what(folder)` is so."""
+    """Wait until `what(folder)` holds."""
     end = time.monotonic() + PATIENCE_S
     while not what(folder):
         assert time.monotonic() < end, (folder / "started.log").read_text()
@@ -96,18 +96,17 @@ def wait_for(what, folder: Path) -> None:
 
 
 def wait_for_kernel(folder: Path, sweep: subprocess.Popen) -> None:
-    """Wait until a notebook is executed, or the sweep has ended."""
+    """Wait until a notebook executes or the sweep has ended."""
     wait_for(lambda folder: processes(folder)["kernel"] or sweep.poll() is not None, folder)
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    """Every table of a project's results, run ids included; only `seconds.csv` of the measures is a table of durations.
+    """Return every table of a project's results, except `seconds.csv` with durations.
 
-    Not compared: records of runs (Sacred's, `run.json`), executed notebooks and pictures, which hold times, and saved models,
-    which hold the date; what models predict is in the tables.
+    Records, executed notebooks and figures hold times, saved models their date; the predictions of models are in the tables.
     """
     results = folder / "results/demo"
-    places = [*results.glob("[!.]*/[!.]*.csv")]  # hidden folders are those of runs under way
+    places = [*results.glob("[!.]*/[!.]*.csv")]  # hidden folders belong to unfinished runs
     for run in [*results.glob("[!.]*/[!.]*/")]:
         places += [] if run.parent.name == "records" else run.rglob("*.csv")
     return {path.relative_to(results).as_posix(): path.read_bytes() for path in places if path.name != "seconds.csv"}
@@ -118,18 +117,18 @@ def of_run(key: str, content: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def copy(folder: Path, to: Path) -> Path:
-    """Copy a project with its results; times of files come along."""
+    """Copy a project with its results and file times."""
     return shutil.copytree(folder, to, ignore=shutil.ignore_patterns("*.pyc"))
 
 
 def edit(path: Path, old: str, new: str) -> None:
-    """Replace text in a file that has it."""
+    """Replace text that a file must contain."""
     text = path.read_text()
     assert old in text, f"{path} has no {old!r}"
     path.write_text(text.replace(old, new))
 
 
 def set_time(folder: Path, seconds: float) -> None:
-    """Set the times of all files of the results, relative to now."""
+    """Set the file times of all results, relative to now."""
     for path in (folder / "results").rglob("*"):
         os.utime(path, (time.time() + seconds,) * 2)

@@ -1,4 +1,4 @@
-"""A project whose tiny grid looks finished: records, executed notebooks, tables, networks and image stores, nothing trained."""
+"""A project whose tiny grid looks finished: records, executed notebooks, tables, networks and stores, without training."""
 
 import io
 import json
@@ -24,20 +24,13 @@ from catscans_lib.sharing.crate.export import PROJECT
 SIZE = 24
 LABELS = {"dtd": ("checks", "cloud"), "chest": ("NORMAL", "PNEUMONIA")}
 INTERVAL = {
-    "low": 0.6124,
-    "high": 0.8876,
-    "fold_sd": 0.05,
-    "n_folds": 3,
-    "n_seeds": 1,
-    "n_images": 6,
-    "n_groups": 3,
-    "n_draws": 2000,
-}
+    "low": 0.6124, "high": 0.8876, "fold_sd": 0.05, "n_folds": 3, "n_seeds": 1, "n_images": 6, "n_groups": 3, "n_draws": 2000,
+}  # fmt: skip
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def make(folder, *, native=False, secret=""):
-    """Make it in an empty folder; with `native`, its images come from DATA."""
+    """Make the project in an empty folder; with `native`, its images come from DATA."""
     folder = elsewhere(folder, native=native)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATSCANS_ROOT", str(folder))
@@ -50,7 +43,7 @@ def make(folder, *, native=False, secret=""):
 
 
 def elsewhere(folder, *, native=False):
-    """Make the same project on another machine, without any result."""
+    """Make the same project without results, as on another machine."""
     folder = tiny.project(folder)
     for name in PROJECT:
         if not (folder / name).exists():
@@ -60,7 +53,7 @@ def elsewhere(folder, *, native=False):
 
 
 def grid(*, native=False):
-    """The tiny grid without measures of similarity: nine runs."""
+    """Return the tiny grid without similarity measures: nine runs."""
     content = tiny.grid() | {"similarity": None}
     if native:
         content["data"] = "native"
@@ -70,18 +63,18 @@ def grid(*, native=False):
 
 
 def files_in(folder):
-    """Content of every file below a folder, by its place."""
+    """Return the content of every file below a folder, by relative path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def pages(book):
-    """The pages of an assembled book, without the time when it was built and the folder of the installed packages."""
+    """Return the pages of an assembled book, without build times and the path of installed packages."""
     found = {name: page.replace(sys.prefix.encode(), b".venv") for name, page in files_in(book).items()}
     return {name: re.sub(rb"^Built [^;]*;", b"", page, flags=re.M) for name, page in found.items()}
 
 
 def network(layer="Conv2D"):
-    """A network as Keras saves it: an archive of a description and of numbers."""
+    """Return a network as Keras saves it: an archive with configuration and weights."""
     numbers, packed = io.BytesIO(), io.BytesIO()
     with h5py.File(numbers, "w") as file:
         part = file.create_group("layers/conv2d/vars")
@@ -156,7 +149,7 @@ def _record(folder, secret):
 
 
 def rewritten(crate, path, changes, *, listed=True):
-    """Write a crate anew with other members (None: without it); `listed`: its list of files says so too."""
+    """Write a crate with changed members (None: removed); `listed`: also in its list of files."""
     with zipfile.ZipFile(crate) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     members |= changes

@@ -1,5 +1,6 @@
-"""A project folder with a tiny grid of the demo world: one source, one target, seconds a run."""
+"""A project folder with a tiny grid of the demo: one source, one target, seconds per run."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ RUNS = {
 
 
 def grid():
-    """The demo grid cut down: dtd -> chest, 24 px, 3 folds, one or two epochs."""
+    """Return a small part of the demo grid: dtd -> chest, 24 px, 3 folds, one or two epochs."""
     content = yaml.safe_load((ROOT / "params/demo.yaml").read_text())
     content["datasets"] = {key: {"size_px": 24, "n_images": 180} for key in ("dtd", "chest")}
     content["pretrain"]["sources"] = {"dtd": {"epochs": 1}}
@@ -26,8 +27,8 @@ def grid():
     return content
 
 
-def project(folder: Path, **files: str) -> Path:
-    """Make the project; `files` replace notebooks (`stability="code"`)."""
+def project(folder: Path) -> Path:
+    """Make the project."""
     for name in ("notebooks", "book"):
         shutil.copytree(ROOT / name, folder / name)
     for name in ("Snakefile", "_config.yml", "_toc.yml"):
@@ -49,14 +50,12 @@ def catscans(folder: Path, *arguments: str, check: bool = False, **env: str) -> 
 
 
 def environment(folder: Path, **env: str) -> dict:
-    import os
-
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CATSCANS_")}
     return {**kept, "CATSCANS_ROOT": str(folder), **env}
 
 
 def done(folder: Path, profile: str = "demo") -> dict[str, int]:
-    """The finished runs and when each was finished (ns)."""
+    """Return the finished runs, and when each was finished (ns)."""
     found = (folder / "results" / profile).glob("[!.]*/[!.]*/run.json")
     return {
         f"{path.parts[-3]}/{path.parts[-2]}": path.stat().st_mtime_ns for path in found if path.parts[-3] != "records"

@@ -11,7 +11,7 @@ def reached(names):
     return {str(path.relative_to(code_scope.LIBRARY)) for path in code_scope.reached(f"import {names}")}
 
 
-def test_the_code_behind_a_notebook_is_what_it_imports_directly_or_through_others():
+def test_code_reaches_what_it_imports_directly_or_through_other_files():
     files = reached("catscans_lib.experiment.transfer")
     assert {
         "experiment/transfer.py",
@@ -29,9 +29,9 @@ def test_the_code_behind_a_notebook_is_what_it_imports_directly_or_through_other
 
 
 @pytest.mark.parametrize(
-    ("change", "same"), [("# a remark\n", True), ('"""Another text."""\n', True), ("x = 1\n", False)]
+    ("change", "same"), [("# a comment\n", True), ('"""Another text."""\n', True), ("x = 1\n", False)]
 )
-def test_only_code_that_means_something_else_changes_the_fingerprint(tmp_path, change, same):
+def test_comments_and_docstrings_do_not_change_the_fingerprint(tmp_path, change, same):
     one, two = tmp_path / "one.py", tmp_path / "two.py"
     one.write_text('"""A text."""\nimport os\n')
     two.write_text(f"{change}import os\n")
@@ -40,7 +40,7 @@ def test_only_code_that_means_something_else_changes_the_fingerprint(tmp_path, c
 
 @pytest.fixture
 def file(tmp_path, monkeypatch):
-    """A file of code, in a project in which nothing is noted yet; its facts are read anew at each `read()`."""
+    """A file of code in a project without a cache."""
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
     path = tmp_path / "code.py"
     path.write_text("from catscans_lib.images import store\n")
@@ -52,7 +52,7 @@ def read(path):
     return code_scope._facts(path)
 
 
-def test_what_a_sweep_has_read_is_not_parsed_again_until_it_changes(file, monkeypatch):
+def test_a_cached_file_is_not_parsed_again_until_it_changes(file, monkeypatch):
     paths.notes_dir().mkdir()
     first = read(file)
     assert first.imports == ["catscans_lib.images", "catscans_lib.images.store"]
@@ -66,7 +66,7 @@ def test_what_a_sweep_has_read_is_not_parsed_again_until_it_changes(file, monkey
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[1, 2]", "null", json.dumps({"imports": []})])
-def test_a_damaged_note_is_read_and_written_anew(file, damage):
+def test_a_damaged_cache_entry_is_replaced(file, damage):
     paths.notes_dir().mkdir()
     first = read(file)
     (note,) = paths.notes_dir().glob("code/*")
@@ -76,7 +76,7 @@ def test_a_damaged_note_is_read_and_written_anew(file, damage):
     assert note.read_text() == whole
 
 
-def test_nothing_is_noted_where_no_sweep_has_been_and_none_is_needed_where_it_cannot_be(file):
+def test_facts_are_read_also_without_a_cache_folder_or_with_an_unusable_one(file):
     assert read(file).imports == ["catscans_lib.images", "catscans_lib.images.store"]
     assert not paths.notes_dir().exists()
     paths.notes_dir().mkdir()

@@ -1,4 +1,4 @@
-"""A run takes its place only when every cell is done; what was there before stays until then."""
+"""A run takes its place only when every cell has completed; an earlier result stays until then."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def project(tmp_path, monkeypatch):
 
 
 def run_notebook(*cells):
-    """Put a notebook with these cells in the place of stability.ipynb and execute it."""
+    """Replace stability.ipynb by a notebook with these cells and execute it."""
     notebook = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python"}})
     notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
     notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
@@ -45,7 +45,7 @@ def run_notebook(*cells):
 START = "from catscans_lib.runs import in_notebook; run = in_notebook.start('stability', profile=profile)"
 
 
-def test_a_run_is_done_when_its_last_cell_is_and_its_record_says_from_what(project):
+def test_a_run_is_done_when_its_last_cell_is_and_its_record_holds_its_parameters(project):
     folder = run_notebook(START, "run.finish(n=3)")
     record = json.loads((folder / "run.json").read_text())
     assert folder == paths.run_dir("demo", "stability", "all")
@@ -54,7 +54,7 @@ def test_a_run_is_done_when_its_last_cell_is_and_its_record_says_from_what(proje
     assert not paths.work_dir("demo", "stability", "all").exists()
 
 
-def test_a_run_from_the_same_recipe_is_left_alone_and_one_from_another_is_made_anew(project, capsys):
+def test_a_run_is_repeated_only_if_its_recipe_has_changed(project, capsys):
     finished = run_notebook(START, "run.finish(n=1)") / "run.json"
     time = finished.stat().st_mtime_ns
     run_notebook(START, "run.finish(n=1)")
@@ -68,7 +68,7 @@ def test_a_run_from_the_same_recipe_is_left_alone_and_one_from_another_is_made_a
     assert finished.stat().st_mtime_ns > time
 
 
-def test_progress_counts_what_this_sweep_made_and_what_was_up_to_date_before(project, monkeypatch):
+def test_progress_counts_runs_of_this_sweep_and_marked_ones(project, monkeypatch):
     assert execute.progress("demo") == (2, 11)  # the fixture's transfers
     records = [paths.results_dir("demo") / f"transfer/{name}--chest/run.json" for name in ("none", "dtd")]
     for path, finished in zip(records, (100, 300), strict=True):
@@ -79,7 +79,7 @@ def test_progress_counts_what_this_sweep_made_and_what_was_up_to_date_before(pro
     assert execute.progress("demo") == (2, 11)
 
 
-def test_a_line_has_the_time_since_the_sweep_began_as_long_as_there_is_one(monkeypatch, capsys):
+def test_a_line_shows_the_time_since_the_start_of_the_sweep_only_within_one(monkeypatch, capsys):
     execute.say("ingest/dtd ...")
     times = iter((1000.0, 1083.0))
     monkeypatch.setattr(execute.time, "time", lambda: next(times, 1083.0))
@@ -90,7 +90,7 @@ def test_a_line_has_the_time_since_the_sweep_began_as_long_as_there_is_one(monke
     assert capsys.readouterr().out.splitlines() == ["ingest/dtd ...", "[01:23] ingest/dtd done", "the end"]
 
 
-def test_a_run_is_current_only_if_all_it_needs_is(project):
+def test_a_run_is_current_only_if_all_runs_that_it_needs_are(project):
     run_notebook(START, "run.finish()")
     runs = expand.grid("demo")
     assert recipe.is_current(runs["stability/all"], "demo")
@@ -98,7 +98,7 @@ def test_a_run_is_current_only_if_all_it_needs_is(project):
     assert recipe.current("demo", {"stability/all": replace(runs["stability/all"], needs=())}) == []
 
 
-def test_a_failed_run_leaves_the_former_result_and_the_notebook_that_shows_the_error(project):
+def test_a_failed_run_keeps_the_earlier_result_and_the_notebook_with_the_error(project):
     before = run_notebook(START, "run.finish(n=1)") / "run.json"
     text = before.read_text()
     with pytest.raises(execute.RunFailed, match=r"stability/all failed: ValueError: no such thing\nSee results/demo"):
@@ -122,26 +122,25 @@ def test_a_notebook_that_never_finishes_is_not_done(project):
     assert not results.is_done("demo", "stability/all")
 
 
-def test_a_kernel_that_is_killed_is_reported_with_its_last_words(project):
+def test_a_killed_kernel_is_reported_with_its_log(project):
     with pytest.raises(execute.RunFailed, match=r"stability/all: the kernel died .*kernel\.log in the same folder"):
         run_notebook(START, "import os; os.write(2, b'last words'); os.kill(os.getpid(), 9)", "run.finish()")
 
 
-def test_what_a_kernel_says_outside_of_its_cells_stays_off_the_terminal(project, capfd):
+def test_kernel_output_outside_of_cells_is_not_printed(project, capfd):
     folder = run_notebook(START, "import subprocess; subprocess.run('echo greetings >&2', shell=True)", "run.finish()")
     assert "greetings" not in capfd.readouterr().err
     assert not (folder / "kernel.log").exists()
 
 
-def test_a_half_written_record_is_not_done_and_says_which_command_makes_it(project):
+def test_a_missing_run_is_reported_with_the_command_that_makes_it(project):
     with pytest.raises(InputError, match="stability/all is not done in profile demo.*catscans sweep --profile demo"):
         results.record("demo", "stability/all")
     with pytest.raises(InputError, match=r"feature_maps/chest needs ingest/chest.*sweep --profile demo ingest/chest"):
         start("feature_maps", profile="demo", target="chest")
 
 
-def test_a_run_that_another_process_executes_is_waited_for(project, capsys):
-    """As after a kill of the sweep that started it; both would write to one work folder."""
+def test_a_run_waits_for_another_process_that_executes_it(project, capsys):
     path = paths.lock_path("demo", "stability", "all")
     path.parent.mkdir(parents=True)
     code = (
@@ -150,19 +149,19 @@ def test_a_run_that_another_process_executes_is_waited_for(project, capsys):
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
-        threading.Timer(0.5, other.stdin.close).start()  # its input ends, and so does it
+        threading.Timer(0.5, other.stdin.close).start()  # which ends the process
         run_notebook(START, "run.finish()")
         other.wait(60)
     assert "stability/all waits for process 1, which an earlier sweep started" in capsys.readouterr().out
     assert results.is_done("demo", "stability/all")
 
 
-def test_a_run_without_memory_says_what_helps(project):
+def test_a_memory_error_comes_with_advice(project):
     with pytest.raises(execute.RunFailed, match="MemoryError: much.*fewer runs at a time"):
         run_notebook(START, "raise MemoryError('much')")
 
 
-def test_a_run_that_takes_longer_than_it_may_is_stopped(project, monkeypatch):
+def test_a_run_is_stopped_at_its_time_limit(project, monkeypatch):
     monkeypatch.setenv("CATSCANS_MINUTES", "0.15")
     with pytest.raises(execute.RunFailed, match="was stopped after its limit of 0.15 minutes"):
         run_notebook("import time; time.sleep(600)")

@@ -3,7 +3,7 @@ import pytest
 from catscans_lib.runs import code_scope, recipe
 
 
-def test_the_commit_is_empty_outside_git_and_marked_where_files_differ(tmp_path, monkeypatch):
+def test_the_commit_is_empty_outside_git_and_marked_if_files_differ(tmp_path, monkeypatch):
     import subprocess
 
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
@@ -39,7 +39,7 @@ def test_a_fingerprint_depends_on_values_and_not_on_the_order_of_keys():
         ("evaluate", "evaluation/tables.py", True),
     ],
 )
-def test_a_change_counts_for_the_steps_whose_results_it_may_change(monkeypatch, step, module, counts):
+def test_a_change_outdates_the_steps_whose_results_it_may_change(monkeypatch, step, module, counts):
     assert (code_scope.LIBRARY / module).is_file()
     plain, before = code_scope.meaning, recipe.code_fingerprint(step)
     monkeypatch.setattr(code_scope, "meaning", lambda path: plain(path) + "x" * (path == code_scope.LIBRARY / module))

@@ -1,4 +1,4 @@
-"""A real Slurm on this one machine: Debian's slurm-wlm and munge, on loopback, without accounting, all files in one folder."""
+"""A real Slurm on this machine: Debian's slurm-wlm and munge, on loopback, without accounting, all files in one folder."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 PACKAGES = ("slurm-wlm", "munge")
-CONFIG = Path("/etc/slurm/slurm.conf")  # where all its commands look; SLURM_CONF does not reach the inside of a job
+CONFIG = Path("/etc/slurm/slurm.conf")  # SLURM_CONF would not reach the commands inside a job
 OURS = "# made by a test; to be removed\n"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
 INSTALL_S, START_S, STOP_S = 300, 180, 20
@@ -52,11 +52,11 @@ PartitionName=main Nodes={host} Default=YES State=UP
 
 
 def why_not() -> str:
-    """Why Slurm cannot be started here; "" where it can, after having installed it if need be."""
+    """Return why Slurm cannot start here; "" if it can. Installs it if necessary."""
     if os.geteuid() != 0:
-        return "Slurm is started by root alone; this is not root"
+        return "only root can start Slurm"
     if CONFIG.exists() and not CONFIG.read_text().startswith(OURS):
-        return f"{CONFIG} is there: this machine has a Slurm of its own"
+        return f"{CONFIG} exists: this machine has its own Slurm"
     if not _lacking():
         return ""
     if not shutil.which("apt-get"):
@@ -108,12 +108,12 @@ class Slurm:
         _until(lambda: self.ask("sinfo", "-h", "-o", "%T") in ("idle", "mixed", "allocated"), "the node")
 
     def ask(self, *command: str) -> str:
-        """What one of Slurm's commands prints."""
+        """Return what a Slurm command prints."""
         told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         return told.stdout.strip()
 
     def stop(self) -> None:
-        """Cancel all jobs and end the daemons, the node's first."""
+        """Cancel all jobs and stop the daemons, the node's first."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.ask("scancel", "--full", "--signal=KILL", "--user=root")
             self.ask("scancel", "--user=root")
@@ -125,13 +125,13 @@ class Slurm:
     def _start(self, name: str, *words: str) -> None:
         log = (self.folder / f"{name}.out").open("ab")
         program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-        command = ["setpriv", "--pdeathsig", "TERM", program, *words]  # should this process be killed, so are they
+        command = ["setpriv", "--pdeathsig", "TERM", program, *words]  # they end with this process
         self.daemons[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Slurm]:
-    """A cluster that is gone afterwards, with all its jobs; one at a time on a machine."""
+    """Yield a cluster and remove it with all its jobs afterwards; one at a time per machine."""
     with (Path(tempfile.gettempdir()) / "catscans-slurm.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         slurm = Slurm(folder)
@@ -143,7 +143,7 @@ def running(folder: Path) -> Iterator[Slurm]:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End a daemon, by force if it does not hear."""
+    """Stop a daemon; kill it if it does not react."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_S)

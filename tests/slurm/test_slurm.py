@@ -1,4 +1,4 @@
-"""A sweep on a real Slurm, every fold a job of its own: the same tables as on this machine, and failures are told."""
+"""A sweep on a real Slurm, with every fold a job: the tables equal those of a local sweep, and failures are reported."""
 
 import json
 import shutil
@@ -11,9 +11,9 @@ import slurm_cluster
 import tiny
 
 pytestmark = pytest.mark.slow
-LIMIT_S = 1800  # until the cluster is taken for stuck
+LIMIT_S = 1800  # after that, the sweep is killed
 N_FAULTS = 3  # of each kind
-SQUEUE = (  # without accounting; short jobs want short waits
+SQUEUE = (  # no job accounting; short waits for short jobs
     "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--slurm-no-account",
     "--slurm-keep-successful-logs", "--latency-wait", "20",
 )  # fmt: skip
@@ -38,20 +38,19 @@ def project(folder):
 
 
 def command(*words):
-    """Of a sweep on the cluster, ended by force where it hangs."""
+    """Return the command of a sweep on the cluster, killed after `LIMIT_S`."""
     front = [*tiny.CLI, "sweep", "params/demo.yaml", "--cluster", "slurm"]
     return ["timeout", "-k", "10", str(LIMIT_S), *front, *words, "--", *SQUEUE]
 
 
 def sweep(folder, *words):
-    return subprocess.run(
-        command(*words), env=tiny.environment(folder), cwd=folder, capture_output=True, text=True, check=False
-    )
+    env = tiny.environment(folder)
+    return subprocess.run(command(*words), env=env, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def swept(slurm, tmp_path_factory):
-    """The same grid here and on the cluster."""
+    """The same grid, executed here and on the cluster."""
     below = tmp_path_factory.mktemp("sweeps")
     here, there = project(below / "here"), project(below / "there")
     tiny.catscans(here, "sweep", check=True)
@@ -59,12 +58,12 @@ def swept(slurm, tmp_path_factory):
 
 
 def tables(folder):
-    """Every tidy table but the one of measured times."""
+    """Return every tidy table except the one with measured times."""
     found = [path for path in (folder / "results/demo").rglob("*.csv") if path.name != "seconds.csv"]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if "records" not in path.parts}
 
 
-def test_a_sweep_on_slurm_gives_the_tables_of_a_sweep_on_this_machine(swept):
+def test_a_sweep_on_slurm_gives_the_tables_of_a_local_sweep_and_prints_its_progress(swept):
     here, there, result = swept
     assert result.returncode == 0, result.stdout + result.stderr
     assert set(tiny.done(there)) == set(tiny.done(here))
@@ -72,37 +71,27 @@ def test_a_sweep_on_slurm_gives_the_tables_of_a_sweep_on_this_machine(swept):
     assert {"results/demo/tables/aucs.csv", "results/demo/transfer/dtd--chest/predictions.csv"} <= set(expected)
     assert set(found) == set(expected)
     assert [name for name in expected if found[name] != expected[name]] == []
+    assert "transfer/dtd--chest done, " in result.stdout and ", 11 of 11 runs" in result.stdout
 
 
-def test_every_run_was_a_job_of_slurms_and_so_was_every_fold(swept, slurm):
+def test_every_run_and_every_fold_is_a_job_with_the_resources_of_the_profile(swept, slurm):
     _, there, result = swept
     assert result.returncode == 0, result.stderr
     jobs = slurm.ask("scontrol", "--oneliner", "show", "jobs").splitlines()
     assert len(jobs) == 11 + 2 * 3  # runs; transfers times folds
     assert all("JobState=COMPLETED" in job for job in jobs)
+    assert all("Partition=main" in job and "NumCPUs=1 " in job and "MinMemoryNode=2000M" in job for job in jobs)
     for name in ("none--chest", "dtd--chest"):
         record = json.loads((there / f"results/demo/transfer/{name}/run.json").read_text())
         assert [(job["first"], job["n"]) for job in record["fold_jobs"]] == [(1, 1), (2, 1), (3, 1)]
         assert "fine_tune, seed 0" not in (there / f"results/demo/transfer/{name}/transfer.ipynb").read_text()
 
 
-def test_jobs_ask_for_what_the_profile_says(swept, slurm):
-    jobs = slurm.ask("scontrol", "--oneliner", "show", "jobs").splitlines()
-    assert all("Partition=main" in job and "NumCPUs=1 " in job and "MinMemoryNode=2000M" in job for job in jobs)
-
-
-def test_what_is_done_is_told_while_runs_are_elsewhere(swept):
-    *_, result = swept
-    assert "transfer/dtd--chest done, " in result.stdout
-    assert ", 11 of 11 runs" in result.stdout
-
-
-def test_a_run_that_fails_on_the_cluster_is_told_with_its_traceback_and_the_others_go_on(slurm, tmp_path):
+def test_a_run_that_fails_on_the_cluster_is_reported_and_the_others_continue(slurm, tmp_path):
     folder = project(tmp_path / "project")
     notebook = folder / "notebooks/ingest.ipynb"
-    notebook.write_text(
-        notebook.read_text().replace("problems, decoding", "assert dataset != 'dtd', 'no dtd'\\nproblems, decoding")
-    )
+    broken = "assert dataset != 'dtd', 'no dtd'\\nproblems, decoding"
+    notebook.write_text(notebook.read_text().replace("problems, decoding", broken))
     result = sweep(folder, "ingest/dtd", "ingest/chest")
     assert result.returncode == 1, result.stdout + result.stderr
     assert set(tiny.done(folder)) == {"ingest/chest"}
@@ -141,7 +130,7 @@ def test_cancelled_jobs_and_killed_nodes_leave_the_tables_of_an_undisturbed_swee
                         faults.pop()(slurm, jobs, rng)
                 time.sleep(0.5)
                 now = tiny.done(folder)
-                assert finished.items() <= now.items()  # nothing that was done is made again
+                assert finished.items() <= now.items()  # no finished run is repeated
                 finished = now
         if process.returncode == 0:
             break

@@ -1,4 +1,4 @@
-"""A run that is killed in its middle goes on from its last whole epoch and ends with the same bytes."""
+"""A killed run resumes at its last complete epoch and gives the same bytes."""
 
 import resource
 import shutil
@@ -13,12 +13,12 @@ import yaml
 
 pytestmark = pytest.mark.slow
 KEYS = ("pretrain/dtd", "transfer/dtd--chest")
-PATIENCE_S = 1200  # until the machine is taken for stuck
+PATIENCE_S = 1200  # after that, the test fails
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project with the undisturbed results of one pretraining and one transfer of four epochs."""
+    """A project with undisturbed results of one pretraining and one transfer of four epochs."""
     folder = tiny.project(tmp_path_factory.mktemp("project"))
     content = tiny.grid()
     content["pretrain"]["sources"]["dtd"] = {"epochs": 4}
@@ -29,7 +29,7 @@ def project(tmp_path_factory):
 
 
 def killed_at(folder, key, states):
-    """Start a run, kill it and its kernel once the checkpoint has at least so many epochs, and return how far it was."""
+    """Start a run, kill it and its kernel once `states(checkpoint)` holds, and return the files of the checkpoint."""
     step, name = key.split("/")
     checkpoint = folder / f"results/demo/{step}/.{name}.checkpoint"
     with subprocess.Popen([*tiny.CLI, "run", key], env=tiny.environment(folder), cwd=folder) as process:
@@ -52,7 +52,7 @@ def has_fold_and_epoch(checkpoint):
 
 
 @pytest.mark.parametrize(("key", "states"), [(KEYS[0], has_epoch), (KEYS[1], has_fold_and_epoch)])
-def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_undisturbed_one(project, tmp_path, key, states):
+def test_a_killed_run_resumes_and_gives_the_bytes_of_an_undisturbed_one(project, tmp_path, key, states):
     folder = shutil.copytree(project, tmp_path / "project")
     place = folder / "results/demo" / key
     tables = {path.name: path.read_bytes() for path in place.glob("*.csv")}
@@ -63,13 +63,13 @@ def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_undisturbed_one(proj
     assert result.returncode == 0, result.stderr
     assert {path.name: path.read_bytes() for path in place.glob("*.csv")} == tables
     assert not place.with_name(f".{place.name}.checkpoint").exists()
-    if states is has_fold_and_epoch:  # the fold that was there has not been trained again
+    if states is has_fold_and_epoch:  # the finished fold was not trained again
         assert "fine_tune-0-1" in left
         assert "fine_tune, seed 0, fold 1:" not in (place / "transfer.ipynb").read_text()
 
 
-@pytest.mark.parametrize("n_bytes", [2_000, 300_000])  # no room for the notebook; none for the model
-def test_a_disk_without_room_is_named_and_earlier_results_stay(project, tmp_path, n_bytes):
+@pytest.mark.parametrize("n_bytes", [2_000, 300_000])  # no space for the notebook; for the model
+def test_a_file_size_limit_is_reported_and_earlier_results_stay(project, tmp_path, n_bytes):
     folder = shutil.copytree(project, tmp_path / "project")
     shutil.rmtree(folder / "results/demo/transfer/dtd--chest")
     before = tiny.done(folder)
@@ -78,16 +78,14 @@ def test_a_disk_without_room_is_named_and_earlier_results_stay(project, tmp_path
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)),
     )  # fmt: skip
     assert result.returncode == 1
-    assert (
-        "transfer/dtd--chest failed: " in result.stderr
-        and "Is the disk full, or the folder not writable?" in result.stderr
-    )
+    assert "transfer/dtd--chest failed: " in result.stderr
+    assert "Is the disk full, or the folder not writable?" in result.stderr
     assert tiny.done(folder) == before
     result = tiny.catscans(folder, "run", KEYS[1])
     assert result.returncode == 0, result.stderr
 
 
-def test_settings_that_changed_after_the_kill_begin_anew(project, tmp_path):
+def test_settings_changed_after_the_kill_start_from_the_beginning(project, tmp_path):
     folder = shutil.copytree(project, tmp_path / "project")
     shutil.rmtree(folder / "results/demo/pretrain/dtd")
     killed_at(folder, KEYS[0], has_epoch)
@@ -104,30 +102,17 @@ def tables_of(folder, below="results/demo"):
     return {path.relative_to(folder / below).as_posix(): path.read_bytes() for path in found}
 
 
-def test_results_depend_neither_on_how_many_runs_go_at_a_time_nor_on_who_starts_them(project, tmp_path):
+def test_results_depend_neither_on_the_number_of_parallel_runs_nor_on_who_starts_them(project, tmp_path):
     before = tables_of(project)
     assert {"pretrain/dtd/history.csv", "transfer/dtd--chest/predictions.csv"} <= set(before)
     folder = tiny.project(tmp_path / "other")
     shutil.copy(project / "params/demo.yaml", folder / "params/demo.yaml")
-    tiny.catscans(folder, "sweep", "--jobs", "3", check=True)  # with other runs beside them
+    tiny.catscans(folder, "sweep", "--jobs", "3", check=True)  # other runs execute at the same time
     tables = tables_of(folder)
     assert {name: tables[name] for name in before} == before
+    words = "-p profile demo -p source dtd -p target chest --log-level ERROR"
     papermill = [sys.executable, "-m", "papermill", folder / "notebooks/transfer.ipynb", tmp_path / "out.ipynb"]
-    given = [
-        "-p",
-        "profile",
-        "demo",
-        "-p",
-        "source",
-        "dtd",
-        "-p",
-        "target",
-        "chest",
-        "--cwd",
-        folder,
-        "--log-level",
-        "ERROR",
-    ]
-    subprocess.run([*papermill, *given], env=tiny.environment(folder), check=True, capture_output=True)
+    command = [*papermill, *words.split(), "--cwd", folder]
+    subprocess.run(command, env=tiny.environment(folder), check=True, capture_output=True)
     by_hand = tables_of(folder, "results/demo/scratch")
     assert by_hand["transfer/dtd--chest/predictions.csv"] == before["transfer/dtd--chest/predictions.csv"]

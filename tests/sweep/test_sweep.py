@@ -1,4 +1,4 @@
-"""The whole way on a tiny grid: a sweep, its results, its book, and what a change reruns."""
+"""A sweep of a tiny grid from start to end: its results, its book, and what a change reruns."""
 
 import json
 import re
@@ -19,8 +19,7 @@ from catscans_lib.images import folds
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """A finished sweep, started once more, and once more where nothing but the results came along (as after a kill between
-    the end of a run and its mark)."""
+    """A finished sweep; a second one; a third without any mark or cache, as after a kill just before a run was marked."""
     folder = tiny.project(tmp_path_factory.mktemp("project"))
     seen = {"folder": folder, "end": tiny.catscans(folder, "sweep"), "first": tiny.done(folder)}
     seen["again"] = tiny.catscans(folder, "sweep")
@@ -39,7 +38,7 @@ def project(swept, monkeypatch):
     return swept["folder"]
 
 
-def test_a_sweep_makes_every_run_of_the_grid(swept):
+def test_a_sweep_executes_every_run_of_the_grid(swept):
     assert swept["end"].returncode == 0, swept["end"].stderr
     assert set(swept["first"]) == tiny.RUNS
 
@@ -51,13 +50,13 @@ def test_a_second_sweep_reruns_nothing(swept):
     assert swept["second"] == swept["first"]
 
 
-def test_results_without_the_sweeps_own_notes_are_taken_as_they_are(swept):
+def test_results_without_marks_and_caches_are_accepted(swept):
     assert swept["elsewhere"].returncode == 0
     assert "nothing to do: all 11 runs are up to date" in swept["elsewhere"].stdout
     assert swept["third"] == swept["first"]
 
 
-def test_named_runs_are_made_alone_with_what_they_need(tmp_path):
+def test_named_runs_execute_only_with_what_they_need(tmp_path):
     folder = tiny.project(tmp_path)
     result = tiny.catscans(folder, "sweep", "ingest/dtd")
     assert result.returncode == 0, result.stderr
@@ -65,7 +64,7 @@ def test_named_runs_are_made_alone_with_what_they_need(tmp_path):
     assert re.search(r"ingest/dtd done in \d+ s, 1 of 11 runs", result.stdout)
 
 
-def test_a_sweep_that_cannot_be_planned_says_why(tmp_path):
+def test_a_planning_error_of_snakemake_is_printed(tmp_path):
     folder = tiny.project(tmp_path)
     (folder / "Snakefile").write_text("rule all:\n    input: 'nobody makes this'\n")
     result = tiny.catscans(folder, "sweep")
@@ -74,12 +73,12 @@ def test_a_sweep_that_cannot_be_planned_says_why(tmp_path):
     assert "nobody makes this" in result.stderr
 
 
-def test_progress_names_what_runs_what_is_done_and_the_time(swept):
+def test_progress_shows_running_and_finished_runs_with_the_elapsed_time(swept):
     assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M), swept["end"].stdout
     assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 11 of 11 runs$", swept["end"].stdout, flags=re.M)
 
 
-def test_nothing_half_done_is_left_behind(project):
+def test_no_temporary_files_are_left(project):
     left = [path for path in (project / "results").rglob(".*") if "records" not in path.parts and path.name != ".done"]
     assert left == []
     assert list((project / "data").rglob("*.part")) == []
@@ -129,20 +128,10 @@ def test_the_saved_model_opens_without_our_library(project):
 
 
 def test_every_run_has_a_sacred_record_with_its_configuration_and_metrics(project):
-    records = [path.parent for path in (project / "results/demo/records").glob("*/run.json")]
-    statuses = {}
-    for record in records:
-        run = json.loads((record / "run.json").read_text())
-        statuses.setdefault(run["experiment"]["name"], []).append(run["status"])
-    assert {name for name, found in statuses.items() if "COMPLETED" in found} == {
-        key.replace("/", "-") for key in tiny.RUNS
-    }
-    (record,) = [
-        path
-        for path in records
-        if (run := json.loads((path / "run.json").read_text()))["experiment"]["name"] == "transfer-dtd--chest"
-        and run["status"] == "COMPLETED"
-    ]
+    runs = {path.parent: json.loads(path.read_text()) for path in (project / "results/demo/records").glob("*/run.json")}
+    completed = {run["experiment"]["name"]: folder for folder, run in runs.items() if run["status"] == "COMPLETED"}
+    assert set(completed) == {key.replace("/", "-") for key in tiny.RUNS}
+    record = completed["transfer-dtd--chest"]
     assert json.loads((record / "config.json").read_text())["learning_rate"] == 1e-3
     assert "fine_tune.fold1.seed0.train.loss" in json.loads((record / "metrics.json").read_text())
 
@@ -156,14 +145,14 @@ def test_every_figure_has_its_table_and_says_demo(project):
 
 
 def dry_run(project, *words):
-    """The plan, and the counts of runs, done, to run."""
+    """Return the plan, and the numbers of runs, done and to run."""
     result = tiny.catscans(project, "sweep", "params/demo.yaml", "--dry-run", *words)
     assert result.returncode == 0, result.stderr
     told = re.search(r"(\d+) runs, (\d+) done, (\d+) to run", result.stdout)
     return result.stdout, tuple(map(int, told.groups()))
 
 
-def test_a_changed_parameter_reruns_that_run_and_what_depends_on_it_only(project):
+def test_a_changed_parameter_reruns_only_that_run_and_its_dependants(project):
     content = tiny.grid()
     content["pretrain"]["sources"]["dtd"]["learning_rate"] = 1e-3
     tiny.write_grid(project, content)
@@ -177,7 +166,7 @@ def test_a_changed_parameter_reruns_that_run_and_what_depends_on_it_only(project
     }  # fmt: skip
 
 
-def test_a_dry_run_of_a_grids_file_tells_the_plan_and_starts_nothing(project):
+def test_a_dry_run_prints_the_plan_and_starts_nothing(project):
     before = tiny.done(project)
     assert dry_run(project)[1] == (11, 11, 0)
     text, counts = dry_run(project, "--set", "transfer.defaults.epochs=1", "--only", "step=evaluate")
@@ -187,13 +176,13 @@ def test_a_dry_run_of_a_grids_file_tells_the_plan_and_starts_nothing(project):
     assert tiny.done(project) == before
 
 
-def test_options_after_two_dashes_are_snakemakes(project):
+def test_options_after_two_dashes_go_to_snakemake(project):
     result = tiny.catscans(project, "sweep", "ingest/dtd", "--dry-run", "--", "--no-such-option")
     assert result.returncode == 2
     assert "Snakemake: error: unrecognized arguments: --no-such-option" in result.stderr
 
 
-def test_a_notebook_by_itself_leaves_the_sweeps_results_alone_and_names_what_is_missing(project):
+def test_a_notebook_run_by_hand_leaves_the_results_alone_and_names_missing_runs(project):
     def papermill(**given):
         command = [*tiny.CLI[:1], "-m", "papermill", "notebooks/stability.ipynb", "out.ipynb", "--no-progress-bar"]
         command += [word for name, value in given.items() for word in ("-p", name, value)]
