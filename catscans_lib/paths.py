@@ -15,8 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-import psutil
-
 from catscans_lib.errors import InputError
 
 REFERENCE = "CATSCANS_REFERENCE"  # optional: without it, the book has one chapter less
@@ -161,6 +159,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Each process has its own temporary file, so several may write the same path at once; the last one wins. Temporary files
     left by killed processes of this machine are removed.
     """
+    import psutil
+
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = f".{path.name}.{socket.gethostname()}-"
     for left in path.parent.glob(f"{glob.escape(mine)}*.part"):

@@ -37,7 +37,6 @@ GPU_RATES = {  # images from the store, augmented, deterministic
 }
 MODEL_MB = {"resnet50": 95.0, "small_resnet": 1.2, "squeezenet": 3.0}  # of a saved network
 N_FEATURES = {"resnet50": 2048, "small_resnet": 128, "squeezenet": 512}  # per image, 4 bytes each
-ROW_BYTES, SCORE_BYTES = 60, 16  # of a prediction in CSV: 92 bytes with two classes in the demo
 
 
 @dataclass(frozen=True)
@@ -162,16 +161,11 @@ def _seconds(
 
 
 def _bytes(run: PlannedRun, loaded: Profile) -> float:
-    values, n_bytes = run.parameters, 5e5  # the notebook with its figures and tables
+    values, n_bytes = run.parameters, 5e5  # the notebook with its figures and tables, predictions included
     if run.step == "ingest":
         n_bytes += n_images(loaded, values["dataset"]) * values["size_px"] ** 2 * 3
     if STEPS[run.step].trains:
         n_bytes += 1e6 * MODEL_MB.get(values["backbone"], 100.0)
-    if run.step == "transfer":
-        n, card = n_images(loaded, values["target"]), datasets.get(values["target"])
-        n_classes = len(card.classes or card.n_per_class)
-        n_rows = n * len(values["modes"]) * len(values["seeds"])
-        n_bytes += 2 * n_rows * (ROW_BYTES + SCORE_BYTES * n_classes)  # predictions, also kept in the record
-        if "linear_probe" in values["modes"]:
-            n_bytes += 4 * n * N_FEATURES.get(values["backbone"], 2048)
+    if run.step == "transfer" and "linear_probe" in values["modes"]:
+        n_bytes += 4 * n_images(loaded, values["target"]) * N_FEATURES.get(values["backbone"], 2048)
     return n_bytes

@@ -32,10 +32,8 @@ def select(runs: Runs, keys: tuple[str, ...] = (), only: tuple[tuple[str, Any], 
         chosen = [key for key in chosen if name in values[key] and _matches(values[key][name], alternatives)]
     if not chosen:
         asked = " --only ".join(f"{name}={value}" for name, value in only)
-        lines = [
-            f"{name} is one of: {', '.join(sorted({str(row[name]) for row in values.values() if name in row}))}."
-            for name in wanted
-        ]
+        options = {name: sorted({str(row[name]) for row in values.values() if name in row}) for name in wanted}
+        lines = [f"{name} is one of: {', '.join(found)}." for name, found in options.items()]
         raise InputError(f"--only {asked} matches no run. {' '.join(lines)}")
     return chosen
 
