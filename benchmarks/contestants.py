@@ -1,8 +1,8 @@
-"""What `benchmarks/training.py` compares: this library, Keras as it comes, and the original's way; one process each.
+"""Processes that `benchmarks/training.py` compares: this library, plain Keras, and the original study's way.
 
     .venv/bin/python benchmarks/contestants.py WAY FOLDER
 
-reads names of pieces of work from the standard input, and answers each with a number (mostly median seconds).
+reads names of tasks from the standard input and answers each with a number (mostly median seconds).
 """
 
 import statistics
@@ -31,7 +31,7 @@ AUGMENTATION = Augmentation(rotation_deg=10, shift=0.1, horizontal_flip=True)
 
 
 def classifier(name: str, size_px: int, ours: bool) -> keras.Model:
-    """A network of two classes, compiled as the library does, or as Keras does by itself."""
+    """Return a network of two classes, compiled by the library or by plain Keras."""
     model = build.build(build.backbone(name, size_px), 2, 0.2)
     if ours:
         return loop.compiled(model)
@@ -68,14 +68,14 @@ def measure_statistics(network: keras.Model, images: np.ndarray) -> None:
 
 
 def product(side: int) -> Callable[[], object]:
-    """A product of two bfloat16 matrices: what the machine can do at best."""
+    """Multiply two bfloat16 matrices: an upper bound for this machine."""
     one, other = (tf.cast(tf.random.normal((side, side)), tf.bfloat16) for _ in range(2))
     multiply = tf.function(lambda: tf.linalg.matmul(one, other)[0], autograph=False)
     return lambda: multiply().numpy()
 
 
 class Clock(keras.callbacks.Callback):
-    """Notes how long each epoch takes."""
+    """Records how long each epoch takes."""
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.start = time.perf_counter()
@@ -85,14 +85,14 @@ class Clock(keras.callbacks.Callback):
 
 
 def second_epoch(model: keras.Model, data: object) -> float:
-    """Seconds of the second of two epochs: what a fit does once before the first is not in it."""
+    """Return the seconds of the second of two epochs, without the start-up of a fit."""
     clock = Clock()
     model.fit(data, epochs=2, shuffle=False, verbose=0, callbacks=[clock])
     return clock.seconds
 
 
 def epoch_from_store(jpegs: Path) -> Callable[[], float]:
-    """An epoch of ResNet50 from JPEGs that were decoded into a store."""
+    """Prepare an epoch of ResNet50 from JPEGs decoded into a store."""
     model = classifier("resnet50", SIZE_PX, ours=True)
     paths = sorted(jpegs.glob("*.jpg"))[:N_EPOCH_IMAGES]
     labels = np.arange(len(paths)) % 2
@@ -107,7 +107,7 @@ def epoch_from_store(jpegs: Path) -> Callable[[], float]:
 
 
 def epoch_from_files(jpegs: Path) -> Callable[[], float]:
-    """The original's way: every epoch decodes, resizes and augments the files, in float32."""
+    """Prepare an epoch as in the original study: decode, resize and augment the files every time, in float32."""
     model = classifier("resnet50", SIZE_PX, ours=False)
     paths = sorted(jpegs.glob("*.jpg"))[:N_EPOCH_IMAGES]
     table = pd.DataFrame({"file": [str(path) for path in paths], "label": np.arange(len(paths)) % 2})
@@ -122,7 +122,7 @@ def epoch_from_files(jpegs: Path) -> Callable[[], float]:
 
 
 def small_epoch(folder: Path, n_images: int) -> Callable[[], float]:
-    """An epoch of the small network on n images of a store, small but for its length."""
+    """Prepare an epoch of the small network on n small images of a store."""
     path = folder / f"small_{n_images}.h5"
     if not path.is_file():
         write_noise(path, n_images, SMALL_PX)
@@ -135,7 +135,7 @@ def small_epoch(folder: Path, n_images: int) -> Callable[[], float]:
 
 
 def private_memory() -> float:
-    """Memory of this process in MB without the pages it maps from files (all of it where the system cannot tell)."""
+    """Return the memory of this process in MB, without file mappings where the system can tell."""
     status = Path("/proc/self/status")
     if status.is_file():
         return float(status.read_text().split("RssAnon:")[1].split()[0]) / 1024
@@ -145,13 +145,13 @@ def private_memory() -> float:
 
 
 def memory_of_an_epoch(folder: Path, n_images: int) -> float:
-    """Private memory (MB) while an epoch on n images ends."""
+    """Return the private memory (MB) at the end of an epoch on n images."""
     small_epoch(folder, n_images)()
     return private_memory()
 
 
 def work(name: str, way: str, folder: Path) -> Callable[[], object]:
-    """Make a piece of work ready."""
+    """Prepare a task."""
     kind, _, number = name.partition(" ")
     return {
         "training": lambda: training_step(way == "ours"),
@@ -173,7 +173,7 @@ def median_seconds(job: Callable[[], object], times: int) -> float:
 
 
 def main() -> None:
-    """Answer what is asked: a median of several times after warming up, or of epochs the second."""
+    """Answer requests: the median of several calls after a warm-up, or the second epoch."""
     way, folder = sys.argv[1], Path(sys.argv[2])
     backend.set_threads()
     if way == "ours":

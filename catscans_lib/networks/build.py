@@ -27,10 +27,7 @@ def build(backbone: keras.Model, n_classes: int, dropout: float) -> keras.Model:
 def backbone(name: str, size_px: int) -> keras.Model:
     """Return a network with random weights and without a head: (n, size_px, size_px, 3) -> (n, n_features).
 
-    Raises
-    ------
-    InputError
-        If the name is unknown or the images are too small for the network.
+    InputError if the name is unknown or the images are too small for the network.
     """
     registry.check_size(name, size_px)
     info = registry.find(name)

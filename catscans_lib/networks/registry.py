@@ -1,7 +1,4 @@
-"""The networks there are, looked up by name. Importing this module does not import Keras, which takes seconds.
-
-All but two are those of `keras.applications`, under their names in snake case.
-"""
+"""The known networks by name: two of our own, and those of `keras.applications` in snake case. Does not import Keras."""
 
 from dataclasses import dataclass
 
@@ -12,17 +9,17 @@ PerChannel = tuple[float, float, float]  # red, green, blue
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network does first: value * scale + offset, for red, green, blue from 0 to 255."""
+    """First layer of a network: value * scale + offset, for red, green, blue from 0 to 255."""
 
     words: str
     scale: float | PerChannel
     offset: float | PerChannel
-    bgr: bool = False  # published weights were trained on blue, green, red
+    bgr: bool = False  # published weights expect blue, green, red
 
 
 @dataclass(frozen=True)
 class NetworkInfo:
-    """One network; `application` is its function in `keras.applications`, None for a network of our own."""
+    """A network; `application` is its function in `keras.applications`, None for our own."""
 
     name: str
     title: str
@@ -92,23 +89,17 @@ NETWORKS = {info.name: info for info in _OWN} | {
 
 
 def find(name: str) -> NetworkInfo:
-    """Return the network of a name.
-
-    Raises
-    ------
-    InputError
-        If there is none; lists those there are.
-    """
+    """Return a network; InputError for an unknown name, which lists the known ones."""
     if name not in NETWORKS:
         raise unknown("backbone", name, list(NETWORKS))
     return NETWORKS[name]
 
 
 def check_size(name: str, size_px: int) -> None:
-    """Raise InputError if the network is not known, or images of this side are too small for it."""
+    """Raise InputError if the network is unknown or needs larger images."""
     smallest = find(name).smallest_px
     if size_px < smallest:
         raise InputError(
             f"Backbone '{name}' needs images of at least {smallest} px; got size_px {size_px}. "
-            "Raise size_px or take another backbone."
+            "Raise size_px or choose another backbone."
         )

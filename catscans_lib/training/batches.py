@@ -97,13 +97,7 @@ def _read(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def augment(images: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """Rotate, shift and mirror each image at random in one bilinear resampling; edge pixels are repeated outwards.
 
-    Parameters
-    ----------
-    images : numpy.ndarray of float32, shape (n, height, width, channels)
-
-    Returns
-    -------
-    numpy.ndarray of float32, same shape
+    Images are float32, shape (n, height, width, channels).
     """
     n, height, width, _ = images.shape
     mirrored = how.horizontal_flip & (rng.random(n) < 0.5)

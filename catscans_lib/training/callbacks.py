@@ -10,6 +10,7 @@ from catscans_lib.statistics.metrics import averaged
 from catscans_lib.training.checkpoints import State
 
 SMALLEST = 1e-7  # lower bound of a probability in the loss, as in Keras
+FACTS = ("epoch", "best_loss", "best_epoch", "has_ended", "history")  # saved with the weights
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -52,7 +53,7 @@ class ResumableTraining(keras.callbacks.Callback):
         self.epoch = epoch + 1
         if self.patience:
             self._stop_early(logs["val_loss"])
-        facts = {name: getattr(self, name) for name in ("epoch", "best_loss", "best_epoch", "has_ended", "history")}
+        facts = {name: getattr(self, name) for name in FACTS}
         self.state.save([*map(_value, self.variables), *self.best], facts)
 
     def _stop_early(self, loss: float) -> None:
@@ -102,12 +103,7 @@ def _reset(model: keras.Model, seed: int) -> None:
 def watched(labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray) -> np.ndarray:
     """Return the validation rows, then as many training rows (all, if there are fewer), spread evenly over the classes.
 
-    Equal numbers make both curves equally smooth, and the second pass costs as much as the first.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray of int, shape (n_images,)
-        Labels of all images; `rows` and `validation_rows` index them.
+    Equal numbers make both curves equally smooth at equal cost. The rows index `labels`, those of all images.
     """
     by_class = rows[np.argsort(labels[rows], kind="stable")]
     n = min(len(validation_rows), len(rows))
@@ -115,18 +111,9 @@ def watched(labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray) -
 
 
 def epoch_metrics(labels: np.ndarray, scores: np.ndarray, n_validation: int) -> dict[str, float]:
-    """Return loss, accuracy and AUC of the first `n_validation` images, and the AUC of the others, with Keras's names.
+    """Return val_loss (cross-entropy), val_accuracy and val_auc of the first `n_validation` images, and auc of the others.
 
-    Parameters
-    ----------
-    labels : numpy.ndarray of int, shape (n,)
-    scores : numpy.ndarray of float, shape (n, n_classes)
-        Probabilities.
-
-    Returns
-    -------
-    dict of float
-        val_loss (cross-entropy), val_accuracy, val_auc, auc.
+    `labels` has shape (n,); `scores` are probabilities, shape (n, n_classes).
     """
     validation = slice(n_validation)
     right = scores[np.arange(len(labels)), labels][validation]

@@ -19,7 +19,9 @@ def speed_up(model: keras.Model) -> None:
     """
     if keras.backend.backend() != "tensorflow":
         return
-    fuse_batch_norm(model)
+    for layer in leaves(model):
+        if _is_image_norm(layer):
+            _fuse_batch_norm(layer)
     if type(model.optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not model.optimizer.amsgrad:
         _fuse_adam(model.optimizer)
     if backend.has_gpu():
@@ -29,21 +31,13 @@ def speed_up(model: keras.Model) -> None:
             _use_matrix_products(layer)
 
 
-def fuse_batch_norm(model: keras.Model) -> None:
-    """Make batch normalisation train with TensorFlow's fused operation instead of Keras's many small ones."""
-    if keras.backend.backend() != "tensorflow":
-        return
-    for layer in leaves(model):
-        if _is_image_norm(layer):
-            _fuse(layer)
-
-
 def _is_image_norm(layer: layers.Layer) -> bool:
     plain = isinstance(layer, layers.BatchNormalization) and layer.scale and layer.center
     return plain and len(layer.input.shape) == 4 and layer.axis in (-1, 3)
 
 
-def _fuse(layer: layers.BatchNormalization) -> None:
+def _fuse_batch_norm(layer: layers.BatchNormalization) -> None:
+    """Make batch normalisation train with TensorFlow's fused operation instead of Keras's many small ones."""
     import tensorflow as tf
 
     plain_call = type(layer).call.__get__(layer)

@@ -81,14 +81,9 @@ def _optimiser(name: str, weight_decay: float) -> keras.optimizers.Optimizer:
 
 
 def freeze(backbone: keras.Model, train_from: str | None, batch_norm: str) -> None:
-    """Make only the layers from `train_from` on trainable (None: all), in place.
+    """Make only the layers from `train_from` on trainable (None: all), in place; InputError for an unknown layer.
 
     With `batch_norm` "frozen", batch normalisation keeps its statistics, scales and shifts; with "train" it learns.
-
-    Raises
-    ------
-    InputError
-        For an unknown layer; lists the layers with weights.
     """
     names = [layer.name for layer in backbone.layers]
     if train_from is not None and train_from not in names:
@@ -109,10 +104,8 @@ def fit(
     Parameters
     ----------
     images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
-        Usually a memory map; only the requested rows are read.
+        Usually a memory map; only `rows` (training) and `validation_rows` (curves, early stopping) are read.
     labels : numpy.ndarray of int, shape (n_images,)
-    rows, validation_rows : numpy.ndarray of int
-        Training images; inner validation images, for the curves and for early stopping.
     state : State
         Saved after every epoch.
 
@@ -173,11 +166,8 @@ def fit_best(
     The best rate has the lowest loss on the inner validation images, in its best epoch with `patience`, else in its last.
     Of several rates, those with a non-finite loss are skipped. `states` returns the state of a rate; otherwise as `fit`.
 
-    Returns
-    -------
-    curves, rates : pandas.DataFrame
-        The curves of all rates as `fit` returns them, with a column learning_rate; a rate with a non-finite loss ends with
-        that epoch's training loss. And for each rate learning_rate, validation_loss (NaN if none), chosen.
+    Returns the curves of all rates as `fit` does, with a column learning_rate (a rate with a non-finite loss ends with that
+    epoch's training loss), and a table with columns learning_rate, validation_loss (NaN if none), chosen.
     """
     start = model.get_weights()
     rates = list(dict.fromkeys([start_rate or settings.learning_rate, *settings.other_learning_rates]))

@@ -15,18 +15,6 @@ from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    saved_networks.make(folder)
-    return folder
-
-
-@pytest.fixture
-def project(made, tmp_path, monkeypatch):
-    return saved_networks.copied(made, tmp_path, monkeypatch)
-
-
 def test_a_map_is_the_image_convolved_with_the_first_kernel():
     inputs = keras.Input((6, 6, 3))
     convolution = keras.layers.Conv2D(2, 3, use_bias=False, name="first")
@@ -39,7 +27,7 @@ def test_a_map_is_the_image_convolved_with_the_first_kernel():
     np.testing.assert_allclose(maps[0, 2, 1], by_hand, rtol=1e-4)
 
 
-def test_where_the_first_layer_is_a_model_of_its_own_its_output_is_taken(monkeypatch):
+def test_a_nested_model_as_first_layer_gives_its_output(monkeypatch):
     shorten(monkeypatch)
     network = build.backbone("convnext_tiny", 32)
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype("uint8")
@@ -47,7 +35,7 @@ def test_where_the_first_layer_is_a_model_of_its_own_its_output_is_taken(monkeyp
     np.testing.assert_allclose(feature_maps.activations(network, image), by_hand, atol=1e-5)
 
 
-def test_an_unknown_layer_and_one_without_maps_name_those_there_are():
+def test_an_unknown_layer_or_one_without_maps_is_answered_with_the_layers_with_maps():
     network = build.backbone("small_resnet", 16)
     image = np.zeros((1, 16, 16, 3), "uint8")
     assert feature_maps.activations(network, image, "block3_out").shape == (1, 8, 8, 32)
@@ -56,7 +44,7 @@ def test_an_unknown_layer_and_one_without_maps_name_those_there_are():
             feature_maps.activations(network, image, layer)
 
 
-def test_strengths_are_the_mean_and_the_spread_of_every_map():
+def test_strengths_are_mean_and_standard_deviation_of_every_map():
     maps = {"dtd": np.stack([np.zeros((1, 2, 2)), np.array([[[0.0, 2.0], [2.0, 4.0]]])], axis=3)}
     table = feature_maps.strengths(maps, ["i1"])
     assert table.to_dict("list") == {
@@ -65,25 +53,22 @@ def test_strengths_are_the_mean_and_the_spread_of_every_map():
     }  # fmt: skip
 
 
-def test_images_are_the_named_ones_in_their_order_or_the_first_of_each_class(project):
-    assert feature_maps.chosen(project)["image_id"].tolist() == ["i00", "i03"]
-    named = feature_maps.chosen(project, ["i20", "i01"])
+def test_images_are_the_named_ones_in_their_order_or_the_first_of_each_class(images):
+    assert feature_maps.chosen(images)["image_id"].tolist() == ["i00", "i03"]
+    named = feature_maps.chosen(images, ["i20", "i01"])
     assert named["image_id"].tolist() == ["i20", "i01"]
     assert named.index.tolist() == [20, 1]
     with pytest.raises(InputError, match="No image 'x9' in chest, which has 24; some of them: i00, i04, i08"):
-        feature_maps.chosen(project, ["i01", "x9"])
+        feature_maps.chosen(images, ["i01", "x9"])
 
 
-def test_the_networks_of_a_source_are_those_that_were_saved_and_random_ones_those_the_transfer_started_from(project):
+def test_networks_are_the_saved_ones_and_random_weights_those_before_the_transfer(images):
     networks = SourceNetworks("demo", "chest", ["dtd", "none"])
-    for source, step, name in (
-        ("dtd", "pretrain", "dtd"),
-        ("dtd", "transfer", "dtd--chest"),
-        ("none", "transfer", "none--chest"),
-    ):
+    saved = (("dtd", "pretrain", "dtd"), ("dtd", "transfer", "dtd--chest"), ("none", "transfer", "none--chest"))
+    for source, step, name in saved:
         given = (networks.pretrained if step == "pretrain" else networks.fine_tuned)(source).get_weights()
-        saved = keras.models.load_model(paths.run_dir("demo", step, name) / "model.keras").get_layer("backbone")
-        assert all(np.array_equal(*pair) for pair in zip(given, saved.get_weights(), strict=True))
+        model = keras.models.load_model(paths.run_dir("demo", step, name) / "model.keras").get_layer("backbone")
+        assert all(np.array_equal(*pair) for pair in zip(given, model.get_weights(), strict=True))
     settings = Transfer(**saved_networks.PARAMETERS, source="none")
     start = transfer.source_backbone(settings, 7, None).get_weights()
     again = networks.pretrained("none").get_weights()
@@ -92,7 +77,7 @@ def test_the_networks_of_a_source_are_those_that_were_saved_and_random_ones_thos
     assert np.array_equal(networks.pretrained("none").get_weights()[0], start[0])
 
 
-def test_networks_that_were_only_probed_are_not_fine_tuned_and_a_transfer_that_is_not_done_is_named(project):
+def test_linear_probes_leave_no_fine_tuned_network_and_a_missing_transfer_is_named(images):
     assert SourceNetworks("demo", "chest", ["dtd", "none"]).are_fine_tuned
     (paths.run_dir("demo", "transfer", "dtd--chest") / "model.keras").unlink()
     assert not SourceNetworks("demo", "chest", ["dtd", "none"]).are_fine_tuned
@@ -101,21 +86,21 @@ def test_networks_that_were_only_probed_are_not_fine_tuned_and_a_transfer_that_i
         SourceNetworks("demo", "chest", ["dtd", "imagenet"])
 
 
-def test_the_channels_that_vary_most_over_the_images_come_first_the_same_for_every_image(project):
+def test_the_channels_that_vary_most_come_first_and_are_the_same_for_every_image(images):
     networks = SourceNetworks("demo", "chest", ["dtd", "none"])
-    maps = feature_maps.of_sources(networks, project.images[:2], "conv1", 3)
+    maps = feature_maps.of_sources(networks, images.images[:2], "conv1", 3)
     assert {source: here.shape for source, here in maps.items()} == {"dtd": (2, 16, 16, 3), "none": (2, 16, 16, 3)}
-    every = feature_maps.activations(networks.pretrained("dtd"), project.images[:2], "conv1")
+    every = feature_maps.activations(networks.pretrained("dtd"), images.images[:2], "conv1")
     spread = [np.std(every[0, :, :, n]) + np.std(every[1, :, :, n]) for n in range(16)]
     order = sorted(range(16), key=lambda n: -spread[n])
     np.testing.assert_array_equal(maps["dtd"], every[..., order[:3]])
 
 
-def test_before_and_after_are_the_same_channels_of_both_networks_those_that_changed_most(project):
+def test_before_and_after_show_the_channels_that_changed_most_in_both_networks(images):
     networks = SourceNetworks("demo", "chest", ["dtd"])
-    (before, after) = feature_maps.before_and_after(networks, project.images[:1], None, 2)["dtd"]
-    every = [feature_maps.activations(networks.pretrained("dtd"), project.images[:1])[0]]
-    every.append(feature_maps.activations(networks.fine_tuned("dtd"), project.images[:1])[0])
+    (before, after) = feature_maps.before_and_after(networks, images.images[:1], None, 2)["dtd"]
+    every = [feature_maps.activations(networks.pretrained("dtd"), images.images[:1])[0]]
+    every.append(feature_maps.activations(networks.fine_tuned("dtd"), images.images[:1])[0])
     most = np.argsort(-np.abs(every[1] - every[0]).mean(axis=(0, 1)))[:2]
     np.testing.assert_array_equal(before, every[0][..., most])
     np.testing.assert_array_equal(after, every[1][..., most])
@@ -125,7 +110,7 @@ def test_before_and_after_are_the_same_channels_of_both_networks_those_that_chan
     }  # fmt: skip
 
 
-def test_grids_show_every_map_filter_and_difference_at_its_place():
+def test_grids_show_maps_filters_and_differences_in_their_cells():
     image, maps = np.zeros((8, 8, 3), np.uint8), np.zeros((4, 4, 2))
     maps[0, 0, 0] = 1.0
     titles = {"dtd": "Textures", "none": "random weights"}
@@ -152,7 +137,7 @@ def test_grids_show_every_map_filter_and_difference_at_its_place():
     plt.close("all")
 
 
-def test_a_grid_of_explanations_marks_right_and_wrong_in_word_and_colour_and_lays_only_what_speaks_for_it_over_the_image():
+def test_a_grad_cam_grid_marks_right_and_wrong_answers_and_overlays_positive_heat_only():
     images = np.full((2, 8, 8, 3), 100, np.uint8)
     heat = np.array([[[1.0, -1.0], [-1.0, -1.0]], [[-1.0, -1.0], [-1.0, -1.0]]])
     answers = pd.DataFrame(

@@ -10,7 +10,7 @@ from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
 
 
-def test_flat_filters_are_low_chequered_ones_high_and_opposed_colours_are_not_grey():
+def test_flat_filters_are_of_low_frequency_stripes_of_high_and_opposed_colours_are_not_grey():
     flat = np.ones((3, 3, 3))
     stripes = np.ones((3, 3, 3)) * np.array([1.0, -2.0, 1.0])[:, None, None]
     red_green = np.ones((3, 3, 3)) * [1.0, -1.0, 0.0]
@@ -22,7 +22,7 @@ def test_flat_filters_are_low_chequered_ones_high_and_opposed_colours_are_not_gr
 
 
 @pytest.mark.parametrize(("side", "share"), [(3, 1 / 9), (7, 9 / 49), (11, 21 / 121)])
-def test_noise_has_the_shares_that_are_expected_of_it(side, share):
+def test_noise_has_the_expected_shares(side, share):
     # below 0.25 cycles per pixel lie, of 7 x 7 frequencies, the 3 x 3 lowest; of 11 x 11, 5 x 5 without its corners
     assert filters.of_noise(side, side)["low_frequency"] == pytest.approx(share)
     noise = np.random.default_rng(0).normal(size=(side, side, 3, 4000))
@@ -30,7 +30,7 @@ def test_noise_has_the_shares_that_are_expected_of_it(side, share):
     assert means.to_dict() == pytest.approx(filters.of_noise(side, side), abs=0.01)
 
 
-def test_the_first_filters_are_those_of_the_first_convolution_also_inside_of_a_model(monkeypatch):
+def test_the_first_filters_are_those_of_the_first_convolution_also_in_a_nested_model(monkeypatch):
     shorten(monkeypatch)
     network = build.backbone("convnext_tiny", 32)
     stem = network.get_layer("convnext_tiny_stem").layers[-2]
@@ -38,9 +38,8 @@ def test_the_first_filters_are_those_of_the_first_convolution_also_inside_of_a_m
     np.testing.assert_array_equal(filters.first(network), stem.get_weights()[0])
 
 
-def test_the_change_of_a_layer_is_relative_to_its_weights_before(tmp_path, monkeypatch):
-    saved_networks.make(tmp_path)
-    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+@pytest.mark.usefixtures("images")
+def test_the_change_of_a_layer_is_relative_to_its_weights_before():
     networks = SourceNetworks("demo", "chest", ["dtd"])
     before = saved_networks.network(1)
     after = saved_networks.network(1)

@@ -12,20 +12,8 @@ from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    saved_networks.make(folder)
-    return folder
-
-
-@pytest.fixture
-def images(made, tmp_path, monkeypatch):
-    return saved_networks.copied(made, tmp_path, monkeypatch)
-
-
 def by_tape(model, images, classes):
-    """Grad-CAM by its definition: the gradient of the class's logit in the last maps, averaged over places, weighs them."""
+    """Grad-CAM by definition: the last maps, weighted by the mean over places of the gradient of the class's logit."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the reference is TensorFlow's automatic differentiation")
     import tensorflow as tf
@@ -47,15 +35,9 @@ def by_tape(model, images, classes):
 
 @pytest.mark.parametrize(
     ("name", "size", "n_classes"),
-    [
-        ("small_resnet", 32, 2),
-        ("squeezenet", 64, 3),
-        ("resnet50", 64, 2),
-        ("convnext_tiny", 64, 3),
-        ("mobilenet", 64, 7),
-    ],
+    [("small_resnet", 32, 2), ("squeezenet", 64, 7), ("convnext_tiny", 64, 3)],
 )
-def test_the_closed_form_is_the_gradient_that_automatic_differentiation_finds(name, size, n_classes, monkeypatch):
+def test_the_closed_form_equals_automatic_differentiation(name, size, n_classes, monkeypatch):
     shorten(monkeypatch)
     keras.utils.set_random_seed(0)
     model = saved_networks.randomised(build.build(build.backbone(name, size), n_classes, 0.5), 0)
@@ -67,7 +49,7 @@ def test_the_closed_form_is_the_gradient_that_automatic_differentiation_finds(na
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
-def test_the_mean_heat_is_the_logit_less_the_bias_and_the_two_classes_of_a_sigmoid_are_each_others_negative():
+def test_the_mean_heat_is_the_logit_minus_the_bias_with_opposite_signs_for_two_classes():
     model = saved_networks.network(0)
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("uint8")
     probability = np.asarray(model(images.astype("float32")), "float64")[:, 0]
@@ -78,7 +60,7 @@ def test_the_mean_heat_is_the_logit_less_the_bias_and_the_two_classes_of_a_sigmo
     np.testing.assert_allclose(negative, -positive)
 
 
-def test_a_network_that_is_not_nested_gives_the_same():
+def test_a_flattened_network_gives_the_same_heat():
     nested = saved_networks.network(0)
     backbone = nested.get_layer("backbone")
     flat = keras.Model(backbone.input, nested.get_layer("head")(backbone.output))
@@ -87,7 +69,7 @@ def test_a_network_that_is_not_nested_gives_the_same():
     np.testing.assert_allclose(grad_cam.heat(flat, images, classes), grad_cam.heat(nested, images, classes), rtol=1e-6)
 
 
-def test_a_network_that_ends_in_another_way_is_refused_and_its_end_is_named():
+def test_a_network_with_other_last_layers_is_refused_and_they_are_named():
     inputs = keras.Input((8, 8, 3))
     hidden = keras.layers.Dense(4, name="hidden")(keras.layers.GlobalAveragePooling2D(name="mean")(inputs))
     model = keras.Model(inputs, keras.layers.Dense(1, name="head")(hidden))
@@ -100,7 +82,7 @@ def scored(rows):
     return table.assign(fold=3, seed=0)
 
 
-def test_examples_are_the_surest_on_average_first_of_every_class_right_then_wrong():
+def test_examples_have_the_highest_mean_scores_alternating_classes_right_ones_first():
     means = {  # label, mean score of class a
         "i1": ("a", 0.95), "i2": ("a", 0.90), "i3": ("b", 0.30), "i4": ("b", 0.20), "i5": ("a", 0.10), "i6": ("b", 0.60),
     }  # fmt: skip
@@ -116,7 +98,7 @@ def test_examples_are_the_surest_on_average_first_of_every_class_right_then_wron
     assert shown["score"].tolist() == pytest.approx([0.95, 0.80, 0.90, 0.90, 0.60])
 
 
-def test_held_out_are_the_images_of_the_last_fold_as_the_last_seed_predicted_them(images):
+def test_held_out_predictions_are_those_of_the_last_fold_and_the_last_seed(images):
     networks = SourceNetworks("demo", "chest", ["dtd", "none"])
     predictions = grad_cam.held_out(networks)
     assert set(predictions["fold"]) == {3}
@@ -132,7 +114,7 @@ def test_held_out_are_the_images_of_the_last_fold_as_the_last_seed_predicted_the
         grad_cam.held_out(networks)
 
 
-def test_every_network_explains_its_own_answer_on_images_it_never_saw(images):
+def test_every_network_explains_its_own_answer_on_held_out_images(images):
     networks = SourceNetworks("demo", "chest", ["dtd", "none"])
     predictions = grad_cam.held_out(networks)
     shown = predictions[predictions["source"] == "dtd"].iloc[[5, 1]]
@@ -152,7 +134,7 @@ def test_every_network_explains_its_own_answer_on_images_it_never_saw(images):
         assert answer.hot_share == pytest.approx(hot)
 
 
-def test_a_saved_network_that_gives_other_scores_than_were_saved_is_refused(images):
+def test_a_network_that_does_not_reproduce_its_saved_scores_is_refused(images):
     networks = SourceNetworks("demo", "chest", ["dtd", "none"])
     predictions = grad_cam.held_out(networks)
     saved_networks.network(9).save(networks.model_path("none"))

@@ -20,7 +20,7 @@ def gram(features):
 
 
 def by_definition(x, y):
-    """The independence criterion as a mean over all ordered four different images (Song et al., 2012, equation 4)."""
+    """The criterion as a mean over all ordered quadruples of different images (Song et al., 2012, equation 4)."""
     fours = list(permutations(range(len(x)), 4))
     return np.mean([x[i, j] * (y[i, j] + y[q, r] - 2 * y[i, q]) for i, j, q, r in fours])
 
@@ -29,7 +29,7 @@ def random_features(seed, n, n_features):
     return np.random.default_rng(seed).normal(size=(n, n_features))
 
 
-def test_the_criterion_is_the_mean_over_all_four_different_images():
+def test_the_criterion_equals_its_definition_over_all_quadruples():
     x, y = gram(random_features(0, 7, 3)), gram(random_features(1, 7, 5) ** 2)
     assert layer_similarity.hsic(x, y) == pytest.approx(by_definition(x, y))
     own = by_definition(x, x) * by_definition(y, y)
@@ -38,7 +38,7 @@ def test_the_criterion_is_the_mean_over_all_four_different_images():
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 100), shift=st.floats(-10, 10))
-def test_turning_scaling_and_shifting_a_representation_changes_nothing(seed, scale, shift):
+def test_cka_is_invariant_to_rotation_scale_and_shift(seed, scale, shift):
     x, y = random_features(seed, 12, 6), random_features(seed + 1, 12, 4)
     y[:, 0] += x[:, 0]
     turn, _ = np.linalg.qr(random_features(seed + 2, 6, 6))
@@ -47,12 +47,12 @@ def test_turning_scaling_and_shifting_a_representation_changes_nothing(seed, sca
     assert layer_similarity.linear_cka(gram(x), gram(scale * x @ turn + shift)) == pytest.approx(1, abs=1e-6)
 
 
-def test_stretching_one_direction_changes_it():
+def test_stretching_one_direction_changes_cka():
     x = random_features(0, 50, 6)
     assert layer_similarity.linear_cka(gram(x), gram(x * [100, 1, 1, 1, 1, 1])) < 0.9
 
 
-def test_features_with_nothing_in_common_give_about_0_also_when_they_outnumber_the_images():
+def test_independent_features_give_about_0_even_if_they_outnumber_the_images():
     x, y = random_features(0, 40, 4000), random_features(1, 40, 4000)
     centre = np.eye(40) - 1 / 40
     plain = np.vdot(centre @ gram(x) @ centre, centre @ gram(y) @ centre)
@@ -61,7 +61,7 @@ def test_features_with_nothing_in_common_give_about_0_also_when_they_outnumber_t
     assert abs(layer_similarity.linear_cka(gram(x), gram(y))) < 0.1
 
 
-def test_features_that_are_the_same_for_every_image_compare_with_nothing_and_three_images_are_too_few():
+def test_constant_features_give_nan_and_three_images_are_too_few():
     same = np.ones((10, 10))
     assert np.isnan(layer_similarity.linear_cka(same, gram(random_features(0, 10, 3))))
     with pytest.raises(InputError, match="needs at least 4 images; got 3"):
@@ -76,7 +76,7 @@ def test_features_that_are_the_same_for_every_image_compare_with_nothing_and_thr
         ("efficientnet_b0", ["block2a_expand_activation", "top_activation"]),
     ],
 )
-def test_stages_end_where_maps_get_smaller_and_the_last_maps_are_one_of_the_ends(name, ends, monkeypatch):
+def test_stages_end_where_maps_get_smaller_and_at_the_pooling(name, ends, monkeypatch):
     shorten(monkeypatch)
     network = build.backbone(name, 64)
     found = layer_similarity.stage_ends(network)
@@ -86,7 +86,7 @@ def test_stages_end_where_maps_get_smaller_and_the_last_maps_are_one_of_the_ends
     assert any(isinstance(node.operation, keras.layers.GlobalAveragePooling2D) for node in last._outbound_nodes)
 
 
-def test_a_gram_matrix_is_that_of_the_maps_averaged_over_8_x_8_cells_whatever_the_batches(monkeypatch):
+def test_gram_matrices_are_those_of_maps_averaged_over_8_x_8_cells_for_any_batch_size(monkeypatch):
     monkeypatch.setattr(layer_similarity, "BATCH", 3)
     network = build.backbone("small_resnet", 16)
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3)).astype("uint8")
@@ -99,13 +99,13 @@ def test_a_gram_matrix_is_that_of_the_maps_averaged_over_8_x_8_cells_whatever_th
         np.testing.assert_allclose(found[name], gram(features), rtol=1e-4, atol=1e-4)
 
 
-def test_sides_that_eight_does_not_divide_are_cut_into_cells_of_nearly_equal_size():
+def test_sides_not_divisible_by_eight_are_cut_into_cells_of_nearly_equal_size():
     maps = np.arange(11.0)[None, :, None, None] * np.ones((1, 11, 3, 1))
     cells = layer_similarity._cells(maps).reshape(8, 3)
     assert cells[:, 0].tolist() == [0, 1, 2.5, 4, 5, 6.5, 8, 9.5]
 
 
-def test_every_two_sources_and_every_source_before_and_after_are_compared_layer_by_layer():
+def test_pairs_of_sources_and_before_and_after_are_compared_in_every_layer():
     grams = {
         source: {layer: gram(random_features(seed + 10 * at, 9, 4)) for at, layer in enumerate(("a", "b"))}
         for seed, source in enumerate(("dtd", "none"))
@@ -133,7 +133,7 @@ def test_every_two_sources_and_every_source_before_and_after_are_compared_layer_
     plt.close("all")
 
 
-def test_images_to_compare_on_are_drawn_by_the_seed_one_of_each_group():
+def test_images_to_compare_are_drawn_by_the_seed_one_per_group():
     table = pd.DataFrame({"group": list("aabbccdd")}, index=[3, 4, 8, 9, 10, 20, 21, 22])
     rows = layer_similarity.sample(table, 3, seed=0)
     assert sorted(rows) == rows.tolist()

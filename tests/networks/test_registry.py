@@ -14,7 +14,7 @@ APPLICATIONS = [info for info in registry.NETWORKS.values() if info.application]
 PIXELS = np.array([[[[0, 128, 255], [10, 100, 200]]]], "float32")
 
 
-def test_the_table_holds_every_network_of_keras_under_its_name_in_snake_case():
+def test_every_network_of_keras_is_known_by_its_name_in_snake_case():
     functions = {name for name, value in vars(keras.applications).items() if callable(value) and value.__name__ == name}
     assert {info.application for info in APPLICATIONS} == functions
     for info in APPLICATIONS:
@@ -23,7 +23,7 @@ def test_the_table_holds_every_network_of_keras_under_its_name_in_snake_case():
 
 
 @pytest.mark.parametrize("info", APPLICATIONS, ids=lambda info: info.name)
-def test_the_first_layer_does_what_keras_does_to_the_input(info):
+def test_our_preprocessing_equals_that_of_keras(info):
     module = sys.modules[getattr(keras.applications, info.application).__module__]
     how = info.preprocessing
     ours = PIXELS * how.scale + how.offset
@@ -35,20 +35,20 @@ def test_the_first_layer_does_what_keras_does_to_the_input(info):
 
 
 @pytest.mark.parametrize("info", APPLICATIONS, ids=lambda info: info.name)
-def test_keras_takes_no_smaller_images(info):
+def test_keras_accepts_no_smaller_images(info):
     too_small = (info.smallest_px - 1,) * 2
     with pytest.raises(ValueError, match=f"at least {info.smallest_px}"):
         getattr(keras.applications, info.application)(include_top=False, weights=None, input_shape=(*too_small, 3))
 
 
 @pytest.mark.parametrize("name", ["small_resnet", "squeezenet", "mobilenet_v2", "xception"])
-def test_the_smallest_size_can_be_computed(name):
+def test_a_network_accepts_its_smallest_size(name):
     size = registry.find(name).smallest_px
     features = build.backbone(name, size)(np.zeros((1, size, size, 3), "float32"))
     assert np.isfinite(features).all()
 
 
-def test_an_unknown_name_lists_those_there_are_and_a_size_too_small_the_smallest():
+def test_an_unknown_name_lists_the_known_ones_and_a_small_image_the_smallest_size():
     with pytest.raises(InputError, match="Unknown backbone 'vgg'; known: .*resnet50, .*small_resnet, .*vgg16"):
         build.backbone("vgg", 32)
     with pytest.raises(InputError, match="'xception' needs images of at least 71 px; got size_px 64"):
@@ -57,14 +57,14 @@ def test_an_unknown_name_lists_those_there_are_and_a_size_too_small_the_smallest
         build.backbone("squeezenet", 30)
 
 
-def test_settings_refuse_a_backbone_that_is_unknown_or_too_large_for_the_images():
+def test_settings_reject_an_unknown_backbone_or_too_small_images():
     with pytest.raises(ValueError, match="Unknown backbone 'vgg'"):
         Pretrain(backbone="vgg", size_px=64)
     with pytest.raises(ValueError, match="at least 75 px; got size_px 64"):
         Pretrain(backbone="inception_v3", size_px=64)
 
 
-def test_names_are_known_without_keras_and_every_record_is_complete():
+def test_names_are_known_without_importing_keras_and_records_are_complete():
     code = "import sys; from catscans_lib.experiment import settings; sys.exit('keras' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
     for info in registry.NETWORKS.values():

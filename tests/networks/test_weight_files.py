@@ -1,4 +1,4 @@
-"""Weights files are read as numbers: what could run code is refused before anything is built."""
+"""Weights files are read as arrays; whatever could run code is refused before anything is built."""
 
 import json
 import pickle
@@ -15,7 +15,7 @@ from catscans_lib.networks import weight_files
 
 
 class Evil:
-    """Makes a folder when unpickled."""
+    """Creates a folder when unpickled."""
 
     def __init__(self, trace):
         self.trace = trace
@@ -31,7 +31,7 @@ def network(extra=()):
 
 
 def rewritten(path, **members):
-    """A `.keras` archive with some members changed."""
+    """Change some members of a `.keras` archive."""
     with zipfile.ZipFile(path) as archive:
         kept = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -39,7 +39,7 @@ def rewritten(path, **members):
             archive.writestr(name, content)
 
 
-def test_every_layout_of_keras_gives_the_same_numbers(tmp_path):
+def test_all_layouts_of_keras_give_the_same_arrays(tmp_path):
     model = network()
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
@@ -54,7 +54,7 @@ def test_every_layout_of_keras_gives_the_same_numbers(tmp_path):
                 np.testing.assert_array_equal(one, two)
 
 
-def test_names_too_long_for_one_attribute_are_put_together(tmp_path):
+def test_a_list_of_names_split_over_attributes_is_joined(tmp_path):
     write_older(tmp_path / "long.h5", {"first": [np.ones(2)], "fire/second": [np.ones(3)]})
     with h5py.File(tmp_path / "long.h5", "a") as file:
         del file.attrs["layer_names"]
@@ -62,7 +62,7 @@ def test_names_too_long_for_one_attribute_are_put_together(tmp_path):
     assert list(weight_files.read(tmp_path / "long.h5").layers) == ["first", "fire_second"]
 
 
-def test_of_a_model_with_a_backbone_only_that_is_read(tmp_path):
+def test_only_the_backbone_of_a_model_is_read(tmp_path):
     inner = keras.Model(*(lambda x: (x, keras.layers.Dense(2, name="inside")(x)))(keras.Input((3,))), name="backbone")
     model = keras.Sequential([inner, keras.layers.Dense(1, name="head")])
     model.save(tmp_path / "model.keras")
@@ -88,7 +88,7 @@ def test_a_class_that_is_not_part_of_keras_is_refused_and_never_imported(tmp_pat
         weight_files.read(tmp_path / "model.keras")
 
 
-def test_a_loss_of_ones_own_does_not_matter(tmp_path):
+def test_a_custom_loss_is_ignored(tmp_path):
     @keras.saving.register_keras_serializable("own")
     class Loss(keras.losses.Loss):
         def call(self, y_true, y_pred):
@@ -101,7 +101,7 @@ def test_a_loss_of_ones_own_does_not_matter(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["weights.h5", "weights.keras", "weights.pkl"])
-def test_a_pickle_is_not_opened_whatever_it_is_called(tmp_path, name):
+def test_a_pickle_is_not_opened_under_any_name(tmp_path, name):
     (tmp_path / name).write_bytes(pickle.dumps(Evil(tmp_path / "run")))
     with pytest.raises(InputError, match=f"'{name}'.*could run code"):
         weight_files.read(tmp_path / name)
@@ -117,14 +117,14 @@ def test_a_pickle_inside_an_archive_is_not_opened(tmp_path):
 
 
 @pytest.mark.parametrize("config", ["[]", "not JSON", "{}"])
-def test_an_archive_that_is_not_one_of_keras_is_refused(tmp_path, config):
+def test_an_archive_that_is_not_from_keras_is_refused(tmp_path, config):
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         archive.writestr("config.json", config)
     with pytest.raises(InputError, match="'model.keras' is not a weights file of Keras"):
         weight_files.read(tmp_path / "model.keras")
 
 
-def test_a_file_that_points_to_another_or_holds_no_numbers_is_refused(tmp_path):
+def test_a_file_that_links_to_another_or_has_no_numeric_arrays_is_refused(tmp_path):
     write_older(tmp_path / "other.h5", {"first": [np.ones(2)]})
     write_older(tmp_path / "link.h5", {"first": []})
     with h5py.File(tmp_path / "link.h5", "a") as file:
