@@ -1,4 +1,4 @@
-"""A project in which two small networks, of sources dtd and none, were "fine-tuned" on chest: random numbers, saved as runs."""
+"""A project with runs of two small "fine-tuned" networks, of sources dtd and none on chest; their weights are random."""
 
 import json
 import shutil
@@ -24,14 +24,14 @@ PARAMETERS = {
 
 
 def make(folder):
-    """Make it in an empty folder (0.7 s; copy it for tests that change it)."""
+    """Make the project in an empty folder (0.7 s; tests that change it take a copy)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATSCANS_ROOT", str(folder))
         _make(folder)
 
 
 def copied(made, folder, monkeypatch):
-    """Copy it and go there; return the target's store."""
+    """Copy the project, make the copy the root, and return the target's store."""
     shutil.copytree(made, folder, dirs_exist_ok=True)
     monkeypatch.setenv("CATSCANS_ROOT", str(folder))
     return store.open_store(folder / "chest.h5")
@@ -69,7 +69,7 @@ def record(step, name, **parameters):
 
 
 def network(seed):
-    """A classifier with numbers of no special kind: no bias is 0, no mean 0 and no variance 1."""
+    """Return a classifier without special weights: no bias or mean is 0, no variance 1."""
     keras.utils.set_random_seed(seed)
     return randomised(build.build(build.backbone("small_resnet", SIZE), 2, 0.2), seed)
 
@@ -83,7 +83,7 @@ def randomised(model, seed):
 
 
 def predictions(model, opened, table):
-    """The model's own answers in every fold and seed; made up, but for the last fold of the last seed."""
+    """Return predictions in every fold and seed: the model's own in the last fold of the last seed, else 0.5."""
     scores = loop.probabilities(np.asarray(model(opened.images.astype("float32"))))
     parts = []
     for seed in (0, 7):

@@ -1,4 +1,4 @@
-"""The same code on Keras's JAX backend: the training tests pass there, and its numbers agree with TensorFlow's."""
+"""On Keras's JAX backend, the training tests pass and results agree with TensorFlow's."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def trained(tmp_path):
     return trained
 
 
-def test_jax_trains_to_the_numbers_of_tensorflow_within_a_thousandth(trained):
+def test_jax_agrees_with_tensorflow_within_a_thousandth(trained):
     tensorflow, jax = trained("tensorflow"), trained("jax")
     assert (tensorflow["backend"], jax["backend"]) == ("tensorflow", "jax")
     assert jax["history"] == pytest.approx(tensorflow["history"], rel=1e-3)
