@@ -1,4 +1,4 @@
-"""Measures on small examples: by hand, by their definition written out, or by another library."""
+"""Measures on small examples: by hand, by their definition, or by another library."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_the_regularised_h_score_is_the_trace_of_its_definition(n, d):
     assert feature_based.regularised_h_score(x, y) == pytest.approx((1 - fitted.shrinkage_) * trace)
 
 
-def test_an_h_score_with_fewer_images_than_features_says_nothing_and_the_regularised_one_still_does():
+def test_with_fewer_images_than_features_only_the_regularised_h_score_distinguishes_features():
     near, y = blobs(30, 100, separation=0.0)
     far, _ = blobs(30, 100, separation=2.0)
     assert feature_based.h_score(near, y) == pytest.approx(2) == feature_based.h_score(far, y)
@@ -80,7 +80,7 @@ def test_trans_rate_on_a_line_by_hand():
     assert feature_based.trans_rate(x, TWO) == pytest.approx(saved / 2)
 
 
-def test_sfda_is_two_shrunken_discriminants_with_images_pulled_to_the_other_classes_between():
+def test_sfda_is_two_shrinkage_discriminants_with_images_mixed_in_between():
     x, y = blobs(60, 4, separation=1.0)
     x *= 0.3
     within = sum(np.cov(x[y == number].T, bias=True) for number in range(3)) / 3
@@ -106,12 +106,12 @@ def test_leep_by_hand():
     assert label_based.leep(head, TWO) == pytest.approx(np.log(right).mean())
 
 
-def test_outputs_that_say_nothing_leave_the_entropy_of_the_labels():
+def test_uninformative_head_outputs_give_minus_the_entropy_of_the_labels():
     assert label_based.leep(np.full((4, 5), 0.2), TWO) == pytest.approx(-np.log(2))
     assert label_based.nce(np.full((4, 5), 0.2), TWO) == pytest.approx(-np.log(2))
 
 
-def test_outputs_that_are_no_probabilities_are_refused():
+def test_head_outputs_that_are_not_probabilities_are_refused():
     for head, message in (([[0.5, 0.6]] * 4, "Row 0 sums to 1.1"), ([[1.5, -0.5]] * 4, "lowest value is -0.5")):
         with pytest.raises(InputError, match=message):
             label_based.leep(head, TWO)
@@ -129,14 +129,14 @@ def test_n_leep_is_leep_on_a_mixture_of_five_components_per_class_on_four_fifths
     assert label_based.n_leep(x, y, seed=4) == pytest.approx(expected, rel=1e-6)
 
 
-def test_neighbours_of_the_same_patient_do_not_vote():
+def test_nearest_neighbours_of_the_same_patient_do_not_vote():
     x = np.array([[0.0], [0.1], [1.0], [1.1], [0.2], [1.2]])
     labels, patients = np.array([0, 0, 1, 1, 1, 0]), np.array([1, 1, 2, 2, 3, 4])
     assert classifiers.knn_accuracy(x, labels, 1) == pytest.approx(4 / 6)
     assert classifiers.knn_accuracy(x, labels, 1, groups=patients) == 0.0
 
 
-def test_a_probe_does_not_learn_patients_by_heart_when_it_is_told_who_they_are():
+def test_a_linear_probe_with_groups_does_not_profit_from_recognising_patients():
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(40), 5)
     x, labels = rng.normal(size=(40, 60))[patients] + 0.01 * rng.normal(size=(200, 60)), patients % 2
@@ -144,7 +144,7 @@ def test_a_probe_does_not_learn_patients_by_heart_when_it_is_told_who_they_are()
     assert classifiers.linear_probe_auc(x, labels, groups=patients) == pytest.approx(0.5, abs=0.15)
 
 
-def test_two_sets_of_one_kind_are_not_told_apart_by_their_patients_when_these_are_known():
+def test_a_domain_classifier_with_groups_does_not_profit_from_recognising_patients():
     patients, known, unknown = np.repeat(np.arange(40), 5), [], []
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -170,7 +170,7 @@ def test_groups_that_are_not_one_per_image_are_refused():
         classifiers.domain_auc(x, x, source_groups=[1, 2, 3])
 
 
-def test_two_sets_that_do_not_overlap_are_told_apart_and_two_of_one_kind_are_not():
+def test_the_domain_auc_is_1_without_overlap_and_one_half_for_one_distribution():
     rng = np.random.default_rng(0)
     x, z, far = rng.normal(size=(80, 3)), rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 9
     assert classifiers.domain_auc(x, far) == 1.0
@@ -203,7 +203,7 @@ def test_the_exact_distance_is_that_of_the_best_matching():
     assert distribution.wasserstein(x, z) == pytest.approx(assigned(x, z))
 
 
-def test_swapped_classes_cost_nothing_and_classes_of_other_shape_do():
+def test_otdd_ignores_the_numbering_of_classes_but_not_their_shape():
     x, y = blobs(40, 3, n_classes=2)
     assert distribution.otdd(x, y, x, 1 - y) == pytest.approx(0, abs=1e-9)
     mixed = np.random.default_rng(0).permutation(y)

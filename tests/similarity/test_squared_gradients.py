@@ -1,4 +1,4 @@
-"""Squared gradients of a batch are those of its images taken one by one, for every kind of layer that counts."""
+"""Squared gradients of a batch equal those of its images one by one, for every kind of layer that counts."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from catscans_lib.similarity.squared_gradients import counted, squared_gradients
 
 
 def tiny():
-    """Every kind of layer, on large maps and small ones, with strides, holes, edges, a branch, and activations of its own."""
+    """Every kind of layer, on large and small maps, with strides, dilation, padding, a branch, and fused activations."""
     image = keras.Input((16, 16, 3))
     x = layers.Conv2D(8, 3, activation="relu", name="large_map")(layers.Rescaling(1 / 255)(image))
     x = layers.BatchNormalization(name="norm")(layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(x))
@@ -33,7 +33,7 @@ def two_layers():
 
 
 def shaken(network, seed=0):
-    """Random numbers in every weight, variances above 0: fresh normalisations would do nothing."""
+    """Random weights and positive variances: fresh normalisation layers would do nothing."""
     rng = np.random.default_rng(seed)
     for weight in network.weights:
         noise = 0.3 * rng.standard_normal(weight.shape)
@@ -48,7 +48,7 @@ def inputs(network, n=5):
 
 
 def one_by_one(network, images, pull):
-    """The plain way: batches of one image, gradients by the weights themselves, squares, means over filters."""
+    """The direct way: batches of one image, gradients of the weights, squares, means over filters."""
     import tensorflow as tf
 
     parts = counted(network)
@@ -86,7 +86,7 @@ def test_the_square_of_a_dense_layer_is_the_hand_calculated_one():
     assert found == pytest.approx(np.array([[4 * (1 + 4 + 9) / 3, (1 + 4 + 9) / 3]]))
 
 
-def test_what_counts_in_a_resnet50_is_as_many_numbers_as_the_published_embeddings_have():
+def test_a_resnet50_has_as_many_filters_as_the_published_embeddings():
     parts = counted(build.backbone("resnet50", 32))
     assert parts["n_filters"].sum() == 53_120
     assert set(parts["weight"]) == {"kernel", "gamma"}
@@ -107,7 +107,7 @@ def bfloat16():
     keras.config.set_dtype_policy(before)
 
 
-def test_a_network_made_for_bfloat16_is_computed_in_float32(bfloat16):
+def test_a_network_built_for_bfloat16_runs_in_float32(bfloat16):
     network = shaken(two_layers())
     assert network.get_layer("first").compute_dtype == "bfloat16"
     images, pull = inputs(network)

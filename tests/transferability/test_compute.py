@@ -1,4 +1,4 @@
-"""Measures of every source for a target, and advice for a user's own images, on networks with random numbers."""
+"""Measures of every source for a target, and the ranking for a user's own images, on networks with random weights."""
 
 import json
 import shutil
@@ -111,10 +111,9 @@ def measured(made):
         )
 
 
-def test_every_measure_is_computed_for_every_source_that_it_can_see(measured):
+def test_every_measure_is_computed_for_every_source_with_its_inputs(measured):
     values, seconds = measured
-    nobody_asked = {"expert_distance"}
-    assert set(values["measure"]) == set(registry.known()) - nobody_asked
+    assert set(values["measure"]) == set(registry.known()) - {"expert_distance"}  # no questionnaire here
     assert np.isfinite(values["value"]).all()
     counts = values[values["source"] != "chest"].groupby("measure")["source"].nunique()
     by_reference = counts.index[counts == 2]  # the probe is not compared with itself
@@ -131,7 +130,7 @@ def test_the_noise_floor_is_measured_and_lies_below_the_distance_to_other_datase
     assert (own < others[own.index]).all()
 
 
-def test_measures_that_look_through_the_sources_network_say_so_by_an_empty_probe(measured):
+def test_the_probe_is_empty_for_measures_by_the_sources_own_network(measured):
     probes = measured[0].groupby("measure")["probe"].unique().map(list)
     assert probes["logme"] == [""] and probes["leep"] == [""]
     assert probes["otdd"] == ["stl10"]
@@ -154,7 +153,7 @@ def test_ranks_count_from_the_closest_whichever_way_a_measure_points(measured):
     assert ranks["mmd_rbf"].idxmin() == values["mmd_rbf"].idxmin()
 
 
-def test_what_raters_said_becomes_a_distance(project, tmp_path):
+def test_answers_of_raters_become_a_distance(project, tmp_path):
     rows = [
         (name, rater, "colour?", "many" if name == "dtd" else "none")
         for name in (*SOURCES, "chest")
@@ -238,7 +237,7 @@ def test_the_report_warns_where_it_should_not_be_trusted(project, moles, advice)
         (["--from", "nowhere"], "Unknown profile 'nowhere'"),
     ],
 )
-def test_advice_that_cannot_be_given_is_told_why(project, moles, words, message):
+def test_an_impossible_recommendation_says_why(project, moles, words, message):
     status, output = ask(moles, *words)
     assert status == 2
     assert message in output
@@ -290,7 +289,7 @@ def test_weights_that_cannot_be_ranked_are_refused(project, moles, tmp_path):
     assert status == 2 and "other.h5" in output
 
 
-def test_the_notebook_gives_the_advice_of_the_command(project, moles, advice, capsys):
+def test_the_notebook_ranks_as_the_command_does(project, moles, advice, capsys):
     for key in ("transferability/all", "evaluate/all"):
         place = paths.run_dir("demo", *key.split("/"))
         place.mkdir(parents=True, exist_ok=True)
