@@ -72,7 +72,7 @@ def status(**given: Any) -> None:
     """
     found = _sync(**given).status()
     click.echo(", ".join(f"{len(keys):,} {what}" for what, keys in found.items()) + ".")
-    for what in ("to push", "to pull", "not listed"):
+    for what in ("to push", "to pull"):
         _list(what, found[what])
 
 

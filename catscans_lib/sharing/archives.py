@@ -31,26 +31,15 @@ DAMAGED = (
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int) -> tuple[str, ...]:
-    """Unpack a zip or a tar (plain, gzip, bzip2, xz; recognised by its content) into a folder; the archive stays.
+    """Unpack a zip or a tar (plain, gzip, bzip2, xz; recognised by its content) to a folder; return the names at its top.
 
-    Members go to a hidden folder first and move to their places when all of them are there; files of the same name are
-    replaced, other files stay. Files get the user's default permissions. What macOS adds (``__MACOSX``, ``.DS_Store``,
-    ``._*``) is skipped.
-
-    Parameters
-    ----------
-    max_bytes : int
-        Bound on the total size of the members.
-
-    Returns
-    -------
-    tuple of str
-        Names of the unpacked files and folders at the top level.
+    Members move to their places when all of them are unpacked; files of the same name are replaced. Files get the user's
+    default permissions. What macOS adds (``__MACOSX``, ``.DS_Store``, ``._*``) is skipped.
 
     Raises
     ------
     InputError
-        If the archive is damaged, encrypted or of another kind, exceeds a bound, or has a member that is a link or a
+        If the archive is damaged, encrypted or of another kind, exceeds `max_bytes`, or has a member that is a link or a
         device, leads out of the folder or occurs twice. The folder is then as it was.
     OSError
         If the folder cannot be written to.

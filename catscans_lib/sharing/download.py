@@ -18,14 +18,8 @@ from catscans_lib.sharing.transfer import Notes, Transfer, is_published, shown
 def fetch(file: Download, data_dir: Path, *, progress: bool | None = None, mirror: str | None = None) -> str | None:
     """Download a published file to the data folder, check it, and unpack it if it is an archive.
 
-    Nothing is downloaded that is there already. Resumes partial downloads; safe to interrupt.
-
-    Parameters
-    ----------
-    progress : bool, optional
-        Whether to show a progress bar on the standard error; None: only on a terminal.
-    mirror : str, optional
-        URL of a folder that has the file under its name; the published checksum still applies.
+    Resumes partial downloads; safe to interrupt. Nothing is downloaded twice. A progress bar is shown on a terminal, or as
+    `progress` says. `mirror` is the URL of a folder that has the file under its name.
 
     Returns
     -------
@@ -94,5 +88,5 @@ def _download(file: Download, url: str, path: Path, progress: bool | None) -> No
         except transfer.Interrupted as error:
             raise InputError(
                 f"Cannot download '{shown(url)}' after {transfer.RETRY.total} retries: {error}. {one.n_bytes_there():,} bytes "
-                f"are in '{one.notes.part}'. Run the command again to resume."
+                f"are in '{one.part}'. Run the command again to resume."
             ) from None

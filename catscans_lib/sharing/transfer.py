@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
@@ -26,12 +26,12 @@ from catscans_lib.errors import InputError
 TIMEOUT_S = (20.0, 60.0)  # to connect; between two pieces of data
 RETRY = Retry(total=5, backoff_factor=1.5, backoff_jitter=1.0)  # pauses of 0, 3, 6, 12 and 24 s, each up to 1 s longer
 MAX_PAUSE_S = 120.0  # even if a server's Retry-After asks for more
-BLOCK_BYTES = 2**20
+USER_AGENT = "catscans (research compendium)"  # Zenodo limits the names of libraries more strictly
 Result = TypeVar("Result")
 
 
 class Interrupted(Exception):
-    """A failure that a retry may mend: a cut connection, a busy server. `pause_s`: what its Retry-After asks for."""
+    """A failure that a retry may mend, such as a cut connection; `pause_s` is what the server's Retry-After asks for."""
 
     def __init__(self, why: str, pause_s: float = 0.0) -> None:
         super().__init__(why)
@@ -39,7 +39,7 @@ class Interrupted(Exception):
 
 
 class Refused(Exception):
-    """A failure that no retry can mend. `status` is the HTTP status, 0 if there was no answer."""
+    """A failure that no retry can mend; `status` is the HTTP status, 0 without an answer."""
 
     def __init__(self, why: str, status: int = 0) -> None:
         super().__init__(why)
@@ -49,9 +49,9 @@ class Refused(Exception):
 def retrying(
     attempt: Callable[[], Result], reached: Callable[[], int] = lambda: 0, say: Callable[[str], Any] = lambda _: None
 ) -> Result:
-    """Call `attempt` until it succeeds; give up as `RETRY` says, counting afresh whenever `reached` (bytes) has grown.
+    """Retry `attempt` after `Interrupted` as `RETRY` says, counting afresh whenever `reached` (bytes) has grown.
 
-    `say` gets a message before each pause. Raises the last `Interrupted` when all retries have failed.
+    `say` gets a message before each pause.
     """
     retry, furthest = RETRY, reached()
     while True:
@@ -83,22 +83,18 @@ def network_errors() -> Iterator[None]:
 
 def check_status(response: requests.Response, allowed: Collection[int]) -> None:
     """Raise `Interrupted` if the server is busy or fails for now, `Refused` for other statuses that are not allowed."""
-    status = response.status_code
+    status, pause_s = response.status_code, None
     if status in (408, 429) or (status >= 500 and status != 507):  # 507: the storage is full
-        try:
-            pause_s = RETRY.get_retry_after(response) or 0.0
-        except InvalidHeader:
-            pause_s = 0.0
-        raise Interrupted(f"the server answers {status}", pause_s)
+        with suppress(InvalidHeader):
+            pause_s = RETRY.get_retry_after(response)
+        raise Interrupted(f"the server answers {status}", pause_s or 0.0)
     if status not in allowed:
         raise Refused(f"the server answers {status}", status)
 
 
 def prepared(session: requests.Session) -> requests.Session:
     """Give a session our user agent, and have it refuse redirects that leave https."""
-    session.headers["User-Agent"] = (
-        "catscans (research compendium)"  # Zenodo limits the names of libraries more strictly
-    )
+    session.headers["User-Agent"] = USER_AGENT
     session.hooks["response"].append(refuse_unsafe_redirects)
     return session
 
@@ -144,8 +140,8 @@ class Notes:
 class Transfer:
     """Downloads `url` to `path` by way of `<path>.part`, and requests only the bytes that are missing.
 
-    A partial file is continued if a published checksum in `file` tells at the end whether it was the right one; without a
-    checksum, only if the server still has the same ETag or date.
+    A partial file is continued if `file` has a checksum, which tells at the end whether it was the right one, or if the server
+    still has the same ETag or date.
     """
 
     session: requests.Session
@@ -155,25 +151,20 @@ class Transfer:
     bar: tqdm
 
     def __post_init__(self) -> None:
-        self.notes = Notes(self.path)
-        self.n_shown = 0  # bytes of this file on the bar
+        self.notes, self.n_shown = Notes(self.path), 0
+        self.part = self.notes.part
         if self.notes.known.get("url") != shown(self.url):
             self.notes.known = {}
 
     def run(self) -> None:
-        """Complete the partial file, check it, and move it to `path`; once more from the start if it is damaged.
+        """Complete the partial file, check it and move it to `path`; start once more if it is damaged.
 
-        Raises
-        ------
-        Interrupted
-            If the server stays away: several attempts in a row brought no new bytes.
-        Refused
-            If the server does not have the published file.
+        Raises `Interrupted` if several attempts in a row brought no new bytes, `Refused` if the server lacks the file.
         """
         for _ in range(2):
             retrying(self._attempt, self.n_bytes_there, self.bar.set_postfix_str)
-            if is_published(self.file, self.notes.part):
-                self.notes.part.replace(self.path)
+            if is_published(self.file, self.part):
+                self.part.replace(self.path)
                 return
             self.notes.discard()
         published = self.file.checksum or f"{self.file.n_bytes:,} bytes"
@@ -181,48 +172,38 @@ class Transfer:
 
     def n_bytes_there(self) -> int:
         """Return the size of the partial file."""
-        return self.notes.part.stat().st_size if self.notes.part.exists() else 0
+        return self.part.stat().st_size if self.part.exists() else 0
 
     def _attempt(self) -> None:
-        offset = self._offset()
+        validator, n_bytes = self.notes.known.get("validator"), self.notes.known.get("n_bytes")
+        there = self.n_bytes_there()
+        offset = there if (self.file.checksum or validator) and there <= (n_bytes or there) else 0
         self._show(offset)
-        if offset and offset == self.notes.known.get("n_bytes"):
+        if offset and offset == n_bytes:
             return
-        request = {"headers": self._headers(offset), "stream": True, "timeout": TIMEOUT_S}
+        headers = {"Accept-Encoding": "identity"}
+        headers |= {"Range": f"bytes={offset}-"} if offset else {}
+        headers |= {"If-Range": validator} if offset and validator else {}
+        request = {"headers": headers, "stream": True, "timeout": TIMEOUT_S}
         with network_errors(), self.session.get(self.url, **request) as response:
-            status = response.status_code
-            if offset and (status == 416 or (status == 206 and not self._continues(response, offset))):
+            status, new = response.status_code, _validator(response)
+            starts_there = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+            is_same = starts_there and (not validator or not new or validator == new)  # some servers ignore If-Range
+            if offset and (status == 416 or (status == 206 and not is_same)):
                 self.notes.discard()
                 raise Interrupted("the file on the server has changed")
             check_status(response, (200, 206) if offset else (200,))
             self._write(response, offset if status == 206 else 0)
 
-    def _offset(self) -> int:
-        """Return the size of the partial file; 0 if it may belong to another file."""
-        size, known = self.n_bytes_there(), self.notes.known
-        is_ours = self.file.checksum or known.get("validator")
-        return size if is_ours and size <= (known.get("n_bytes") or size) else 0
-
-    def _headers(self, offset: int) -> dict[str, str]:
-        validator = self.notes.known.get("validator")
-        condition = {"If-Range": validator} if validator else {}
-        return {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} | condition if offset else {})
-
-    def _continues(self, response: requests.Response, offset: int) -> bool:
-        """Whether a partial answer begins at the offset of the same file; some servers ignore If-Range."""
-        known, new = self.notes.known.get("validator"), _validator(response)
-        is_same = not known or not new or known == new
-        return is_same and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
-
     def _write(self, response: requests.Response, offset: int) -> None:
         n_bytes = self._whole_size(response)
         if not offset:
-            self.notes.part.write_bytes(b"")
+            self.part.write_bytes(b"")
             self.notes.add(url=shown(self.url), validator=_validator(response), n_bytes=n_bytes)
         self._show(offset)
         self.bar.total = self.bar.total or n_bytes
-        with self.notes.part.open("ab", buffering=0) as part:
-            while block := response.raw.read1(BLOCK_BYTES, decode_content=False):
+        with self.part.open("ab", buffering=0) as part:
+            while block := response.raw.read1(2**20, decode_content=False):
                 part.write(block)
                 self._show(self.n_shown + len(block))
         if self.n_bytes_there() < (n_bytes or 0):

@@ -18,7 +18,6 @@ from catscans_lib.errors import InputError, Strict, validated
 from catscans_lib.sharing.archives import add_file, unpack
 
 MANIFEST = "manifest.json"
-FORMER_MANIFEST = "osf_manifest.csv"  # until November 2026
 SHARED = ("folds", "tables")  # folders of the files that runs share
 MAX_RATIO = 20  # of a zip's files to the zip
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -49,14 +48,10 @@ class Run(Strict):
 
 
 class Row(Run):
-    """One version of a run on OSF: path, size and SHA-256 of its zip.
-
-    `recipe`: the run's entry in `recipes.json`, if a crate had brought the run to the machine that pushed it.
-    """
+    """One version of a run on OSF: path, size and SHA-256 of its zip."""
 
     zip: str
     sha256: Hash
-    recipe: str = ""
 
     @model_validator(mode="after")
     def _names_its_zip(self) -> Self:

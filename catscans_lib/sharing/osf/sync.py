@@ -1,6 +1,5 @@
 """Push, pull, status and verify: compare a folder of results with its copy on OSF, and move whole runs."""
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from tqdm import tqdm
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError, and_more
-from catscans_lib.runs import recipe
 from catscans_lib.sharing.osf import runs
 from catscans_lib.sharing.osf.runs import Row, Run
 from catscans_lib.sharing.osf.storage import Session, Storage, token
@@ -69,14 +67,13 @@ class Sync:
         """
         with self._opened():
             if not self.rows:
-                was_pushed = self.storage.file(runs.FORMER_MANIFEST)
-                advice = "Its files have a former form: push again." if was_pushed else "Push first, or check --node."
-                raise InputError(f"Nothing to pull: '{self.node}' on OSF has no {runs.MANIFEST}. {advice}")
+                raise InputError(
+                    f"Nothing to pull: '{self.node}' on OSF has no {runs.MANIFEST}. Push first, or check --node."
+                )
             plan = self._plan_pull(force)
             if not dry_run:
                 with _Bar("pull", plan.n_bytes) as bar:
                     bar.all([partial(self._fetch, row, plan, force, bar) for row in plan.move.values()], self.n_jobs)
-                self._keep_recipes(plan)
                 if plan.left:
                     said = and_more([f"{key} {why}" for key, why in sorted(plan.left.items())], 10)
                     raise InputError(
@@ -85,20 +82,11 @@ class Sync:
             return plan
 
     def status(self) -> dict[str, list[str]]:
-        """Return the runs "to push", "to pull" and "the same", and the zips that are "not listed" in the manifest."""
+        """Return the runs "to push", "to pull" and "the same"."""
         with self._opened():
             push, pull = self._plan_push(), self._plan_pull()
-            files = [f"{folder}/{name}" for folder, names in self.storage.listed.items() for name in names]
-            below = f"{self.node}/"
-            zips = {path.removeprefix(below) for path in files if path.startswith(below) and path.endswith(".zip")}
-            listed = {row.zip for versions in self.rows.values() for row in versions}
             to_pull = [key for key in pull.move if key not in push.move]
-            return {
-                "to push": [*push.move],
-                "to pull": to_pull,
-                "the same": pull.same,
-                "not listed": sorted(zips - listed),
-            }
+            return {"to push": list(push.move), "to pull": to_pull, "the same": pull.same}
 
     def verify(self) -> tuple[int, dict[str, str]]:
         """Compare checksums here and on OSF; return the number of runs in the manifest, and what is wrong by run."""
@@ -183,9 +171,7 @@ class Sync:
         name = runs.zip_name(run.key, run.run_id, sha256)
         self.storage.upload(name, path, sha256, bar)
         path.unlink()
-        made_from = self._recipes().get(run.key, {})
-        recipe = made_from["recipe"] if made_from.get("run_id") == run.run_id else ""
-        return Row(**run.model_dump() | {"zip": name, "sha256": sha256, "n_bytes": n_bytes, "recipe": recipe})
+        return Row(**run.model_dump() | {"zip": name, "sha256": sha256, "n_bytes": n_bytes})
 
     def _fetch(self, row: Row, plan: Plan, force: bool, bar: "_Bar") -> None:
         path = self.staging / Path(row.zip).name
@@ -196,18 +182,6 @@ class Sync:
             plan.left[row.key] = why
         else:
             runs.install(self.root, row, path)
-
-    def _recipes(self) -> dict[str, dict[str, str]]:
-        path = self.root / recipe.RECIPES
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-    def _keep_recipes(self, plan: Plan) -> None:
-        """Add the recipes of runs that a crate had brought to the other machine, so that a sweep takes them as done here, too."""
-        rows = [self._stored(key)[-1] for key in self.rows if key not in plan.left]
-        new = {row.key: {"run_id": row.run_id, "recipe": row.recipe} for row in rows if row.recipe}
-        if new:
-            with paths.atomic_write(self.root / recipe.RECIPES) as part:
-                part.write_text(json.dumps(self._recipes() | new, indent=1), encoding="utf-8")
 
 
 class _Stopped(Exception):
