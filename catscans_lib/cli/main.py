@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from catscans_lib.cli import crate, data, osf, records, sweep
+from catscans_lib.cli import data, records, share, sweep
 from catscans_lib.errors import InputError
 from catscans_lib.evaluation.settings import Average
 
@@ -31,10 +31,10 @@ def main() -> None:
 
 for command in (
     sweep.check, sweep.grid, sweep.sweep, sweep.run, sweep.book, sweep.pdf, data.download, data.dataset, records.records,
-    crate.export, crate.import_, osf.osf,
+    share.export, share.import_, share.osf,
 ):  # fmt: skip
     main.add_command(command)
-data.dataset.add_command(crate.card)
+data.dataset.add_command(share.card)
 
 
 @main.command()
