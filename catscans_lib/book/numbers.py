@@ -7,10 +7,11 @@ import yaml
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.book import auc_tables, measure_tables
-from catscans_lib.book.templates import linked, listed, number
+from catscans_lib.book.templates import number
 from catscans_lib.datasets import demo
 from catscans_lib.evidence import analyses
 from catscans_lib.grid.steps import STEPS
+from catscans_lib.runs.records.reading import flat
 from catscans_lib.sweep import plan
 
 INTEGRITY = ("problems", "duplicates", "near_duplicates", "split_groups")
@@ -19,14 +20,10 @@ INTEGRITY = ("problems", "duplicates", "near_duplicates", "split_groups")
 def numbers(profile: str) -> dict[str, Any]:
     """Return the variables of the chapters' templates; results may cover any part of the profile's grid.
 
-    Returns
-    -------
-    dict
-        ``profile``, ``demo`` (bool), ``settings`` ((key, value) pairs of the grid), ``datasets`` (card and what ingest
-        found), ``overlaps`` (pairs of datasets that share images; None without the run), ``stability`` (rows of its
-        tables; None without the run), ``runs`` (step to records), ``seconds`` (sum over runs), ``factors`` (ground truth
-        of the demo), ``published`` (see `analyses.chapter_numbers`), ``answer`` (three sentences), ``extremes`` (mode to a text
-        that describes the figure of all AUCs), and the variables of `auc_tables.numbers` and `measure_tables.numbers`.
+    ``settings`` are (key, value) pairs of the grid; ``datasets`` the cards and what ingest found; ``overlaps`` and
+    ``stability`` rows of tables (None without the run); ``runs`` maps steps to records; ``factors`` is the ground truth of
+    the demo; ``answers`` are those of the first mode; ``extremes`` maps modes to a text that describes the figure of all AUCs
+    to readers who cannot see it. The others come from `auc_tables`, `measure_tables` and `evidence`.
     """
     runs = {step: records for step in STEPS if (records := _records(profile, step))}
     evaluated = auc_tables.numbers(profile)
@@ -34,7 +31,7 @@ def numbers(profile: str) -> dict[str, Any]:
     found = {
         "profile": profile,
         "demo": profile == "demo",
-        "settings": _flat(yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))),
+        "settings": list(flat(yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))).items()),
         "datasets": [_dataset(profile, name) for name in datasets.known() if name in named],
         "overlaps": _overlaps(profile) if "overlaps" in runs else None,
         "stability": _stability(profile) if "stability" in runs else None,
@@ -45,14 +42,9 @@ def numbers(profile: str) -> dict[str, Any]:
         **measure_tables.numbers(profile, evaluated["modes"]),
         "published": analyses.chapter_numbers(profile),
     }
-    return found | {"answer": answer(found), "extremes": extremes(found)}
-
-
-def _flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as (dotted key, value) pairs."""
-    if isinstance(settings, dict):
-        return [pair for key, value in settings.items() for pair in _flat(value, f"{prefix}.{key}".removeprefix("."))]
-    return [(prefix, ", ".join(map(str, settings)) if isinstance(settings, list) else str(settings))]
+    mode = next(iter(found["modes"]), "")
+    answers = [a | {"target": t["card"].title} for t in found["targets"] for a in t["answers"] if a["mode"] == mode]
+    return found | {"answers": answers, "extremes": _extremes(found)}
 
 
 def _records(profile: str, step: str) -> list[dict[str, Any]]:
@@ -107,71 +99,7 @@ def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def answer(context: dict[str, Any]) -> list[str]:
-    """Return the answer in three Markdown sentences: best sources, gain of pretraining, use of measures; empty without AUCs."""
-    mode = next(iter(context["modes"]), "")
-    answers = [(t["card"].title, a) for t in context["targets"] for a in t["answers"] if a["mode"] == mode]
-    if not answers:
-        return []
-    sentences = [_best_sources(answers), _gain(answers), _use_of_measures(context, mode)]
-    return [sentence for sentence in sentences if sentence]
-
-
-def _best_sources(answers: list[tuple[str, dict[str, Any]]]) -> str:
-    best = [
-        f"**{a['title']}** for {target} (AUC {linked(number(a['mean']), a['page'])}, {_interval(a)})"
-        for target, a in answers
-    ]
-    several = len({a["best"] for _, a in answers}) > 1
-    lead = "The best source depends on the target" if several else "Which source"
-    n = answers[0][1]["n_sources"]
-    among = f"of {n} sources" if n > 1 else "the only source"
-    return f"**{lead}.** With {answers[0][1]['mode_title']}, it is {listed(best)}, {among}."
-
-
-def _gain(answers: list[tuple[str, dict[str, Any]]]) -> str:
-    compared = [a["baseline"] for _, a in answers if a["baseline"]]
-    longer = [a["longer"] for _, a in answers if a["longer"]]
-    if not compared:
-        return ""
-    text = "**What pretraining adds.** Against random weights with the same budget, the AUC changes by " + listed(
-        map(_difference, compared)
-    )
-    if longer:
-        text += f"; against random weights with the longer budget, by {listed(map(_difference, longer))}"
-    return f"{text}, in the same order." if len(compared) > 1 else f"{text}."
-
-
-def _use_of_measures(context: dict[str, Any], mode: str) -> str:
-    rows = [row for row in context["predictions"].get(mode, []) if row["kind"] == "measure"]
-    if not rows:
-        return "**Can similarity predict the best source?** This profile does not ask."
-    n_sure = sum(row["p_max"] < 0.05 for row in rows)
-    text = (
-        f"**Can similarity predict the best source?** Of {len(rows)} measures, {rows[0]['title']} correlates best with the AUC "
-        f"(ρ = {number(rows[0]['value'], 2)}, {_interval(rows[0], 2)}). After correction for all measures tried, "
-        f"{n_sure or 'none'} of them rank{'s' if n_sure < 2 else ''} the sources better than chance"
-    )
-    carried = context["carried"].get(mode, {})
-    if "chosen elsewhere" in carried and "always ImageNet" in carried:
-        text += (
-            f". A measure selected on the other targets loses {number(carried['chosen elsewhere'])} AUC against the best "
-            f"source; always taking ImageNet loses {number(carried['always ImageNet'])}"
-        )
-    return f"{text}."
-
-
-def _difference(other: dict[str, Any]) -> str:
-    mean = number(other["difference"]["mean"], sign="+")
-    return f"{mean} ({number(other['low'], sign='+')} to {number(other['high'], sign='+')})" if "low" in other else mean
-
-
-def _interval(of: dict[str, Any], digits: int = 3) -> str:
-    return f"95 % {number(of['low'], digits)} to {number(of['high'], digits)}"
-
-
-def extremes(context: dict[str, Any]) -> dict[str, str]:
-    """Return, for every mode, the text that describes the figure of all AUCs to readers who cannot see it."""
+def _extremes(context: dict[str, Any]) -> dict[str, str]:
     names = [target["card"].title for target in context["targets"]]
     texts = {}
     for mode, rows in context["results"].items():

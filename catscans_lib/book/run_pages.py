@@ -10,7 +10,6 @@ from catscans_lib import paths
 from catscans_lib.book import templates
 from catscans_lib.runs.records import reading
 
-PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "scikit-learn", "numpy", "pandas", "h5py", "pillow")
 _HIDDEN = {"parameters": "hide-input", "injected-parameters": "remove-input"}
 _NOISE = re.compile(
     r"\[IPKernelApp\] WARNING|^WARNING: All log messages before absl|^[IWE]\d{4} \d\d:\d\d|: I tensorflow/"
@@ -53,8 +52,7 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
             cell.outputs = [kept for output in cell.outputs if (kept := _without_noise(output))]
     _drop_title(content.cells)
     head = templates.template("_run_head.md", {}).render(
-        title=run_title(step, run["name"]), run=run, profile=profile, demo=demo,
-        record=provenance(run), place=_record_place(step, run["name"]),
+        title=run_title(step, run["name"]), run=run, profile=profile, demo=demo, place=_record_place(step, run["name"]),
     )  # fmt: skip
     # The id is fixed: with a random one, every assembly would change the page.
     content.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="run-head"))
@@ -113,29 +111,3 @@ def records(profile: str, runs: dict[str, list[dict[str, Any]]]) -> dict[str, by
 
 def _record_place(step: str, name: str) -> str:
     return f"records/{step}/{name}.json"
-
-
-def provenance(run: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return (name, text) pairs on the provenance of a run from its `run.json`; unknown ones are omitted.
-
-    >>> provenance({"code": {"commit": "abc", "fingerprint": "12"}, "data": {"dtd": "34"}})
-    [('commit', 'abc'), ('code fingerprint', '12'), ('data of dtd', '34')]
-    """
-    code, machine, versions = run.get("code", {}), run.get("machine", {}), run.get("versions", {})
-    main_versions = [f"{name} {versions[name]}" for name in PACKAGES if name in versions]
-    found = {
-        "run id": run.get("run_id", ""),
-        "commit": code.get("commit", ""),
-        "code fingerprint": code.get("fingerprint", ""),
-        **{f"data of {name}": checksum for name, checksum in run.get("data", {}).items()},
-        "data written": run.get("data_written", ""),
-        **{f"made from {key}": run_id for key, run_id in run.get("inputs", {}).items()},
-        "machine": _machine(machine) if machine else "",
-        "versions": f"{', '.join(main_versions)}; {len(versions)} packages in all" if main_versions else "",
-    }
-    return [(name, text) for name, text in found.items() if text]
-
-
-def _machine(machine: dict[str, Any]) -> str:
-    words = [machine.get("cpu"), f"{machine['cores']} cores", f"{machine['memory_gb']} GB", *machine.get("gpus", [])]
-    return ", ".join(str(word) for word in (*words, machine.get("os")) if word)
