@@ -7,39 +7,29 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from catscans_lib.book.templates import template
 
 LIBRARY = Path(__file__).parents[1]
 STOREYS = (  # from top to bottom; the contracts in pyproject.toml enforce them
     ("running things", ("cli", "book", "sharing", "sweep", "runs", "grid")),
-    (
-        "answering questions",
-        ("recommend", "evidence", "inspection", "transferability", "experiment", "evaluation", "figures"),
-    ),
+    ("answering questions", ("recommend", "evidence", "inspection", "transferability", "experiment", "evaluation", "figures")),
     ("arrays in, arrays out", ("similarity", "training", "datasets", "networks", "statistics", "images")),
-)
-BASE = ("results", "errors", "paths")  # modules that every room may import
+)  # fmt: skip
+BASE = ("below all rooms", ("results", "errors", "paths"))  # modules that every room may import
 COLOURS = ("#0072B2", "#009E73", "#D55E00")  # of the storeys, from top to bottom
 DRAWING = "figures/rooms.svg"  # in the book
 
 
-class Module(NamedTuple):
-    """A public module: its dotted name and its docstring."""
-
-    name: str
-    docstring: str
-
-
-def modules(room: str) -> list[Module]:
-    """Return the package or module `room` and its public modules, sorted by path, without its settings."""
-    found = [(file, ast.get_docstring(tree)) for file, tree in _parsed().items() if _room(file) == room]
-    return [
-        Module(".".join(("catscans_lib", *file.with_suffix("").parts)).removesuffix(".__init__"), text)
-        for file, text in found
+def modules(room: str) -> dict[str, str]:
+    """Return the names and docstrings of a package and its public modules, or of a module, without settings."""
+    found = {file: ast.get_docstring(tree) for file, tree in _parsed().items() if _room(file) == room}
+    return {
+        ".".join(("catscans_lib", *file.with_suffix("").parts)).removesuffix(".__init__"): text
+        for file, text in found.items()
         if text and file.stem != "settings" and (file.stem == "__init__" or not file.stem.startswith("_"))
-    ]
+    }
 
 
 @cache
@@ -52,19 +42,22 @@ def _room(file: Path) -> str:
     return file.with_suffix("").parts[0]
 
 
-def context() -> dict[str, Any]:
-    """Return what the chapter on the architecture is rendered with."""
-    storeys = [(title, [modules(room)[0] for room in rooms]) for title, rooms in STOREYS]
-    return {"storeys": storeys, "base": [modules(name)[0] for name in BASE], "drawing": DRAWING}
-
-
 def pages(profile: str) -> dict[str, bytes]:
-    """Return the drawing, and the library reference: an overview and a page per room of the two lower storeys."""
+    """Return the chapter on the architecture with its drawing, and the library reference.
+
+    The reference is an overview and a page per room of the two lower storeys.
+    """
+    packages = {room: next(iter(modules(room).items())) for _, of_storey in (*STOREYS, BASE) for room in of_storey}
     rooms = {room: modules(room) for room in ("results", *(room for _, of_storey in STOREYS[1:] for room in of_storey))}
+    made = {
+        "architecture.md": template("architecture.md", ()).render(
+            storeys=STOREYS, base=BASE, packages=packages, drawing=DRAWING
+        ),
+        "library.md": template("library.md", ()).render(rooms=rooms, profile=profile),
+    }
     page = template("_library.md", ())
-    made = {f"library/{room}.md": page.render(room=room, modules=of).encode() for room, of in rooms.items()}
-    overview = template("library.md", ()).render(rooms=rooms, profile=profile).encode()
-    return made | {"library.md": overview, DRAWING: drawing()}
+    made |= {f"library/{room}.md": page.render(room=room, modules=of) for room, of in rooms.items()}
+    return {place: text.encode() for place, text in made.items()} | {DRAWING: drawing()}
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -137,7 +130,7 @@ def drawing() -> bytes:
     for (room, other), n_modules in imports().items():
         colour = next(colour for (_, rooms), colour in zip(STOREYS, COLOURS, strict=True) if room in rooms)
         axes.add_patch(_arrow(*places[room], *places[other], colour, n_modules))
-    axes.text(3, -0.55, f"{', '.join(BASE)}: all rooms may import these modules", ha="center")
+    axes.text(3, -0.55, f"{', '.join(BASE[1])}: all rooms may import these modules", ha="center")
     out = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "catscans", "svg.fonttype": "none"}):
         figure.savefig(out, format="svg", metadata={"Date": None})

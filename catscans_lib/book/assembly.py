@@ -100,7 +100,7 @@ def assemble(profile: str) -> Path:
         )
     context |= {"built": datetime.now(UTC), "commit": recipe.commit(), "repository": _repository()}
     staged = _copies(profile) | run_pages.pages(context) | run_pages.records(profile, context["runs"])
-    staged |= _chapters(context | architecture.context(), staged) | architecture.pages(profile)
+    staged |= _chapters(context, staged) | architecture.pages(profile)
     staged["_toc.yml"] = _toc(staged)
     staged["_config.yml"] = _config(profile)
     folder = paths.build_dir(profile)
@@ -140,8 +140,8 @@ def _mathjax() -> Path:
 
 def _chapters(context: dict[str, Any], staged: Iterable[str]) -> dict[str, bytes]:
     """Render every chapter of `book/` and a page per dataset; names with a leading underscore are parts of chapters."""
-    names = sorted(path.name for path in (paths.root() / "book").glob("[!_]*.md") if path.name != "library.md")
-    chapters = {name: templates.template(name, staged).render(context).encode() for name in names}
+    names = {path.name for path in (paths.root() / "book").glob("[!_]*.md")} - {"architecture.md", "library.md"}
+    chapters = {name: templates.template(name, staged).render(context).encode() for name in sorted(names)}
     card = templates.template("_dataset.md", staged)
     return chapters | {f"datasets/{d['name']}.md": card.render(context, d=d).encode() for d in context["datasets"]}
 

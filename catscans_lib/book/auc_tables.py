@@ -200,7 +200,7 @@ def _interactive(intervals: pd.DataFrame, modes: dict[str, str]) -> dict[str, st
         }
     )  # fmt: skip
     return {
-        "auc_heatmap": interactive.auc_heatmap(intervals, titles=titles, modes=modes),
+        "auc_heatmap": interactive.auc_heatmap(intervals, modes=modes),
         "table_script": interactive.table_script(),
         "auc_table": interactive.table(table, "auc-table", "AUC on held-out folds; 95 % by bootstrap over groups."),
     }

@@ -6,6 +6,7 @@ import json
 import pandas as pd
 import plotly.graph_objects as go
 
+from catscans_lib import datasets
 from catscans_lib.figures.style import COLOURS, ordered
 
 SCRIPT = "scripts/plotly.min.js"  # where the book keeps Plotly; _static/interactive.js loads it and draws
@@ -24,14 +25,14 @@ def script() -> bytes:
     return get_plotlyjs().encode()
 
 
-def auc_heatmap(intervals: pd.DataFrame, *, titles: dict[str, str], modes: dict[str, str]) -> str:
+def auc_heatmap(intervals: pd.DataFrame, *, modes: dict[str, str]) -> str:
     """Return a heat map of the mean AUC of every source and target, with a selector of the mode.
 
-    Pointing at a cell shows its interval over groups and n. `intervals` is the table of `auc_intervals`; `titles` and
-    `modes` map keys to printed titles, and only those modes are shown.
+    Pointing at a cell shows its interval over groups and n. `intervals` is the table of `auc_intervals`; `modes` maps
+    the modes to show to printed titles.
     """
     shown = intervals[intervals["method"].str.startswith("bootstrap")]
-    figure = go.Figure([_auc_cells(shown[shown["mode"] == mode], titles, mode) for mode in modes])
+    figure = go.Figure([_auc_cells(shown[shown["mode"] == mode], mode) for mode in modes])
     _heatmap_layout(figure, shown["source"].nunique())
     return _html(
         figure, "auc-heatmap", "Heat map of the AUC of every source and target; the table below has its numbers",
@@ -39,7 +40,7 @@ def auc_heatmap(intervals: pd.DataFrame, *, titles: dict[str, str], modes: dict[
     )  # fmt: skip
 
 
-def _auc_cells(cells: pd.DataFrame, titles: dict[str, str], mode: str) -> go.Heatmap:
+def _auc_cells(cells: pd.DataFrame, mode: str) -> go.Heatmap:
     lines = cells.set_index(["source", "target"]).apply(
         lambda cell: (
             f"AUC {cell['auc']:.3f}<br>95 % {cell['low']:.3f} to {cell['high']:.3f} ({cell['method']})<br>"
@@ -49,23 +50,19 @@ def _auc_cells(cells: pd.DataFrame, titles: dict[str, str], mode: str) -> go.Hea
         axis=1,
     )
     return _cells(
-        cells.set_index(["source", "target"])["auc"], lines, titles, meta={"mode": mode}, texttemplate="%{z:.3f}",
+        cells.set_index(["source", "target"])["auc"], lines, meta={"mode": mode}, texttemplate="%{z:.3f}",
         colorscale="Cividis", zmin=min(0.5, cells["auc"].min()), zmax=1, bar="AUC, mean of folds",
     )  # fmt: skip
 
 
-def similarity_heatmap(similarity: pd.DataFrame, *, titles: dict[str, str], measures: dict[str, str]) -> str:
+def similarity_heatmap(similarity: pd.DataFrame, *, measures: dict[str, str]) -> str:
     """Return a heat map of a measure for every source and target, with a selector of the measure.
 
     The colour is the source's rank for the target. Values are means over draws of images; rows of a dataset with itself
-    must be left out of `similarity`. `titles` and `measures` map keys to printed titles.
+    must be left out of `similarity`. `measures` maps keys to printed titles.
     """
-    figure = go.Figure(
-        [
-            _measure_cells(similarity[similarity["measure"] == name], titles, name, title)
-            for name, title in measures.items()
-        ]
-    )
+    by_measure = {name: similarity[similarity["measure"] == name] for name in measures}
+    figure = go.Figure([_measure_cells(rows, name, measures[name]) for name, rows in by_measure.items()])
     _heatmap_layout(figure, similarity["source"].nunique())
     return _html(
         figure, "similarity-heatmap", "Heat map of a measure for every source and target; the table below has its numbers",
@@ -73,22 +70,23 @@ def similarity_heatmap(similarity: pd.DataFrame, *, titles: dict[str, str], meas
     )  # fmt: skip
 
 
-def _measure_cells(rows: pd.DataFrame, titles: dict[str, str], name: str, title: str) -> go.Heatmap:
+def _measure_cells(rows: pd.DataFrame, name: str, title: str) -> go.Heatmap:
     larger = bool(rows["larger_is_closer"].iloc[0])
     values = rows.groupby(["source", "target"], sort=False)["value"].mean()
     ranks = values.groupby("target").rank(ascending=not larger)
     counts = values.groupby("target").transform("count")
     lines = "rank " + ranks.map("{:g}".format) + " of " + counts.map("{:.0f}".format) + f"<br>{CLOSER[larger]}"
     return _cells(
-        ranks, title + " " + values.map("{:.4g}".format) + "<br>" + lines, titles, meta={"measure": name},
+        ranks, title + " " + values.map("{:.4g}".format) + "<br>" + lines, meta={"measure": name},
         text=values.map("{:.3g}".format), texttemplate="%{text}", colorscale="Cividis_r", zmin=1, bar="rank (1: closest)",
     )  # fmt: skip
 
 
 def _cells(
-    colour: pd.Series, lines: pd.Series, titles: dict[str, str], *, bar: str, text: pd.Series | None = None, **look: object
+    colour: pd.Series, lines: pd.Series, *, bar: str, text: pd.Series | None = None, **look: object
 ) -> go.Heatmap:  # fmt: skip
     """Return a heat map of values indexed by (source, target), in the order of the study's tables."""
+    titles = datasets.titles()
     sources, targets = (ordered(colour.index.get_level_values(level)) for level in ("source", "target"))
 
     def grid(of: pd.Series, nothing: str | None = None) -> list[list]:
@@ -108,38 +106,33 @@ def _heatmap_layout(figure: go.Figure, n_rows: int) -> None:
     figure.update_xaxes(showgrid=False).update_yaxes(showgrid=False)
 
 
-def scatter(
-    similarity: pd.DataFrame, aucs: pd.DataFrame, *, titles: dict[str, str], measures: dict[str, str],
-    modes: dict[str, str],
-) -> str:  # fmt: skip
+def scatter(similarity: pd.DataFrame, aucs: pd.DataFrame, *, measures: dict[str, str], modes: dict[str, str]) -> str:
     """Return a scatter plot of mean AUC against a measure, a point per source, with selectors of measure, target and mode.
 
-    Values are means over draws of images, AUCs means over folds and seeds. `titles`, `measures` and `modes` map keys to
-    printed titles. At first the figure shows the first measure and mode, with all targets.
+    Values are means over draws of images, AUCs means over folds and seeds. `measures` and `modes` map keys to printed
+    titles; at first the figure shows the first of each, with all targets.
     """
     values = similarity.groupby(["measure", "target", "source"], sort=False)["value"].mean().reset_index()
     means = aucs.groupby(["mode", "target", "source"], sort=False)["auc"].mean().reset_index()
     points = values.merge(means, on=["target", "source"])
     closer = similarity.drop_duplicates("measure").set_index("measure")["larger_is_closer"]
     targets = ordered(points["target"])
-    groups = points[points["measure"].isin(measures) & points["mode"].isin(modes)].groupby(
-        ["measure", "mode", "target"], sort=False
-    )
-    figure = go.Figure([_points(here, key, targets, titles, measures, closer) for key, here in groups])
+    points = points[points["measure"].isin(measures) & points["mode"].isin(modes)]
+    groups = points.groupby(["measure", "mode", "target"], sort=False)
+    figure = go.Figure([_points(here, key, targets, measures, closer) for key, here in groups])
     _layout(figure, height=480, xaxis_title="Measure", yaxis_title="AUC, mean of folds")
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     chosen = {"measure": ("Measure", measures), "mode": ("Use of the source", modes)}
-    chosen["target"] = ("Target", {"": "all"} | {name: titles[name] for name in targets})
+    chosen["target"] = ("Target", {"": "all"} | {name: datasets.get(name).title for name in targets})
     return _html(
         figure, "transfer-scatter", "Scatter plot of AUC against a measure of similarity, a point per source", chosen
     )
 
 
 def _points(
-    here: pd.DataFrame, key: tuple[str, str, str], targets: list[str], titles: dict[str, str], measures: dict[str, str],
-    closer: pd.Series,
+    here: pd.DataFrame, key: tuple[str, str, str], targets: list[str], measures: dict[str, str], closer: pd.Series
 ) -> go.Scatter:  # fmt: skip
-    measure, mode, target = key
+    titles, (measure, mode, target) = datasets.titles(), key
     number = targets.index(target)
     return go.Scatter(
         x=here["value"].tolist(), y=here["auc"].round(5).tolist(), text=here["source"].map(titles).tolist(), mode="markers",
@@ -166,9 +159,8 @@ def _html(figure: go.Figure, name: str, what: str, selectors: dict[str, tuple[st
     the choices (value to text); the first choice is selected.
     """
     chosen = "".join(_select(name, key, *selector) for key, selector in selectors.items() if len(selector[1]) > 1)
-    drawn = json.dumps(json.loads(figure.to_json()) | {"config": CONFIG}).replace(
-        "<", "\\u003c"
-    )  # so no text can end the script
+    drawn = json.dumps(json.loads(figure.to_json()) | {"config": CONFIG})
+    drawn = drawn.replace("<", "\\u003c")  # so no text can end the script
     return (
         f'<div class="selectors">{chosen}</div>\n<div role="img" aria-label="{html.escape(what)}">'
         f'<div class="interactive-figure" id="{name}" style="height: {figure.layout.height}px"></div></div>\n'

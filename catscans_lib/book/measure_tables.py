@@ -59,17 +59,16 @@ def _explore(
     similarity = results.optional(profile, "tables/similarity.csv", columns=SIMILARITY)
     between = similarity[similarity["source"] != similarity["target"]]
     aucs = results.optional(profile, "tables/aucs.csv", columns=AUCS)
-    names = datasets.titles()
     chosen = {name: title for name, title in titles.items() if name in set(between["measure"])}
     pieces = {}
     if chosen:
-        pieces["similarity_heatmap"] = interactive.similarity_heatmap(between, titles=names, measures=chosen)
+        pieces["similarity_heatmap"] = interactive.similarity_heatmap(between, measures=chosen)
         pieces["similarity_table"] = interactive.table(
-            _similarity_table(between, titles, names), "similarity-table",
+            _similarity_table(between, titles), "similarity-table",
             "Value of every measure: mean over draws of images.", n_digits=4,
         )  # fmt: skip
     if chosen and len(aucs):
-        pieces["transfer_scatter"] = interactive.scatter(between, aucs, titles=names, measures=chosen, modes=modes)
+        pieces["transfer_scatter"] = interactive.scatter(between, aucs, measures=chosen, modes=modes)
     if predictions:
         rows = [row | {"mode": modes.get(mode, mode)} for mode, of_mode in predictions.items() for row in of_mode]
         pieces["predictions_table"] = interactive.table(
@@ -78,7 +77,8 @@ def _explore(
     return pieces
 
 
-def _similarity_table(between: pd.DataFrame, titles: dict[str, str], names: dict[str, str]) -> pd.DataFrame:
+def _similarity_table(between: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
+    names = datasets.titles()
     shown = between.assign(
         measure=between["measure"].map(titles), source=between["source"].map(names), target=between["target"].map(names)
     )

@@ -24,9 +24,7 @@ def intervals():
 
 
 def test_hovering_over_a_cell_shows_its_interval_and_sample_size():
-    piece = interactive.auc_heatmap(
-        intervals(), titles=TITLES, modes={"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
-    )
+    piece = interactive.auc_heatmap(intervals(), modes={"fine_tune": "fine-tuning", "linear_probe": "linear probe"})
     text = piece.replace("\\u003c", "<").replace("\\u003e", ">")
     assert (
         "AUC 0.900<br>95 % 0.850 to 0.950 (bootstrap over groups)<br>spread of folds 0.020<br>600 images, 330 groups"
@@ -58,7 +56,7 @@ def traces(figure):
 
 
 def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
-    piece = interactive.similarity_heatmap(similarity(), titles=TITLES, measures={"logme": "LogME", "kid": "KID"})
+    piece = interactive.similarity_heatmap(similarity(), measures={"logme": "LogME", "kid": "KID"})
     logme, kid = traces(piece)
     assert logme["y"] == [TITLES["imagenet"], TITLES["dtd"]]
     assert (logme["z"], logme["text"]) == ([[2.0], [1.0]], [["0.4"], ["0.6"]])
@@ -69,7 +67,7 @@ def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
 
 def test_a_cell_without_a_value_is_empty():
     both = pd.concat([similarity(), similarity().query("source == 'imagenet'").assign(target="isic2018")])
-    piece = interactive.similarity_heatmap(both, titles=TITLES | {"isic2018": "ISIC 2018"}, measures={"logme": "LogME"})
+    piece = interactive.similarity_heatmap(both, measures={"logme": "LogME"})
     assert traces(piece)[0]["text"] == [["0.4", "0.4"], ["", "0.6"]]
     assert traces(piece)[0]["z"][1][0] is None
 
@@ -87,9 +85,7 @@ def test_points_are_means_over_draws_and_folds():
     ).assign(target="chest", mode="fine_tune", seed=0)
     aucs["auc"] += 0.01 * aucs["fold"]
     measures = {"logme": "LogME", "kid": "KID"}
-    piece = interactive.scatter(
-        similarity(), aucs, titles=TITLES, measures=measures, modes={"fine_tune": "fine-tuning"}
-    )
+    piece = interactive.scatter(similarity(), aucs, measures=measures, modes={"fine_tune": "fine-tuning"})
     shown = [trace for trace in traces(piece) if trace["meta"]["measure"] == "logme"]
     assert len(shown) == 1
     assert dict(zip(shown[0]["text"], zip(shown[0]["x"], shown[0]["y"], strict=True), strict=True)) == {
