@@ -36,12 +36,7 @@ class BookError(RuntimeError):
 def build(profile: str) -> Path:
     """Assemble and build the HTML book of a profile; return the path of its front page.
 
-    Raises
-    ------
-    InputError
-        If the profile has no results yet.
-    BookError
-        If Jupyter Book fails or gives a warning, such as a dead link or an unknown citation.
+    InputError if the profile has no results; BookError if Jupyter Book fails or warns, for example of a dead link.
     """
     source = assemble(profile)
     folder = source.parent

@@ -27,12 +27,9 @@ UNKNOWN = {"low": float("nan"), "high": float("nan")}
 def numbers(profile: str) -> dict[str, Any]:
     """Return the variables of the chapters' templates that come from the evaluation.
 
-    Returns
-    -------
-    dict
-        ``sources`` (all that have an AUC), ``targets`` (folds and one answer per mode), ``modes`` (mode to title), ``results``
-        (mode to rows of the AUC table), ``missing`` (source and target of unfinished runs of the grid), ``ranks`` (mode to
-        Friedman's p, critical difference and the first source), ``interactive`` (name to a piece of HTML).
+    ``sources`` have an AUC; ``targets`` have folds and an answer per mode; ``modes`` maps modes to titles, ``results`` to rows
+    of the AUC table and ``ranks`` to Friedman's p, critical difference and first source; ``missing`` are unfinished runs of
+    the grid; ``interactive`` maps names to pieces of HTML.
     """
     found = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in COLUMNS.items()}
     aucs, titles = found["aucs"], datasets.titles()

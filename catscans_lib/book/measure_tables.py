@@ -19,13 +19,10 @@ CHECK = ["target", "advised", "regret", "regret_imagenet", "regret_random", "cov
 def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
     """Return the variables of the chapters' templates about measures; `modes` maps modes to printed titles.
 
-    Returns
-    -------
-    dict
-        ``measures`` (rows of title, closer, blind_to, citation, why), ``predictions`` (mode to rows of title, kind, n pairs,
-        Spearman's rho with low, high and p_max, regret, accuracy over all targets, highest rho first), ``n_sources``
-        (maximum per target; 0: none), ``carried`` (mode to mean regret of each rule on left-out targets),
-        ``advice_check`` (mode to mean regrets and share covered), ``explore`` (name to a piece of HTML).
+    ``measures`` are rows of title, closer, blind_to, citation, why; ``n_sources`` is the maximum per target (0: none). Modes map
+    to rows of title, kind, n pairs, Spearman's rho with low, high and p_max, regret, accuracy over all targets, highest rho
+    first, in ``predictions``; to mean regrets on left-out targets in ``carried``; to mean regrets and the share covered in
+    ``advice_check``. ``explore`` maps names to pieces of HTML.
     """
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()

@@ -21,13 +21,7 @@ INTERACTIVE = "point-sort-and-search"  # id of the sections with interactive fig
 
 
 def print_pdf(profile: str) -> Path:
-    """Write `_build/<profile>/catscans-<profile>.pdf` from the HTML book; return its path.
-
-    Raises
-    ------
-    InputError
-        If the book is not built, or Chromium is missing.
-    """
+    """Write `_build/<profile>/catscans-<profile>.pdf` from the HTML book; InputError without a built book or Chromium."""
     html = paths.build_dir(profile) / "_build" / "html"
     if not (html / "index.html").is_file():
         raise InputError(f"Profile '{profile}' has no built book to print. Run `make book PROFILE={profile}` first.")
@@ -71,7 +65,9 @@ def _number(whole: BeautifulSoup, printed: Path) -> None:
 
 def joined(html: Path, toc: Path) -> BeautifulSoup:
     """Return the chapters of a built book as one HTML page; links between chapters become anchors."""
-    names = _chapters(toc)
+    content = yaml.safe_load(toc.read_text(encoding="utf-8"))
+    study = [chapter["file"] for part in content["parts"] if part["caption"] == PART for chapter in part["chapters"]]
+    names = [content["root"], *study, "references"]
     whole = BeautifulSoup(_SHELL, "html.parser")
     contents = whole.select_one("#contents")
     for name in names:
@@ -84,12 +80,6 @@ def joined(html: Path, toc: Path) -> BeautifulSoup:
     whole.title.string = whole.body.find("h1", class_=None).get_text()
     whole.find(id=names[0]).insert_after(contents.extract())
     return whole
-
-
-def _chapters(toc: Path) -> list[str]:
-    content = yaml.safe_load(toc.read_text(encoding="utf-8"))
-    study = [chapter["file"] for part in content["parts"] if part["caption"] == PART for chapter in part["chapters"]]
-    return [content["root"], *study, "references"]
 
 
 def _article(path: Path, name: str, names: list[str]) -> Tag:
