@@ -54,7 +54,7 @@ def all_modes(
     target : pandas.DataFrame
         From `target_table`.
     checkpoint : Checkpoint
-        Finished folds are read from it.
+        Has the finished folds, which are not repeated.
     features_dir : pathlib.Path, optional
         Cache for features of frozen networks.
 
@@ -110,21 +110,9 @@ def fine_tune(
 ) -> keras.Model:  # fmt: skip
     """Train on each fold's training images from the same initial weights, and predict its held-out images.
 
-    Saves each unfinished fold as a part of the checkpoint, with tables as `all_modes` returns them.
-
-    Parameters
-    ----------
-    target : pandas.DataFrame
-        From `target_table`.
-    mode : str
-        "fine_tune", or "fine_tune_long" with the longer budget (`long_epochs`, `long_learning_rate`).
-    numbers : collection of int, optional
-        The folds to train; by default all.
-
-    Returns
-    -------
-    keras.Model
-        The network of the last fold.
+    Saves each unfinished fold (only those in `numbers`, if given) as a part of the checkpoint, with tables as `all_modes`
+    returns them. Mode "fine_tune_long" has the longer budget (`long_epochs`, `long_learning_rate`). Returns the network of
+    the last fold.
     """
     loop.freeze(backbone, settings.train_from, settings.batch_norm)
     model = build.build(backbone, len(store.classes), settings.dropout)

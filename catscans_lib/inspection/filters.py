@@ -18,12 +18,9 @@ def first(backbone: keras.Model) -> np.ndarray:
 def numbers(filters: dict[str, np.ndarray]) -> pd.DataFrame:
     """Describe every filter of each source, shape (height, width, 3, n_filters), by three numbers.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, filter (from 1), norm; low_frequency, the share of energy (sum of squares) below 0.25 cycles per
-        pixel; grey, the share of energy that red, green and blue have in common. `of_noise` gives the mean shares of white
-        noise. Shares of a zero filter are NaN.
+    Columns source, filter (from 1), norm; low_frequency, the share of energy (sum of squares) below 0.25 cycles per pixel;
+    grey, the share of energy that red, green and blue have in common. `of_noise` gives the mean shares of white noise.
+    Shares of a zero filter are NaN.
     """
     tables = []
     for source, here in filters.items():

@@ -39,18 +39,9 @@ def held_out(networks: SourceNetworks) -> pd.DataFrame:
 def examples(predictions: pd.DataFrame, n: int) -> pd.DataFrame:
     """Choose the images with the highest mean score over the networks: `n` predicted right and `n` predicted wrong.
 
-    Of each outcome first the highest-scoring image of every class, then the second highest, and so on.
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame
-        From `held_out`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns image_id, label, predicted, score (mean over the networks, of the predicted class), right; right ones first.
-        Fewer than `n` rows of an outcome if it is rarer.
+    Of each outcome first the highest-scoring image of every class, then the second highest, and so on. `predictions` are
+    from `held_out`. Columns image_id, label, predicted, score (mean over the networks, of the predicted class), right; right
+    ones first; fewer than `n` rows of an outcome if it is rarer.
     """
     scores = _scores(predictions).groupby(predictions["image_id"]).mean()
     table = predictions.groupby("image_id")[["label"]].first()
@@ -65,12 +56,7 @@ def examples(predictions: pd.DataFrame, n: int) -> pd.DataFrame:
 def of_sources(
     networks: SourceNetworks, images: ImageStore, shown: pd.DataFrame, predictions: pd.DataFrame
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """Explain the class that each network predicts for the images `shown`.
-
-    Parameters
-    ----------
-    shown, predictions : pandas.DataFrame
-        From `examples` and `held_out`.
+    """Explain the class that each network predicts for the images `shown`; tables from `examples` and `held_out`.
 
     Returns
     -------
@@ -78,12 +64,7 @@ def of_sources(
         From `heat`, by source.
     answers : pandas.DataFrame
         Columns source, image_id, label, predicted, score, right, and hot_share: the share of the map with at least half of
-        its largest heat (0 if no place speaks for the class).
-
-    Raises
-    ------
-    InputError
-        If a network gives other scores than the saved ones.
+        its largest heat (0 if no place speaks for the class). InputError if a network gives other scores than saved.
     """
     pixels = images.images[pd.Index(images.table["image_id"]).get_indexer(shown["image_id"])]
     heats, answers = {}, []
@@ -144,12 +125,8 @@ def heat(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndar
     Returns
     -------
     numpy.ndarray of float32, shape (n_images, map_height, map_width)
-        In units of the logit: without layer normalisation, the mean over places is the logit minus the bias.
-
-    Raises
-    ------
-    InputError
-        If the network ends in other layers.
+        In units of the logit: without layer normalisation, the mean over places is the logit minus the bias. InputError if
+        the network ends in other layers.
 
     References
     ----------

@@ -20,12 +20,8 @@ def linear_cka(gram_x: np.ndarray, gram_y: np.ndarray) -> float:
 
     1: equal up to rotation, scale and shift; about 0 or slightly below: nothing in common; NaN: a representation is the same
     for every image. The plain estimator is near 1 for any two representations with more features than images.
-    Kornblith et al. (2019), arXiv:1905.00414; debiased as in Nguyen et al. (2021), arXiv:2010.15327.
-
-    Raises
-    ------
-    InputError
-        For fewer than 4 images.
+    Kornblith et al. (2019), arXiv:1905.00414; debiased as in Nguyen et al. (2021), arXiv:2010.15327. InputError for fewer
+    than 4 images.
     """
     both = hsic(gram_x, gram_y)
     own = hsic(gram_x, gram_x) * hsic(gram_y, gram_y)

@@ -14,17 +14,8 @@ class SourceNetworks:
     """The backbone of each source of a target, one at a time.
 
     All methods but `random` fill and return the same network, so use it before you ask for the next: it is built once, and
-    memory does not grow with the number of sources.
-
-    Parameters
-    ----------
-    sources : list of str
-        Sources with a finished transfer to the target; "none" is the network with random weights.
-
-    Raises
-    ------
-    InputError
-        If one of their runs is not finished; names the command.
+    memory does not grow with the number of sources. Source "none" is the network with random weights. InputError if the
+    transfer of a source is not finished; names the command.
     """
 
     def __init__(self, profile: str, target: str, sources: list[str]) -> None:

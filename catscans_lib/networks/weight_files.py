@@ -38,10 +38,7 @@ class Stored:
 def read(path: Path) -> Stored:
     """Read a weights file; of a model with a nested `backbone`, only the backbone.
 
-    Raises
-    ------
-    InputError
-        If it is not a weights file of Keras, or its model contains code or classes from outside Keras.
+    InputError if it is not a weights file of Keras, or its model contains code or classes from outside Keras.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(

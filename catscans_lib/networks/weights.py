@@ -32,17 +32,9 @@ def load_weights(network: keras.Model, name: str, weights: str, folder: Path | N
     Where weights of `keras.applications` expect BGR, the first convolution is reversed so that the network takes RGB from 0
     to 255. The head of a saved model is left out.
 
-    Parameters
-    ----------
-    weights : str
-        "keras" (`keras.applications` downloads its ImageNet weights) or a file in `folder`: `.keras`, `.weights.h5`, or
-        `.h5` as `keras.applications` publishes them.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, contains code or another network, or the download fails; names the first layer that
-        does not fit.
+    `weights` is "keras" (`keras.applications` downloads its ImageNet weights) or a file in `folder`: `.keras`, `.weights.h5`,
+    or `.h5` as `keras.applications` publishes them. InputError if the file is missing, contains code or another network, or
+    the download fails; names the first layer that does not fit.
     """
     if weights == "keras":
         stored = _published(name)

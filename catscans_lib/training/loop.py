@@ -117,11 +117,7 @@ def fit(
         network changes. Everything else is computed at the end of the epoch on unchanged images: loss, accuracy and AUC
         of the inner validation images, and the AUC of as many training images (`callbacks.watched`). The AUC is exact,
         weighted one-vs-rest; NaN where only one class occurs. Without inner validation images there is no AUC.
-
-    Raises
-    ------
-    NonFiniteLoss
-        If the loss becomes NaN or infinite; names the epoch, the learning rate and the last finite loss.
+        NonFiniteLoss if the loss becomes NaN or infinite; names the epoch, the learning rate and the last finite loss.
     """
     epochs, start_rate = epochs or settings.epochs, start_rate or settings.learning_rate
     training = ResumableTraining(model, settings.patience, state, seed)
