@@ -7,15 +7,15 @@ from pathlib import Path
 import fixtures
 import pytest
 
-# As in runs (`machine.set_deterministic`): else JAX's results on a GPU, which many tests compare, differ in the last digits.
+# As in runs (`backend.set_deterministic`): otherwise JAX's results on a GPU differ in the last digits, which tests compare.
 os.environ.setdefault("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
 
-LONGEST = ("test_faults.py", "test_slurm.py", "test_sweep.py", "test_overlaps.py", "test_book.py", "test_models.py")
+LONGEST = ("test_faults.py", "test_slurm.py", "test_sweep.py", "test_duplicates.py", "test_book.py", "test_build.py")
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the files that take longest: of two workers none waits for the other at the end."""
+    """Start with the slowest files, so that both workers finish at about the same time."""
     order = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items):
 def realdata():
     """Folder with samples of the real datasets, or skip."""
     if not REALDATA.is_dir():
-        pytest.skip("no real images: ../shared/realdata beside the repository is absent")
+        pytest.skip("no real images: ../shared/realdata is missing")
     return REALDATA
 
 

@@ -113,8 +113,8 @@ def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: boo
     from catscans_lib.recommend import report as advisor
 
     name = profile.removeprefix("results/").rstrip("/")
-    told = advisor.recommend(place, profiles.study(name), measures=list(measures) or None, **given)
-    click.echo(json.dumps(told) if as_json else advisor.text(told))
+    advice = advisor.recommend(place, profiles.study(name), measures=list(measures) or None, **given)
+    click.echo(json.dumps(advice) if as_json else advisor.text(advice))
 
 
 if __name__ == "__main__":

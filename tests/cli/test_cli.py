@@ -1,4 +1,4 @@
-"""The command line's answers to bad input: one message, exit status 2, nothing started."""
+"""The command line answers bad input with one message and exit status 2, and starts nothing."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
 
 
 def answers(folder, *arguments, **env):
-    """Assert status 2 and that nothing was made; return the message. In this process: a start takes a second."""
+    """Assert exit status 2 and that nothing was written; return the message. In this process, as a new one takes a second."""
     others = {name: None for name in os.environ if name.startswith("CATSCANS_")} | {overrides.VARIABLE: None}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -39,8 +39,8 @@ def test_a_valid_grid_is_counted(folder):
     )
 
 
-def test_what_starts_a_run_loads_nothing_that_only_its_notebook_needs(tmp_path):
-    """Every run pays for this process beside its kernel: half a second with pandas."""
+def test_the_process_that_starts_a_run_does_not_load_what_only_notebooks_need(tmp_path):
+    """Every run has this process in addition to its kernel; pandas would cost half a second."""
     code = """
 import sys
 from catscans_lib.cli import main
@@ -65,12 +65,12 @@ def test_a_learning_rate_that_yaml_reads_as_text_stops_the_sweep_before_it_start
     assert "params/text.yaml: transfer.targets.chest: learning_rate got the text '1e-5'" in message
 
 
-def test_an_unknown_profile_and_an_unknown_run_name_those_there_are(folder):
+def test_unknown_profiles_and_runs_are_refused_with_the_known_names(folder):
     assert "Unknown profile 'full'; known: demo" in answers(folder, "book", "--profile", "full")
     assert "Unknown run 'transfer/cats--chest'" in answers(folder, "sweep", "transfer/cats--chest")
 
 
-def test_real_images_without_data_say_what_to_set(folder, tmp_path):
+def test_a_missing_or_empty_data_folder_is_reported_with_what_to_set(folder, tmp_path):
     tiny.write_grid(folder, tiny.grid() | {"data": "native"}, "real")
     assert "DATA is not set. Set DATA: make book PROFILE=... DATA=folder" in answers(
         folder, "book", "--profile", "real"
@@ -80,7 +80,7 @@ def test_real_images_without_data_say_what_to_set(folder, tmp_path):
     assert "which is empty" in answers(folder, "sweep", "--profile", "real", CATSCANS_DATA=str(empty))
 
 
-def test_a_weights_file_without_its_folder_says_what_to_set(folder):
+def test_a_missing_weights_folder_is_reported_with_what_to_set(folder):
     content = tiny.grid() | {"backbone": "squeezenet"}
     content["pretrain"]["sources"] = {"dtd": {"weights": "squeezenet.h5"}}
     content["datasets"] = {key: row | {"size_px": 32} for key, row in content["datasets"].items()}
@@ -88,7 +88,7 @@ def test_a_weights_file_without_its_folder_says_what_to_set(folder):
     assert "WEIGHTS is not set" in answers(folder, "sweep", "--profile", "weights")
 
 
-def test_a_grid_that_is_no_profile_and_a_choice_of_nothing_are_refused(folder, tmp_path):
+def test_files_that_are_no_profile_and_selections_without_match_are_refused(folder, tmp_path):
     assert "grids are in params/. Known: demo" in answers(folder, "sweep", str(tmp_path / "mine.yaml"))
     assert "Got 2 grids" in answers(folder, "sweep", "params/demo.yaml", "params/demo.yaml")
     assert "Unknown cluster 'moon'" in answers(folder, "sweep", "--cluster", "moon")
@@ -98,7 +98,7 @@ def test_a_grid_that_is_no_profile_and_a_choice_of_nothing_are_refused(folder, t
     assert "demo.yaml --set epochs=five: " in answers(folder, "sweep", "--set", "epochs=five")
 
 
-def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_is_at_work(folder):
+def test_a_second_sweep_in_the_same_folder_is_refused(folder):
     (folder / ".snakemake").mkdir(exist_ok=True)
     with (folder / ".snakemake/catscans.lock").open("w") as first:
         fcntl.flock(first, fcntl.LOCK_EX)

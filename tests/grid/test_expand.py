@@ -1,4 +1,4 @@
-"""The grids, and every way in which a params file can be wrong."""
+"""The grids, and the messages about faults in a params file."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ PROFILES = ("demo", "paper", "sample")
 
 @pytest.fixture
 def changed(tmp_path, monkeypatch):
-    """A function that writes demo.yaml with one value changed (dotted key) and reads its grid."""
+    """Return a function that changes one value of demo.yaml (dotted key) and reads its grid."""
     (tmp_path / "params").mkdir()
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
@@ -45,13 +45,13 @@ def test_every_profile_is_valid_and_every_run_comes_after_what_it_needs(profile)
         seen.add(key)
 
 
-def test_measures_are_related_to_aucs_averaged_as_the_evaluation_averages_them(changed):
+def test_transferability_averages_aucs_as_the_evaluation_does(changed):
     runs = changed("evaluate.average", "macro")
     assert runs["transferability/all"].settings.average == runs["evaluate/all"].settings.average == "macro"
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_the_runs_named_at_the_top_of_a_profile_are_as_many_as_there_are(profile):
+def test_the_number_of_runs_at_the_top_of_a_profile_is_right(profile):
     assert f" {len(expand.grid(profile))} runs" in (paths.root() / f"params/{profile}.yaml").read_text()
 
 
@@ -78,7 +78,7 @@ def test_all_sources_of_a_target_get_the_same_budget(profile):
         assert len(budgets) == 1
 
 
-def test_the_longer_budget_is_the_baselines_alone():
+def test_only_the_baseline_has_the_longer_budget():
     for run in expand.grid("demo").values():
         if run.step == "transfer":
             assert ("fine_tune_long" in run.settings.modes) == (run.settings.source == "none")
@@ -104,7 +104,7 @@ def test_the_longer_budget_is_the_baselines_alone():
         ("title", None, "title got None"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_place_what_was_got_and_what_is_known(changed, dotted, value, message):
+def test_a_wrong_value_is_refused_with_its_place_and_the_known_values(changed, dotted, value, message):
     with pytest.raises(InputError, match=message):
         changed(dotted, value)
 
@@ -115,12 +115,12 @@ def test_a_dataset_without_a_size_is_named(changed):
         changed("datasets", {key: row for key, row in content.items() if key != "dtd"})
 
 
-def test_an_unknown_profile_names_those_there_are():
+def test_an_unknown_profile_is_refused_with_the_known_ones():
     with pytest.raises(InputError, match="Unknown profile 'full'; known: demo, paper, sample"):
         expand.grid("full")
 
 
-def test_text_that_is_no_yaml_is_refused(changed, tmp_path):
+def test_a_file_that_is_not_yaml_is_refused(changed, tmp_path):
     (tmp_path / "params/demo.yaml").write_text("title: [")
     with pytest.raises(InputError, match="params/demo.yaml is not readable as YAML"):
         profiles.load("demo")
@@ -141,12 +141,12 @@ def test_the_notebooks_parameters_are_the_fields_of_its_settings(step):
     assert step.parameters() == sorted(step.settings.model_fields)
 
 
-def test_one_run_takes_what_is_given_and_the_rest_from_the_file():
+def test_a_run_takes_given_parameters_and_the_others_from_the_file():
     run = expand.find("transfer", profile="demo", source="dtd", target="chest", epochs=3, batch_size=None)
     assert run.key == "transfer/dtd--chest"
     assert (run.settings.epochs, run.settings.batch_size) == (3, 16)
 
 
-def test_a_run_that_is_not_in_the_grid_is_refused_with_those_that_are():
+def test_a_run_outside_the_grid_is_refused_with_the_known_runs():
     with pytest.raises(InputError, match=r"'chest--chest'; known: .*dtd--chest"):
         expand.find("transfer", profile="demo", source="chest", target="chest")

@@ -1,4 +1,4 @@
-"""Committed notebooks hold no outputs, short cells, and the parameters the sweep passes (see test_params)."""
+"""Committed notebooks: no outputs, short cells, and a step for each."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.grid.steps import STEPS
 
-PLAY = "reanalysis"  # for `make lab`: it reads what the steps have made, and is none itself
+PLAY = "reanalysis"  # for `make lab`: it reads the results of the steps
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 

@@ -1,4 +1,4 @@
-"""`--set` changes the grid as the file itself would have been changed, for one sweep."""
+"""`--set` changes the grid for one sweep, as a change of the file would."""
 
 import json
 
@@ -11,7 +11,7 @@ from catscans_lib.grid import expand, overrides, profiles
 
 @pytest.fixture
 def changed(tmp_path, monkeypatch):
-    """The parameters of the tiny grid's runs after some changes."""
+    """Return a function from changes to the parameters of the tiny grid's runs."""
     monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
 
     def grid(*words):
@@ -21,32 +21,32 @@ def changed(tmp_path, monkeypatch):
     return grid
 
 
-def test_a_plain_name_changes_every_run_that_has_it_and_nothing_else(changed):
+def test_a_plain_name_changes_every_run_with_that_parameter_and_nothing_else(changed):
     before, after = changed(), changed("epochs=7")
     differ = {key: {name for name in after[key] if after[key][name] != before[key][name]} for key in after}
     assert differ == {key: {"epochs"} if key.startswith(("pretrain", "transfer/")) else set() for key in after}
     assert after["transfer/dtd--chest"]["epochs"] == 7
 
 
-def test_a_name_with_points_changes_one_place(changed):
+def test_a_name_with_dots_changes_one_place(changed):
     after = changed("transfer.targets.chest.epochs=9", "pretrain.sources.dtd.batch_size=8")
     assert after["transfer/none--chest"]["epochs"] == 9
     assert (after["pretrain/dtd"]["epochs"], after["pretrain/dtd"]["batch_size"]) == (1, 8)
     assert after["transfer/none--chest"]["batch_size"] == 16
 
 
-def test_a_name_the_file_lacks_goes_where_the_file_could_have_it(changed):
+def test_a_name_missing_in_the_file_is_added_to_the_blocks_that_allow_it(changed):
     after = changed("patience=2", "threads=3")
     assert [after[key]["patience"] for key in ("pretrain/dtd", "transfer/dtd--chest")] == [2, 2]
     assert after["pretrain/dtd"]["threads"] == 3
 
 
-def test_values_are_read_as_yaml_and_none_takes_a_value_away(changed):
+def test_values_are_parsed_as_yaml_and_null_removes_a_value(changed):
     assert changed("seeds=[0, 1]")["transfer/dtd--chest"]["seeds"] == [0, 1]
     assert changed("augmentation=null")["pretrain/dtd"]["augmentation"] is None
 
 
-def test_the_size_of_a_dataset_changes_for_all_who_read_it(changed):
+def test_the_size_of_a_dataset_changes_in_all_its_runs(changed):
     after = changed("datasets.chest.size_px=32")
     assert {after[key]["size_px"] for key in ("ingest/chest", "transfer/dtd--chest")} == {32}
     assert profiles.load("demo").datasets["chest"].size_px == 32
@@ -66,18 +66,18 @@ def test_the_size_of_a_dataset_changes_for_all_who_read_it(changed):
         ("epochs=[1", "which YAML cannot read"),
     ],
 )
-def test_a_change_that_is_not_valid_is_refused_as_in_the_file(changed, word, message):
+def test_an_invalid_change_is_refused(changed, word, message):
     with pytest.raises(InputError, match=message):
         changed(word)
 
 
-def test_the_file_itself_stays_as_it_is(changed, tmp_path):
+def test_the_file_is_not_modified(changed, tmp_path):
     before = (tmp_path / "params/demo.yaml").read_bytes()
     changed("epochs=7")
     assert (tmp_path / "params/demo.yaml").read_bytes() == before
 
 
-def test_where_a_change_goes_is_told(changed):
+def test_the_changed_places_are_listed(changed):
     assert changed("epochs=7")
     assert profiles.changed_places("demo", "epochs") == [
         "pretrain.defaults.epochs",

@@ -109,8 +109,8 @@ class Slurm:
 
     def ask(self, *command: str) -> str:
         """Return what a Slurm command prints."""
-        told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        return told.stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return done.stdout.strip()
 
     def stop(self) -> None:
         """Cancel all jobs and stop the daemons, the node's first."""

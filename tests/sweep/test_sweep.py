@@ -148,8 +148,8 @@ def dry_run(project, *words):
     """Return the plan, and the numbers of runs, done and to run."""
     result = tiny.catscans(project, "sweep", "params/demo.yaml", "--dry-run", *words)
     assert result.returncode == 0, result.stderr
-    told = re.search(r"(\d+) runs, (\d+) done, (\d+) to run", result.stdout)
-    return result.stdout, tuple(map(int, told.groups()))
+    counts = re.search(r"(\d+) runs, (\d+) done, (\d+) to run", result.stdout)
+    return result.stdout, tuple(map(int, counts.groups()))
 
 
 def test_a_changed_parameter_reruns_only_that_run_and_its_dependants(project):
@@ -157,10 +157,10 @@ def test_a_changed_parameter_reruns_only_that_run_and_its_dependants(project):
     content["pretrain"]["sources"]["dtd"]["learning_rate"] = 1e-3
     tiny.write_grid(project, content)
     try:
-        told = re.search(r"^  to run: (.*)$", dry_run(project)[0], flags=re.M)
+        to_run = re.search(r"^  to run: (.*)$", dry_run(project)[0], flags=re.M)
     finally:
         tiny.write_grid(project, tiny.grid())
-    assert set(told[1].split(", ")) == {
+    assert set(to_run[1].split(", ")) == {
         "pretrain/dtd", "transfer/dtd--chest", "evaluate/all", "stability/all", "feature_maps/chest", "similarity/chest",
         "transferability/all",
     }  # fmt: skip
