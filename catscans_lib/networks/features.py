@@ -82,12 +82,13 @@ def inference(backbone: keras.Model) -> Compute:
     if keras.backend.backend() != "tensorflow" or not _is_simple(backbone):
         return lambda images: np.asarray(backbone.predict_on_batch(images), "float32")
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    network, signature = _folded(backbone), [tf.TensorSpec(backbone.input_shape)]
-    traced = tf.function(
-        lambda images: tf.cast(network(images, training=False), tf.float32), signature, autograph=False
-    )
-    return lambda images: traced(tf.convert_to_tensor(images, tf.float32)).numpy()
+    network = _folded(backbone)
+    traced = tf.function(lambda images: tf.cast(network(images, training=False), tf.float32), autograph=False)
+    # constants let TensorFlow drop additions of zero, which changes the last bits: results rest on it
+    frozen = convert_variables_to_constants_v2(traced.get_concrete_function(tf.TensorSpec(backbone.input_shape)))
+    return lambda images: frozen(tf.convert_to_tensor(images, tf.float32))[0].numpy()
 
 
 def _compiled_by_jax(backbone: keras.Model) -> Compute:
