@@ -116,7 +116,9 @@ def explained(url: str) -> Iterator[None]:
     except InputError:
         raise
     except transfer.Refused as error:
-        advice = ADVICE.get(error.status, "See status.cos.io for known problems of OSF.")
+        advice = ADVICE.get(
+            error.status, "Run the same command again later; status.cos.io lists known problems of OSF."
+        )
         raise InputError(f"OSF cannot be used: {where}: {error}. {advice}") from None
     except transfer.Interrupted as error:
         raise InputError(
