@@ -146,9 +146,9 @@ def export(path: Path, profile: str, no_book: bool, no_models: bool, with_data: 
 @click.argument("name", metavar="DATASET")
 def card(name: str) -> None:
     """Print the card of a dataset as Croissant metadata (JSON-LD)."""
-    from catscans_lib.sharing.crate import croissant
+    from catscans_lib.sharing.crate import cards
 
-    click.echo(json.dumps(croissant.card(datasets.get(name)), indent=1, ensure_ascii=False))
+    click.echo(json.dumps(cards.croissant(datasets.get(name)), indent=1, ensure_ascii=False))
 
 
 @click.command("import", epilog="Example: catscans import crate.zip")

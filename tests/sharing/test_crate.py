@@ -25,7 +25,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
-from catscans_lib.sharing.crate import croissant, metadata
+from catscans_lib.sharing.crate import cards, metadata
 from catscans_lib.sharing.crate.export import PROJECT, export
 
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
@@ -180,9 +180,9 @@ def test_mlcroissant_reads_the_images_of_a_dataset_from_its_card(made, project):
 def test_the_card_of_every_published_dataset_is_valid_croissant(name, tmp_path, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(tiny.ROOT))
     info = datasets.get(name)
-    images = croissant.images_csv(pd.DataFrame({"image_id": ["01"], "label": ["a"], "group": ["g"]}))
+    images = cards.images_csv(pd.DataFrame({"image_id": ["01"], "label": ["a"], "group": ["g"]}))
     (tmp_path / f"{name}.csv").write_bytes(images)
-    (tmp_path / "card.jsonld").write_text(json.dumps(croissant.card(info, images)))
+    (tmp_path / "card.jsonld").write_text(json.dumps(cards.croissant(info, images)))
     card = mlcroissant.Dataset(tmp_path / "card.jsonld")
     assert not card.metadata.ctx.issues.errors
     assert card.metadata.license == [info.licence]
@@ -195,7 +195,7 @@ def test_the_card_of_every_published_dataset_is_valid_croissant(name, tmp_path, 
 
 def test_the_card_of_a_users_dataset_is_valid_croissant(tmp_path):
     card = datasets.DatasetInfo("moles", "Moles", "own images", (), None, None, "not stated", "", "", read=None)
-    (tmp_path / "card.jsonld").write_text(json.dumps(croissant.card(card)))
+    (tmp_path / "card.jsonld").write_text(json.dumps(cards.croissant(card)))
     assert not mlcroissant.Dataset(tmp_path / "card.jsonld").metadata.ctx.issues.errors
 
 

@@ -4,7 +4,7 @@ Follows the Provenance Run Crate 0.5 profile, which includes the Process and Wor
 RO-Crate: the Snakefile is the workflow, each notebook a tool, each finished run an action.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from importlib.metadata import version as installed
 from pathlib import PurePosixPath
@@ -16,8 +16,7 @@ import yaml
 from catscans_lib import paths, results
 from catscans_lib.grid import expand, profiles
 from catscans_lib.runs import recipe
-from catscans_lib.sharing.crate.croissant import CONFORMS_TO as CROISSANT
-from catscans_lib.sharing.crate.croissant import MEDIA_TYPES
+from catscans_lib.sharing.crate.cards import CROISSANT, MEDIA_TYPES
 
 NAME = "ro-crate-metadata.json"
 CRATE = "https://w3id.org/ro/crate/1.1"  # the version that the profiles require
@@ -32,7 +31,6 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
 SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
-PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 PIP = "https://pip.pypa.io/en/stable/reference/requirements-file-format/"
 
 
@@ -40,20 +38,24 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     """Return the content of ``ro-crate-metadata.json``; `files`: place of every other file -> number of bytes and SHA-256."""
     cited = yaml.safe_load((paths.root() / "CITATION.cff").read_text(encoding="utf-8"))
     runs = _finished(profile)
+    articles = [
+        _entity(f"https://doi.org/{one['doi']}" if "doi" in one else one["url"], "ScholarlyArticle", name=one["title"])
+        for one in cited["references"]
+    ]
     authors = [_author(f"#author-{number}", one) for number, one in enumerate(cited["authors"], 1)]
     spdx = f"https://spdx.org/licenses/{cited['license']}"
-    rights = {"author": _refs(*(author["@id"] for author in authors)), "license": _refs(spdx)}
+    rights = {"author": _ids(authors), "license": _refs(spdx)}
     described = {name: _file(name, *facts) for name, facts in files.items()}
     actions = _actions(profile, runs, files, authors[0]["@id"])
     folders = [entity["@id"] for entity in actions if entity["@type"] == "Dataset"]
     graph = [
-        _root(profile, cited, runs, rights, [*described, *folders]),
+        _root(profile, cited["title"], runs, [*described, *folders], citation=_ids(articles), **rights),
         _entity(NAME, "CreativeWork", about=_refs("./"), conformsTo=[_refs(CRATE), _refs(list(PROFILES)[-1])]),
         _entity(spdx, "CreativeWork", name=f"{cited['license']} License", url=spdx, description="See LICENSE."),
         _entity(CROISSANT, "CreativeWork", name="Croissant", version="1.0"),
         _entity(PIP, "CreativeWork", name="pip's requirements file"),
         *(_entity(url, "CreativeWork", name=name, version=url.rpartition("/")[2]) for url, name in PROFILES.items()),
-        *(_entity(_address(one), "ScholarlyArticle", name=one["title"]) for one in cited["references"]),
+        *articles,
         *authors,
         *_workflow(profile, runs, described, rights),
         *described.values(),
@@ -80,16 +82,16 @@ def _refs(*identifiers: str) -> Any:
     return found[0] if len(found) == 1 else found
 
 
+def _ids(entities: list[dict[str, Any]]) -> Any:
+    return _refs(*(entity["@id"] for entity in entities))
+
+
 def _author(identifier: str, cited: dict[str, Any]) -> dict[str, Any]:
     if "name" in cited:
         url = cited.get("website", f"#{cited['name']}")
         return _entity(identifier, "Organization", name=cited["name"], url=url)
-    words = [cited.get(part, "") for part in ("given-names", "name-particle", "family-names")]
-    return _entity(identifier, "Person", name=" ".join(word for word in words if word))
-
-
-def _address(cited: dict[str, Any]) -> str:
-    return f"https://doi.org/{cited['doi']}" if "doi" in cited else cited["url"]
+    words = [cited[part] for part in ("given-names", "name-particle", "family-names") if cited.get(part)]
+    return _entity(identifier, "Person", name=" ".join(words))
 
 
 def _file(name: str, n_bytes: int, sha256: str) -> dict[str, Any]:
@@ -99,19 +101,17 @@ def _file(name: str, n_bytes: int, sha256: str) -> dict[str, Any]:
     return found | ({"conformsTo": _refs(CROISSANT)} if place.suffix == ".jsonld" else {})
 
 
-def _root(profile: str, cited: dict, runs: dict[str, dict], rights: dict, parts: list[str]) -> dict[str, Any]:
-    """The crate as a whole."""
+def _root(profile: str, title: str, runs: dict[str, dict], parts: list[str], **more: Any) -> dict[str, Any]:
     return _entity(
-        "./", "Dataset", name=f"{cited['title']} ({profiles.load(profile).title})",
+        "./", "Dataset", name=f"{title} ({profiles.load(profile).title})",
         description=(
             f"Profile '{profile}' with {len(runs)} finished runs: settings, executed notebooks, tables, figures, networks, code "
             "and the locked environment. It has the layout of the project: unzip it and `make book`, or `catscans import` it."
         ),
         version=installed(recipe.PROJECT), datePublished=max(_ended(record) for record in runs.values()),
         keywords="transfer learning, medical image classification, dataset similarity", conformsTo=_refs(*PROFILES),
-        citation=_refs(*(_address(one) for one in cited["references"])), mainEntity=_refs("Snakefile"),
-        publisher=_refs("#author-1"), hasPart=_refs(*map(quote, parts)),
-        mentions=_refs("#sweep", *(f"#{key}" for key in runs)), **rights,
+        mainEntity=_refs("Snakefile"), publisher=_refs("#author-1"), hasPart=_refs(*map(quote, parts)),
+        mentions=_refs("#sweep", *(f"#{key}" for key in runs)), **more,
     )  # fmt: skip
 
 
@@ -119,8 +119,7 @@ def _workflow(profile: str, runs: dict[str, dict], described: dict[str, dict], r
     """Entities for the steps and settings of the workflow; completes the files that it consists of."""
     commits = sorted({record["code"]["commit"] for record in runs.values()} - {""})
     version = ", ".join(commits) or installed(recipe.PROJECT)
-    steps = list(dict.fromkeys(key.split("/")[0] for key in runs))
-    notebooks = {step: f"notebooks/{step}.ipynb" for step in steps}
+    notebooks = {step: f"notebooks/{step}.ipynb" for step in (key.split("/")[0] for key in runs)}
     described["README.md"]["about"] = _refs("./")
     described[f"params/{profile}.yaml"]["exampleOfWork"] = _refs("#profile")
     described["requirements.lock"]["conformsTo"] = _refs(PIP)
@@ -130,7 +129,7 @@ def _workflow(profile: str, runs: dict[str, dict], described: dict[str, dict], r
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
         "name": "The sweep: every run of a profile, each after the runs it needs", "version": version,
         "programmingLanguage": _refs(SNAKEMAKE), "input": _refs("#profile"), "buildInstructions": _refs("requirements.lock"),
-        "hasPart": _refs(*notebooks.values()), "step": _refs(*(f"#step-{step}" for step in steps)),
+        "hasPart": _refs(*notebooks.values()), "step": _refs(*(f"#step-{step}" for step in notebooks)),
     }  # fmt: skip
     return [
         _entity(
@@ -139,7 +138,8 @@ def _workflow(profile: str, runs: dict[str, dict], described: dict[str, dict], r
         ),
         _entity(
             "#profile", "FormalParameter", name="profile", additionalType="File", valueRequired=True,
-            description="The grid of runs: params/<profile>.yaml", conformsTo=_refs(PARAMETER),
+            description="The grid of runs: params/<profile>.yaml",
+            conformsTo=_refs("https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"),
         ),
         *(
             _entity(f"#step-{step}", "HowToStep", name=step, position=str(position), workExample=_refs(notebook))
@@ -186,8 +186,7 @@ def _actions(profile: str, runs: dict[str, dict], files: Iterable[str], agent: s
     ]  # fmt: skip
 
 
-def _when(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    records = list(records)
+def _when(records: Collection[dict[str, Any]]) -> dict[str, Any]:
     return {
         "startTime": min(record["started"] for record in records),
         "endTime": max(_ended(record) for record in records),

@@ -1,8 +1,4 @@
-"""Imports a crate: moves its results and settings into this project, or refuses it and changes nothing.
-
-A crate may come from anybody. It is refused if it holds anything that could run code, lead out of the project or fill the
-disk, or that differs from its own list of files.
-"""
+"""Imports a crate, which may come from anybody: moves its results and settings into this project, or changes nothing."""
 
 import json
 import re
@@ -23,10 +19,8 @@ from catscans_lib.sharing import archives
 from catscans_lib.sharing.crate import export, metadata
 
 MAX_RATIO = 20  # of unpacked to packed bytes; below the bounds any ratio is allowed
-MIN_BOUND, MIN_NETWORK_BOUND = (
-    2**30,
-    2**26,
-)  # bytes of a crate, and of one network, which Keras saves without compression
+MIN_BOUND = 2**30  # bytes of a crate
+MIN_NETWORK_BOUND = 2**26  # bytes of one network, which Keras saves without compression
 MAX_METADATA_BYTES = 2**28
 PICKLES = {".pkl", ".pickle", ".joblib", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".dill"}  # each can hold a pickle
 PROFILE = re.compile(r"params/([A-Za-z0-9][A-Za-z0-9_-]*)\.yaml")
@@ -48,15 +42,13 @@ class Restored(NamedTuple):
 
 
 def restore(archive: Path, *, other_code: bool = False) -> Restored:
-    """Move the results, settings and image stores (if any) of a crate into this project.
+    """Move the results, settings and image stores (if any) of a crate into this project; never code, chapters or the book.
 
-    Code, chapters and the built book stay in the archive. No file is ever overwritten; files that are here already with the
-    same content are skipped, so a second import completes an interrupted one. `other_code` accepts results of another
-    version of the project or of other code; `make book` may then run them again.
-
-    Raises InputError, and changes nothing, if the archive is damaged or unsafe (see `archives.unpack`), differs from its list
-    of files, holds something that could run code, was made by another version or other code, or would replace results or
-    settings.
+    No file is ever overwritten; files that are here already with the same content are skipped, so a second import completes
+    an interrupted one. `other_code` accepts results of another version of the project or of other code; `make book` may then
+    run them again. Raises InputError, and changes nothing, if the archive is damaged or unsafe (see `archives.unpack`),
+    differs from its list of files, holds something that could run code, lead out of the project or fill the disk, was made
+    by another version or other code, or would replace results or settings.
     """
     if not archive.is_file():
         raise InputError(f"No archive '{archive}'. Give a crate that `catscans export` wrote.")
@@ -67,7 +59,6 @@ def restore(archive: Path, *, other_code: bool = False) -> Restored:
         listed = _unpack(archive, folder)
         profile = _profile(archive, listed)
         if not other_code:
-            _refuse_other_version(folder)
             _refuse_other_code(folder, archive, profile, listed)
         wanted = {name: facts for name, facts in listed.items() if _is_wanted(name, profile)}
         new = _new_files(profile, wanted)
@@ -124,18 +115,15 @@ def _refuse_names(archive: Path) -> None:
 
 def _listed(archive: Path, folder: Path) -> Listed:
     try:
-        graph = _json(folder / metadata.NAME)["@graph"]
-        kinds = [entity["@type"] if isinstance(entity["@type"], list) else [entity["@type"]] for entity in graph]
-        files = [entity for entity, kind in zip(graph, kinds, strict=True) if "File" in kind]
+        files = [entity for entity in _json(folder / metadata.NAME)["@graph"] if "File" in entity["@type"]]
         return {unquote(file["@id"]): (int(file["contentSize"]), file["sha256"]) for file in files}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _refused(
-            archive, f"{metadata.NAME} does not list its files with contentSize and sha256: {error!r}"
-        ) from None
+        reason = f"{metadata.NAME} does not list its files with contentSize and sha256: {error!r}"
+        raise _refused(archive, reason) from None
 
 
 def _profile(archive: Path, listed: Listed) -> str:
-    """Return the one profile of a crate; refuse a crate with files outside of what that profile may have."""
+    """Return the one profile of a crate; refuse files that it may not have."""
     found = [match[1] for name in listed if (match := PROFILE.fullmatch(name))]
     if len(found) != 1:
         raise _refused(archive, f"it has {len(found)} profiles (params/*.yaml), not one")
@@ -152,21 +140,16 @@ def _profile(archive: Path, listed: Listed) -> str:
 
 
 def _is_wanted(name: str, profile: str) -> bool:
-    """Whether an import takes this file: results, settings and images; never code, nor the built book."""
     places = (f"results/{profile}/", f"data/{profile}/", "params/datasets/")
     return name == f"params/{profile}.yaml" or name.startswith(places)
 
 
-def _refuse_other_version(folder: Path) -> None:
+def _refuse_other_code(folder: Path, archive: Path, profile: str, listed: Listed) -> None:
+    """Refuse results of another version, or that were up to date where they were made, but are not here: the code differs."""
     graph = _json(folder / metadata.NAME)["@graph"]
     theirs = next((entity.get("version") for entity in graph if entity.get("@id") == "./"), None)
-    ours = installed.version(recipe.PROJECT)
-    if theirs != ours:
+    if theirs != (ours := installed.version(recipe.PROJECT)):
         raise InputError(f"The crate is of version {theirs} of the project, this is {ours}. Use that version{OR_ELSE}")
-
-
-def _refuse_other_code(folder: Path, archive: Path, profile: str, listed: Listed) -> None:
-    """Refuse results that were up to date where they were made, but are not here, because the project's code differs."""
     others, commits, place = Counter[str](), set(), f"results/{profile}"
     try:
         for key in _json(folder / place / recipe.RECIPES):
@@ -193,7 +176,7 @@ def _new_files(profile: str, wanted: Listed) -> list[str]:
         place = paths.root() / name
         if not place.exists() and not place.is_symlink():
             new.append(name)
-        elif not place.is_file() or export.size_and_sha256(export.cleaned(name, place, clean)) != facts:
+        elif not place.is_file() or export.size_and_sha256(clean(name, place)) != facts:
             other.append(name)
     if other:
         units = dict.fromkeys("/".join(name.split("/")[2:4]) if name.startswith("results/") else name for name in other)
@@ -211,9 +194,7 @@ def _refuse_unsafe_content(path: Path, name: str) -> None:
             with zipfile.ZipFile(path) as archive:
                 unpacked = sum(member.file_size for member in archive.infolist())
             if unpacked > max(MIN_NETWORK_BOUND, MAX_RATIO * path.stat().st_size):
-                raise InputError(
-                    f"{name} would unpack to {unpacked:,} bytes, too many for a network. Nothing was imported."
-                )
+                raise InputError(f"{name} would unpack to {unpacked:,} bytes, too many. Nothing was imported.")
             weight_files.read(path)
         elif path.suffix == ".h5" and (place := _reads_another_file(path)):
             raise InputError(f"{name}: '{place}' reads another file. Nothing was imported.")
