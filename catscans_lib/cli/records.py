@@ -87,9 +87,9 @@ def export(profile: str, run: str | None, target: str, folder: Path) -> None:
 
     mlflow: runs to browse with `mlflow ui`. neptune: offline runs, written by Neptune's own observer for Sacred.
     """
-    from catscans_lib.runs.records import exports
+    from catscans_lib.runs.records import observers
 
-    click.echo(exports.export(target, _selected(profile, run), folder, experiment=f"catscans {profile}").rstrip())
+    click.echo(observers.export(target, _selected(profile, run), folder, experiment=f"catscans {profile}").rstrip())
 
 
 def _json(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Sacred records: how every run was executed, on what, from what, and how it ended.
 
 In: a run's folder and the function that fills it. Out: `results/<profile>/records/<number>/`, one folder per execution.
-`reading` loads records, `tables` lists and compares them, `exports` converts them for MLflow and Neptune.
+`reading` loads them, `tables` lists and compares them, `observers` converts them for MLflow and Neptune.
 """
 
 import json
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
@@ -75,14 +77,21 @@ def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[s
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # our pin on setuptools keeps it available
             from sacred import SETTINGS, Experiment
+            from sacred.host_info import HostInfoGetter
     finally:
         if sys.modules["pandas"] is None:
             del sys.modules["pandas"]
     # Sacred would discover only the code and packages of this process, but the notebook runs in another one.
     SETTINGS.CAPTURE_MODE, SETTINGS.DISCOVER_SOURCES, SETTINGS.DISCOVER_DEPENDENCIES = "sys", "none", "none"
-    experiment = Experiment(
-        key.replace("/", "-"), base_dir=str(paths.root()), save_git_info=False, additional_host_info=_host()
-    )
+    # `reading` uses the pid to check whether a run without an end still runs.
+    host = {
+        "pid": os.getpid(),
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+    getters = [HostInfoGetter(lambda fact=fact: fact, name) for name, fact in host.items()]
+    options = {"base_dir": str(paths.root()), "save_git_info": False, "additional_host_info": getters}
+    experiment = Experiment(key.replace("/", "-"), **options)
     experiment.logger = logging.getLogger("catscans.sacred")
     experiment.logger.setLevel(logging.CRITICAL)
     experiment.captured_out_filter = mask
@@ -94,29 +103,17 @@ def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[s
     return experiment, options
 
 
-def _host() -> list[Any]:
-    import psutil
-    from sacred.host_info import HostInfoGetter
-
-    memory_gb = round(psutil.virtual_memory().total / 2**30, 1)
-    # `reading` uses the pid to check whether a run without an end still runs.
-    facts = {"pid": os.getpid(), "cores": psutil.cpu_count(), "memory_gb": memory_gb}
-    return [HostInfoGetter(lambda fact=fact: fact, name) for name, fact in facts.items()]
-
-
-def _machine(host: dict[str, Any]) -> dict[str, Any]:
-    """Hardware, system and Python of Sacred's host information."""
-    gpus = [gpu["model"] for gpu in host.get("gpus", {}).get("gpus", [])]
-    found = {key: host.get(key) for key in ("cpu", "cores", "memory_gb", "python_version")}
-    return found | {"os": host["os"][1]} | ({"gpus": gpus} if gpus else {})
-
-
 def _log(sacred_run: Any, folder: Path) -> None:
     """Record the files, facts and metrics of a run's folder; add the record's number and the machine to its `run.json`."""
-    facts = {"record": str(sacred_run._id), "machine": _machine(sacred_run.host_info)}
-    path = folder / results.RECORD
+    host, path, history = sacred_run.host_info, folder / results.RECORD, folder / "history.csv"
+    machine = {key: host.get(key) for key in ("cpu", "cores", "memory_gb", "python_version")} | {"os": host["os"][1]}
+    if gpus := [gpu["model"] for gpu in host.get("gpus", {}).get("gpus", [])]:
+        machine["gpus"] = gpus
+    facts = {"record": str(sacred_run._id), "machine": machine}
     if not path.is_file():  # the run failed; its executed notebook shows where
-        sacred_run.info |= facts | {"peak_memory_mb": _peak_memory_of_kernel_mb()}
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes on Linux
+        peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit  # of the kernel
+        sacred_run.info |= facts | {"peak_memory_mb": round(peak_memory / 2**20, 1)}
         for notebook in folder.glob("*.ipynb"):
             sacred_run.add_artifact(str(notebook))
         return
@@ -127,19 +124,13 @@ def _log(sacred_run: Any, folder: Path) -> None:
     for table in sorted(folder.glob("*.csv")):
         sacred_run.add_artifact(str(table))
     sacred_run.add_artifact(str(path), name=RUN_RECORD)
-    if (folder / "history.csv").is_file():
-        _log_metrics(sacred_run, folder)
+    if history.is_file():
+        _log_metrics(sacred_run, results.read_table(history), folder / "learning_rates.csv")
 
 
-def _log_metrics(sacred_run: Any, folder: Path) -> None:
-    history = results.read_table(folder / "history.csv")
-    if (folder / "learning_rates.csv").is_file():
-        history = results.chosen_curves(history, results.read_table(folder / "learning_rates.csv"))
+def _log_metrics(sacred_run: Any, history: Any, learning_rates: Path) -> None:
+    if learning_rates.is_file():
+        history = results.chosen_curves(history, results.read_table(learning_rates))
     for row in history.itertuples():
         name = f"{row.mode}.fold{row.fold}.seed{row.seed}.{row.split}.{row.metric}"
         sacred_run.log_scalar(name, row.value, row.epoch)
-
-
-def _peak_memory_of_kernel_mb() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes on Linux
-    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**20, 1)

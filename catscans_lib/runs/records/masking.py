@@ -24,15 +24,17 @@ _IN_ADDRESS = re.compile(r"(://[^\s/:@'\"\\<>]*):[^\s/@'\"\\<>]+@")
 
 @dataclass(frozen=True)
 class Mask:
-    """Replaces secrets by `[secret]`. `values` holds each secret in every form it may be written in, longest first."""
+    """Replaces secrets by `[secret]`. `values` holds each as it is and as JSON, Python and URLs write it, longest first."""
 
     values: tuple[str, ...]
 
     @classmethod
     def of_environment(cls) -> "Mask":
         """Return the mask for the secrets in the environment now."""
-        lines = {line for value in _secrets().values() for line in value.splitlines() if len(line) >= MIN_LENGTH}
-        forms = {form for line in lines for form in _forms(line)}
+        forms = set()
+        for text in (line for value in _secrets().values() for line in value.splitlines() if len(line) >= MIN_LENGTH):
+            as_json = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+            forms |= {text, *as_json, repr(text)[1:-1], quote(text, "")}
         return cls(tuple(sorted(forms, key=len, reverse=True)))
 
     def __call__(self, text: str) -> str:
@@ -47,13 +49,9 @@ class Mask:
 
     def error(self, error: BaseException) -> None:
         """Mask secrets in an error and in its whole chain of causes and contexts, in place."""
-        chain, waiting = [], [error]
-        while waiting:
-            one = waiting.pop()
-            if one is not None and one not in chain:
-                chain.append(one)
-                waiting += [one.__cause__, one.__context__]
+        chain = [error]
         for one in chain:
+            chain += [other for other in (one.__cause__, one.__context__) if other is not None and other not in chain]
             one.args = tuple(self._text(value) for value in one.args)
             # papermill keeps texts in attributes, OSError in filename and strerror
             for name in {*vars(one), "filename", "strerror"} & set(dir(one)):
@@ -64,10 +62,10 @@ class Mask:
     def folder(self, folder: Path) -> None:
         """Mask secrets in every text file below a folder."""
         for path in (path for path in folder.rglob("*") if path.suffix in TEXT and path.is_file()):
-            before = path.read_bytes().decode("utf-8", "surrogateescape")
-            after = self(before)
+            before = path.read_bytes()
+            after = self(before.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
             if after != before:
-                path.write_bytes(after.encode("utf-8", "surrogateescape"))
+                path.write_bytes(after)
 
     def _text(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -78,9 +76,7 @@ class Mask:
 @contextmanager
 def hidden() -> Iterator[None]:
     """Remove secrets from the environment for a while, so that processes started meanwhile do not inherit them."""
-    secrets = _secrets()
-    for name in secrets:
-        del os.environ[name]
+    secrets = {name: os.environ.pop(name) for name in _secrets()}
     try:
         yield
     finally:
@@ -89,8 +85,3 @@ def hidden() -> Iterator[None]:
 
 def _secrets() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if _NAME.search(name) or _IN_ADDRESS.search(value)}
-
-
-def _forms(text: str) -> set[str]:
-    """A text as it is, and as JSON, Python and URLs write it."""
-    return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1], quote(text, "")}

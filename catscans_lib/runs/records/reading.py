@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
@@ -15,9 +15,6 @@ from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.results import read_table
 from catscans_lib.runs import recipe
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RUN_RECORD = "catscans_run.json"  # copy of the run's run.json in its record, where Sacred has a run.json of its own
 STALE_S = 60  # Sacred writes a heartbeat every 10 s; a shared file system may show it late
@@ -63,7 +60,7 @@ class Record:
     def status(self) -> str:
         """COMPLETED, FAILED, INTERRUPTED, RUNNING, or DIED: no end is recorded, but the process is gone."""
         status = self.entry.get("status", "RUNNING")
-        return "DIED" if status == "RUNNING" and not self._is_alive() else status
+        return status if status != "RUNNING" or self._is_alive() else "DIED"
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -96,8 +93,8 @@ class Record:
     @property
     def versions(self) -> dict[str, str]:
         """Version of every package."""
-        listed = dict(line.split("==", 1) for line in self.entry.get("experiment", {}).get("dependencies", []))
-        return self.info.get("versions") or listed
+        listed = self.entry.get("experiment", {}).get("dependencies", [])
+        return self.info.get("versions") or dict(line.split("==", 1) for line in listed)
 
     @property
     def sources(self) -> dict[str, str]:
@@ -106,12 +103,10 @@ class Record:
 
     @property
     def artifacts(self) -> list[Path]:
-        """Recorded files."""
         return [self.folder / name for name in self.entry.get("artifacts", [])]
 
     @property
     def output(self) -> str:
-        """Printed output."""
         path = self.folder / "cout.txt"
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
@@ -128,10 +123,19 @@ class Record:
         """
         kinds = (int, float, str)
         facts = {key: value for key, value in self.info.items() if isinstance(value, kinds) and key not in NO_RESULT}
-        return facts | (self._aucs() or self._last_epoch())
+        predictions, metrics = self.folder / "predictions.csv", self.metrics()
+        if self.key.startswith("transfer/") and predictions.is_file():
+            from catscans_lib.evaluation import tables
 
-    def metrics(self) -> "pd.DataFrame":
-        """Return the metrics of all epochs; columns metric, step (epoch), value, time."""
+            aucs = tables.aucs(read_table(predictions).assign(source="", target=""), {("", ""): self.run_id})
+            facts |= aucs.groupby("mode", sort=False)["auc"].mean().add_prefix("auc.").to_dict()
+        elif not metrics.empty:
+            last = metrics.sort_values("step", kind="stable").groupby("metric")["value"].last()
+            facts |= last.groupby(lambda name: name.split(".", 3)[-1]).mean().to_dict()  # over mode, fold and seed
+        return facts
+
+    def metrics(self) -> Any:
+        """Return a data frame with the metrics of all epochs: columns metric, step (epoch), value, time."""
         import pandas as pd
 
         rows = [
@@ -152,24 +156,6 @@ class Record:
             "artifacts": [path.name for path in self.artifacts],
             "error": self.trace,
         }
-
-    def _aucs(self) -> dict[str, float]:
-        path = self.folder / "predictions.csv"
-        if not self.key.startswith("transfer/") or not path.is_file():
-            return {}
-        from catscans_lib.evaluation import tables
-
-        predictions = read_table(path).assign(source="", target="")
-        aucs = tables.aucs(predictions, {("", ""): self.run_id})
-        return {f"auc.{mode}": float(part["auc"].mean()) for mode, part in aucs.groupby("mode", sort=False)}
-
-    def _last_epoch(self) -> dict[str, float]:
-        metrics = self.metrics()
-        if metrics.empty:
-            return {}
-        last = metrics.sort_values("step", kind="stable").groupby("metric")["value"].last()
-        names = [".".join(name.split(".")[3:]) for name in last.index]  # without mode, fold and seed
-        return {name: float(value) for name, value in last.groupby(names).mean().items()}
 
     def _time(self, name: str) -> datetime | None:
         text = self.entry.get(name)

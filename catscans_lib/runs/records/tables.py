@@ -15,16 +15,9 @@ MISSING = "–"
 
 def summary(record: Record) -> dict[str, Any]:
     """Return what a record is and how its run went."""
-    return {
-        "number": record.number,
-        "run": record.key,
-        "status": record.status,
-        "started": record.started.isoformat(timespec="seconds"),
-        "seconds": record.seconds,
-        "peak_memory_mb": record.info.get("peak_memory_mb"),
-        "commit": record.commit,
-        "run_id": record.run_id,
-    }
+    found = record.as_dict() | {"peak_memory_mb": record.info.get("peak_memory_mb"), "commit": record.commit}
+    names = ("number", "run", "status", "started", "seconds", "peak_memory_mb", "commit", "run_id")
+    return {name: found[name] for name in names}
 
 
 def table(records: list[Record]) -> pd.DataFrame:
@@ -45,9 +38,9 @@ def differences(a: Record, b: Record) -> dict[str, dict[str, list[Any]]]:
     left, right = _sections(a), _sections(b)
     found = {}
     for section in left:
-        names = dict.fromkeys([*left[section], *right[section]])
-        pairs = {name: [left[section].get(name), right[section].get(name)] for name in names}
-        found[section] = {name: pair for name, pair in pairs.items() if not _is_same(*pair)}
+        pairs = {name: [left[section].get(name), right[section].get(name)] for name in left[section] | right[section]}
+        # NaN equals NaN
+        found[section] = {name: [x, y] for name, (x, y) in pairs.items() if x != y and (x == x or y == y)}
     return found
 
 
@@ -65,8 +58,7 @@ def list_text(records: list[Record], *, with_results: bool = False) -> str:
 def record_text(record: Record) -> str:
     """Return everything a record says, except the metrics of every epoch."""
     head = summary(record) | {"files_in": paths.relative(record.folder)}
-    sections = _sections(record)
-    del sections["code"], sections["versions"]
+    sections = {name: part for name, part in _sections(record).items() if name not in ("code", "versions")}
     texts = {name: _aligned([(key, _text(value)) for key, value in part.items()]) for name, part in sections.items()}
     texts["files"] = "\n".join(path.name for path in record.artifacts)
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
@@ -78,7 +70,7 @@ def record_text(record: Record) -> str:
 
 
 def differences_text(a: Record, b: Record) -> str:
-    """Return the differences between two records, section by section; numbers also with their difference."""
+    """Return `differences` as text; numbers also with their difference."""
     heads = zip(summary(a).items(), summary(b).values(), strict=True)
     parts = [_aligned([(name, _text(x), _text(y)) for (name, x), y in heads], ("", "a", "b"))]
     for section, pairs in differences(a, b).items():
@@ -90,21 +82,17 @@ def differences_text(a: Record, b: Record) -> str:
 def _sections(record: Record) -> dict[str, dict[str, Any]]:
     checksums = {name: place.rpartition("_")[2].partition(".")[0][:12] for name, place in record.sources.items()}
     code = {"commit": record.commit, "fingerprint": record.info.get("code", {}).get("fingerprint")}
-    host = record.entry.get("host", {})
-    machine = {"cpu": host.get("cpu"), "os": (host.get("os") or [""])[-1]}  # of a run that was killed
+    host = record.entry.get("host", {})  # of a run that was killed
+    machine = record.info.get("machine") or {"cpu": host.get("cpu"), "os": (host.get("os") or [""])[-1]}
     return {
         "parameters": flat(record.config),
         "code": code | checksums,
         "data": record.data,
         "inputs": record.info.get("inputs", {}),
         "versions": record.versions,
-        "machine": flat(record.info.get("machine") or machine),
+        "machine": flat(machine),
         "results": record.results,
     }
-
-
-def _is_same(a: Any, b: Any) -> bool:
-    return a == b or (a != a and b != b)  # NaN equals NaN
 
 
 def _aligned(rows: list, heads: Sequence[str] = (), align: list[str] | None = None) -> str:
