@@ -1,9 +1,9 @@
-"""How fast are images ingested, and how much memory does it take? Prints one table.
+"""Speed and memory of ingest. Prints one table.
 
     .venv/bin/python benchmarks/ingest.py [--images FOLDER] [--patches 100000] [--repeats 5]
 
-Everything is measured in this run on files made by this run: JPEGs of 1328 x 970 (the size of the chest X-rays; from the
-images in FOLDER when given, else from coarse noise), and a PCam file of the real shape. Ways that are compared take turns.
+Measures on files that it generates: JPEGs of 1328 x 970 (the size of the chest X-rays; from the images in FOLDER if given,
+else from coarse noise), and a PCam file of the real shape. Compared methods take turns.
 """
 
 import argparse
@@ -26,17 +26,17 @@ from catscans_lib.images.decode import decode_files
 SIZE_PX = 112
 PATCH_PX = 96
 BATCH = 128
-MANY = 20  # repeats of the files for worker processes, whose start takes a second
+MANY = 20  # repeats of the files for worker processes, which take a second to start
 
 
 def plain(paths: list[Path]) -> None:
-    """What one would write first: open, convert, resize."""
+    """Plain Pillow: open, convert, resize."""
     for path in paths:
         np.asarray(Image.open(path).convert("RGB").resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR))
 
 
 def ours(paths: list[Path], n_processes: int = 1) -> None:
-    """The way of the image store: DCT scaling, a hash, every mode and damage looked after."""
+    """As the image store: DCT scaling, SHA-256, every mode, damaged files."""
     for decoded in decode_files(paths, SIZE_PX, n_processes):
         assert decoded.pixels is not None, decoded.problem
 
@@ -63,7 +63,7 @@ def write_noise(path: Path, n_images: int, size_px: int) -> None:
 
 
 def make_pcam(folder: Path, n: int) -> None:
-    """Write the training part of PCam with n patches, and empty other parts, as the archive has them."""
+    """Write the training split of PCam with n patches, and two patches in the other splits."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for split, size in (("train", n), ("valid", 2), ("test", 2)):
@@ -78,7 +78,7 @@ def make_pcam(folder: Path, n: int) -> None:
 
 
 def ingest_pcam(data_dir: Path, path: Path) -> None:
-    """List and store every patch there is, as `pcam_middle` does with its share."""
+    """List and store every patch."""
     from catscans_lib.datasets import histopathology
 
     listing = histopathology.read_pcam(data_dir)
@@ -101,7 +101,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def alone(work: Callable[..., object], *arguments: object) -> tuple[float, float]:
-    """Wall time (s) and peak memory (MB) of one call in a process of its own."""
+    """Wall time (s) and peak memory (MB) of one call in a separate process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (work, arguments))
 
@@ -142,9 +142,9 @@ def main() -> None:
         took, _ = alone(read_batches, data_dir / "store.h5", 200)
         rows.append((f"random batches of {BATCH} at {PATCH_PX} px", 200 * BATCH / took, "images/s"))
         copy = seconds(lambda: (data_dir / "copy").write_bytes((data_dir / "store.h5").read_bytes()))
-        rows.append(("the same bytes read and written plainly", n / copy, "patches/s"))
+        rows.append(("copy of the store's file", n / copy, "patches/s"))
     print(pd.DataFrame(rows, columns=["what", "value", "unit"]).round(1).to_string(index=False))
-    print(f"Medians of {given.repeats} turns; {multiprocessing.cpu_count()} cores.")
+    print(f"Medians of {given.repeats} repeats; {multiprocessing.cpu_count()} cores.")
 
 
 if __name__ == "__main__":

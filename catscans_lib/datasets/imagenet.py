@@ -4,7 +4,6 @@ ImageNet: ``imagenet/[train/]<wnid>/*.JPEG``, or ``ILSVRC2012_img_train.tar`` (1
 packed. STI-10: ``sti10/<wnid>/*`` or ``sti10/<wnid>.tar``, also among other wnids.
 """
 
-import csv
 import hashlib
 import re
 import shutil
@@ -98,10 +97,10 @@ def make_subset(
     of a wnid that has fewer than `n_per_class`, and says so. Returns the wnids without images in `place`; InputError if
     there are none, a wnid does not look like n01440764, or the folder exists.
     """
+    import pandas as pd
+
     if wrong := [wnid for wnid in wnids if not re.fullmatch(WNID, wnid)]:
         raise InputError(f"'{wrong[0]}' is not a WordNet id; they look like n01440764.")
-    if n_per_class < 1:
-        raise InputError(f"At least one image per class is needed, got {n_per_class}.")
     if folder.exists():
         raise InputError(f"'{folder}' exists. Give another folder, or delete it first.")
     if not place.exists():
@@ -113,11 +112,18 @@ def make_subset(
         raise InputError(f"None of {len(wnids)} wnids has an image in '{place}'.")
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
+    copied = []
     for wnid in sorted(found):
-        chosen = _drawn(wnid, sorted(found[wnid]), n_per_class, seed)
+        rng, candidates = np.random.default_rng([seed, zlib.crc32(wnid.encode())]), sorted(found[wnid])
+        chosen = sorted(candidates[row] for row in rng.permutation(len(candidates))[:n_per_class])
         if len(chosen) < n_per_class:
             say(f"{wnid}: {len(chosen)} images found, {n_per_class} requested")
-        _copy(place.parent, wnid, chosen, part)
+        (part / wnid).mkdir(parents=True)
+        for path in chosen:
+            data, name = read_bytes(file_or_slice(place.parent, path)), TAR_MEMBER.sub(r"\2", path).rsplit("/", 1)[-1]
+            (part / wnid / name).write_bytes(data)
+            copied.append((wnid, name, hashlib.sha256(data).hexdigest()))
+    pd.DataFrame(copied, columns=["wnid", "name", "sha256"]).to_csv(part / "subset.csv", index=False)
     part.rename(folder)
     return [wnid for wnid in dict.fromkeys(wnids) if wnid not in found]
 
@@ -130,7 +136,7 @@ def _tar(data_dir: Path) -> Path | None:
 
 
 def _split(name: str) -> str:
-    # The file name tells the official split even if a subset mixed the folders.
+    """The official split, which the file name tells even if a subset mixed the folders."""
     if name.startswith("ILSVRC2012_val_"):
         return "val"
     return "train" if re.fullmatch(r"n\d{8}_\d+", name) else ""
@@ -169,24 +175,6 @@ def _members(path: Path, start: int, length: int) -> Iterator[tuple[str, int, in
         raise InputError(
             f"Cannot read '{path}': {error}. It must be an uncompressed tar. Download it again, or unpack it to folders."
         ) from error
-
-
-def _drawn(wnid: str, paths: list[str], n: int, seed: int) -> list[str]:
-    rng = np.random.default_rng([seed, zlib.crc32(wnid.encode())])
-    return sorted(paths[row] for row in rng.permutation(len(paths))[:n])
-
-
-def _copy(root: Path, wnid: str, paths: list[str], folder: Path) -> None:
-    (folder / wnid).mkdir(parents=True)
-    with (folder / "subset.csv").open("a", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        if file.tell() == 0:
-            table.writerow(["wnid", "name", "sha256"])
-        for path in paths:
-            data = read_bytes(file_or_slice(root, path))
-            name = TAR_MEMBER.sub(r"\2", path).rsplit("/", 1)[-1]
-            (folder / wnid / name).write_bytes(data)
-            table.writerow([wnid, name, hashlib.sha256(data).hexdigest()])
 
 
 CARD = DatasetInfo(
