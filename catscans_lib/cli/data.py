@@ -132,9 +132,7 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
     click.echo(f"Next: .venv/bin/catscans check --profile {profile}, then make book PROFILE={profile}{data}")
 
 
-@dataset.command(
-    epilog="Example: catscans dataset subset ILSVRC2012_img_train.tar ~/data/imagenet --wnids n01440764,n02102040"
-)
+@dataset.command(epilog="Example: catscans dataset subset ~/ImageNet-21k ~/data/sti10")
 @click.argument("place", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--wnids", help="WordNet ids joined by commas; default: the ten of STI-10.")
