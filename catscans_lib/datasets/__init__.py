@@ -7,7 +7,7 @@ Nothing here downloads or trains.
 from collections.abc import Iterable
 from pathlib import Path
 
-from catscans_lib.datasets import chest, histopathology, imagenet, isic2018, natural, own, thesis
+from catscans_lib.datasets import chest, dtd, histopathology, imagenet, isic2018, own, stl10, thesis
 from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.errors import unknown
 from catscans_lib.images.listing import Listing
@@ -15,7 +15,7 @@ from catscans_lib.images.listing import Listing
 __all__ = ["PUBLISHED", "DatasetInfo", "Listing", "get", "known", "parts_of_the_same", "read", "titles"]
 
 _STUDY = (
-    imagenet.CARD, natural.STL10, imagenet.STI10_CARD, natural.DTD, isic2018.CARD, chest.CARD,
+    imagenet.CARD, stl10.CARD, imagenet.STI10_CARD, dtd.CARD, isic2018.CARD, chest.CARD,
     histopathology.PCAM_MIDDLE, histopathology.PCAM_SMALL, histopathology.KIMIA960,
 )  # fmt: skip
 PUBLISHED = {card.name: card for card in (*_STUDY, *thesis.CARDS)}  # in the order of the study's tables

@@ -81,6 +81,22 @@ def test_an_empty_class_folder_is_reported_and_no_image_at_all_is_an_error(nativ
         datasets.read("dtd", native_data)
 
 
+def test_dtd_has_the_first_official_split_where_its_files_are_there(native_data):
+    labels = native_data / "dtd/labels"
+    labels.mkdir()
+    (labels / "train1.txt").write_text("banded/banded_0000.jpg\nwoven/woven_0001.jpg\n")
+    (labels / "test1.txt").write_text("banded/banded_0001.jpg\nbanded/banded_0999.jpg\n")
+    (labels / "train2.txt").write_text("banded/banded_0002.jpg\n")
+    listing = datasets.read("dtd", native_data)
+    splits = listing.images.set_index("image_id")["split"]
+    assert splits[splits != ""].to_dict() == {
+        "banded/banded_0000": "train", "banded/banded_0001": "test", "woven/woven_0001": "train"
+    }  # fmt: skip
+    assert fixtures.problems(listing) == {
+        "dtd/images/banded/banded_0999.jpg": "in an official split, but there is no such file"
+    }
+
+
 def test_other_files_are_reported_but_hidden_and_text_files_are_ignored(native_data):
     folder = native_data / "dtd/images/banded"
     for name in (".DS_Store", "LICENSE.txt", "movie.mp4", b"\xff.jpg".decode(errors="surrogateescape")):

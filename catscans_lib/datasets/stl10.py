@@ -1,0 +1,84 @@
+"""STL-10 as downloaded: ``stl10_binary/{train,test}_{X,y}.bin``; unlabelled images are not read.
+
+Each image is three planes of 96 x 96 bytes (red, green, blue), each stored column by column; labels are bytes from 1.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo, Download
+from catscans_lib.datasets.layouts import native_dir
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import Listing, Problem, Row, array_place, in_array, make_listing
+
+CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+SHAPE = (3, 96, 96)
+
+
+def read(data_dir: Path) -> Listing:
+    """List the labelled images of both splits; InputError if a file has the wrong length."""
+    folder = native_dir(data_dir, "stl10_binary", "stl10")
+    problems: list[Problem] = []
+    rows = []
+    for split in ("train", "test"):
+        place = (folder / f"{split}_X.bin").relative_to(data_dir).as_posix()
+        if not (folder / f"{split}_X.bin").is_file():
+            problems.append(Problem(place, f"no such file, so the {split} images are missing"))
+            continue
+        for index, code in enumerate(_labels(folder, split)):
+            if 1 <= code <= len(CLASSES):
+                image_id = f"{split}_{index:05d}"
+                rows.append(Row(image_id, in_array(place, index), CLASSES[code - 1], image_id, split))
+            else:
+                problems.append(
+                    Problem(in_array(place, index), f"label {code}; known are 1 to {len(CLASSES)}; left out")
+                )
+
+    def pixels(paths: Sequence[str]) -> Iterator[np.ndarray]:
+        opened = cache(lambda file: np.memmap(data_dir / file, np.uint8, "r").reshape(-1, *SHAPE))
+        for file, index in map(array_place, paths):
+            yield opened(file)[index].transpose(2, 1, 0)
+
+    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES, pixels=pixels)
+
+
+def _labels(folder: Path, split: str) -> np.ndarray:
+    images, labels = folder / f"{split}_X.bin", folder / f"{split}_y.bin"
+    if not labels.is_file():
+        raise InputError(f"No labels '{labels}' for '{images.name}'. Download STL-10 again.")
+    n, rest = divmod(images.stat().st_size, int(np.prod(SHAPE)))
+    if rest:
+        raise InputError(
+            f"'{images}' has {images.stat().st_size:,} bytes, not a multiple of the {np.prod(SHAPE):,} of an image: the file "
+            "is truncated. Download it again."
+        )
+    codes = np.fromfile(labels, np.uint8)
+    if len(codes) != n:
+        raise InputError(f"'{images}' holds {n} images and '{labels.name}' {len(codes)} labels. Download both again.")
+    return codes
+
+
+CARD = DatasetInfo(
+    name="stl10",
+    title="STL-10",
+    modality="natural images of objects, 96 px",
+    classes=CLASSES,
+    n_images=13_000,  # 5,000 training and 8,000 test; the 100,000 unlabelled images are not used
+    n_per_class=dict.fromkeys(CLASSES, 1_300),
+    group=None,
+    licence=f"none stated; the images come from ImageNet ({IMAGENET_TERMS})",
+    url="https://cs.stanford.edu/~acoates/stl10/",
+    citation="coates2011",
+    read=read,
+    downloads=(
+        Download(  # 2.6 GB, most of it unlabelled images
+            "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+            checksum="md5:91f7769df0f17e558f3565bffb0c7dfb",
+            n_bytes=2_640_397_119,
+            unpack=True,
+        ),
+    ),
+)
