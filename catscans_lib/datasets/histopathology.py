@@ -1,8 +1,8 @@
 """Histopathology: PatchCamelyon and KimiaPath960 as downloaded.
 
 PCam: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``, or the PNG files of the study,
-``pcam/png/{index}_label={0 or 1}.png``. The study's two datasets are parts of its 327,680 patches, drawn by class with a seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one
-from the other; here they share no patch.
+``pcam/png/{index}_label={0 or 1}.png``. The study's two datasets are parts of its 327,680 patches, drawn by class with a
+seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one from the other; here they share no patch.
 KimiaPath960: ``kimia_path_960/*.tif``; the first letter of a file name is its class.
 """
 
