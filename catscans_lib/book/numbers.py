@@ -58,9 +58,9 @@ def _records(profile: str, step: str) -> list[dict[str, Any]]:
 
 def _dataset(profile: str, name: str) -> dict[str, Any]:
     """Return the card of a dataset and what ingest found; a source that came as weights is not ingested."""
-    kinds = ("summary", "formats", *INTEGRITY)
+    kinds = ("summary", "formats", "decoding", *INTEGRITY)
     found = {kind: results.optional(profile, f"ingest/{name}/{kind}.csv") for kind in kinds}
-    summary, formats = found["summary"], found["formats"]
+    summary, formats, decoding = found["summary"], found["formats"], found["decoding"]
     per_class = summary.groupby("class", sort=False)["n_images"].sum().to_dict() if len(summary) else {}
     return {
         "name": name,
@@ -68,6 +68,7 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
         "ingested": paths.run_dir(profile, "ingest", name).exists(),
         "n_found": sum(per_class.values()),
         "per_class": per_class,
+        "decoding": decoding["mean_difference"].mean() if len(decoding) else None,
         "modes": formats.groupby("mode")["n_images"].sum().to_dict() if len(formats) else {},
         "sizes": formats.groupby("size")["n_images"].sum().nlargest(3).to_dict() if len(formats) else {},
         **{kind: found[kind].to_dict("records") for kind in INTEGRITY},

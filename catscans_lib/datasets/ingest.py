@@ -3,32 +3,41 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from catscans_lib import datasets, paths
 from catscans_lib.datasets.settings import Ingest
-from catscans_lib.images import folds, store
+from catscans_lib.images import decode, folds, store
+
+N_COMPARED = 20  # images decoded again at full size
 
 
-def store_dataset(settings: Ingest, path: Path) -> pd.DataFrame:
-    """Write the image store of a dataset, and return what was left out (path, problem).
+class Ingested(NamedTuple):
+    """What ingest found: files left out (path, problem), and the error of fast decoding (path, mean_difference)."""
 
-    InputError if the dataset's folder is missing or no image can be read.
-    """
+    problems: pd.DataFrame
+    decoding: pd.DataFrame
+
+
+def store_dataset(settings: Ingest, path: Path) -> Ingested:
+    """Write the image store of a dataset; InputError if its folder is missing or no image can be read."""
     if settings.data == "demo":
         from catscans_lib.datasets import demo
 
         images, table, classes = demo.make(settings.dataset, n_images=settings.n_images, size_px=settings.size_px)
         store.write_arrays(path, images, table, classes, dataset=settings.dataset, size_px=settings.size_px)
-        return pd.DataFrame(columns=["path", "problem"])
+        return Ingested(pd.DataFrame(columns=["path", "problem"]), pd.DataFrame(columns=["path", "mean_difference"]))
     is_below = datasets.get(settings.dataset).is_below_data_dir
     listing = datasets.read(settings.dataset, paths.data_dir() if is_below else Path())
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     undecodable = store.write(
         path, listing, dataset=settings.dataset, size_px=settings.size_px, n_processes=n_processes
     )
-    return pd.concat([listing.problems, undecodable], ignore_index=True)
+    problems = pd.concat([listing.problems, undecodable], ignore_index=True)
+    return Ingested(problems, _decoding(listing, set(undecodable["path"]), settings.size_px))
 
 
 def published_counts(settings: Ingest) -> Mapping[str, int]:
@@ -41,3 +50,11 @@ def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFram
     made = folds.make(table, n_folds=settings.n_folds, seed=settings.fold_seed, max_images=settings.max_images)
     folds.write(path, made)
     return made
+
+
+def _decoding(listing: datasets.Listing, undecodable: set[str], size_px: int) -> pd.DataFrame:
+    """Difference to decoding at full size, for some images spread over the listing; empty for images in arrays."""
+    paths = [] if listing.pixels else [path for path in listing.images["path"] if path not in undecodable]
+    chosen = [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, N_COMPARED).astype(int))] if paths else []
+    rows = [(path, decode.scaling_difference(listing.file(path), size_px)) for path in chosen]
+    return pd.DataFrame(rows, columns=["path", "mean_difference"])

@@ -123,7 +123,14 @@ def decode(file: Path | Slice, size_px: int) -> Decoded:
         return Decoded(None, sha256, f"cannot be decoded: {reason}")
 
 
-def _pixels(data: bytes, size_px: int) -> tuple[np.ndarray, str, tuple[int, int]]:
+def scaling_difference(file: Path | Slice, size_px: int) -> float:
+    """Return the mean absolute difference (of 255) to the same image decoded at full size first; 0 unless it is a JPEG."""
+    data = read_bytes(file)
+    fast, full = (_pixels(data, size_px, scaled=scaled)[0].astype(float) for scaled in (True, False))
+    return float(np.abs(fast - full).mean())
+
+
+def _pixels(data: bytes, size_px: int, *, scaled: bool = True) -> tuple[np.ndarray, str, tuple[int, int]]:
     """Pixels at the wanted size; mode and size of the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as damaged EXIF in a file with good pixels
@@ -132,7 +139,8 @@ def _pixels(data: bytes, size_px: int) -> tuple[np.ndarray, str, tuple[int, int]
             mode, size = image.mode, image.size
             # DCT scaling: libjpeg decodes at 1/2, 1/4 or 1/8 of the size, here never below twice the wanted size:
             # decoding straight to the wanted size triples the mean error of the bilinear filter.
-            image.draft("RGB", (2 * size_px, 2 * size_px))
+            if scaled:
+                image.draft("RGB", (2 * size_px, 2 * size_px))
             orientation = image.getexif().get(ORIENTATION)
             image.load()
             rgb = _to_rgb(image)

@@ -4,7 +4,8 @@ The pixels are one contiguous HDF5 dataset, so batches are read from a memory ma
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -77,12 +78,8 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
             found.append((got.sha256, got.mode, got.size))
             yield got.pixels
 
-    with paths.atomic_write(path) as part, h5py.File(part, "w") as file:
-        stored = file.create_dataset("images", (len(names), size_px, size_px, 3), np.uint8)
-        images, start = readable(), 0
-        while block := list(islice(images, BLOCK)):
-            stored[start : start + len(block)] = np.stack(block)
-            start += len(block)
+    with _new_file(path, len(names), size_px) as file:
+        _fill(file["images"], readable())
         if not kept:
             first = f" First problem: {problems[0][0]}: {problems[0][1]}." if problems else ""
             raise InputError(
@@ -91,7 +88,7 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
         table = listing.images.iloc[kept].copy()
         table[["sha256", "mode", "size"]] = found
         if listing.joins_near_duplicates:
-            hashes = duplicates.perceptual_hashes(stored)[: len(table)]
+            hashes = duplicates.perceptual_hashes(file["images"])[: len(table)]
             table["group"] = table["group"].to_numpy()[duplicates.groups(hashes)]
         _describe(file, table, listing.classes, dataset, size_px)
     return pd.DataFrame(problems, columns=["path", "problem"], dtype=str)
@@ -160,6 +157,21 @@ def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarr
     """Return the rows of one half (0 or 1) of the groups; no patient, lesion or slide is in both halves."""
     codes = pd.factorize(store.table["group"].iloc[rows])[0]
     return rows[np.random.default_rng(seed).permutation(codes.max() + 1)[codes] % 2 == which]
+
+
+@contextmanager
+def _new_file(path: Path, n_images: int, size_px: int) -> Iterator[h5py.File]:
+    """Open a new store with room for the images; it appears at `path` when the block ends without an error."""
+    with paths.atomic_write(path) as part, h5py.File(part, "w") as file:
+        file.create_dataset("images", (n_images, size_px, size_px, 3), np.uint8)
+        yield file
+
+
+def _fill(dataset: h5py.Dataset, images: Iterable[np.ndarray]) -> None:
+    start, rest = 0, iter(images)
+    while block := list(islice(rest, BLOCK)):
+        dataset[start : start + len(block)] = np.stack(block)
+        start += len(block)
 
 
 def _describe(file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int) -> None:

@@ -42,7 +42,8 @@ def settings(name, data):
 
 def keeps_the_contract(name, data, path):
     """Ingest a dataset twice and check what all others rely on."""
-    problems = ingest.store_dataset(settings(name, data), path)
+    problems, decoding = ingest.store_dataset(settings(name, data), path)
+    assert list(decoding.columns) == ["path", "mean_difference"] and (decoding["mean_difference"] < 2).all()
     opened = store.open_store(path)
     card, table, images = datasets.get(name), opened.table, opened.images
     assert problems.empty and list(problems.columns) == ["path", "problem"]

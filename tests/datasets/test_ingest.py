@@ -67,7 +67,8 @@ def test_a_dataset_whose_folder_is_missing_is_named_with_what_lies_there(project
 
 def test_the_demo_world_is_stored_as_generated(project):
     run = expand.grid("demo")["ingest/chest"]
-    assert dataset_ingest.store_dataset(run.settings, project / "chest.h5").empty
+    problems, decoding = dataset_ingest.store_dataset(run.settings, project / "chest.h5")
+    assert problems.empty and decoding.empty
     opened = store.open_store(project / "chest.h5")
     assert opened.images.shape == (180, 24, 24, 3)
     made = dataset_ingest.save_folds(opened.table, run.settings, project / "folds.csv")

@@ -85,8 +85,8 @@ def test_a_failed_run_is_reported_with_its_error_the_others_finish_and_earlier_r
     tiny.catscans(folder, "sweep", "ingest/dtd", check=True)
     before = tiny.done(folder)
     notebook = folder / "notebooks/ingest.ipynb"
-    broken = "assert dataset != 'dtd', 'no dtd'\\nproblems = ingest"
-    notebook.write_text(notebook.read_text().replace("problems = ingest", broken))
+    broken = "assert dataset != 'dtd', 'no dtd'\\nproblems, decoding"
+    notebook.write_text(notebook.read_text().replace("problems, decoding", broken))
     result = tiny.catscans(folder, "sweep", "ingest/dtd", "ingest/chest")
     assert result.returncode == 1
     after = tiny.done(folder)
