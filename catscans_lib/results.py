@@ -1,13 +1,10 @@
-"""Read and publish the results of a profile: run records and tidy tables.
-
->>> tables = load("demo")                                          # doctest: +SKIP
->>> tables["aucs"].groupby(["source", "target"])["auc"].mean()     # doctest: +SKIP
-"""
+"""Read and publish the results of a profile: run records, and tidy tables such as `load("demo")["aucs"]`."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +13,6 @@ from catscans_lib import paths
 from catscans_lib.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     import pandas as pd
 
 TEXTS = ("image_id", "group", "label", "source", "target", "class", "split", "sha256", "probe")
@@ -72,9 +67,7 @@ def facts(profile: str, key: str) -> Facts | None:
     return _facts(path, there.st_ino, there.st_mtime_ns, there.st_size)
 
 
-@lru_cache(
-    maxsize=2**17
-)  # a record is read once per version: each of thousands of runs asks for the facts of its inputs
+@lru_cache(maxsize=2**17)  # each of thousands of runs asks for the facts of its inputs
 def _facts(path: Path, *version: int) -> Facts | None:
     record = json.loads(path.read_text())
     if record.get("status") != "completed":

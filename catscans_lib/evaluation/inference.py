@@ -12,13 +12,9 @@ from catscans_lib.evaluation.tables import CELL, KEYS, classes_of, score_columns
 from catscans_lib.statistics import bootstrap, delong, paired_tests
 
 LEVEL = 0.95
-COLUMNS = [
-    "target", "mode", "source_a", "source_b", "difference", "test", "statistic", "p", "p_adjusted", "low", "high"
-]  # fmt: skip
-EFFECTS = [
-    "target", "mode", "source_a", "source_b", "difference", "n_folds", "cohens_d", "superiority", "rope",
-    "p_b_better", "p_equivalent", "p_a_better",
-]  # fmt: skip
+PAIR = ["target", "mode", "source_a", "source_b", "difference"]
+COLUMNS = [*PAIR, "test", "statistic", "p", "p_adjusted", "low", "high"]
+EFFECTS = [*PAIR, "n_folds", "cohens_d", "superiority", "rope", "p_b_better", "p_equivalent", "p_a_better"]
 RANKS = ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"]
 NUMBERS = ["statistic", "p", "low", "high"]
 
@@ -113,11 +109,9 @@ class Pairs(NamedTuple):
     difference: np.ndarray  # AUC of first minus second, seeds averaged, NaN if one lacks the fold; (n_pairs, n_folds)
 
     def keys(self) -> dict[str, object]:
-        """Return the columns that identify a pair, and its mean difference."""
-        return {
-            "target": self.target, "mode": self.mode, "source_a": self.sources[self.first],
-            "source_b": self.sources[self.second], "difference": _mean(self.difference.T),
-        }  # fmt: skip
+        """Return the columns `PAIR`, the mean difference last."""
+        one, other = self.sources[self.first], self.sources[self.second]
+        return dict(zip(PAIR, (self.target, self.mode, one, other, _mean(self.difference.T)), strict=True))
 
 
 def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -145,12 +139,10 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
         }
         if (of_images := _delong(predictions.iloc[rows[here]], pairs)) is not None:
             tests["delong"] = of_images
-        keys = {
-            name: np.repeat(values, len(tests)) if np.ndim(values) else values for name, values in pairs.keys().items()
-        }
+        keys = pd.DataFrame(pairs.keys())
+        keys = keys.loc[keys.index.repeat(len(tests))].assign(test=list(tests) * len(keys))
         numbers = np.stack(list(tests.values()), axis=-1).reshape(len(NUMBERS), -1)
-        columns = keys | {"test": list(tests) * len(pairs.first)} | dict(zip(NUMBERS, numbers, strict=True))
-        parts.append(pd.DataFrame(columns))
+        parts.append(keys.assign(**dict(zip(NUMBERS, numbers, strict=True))))
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat(parts, ignore_index=True)
@@ -227,13 +219,8 @@ def _on_own_folds(measure: Callable[[np.ndarray], np.ndarray], difference: np.nd
     return np.concatenate(found, axis=1)[:, np.argsort(np.concatenate(rows))]
 
 
-def _ratio(difference: np.ndarray) -> float:
-    """Held-out images per training image with so many folds."""
-    return 1 / (difference.shape[1] - 1)
-
-
 def _nadeau_bengio(difference: np.ndarray) -> np.ndarray:
-    found = paired_tests.nadeau_bengio(difference, _ratio(difference), LEVEL)
+    found = paired_tests.nadeau_bengio(difference, 1 / (difference.shape[1] - 1), LEVEL)
     return np.array([found.t, found.p, found.low, found.high])
 
 
@@ -243,7 +230,7 @@ def _wilcoxon(difference: np.ndarray) -> np.ndarray:
 
 
 def _effect(difference: np.ndarray, rope: float) -> np.ndarray:
-    posterior = paired_tests.correlated_bayes(difference, _ratio(difference), rope)
+    posterior = paired_tests.correlated_bayes(difference, 1 / (difference.shape[1] - 1), rope)
     return np.array([paired_tests.cohens_d(difference), paired_tests.superiority(difference), *posterior])
 
 

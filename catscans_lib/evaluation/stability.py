@@ -22,7 +22,7 @@ their accuracy under the same rules. With the loss alone, or fewer than four epo
 diverged.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -59,15 +59,11 @@ def numbers(history: pd.DataFrame) -> pd.DataFrame:
     """Return a row per curve: variation of the late epochs, worst step back, final values, and whether it diverged.
 
     Takes a history: epoch, split, metric, value, and the columns that identify a curve (source, target, mode, fold, seed,
-    learning_rate; or log). Raises ValueError if a curve has an epoch twice.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns of the curve; split (which it is judged on); n_epochs; of the loss: late_sd (ddof 1, over the last third of
-        the epochs, at least two) and largest_rise (between two epochs, 0 if it never rose); of AUC and accuracy:
-        <metric>_late_sd, <metric>_largest_drop, <metric>_late_gain (mean of the late epochs minus that of as many before) and
-        <metric>_final (last epoch); diverged. Non-finite values are skipped; a number is NaN if too few are left.
+    learning_rate; or log). Returns these; split (which it is judged on); n_epochs; of the loss: late_sd (ddof 1, over the last
+    third of the epochs, at least two) and largest_rise (between two epochs, 0 if it never rose); of AUC and accuracy:
+    <metric>_late_sd, <metric>_largest_drop, <metric>_late_gain (mean of the late epochs minus that of as many before) and
+    <metric>_final (last epoch); diverged. Non-finite values are skipped; a number is NaN if too few are left. Raises
+    ValueError if a curve has an epoch twice.
     """
     keys = [column for column in history if column not in MEASURED]
     if (twice := history.duplicated([*keys, "epoch", "split", "metric"])).any():
@@ -154,7 +150,7 @@ def final_aucs(numbers: pd.DataFrame) -> pd.DataFrame:
     return here.rename(columns={"auc_final": "auc"}).reindex(columns=[*SOURCE, "fold", "seed", "auc"])
 
 
-def read_keras_logs(paths: Iterable[Path]) -> pd.DataFrame:
+def read_keras_logs(paths: Sequence[Path]) -> pd.DataFrame:
     """Read CSV files of `keras.callbacks.CSVLogger`, separated by commas, semicolons or tabs, as a history.
 
     Columns log (file name without suffix), learning_rate (of the first epoch, if logged), epoch (from 1), split (train or
@@ -162,7 +158,6 @@ def read_keras_logs(paths: Iterable[Path]) -> pd.DataFrame:
     equal. Missing values (NA) and per-class metrics (lists) have no row. Raises InputError if two files have the same name,
     or a file is not such a log.
     """
-    paths = list(paths)
     names = [path.stem for path in paths]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"Curves are named after their files, but two logs are called {', '.join(twice)}. Rename one.")

@@ -7,15 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from catscans_lib.statistics.metrics import (
-    auc,
-    check_predictions,
-    check_probabilities,
-    classification_metrics,
-    per_class,
-    reliability,
-    transfer_score,
-)
+from catscans_lib.statistics import metrics
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 CELL = ["source", "target", "mode"]
@@ -72,8 +64,7 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
     average ("binary" for two classes), auc, n_images, run_id. Raises ValueError, naming the run, if an image is predicted
     twice in one mode and seed, or a fold gives no AUC.
     """
-    twice = predictions.duplicated(["source", "target", "image_id", "mode", "seed"])
-    if twice.any():
+    if (twice := predictions.duplicated(["source", "target", "image_id", "mode", "seed"])).any():
         runs = predictions.loc[twice, ["source", "target"]].value_counts(sort=False)
         raise ValueError(
             f"{run_ids[runs.index[0]]}: {runs.iloc[0]} images are predicted twice; each image belongs to one fold."
@@ -83,7 +74,7 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
         source, target, mode, fold, seed = one.keys
         run_id = run_ids[source, target]
         try:
-            value = auc(one.labels, one.scores, one.classes, average)
+            value = metrics.auc(one.labels, one.scores, one.classes, average)
         except ValueError as error:
             raise ValueError(f"{run_id}, {mode}, fold {fold}, seed {seed}: {error}") from error
         rows.append((*one.keys, "binary" if len(one.classes) == 2 else average, value, len(one.labels), run_id))
@@ -95,7 +86,7 @@ def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
     rows = [
         (*fold.keys, *row)
         for fold in split_folds(predictions)
-        for row in per_class(fold.labels, fold.scores, fold.classes)
+        for row in metrics.per_class(fold.labels, fold.scores, fold.classes)
     ]
     return pd.DataFrame(rows, columns=[*KEYS, "class", "auc", "n_positive", "n_negative"])
 
@@ -105,7 +96,7 @@ def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
     rows = [
         (*fold.keys, *row)
         for fold in split_folds(predictions)
-        for row in classification_metrics(fold.labels, fold.scores, fold.classes).items()
+        for row in metrics.classification_metrics(fold.labels, fold.scores, fold.classes).items()
     ]
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "value"])
 
@@ -137,7 +128,7 @@ def transfer_scores(aucs: pd.DataFrame) -> pd.DataFrame:
     pair = ["target", "mode", "fold", "seed"]
     baseline = shared[shared["source"] == "none"].set_index(pair)["auc"].rename("baseline_auc")
     scores = shared[shared["source"] != "none"].join(baseline, on=pair, how="inner")
-    scores["transfer_score"] = transfer_score(scores["auc"], scores["baseline_auc"])
+    scores["transfer_score"] = metrics.transfer_score(scores["auc"], scores["baseline_auc"])
     return scores[[*KEYS, "auc", "baseline_auc", "transfer_score"]].reset_index(drop=True)
 
 
@@ -176,7 +167,7 @@ def roc_bands(predictions: pd.DataFrame) -> pd.DataFrame:
     for (source, mode), part in predictions.groupby(["source", "mode"], sort=False):
         curves: dict[str, list[np.ndarray]] = {}
         for _, fold in part.groupby(["fold", "seed"], sort=False):
-            labels, scores = check_predictions(fold["label"], fold[columns], classes)
+            labels, scores = metrics.check_predictions(fold["label"], fold[columns], classes)
             for name, score in _shown(classes, scores):
                 if len(set(labels == name)) == 2:
                     false_positive_rate, true_positive_rate, _ = roc_curve(labels == name, score)
@@ -201,9 +192,9 @@ def calibration(predictions: pd.DataFrame, n_bins: int = 10) -> pd.DataFrame:
     classes = classes_of(columns)
     parts = []
     for (source, mode), part in predictions.groupby(["source", "mode"], sort=False):
-        labels, scores = check_probabilities(part["label"], part[columns], classes)
+        labels, scores = metrics.check_probabilities(part["label"], part[columns], classes)
         for name, score in _shown(classes, scores):
-            bins = dict(zip(BINS, reliability(score, labels == name, n_bins), strict=True))
+            bins = dict(zip(BINS, metrics.reliability(score, labels == name, n_bins), strict=True))
             parts.append(pd.DataFrame({"source": source, "mode": mode, "class": name} | bins))
     return pd.concat(parts, ignore_index=True).astype({"n": int})
 

@@ -1,7 +1,7 @@
 """Evaluate predictions from any CSV file: AUC with intervals, metrics, and a paired test against another file."""
 
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,7 @@ LABELS, SCORES, IDS = ("y_true", "label", "y"), ("score", "y_score", "scores", "
 PREFIX = "score_"
 
 
-@dataclass(frozen=True)
-class Predictions:
+class Predictions(NamedTuple):
     """Predictions of one file: labels, shape (n,); scores, shape (n, n_classes); groups and ids if the file has them."""
 
     name: str
@@ -143,7 +142,7 @@ def _aligned(one: Predictions, other: Predictions) -> Predictions:
             f"{one.name} and {other.name} disagree on the true class of {differ} images. "
             "Add a column image_id to both, so that rows can be matched."
         )
-    return replace(other, labels=one.labels, scores=other.scores[order], groups=one.groups, ids=one.ids)
+    return other._replace(labels=one.labels, scores=other.scores[order], groups=one.groups, ids=one.ids)
 
 
 def _read_text(path: Path) -> pd.DataFrame:
@@ -160,9 +159,8 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 def _column(table: pd.DataFrame, path: Path, names: tuple[str, ...], what: str) -> str:
     """Return the first of the names that is a column."""
-    for name in names:
-        if name in table:
-            return name
+    if found := [name for name in names if name in table]:
+        return found[0]
     wanted = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     raise InputError(f"{path.name} has no column {wanted} for {what}; it has: {and_more(list(table))}.")
 

@@ -93,9 +93,8 @@ def random_draws(folder: Path, n_draws: int, rng: np.random.Generator, n_subsets
     table = read(folder, "task2vec_distances.csv")
     raw = table[(table["pairing"] == "same index") & (table["measure"] == "cosine_hessian")].set_index(PAIR)
     keys = [("stl10" if source == "imagenet" else source, target) for source, target in means.index]
-    centre, sd = (
-        raw.reindex(keys)[["mean", "std"]].fillna(0).to_numpy().T
-    )  # as published, a dataset has distance 0 to itself
+    # As published, a dataset has distance 0 to itself.
+    centre, sd = raw.reindex(keys)[["mean", "std"]].fillna(0).to_numpy().T
     x = centre + rng.normal(size=(n_draws, len(centre))) * sd / np.sqrt(n_subsets)
     return stats.pearsonr(x, np.broadcast_to(means.to_numpy(), x.shape), axis=1).statistic
 
@@ -157,6 +156,7 @@ def chapter_numbers(profile: str) -> dict[str, Any] | None:
     r, recorded = found["random_draws"]["r"], found["draws"].set_index("file")["recorded_r"]
     low, high = np.quantile(r, [0.025, 0.975])
     spread = {"mean": r.mean(), "sd": r.std(ddof=1), "low": low, "high": high, "n": len(r)}
+    left_out = found["left_out"].groupby(["evidence", "rule"], sort=False)["regret"].agg(["mean", "max", "size"])
     return {
         "correlations": {name: {row["pairs"]: row for row in rows if row["measure"] == name} for name in measures},
         "draws": found["draws"].to_dict("records"),
@@ -165,7 +165,9 @@ def chapter_numbers(profile: str) -> dict[str, Any] | None:
         "tests": found["fold_tests"].to_dict("records"),
         "ranks": {name: _ranking(part) for name, part in found["ranks"].groupby("pairs", sort=False)},
         "predictions": _predictions(found["associations"], found["associations_within"]),
-        "left_out": _left_out(found["left_out"]),
+        "left_out": {
+            name: part.to_dict("records") for name, part in left_out.reset_index().groupby("evidence", sort=False)
+        },
         "aucs": _as_published(profile),
     }
 
@@ -178,11 +180,9 @@ def _as_published(profile: str) -> dict[str, Any]:
         is_baseline=("is_baseline", "any"), n=("auc", "size"),
     )  # fmt: skip
     names, targets = datasets.titles() | TITLES, list(dict.fromkeys(folds["target"]))
+    found = {pair: cell.to_dict() for pair, cell in cells.iterrows()}
     rows = [
-        {
-            "title": names[source],
-            "cells": [cells.loc[(source, t)].to_dict() if (source, t) in cells.index else None for t in targets],
-        }
+        {"title": names[source], "cells": [found.get((source, target)) for target in targets]}
         for source in dict.fromkeys(folds["source"])
     ]
     return {"targets": [names[target] for target in targets], "rows": rows}
@@ -208,8 +208,3 @@ def _predictions(associations: pd.DataFrame, within: pd.DataFrame) -> dict[str, 
              "kind": first["kind"], "n": int(first["n"]), **facts}
         )  # fmt: skip
     return {evidence: sorted(rows, key=lambda row: row["regret"]["value"]) for evidence, rows in found.items()}
-
-
-def _left_out(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    means = table.groupby(["evidence", "rule"], sort=False)["regret"].agg(["mean", "max", "size"]).reset_index()
-    return {evidence: part.to_dict("records") for evidence, part in means.groupby("evidence", sort=False)}

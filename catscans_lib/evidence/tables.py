@@ -65,24 +65,17 @@ def similarity(folder: Path) -> pd.DataFrame:
     task2vec = table[table["pairing"] == "same index"].rename(columns={"mean": "value"})
     itself = task2vec[["target", "measure"]].drop_duplicates().assign(source=lambda rows: rows["target"], value=0.0)
     imagenet = task2vec[task2vec["source"] == "stl10"].assign(source="imagenet")
-    experts = (
-        read(folder, "expert_distances.csv").rename(columns={"expert_distance": "value"}).assign(measure="experts")
-    )
-    together = pd.concat([task2vec, itself, imagenet, experts], ignore_index=True)
+    experts = read(folder, "expert_distances.csv").rename(columns={"expert_distance": "value"})
+    together = pd.concat([task2vec, itself, imagenet, experts.assign(measure="experts")], ignore_index=True)
     return together[[*PAIR, "measure", "value"]].assign(larger_is_closer=False)
 
 
 def baselines(folder: Path) -> pd.DataFrame:
     """Return simple rules for the original study's sources, as `similarity_tables.baselines` does."""
     cards = [datasets.get(name) for name in datasets.known()]
-    sources = pd.DataFrame(
-        {
-            "source": [card.name for card in cards],
-            "n_images": [card.n_images for card in cards],
-            "n_classes": [N_CLASSES.get(card.name, len(card.classes or card.n_per_class)) for card in cards],
-        }
-    )
-    return similarity_tables.baselines(aucs(folder), sources)
+    n_classes = [N_CLASSES.get(card.name, len(card.classes or card.n_per_class)) for card in cards]
+    sources = pd.DataFrame([(card.name, card.n_images) for card in cards], columns=["source", "n_images"])
+    return similarity_tables.baselines(aucs(folder), sources.assign(n_classes=n_classes))
 
 
 def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

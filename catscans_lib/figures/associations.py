@@ -1,6 +1,7 @@
 """Measures of similarity: against the AUC, their associations, their ranks of sources, their noise floor; and advice."""
 
 from collections.abc import Mapping
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,7 +55,7 @@ def measure_against_auc(
 
 def association_forest(
     associations: pd.DataFrame, statistic: str = "kendall", target: str = "all", *,
-    titles: Mapping[str, str] | None = None, n_draws: int | None = None, ax: Axes | None = None,
+    titles: Mapping[str, str] | None = None, n_draws: int | None = None,
 ) -> Axes:  # fmt: skip
     """Plot one statistic of every measure with its interval, the best on top; the simple rules to beat are orange.
 
@@ -62,12 +63,10 @@ def association_forest(
     """
     here = associations[(associations["statistic"] == statistic) & (associations["target"] == target)]
     here = here.dropna(subset="value").sort_values("value", ascending=statistic != "regret", kind="stable")
-    styles = [
-        {"color": COLOURS[1], "marker": "D"} if kind == "baseline" else {"color": COLOURS[0], "marker": "o"}
-        for kind in here["kind"]
-    ]
+    of_rule, of_measure = {"color": COLOURS[1], "marker": "D"}, {"color": COLOURS[0], "marker": "o"}
+    styles = [of_rule if kind == "baseline" else of_measure for kind in here["kind"]]
     labels = [(titles or {}).get(name, name) for name in here["measure"]]
-    ax = _interval_rows(here, "value", labels, styles, ax or plt.subplots(figsize=(7, 1.3 + 0.27 * len(here)))[1])
+    ax = _interval_rows(here, "value", labels, styles, 0.27)
     if statistic != "regret":
         ax.axvline(CHANCE.get(statistic, 0), color="#999999", lw=0.9, zorder=0)
     for label, kind in zip(ax.get_yticklabels(), here["kind"], strict=True):
@@ -82,22 +81,24 @@ def association_forest(
     return ax
 
 
-def advice_bars(advice: pd.DataFrame, *, targets: int | None = None, ax: Axes | None = None) -> Axes:
+def advice_bars(advice: pd.DataFrame, *, targets: int | None = None) -> Axes:
     """Plot the expected AUC of every source on a new target, relative to their mean, with intervals; the best on top.
 
     Takes the table of `recommend.model.rank` with a column title; `targets` is the number of calibration targets.
     """
     here = advice.iloc[::-1]
     labels = [f"{row.title} (best: {row.p_best:.0%})" for row in here.itertuples()]
-    styles = [{"color": COLOURS[0]}] * len(here)
-    ax = _interval_rows(here, "gain", labels, styles, ax or plt.subplots(figsize=(7, 1.3 + 0.3 * len(here)))[1])
+    ax = _interval_rows(here, "gain", labels, [{"color": COLOURS[0]}] * len(here), 0.3)
     ax.axvline(0, color="#999999", lw=0.9, zorder=0)
     known = f", calibrated on n = {targets} targets" if targets else ""
     ax.set_xlabel(f"Expected AUC minus the mean of these {len(here)} sources\nline: 95 % interval{known}")
     return ax
 
 
-def _interval_rows(rows: pd.DataFrame, value: str, labels: list[str], styles: list[dict[str, str]], ax: Axes) -> Axes:
+def _interval_rows(
+    rows: pd.DataFrame, value: str, labels: list[str], styles: list[dict[str, str]], height: float
+) -> Axes:
+    _, ax = plt.subplots(figsize=(7, 1.3 + height * len(rows)))
     for place, (row, style) in enumerate(zip(rows.itertuples(), styles, strict=True)):
         ax.plot([row.low, row.high], [place, place], color=style["color"], lw=1.6, solid_capstyle="butt")
         ax.scatter(getattr(row, value), place, s=40, edgecolor="black", linewidths=0.6, zorder=3, **style)
@@ -106,14 +107,14 @@ def _interval_rows(rows: pd.DataFrame, value: str, labels: list[str], styles: li
     return ax
 
 
-def noise_floor(floor: pd.DataFrame, *, titles: Mapping[str, str] | None = None, ax: Axes | None = None) -> Axes:
+def noise_floor(floor: pd.DataFrame, *, titles: Mapping[str, str] | None = None) -> Axes:
     """Plot the distance between two subsets of each dataset (bar) and its distances to other datasets (points).
 
     Takes the table of `evidence.analyses.noise_floor`. A point within the bar is closer than the dataset is to itself.
     """
     own = floor[floor["kind"] == "self"].sort_values("mean", ascending=False)
     cross = floor[floor["kind"] == "cross"]
-    ax = ax or plt.subplots(figsize=(7, 1.4 + 0.42 * len(own)))[1]
+    _, ax = plt.subplots(figsize=(7, 1.4 + 0.42 * len(own)))
     for place, row in enumerate(own.itertuples()):
         of_set = cross[(cross["source"] == row.source) | (cross["target"] == row.source)]
         is_below = of_set["mean"] < row.mean
@@ -123,29 +124,25 @@ def noise_floor(floor: pd.DataFrame, *, titles: Mapping[str, str] | None = None,
         for below, colour, size in ((False, "#888888", 22), (True, COLOURS[1], 44)):
             at = of_set.loc[is_below == below, "mean"]
             ax.scatter(at, np.full(len(at), place), s=size, color=colour, edgecolor="white", linewidths=0.4, zorder=3)
-    handles = [
-        ax.scatter([], [], s=44, color=COLOURS[0], edgecolor="black", marker="D", label="to itself (line: ± 1 sd)"),
-        ax.scatter([], [], s=22, color="#888888", label="to another dataset"),
-        ax.scatter([], [], s=44, color=COLOURS[1], label="to another dataset, closer than to itself"),
-    ]
-    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8)
+    names = "to itself (line: ± 1 sd)", "to another dataset", "to another dataset, closer than to itself"
+    ax.legend(ax.collections[:3], names, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8)
     ax.set_yticks(range(len(own)), [(titles or {}).get(name, name) for name in own["source"]])
     ax.set_xlim(0, 1)
-    n = own["n"].iloc[0]
-    ax.set_xlabel(f"Distance between two subsets, raw cosine of Task2Vec\n(mean of n = {n:,} pairs of subsets)")
+    n_pairs = f"mean of n = {own['n'].iloc[0]:,} pairs of subsets"
+    ax.set_xlabel(f"Distance between two subsets, raw cosine of Task2Vec\n({n_pairs})")
     return ax
 
 
-def rank_map(ranks: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+def rank_map(ranks: pd.DataFrame, *, titles: dict[str, str]) -> Axes:
     """Plot the rank of every source (column) by every measure (row): 1 is the closest, hatched means no value.
 
     Takes columns measure, source and rank, measures in the order in which they are shown.
     """
     wide = ranks.pivot(index="measure", columns="source", values="rank")
     wide = wide.reindex(list(dict.fromkeys(ranks["measure"])), columns=ordered(ranks["source"]))
-    ax = ax or plt.subplots(figsize=(3.4 + 0.75 * wide.shape[1], 1.6 + 0.24 * wide.shape[0]))[1]
+    size = (3.4 + 0.75 * wide.shape[1], 1.6 + 0.24 * wide.shape[0])
     norm = Normalize(1, max(2, wide.shape[1]))
-    heatmap(wide, "cividis_r", norm, "{:.3g}", label="Rank (1: closest)", titles=titles, ax=ax)
+    ax = heatmap(wide, "cividis_r", norm, "{:.3g}", label="Rank (1: closest)", titles=titles, size=size)
     ax.set(xlabel="Source", ylabel="Measure")
     ax.tick_params(axis="x", rotation=60)
     return ax
@@ -161,19 +158,18 @@ def _label_points(ax: Axes, x: pd.Series, y: pd.Series, names: list[str]) -> Non
     taken = [(at - 0.02, at + 0.02, height) for at, height in zip(across, up, strict=True)]
     for at, height, name in zip(across, up, names, strict=True):
         outwards = 1 if at > 0.5 else -1
-        places = [(side, height + lift) for lift in (0, -0.05, 0.05, -0.1, 0.1) for side in (outwards, -outwards)]
-        boxes = [
-            (*sorted((at + 0.025 * side, at + (0.033 * len(name) + 0.02) * side)), level) for side, level in places
-        ]
-        free = [number for number, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
-        side, level = places[free[0] if free else 0]
-        taken.append(boxes[free[0] if free else 0])
-        ax.annotate(
-            name, (at + 0.03 * side, level), xycoords="axes fraction", fontsize=7.5, va="center",
-            ha="left" if side > 0 else "right",
-        )  # fmt: skip
+        boxes = []
+        for lift, side in product((0, -0.05, 0.05, -0.1, 0.1), (outwards, -outwards)):
+            ends = sorted((at + 0.025 * side, at + (0.033 * len(name) + 0.02) * side))
+            boxes.append((*ends, height + lift, side))
+        free = [box for box in boxes if not any(_overlap(*box[:3], *other) for other in taken)]
+        left, right, level, side = (free or boxes)[0]
+        taken.append((left, right, level))
+        style = {"fontsize": 7.5, "va": "center", "ha": "left" if side > 0 else "right"}
+        ax.annotate(name, (at + 0.03 * side, level), xycoords="axes fraction", **style)
 
 
-def _overlap(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
-    """Return whether two lines of text, each (left, right, height), overlap."""
-    return one[0] < other[1] and other[0] < one[1] and abs(one[2] - other[2]) < 0.045
+def _overlap(
+    left: float, right: float, level: float, other_left: float, other_right: float, other_level: float
+) -> bool:
+    return left < other_right and other_left < right and abs(level - other_level) < 0.045

@@ -15,28 +15,30 @@ AVERAGED = {
 
 
 def auc_bars(
-    aucs: pd.DataFrame, target: str, mode: str, *, titles: dict[str, str], intervals: pd.DataFrame | None = None,
-    ax: Axes | None = None,
-) -> Axes:  # fmt: skip
+    aucs: pd.DataFrame, target: str, mode: str, *, titles: dict[str, str], intervals: pd.DataFrame | None = None
+) -> Axes:
     """Plot the AUC of every source on one target: a bar for the mean, a faint point per fold and seed, the best on top.
 
     Takes the tables of `inference`; of the intervals the bootstrap's are drawn. Grey bars are the baseline, also with its
     longer budget if that was run.
     """
     bars = _bars(aucs[aucs["target"] == target], mode, titles)
-    ax = ax or plt.subplots(figsize=(7, 1.1 + 0.34 * len(bars)))[1]
+    _, ax = plt.subplots(figsize=(7, 1.1 + 0.34 * len(bars)))
     for place, (_, source, values, _) in enumerate(bars):
         colour = "#999999" if source == "none" else COLOURS[0]
         ax.barh(place, values.mean(), color=colour, alpha=0.55, height=0.62, zorder=1)
-        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [0.0]
-        ax.scatter(values, place + np.asarray(spread), s=14, color="#333333", alpha=0.45, linewidths=0, zorder=2)
+        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+        ax.scatter(values, place + spread, s=14, color="#333333", alpha=0.45, linewidths=0, zorder=2)
         ax.scatter(values.mean(), place, s=44, color=colour, edgecolor="black", marker="D", zorder=4)
-    ends = [] if intervals is None else _ends(intervals[intervals["target"] == target], bars)
+    ends = []
+    if intervals is not None:
+        is_shown = (intervals["target"] == target) & intervals["method"].str.startswith("bootstrap")
+        over_groups = intervals[is_shown].set_index(["source", "mode"])
+        ends = [tuple(over_groups.loc[(source, of), ["low", "high"]]) for _, source, _, of in bars]
     for place, (low, high) in enumerate(ends):
         ax.plot([low, high], [place, place], color="black", lw=1.6, zorder=3, solid_capstyle="butt")
     ax.set_yticks(range(len(bars)), [f"{label} (n = {len(values)})" for label, _, values, _ in bars])
-    averages = aucs.loc[aucs["target"] == target, "average"].unique()
-    what = AVERAGED.get(averages[0], "AUC") if len(averages) == 1 else "AUC"
+    what = AVERAGED.get(aucs.loc[aucs["target"] == target, "average"].iloc[0], "AUC")
     note = "points: folds and seeds; diamond: mean"
     note += "\nline: 95 % bootstrap over groups" if len(ends) else ""
     ax.set_xlabel(f"{what} on held-out fold\n{note}")
@@ -61,7 +63,11 @@ def auc_panels(aucs: pd.DataFrame, intervals: pd.DataFrame, mode: str, *, titles
     _, panels = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
     for ax, target in zip(panels[0], targets, strict=True):
         _rows_of_sources(ax, here[here["target"] == target], intervals[intervals["target"] == target], mode, sources)
-        _baselines(ax, aucs[(aucs["target"] == target) & (aucs["source"] == "none")], mode)
+        none = aucs[(aucs["target"] == target) & (aucs["source"] == "none")]
+        # Random weights are solid with the same budget, dashed with the longer one (fine-tuning only).
+        for of, dash in ((mode, "-"), *([("fine_tune_long", "--")] if mode == "fine_tune" else [])):
+            if len(values := none.loc[none["mode"] == of, "auc"]):
+                ax.axvline(values.mean(), color="#666666", lw=1.2, ls=dash, zorder=1)
         ax.set_title(titles[target])
     panels[0, 0].set_yticks(range(len(sources)), [titles[source] for source in sources])
     panels[0, len(targets) // 2].set_xlabel(f"AUC on held-out images, {mode.replace('_', '-')}")
@@ -83,15 +89,7 @@ def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode
         ax.scatter(means[source], place, s=42, color=colour, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
 
 
-def _baselines(ax: Axes, none: pd.DataFrame, mode: str) -> None:
-    """Draw random weights as vertical lines: solid with the same budget, dashed with the longer one (fine-tuning only)."""
-    for of, dash in ((mode, "-"), ("fine_tune_long", "--")):
-        values = none.loc[none["mode"] == of, "auc"]
-        if len(values) and (of == mode or mode == "fine_tune"):
-            ax.axvline(values.mean(), color="#666666", lw=1.2, ls=dash, zorder=1)
-
-
-def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> Axes:
     """Plot mean ranks of sources over targets (1 is best); a bar joins sources that Nemenyi's test cannot separate at 5 %.
 
     Takes the table of `inference.ranks`. Reference: Demšar (2006), Journal of Machine Learning Research 7.
@@ -100,7 +98,7 @@ def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str
     names, at, width = here["source"].tolist(), here["mean_rank"].to_numpy(), here["critical_difference"].iloc[0]
     cliques = _cliques(at, width)
     half = -(-len(names) // 2)
-    ax = ax or plt.subplots(figsize=(7, 1.2 + 0.26 * half + 0.16 * len(cliques)))[1]
+    _, ax = plt.subplots(figsize=(7, 1.2 + 0.26 * half + 0.16 * len(cliques)))
     depth = 0.45 * len(cliques) + 0.7
     for number, (name, rank) in enumerate(zip(names, at, strict=True)):
         is_left = number < half
@@ -115,7 +113,6 @@ def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str
     ax.text(1, -1.15, f"critical difference {width:.2f} (5 %)", va="bottom")
     ax.set(xlim=(0.5, len(names) + 0.5), ylim=(depth + half, -1.9))
     ax.xaxis.set_ticks_position("top")
-    ax.xaxis.set_label_position("top")
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.spines["top"].set(visible=True, position=("data", 0))
     ax.set_xticks(range(1, len(names) + 1))
@@ -152,12 +149,12 @@ def roc_curves(bands: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
     return axes.flat[: len(classes)]
 
 
-def calibration_curves(table: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+def calibration_curves(table: pd.DataFrame, *, titles: dict[str, str]) -> Axes:
     """Plot the observed frequency of a class against its predicted probability, all classes together.
 
     Takes the table of `calibration` for one target and mode. Perfect calibration lies on the diagonal.
     """
-    ax = ax or plt.subplots(figsize=(4.6, 4.2))[1]
+    _, ax = plt.subplots(figsize=(4.6, 4.2))
     ax.plot([0, 1], [0, 1], color="#BBBBBB", lw=0.8)
     shown = table[table["n"] > 0]
     for number, (source, part) in enumerate(shown.groupby("source", sort=False)):
@@ -167,43 +164,41 @@ def calibration_curves(table: pd.DataFrame, *, titles: dict[str, str], ax: Axes 
         style = {"color": COLOURS[number], "ls": DASHES[number % len(DASHES)]}
         ax.plot(x, y, lw=1.5, **style)
         ax.scatter(x, y, s=8 + 120 * bins["n"] / bins["n"].sum(), color=COLOURS[number], label=titles[source])
-    ax.set(xlabel="Predicted probability, held-out folds", ylabel="Share of images of that class")
-    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.set(
+        xlabel="Predicted probability, held-out folds", ylabel="Share of images of that class", xlim=(0, 1), ylim=(0, 1)
+    )
     ax.legend(title="Area of a point: share of images", fontsize=8, title_fontsize=8)
     return ax
 
 
-def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> Axes:
     """Plot the mean AUC of every source (row) and target (column) in one mode, from the table of `tables.summary`."""
-    means = _by_source_and_target(summary[summary["mode"] == mode], "auc_mean")
-    low = min(0.5, np.nanmin(means.to_numpy())) if means.size else 0.5
-    ax = _source_heatmap(means, "{:.3f}", "cividis", Normalize(low, 1.0), "Mean AUC on held-out folds", titles, ax)
+    means = summary.loc[summary["mode"] == mode, ["source", "target", "auc_mean"]]
+    norm = Normalize(min([0.5, *means["auc_mean"].dropna()]), 1.0)
+    ax = _source_heatmap(means, "{:.3f}", "cividis", norm, "Mean AUC on held-out folds", titles)
     ax.set_title(f"AUC, {mode.replace('_', '-')}")
     return ax
 
 
-def score_heatmap(scores: pd.DataFrame, mode: str, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+def score_heatmap(scores: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> Axes:
     """Plot the mean transfer score (percent) of every source and target in one mode, colours centred on 0.
 
     Takes the table of `tables.transfer_scores`.
     """
     here = scores[scores["mode"] == mode].groupby(["source", "target"], sort=False)["transfer_score"].mean()
-    means = _by_source_and_target(here.reset_index(), "transfer_score")
-    ax = _source_heatmap(means, "{:+.1f}", "RdBu", CenteredNorm(0), "Mean transfer score (%)", titles, ax)
+    ax = _source_heatmap(here.reset_index(), "{:+.1f}", "RdBu", CenteredNorm(0), "Mean transfer score (%)", titles)
     ax.set_title(f"Transfer score, {mode.replace('_', '-')}")
     return ax
 
 
-def _by_source_and_target(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    wide = table.pivot(index="source", columns="target", values=column)
-    return wide.reindex(ordered(table["source"]), columns=ordered(table["target"]))
-
-
 def _source_heatmap(
-    values: pd.DataFrame, form: str, cmap: str, norm: Normalize, label: str, titles: dict[str, str], ax: Axes | None
+    table: pd.DataFrame, form: str, cmap: str, norm: Normalize, label: str, titles: dict[str, str]
 ) -> Axes:
-    ax = ax or plt.subplots(figsize=(2.6 + 1.25 * values.shape[1], 1.3 + 0.36 * values.shape[0]))[1]
-    heatmap(values, cmap, norm, form, label=label, titles=titles, ax=ax)
+    """Plot the third column of a table of source and target."""
+    values = table.pivot(index="source", columns="target", values=table.columns[2])
+    values = values.reindex(ordered(table["source"]), columns=ordered(table["target"]))
+    size = (2.6 + 1.25 * values.shape[1], 1.3 + 0.36 * values.shape[0])
+    ax = heatmap(values, cmap, norm, form, label=label, titles=titles, size=size)
     for row, column in np.argwhere(values.index.to_numpy()[:, None] == values.columns.to_numpy()):
         if np.isnan(values.iloc[row, column]):
             ax.text(column, row, "itself", ha="center", va="center", color="#777777", fontsize=8)
@@ -213,18 +208,11 @@ def _source_heatmap(
 
 def _bars(aucs: pd.DataFrame, mode: str, titles: dict[str, str]) -> list[tuple[str, str, np.ndarray, str]]:
     """Return label, source, AUCs and mode of every bar, from the bottom: the baselines, then sources by mean."""
-    here = aucs[aucs["mode"] == mode]
-    bars = [
-        (titles[source], source, part["auc"].to_numpy(), mode) for source, part in here.groupby("source", sort=False)
-    ]
+    groups = aucs[aucs["mode"] == mode].groupby("source", sort=False)["auc"]
+    bars = [(titles[source], source, values.to_numpy(), mode) for source, values in groups]
     if mode == "fine_tune" and len(longer := aucs[aucs["mode"] == "fine_tune_long"]):
         bars.append((f"{titles['none']}, longer", "none", longer["auc"].to_numpy(), "fine_tune_long"))
     return sorted(bars, key=lambda bar: (bar[1] != "none", bar[2].mean()))
-
-
-def _ends(intervals: pd.DataFrame, bars: list[tuple[str, str, np.ndarray, str]]) -> list[tuple[float, float]]:
-    over_groups = intervals[intervals["method"].str.startswith("bootstrap")].set_index(["source", "mode"])
-    return [tuple(over_groups.loc[(source, mode), ["low", "high"]]) for _, source, _, mode in bars]
 
 
 def _cliques(at: np.ndarray, width: float) -> list[tuple[int, int]]:

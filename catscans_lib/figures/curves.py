@@ -106,8 +106,8 @@ def stability_points(numbers: pd.DataFrame, *, titles: dict[str, str]) -> np.nda
         ax.set_xlabel(label)
         ax.grid(axis="y", color="#EEEEEE")
     axes[0, 0].set_yticks(range(len(sources)), [titles.get(source, source) for source in sources])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=max(1, len(targets)), fontsize=8)
+    entries = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside upper right", ncols=max(1, len(targets)), fontsize=8)
     return axes[0]
 
 
@@ -127,10 +127,8 @@ def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: dict[str, str]
             for _, curve in part.groupby(one, sort=False, dropna=False) if one else [((), part)]:
                 ax.plot(curve["epoch"], curve["value"], alpha=0.18, lw=0.8, **style)
             mean = part.groupby("epoch")["value"].mean()
-            words = [
-                *([_name(key, by, titles)] if by else []),
-                *([SPLITS[split]] if rows["split"].nunique() > 1 else []),
-            ]
+            words = [_name(key, by, titles)] if by else []
+            words += [SPLITS[split]] if rows["split"].nunique() > 1 else []
             marker = {"marker": "o"} if len(mean) == 1 else {}
             ax.plot(mean.index, mean, lw=2, label=", ".join(words) or SPLITS[split], **style, **marker)
 
@@ -143,8 +141,7 @@ def _name(key: object, by: str, titles: dict[str, str]) -> str:
 
 def _legend(figure: Figure, axes: np.ndarray) -> None:
     """Draw one legend for all panels, with the curves of every panel."""
-    pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes.flat]
-    entries = {label: handle for panel in pairs for handle, label in panel}
+    entries = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside right upper", fontsize=8)
 
 

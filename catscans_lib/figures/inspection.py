@@ -40,7 +40,7 @@ def image_grid(images: np.ndarray, labels: list[str], *, n_columns: int) -> Figu
 def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: dict[str, str]) -> Figure:
     """Plot the image and its feature maps, shape (height, width, n_maps), a row per source; each map has its own scale."""
     rows = {titles[source]: [image, *map(_coloured, np.moveaxis(here, -1, 0))] for source, here in maps.items()}
-    return _sheet(rows, ["image", *(f"map {number}" for number in range(1, _longest(rows)))])
+    return _sheet(rows, ["image", *(f"map {number}" for number in range(1, max(map(len, rows.values()))))])
 
 
 def filter_grid(filters: dict[str, np.ndarray], *, titles: dict[str, str]) -> Figure:
@@ -54,7 +54,7 @@ def filter_grid(filters: dict[str, np.ndarray], *, titles: dict[str, str]) -> Fi
         shown = np.moveaxis(here[..., largest], -1, 0)
         limits = np.maximum(np.abs(shown).max(axis=(1, 2, 3), keepdims=True), 1e-12)
         rows[titles[source]] = list(np.uint8(127.5 + 127.5 * shown / limits))
-    return _sheet(rows, [""] * _longest(rows), side=0.42)
+    return _sheet(rows, [""] * max(map(len, rows.values())), side=0.42)
 
 
 def before_after_grid(
@@ -65,16 +65,21 @@ def before_after_grid(
     Takes by source the maps before and after, both of shape (height, width, n_maps). A map has the same scale before and
     after. The difference is centred on 0 (white); the number below it is its maximum relative to the map's range.
     """
-    rows, notes = {}, {}
+    rows, notes, n_maps = {}, {}, 0
     for source, (before, after) in pairs.items():
         row, note = [image], [""]
         for one, other in zip(np.moveaxis(before, -1, 0), np.moveaxis(after, -1, 0), strict=True):
             limits = min(one.min(), other.min()), max(one.max(), other.max())
             most = np.abs(other - one).max()
-            row += [_coloured(one, *limits), _coloured(other, *limits), _coloured(other - one, -most, most, "RdBu")]
+            row += [
+                _coloured(one, *limits),
+                _coloured(other, *limits),
+                _coloured(other - one, -most, most, cmap="RdBu"),
+            ]
             note += ["", "", f"± {most / max(limits[1] - limits[0], 1e-12):.0%}"]
         rows[titles[source]], notes[titles[source]] = row, note
-    return _sheet(rows, ["image", *["before", "after", "difference"] * (_longest(rows) // 3)], notes)
+        n_maps = max(n_maps, before.shape[-1])
+    return _sheet(rows, ["image", *["before", "after", "difference"] * n_maps], notes)
 
 
 def grad_cam_grid(
@@ -82,31 +87,22 @@ def grad_cam_grid(
 ) -> Figure:  # fmt: skip
     """Plot Grad-CAM maps over the grey images: a column per image, a row per source.
 
-    Takes images of shape (n_images, height, width, 3), `shown` from `grad_cam.examples` (a row per image), and `heats` and
+    Takes images of shape (n_images, height, width, 3); `shown` (a row per image) from `grad_cam.examples`; `heats` and
     `answers` from `grad_cam.of_sources`.
     """
     rows, notes, colours = {"image": list(images)}, {"image": [""] * len(images)}, {}
     for source, here in answers.groupby("source", sort=False):
         title = titles[source]
         rows[title] = [_overlaid(image, heat) for image, heat in zip(images, heats[source], strict=True)]
-        notes[title] = [
-            f"{'✓' if right else '✗'} {predicted} {score:.2f}"
-            for right, predicted, score in zip(here["right"], here["predicted"], here["score"], strict=True)
-        ]
+        notes[title] = [f"{'✓' if row.right else '✗'} {row.predicted} {row.score:.2f}" for row in here.itertuples()]
         colours[title] = [RIGHT if right else WRONG for right in here["right"]]
     headings = [f"{row.label}\n({'right' if row.right else 'wrong'})" for row in shown.itertuples()]
     return _sheet(rows, headings, notes, colours, side=1.1)
 
 
-def _longest(rows: dict[str, list[np.ndarray]]) -> int:
-    return max(map(len, rows.values()))
-
-
-def _coloured(
-    values: np.ndarray, low: float | None = None, high: float | None = None, cmap: str = "cividis"
-) -> np.ndarray:
+def _coloured(values: np.ndarray, *limits: float, cmap: str = "cividis") -> np.ndarray:
     """Return the colours of a map, uint8; without limits it is scaled to its own range."""
-    return mpl.colormaps[cmap](mpl.colors.Normalize(low, high)(values), bytes=True)[..., :3]
+    return mpl.colormaps[cmap](Normalize(*limits)(values), bytes=True)[..., :3]
 
 
 def _overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -164,30 +160,23 @@ def cka_matrices(table: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
     return axes[0]
 
 
-def change_heatmap(table: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
+def change_heatmap(table: pd.DataFrame, *, titles: dict[str, str]) -> Axes:
     """Plot the relative change of each layer's weights by fine-tuning, a row per source, from the table of `filters.changes`."""
-    positive = table.loc[table["change"] > 0, "change"]
-    most = positive.max() if len(positive) else 1.0
-    least = min(positive.min(), most / 10) if len(positive) else 0.1
-    norm = LogNorm(least, most, clip=True)  # 0 gets the darkest colour
-    return _by_layer(table, "change", norm, "||after − before|| / ||before||", "{:#.2g}", titles, ax)
+    positive = table.loc[table["change"] > 0, "change"].tolist() or [1.0]
+    norm = LogNorm(min(*positive, max(positive) / 10), max(positive), clip=True)  # 0 gets the darkest colour
+    return _by_layer(table, "change", norm, "||after − before|| / ||before||", "{:#.2g}", titles)
 
 
-def kept_heatmap(table: pd.DataFrame, *, titles: dict[str, str], ax: Axes | None = None) -> Axes:
-    """Plot the similarity of each layer before and after fine-tuning, a row per source.
-
-    Takes the table of `layer_similarity.kept`.
-    """
+def kept_heatmap(table: pd.DataFrame, *, titles: dict[str, str]) -> Axes:
+    """Plot each layer's similarity before and after fine-tuning, a row per source, from `layer_similarity.kept`."""
     label = f"linear CKA, n = {table['n_images'].iloc[0]} images"
-    return _by_layer(table, "cka", Normalize(0, 1, clip=True), label, "{:.2f}", titles, ax)
+    return _by_layer(table, "cka", Normalize(0, 1, clip=True), label, "{:.2f}", titles)
 
 
-def _by_layer(
-    table: pd.DataFrame, column: str, norm: Normalize, label: str, form: str, titles: dict[str, str], ax: Axes | None
-) -> Axes:
+def _by_layer(table: pd.DataFrame, column: str, norm: Normalize, label: str, form: str, titles: dict[str, str]) -> Axes:
     wide = table.pivot(index="source", columns="layer", values=column)
     wide = wide.loc[ordered(table["source"]), table["layer"].unique()]
-    ax = ax or plt.subplots(figsize=(min(11.0, 3.2 + 0.42 * wide.shape[1]), 1.6 + 0.26 * len(wide)))[1]
+    _, ax = plt.subplots(figsize=(min(11.0, 3.2 + 0.42 * wide.shape[1]), 1.6 + 0.26 * len(wide)))
     picture = _layer_cells(ax, wide, norm, titles, form if wide.shape[1] <= 16 else None, 6.5)
     ax.set_xlabel("Layer, from the image to the head")
     bar = ax.figure.colorbar(picture, ax=ax, label=label, format="%.2g")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,37 +21,22 @@ DEMO_STAMP = "DEMO – made-up images, not a medical result"
 
 def set_style() -> None:
     """Set the style of all figures drawn afterwards."""
-    mpl.rcParams.update(
-        {
-            "figure.constrained_layout.use": True,
-            "figure.constrained_layout.w_pad": 0.1,  # inches; a reader's font may be wider than ours
-            "figure.dpi": 100,
-            "savefig.dpi": 160,
-            "font.size": 10,
-            "axes.titlesize": 11,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": False,
-            "axes.prop_cycle": mpl.cycler(color=COLOURS),
-            "legend.frameon": False,
-            "svg.hashsalt": "catscans",  # the same figure gives the same file
-            "svg.fonttype": "none",
-        }
-    )
-
-
-def stamp(figure: Figure, profile: str) -> None:
-    """Mark a figure as DEMO if its profile uses generated images."""
-    if profile.split("/")[0] == "demo" and not any(text.get_text().startswith("DEMO") for text in figure.texts):
-        text = DEMO_STAMP if figure.get_figwidth() > 3.5 else DEMO_STAMP.replace(", ", ",\n")
-        figure.supxlabel(text, fontsize=8, color="#B00020", weight="bold", x=0.01, ha="left")
+    mpl.rc("figure.constrained_layout", use=True, w_pad=0.1)  # inches; a reader's font may be wider than ours
+    mpl.rc("figure", dpi=100)
+    mpl.rc("savefig", dpi=160)
+    mpl.rc("font", size=10)
+    mpl.rc("axes", titlesize=11, titleweight="bold", titlelocation="left", grid=False)
+    mpl.rc("axes", prop_cycle=mpl.cycler(color=COLOURS))
+    mpl.rc("axes.spines", top=False, right=False)
+    mpl.rc("legend", frameon=False)
+    mpl.rc("svg", fonttype="none", hashsalt="catscans")  # the same figure gives the same file
 
 
 def save(figure: Figure, folder: Path, name: str, table: pd.DataFrame, profile: str) -> None:
-    """Save a figure as SVG and PNG, and the table it shows as CSV, all named `name`."""
-    stamp(figure, profile)
+    """Save a figure as SVG and PNG, and the table it shows as CSV, all named `name`; mark generated images as DEMO."""
+    if profile.split("/")[0] == "demo" and not any(text.get_text().startswith("DEMO") for text in figure.texts):
+        text = DEMO_STAMP if figure.get_figwidth() > 3.5 else DEMO_STAMP.replace(", ", ",\n")
+        figure.supxlabel(text, fontsize=8, color="#B00020", weight="bold", x=0.01, ha="left")
     folder.mkdir(parents=True, exist_ok=True)
     whole = {"bbox_inches": "tight", "pad_inches": 0.1}  # labels of a small grid reach beyond the axes
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, **whole)
@@ -81,9 +67,11 @@ def draw_cells(
 
 
 def heatmap(
-    values: pd.DataFrame, cmap: str, norm: Normalize, form: str, *, label: str, titles: dict[str, str], ax: Axes
-) -> Axes:
-    """Draw a table of sources, targets or measures as a heat map with titles and colour bar; missing cells are hatched."""
+    values: pd.DataFrame, cmap: str, norm: Normalize, form: str, *, label: str, titles: dict[str, str],
+    size: tuple[float, float],
+) -> Axes:  # fmt: skip
+    """Plot a table of sources, targets or measures as a heat map with titles and colour bar; missing cells are hatched."""
+    _, ax = plt.subplots(figsize=size)
     ax.set_facecolor("#EEEEEE")
     ax.patch.set(hatch="////", edgecolor="#CCCCCC")
     picture = draw_cells(ax, values, cmap, norm, form)

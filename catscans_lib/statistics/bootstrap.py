@@ -5,7 +5,6 @@ draws follow from matrix products with the groups' multiplicities and a running 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,25 +27,13 @@ def auc_draws(
 ) -> np.ndarray:
     """Return the AUC of each bootstrap draw; a draw takes as many groups as there are, with replacement.
 
-    The draws depend on the groups and the seed alone. Tables of the same images therefore get paired draws, whatever their
-    scores and the order of their rows.
+    Arguments as in `auc`; `groups`, shape (n_images,), holds the patient, lesion or slide of every image, or the image's own id
+    if it has none. Returns shape (n_draws,). Scores of several tables, shape (n_tables, n_images, n_classes), share the draws
+    and give shape (n_tables, n_draws). The draws depend on the groups and the seed alone, so tables of the same images always
+    get paired draws, whatever their scores and the order of their rows.
 
-    Raises ValueError as `auc`; also if a group is missing or there are fewer than two groups.
-
-    Parameters
-    ----------
-    labels, classes, average
-        As in `auc`.
-    scores : array_like of float, shape (n_images, n_classes) or (n_tables, n_images, n_classes)
-        As in `auc`; several tables of the same images share the draws.
-    groups : array_like, shape (n_images,)
-        Patient, lesion or slide of every image; the image's own id if it has none.
-
-    Returns
-    -------
-    numpy.ndarray of float, shape (n_draws,) or (n_tables, n_draws)
-        NaN for a draw that lacks a class which the average needs: a mean over fewer classes would be another quantity.
-        Classes that no image has are left out, as in `auc`.
+    A draw is NaN if it lacks a class which the average needs: a mean over fewer classes would be another quantity. Classes that
+    no image has are left out, as in `auc`. Raises ValueError as `auc`; also if a group is missing or there are fewer than two.
     """
     tables = np.asarray(scores, dtype=float)
     is_stack = tables.ndim == 3
@@ -61,7 +48,7 @@ def auc_draws(
     if any(problem.positive.all() or not problem.positive.any() for problem in problems[0]):
         raise ValueError("An AUC needs images of two classes; there is only one.")
     sorted_problems = [[_sorted(problem, codes, len(names)) for problem in of_table] for of_table in problems]
-    size = max(len(names), *(problem.n_steps for of_table in sorted_problems for problem in of_table))
+    size = max(len(names), *(images.shape[0] // 2 for of_table in sorted_problems for images in of_table))
     blocks = _multiplicities(len(names), n_draws, max(1, CELLS // size), np.random.default_rng(seed))
     draws = np.concatenate(
         [[_averaged(of_table, counts, average) for of_table in sorted_problems] for counts in blocks], axis=1
@@ -99,17 +86,11 @@ def p_value(draws: ArrayLike) -> float | np.ndarray:
     return np.where(n == 0, np.nan, np.minimum(1.0, 2 * (1 + smaller) / (1 + n)))[()]
 
 
-class _SortedProblem(NamedTuple):
-    """A binary problem by ascending score: the positives and negatives of each group at each step.
+def _sorted(problem: BinaryProblem, codes: np.ndarray, n_groups: int) -> sparse.csr_array:
+    """Count the images of each group at each step of ascending score; positives in the upper half, negatives below.
 
     A step holds the images of one score, or neighbours that are all positive or all negative, whose order does not matter.
     """
-
-    images: sparse.csr_array  # counts, shape (2 * n_steps, n_groups): positives in the upper half, negatives below
-    n_steps: int
-
-
-def _sorted(problem: BinaryProblem, codes: np.ndarray, n_groups: int) -> _SortedProblem:
     order = np.argsort(problem.scores, kind="stable")
     scores, positive, codes = problem.scores[order], problem.positive[order], codes[problem.rows[order]]
     tied = np.concatenate([[0], np.cumsum(scores[1:] != scores[:-1])])  # index of the distinct score
@@ -122,7 +103,7 @@ def _sorted(problem: BinaryProblem, codes: np.ndarray, n_groups: int) -> _Sorted
     columns = np.concatenate([codes[positive], codes[~positive]])
     in_row = np.bincount(np.concatenate([step[positive], step[~positive] + n_steps]), minlength=2 * n_steps)
     ends = np.concatenate([[0], np.cumsum(in_row)])
-    return _SortedProblem(sparse.csr_array((np.ones(len(columns)), columns, ends), (2 * n_steps, n_groups)), n_steps)
+    return sparse.csr_array((np.ones(len(columns)), columns, ends), (2 * n_steps, n_groups))
 
 
 def _multiplicities(n_groups: int, n_draws: int, n_block: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -134,18 +115,17 @@ def _multiplicities(n_groups: int, n_draws: int, n_block: int, rng: np.random.Ge
         yield np.ascontiguousarray(counts.T, dtype=float)
 
 
-def _averaged(problems: list[_SortedProblem], counts: np.ndarray, average: str) -> np.ndarray:
+def _averaged(problems: list[sparse.csr_array], counts: np.ndarray, average: str) -> np.ndarray:
     """AUC of each draw, shape (n_block,)."""
-    n_positive, n_negative, won = np.array([_mann_whitney(problem, counts) for problem in problems]).swapaxes(0, 1)
+    n_positive, n_negative, won = np.array([_mann_whitney(images @ counts) for images in problems]).swapaxes(0, 1)
     weight = weights(average, n_positive, n_negative)
     with np.errstate(invalid="ignore"):  # 0 / 0: the draw lacks a class
         return (weight * (won / (n_positive * n_negative))).sum(axis=0) / weight.sum(axis=0)
 
 
-def _mann_whitney(problem: _SortedProblem, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _mann_whitney(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each draw, shape (n_block,): number of positives, of negatives, and of pairs that the positive wins."""
-    images = problem.images @ counts
-    positive, negative = images[: problem.n_steps], images[problem.n_steps :]
+    positive, negative = np.split(drawn, 2)
     below = np.cumsum(negative, axis=0)
     n_negative = below[-1].copy()
     below -= negative / 2

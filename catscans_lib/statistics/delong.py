@@ -34,16 +34,11 @@ class Paired(NamedTuple):
 def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return the AUCs of several models on the same images, shape (n_models,), and their covariance matrix.
 
-    A variance is exactly 0 if a model separates the classes perfectly or all scores are equal. The formula then cannot
-    estimate the uncertainty, which is not 0 (`interval` returns NaN). It is NaN with a single positive or negative. Raises
-    ValueError if the labels are not bool or all the same, a score is not finite, or the shapes do not match.
-
-    Parameters
-    ----------
-    labels : array_like of bool, shape (n,)
-        True where the image is positive.
-    scores : array_like of float, shape (n,) or (n_models, n)
-        Higher means positive; any scale. Ties count one half.
+    `labels`, shape (n,), are True where the image is positive. `scores`, shape (n,) or (n_models, n), may have any scale; higher
+    means positive, and ties count one half. A variance is exactly 0 if a model separates the classes perfectly or all scores are
+    equal. The formula then cannot estimate the uncertainty, which is not 0 (`interval` returns NaN). It is NaN with a single
+    positive or negative. Raises ValueError if the labels are not bool or all the same, a score is not finite, or the shapes do
+    not match.
     """
     v10, v01 = _components(labels, scores)
     return v10.mean(axis=1), _variance_of_mean(v10) + _variance_of_mean(v01)

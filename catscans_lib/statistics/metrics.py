@@ -23,23 +23,16 @@ class BinaryProblem(NamedTuple):
 def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str = "weighted") -> float:
     """Return the area under the ROC curve in [0, 1], averaged over classes or pairs of classes if there are more than two.
 
-    0.5 is chance, and a tie between a positive and a negative counts one half. Raises ValueError if a score is not finite, a
-    row does not sum to 1, a label or the average is unknown, or only one class occurs.
+    `labels`, shape (n_images,), are names of classes; `scores`, shape (n_images, n_classes), are probabilities in the order of
+    `classes`, whose rows sum to 1 (three decimals suffice). 0.5 is chance, and a tie between a positive and a negative counts
+    one half. Of two classes the second is the positive one, and `average` has no effect. Of more:
 
-    Parameters
-    ----------
-    labels : array_like of str, shape (n_images,)
-        Class of every image, each one of `classes`.
-    scores : array_like of float, shape (n_images, n_classes)
-        Probabilities, columns in the order of `classes`; rows sum to 1 (three decimals suffice).
-    classes : tuple of str
-        At least two. Of two classes the second is the positive one, and `average` has no effect.
-    average : {"weighted", "macro", "micro", "ovo_macro", "ovo_weighted"}
-        - weighted, macro: one-vs-rest, weighted by the images of each class, or equally;
-        - micro: one-vs-rest, the scores of all classes pooled into one problem;
-        - ovo_macro, ovo_weighted: one-vs-one (Hand and Till 2001), weighted equally, or by the images of each pair.
+    - weighted, macro: one-vs-rest, weighted by the images of each class, or equally;
+    - micro: one-vs-rest, the scores of all classes pooled into one problem;
+    - ovo_macro, ovo_weighted: one-vs-one (Hand and Till 2001), weighted equally, or by the images of each pair.
 
-        A class without images has no ROC curve and is left out of the mean (micro still uses its scores as negatives).
+    A class without images has no ROC curve and is left out of the mean (micro still uses its scores as negatives). Raises
+    ValueError if a score is not finite, a row does not sum to 1, a label or the average is unknown, or only one class occurs.
     """
     labels, scores = check_predictions(labels, scores, classes)
     if (labels == labels[0]).all():
@@ -180,18 +173,18 @@ def classification_metrics(
     """
     labels, scores = check_probabilities(labels, scores, classes)
     is_class = labels[:, None] == np.array(classes)
-    predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
-    correct = is_class[np.arange(len(labels)), predicted]
+    correct = is_class[np.arange(len(labels)), scores.argmax(axis=1)]
     squared = (scores - is_class) ** 2
     n = is_class.sum(axis=0)
     recall = is_class[correct].sum(axis=0)[n > 0] / n[n > 0]
     precision = averaged(average_precision, labels, scores, classes, average) if len(recall) > 1 else np.nan
+    _, _, confidence, accuracy, in_bin = reliability(scores.max(axis=1), correct, N_ECE_BINS)
     return {
         "accuracy": float(correct.mean()),
         "balanced_accuracy": float(recall.mean()),
         "average_precision": precision,
         "brier": float(squared[:, 1].mean() if len(classes) == 2 else squared.sum(axis=1).mean()),
-        "ece": _expected_calibration_error(confidence, correct),
+        "ece": float((np.abs(confidence - accuracy) * in_bin).sum() / in_bin.sum()),
     }
 
 
@@ -229,8 +222,3 @@ def check_probabilities(
     if scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"Probabilities lie in [0, 1]; got {scores.min():.3g} to {scores.max():.3g}.")
     return labels, scores
-
-
-def _expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    _, _, mean_score, share, n = reliability(confidence, correct, N_ECE_BINS)
-    return float((np.abs(mean_score - share) * n).sum() / n.sum())

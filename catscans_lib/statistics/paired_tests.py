@@ -63,18 +63,11 @@ class Posterior(NamedTuple):
 def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float = 0.95) -> CorrectedT:
     """Corrected resampled t-test: a paired t-test whose variance accounts for overlapping training sets.
 
-    ``t = mean / sqrt((1 / n_folds + test_train_ratio) * variance)`` with n_folds - 1 degrees of freedom. If all differences
-    are equal, the interval is NaN; t is 0 and p is 1 if they are 0, otherwise both are NaN. Reference: Nadeau and Bengio
-    (2003), Machine Learning 52(3), equation 9.
-
-    Parameters
-    ----------
-    difference : array_like of float, shape (n_folds,) or (n_comparisons, n_folds)
-        AUC of one source minus that of the other on the same folds; at least two.
-    test_train_ratio : float
-        Held-out images per training image, above 0; 1 / (k - 1) in k-fold cross-validation.
-    level : float
-        Level of the interval, in (0, 1).
+    `difference`, shape (n_folds,) or (n_comparisons, n_folds), is the AUC of one source minus that of the other on the same
+    folds, at least two. `test_train_ratio` is the number of held-out images per training image: 1 / (k - 1) in k-fold
+    cross-validation. ``t = mean / sqrt((1 / n_folds + test_train_ratio) * variance)`` has n_folds - 1 degrees of freedom. If all
+    differences are equal, the interval is NaN; t is 0 and p is 1 if they are 0, otherwise both are NaN. Reference: Nadeau and
+    Bengio (2003), Machine Learning 52(3), equation 9.
     """
     difference = _differences(difference)
     if not 0 < level < 1:

@@ -27,25 +27,21 @@ def test_menus_list_what_has_results_with_random_weights_last(play):
     assert play.menus["measure"]["LogME"] == "logme"
 
 
-def test_two_sources_are_shown_fold_by_fold_with_their_tests(play, monkeypatch):
+def test_two_different_sources_are_shown_fold_by_fold_with_their_tests(play, monkeypatch, capsys):
     shown = []
     monkeypatch.setattr(reanalysis, "display", shown.append)
     play.show_pair("isic2018", "fine_tune", "dtd", "imagenet")
     folds, tests = shown
     assert folds["difference"].tolist() == pytest.approx([-0.02, 0.12])
     assert tests["test"].tolist() == ["nadeau_bengio", "wilcoxon", "bootstrap"]
-
-
-def test_a_source_is_not_compared_with_itself(play, capsys):
     play.show_pair("isic2018", "fine_tune", "dtd", "dtd")
     assert "two different sources" in capsys.readouterr().out
 
 
 def test_the_command_repeats_a_run_with_the_chosen_seed(play):
-    command = play.command("dtd", "chest", 7)
-    assert command == (
-        '.venv/bin/papermill notebooks/transfer.ipynb out.ipynb -p profile demo -p source dtd -p target chest -y "seeds: [7]"'
-    )
+    given = "-p profile demo -p source dtd -p target chest"
+    expected = f'.venv/bin/papermill notebooks/transfer.ipynb out.ipynb {given} -y "seeds: [7]"'
+    assert play.command("dtd", "chest", 7) == expected
 
 
 def test_every_cell_of_the_notebook_runs(play, monkeypatch):

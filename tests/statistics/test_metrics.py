@@ -2,14 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference import REFERENCE, needs_reference, vectors
+from sklearn import metrics
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    balanced_accuracy_score,
-    brier_score_loss,
-    roc_auc_score,
-)
 from sklearn.preprocessing import label_binarize
 
 from catscans_lib.statistics.metrics import (
@@ -38,14 +32,9 @@ def binary(values):
 @needs_reference
 @pytest.mark.parametrize(
     ("average", "key"),
-    [
-        ("weighted", "weighted_ovr_auc"),
-        ("macro", "macro_ovr_auc"),
-        ("micro", "micro_ovr_auc"),
-        ("ovo_macro", "ovo_macro_auc"),
-        ("ovo_weighted", "ovo_weighted_auc"),
-    ],
-)
+    [("weighted", "weighted_ovr_auc"), ("macro", "macro_ovr_auc"), ("micro", "micro_ovr_auc"),
+     ("ovo_macro", "ovo_macro_auc"), ("ovo_weighted", "ovo_weighted_auc")],
+)  # fmt: skip
 def test_all_averages_over_seven_classes_agree_with_the_reference(average, key):
     data, labels, scores = seven_classes()
     assert auc(labels, scores, SEVEN, average) == pytest.approx(data["multiclass7"][key], abs=1e-9)
@@ -88,32 +77,21 @@ def test_averages_of_tied_scores_agree_with_scikit_learn(average, multi_class, o
     rng = np.random.default_rng(1)
     labels, scores = rng.choice(list("abc"), 60, p=[0.6, 0.3, 0.1]), rng.integers(1, 4, (60, 3)).astype(float)
     scores /= scores.sum(axis=1, keepdims=True)
-    want = roc_auc_score(labels, scores, multi_class=multi_class, average=of, labels=list("abc"))
+    want = metrics.roc_auc_score(labels, scores, multi_class=multi_class, average=of, labels=list("abc"))
     assert auc(labels, scores, tuple("abc"), average) == pytest.approx(want, abs=1e-12)
 
 
-def test_one_vs_one_uses_the_scores_of_both_classes():
+def test_one_vs_one_uses_the_scores_of_both_classes_and_leaves_out_pairs_with_an_absent_class():
     labels = ["a", "b", "c"]
     scores = [[0.6, 0.3, 0.1], [0.5, 0.2, 0.3], [0.2, 0.5, 0.3]]
     # a|b 1, a|c 1, b|a 0, b|c 0, c|a 1, c|b one half (a tie): by hand
     assert auc(labels, scores, tuple("abc"), "ovo_macro") == pytest.approx(3.5 / 6)
-
-
-def test_one_vs_one_leaves_out_pairs_with_an_absent_class():
-    scores = [[0.6, 0.3, 0.1], [0.5, 0.2, 0.3]]
-    assert auc(["a", "b"], scores, tuple("abc"), "ovo_macro") == pytest.approx(0.5)  # a|b 1, b|a 0
+    assert auc(labels[:2], scores[:2], tuple("abc"), "ovo_macro") == pytest.approx(0.5)  # a|b 1, b|a 0
 
 
 def test_the_average_does_not_matter_for_two_classes():
     labels, scores = ["no", "yes", "no", "yes"], binary([0.1, 0.4, 0.5, 0.9])
     assert {auc(labels, scores, ("no", "yes"), average) for average in AVERAGES} == {0.75}
-
-
-def test_reversing_the_scores_gives_the_complement():
-    rng = np.random.default_rng(2)
-    labels, values = rng.choice(["no", "yes"], 50), rng.integers(0, 10, 50) / 10
-    both = auc(labels, binary(values), ("no", "yes")) + auc(labels, binary(1 - values), ("no", "yes"))
-    assert both == pytest.approx(1, abs=1e-12)
 
 
 def test_a_fold_of_one_class_has_no_auc_of_any_class():
@@ -149,7 +127,7 @@ def test_the_area_of_tied_scores_agrees_with_scikit_learn():
     rng = np.random.default_rng(6)
     for n in (2, 9, 300):
         positive, scores = np.arange(n) % 2 == 0, rng.integers(6, size=n) / 5
-        assert area(positive, scores) == pytest.approx(roc_auc_score(positive, scores), abs=1e-15)
+        assert area(positive, scores) == pytest.approx(metrics.roc_auc_score(positive, scores), abs=1e-15)
 
 
 @needs_reference
@@ -181,12 +159,6 @@ def test_transfer_score_rejects_folds_that_do_not_pair_and_a_baseline_of_0():
         transfer_score([0.9], [0.0])
 
 
-def test_labels_unrelated_to_the_scores_give_an_auc_near_one_half():
-    rng = np.random.default_rng(0)
-    scores = rng.dirichlet(np.ones(3), 3000)
-    assert auc(rng.choice(list("abc"), 3000), scores, tuple("abc")) == pytest.approx(0.5, abs=0.03)
-
-
 def three_classes(n=200):
     rng = np.random.default_rng(3)
     return rng.choice(THREE, n, p=[0.6, 0.3, 0.1]), rng.dirichlet(np.ones(3), n)
@@ -201,17 +173,15 @@ def two_classes(n=200):
 def test_metrics_of_three_classes_agree_with_scikit_learn():
     labels, scores = three_classes()
     found, decided = classification_metrics(labels, scores, THREE), np.array(THREE)[scores.argmax(axis=1)]
-    one_hot = label_binarize(labels, classes=THREE)
-    assert found["accuracy"] == pytest.approx(accuracy_score(labels, decided))
-    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, decided))
-    assert found["average_precision"] == pytest.approx(average_precision_score(one_hot, scores, average="weighted"))
-    assert found["brier"] == pytest.approx(brier_score_loss(labels, scores, labels=list(THREE)))
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, decided))
+    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, decided))
+    assert found["brier"] == pytest.approx(metrics.brier_score_loss(labels, scores, labels=list(THREE)))
 
 
 @pytest.mark.parametrize("average", ["weighted", "macro", "micro"])
 def test_average_precision_is_averaged_as_in_scikit_learn(average):
     labels, scores = three_classes()
-    want = average_precision_score(label_binarize(labels, classes=THREE), scores, average=average)
+    want = metrics.average_precision_score(label_binarize(labels, classes=THREE), scores, average=average)
     assert classification_metrics(labels, scores, THREE, average)["average_precision"] == pytest.approx(want)
 
 
@@ -219,15 +189,15 @@ def test_average_precision_with_ties_agrees_with_scikit_learn():
     rng = np.random.default_rng(5)
     for n in (2, 7, 200):
         positive, scores = np.arange(n) % 3 == 0, rng.integers(5, size=n) / 4
-        assert average_precision(positive, scores) == pytest.approx(average_precision_score(positive, scores))
+        assert average_precision(positive, scores) == pytest.approx(metrics.average_precision_score(positive, scores))
 
 
 def test_metrics_of_two_classes_agree_with_scikit_learn():
     labels, scores = two_classes()
     found, positive = classification_metrics(labels, scores, TWO), labels == "yes"
-    assert found["average_precision"] == pytest.approx(average_precision_score(positive, scores[:, 1]))
-    assert found["brier"] == pytest.approx(brier_score_loss(positive, scores[:, 1]))
-    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(positive, scores[:, 1] > 0.5))
+    assert found["average_precision"] == pytest.approx(metrics.average_precision_score(positive, scores[:, 1]))
+    assert found["brier"] == pytest.approx(metrics.brier_score_loss(positive, scores[:, 1]))
+    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(positive, scores[:, 1] > 0.5))
 
 
 def test_calibration_error_agrees_with_a_hand_calculation():

@@ -67,14 +67,6 @@ def test_nemenyi_agrees_with_the_reference(example):
     np.testing.assert_allclose(found.p, want["nemenyi_p_matrix"], rtol=1e-6, atol=1e-12)
 
 
-def test_friedman_corrects_for_ties_as_scipy_does():
-    matrix = np.random.default_rng(0).integers(0, 4, (6, 5)) / 4
-    want = stats.friedmanchisquare(*matrix.T)
-    found = friedman(matrix)
-    assert (found.chi2, found.p) == pytest.approx((want.statistic, want.pvalue))
-    assert found.mean_ranks.mean() == pytest.approx(3)
-
-
 def test_identical_rankings_of_all_blocks_have_an_exact_p():
     found = friedman([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]])
     assert (found.f, found.kendall_w) == (np.inf, pytest.approx(1))
@@ -141,11 +133,6 @@ def test_the_posterior_agrees_with_numerical_integration():
     assert found.p_left < found.p_right
 
 
-def test_swapping_the_sources_mirrors_the_posterior():
-    values = np.random.default_rng(0).normal(0.01, 0.02, 5)
-    assert correlated_bayes(-values, 0.25, 0.01) == pytest.approx(correlated_bayes(values, 0.25, 0.01)[::-1])
-
-
 @pytest.mark.parametrize(
     ("value", "want"), [(0.42, (0, 0, 1)), (0.02, (0, 1, 0)), (0.0, (0, 1, 0)), (-0.02, (0, 1, 0)), (-0.42, (1, 0, 0))]
 )
@@ -172,13 +159,7 @@ def test_effect_sizes_agree_with_hand_calculations():
 
 @pytest.mark.parametrize(
     "test",
-    [
-        wilcoxon,
-        cohens_d,
-        superiority,
-        lambda d: nadeau_bengio(d, 0.25),
-        lambda d: correlated_bayes(d, 0.25, 0.1),
-    ],
+    [wilcoxon, cohens_d, superiority, lambda d: nadeau_bengio(d, 0.25), lambda d: correlated_bayes(d, 0.25, 0.1)],
 )
 def test_many_comparisons_at_once_agree_with_single_ones(test):
     rng = np.random.default_rng(0)
