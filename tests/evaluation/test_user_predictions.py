@@ -52,19 +52,13 @@ def test_two_files_are_matched_by_image_id_and_compared(binary):
         assert p < 0.05
 
 
-def test_predictions_do_not_differ_from_themselves(binary):
-    folder, *_ = binary
-    _, output = ask("--predictions", folder / "good.csv", "--against", folder / "good.csv", "--json")
-    against = json.loads(output)["against"]
-    assert against["difference"] == 0
-    assert [p for *_, p in against["tests"].values()] == [1.0, 1.0]
-
-
-def test_the_positive_class_can_be_chosen(binary):
+def test_predictions_do_not_differ_from_themselves_and_the_positive_class_can_be_chosen(binary):
     folder, good, _ = binary
-    _, output = ask("--predictions", folder / "good.csv", "--positive", "0", "--json")
-    expected = 1 - roc_auc_score(good["y_true"], good["score"])
-    assert json.loads(output)["auc"] == pytest.approx(expected, abs=1e-12)
+    given = ("--predictions", folder / "good.csv", "--against", folder / "good.csv", "--positive", "0", "--json")
+    found = json.loads(ask(*given)[1])
+    assert found["auc"] == pytest.approx(1 - roc_auc_score(good["y_true"], good["score"]), abs=1e-12)
+    assert found["against"]["difference"] == 0
+    assert [p for *_, p in found["against"]["tests"].values()] == [1.0, 1.0]
 
 
 def test_more_than_two_classes_have_a_column_each(tmp_path):

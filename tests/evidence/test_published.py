@@ -1,7 +1,5 @@
 """Published results are reproduced: against the reference folder's own record, and by hand on small invented tables."""
 
-import json
-import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,6 +7,8 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import reference
+from reference import REFERENCE, needs_reference
 
 from catscans_lib import figures, paths, results
 from catscans_lib.book import templates
@@ -18,10 +18,6 @@ from catscans_lib.grid import expand
 from catscans_lib.transferability import associations
 
 ROOT = Path(__file__).resolve().parents[2]
-REFERENCE = Path(os.environ.get(paths.REFERENCE) or ROOT.parent / "shared" / "reference")
-needs_reference = pytest.mark.skipif(
-    not (REFERENCE / "paper_aucs.csv").is_file(), reason="needs ../shared/reference with published values"
-)
 PAIRS = {  # as the record calls them
     "all": "all 24 pairs incl. 3 baselines", "no baselines": "21 pairs, baselines dropped",
     "no baselines, no ImageNet": "18 pairs, baselines and imagenet dropped",
@@ -31,10 +27,6 @@ PAIRS = {  # as the record calls them
 }  # fmt: skip
 
 
-def write(folder, name, rows):
-    pd.DataFrame(rows).to_csv(folder / name, index=False)
-
-
 def small_folder(folder):
     """Write invented tables: two targets with their own and other sources, two folds."""
     aucs = {
@@ -42,12 +34,11 @@ def small_folder(folder):
         ("imagenet", "chest"): (0.9, 0.95), ("stl10", "isic2018"): (0.5, 0.6), ("dtd", "isic2018"): (0.8, 0.7),
         ("isic2018", "isic2018"): (0.5, 0.5), ("imagenet", "isic2018"): (0.9, 0.7), ("chest", "isic2018"): (0.6, 0.6),
     }  # fmt: skip
-    columns = ["source", "target", "fold", "auc", "transfer_score", "is_baseline"]
     rows = [
         (s, t, fold, auc, 100 * (auc / aucs[t, t][fold - 1] - 1), int(s == t))
         for (s, t), values in aucs.items() for fold, auc in enumerate(values, start=1)
     ]  # fmt: skip
-    pd.DataFrame(rows, columns=columns).to_csv(folder / "paper_aucs.csv", index=False)
+    files = {"paper_aucs.csv": pd.DataFrame(rows, columns=analyses.FOLDS)}
     foreign = [(s, t) for s, t in aucs if s not in (t, "imagenet")]
     statistics = {"std": 0.1, "min": 0, "max": 1, "n": 100, "measure": "cosine_hessian", "pairing": "same index"}
     distances = [
@@ -59,11 +50,11 @@ def small_folder(folder):
     }  # fmt: skip
     subsets = statistics | {"pairing": "all i != j"}
     distances += [{"source": s, "target": t, "mean": mean} | subsets for (s, t), mean in within.items()]
-    write(folder, "task2vec_distances.csv", distances)
+    files["task2vec_distances.csv"] = distances
     experts = [{"source": s, "target": t, "expert_distance": len(s) - len(t) if s != t else 0} for s, t in aucs]
-    write(folder, "expert_distances.csv", experts)
+    files["expert_distances.csv"] = experts
     named = "task2vec cosine_hessian, 5 committed fold columns of aucs_scores_distances.csv (subsets 3,3,8,3,5)"
-    write(folder, "correlations.csv", [{"predictor": named, "pairs": PAIRS["all"], "pearson_r": -0.2}])
+    files["correlations.csv"] = [{"predictor": named, "pairs": PAIRS["all"], "pearson_r": -0.2}]
     scores = {name: 0.1 for name in ("fu", "leep", "logme", "lp", "ncti", "nleep", "parc", "sfda")}
     later = [
         {"source": s, "target": t, "auc": 0.5 + place / 10} | {name: place * v for name, v in scores.items()}
@@ -71,7 +62,9 @@ def small_folder(folder):
         for place, s in enumerate(("imagenet", "radimagenet", "medmnist", "tissuemnist"))
     ]
     later.append({"source": "imagenet", "target": "chestmnist", "auc": 0.7} | dict.fromkeys(scores, np.nan))
-    write(folder, "medmnist_transfer.csv", later)
+    files["medmnist_transfer.csv"] = later
+    for name, table in files.items():
+        pd.DataFrame(table).to_csv(folder / name, index=False)
     return folder
 
 
@@ -118,7 +111,7 @@ def test_textures_are_further_from_themselves_than_from_pcam():
 
 @needs_reference
 def test_tests_between_sources_agree_with_the_reference_vectors():
-    vectors = json.loads((REFERENCE / "auc_vectors.json").read_text())
+    vectors = reference.vectors()
     found = analyses.fold_tests(tables.aucs(REFERENCE)).set_index(["target", "source_b"])
     compared = [pair for pair in vectors["nadeau_bengio"] if "imagenet" in (pair["a"]["source"], pair["b"]["source"])]
     assert len(compared) == 3
