@@ -90,8 +90,8 @@ def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[s
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
     }
     getters = [HostInfoGetter(lambda fact=fact: fact, name) for name, fact in host.items()]
-    options = {"base_dir": str(paths.root()), "save_git_info": False, "additional_host_info": getters}
-    experiment = Experiment(key.replace("/", "-"), **options)
+    settings = {"base_dir": str(paths.root()), "save_git_info": False, "additional_host_info": getters}
+    experiment = Experiment(key.replace("/", "-"), **settings)
     experiment.logger = logging.getLogger("catscans.sacred")
     experiment.logger.setLevel(logging.CRITICAL)
     experiment.captured_out_filter = mask
@@ -105,7 +105,7 @@ def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[s
 
 def _log(sacred_run: Any, folder: Path) -> None:
     """Record the files, facts and metrics of a run's folder; add the record's number and the machine to its `run.json`."""
-    host, path, history = sacred_run.host_info, folder / results.RECORD, folder / "history.csv"
+    host, path = sacred_run.host_info, folder / results.RECORD
     machine = {key: host.get(key) for key in ("cpu", "cores", "memory_gb", "python_version")} | {"os": host["os"][1]}
     if gpus := [gpu["model"] for gpu in host.get("gpus", {}).get("gpus", [])]:
         machine["gpus"] = gpus
@@ -124,13 +124,11 @@ def _log(sacred_run: Any, folder: Path) -> None:
     for table in sorted(folder.glob("*.csv")):
         sacred_run.add_artifact(str(table))
     sacred_run.add_artifact(str(path), name=RUN_RECORD)
-    if history.is_file():
-        _log_metrics(sacred_run, results.read_table(history), folder / "learning_rates.csv")
-
-
-def _log_metrics(sacred_run: Any, history: Any, learning_rates: Path) -> None:
-    if learning_rates.is_file():
-        history = results.chosen_curves(history, results.read_table(learning_rates))
+    if not (folder / "history.csv").is_file():
+        return
+    history = results.read_table(folder / "history.csv")
+    if (folder / "learning_rates.csv").is_file():
+        history = results.chosen_curves(history, results.read_table(folder / "learning_rates.csv"))
     for row in history.itertuples():
         name = f"{row.mode}.fold{row.fold}.seed{row.seed}.{row.split}.{row.metric}"
         sacred_run.log_scalar(name, row.value, row.epoch)

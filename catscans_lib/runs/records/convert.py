@@ -38,34 +38,31 @@ def _to_mlflow(client: Any, place: str, record: dict) -> bool:
         if run.info.status != "RUNNING":
             return False
         client.delete_run(run.info.run_id)
-    name, tags, ended = record["name"], {ID: record["id"]}, record["ended_ms"]
-    run = client.create_run(place, start_time=record["started_ms"], run_name=name, tags=tags).info.run_id
+    start, name, ended = record["started_ms"], record["name"], record["ended_ms"]
+    run = client.create_run(place, start_time=start, run_name=name, tags={ID: record["id"]}).info.run_id
     epochs = [
         Metric(_key(name), value, round(time.timestamp() * 1000), step)
         for name, curve in _curves(record).items()
         for value, step, time in zip(curve["values"], curve["steps"], curve["timestamps"], strict=True)
     ]
+    tags = {f"catscans.{name}": record[name] for name in ("run", "run_id", "status", "commit")}
+    tags |= {f"catscans.{name}": text for name, text in record["texts"].items()}
+    tags["mlflow.source.git.commit"] = record["commit"].partition("+")[0]
+    tags["mlflow.note.content"] = record["error"] and f"```\n{record['error']}\n```"
     found = {
         "metrics": epochs + [Metric(_key(name), value, ended, 0) for name, value in record["numbers"].items()],
         "params": [Param(_key(name), str(value)[:MAX_LENGTH]) for name, value in record["config"].items()],
-        "tags": [RunTag(_key(name), str(value)[:MAX_LENGTH]) for name, value in _tags(record).items() if value],
+        "tags": [RunTag(_key(name), str(value)[:MAX_LENGTH]) for name, value in tags.items() if value],
     }
     for kind, entities in found.items():
-        for start in range(0, len(entities), BATCH[kind]):
-            client.log_batch(run, **{kind: entities[start : start + BATCH[kind]]})
+        for first in range(0, len(entities), BATCH[kind]):
+            client.log_batch(run, **{kind: entities[first : first + BATCH[kind]]})
     for path in sorted(Path(record["folder"]).iterdir()):
         if path.is_file():
             client.log_artifact(run, str(path))
     client.log_dict(run, record["versions"], "versions.json")
     client.set_terminated(run, STATUS.get(record["status"], "KILLED"), ended)
     return True
-
-
-def _tags(record: dict) -> dict:
-    known = {f"catscans.{name}": record[name] for name in ("run", "run_id", "status", "commit")}
-    known["mlflow.source.git.commit"] = record["commit"].partition("+")[0]
-    known["mlflow.note.content"] = record["error"] and f"```\n{record['error']}\n```"
-    return known | {f"catscans.{name}": text for name, text in record["texts"].items()}
 
 
 def _key(name: str) -> str:

@@ -25,10 +25,7 @@ NEEDED = {"mongo": ("pymongo", "CATSCANS_MONGO_URL"), "sql": ("sqlalchemy", "CAT
 
 
 def create(profile: str) -> tuple[list[Any], dict[str, Any]]:
-    """Return the Sacred observers of a profile, and the options to start Sacred with.
-
-    The file observer numbers its records. With a database, which others may write to, a record gets a unique name instead.
-    """
+    """Return the Sacred observers of a profile, and the options to start Sacred with."""
     from sacred import observers
 
     names, folder = check(profile), paths.records_dir(profile)
@@ -38,6 +35,7 @@ def create(profile: str) -> tuple[list[Any], dict[str, Any]]:
         "mongo": lambda: observers.MongoObserver(url=os.environ[NEEDED["mongo"][1]], db_name="catscans"),
         "sql": lambda: observers.SqlObserver(os.environ[NEEDED["sql"][1]]),
     }
+    # The file observer numbers its records; in a database, which others may write to, a number may be taken.
     unique_name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
     options = {"--id": unique_name} if NEEDED.keys() & names else {}
     return [factories[name]() for name in names if name in factories], options
@@ -74,15 +72,14 @@ def export_to_neptune(profile: str, number: str) -> None:
 
 
 def export(target: str, records: list[Record], folder: Path, *, experiment: str = "catscans") -> str:
-    """Convert records of ended runs to `folder` for "mlflow" or "neptune"; return what the conversion printed.
+    """Convert records of ended runs to `folder` for "mlflow" or "neptune", except those that it holds; return what was printed.
 
-    Runs that the folder holds already are skipped. `experiment` names the MLflow experiment. Raises InputError if the
-    environment of the target is missing or the conversion fails.
+    `experiment` names the MLflow experiment. Raises InputError if the target's environment is missing or the conversion fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ended = [_plain(record) for record in records if record.status != "RUNNING"]
     script = Path(__file__).with_name("convert.py")
-    # -P: names of modules beside the script must not hide other modules.
+    # -P: modules of this folder must not hide others of the same name.
     command = [str(python_of(target)), "-P", str(script), target, str(folder.resolve()), experiment]
     quiet = os.environ | {"NEPTUNE_MODE": "offline", "PYTHONWARNINGS": "ignore", "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(command, input=json.dumps(ended), capture_output=True, text=True, check=False, env=quiet)

@@ -117,10 +117,7 @@ class Record:
 
     @property
     def results(self) -> dict[str, float | str]:
-        """Facts that the notebook noted, and the AUC of every mode (transfer) or the metrics of the last epoch (others).
-
-        AUCs and metrics are means over folds and seeds.
-        """
+        """Facts that the notebook noted, and means over folds and seeds: AUCs (transfer), else metrics of the last epoch."""
         kinds = (int, float, str)
         facts = {key: value for key, value in self.info.items() if isinstance(value, kinds) and key not in NO_RESULT}
         predictions, metrics = self.folder / "predictions.csv", self.metrics()

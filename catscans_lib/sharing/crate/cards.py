@@ -1,7 +1,6 @@
 """The cards in a crate: Croissant metadata of a dataset, which other tools read, and a Markdown card of a network.
 
-Sources: Akhtar et al. (2024), arXiv:2403.19546; sections of the Markdown card: Mitchell et al. (2019), Model cards for model
-reporting.
+Croissant: Akhtar et al. (2024), arXiv:2403.19546. Markdown: sections of Mitchell et al. (2019), Model cards for model reporting.
 """
 
 import hashlib
@@ -149,7 +148,7 @@ def _facts(profile: str, step: str, name: str) -> dict[str, Any]:
     record = results.record(profile, f"{step}/{name}")
     parameters = record["parameters"]
     source, target = parameters["source"], parameters.get("target")
-    known = parameters | {key: record[key] for key in ("precision",) if key in record}  # instead of "auto"
+    known = parameters | ({"precision": record["precision"]} if "precision" in record else {})  # instead of "auto"
     intervals = results.optional(profile, "tables/auc_intervals.csv", columns=["source", "target", "mode", "method"])
     is_asked = (intervals["source"] == source) & intervals["method"].str.startswith("bootstrap")
     is_asked &= (intervals["target"] == target) if target else True
@@ -173,6 +172,5 @@ def _facts(profile: str, step: str, name: str) -> dict[str, Any]:
 def _saved_fold(profile: str, source: str, target: str, seed: int) -> dict[str, Any] | None:
     """AUC of the saved network, which is that of the last fold and seed, on the images held out from it."""
     aucs = results.optional(profile, "tables/aucs.csv", columns=["source", "target", "mode", "seed"])
-    is_asked = (aucs["source"] == source) & (aucs["target"] == target) & (aucs["mode"] == "fine_tune")
-    rows: pd.DataFrame = aucs[is_asked & (aucs["seed"] == seed)]
+    rows = aucs.query("source == @source and target == @target and mode == 'fine_tune' and seed == @seed")
     return None if rows.empty else rows.loc[rows["fold"].idxmax()].to_dict()

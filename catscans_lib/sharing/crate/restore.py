@@ -69,7 +69,7 @@ def restore(archive: Path, *, other_code: bool = False) -> Restored:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     record = re.compile(rf"results/{re.escape(profile)}/((?!records/)[^/]+/[^/]+)/{re.escape(results.RECORD)}")
-    runs = tuple(match[1] for name in wanted if (match := record.fullmatch(name)))
+    runs = tuple(match[1] for match in map(record.fullmatch, wanted) if match)
     return Restored(profile, len(new), len(wanted) - len(new), runs)
 
 
@@ -124,7 +124,7 @@ def _listed(archive: Path, folder: Path) -> Listed:
 
 def _profile(archive: Path, listed: Listed) -> str:
     """Return the one profile of a crate; refuse files that it may not have."""
-    found = [match[1] for name in listed if (match := PROFILE.fullmatch(name))]
+    found = [match[1] for match in map(PROFILE.fullmatch, listed) if match]
     if len(found) != 1:
         raise _refused(archive, f"it has {len(found)} profiles (params/*.yaml), not one")
     profile = found[0]
