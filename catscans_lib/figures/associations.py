@@ -1,6 +1,5 @@
 """Measures of similarity: against the AUC, their associations, their ranks of sources, their noise floor; and advice."""
 
-from collections.abc import Mapping
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -9,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
-from catscans_lib.figures.style import COLOURS, MARKERS, heatmap, ordered
+from catscans_lib.figures.style import COLOURS, MARKERS, Titles, heatmap, ordered
 
 AXES = {
     "pearson": "Pearson's r", "spearman": "Spearman's ρ", "kendall": "Kendall's τ", "weighted_kendall": "Weighted Kendall's τ",
@@ -19,8 +18,8 @@ CHANCE = {"accuracy": 0.5}  # 0 for the others; regret has no chance level
 
 
 def measure_against_auc(
-    results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Mapping[str, str] | None = None,
-    sources: Mapping[str, str] | None = None,
+    results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Titles | None = None,
+    sources: Titles | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Plot the AUC of the sources against a measure, a panel per target; closer sources are on the right.
 
@@ -55,7 +54,7 @@ def measure_against_auc(
 
 def association_forest(
     associations: pd.DataFrame, statistic: str = "kendall", target: str = "all", *,
-    titles: Mapping[str, str] | None = None, n_draws: int | None = None,
+    titles: Titles | None = None, n_draws: int | None = None,
 ) -> Axes:  # fmt: skip
     """Plot one statistic of every measure with its interval, the best on top; the simple rules to beat are orange.
 
@@ -107,7 +106,7 @@ def _interval_rows(
     return ax
 
 
-def noise_floor(floor: pd.DataFrame, *, titles: Mapping[str, str] | None = None) -> Axes:
+def noise_floor(floor: pd.DataFrame, *, titles: Titles | None = None) -> Axes:
     """Plot the distance between two subsets of each dataset (bar) and its distances to other datasets (points).
 
     Takes the table of `evidence.analyses.noise_floor`. A point within the bar is closer than the dataset is to itself.
@@ -133,7 +132,7 @@ def noise_floor(floor: pd.DataFrame, *, titles: Mapping[str, str] | None = None)
     return ax
 
 
-def rank_map(ranks: pd.DataFrame, *, titles: dict[str, str]) -> Axes:
+def rank_map(ranks: pd.DataFrame, *, titles: Titles) -> Axes:
     """Plot the rank of every source (column) by every measure (row): 1 is the closest, hatched means no value.
 
     Takes columns measure, source and rank, measures in the order in which they are shown.

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm, Normalize
 
-from catscans_lib.figures.style import COLOURS, DASHES, heatmap, ordered
+from catscans_lib.figures.style import COLOURS, DASHES, Titles, heatmap, ordered
 
 AVERAGED = {
     "binary": "AUC", "weighted": "weighted one-vs-rest AUC", "macro": "macro one-vs-rest AUC",
@@ -15,7 +15,7 @@ AVERAGED = {
 
 
 def auc_bars(
-    aucs: pd.DataFrame, target: str, mode: str, *, titles: dict[str, str], intervals: pd.DataFrame | None = None
+    aucs: pd.DataFrame, target: str, mode: str, *, titles: Titles, intervals: pd.DataFrame | None = None
 ) -> Axes:
     """Plot the AUC of every source on one target: a bar for the mean, a faint point per fold and seed, the best on top.
 
@@ -49,7 +49,7 @@ def auc_bars(
     return ax
 
 
-def auc_panels(aucs: pd.DataFrame, intervals: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> np.ndarray:
+def auc_panels(aucs: pd.DataFrame, intervals: pd.DataFrame, mode: str, *, titles: Titles) -> np.ndarray:
     """Plot all sources on all targets: a panel per target, a row per source in a common order, random weights as lines.
 
     A diamond is the mean, its line the 95 % bootstrap interval, a faint point one fold and seed. The source with the highest
@@ -89,7 +89,7 @@ def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode
         ax.scatter(means[source], place, s=42, color=colour, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
 
 
-def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> Axes:
+def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: Titles) -> Axes:
     """Plot mean ranks of sources over targets (1 is best); a bar joins sources that Nemenyi's test cannot separate at 5 %.
 
     Takes the table of `inference.ranks`. Reference: Demšar (2006), Journal of Machine Learning Research 7.
@@ -122,7 +122,7 @@ def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: dict[str, str
     return ax
 
 
-def roc_curves(bands: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
+def roc_curves(bands: pd.DataFrame, *, titles: Titles) -> np.ndarray:
     """Plot ROC curves, a panel per class, a colour and line style per source; bands span the folds and seeds.
 
     Takes the table of `roc_bands` for one mode; returns one Axes per class.
@@ -149,7 +149,7 @@ def roc_curves(bands: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
     return axes.flat[: len(classes)]
 
 
-def calibration_curves(table: pd.DataFrame, *, titles: dict[str, str]) -> Axes:
+def calibration_curves(table: pd.DataFrame, *, titles: Titles) -> Axes:
     """Plot the observed frequency of a class against its predicted probability, all classes together.
 
     Takes the table of `calibration` for one target and mode. Perfect calibration lies on the diagonal.
@@ -171,7 +171,7 @@ def calibration_curves(table: pd.DataFrame, *, titles: dict[str, str]) -> Axes:
     return ax
 
 
-def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> Axes:
+def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: Titles) -> Axes:
     """Plot the mean AUC of every source (row) and target (column) in one mode, from the table of `tables.summary`."""
     means = summary.loc[summary["mode"] == mode, ["source", "target", "auc_mean"]]
     norm = Normalize(min([0.5, *means["auc_mean"].dropna()]), 1.0)
@@ -180,7 +180,7 @@ def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> 
     return ax
 
 
-def score_heatmap(scores: pd.DataFrame, mode: str, *, titles: dict[str, str]) -> Axes:
+def score_heatmap(scores: pd.DataFrame, mode: str, *, titles: Titles) -> Axes:
     """Plot the mean transfer score (percent) of every source and target in one mode, colours centred on 0.
 
     Takes the table of `tables.transfer_scores`.
@@ -191,9 +191,7 @@ def score_heatmap(scores: pd.DataFrame, mode: str, *, titles: dict[str, str]) ->
     return ax
 
 
-def _source_heatmap(
-    table: pd.DataFrame, form: str, cmap: str, norm: Normalize, label: str, titles: dict[str, str]
-) -> Axes:
+def _source_heatmap(table: pd.DataFrame, form: str, cmap: str, norm: Normalize, label: str, titles: Titles) -> Axes:
     """Plot the third column of a table of source and target."""
     values = table.pivot(index="source", columns="target", values=table.columns[2])
     values = values.reindex(ordered(table["source"]), columns=ordered(table["target"]))
@@ -206,7 +204,7 @@ def _source_heatmap(
     return ax
 
 
-def _bars(aucs: pd.DataFrame, mode: str, titles: dict[str, str]) -> list[tuple[str, str, np.ndarray, str]]:
+def _bars(aucs: pd.DataFrame, mode: str, titles: Titles) -> list[tuple[str, str, np.ndarray, str]]:
     """Return label, source, AUCs and mode of every bar, from the bottom: the baselines, then sources by mean."""
     groups = aucs[aucs["mode"] == mode].groupby("source", sort=False)["auc"]
     bars = [(titles[source], source, values.to_numpy(), mode) for source, values in groups]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from catscans_lib import datasets
-from catscans_lib.figures.style import COLOURS, MARKERS, ordered
+from catscans_lib.figures.style import COLOURS, MARKERS, Titles, ordered
 
 METRICS = {"loss": "Loss", "accuracy": "Accuracy", "auc": "AUC"}  # in the order of the panels
 RATE_METRIC = "accuracy"  # compared between learning rates
@@ -21,9 +21,7 @@ NUMBERS = {
 }  # fmt: skip
 
 
-def learning_curves(
-    history: pd.DataFrame, *, by: str | None = None, titles: dict[str, str] | None = None
-) -> np.ndarray:
+def learning_curves(history: pd.DataFrame, *, by: str | None = None, titles: Titles | None = None) -> np.ndarray:
     """Plot curves over the epochs, a panel per metric, a colour per value of `by` (None: the mode, if there are several).
 
     Folds and seeds are faint, their mean is strong; training is dashed, inner validation solid. The mean of an epoch includes
@@ -40,7 +38,7 @@ def learning_curves(
     return axes[0]
 
 
-def curve_grid(history: pd.DataFrame, *, by: str = "source", titles: dict[str, str] | None = None) -> np.ndarray:
+def curve_grid(history: pd.DataFrame, *, by: str = "source", titles: Titles | None = None) -> np.ndarray:
     """Plot all curves of a target: a row per value of `by`, a column per metric, a colour per learning rate.
 
     Lines and table as for `learning_curves`. Returns Axes of shape (n_rows, n_metrics).
@@ -61,7 +59,7 @@ def curve_grid(history: pd.DataFrame, *, by: str = "source", titles: dict[str, s
     return axes
 
 
-def rate_curves(history: pd.DataFrame, *, by: str, titles: dict[str, str] | None = None) -> np.ndarray:
+def rate_curves(history: pd.DataFrame, *, by: str, titles: Titles | None = None) -> np.ndarray:
     """Plot the accuracy at every learning rate that was tried, a panel per rate with common axes.
 
     Takes the table of `learning_curves` with a column learning_rate. With several colours (values of `by`) per panel, only
@@ -81,7 +79,7 @@ def rate_curves(history: pd.DataFrame, *, by: str, titles: dict[str, str] | None
     return axes[0]
 
 
-def stability_points(numbers: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
+def stability_points(numbers: pd.DataFrame, *, titles: Titles) -> np.ndarray:
     """Plot the stability numbers of every source, a panel per number, a point per fold and seed; lower is more stable.
 
     Takes the table of `stability.numbers`; shows fine-tuning with the common budget, or logs.
@@ -111,7 +109,7 @@ def stability_points(numbers: pd.DataFrame, *, titles: dict[str, str]) -> np.nda
     return axes[0]
 
 
-def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: dict[str, str], keys: Sequence | None = None) -> None:
+def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: Titles, keys: Sequence | None = None) -> None:
     """Draw one panel; `keys` are the values of `by` in the whole figure, of which this panel may lack some."""
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     keys = list(dict.fromkeys(rows[by] if keys is None else keys)) if by else [None]
@@ -133,7 +131,7 @@ def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: dict[str, str]
             ax.plot(mean.index, mean, lw=2, label=", ".join(words) or SPLITS[split], **style, **marker)
 
 
-def _name(key: object, by: str, titles: dict[str, str]) -> str:
+def _name(key: object, by: str, titles: Titles) -> str:
     if by == "learning_rate":
         return f"learning rate {key:g}"
     return titles.get(str(key), str(key) if by == "log" else str(key).replace("_", "-"))

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator
 from PIL import Image
 
-from catscans_lib.figures.style import COLOURS, draw_cells, ordered
+from catscans_lib.figures.style import COLOURS, Titles, draw_cells, ordered
 
 GAP = 0.08  # between pictures, relative to their side
 SMALL_PX = 48  # smallest side of a drawn picture: a 3 x 3 filter is enlarged
@@ -37,13 +37,13 @@ def image_grid(images: np.ndarray, labels: list[str], *, n_columns: int) -> Figu
     return figure
 
 
-def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: dict[str, str]) -> Figure:
+def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: Titles) -> Figure:
     """Plot the image and its feature maps, shape (height, width, n_maps), a row per source; each map has its own scale."""
     rows = {titles[source]: [image, *map(_coloured, np.moveaxis(here, -1, 0))] for source, here in maps.items()}
     return _sheet(rows, ["image", *(f"map {number}" for number in range(1, max(map(len, rows.values()))))])
 
 
-def filter_grid(filters: dict[str, np.ndarray], *, titles: dict[str, str]) -> Figure:
+def filter_grid(filters: dict[str, np.ndarray], *, titles: Titles) -> Figure:
     """Plot the filters with the largest norm, a row per source; grey is 0, and each filter has its own scale.
 
     Takes the first convolution of every source, shape (height, width, 3, n_filters).
@@ -57,9 +57,7 @@ def filter_grid(filters: dict[str, np.ndarray], *, titles: dict[str, str]) -> Fi
     return _sheet(rows, [""] * max(map(len, rows.values())), side=0.42)
 
 
-def before_after_grid(
-    image: np.ndarray, pairs: dict[str, tuple[np.ndarray, np.ndarray]], *, titles: dict[str, str]
-) -> Figure:
+def before_after_grid(image: np.ndarray, pairs: dict[str, tuple[np.ndarray, np.ndarray]], *, titles: Titles) -> Figure:
     """Plot the image, and maps before and after fine-tuning with their difference, a row per source.
 
     Takes by source the maps before and after, both of shape (height, width, n_maps). A map has the same scale before and
@@ -83,7 +81,7 @@ def before_after_grid(
 
 
 def grad_cam_grid(
-    images: np.ndarray, shown: pd.DataFrame, heats: dict[str, np.ndarray], answers: pd.DataFrame, *, titles: dict[str, str]
+    images: np.ndarray, shown: pd.DataFrame, heats: dict[str, np.ndarray], answers: pd.DataFrame, *, titles: Titles
 ) -> Figure:  # fmt: skip
     """Plot Grad-CAM maps over the grey images: a column per image, a row per source.
 
@@ -145,7 +143,7 @@ def _sheet(
     return figure
 
 
-def cka_matrices(table: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
+def cka_matrices(table: pd.DataFrame, *, titles: Titles) -> np.ndarray:
     """Plot the similarity of all pairs of sources, a panel per layer, from the table of `layer_similarity.between`."""
     layers, sources = list(table["layer"].unique()), ordered(table["source"])
     side = 0.6 + 0.24 * len(sources)
@@ -160,20 +158,20 @@ def cka_matrices(table: pd.DataFrame, *, titles: dict[str, str]) -> np.ndarray:
     return axes[0]
 
 
-def change_heatmap(table: pd.DataFrame, *, titles: dict[str, str]) -> Axes:
+def change_heatmap(table: pd.DataFrame, *, titles: Titles) -> Axes:
     """Plot the relative change of each layer's weights by fine-tuning, a row per source, from the table of `filters.changes`."""
     positive = table.loc[table["change"] > 0, "change"].tolist() or [1.0]
     norm = LogNorm(min(*positive, max(positive) / 10), max(positive), clip=True)  # 0 gets the darkest colour
     return _by_layer(table, "change", norm, "||after − before|| / ||before||", "{:#.2g}", titles)
 
 
-def kept_heatmap(table: pd.DataFrame, *, titles: dict[str, str]) -> Axes:
+def kept_heatmap(table: pd.DataFrame, *, titles: Titles) -> Axes:
     """Plot each layer's similarity before and after fine-tuning, a row per source, from `layer_similarity.kept`."""
     label = f"linear CKA, n = {table['n_images'].iloc[0]} images"
     return _by_layer(table, "cka", Normalize(0, 1, clip=True), label, "{:.2f}", titles)
 
 
-def _by_layer(table: pd.DataFrame, column: str, norm: Normalize, label: str, form: str, titles: dict[str, str]) -> Axes:
+def _by_layer(table: pd.DataFrame, column: str, norm: Normalize, label: str, form: str, titles: Titles) -> Axes:
     wide = table.pivot(index="source", columns="layer", values=column)
     wide = wide.loc[ordered(table["source"]), table["layer"].unique()]
     _, ax = plt.subplots(figsize=(min(11.0, 3.2 + 0.42 * wide.shape[1]), 1.6 + 0.26 * len(wide)))
@@ -187,7 +185,7 @@ def _by_layer(table: pd.DataFrame, column: str, norm: Normalize, label: str, for
 
 
 def _layer_cells(
-    ax: Axes, wide: pd.DataFrame, norm: Normalize, titles: dict[str, str], form: str | None, size: float
+    ax: Axes, wide: pd.DataFrame, norm: Normalize, titles: Titles, form: str | None, size: float
 ) -> AxesImage:
     picture = draw_cells(ax, wide, "cividis", norm, form, size)
     names = [titles.get(name, name) for name in wide.columns]

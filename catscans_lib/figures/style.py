@@ -1,5 +1,6 @@
 """The style of all figures: colours, markers, the DEMO stamp, saving, and cells of heat maps."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,6 +14,7 @@ from matplotlib.image import AxesImage
 
 from catscans_lib import datasets
 
+Titles = Mapping[str, str]  # printed titles of datasets, measures and layers by name
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#888888")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), "-.")  # distinct also in greyscale
 MARKERS = {"isic2018": "o", "chest": "s", "pcam_middle": "^"}
@@ -67,7 +69,7 @@ def draw_cells(
 
 
 def heatmap(
-    values: pd.DataFrame, cmap: str, norm: Normalize, form: str, *, label: str, titles: dict[str, str],
+    values: pd.DataFrame, cmap: str, norm: Normalize, form: str, *, label: str, titles: Titles,
     size: tuple[float, float],
 ) -> Axes:  # fmt: skip
     """Plot a table of sources, targets or measures as a heat map with titles and colour bar; missing cells are hatched."""
