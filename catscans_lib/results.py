@@ -21,6 +21,7 @@ NUMBERS = (  # an empty cell means a missing number
     "cohens_d", "p_max", "regret", "regret_imagenet",
 )  # fmt: skip
 RECORD = "run.json"
+SWEEP = ".venv/bin/catscans sweep --profile"
 WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: the folder a run writes to, which the runner then publishes
 ORIGIN = "CATSCANS_ORIGIN"  # set by the runner: what the run is made from
 
@@ -92,9 +93,7 @@ def finished_at(profile: str, key: str) -> float:
 def record(profile: str, key: str) -> dict[str, Any]:
     """Return the `run.json` of a finished run."""
     if not is_done(profile, key):
-        raise InputError(
-            f"{key} is not done in profile {profile}. Make it: .venv/bin/catscans sweep --profile {profile} {key}"
-        )
+        raise InputError(f"{key} is not done in profile {profile}. Make it: {SWEEP} {profile} {key}")
     return json.loads(_record_path(profile, key).read_text())
 
 
@@ -108,20 +107,18 @@ def table(profile: str, step: str, name: str, which: str) -> pd.DataFrame:
     """Return one table of a finished run, read as in `read_table`."""
     path = paths.run_dir(profile, step, name) / f"{which}.csv"
     if not is_done(profile, f"{step}/{name}") or not path.is_file():
-        raise InputError(
-            f"No {which}.csv of {step}/{name} in profile {profile}; finished: {', '.join(finished(profile, step))}."
-        )
+        done = ", ".join(finished(profile, step))
+        raise InputError(f"No {which}.csv of {step}/{name} in profile {profile}; finished: {done}.")
     return read_table(path)
 
 
 def optional(profile: str, name: str, columns: list[str] | None = None) -> pd.DataFrame:
     """Return a table by its path in the profile's results; an empty table with `columns` if it is missing or empty."""
-    path = paths.results_dir(profile) / name
-    if not path.exists() or not path.read_text(encoding="utf-8").strip():
-        import pandas as pd
+    import pandas as pd
 
-        return pd.DataFrame(columns=columns)
-    return read_table(path)
+    path = paths.results_dir(profile) / name
+    is_empty = not path.exists() or not path.read_text(encoding="utf-8").strip()
+    return pd.DataFrame(columns=columns) if is_empty else read_table(path)
 
 
 def read_table(path: Any) -> pd.DataFrame:
@@ -186,9 +183,7 @@ def load(profile: str) -> dict[str, pd.DataFrame]:
 def _finished_or_error(profile: str, step: str) -> list[str]:
     names = finished(profile, step)
     if not names:
-        raise InputError(
-            f"Profile {profile} has no finished {step} run. Run the sweep: .venv/bin/catscans sweep --profile {profile}"
-        )
+        raise InputError(f"Profile {profile} has no finished {step} run. Run the sweep: {SWEEP} {profile}")
     return names
 
 

@@ -55,6 +55,7 @@ def evaluate(one: Predictions, other: Predictions | None = None, *, average: str
     (low, high by method), metrics (empty if scores are not probabilities); with `other` also against: name, auc, difference
     (one minus other), tests (low, high, p by method). Raises InputError if the images differ or the predictions give no AUC.
     """
+    options = {"average": average, "n_draws": n_draws, "seed": seed}
     try:
         value = auc(one.labels, one.scores, one.classes, average)
         is_probability = ((one.scores >= 0) & (one.scores <= 1)).all()
@@ -65,13 +66,13 @@ def evaluate(one: Predictions, other: Predictions | None = None, *, average: str
             "classes": {name: int((one.labels == name).sum()) for name in one.classes},
             "average": "binary" if len(one.classes) == 2 else average,
             "auc": value,
-            "intervals": _by_method(one, None, average, n_draws, seed),
+            "intervals": _by_method(one, None, options),
             "metrics": classification_metrics(one.labels, one.scores, one.classes) if is_probability else {},
         }
         if other is not None:
             other = _aligned(one, other)
             other_auc = auc(other.labels, other.scores, other.classes, average)
-            tests = _by_method(one, other, average, n_draws, seed)
+            tests = _by_method(one, other, options)
             found["against"] = {"name": other.name, "auc": other_auc, "difference": value - other_auc, "tests": tests}
         return found
     except ValueError as error:
@@ -98,9 +99,7 @@ def _range(low: float, high: float, sign: str = "") -> str:
     return "not available: the estimated variance is zero" if np.isnan(low) else f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 
-def _by_method(
-    one: Predictions, other: Predictions | None, average: str, n_draws: int, seed: int
-) -> dict[str, list[float]]:
+def _by_method(one: Predictions, other: Predictions | None, options: dict) -> dict[str, list[float]]:
     """Return low and high of the AUC, or low, high and p of the difference from `other`, by method."""
     found = {}
     if len(one.classes) == 2:
@@ -114,12 +113,11 @@ def _by_method(
     if len(one.classes) > 2 or one.groups is not None:
         unit, groups = ("images", np.arange(len(one.labels))) if one.groups is None else ("groups", one.groups)
         tables = np.stack([one.scores] if other is None else [one.scores, other.scores])
-        drawn = bootstrap.auc_draws(
-            one.labels, tables, one.classes, groups, n_draws=n_draws, seed=seed, average=average
-        )
+        drawn = bootstrap.auc_draws(one.labels, tables, one.classes, groups, **options)
         draws = drawn[0] if other is None else drawn[0] - drawn[1]
         p = [] if other is None else [float(bootstrap.p_value(draws))]
-        found[f"bootstrap over {unit}, {n_draws:,} draws, seed {seed}"] = [*bootstrap.interval(draws, LEVEL), *p]
+        method = f"bootstrap over {unit}, {options['n_draws']:,} draws, seed {options['seed']}"
+        found[method] = [*bootstrap.interval(draws, LEVEL), *p]
     return found
 
 
