@@ -19,19 +19,9 @@ WIDE = 10.0  # prior sd of the slope, in units of the residuals' sd per sd of th
 class Calibration:
     """How AUCs depend on the measures: ``auc - target's mean = slope * closeness + source's own effect + noise``.
 
-    Attributes
-    ----------
-    slope, slope_sd : float
-        AUC per standard deviation of `closeness`.
-    sources : list of str
-        Sources with a known AUC.
-    effect : numpy.ndarray of float, shape (n_sources,)
-        Mean AUC of each source beyond its measures, over all targets, shrunk to 0.
-    covariance : numpy.ndarray of float, shape (1 + n_sources, 1 + n_sources)
-        Posterior covariance of the slope and the effects.
-    effect_sd, noise_sd : float
-        Standard deviation of the sources' effects, and of the noise.
-    n_targets : int
+    `slope` is in AUC per standard deviation of `closeness`. `effect` (n_sources,) is the mean AUC of each source beyond its
+    measures, over all targets, shrunk to 0. `covariance` (1 + n_sources, 1 + n_sources) is the posterior covariance of the slope
+    and the effects. `effect_sd` and `noise_sd` are standard deviations, of the effects and of the noise.
     """
 
     slope: float
@@ -65,17 +55,8 @@ def calibrate(aucs: pd.DataFrame, near: pd.Series) -> Calibration:
     The share of variance between sources is the most likely one of a grid; the rest has a closed form. With few targets the
     effects of sources are shrunk strongly.
 
-    Parameters
-    ----------
-    aucs : pandas.DataFrame
-        Columns source, target, auc of one mode; folds and seeds are averaged, source `none` is left out.
-    near : pandas.Series
-        As `closeness` returns it.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two targets, or fewer than three sources on one, have both.
+    `aucs` has columns source, target, auc of one mode; folds and seeds are averaged, source `none` is left out. `near` is as
+    `closeness` returns it. Raises ValueError if fewer than two targets, or fewer than three sources on one, have both.
     """
     y, x, codes, sources, n_targets = _points(aucs, near)
     slopes = np.column_stack([x, np.eye(len(sources))[codes]])
@@ -114,18 +95,10 @@ def _points(aucs: pd.DataFrame, near: pd.Series) -> tuple[np.ndarray, np.ndarray
 
 
 def rank(calibration: Calibration, near: pd.Series, seed: int = 0) -> pd.DataFrame:
-    """Rank the sources of a new target by expected loss, the best first.
+    """Rank the sources of a new target by expected loss, the best first; `near` is the closeness of each source to it.
 
-    Parameters
-    ----------
-    near : pandas.Series
-        Closeness of each source to the new target, indexed by source.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, closeness, gain (expected AUC minus the mean of these sources), low, high (95 %), p_best (probability of
-        being the best of them), loss (AUC that one expects to lose by choosing it).
+    Returns columns source, closeness, gain (expected AUC minus the mean of these sources), low, high (95 %), p_best (probability
+    of being the best of them), loss (AUC that one expects to lose by choosing it).
     """
     rng = np.random.default_rng(seed)
     mean = np.concatenate([[calibration.slope], calibration.effect])
@@ -161,12 +134,9 @@ def check_modes(aucs: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
 def check(aucs: pd.DataFrame, similarity: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
     """Leave out each known target in turn and rank its sources from the others: would the recommendation have been right?
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns target, advised (source), regret (AUC lost by following the recommendation), regret_imagenet (by always
-        choosing ImageNet; NaN without it), regret_random (expected of a random choice), covered (share of sources whose AUC
-        lies in its interval).
+    Returns columns target, advised (source), regret (AUC lost by following the recommendation), regret_imagenet (by always
+    choosing ImageNet; NaN without it), regret_random (expected of a random choice), covered (share of sources whose AUC lies in
+    its interval).
     """
     near = closeness(similarity, measures)
     means = aucs[aucs["source"] != "none"].groupby(["target", "source"])["auc"].mean()

@@ -29,16 +29,12 @@ def recommend(
     ----------
     place : pathlib.Path
         A folder with one folder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
-    study : Study
-        The profile whose networks and results are used, as `grid.profiles.study` returns it.
     mode : str, optional
         "fine_tune" or "linear_probe": how the source will be used; None: the first mode of the profile.
     measures : list of str, optional
         Measures that the ranking uses; None: those of `model.MEASURES` that the profile has values of.
-    n_images : int
-        Maximum number of images to use, drawn from each class by its share.
-    seed : int
-        Of that draw, and of the draws behind the intervals.
+    n_images, seed : int
+        At most so many images are drawn, from each class by its share. The seed is also that of the intervals' draws.
     weights : sequence of pathlib.Path
         Files with other weights of the profile's network, ranked as further sources under their file names.
     **card
@@ -49,12 +45,8 @@ def recommend(
     dict
         Plain values: place, profile, mode, n_images, classes (number of images used of each), n_groups (None: unknown),
         measures, advice (rows of `model.rank`, with title), evidence (slope, slope_sd, n_targets, effect_sd, noise_sd), check
-        (rows of `model.check`), warnings (sentences).
-
-    Raises
-    ------
-    InputError
-        If the images cannot be read, or the profile has no results to learn from (names the command that makes them).
+        (rows of `model.check`), warnings (sentences). InputError if the images cannot be read, or the profile has no results
+        to learn from (names the command that makes them).
     """
     aucs, similarity = _evidence(study.profile)
     mode = mode or str(aucs["mode"].iloc[0])

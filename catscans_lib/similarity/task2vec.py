@@ -53,13 +53,8 @@ def fit_head(features: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | 
     Its penalised loss has one minimum, so the head depends on images and labels alone. The published code takes some steps
     of Adam instead, and its head depends on their number, their size and a random start.
 
-    Parameters
-    ----------
-    features : numpy.ndarray, shape (n_images, n_features)
-    labels : numpy.ndarray of int, shape (n_images,)
-        Classes 0 to n_classes - 1, each with an image; InputError if there are fewer than two.
-    weights : numpy.ndarray, shape (n_images,), optional
-        Weights of the images in the loss; None: 1 for all.
+    `labels` are 0 to n_classes - 1, each with an image; InputError if there are fewer than two classes. `weights` are those of
+    the images in the loss; None: 1 for all.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -123,26 +118,10 @@ def _drawn(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:
-    """Return 1 - cosine of the raw embeddings, as the original study did; the few largest filters decide.
+    """Return 1 - cosine of the raw embeddings, in [0, 1], as the original study did; the few largest filters decide.
 
-    Parameters
-    ----------
-    fisher, source_fisher : array_like of float, shape (n_filters,)
-        Diagonals of the Fisher information of one probe network on two datasets, at least 0.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    InputError
-        If the lengths differ, a value is not finite or below 0, or an embedding is 0 throughout.
-
-    References
-    ----------
-    van den Brandt et al. (2021), arXiv:2107.05940.
+    Embeddings have shape (n_filters,) and come from one probe network. Raises InputError if the lengths differ, a value is not
+    finite or below 0, or an embedding is 0 throughout. van den Brandt et al. (2021), arXiv:2107.05940.
     """
     return float(distance.cosine(*_checked(fisher, source_fisher)))
 
@@ -150,11 +129,7 @@ def cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:
 def symmetric_cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:
     """Return 1 - cosine of ``f / (f + g + 1e-8)`` and ``g / (f + g + 1e-8)``: every filter has equal weight.
 
-    Arguments as in `cosine`. In [0, 1].
-
-    References
-    ----------
-    Achille et al. (2019), arXiv:1902.03545.
+    Arguments as in `cosine`. In [0, 1]. Achille et al. (2019), arXiv:1902.03545.
     """
     one, other = _checked(fisher, source_fisher)
     total = one + other + EPSILON

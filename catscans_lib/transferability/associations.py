@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,16 +23,10 @@ TIED = 1e-9  # smaller differences are floating-point noise
 
 @dataclass(frozen=True)
 class Panel:
-    """AUCs (or transfer scores) and measures of one mode, as arrays.
+    """AUCs and measures of one mode, as arrays; NaN if missing. Axes are in the order of the tables.
 
-    Attributes
-    ----------
-    sources, targets, measures : list
-        The axes, in the order of the tables.
-    results : numpy.ndarray of float, shape (n_targets, n_sources, n_folds)
-        Mean over seeds; NaN if missing.
-    values : numpy.ndarray of float, shape (n_measures, n_targets, n_sources)
-        Larger is closer, for distances too; NaN if missing.
+    `results` (n_targets, n_sources, n_folds) are means over seeds. `values` (n_measures, n_targets, n_sources): larger is closer,
+    for distances too.
     """
 
     sources: list[str]
@@ -43,17 +36,9 @@ class Panel:
     values: np.ndarray
 
 
-class _Sampled(NamedTuple):
-    """The results of one target as observed, in bootstrap draws, and permuted among its sources."""
-
-    observed: Draws
-    bootstrap: Draws
-    permuted: Draws
-
-
 def associations(
     results: pd.DataFrame, similarity: pd.DataFrame, baselines: pd.DataFrame | None = None, *, evidence: str,
-    score: str = "auc", n_draws: int = 2000, seed: int = 0, together: bool = True,
+    n_draws: int = 2000, seed: int = 0, together: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
     """Relate every measure to the AUCs of the sources, on every target and over all of them.
 
@@ -62,13 +47,11 @@ def associations(
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns source, target, mode, fold, `score` (seed): AUCs or transfer scores; source `none` is left out.
+        Columns source, target, mode, fold, auc (seed); source `none` is left out.
     similarity, baselines : pandas.DataFrame
         Measures, and rules that they have to beat (see `similarity_tables.baselines`), in the same columns.
     evidence : str
         Name of the study that the numbers come from.
-    n_draws : int
-        Number of bootstrap draws, and of permutations.
     together : bool
         For rows over all targets, draw and permute sources once for all targets: a source that is good everywhere is then one
         observation, not one per target. False: anew within each target, which finds relations that do not exist (26 % of
@@ -79,17 +62,17 @@ def associations(
     -------
     pandas.DataFrame
         One row per mode, target (`all`: no comparison across targets), measure and statistic (see `ranks.on_target`): value;
-        low, high (95 % percentile interval of a bootstrap over sources and folds; a single fold is not resampled);
-        n (sources, or pairs); n_undefined (draws without a value, left out); p (results permuted among sources; two-sided, for
-        regret one-sided); p_adjusted (Holm over the measures of a target and statistic); p_max (by the most extreme measure of
-        each permutation, which accounts for measures that resemble each other). Rules are not corrected for. kind is measure
-        or baseline.
+        low, high (95 % percentile interval of `n_draws` of a bootstrap over sources and folds; a single fold is not resampled);
+        n (sources, or pairs); n_undefined (draws without a value, left out); p (`n_draws` permutations of results among sources;
+        two-sided, for regret one-sided); p_adjusted (Holm over the measures of a target and statistic); p_max (by the most
+        extreme measure of each permutation, which accounts for measures that resemble each other). Rules are not corrected for.
+        kind is measure or baseline.
     """
     parts = []
     for mode in shared_modes(results):
         rules = similarity.iloc[:0] if baselines is None else baselines
         rules = rules[(rules["measure"] != "linear_probe") | (mode != "linear_probe")]  # it would predict itself
-        arranged = panel(results[results["mode"] == mode], pd.concat([similarity, rules], ignore_index=True), score)
+        arranged = panel(results[results["mode"] == mode], pd.concat([similarity, rules], ignore_index=True))
         is_measure = ~np.isin(arranged.measures, rules["measure"].unique())
         parts.append(_of_panel(arranged, is_measure, n_draws, seed, together).assign(evidence=evidence, mode=mode))
     table = pd.concat(parts, ignore_index=True)
@@ -98,44 +81,33 @@ def associations(
     return table.assign(p_adjusted=measures.groupby(family).transform(lambda p: paired_tests.holm(p)))[list(COLUMNS)]
 
 
-def best_measure(associations: pd.DataFrame, mode: str, statistic: str = "spearman", target: str = ALL) -> str:
-    """Return the best measure (lowest regret, else highest value); chosen after the fact, so its value is too good.
+def best_measure(associations: pd.DataFrame, mode: str) -> str:
+    """Return the measure with the highest Spearman correlation over all targets; chosen after the fact, so that is too good.
 
     Raises ValueError if no measure has a value; rules are no measures.
     """
-    here = associations[(associations["mode"] == mode) & (associations["target"] == target)]
-    here = here[(here["kind"] == "measure") & (here["statistic"] == statistic)].dropna(subset="value")
+    here = associations[(associations["mode"] == mode) & (associations["target"] == ALL)]
+    here = here[(here["kind"] == "measure") & (here["statistic"] == "spearman")].dropna(subset="value")
     if here.empty:
-        raise ValueError(f"No measure has a {statistic} in mode '{mode}' on '{target}'.")
-    values = here.set_index("measure")["value"]
-    return values.idxmin() if statistic == "regret" else values.idxmax()
+        raise ValueError(f"No measure has a spearman in mode '{mode}' on '{ALL}'.")
+    return here.set_index("measure")["value"].idxmax()
 
 
-def left_out(associations: pd.DataFrame, by: str = "regret") -> pd.DataFrame:
+def left_out(associations: pd.DataFrame) -> pd.DataFrame:
     """Choose the measure on all targets but one and follow it on that one: does the choice of a measure carry over?
 
-    Parameters
-    ----------
-    associations : pandas.DataFrame
-        As `associations` returns it. Measures that lack a target or a source that others have cannot be chosen.
-    by : str
-        Statistic whose mean over the other targets chooses (lowest regret; highest of any other).
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns evidence, mode, target (left out), rule, measure, regret (on that target). Rules: `chosen elsewhere` (mean over
-        the measures that tie, all named), `best in hindsight` (the measure with the least regret on this target) and every
-        baseline. Empty with fewer than two targets or without a measure.
+    The measure with the lowest mean regret on the other targets is chosen; one that lacks a target or a source that others have
+    cannot be. Returns columns evidence, mode, target (left out), rule, measure, regret (on that target). Rules: `chosen
+    elsewhere` (mean over the measures that tie, all named), `best in hindsight` (the measure with the least regret on this
+    target) and every baseline. Empty with fewer than two targets or without a measure.
     """
     rows = []
     for (evidence, mode), here in associations.groupby(["evidence", "mode"], sort=False):
         of_targets = here[here["target"] != ALL]
-        complete = _complete(of_targets)
-        regrets, criterion = (_wide(complete, statistic) for statistic in ("regret", by))
-        rules = _wide(of_targets[of_targets["kind"] == "baseline"], "regret")
+        regrets = _regrets(_complete(of_targets))
+        rules = _regrets(of_targets[of_targets["kind"] == "baseline"])
         for target in regrets.columns if len(regrets.columns) > 1 else []:
-            elsewhere = criterion.drop(columns=target).mean(axis=1) * (1 if by == "regret" else -1)
+            elsewhere = regrets.drop(columns=target).mean(axis=1)
             chosen = elsewhere[elsewhere <= elsewhere.min() + TIED].index
             best = regrets.index[regrets[target] <= regrets[target].min() + TIED]
             for rule, measures in (("chosen elsewhere", chosen), ("best in hindsight", best)):
@@ -152,24 +124,24 @@ def _complete(of_targets: pd.DataFrame) -> pd.DataFrame:
     return of_targets[of_targets["measure"].isin(n.index[(n == n.max()).all(axis=1)])]
 
 
-def _wide(rows: pd.DataFrame, statistic: str) -> pd.DataFrame:
-    here = rows[rows["statistic"] == statistic]
+def _regrets(rows: pd.DataFrame) -> pd.DataFrame:
+    here = rows[rows["statistic"] == "regret"]
     return here.pivot_table(index="measure", columns="target", values="value", sort=False)
 
 
-def panel(results: pd.DataFrame, similarity: pd.DataFrame, score: str = "auc") -> Panel:
+def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
     """Arrange tables as arrays; source `none` and measures of other pairs are left out.
 
-    `results` has columns source, target, fold and `score`, of one mode; seeds of a fold are averaged. `similarity` has columns
+    `results` has columns source, target, fold and auc, of one mode; seeds of a fold are averaged. `similarity` has columns
     source, target, measure, value, larger_is_closer (probe, seed): seeds are averaged; a measure with several probes is one
     measure per probe. Raises ValueError if a column is missing, or a measure has two values for the same pair, probe and seed,
     or two directions.
     """
-    _check(results, [*PAIR, "fold", score])
+    _check(results, [*PAIR, "fold", "auc"])
     results, similarity = results[results["source"] != "none"], _named(similarity)
     sources, targets = list(results["source"].unique()), list(results["target"].unique())
     folds, measures = list(results["fold"].unique()), list(similarity["measure"].unique())
-    means = results.groupby(["target", "source", "fold"])[score].mean()
+    means = results.groupby(["target", "source", "fold"])["auc"].mean()
     y = means.reindex(pd.MultiIndex.from_product([targets, sources, folds], names=means.index.names)).to_numpy(float)
     signed = similarity["value"].where(similarity["larger_is_closer"].astype(bool), -similarity["value"])
     x = signed.groupby([similarity[name] for name in ("measure", "target", "source")]).mean()
@@ -230,8 +202,8 @@ def _of_panel(arranged: Panel, is_measure: np.ndarray, n_draws: int, seed: int, 
     return table[table["n"] > 1].sort_values("target", key=lambda names: names.map(order.index), kind="stable")
 
 
-def _sampled(results: np.ndarray, n_draws: int, rng: np.random.Generator, together: bool) -> list[_Sampled]:
-    """Draws of every target; results have shape (n_targets, n_sources, n_folds)."""
+def _sampled(results: np.ndarray, n_draws: int, rng: np.random.Generator, together: bool) -> list[tuple[Draws, ...]]:
+    """Results of every target, (n_targets, n_sources, n_folds), as observed, in bootstrap draws, and permuted among sources."""
     n_sources = results.shape[1]
     shared_counts = rng.multinomial(n_sources, np.full(n_sources, 1 / n_sources), n_draws) if together else None
     shared_order = rng.permuted(np.tile(np.arange(n_sources), (n_draws, 1)), axis=1) if together else None
@@ -247,7 +219,7 @@ def _sampled(results: np.ndarray, n_draws: int, rng: np.random.Generator, togeth
         drawn = _fold_means(y, rng.multinomial(y.shape[1], np.full(y.shape[1], 1 / y.shape[1]), n_draws))
         observed = ranks.draws(mean, np.ones_like(mean))
         permuted = ranks.draws(mean[0][order], np.ones(order.shape))
-        found.append(_Sampled(observed, ranks.draws(drawn, counts), permuted))
+        found.append((observed, ranks.draws(drawn, counts), permuted))
     return found
 
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -43,16 +42,11 @@ def of_target(study: Study, settings: Similarity) -> tuple[pd.DataFrame, pd.Data
     enough. Their values for two disjoint subsets of the target are the noise floor: rows whose source is the target. All other
     measures use the features of the target's images by the source's own network.
 
-    Returns
-    -------
-    values : pandas.DataFrame
-        Columns source, target, measure, value, larger_is_closer, probe ("" for the source's own network), n_images (of the
-        target), seed. Measures with missing inputs are omitted: a source that came as weights has no images and no head.
-    seconds : pandas.DataFrame
-        Columns measure, seconds (sum), n (times it was computed).
+    Returns a table with columns source, target, measure, value, larger_is_closer, probe ("" for the source's own network),
+    n_images (of the target), seed, and one with columns measure, seconds (sum), n (times it was computed). Measures with missing
+    inputs are omitted: a source that came as weights has no images and no head.
     """
-    networks, rows = SourceFeatures(study.profile, settings.probe), []
-    answers = _answers(settings.answers)
+    networks, answers, rows = SourceFeatures(study.profile, settings.probe), _answers(settings.answers), []
     for seed in settings.seeds:
         pairs = _pairs(study, settings, networks, answers, seed)
         rows += _rows(pairs, settings.target, settings.measures, seed)
@@ -204,21 +198,21 @@ class SourceFeatures:
         """Return pooled features of the source's network, shape (n_images, n_features), float64; cached on disk."""
         size_px = images.store.images.shape[1]
         if (source, size_px) not in self.built:
-            for key in [key for key in self.built if key[0] != self.probe]:
-                del self.built[key]  # one at a time: memory does not grow with the number of sources
+            # one at a time: memory does not grow with the number of sources
+            self.built = {key: network for key, network in self.built.items() if key[0] == self.probe}
             name = self.parameters(source)["backbone"]
             self.built[source, size_px] = build.saved_backbone(self._path(source), name, size_px)
         network, folder = self.built[source, size_px], paths.features_dir(self.profile)
-        fast = partial(self._fast, source, size_px)
-        return features.cached(network, images.store, images.rows, folder, fast).astype("float64")
 
-    def _fast(self, source: str, size_px: int) -> Compute:
-        """The network as a frozen function; that of the probe is kept."""
-        if source != self.probe:
-            return inference(self.built[source, size_px])
-        if size_px not in self.computing:
-            self.computing[size_px] = inference(self.built[source, size_px])
-        return self.computing[size_px]
+        def fast() -> Compute:
+            """The network as a frozen function; that of the probe is kept."""
+            if source != self.probe:
+                return inference(network)
+            if size_px not in self.computing:
+                self.computing[size_px] = inference(network)
+            return self.computing[size_px]
+
+        return features.cached(network, images.store, images.rows, folder, fast).astype("float64")
 
     def fisher(self, images: Subset, found: np.ndarray, seed: int) -> np.ndarray | None:
         """Return the Task2Vec embedding of images by the probe, `found` being its features of them; None without TensorFlow."""

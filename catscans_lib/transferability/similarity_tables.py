@@ -63,18 +63,9 @@ def ranks(values: pd.DataFrame) -> pd.DataFrame:
 def baselines(aucs: pd.DataFrame, sources: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return simple rules as a table of similarity: they use no image of the target, or train only a linear probe.
 
-    Parameters
-    ----------
-    aucs : pandas.DataFrame
-        Columns source, target, mode and auc. If it has mode linear_probe, the mean AUC of that mode is a rule, too.
-    sources : pandas.DataFrame, optional
-        As `facts_of_sources` returns it; auc may be absent.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, target, measure (a key of `BASELINES`), value, larger_is_closer. `random` has the same value for all
-        sources: its regret and accuracy are those expected of a random choice.
+    `aucs` has columns source, target, mode and auc; the mean AUC of its mode linear_probe, if any, is a rule, too. `sources` is
+    as `facts_of_sources` returns it; auc may be absent. Returns columns source, target, measure (a key of `BASELINES`), value,
+    larger_is_closer. `random` has the same value for all sources: its regret and accuracy are those expected of a random choice.
     """
     pairs = aucs.loc[aucs["source"] != "none", PAIR].drop_duplicates()
     rules = {"always_imagenet": (pairs["source"] == "imagenet").astype(float)}

@@ -16,21 +16,9 @@ C = 0.1  # inverse strength of the probe's L2 penalty on standardised features; 
 def knn_accuracy(
     features: ArrayLike, labels: ArrayLike, n_neighbours: int = 5, groups: ArrayLike | None = None
 ) -> float:
-    """Leave-one-out k-nearest-neighbour accuracy, by Euclidean distance of features.
+    """Leave-one-out k-nearest-neighbour accuracy, in [0, 1], by Euclidean distance of features.
 
-    Parameters
-    ----------
-    features : array_like of float, shape (n_images, n_features)
-    labels : array_like of int, shape (n_images,)
-    n_neighbours : int
-        A tied vote goes to the smallest label.
-    groups : array_like, shape (n_images,), optional
-        Patient, lesion or slide; images of the same group do not vote on each other.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+    A tied vote goes to the smallest label. Images of the same group (patient, lesion or slide) do not vote on each other.
     """
     from sklearn.metrics import pairwise_distances_chunked
 
@@ -50,24 +38,10 @@ def knn_accuracy(
 
 
 def linear_probe_auc(features: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> float:
-    """Cross-validated AUC of a logistic regression on standardised features, mean over folds.
+    """Cross-validated AUC of a logistic regression on standardised features, in [0, 1], mean over folds.
 
-    Parameters
-    ----------
-    features, labels, groups
-        As in `knn_accuracy`; images of the same group are in the same fold.
-    seed : int
-        Of the folds.
-
-    Returns
-    -------
-    float
-        In [0, 1]; weighted one-vs-rest for more than two classes, as in `statistics.metrics.auc`.
-
-    Raises
-    ------
-    InputError
-        If a class has fewer than 2 groups.
+    Images of the same group are in the same fold; `seed` draws the folds. For more than two classes it is the weighted
+    one-vs-rest AUC of `statistics.metrics.auc`. Raises InputError if a class has fewer than 2 groups.
     """
     x, y = valid_arrays.labelled(features, labels)
     return _cross_validated_auc(x, y, valid_arrays.groups(groups, len(x)), seed)
@@ -79,23 +53,9 @@ def domain_auc(
 ) -> float:  # fmt: skip
     """Cross-validated AUC of a logistic regression that tells target images from source images (proxy A-distance).
 
-    Parameters
-    ----------
-    features, source_features : array_like of float, shape (n_images, n_features), (n_source_images, n_features)
-        By one network.
-    groups, source_groups : array_like, optional
-        Images of the same group are in the same fold. Equal names in source and target are different groups.
-    seed : int
-        Of the folds.
-
-    Returns
-    -------
-    float
-        0.5: no better than chance; 1: the two sets do not overlap. Below 0.5 only by chance, or if both sets share images.
-
-    References
-    ----------
-    Ben-David et al. (2010), doi:10.1007/s10994-009-5152-4.
+    Both are features by one network, shape (n, n_features). Images of the same group are in the same fold; equal names in
+    source and target are different groups; `seed` draws the folds. 0.5: no better than chance; 1: the two sets do not overlap.
+    Below 0.5 only by chance, or if both sets share images. Ben-David et al. (2010), doi:10.1007/s10994-009-5152-4.
     """
     x, z = valid_arrays.same_space(features, source_features)
     own, other = valid_arrays.groups(groups, len(x)), valid_arrays.groups(source_groups, len(z), "source_groups")

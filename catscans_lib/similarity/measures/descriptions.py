@@ -21,21 +21,10 @@ def expert_distance(answers: pd.DataFrame, source_answers: pd.DataFrame) -> floa
     For each question this is the total variation distance, ``sum(|p - q|) / 2``, between the shares p and q of raters who gave
     each answer. Questions have equal weight; a rater answers a question at most once, and may skip it.
 
-    Parameters
-    ----------
-    answers, source_answers : pandas.DataFrame
-        Columns rater, question, answer, of one dataset each; the same questions in both, in any order.
-
-    Returns
-    -------
-    float
-        0: the same share of raters gave each answer; 1: no answer was given to both. Chance alone puts two groups of 14 raters
-        0.15 apart if half of all raters would say yes.
-
-    Raises
-    ------
-    InputError
-        If a column or an answer is missing, a rater answered a question twice, or the questions differ.
+    Both tables have columns rater, question, answer, about one dataset each; the same questions in any order. 0: the same share
+    of raters gave each answer; 1: no answer was given to both. Chance alone puts two groups of 14 raters 0.15 apart if half of
+    all raters would say yes. Raises InputError if a column or an answer is missing, a rater answered a question twice, or the
+    questions differ.
 
     Examples
     --------
@@ -128,17 +117,9 @@ def _of_features(x: np.ndarray) -> pd.Series:
 def image_statistics(images: np.ndarray) -> pd.DataFrame:
     """Return colour and texture statistics, one row per image.
 
-    Parameters
-    ----------
-    images : numpy.ndarray of uint8, shape (n_images, height, width, 3)
-        At least 8 pixels high and wide.
-
-    Returns
-    -------
-    pandas.DataFrame
-        mean_red, mean_green, mean_blue, sd_red, sd_green, sd_blue: in [0, 1] of the full range; grey_entropy: of the 256 grey
-        levels, in bits, 0 to 8; spectrum_slope: of log power over log frequency, about -2 for photographs, 0 for white
-        noise and blank images.
+    `images` are uint8, shape (n_images, height, width, 3), at least 8 pixels high and wide. Columns: mean_red, mean_green,
+    mean_blue, sd_red, sd_green, sd_blue: in [0, 1] of the full range; grey_entropy: of the 256 grey levels, in bits, 0 to 8;
+    spectrum_slope: of log power over log frequency, about -2 for photographs, 0 for white noise and blank images.
     """
     images = valid_arrays.images(images)
     parts = []
@@ -192,17 +173,9 @@ def image_distance(images: np.ndarray, source_images: np.ndarray) -> float:
 def meta_distance(meta_features: pd.Series, source_meta_features: pd.Series, meta_scale: pd.Series) -> float:
     """Root mean square difference of two vectors of meta-features, each in units of its scale.
 
-    Parameters
-    ----------
-    meta_features, source_meta_features : pandas.Series
-        As `describe` returns them, the same ones in both.
-    meta_scale : pandas.Series
-        Standard deviation of each over the datasets that are compared (see `scale`); meta-features with 0 are left out.
-
-    Returns
-    -------
-    float
-        At least 0. Depends on which datasets are compared, through the scale.
+    Both are as `describe` returns them, the same meta-features in any order. `meta_scale` is the standard deviation of each over
+    the datasets that are compared (see `scale`), so the distance depends on which these are; meta-features with 0 are left out.
+    At least 0.
     """
     names = list(meta_features.index)
     if set(names) != set(source_meta_features.index) or not set(names) <= set(meta_scale.index):

@@ -1,7 +1,6 @@
 """Distances of two sets of images in the features of one network: Frechet, MMD, Wasserstein, and OTDD, which uses labels."""
 
 import os
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,20 +20,9 @@ def frechet_distance(features: ArrayLike, source_features: ArrayLike) -> float:
     The trace of the root of the product of covariances is the sum of singular values of a product of their factors, so it is
     exact also with fewer images than features.
 
-    Parameters
-    ----------
-    features, source_features : array_like of float, shape (n_images, n_features), (n_source_images, n_features)
-        By one network.
-
-    Returns
-    -------
-    float
-        At least 0, in squared units of the features. It falls with the number of images for the same pair of distributions,
-        so compare only values from equal numbers.
-
-    References
-    ----------
-    Heusel et al. (2017), arXiv:1706.08500; Dowson and Landau (1982), doi:10.1016/0047-259X(82)90077-X.
+    Both are features by one network, shape (n, n_features). At least 0, in squared units of the features. It falls with the
+    number of images for the same pair of distributions, so compare only values from equal numbers. Heusel et al. (2017),
+    arXiv:1706.08500; Dowson and Landau (1982), doi:10.1016/0047-259X(82)90077-X.
     """
     x, z = valid_arrays.same_space(features, source_features)
     return _gaussian_distance(_moments(x), _moments(z))
@@ -59,15 +47,7 @@ def mmd_rbf(features: ArrayLike, source_features: ArrayLike) -> float:
     """Unbiased squared maximum mean discrepancy with the kernel ``exp(-|x - z|^2 / h)``.
 
     The bandwidth h is the median of ``|x - z|^2`` over all pairs of images of both sets. Arguments as in `frechet_distance`.
-
-    Returns
-    -------
-    float
-        At most 2, and by chance a little below 0; 0 if all images are the same.
-
-    References
-    ----------
-    Gretton et al. (2012), JMLR 13(25).
+    At most 2, and by chance a little below 0; 0 if all images are the same. Gretton et al. (2012), JMLR 13(25).
     """
     x, z = valid_arrays.same_space(features, source_features)
     median = float(np.median(pdist(np.concatenate([x, z]), "sqeuclidean")))
@@ -85,11 +65,8 @@ def mmd_rbf(features: ArrayLike, source_features: ArrayLike) -> float:
 def wasserstein(features: ArrayLike, source_features: ArrayLike) -> float:
     """Exact squared Wasserstein-2 distance of two sets of features, all images weighted equally.
 
-    Arguments as in `frechet_distance`. In squared units of the features; 0 for a set and itself.
-
-    References
-    ----------
-    Peyre and Cuturi (2019), arXiv:1803.00567.
+    Arguments as in `frechet_distance`. In squared units of the features; 0 for a set and itself. Peyre and Cuturi (2019),
+    arXiv:1803.00567.
     """
     x, z = valid_arrays.same_space(features, source_features)
     return _transport(cdist(x, z, "sqeuclidean"))
@@ -101,22 +78,8 @@ def otdd(
     """OTDD (optimal transport dataset distance): exact transport between labelled images, where a change of class costs, too.
 
     The cost of a pair of images is the squared distance of their features plus the squared Wasserstein-2 distance of their
-    classes as Gaussians. microsoft/otdd uses half of this cost.
-
-    Parameters
-    ----------
-    features, source_features
-        As in `frechet_distance`.
-    labels, source_labels : array_like of int, shape (n_images,), (n_source_images,)
-
-    Returns
-    -------
-    float
-        In squared units of the features; 0 for a dataset and itself.
-
-    References
-    ----------
-    Alvarez-Melis and Fusi (2020), arXiv:2002.02923.
+    classes as Gaussians. microsoft/otdd uses half of this cost. Features as in `frechet_distance`, one label per image. In
+    squared units of the features; 0 for a dataset and itself. Alvarez-Melis and Fusi (2020), arXiv:2002.02923.
     """
     x, z = valid_arrays.same_space(features, source_features)
     y = valid_arrays.labels(labels, len(x))
@@ -133,16 +96,11 @@ def class_distances(x: np.ndarray, y: np.ndarray, z: np.ndarray, y_source: np.nd
 
 def _transport(cost: np.ndarray) -> float:
     """Return the least mean cost of a transport plan between uniform weights; cost has shape (n_images, n_source_images)."""
-    return float(_pot().emd2([], [], cost, numItermax=MOST_PIVOTS))
-
-
-def _pot() -> ModuleType:
-    """Import POT without its deep-learning backends, which take seconds to load."""
-    for backend in ("TENSORFLOW", "PYTORCH", "JAX", "CUPY"):
+    for backend in ("TENSORFLOW", "PYTORCH", "JAX", "CUPY"):  # POT would load them, which takes seconds
         os.environ.setdefault(f"POT_BACKEND_DISABLE_{backend}", "1")
     import ot
 
-    return ot
+    return float(ot.emd2([], [], cost, numItermax=MOST_PIVOTS))
 
 
 _TWO = {"arguments": ("features", "source_features"), "larger_is_closer": False, "is_symmetric": True}

@@ -50,22 +50,12 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
 
     The indicator y of each class is modelled as ``y = X w + noise`` with ``w ~ N(0, 1 / alpha)`` and ``noise ~ N(0, 1 / beta)``.
     For a given ratio alpha / beta the best beta has a closed form, so one number per class is searched for, on a grid and then
-    to 1e-9. This finds the maximum also where the ratio goes to 0 or infinity, as with fewer images than features.
+    to 1e-9. This finds the maximum also where the ratio goes to 0 or infinity, as with fewer images than features. If the
+    labels are a linear function of the features, the squared error is taken to be 1e-10.
 
-    Parameters
-    ----------
-    features : array_like of float, shape (n_images, n_features)
-    labels : array_like of int, shape (n_images,)
-
-    Returns
-    -------
-    float
-        In nats per image. Rotating or scaling the features does not change it; shifting does, as there is no intercept. If
-        the labels are a linear function of the features, the squared error is taken to be 1e-10.
-
-    References
-    ----------
-    You et al. (2021), arXiv:2102.11005; You et al. (2022), arXiv:2110.10545.
+    `features` has shape (n_images, n_features), `labels` (n_images,). In nats per image. Rotating or scaling the features does
+    not change it; shifting does, as there is no intercept. You et al. (2021), arXiv:2102.11005; You et al. (2022),
+    arXiv:2110.10545.
     """
     from scipy.optimize import minimize_scalar
 
@@ -105,16 +95,9 @@ def _noise(error: np.ndarray, n: int) -> np.ndarray:
 def h_score(features: ArrayLike, labels: ArrayLike) -> float:
     """H-score: between-class variance of the whitened features, ``tr(pinv(cov(f)) cov(E[f | y]))``.
 
-    Computed as ``sum over classes of n_c |mean of U in c|^2`` with X = U S V'. Arguments as in `logme`.
-
-    Returns
-    -------
-    float
-        From 0 to n_classes - 1. With fewer images than features it is always n_classes - 1; use `regularised_h_score`.
-
-    References
-    ----------
-    Bao et al. (2019), ICIP, doi:10.1109/ICIP.2019.8803726.
+    Computed as ``sum over classes of n_c |mean of U in c|^2`` with X = U S V'. Arguments as in `logme`. From 0 to
+    n_classes - 1; always n_classes - 1 with fewer images than features, so use `regularised_h_score` there. Bao et al. (2019),
+    ICIP, doi:10.1109/ICIP.2019.8803726.
     """
     x, y = valid_arrays.labelled(features, labels)
     _, between = _between(x - x.mean(axis=0), y)
@@ -131,9 +114,6 @@ def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
     """Regularised H-score: H-score with the Ledoit-Wolf shrinkage estimate of the covariance.
 
     Arguments as in `logme`. From 0 to about n_classes - 1; it distinguishes features also with fewer images than features.
-
-    References
-    ----------
     Ibrahim et al. (2022), arXiv:2110.06893; Ledoit and Wolf (2004), doi:10.1016/S0047-259X(03)00096-4.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
@@ -151,17 +131,9 @@ def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
 def trans_rate(features: ArrayLike, labels: ArrayLike) -> float:
     """TransRate: nats saved by knowing the labels when the centred features are coded at a distortion of 1e-4.
 
-    Classes are weighted by their share of the images, as in the paper. Arguments as in `logme`.
-
-    Returns
-    -------
-    float
-        At least 0. Grows with the number of features and their scale, so it compares networks only where these are alike.
-        The classes keep their means, so it need not grow while they move little apart.
-
-    References
-    ----------
-    Huang et al. (2022), arXiv:2106.09362.
+    Classes are weighted by their share of the images, as in the paper. Arguments as in `logme`. At least 0. Grows with the
+    number of features and their scale, so it compares networks only where these are alike. The classes keep their means, so it
+    need not grow while they move little apart. Huang et al. (2022), arXiv:2106.09362.
     """
     x, y = valid_arrays.labelled(features, labels)
     x = x - x.mean(axis=0)
@@ -178,11 +150,7 @@ def gbc(features: ArrayLike, labels: ArrayLike) -> float:
     """GBC: minus the sum of Bhattacharyya coefficients of all ordered pairs of classes, as Gaussians of diagonal covariance.
 
     Arguments as in `logme`. From ``-n_classes * (n_classes - 1)`` (all classes alike) to 0 (no overlap), which it approaches
-    with many features.
-
-    References
-    ----------
-    Pandy et al. (2022), arXiv:2111.12780.
+    with many features. Pandy et al. (2022), arXiv:2111.12780.
     """
     x, y = valid_arrays.labelled(features, labels)
     classes = [x[y == number] for number in range(y.max() + 1)]
@@ -203,16 +171,8 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> float:
 
     Each image is mixed with the mean of the other classes' means, the more the lower its posterior was in the first fit. The
     shrinkage is ``exp(-5 * largest eigenvalue of the within-class covariance)``, at least 1e-10. Arguments as in `logme`.
-
-    Returns
-    -------
-    float
-        In [0, 1], on the images that the LDA was fitted to. As in the published program, it takes no logarithm, and the first
-        posteriors pass through a second softmax.
-
-    References
-    ----------
-    Shao et al. (2022), arXiv:2207.03036; TencentARC/SFDA.
+    In [0, 1], on the images that the LDA was fitted to. As in the published program (TencentARC/SFDA), it takes no logarithm,
+    and the first posteriors pass through a second softmax. Shao et al. (2022), arXiv:2207.03036.
     """
     from scipy.special import softmax
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis

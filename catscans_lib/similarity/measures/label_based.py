@@ -16,23 +16,15 @@ COMPONENTS_PER_CLASS = 5
 def leep(source_head: ArrayLike, labels: ArrayLike) -> float:
     """LEEP: mean log likelihood of the target's labels, predicted from the source's class probabilities.
 
-    A source class z predicts the target class y with the probability ``P(y | z)`` estimated on the same images.
+    A source class z predicts the target class y with the probability ``P(y | z)`` estimated on the same images. In nats per
+    image, at most 0; minus the entropy of the labels if the probabilities carry no information. Nguyen et al. (2020),
+    arXiv:2002.12462.
 
     Parameters
     ----------
     source_head : array_like of float, shape (n_images, n_source_classes)
         Probabilities, rows summing to 1.
     labels : array_like of int, shape (n_images,)
-
-    Returns
-    -------
-    float
-        Log expected empirical prediction in nats per image, at most 0; minus the entropy of the labels if the
-        probabilities carry no information.
-
-    References
-    ----------
-    Nguyen et al. (2020), arXiv:2002.12462.
     """
     return _leep(*valid_arrays.head(source_head, labels))
 
@@ -47,11 +39,7 @@ def _leep(head: np.ndarray, labels: np.ndarray) -> float:
 def nce(source_head: ArrayLike, labels: ArrayLike) -> float:
     """NCE: negative conditional entropy of the labels, given the most probable source class of every image.
 
-    Arguments as in `leep`. ``-H(y | z)`` in nats, at most 0.
-
-    References
-    ----------
-    Tran et al. (2019), arXiv:1908.08142.
+    ``-H(y | z)`` in nats, at most 0. Arguments as in `leep`. Tran et al. (2019), arXiv:1908.08142.
     """
     head, labels = valid_arrays.head(source_head, labels)
     joint = np.zeros((labels.max() + 1, head.shape[1]))
@@ -63,23 +51,9 @@ def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> float:
     """N-LEEP: LEEP on the components of a Gaussian mixture instead of source classes, so the network needs no head.
 
     The mixture has 5 components per class (at most one per image) and full covariances, on the principal components that
-    hold 80 % of the variance. The published code at TencentARC/SFDA leaves out the logarithm; this follows the paper.
-
-    Parameters
-    ----------
-    features : array_like of float, shape (n_images, n_features)
-    labels : array_like of int, shape (n_images,)
-    seed : int
-        Of the mixture's initialisation.
-
-    Returns
-    -------
-    float
-        In nats per image, at most 0. With few images per component it is near 0 whatever the labels.
-
-    References
-    ----------
-    Li et al. (2021), Ranking neural checkpoints, CVPR, arXiv:2011.11200.
+    hold 80 % of the variance; `seed` initialises the mixture. The published code at TencentARC/SFDA leaves out the logarithm;
+    this follows the paper. In nats per image, at most 0; with few images per component it is near 0 whatever the labels. Li et
+    al. (2021), Ranking neural checkpoints, CVPR, arXiv:2011.11200.
     """
     from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning

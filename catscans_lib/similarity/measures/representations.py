@@ -12,20 +12,9 @@ def cka_debiased(features: ArrayLike, reference_features: ArrayLike) -> float:
     """Debiased linear CKA (centred kernel alignment) of two networks' features of the same images.
 
     The plain value goes to 1 where features outnumber images; the debiased one uses unbiased estimates of its three terms.
-
-    Parameters
-    ----------
-    features, reference_features : array_like of float, shape (n_images, n_features), (n_images, n_reference_features)
-        At least 4 images.
-
-    Returns
-    -------
-    float
-        At most 1; about 0, also below, for unrelated features; 0 if either is the same for all images.
-
-    References
-    ----------
-    Kornblith et al. (2019), arXiv:1905.00414; Nguyen et al. (2021), arXiv:2010.15327.
+    Shapes (n_images, n_features) and (n_images, n_reference_features), at least 4 images. At most 1; about 0, also below, for
+    unrelated features; 0 if either is the same for all images. Kornblith et al. (2019), arXiv:1905.00414; Nguyen et al. (2021),
+    arXiv:2010.15327.
     """
     x, y = (side - side.mean(axis=0) for side in valid_arrays.same_images(features, reference_features))
     first, second = _debiased(x @ x.T), _debiased(y @ y.T)
@@ -50,19 +39,8 @@ def parc(features: ArrayLike, labels: ArrayLike) -> float:
     Dissimilarity is 1 - Pearson's correlation of two images' standardised features. That of labels is exactly 0 or 1; the
     published program computes it as a correlation of indicators, and its ranks then order the rounding errors.
 
-    Parameters
-    ----------
-    features : array_like of float, shape (n_images, n_features)
-    labels : array_like of int, shape (n_images,)
-
-    Returns
-    -------
-    float
-        100 * Spearman's correlation, in [-100, 100]; 0 if either side is the same for all pairs.
-
-    References
-    ----------
-    Bolya et al. (2021), arXiv:2111.06977.
+    100 * Spearman's correlation, in [-100, 100]; 0 if either side is the same for all pairs. Bolya et al. (2021),
+    arXiv:2111.06977.
     """
     x, y = valid_arrays.labelled(features, labels)
     pairs = np.triu_indices(len(x), 1)
