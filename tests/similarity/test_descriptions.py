@@ -1,18 +1,15 @@
 """Measures that need no features: experts and meta-features on small examples; invalid embeddings."""
 
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from reference import REFERENCE, needs_reference
 
 from catscans_lib.errors import InputError
 from catscans_lib.similarity import task2vec
 from catscans_lib.similarity.measures import descriptions
-
-REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
-needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
 
 
 def form(**answers):

@@ -2,24 +2,14 @@
 
 import json
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
+from reference import REFERENCE, needs_reference
 
 from catscans_lib.similarity import task2vec
-from catscans_lib.similarity.measures import (
-    classifiers,
-    distribution,
-    feature_based,
-    label_based,
-    representations,
-)
-
-REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
-needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference with published values")
+from catscans_lib.similarity.measures import classifiers, distribution, feature_based, label_based, representations
 
 COVERED = {
     "logme_exact": lambda v: feature_based.logme(v["X"], v["y"]),
@@ -39,13 +29,6 @@ COVERED = {
     "otdd_exact_squared": lambda v: distribution.otdd(v["X"], v["y"], v["Z"], v["z"]),
     "w2_exact_squared": lambda v: distribution.wasserstein(v["X"], v["Z"]),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Matrices are tiny here: two threads spend most of their time waiting for each other."""
-    with threadpool_limits(1):
-        yield
 
 
 @cache
@@ -81,22 +64,13 @@ def test_distances_between_classes_are_those_of_gaussians(name):
 TASK2VEC = {"cosine_hessian": task2vec.cosine, "cosine_symnorm": task2vec.symmetric_cosine}
 
 
-@cache
-def embeddings():
-    published = np.load(REFERENCE / "task2vec_mean_embeddings.npz")
-    table = pd.read_csv(REFERENCE / "task2vec_distances.csv")
-    of = dict(zip(published["names"], published["embeddings"].astype(float), strict=True))
-    return of, table[table["pairing"] == "mean embeddings"]
-
-
 @needs_reference
 @pytest.mark.parametrize("measure", TASK2VEC)
 def test_task2vec_distances_of_the_published_embeddings_are_reproduced_for_all_56_pairs(measure):
-    of, table = embeddings()
-    table = table[table["measure"] == measure]
+    published = np.load(REFERENCE / "task2vec_mean_embeddings.npz")
+    of = dict(zip(published["names"], published["embeddings"].astype(float), strict=True))
+    table = pd.read_csv(REFERENCE / "task2vec_distances.csv")
+    table = table[(table["pairing"] == "mean embeddings") & (table["measure"] == measure)]
     assert len(table) == 56
-    got = [
-        TASK2VEC[measure](of[target], of[source])
-        for source, target in zip(table["source"], table["target"], strict=True)
-    ]
+    got = [TASK2VEC[measure](of[row.target], of[row.source]) for row in table.itertuples()]
     np.testing.assert_allclose(got, table["mean"], rtol=2e-6)  # the embeddings are kept as float32

@@ -44,11 +44,12 @@ def made(tmp_path_factory):
             write_store(name)
             if name in SOURCES:
                 write_network(name, seed)
-        table = store.open_store(paths.store_path("demo", "chest", SIZE)).table
-        paths.folds_path("demo", "chest").parent.mkdir(parents=True)
-        table.assign(fold=1)[["image_id", "group", "label", "fold"]].to_csv(
-            paths.folds_path("demo", "chest"), index=False
+        table, folds = (
+            store.open_store(paths.store_path("demo", "chest", SIZE)).table,
+            paths.folds_path("demo", "chest"),
         )
+        folds.parent.mkdir(parents=True)
+        table.assign(fold=1)[["image_id", "group", "label", "fold"]].to_csv(folds, index=False)
         evidence()
     return folder
 
@@ -81,19 +82,14 @@ def evidence():
     for target in TARGETS:
         for source, level in zip(SOURCES, rng.permutation([0.1, 0.5, 0.9]), strict=True):
             key = {"source": source, "target": target}
-            aucs += [
-                key | {"mode": "fine_tune", "fold": fold, "seed": 0, "auc": 0.7 + 0.1 * level + fold / 1000}
-                for fold in (1, 2)
-            ]
-            for measure in ("logme", report.FAR_MEASURE):
-                closer = measure == "logme"
-                value = level if closer else 1e-4 + 1e-6 * level
-                values.append(
-                    key | {"measure": measure, "value": value, "larger_is_closer": closer, "probe": "", "seed": 0}
-                )
-    paths.tables_dir("demo").mkdir(parents=True)
-    pd.DataFrame(aucs).to_csv(paths.tables_dir("demo") / "aucs.csv", index=False)
-    pd.DataFrame(values).to_csv(paths.tables_dir("demo") / "similarity.csv", index=False)
+            aucs += [key | {"fold": fold, "auc": 0.7 + 0.1 * level + fold / 1000} for fold in (1, 2)]
+            values.append(key | {"measure": "logme", "value": level, "larger_is_closer": True})
+            far = 1e-4 + 1e-6 * level
+            values.append(key | {"measure": report.FAR_MEASURE, "value": far, "larger_is_closer": False})
+    folder = paths.tables_dir("demo")
+    folder.mkdir(parents=True)
+    pd.DataFrame(aucs).assign(mode="fine_tune", seed=0).to_csv(folder / "aucs.csv", index=False)
+    pd.DataFrame(values).assign(probe="", seed=0).to_csv(folder / "similarity.csv", index=False)
 
 
 @pytest.fixture
@@ -102,13 +98,16 @@ def project(made, monkeypatch):
     return made
 
 
+def of_chest(**given):
+    settings = expand.find("similarity", profile="demo", target="chest", **given).settings
+    return compute.of_target(profiles.study("demo"), settings)
+
+
 @pytest.fixture(scope="module")
 def measured(made):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATSCANS_ROOT", str(made))
-        return compute.of_target(
-            profiles.study("demo"), expand.find("similarity", profile="demo", target="chest").settings
-        )
+        return of_chest()
 
 
 def test_every_measure_is_computed_for_every_source_with_its_inputs(measured):
@@ -120,6 +119,8 @@ def test_every_measure_is_computed_for_every_source_with_its_inputs(measured):
     assert set(by_reference) == {name for name in registry.known() if "reference_features" in registry.get(name).needs}
     assert (counts.drop(by_reference) == 3).all()
     assert set(seconds["measure"]) == set(values["measure"])
+    probes = values.groupby("measure")["probe"].unique().map(list)
+    assert probes[["logme", "leep", "otdd"]].tolist() == [[""], [""], ["stl10"]]  # empty: by the source's own network
 
 
 def test_the_noise_floor_is_measured_and_lies_below_the_distance_to_other_datasets(measured):
@@ -130,17 +131,8 @@ def test_the_noise_floor_is_measured_and_lies_below_the_distance_to_other_datase
     assert (own < others[own.index]).all()
 
 
-def test_the_probe_is_empty_for_measures_by_the_sources_own_network(measured):
-    probes = measured[0].groupby("measure")["probe"].unique().map(list)
-    assert probes["logme"] == [""] and probes["leep"] == [""]
-    assert probes["otdd"] == ["stl10"]
-
-
 def test_the_same_seed_gives_the_same_values(project, measured):
-    settings = expand.find(
-        "similarity", profile="demo", target="chest", measures=["logme", "mmd_rbf", "task2vec_cosine"]
-    ).settings
-    again = compute.of_target(profiles.study("demo"), settings)[0]
+    again = of_chest(measures=["logme", "mmd_rbf", "task2vec_cosine"])[0]
     before = measured[0].merge(again, on=["source", "target", "measure", "probe", "seed"])
     assert len(before) == len(again) == 3 + 2 * 4
     np.testing.assert_array_equal(before["value_x"], before["value_y"])
@@ -154,23 +146,15 @@ def test_ranks_count_from_the_closest_whichever_way_a_measure_points(measured):
 
 
 def test_answers_of_raters_become_a_distance(project, tmp_path):
-    rows = [
-        (name, rater, "colour?", "many" if name == "dtd" else "none")
-        for name in (*SOURCES, "chest")
-        for rater in (1, 2)
-    ]
+    rows = [(name, 1, "colour?", "many" if name == "dtd" else "none") for name in (*SOURCES, "chest")]
     form = tmp_path / "answers.csv"
     pd.DataFrame(rows, columns=["dataset", "rater", "question", "answer"]).to_csv(form, index=False)
-    given = {"measures": ["expert_distance"], "answers": str(form)}
-    values, _ = compute.of_target(
-        profiles.study("demo"), expand.find("similarity", profile="demo", target="chest", **given).settings
-    )
+    values, _ = of_chest(measures=["expert_distance"], answers=str(form))
     assert values.set_index("source")["value"].to_dict() == {"stl10": 0.0, "dtd": 1.0, "kimia960": 0.0}
 
 
 def test_a_probe_that_is_no_source_is_refused(tmp_path, monkeypatch):
-    folder = tiny.project(tmp_path)
-    content = tiny.grid()
+    folder, content = tiny.project(tmp_path), tiny.grid()
     content["similarity"]["probe"] = "stl10"
     tiny.write_grid(folder, content)
     monkeypatch.setenv("CATSCANS_ROOT", str(folder))
@@ -272,21 +256,20 @@ def test_other_weights_are_ranked_under_the_name_of_their_file(project, moles, t
     rows = {row["source"]: row for row in json.loads(output)["advice"]}
     assert set(rows) == {*SOURCES, "mine"} and rows["mine"]["title"] == "mine"
     assert rows["mine"]["closeness"] == pytest.approx(rows["dtd"]["closeness"])  # the same network
-    assert (
-        rows["mine"]["high"] - rows["mine"]["low"] >= rows["dtd"]["high"] - rows["dtd"]["low"]
-    )  # nothing is known of it
+    mine, known = (rows[name]["high"] - rows[name]["low"] for name in ("mine", "dtd"))
+    assert mine >= known  # no result is known of it
 
 
 def test_weights_that_cannot_be_ranked_are_refused(project, moles, tmp_path):
-    (tmp_path / "dtd.h5").write_text("")
-    (tmp_path / "other.h5").write_text("")
-    assert (
-        "Weights file 'dtd' has the name of a source of this profile. Rename it."
-        in ask(moles, "--weights", tmp_path / "dtd.h5")[1]
-    )
-    assert "none.h5' not found" in ask(moles, "--weights", tmp_path / "none.h5")[1]
-    status, output = ask(moles, "--weights", tmp_path / "other.h5")
-    assert status == 2 and "other.h5" in output
+    for name in ("dtd.h5", "other.h5"):
+        (tmp_path / name).write_text("")
+    for name, message in (
+        ("dtd.h5", "Weights file 'dtd' has the name of a source of this profile. Rename it."),
+        ("none.h5", "none.h5' not found"),
+        ("other.h5", "other.h5"),
+    ):
+        status, output = ask(moles, "--weights", tmp_path / name)
+        assert status == 2 and message in output
 
 
 def test_the_notebook_ranks_as_the_command_does(project, moles, advice, capsys):
@@ -294,9 +277,8 @@ def test_the_notebook_ranks_as_the_command_does(project, moles, advice, capsys):
         place = paths.run_dir("demo", *key.split("/"))
         place.mkdir(parents=True, exist_ok=True)
         (place / "run.json").write_text('{"status": "completed", "run_id": "x"}')
-    cells = STEPS["recommend"].cells()
     space = {}
-    for kind, source, tags in cells:
+    for kind, source, tags in STEPS["recommend"].cells():
         if kind == "code":
             exec(source, space)
             space |= {"place": str(moles), "group_pattern": GROUPS[1]} if "parameters" in tags else {}

@@ -1,7 +1,5 @@
 """Statistics of measures against AUCs: hand calculations, SciPy, what chance gives, and what is missing."""
 
-import warnings
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -40,13 +38,10 @@ def value_of(table, statistic, column="value", **keys):
     return here[column].iloc[0]
 
 
-def random_tables(seed=0, n_measures=3, n_sources=8, targets=("chest", "isic2018"), n_folds=3):
-    rng = np.random.default_rng(seed)
-    names = [f"s{number}" for number in range(n_sources)]
-    aucs = pd.concat([results({n: rng.random() for n in names}, [t], [f]) for t in targets for f in range(n_folds)])
-    tables = [
-        measure({n: rng.random() for n in names}, f"m{number}", [t]) for t in targets for number in range(n_measures)
-    ]
+def random_tables(n_measures=3):
+    rng, targets, names = np.random.default_rng(0), ("chest", "isic2018"), [f"s{number}" for number in range(8)]
+    aucs = pd.concat([results({s: rng.random() for s in names}, [t], [f]) for t in targets for f in range(3)])
+    tables = [measure({s: rng.random() for s in names}, f"m{n}", [t]) for t in targets for n in range(n_measures)]
     return aucs, pd.concat(tables, ignore_index=True)
 
 
@@ -214,9 +209,8 @@ def test_unrelated_measures_are_found_related_no_more_often_than_by_chance():
     for seed in range(3):
         rng = np.random.default_rng(seed)
         drawn = rng.normal(size=(21, 10, 1)) + rng.normal(size=(21, 10, 6))  # of a source, and of a source on a target
-        aucs = pd.DataFrame(
-            [(names[s], targets[t], drawn[0, s, t]) for s, t in cells], columns=["source", "target", "auc"]
-        )
+        cells_of_auc = [(names[s], targets[t], drawn[0, s, t]) for s, t in cells]
+        aucs = pd.DataFrame(cells_of_auc, columns=["source", "target", "auc"])
         rows = [(names[s], targets[t], f"m{n}", drawn[n, s, t], True) for n in range(1, 21) for s, t in cells]
         similarity = pd.DataFrame(rows, columns=["source", "target", "measure", "value", "larger_is_closer"])
         table = related(aucs.assign(mode="fine_tune", fold=1), similarity, n_draws=150)
@@ -248,9 +242,8 @@ def test_every_rule_chooses_the_source_that_its_name_says():
     probe = results({"imagenet": 0.5, "dtd": 0.9, "stl10": 0.6}, mode="linear_probe")
     both = pd.concat([results(), probe])
     rules = similarity_tables.baselines(both, sources)
-    assert set(rules["measure"]) == set(similarity_tables.BASELINES) - {
-        "declared_share"
-    }  # which only the demo world has
+    only_of_demo = {"declared_share"}
+    assert set(rules["measure"]) == set(similarity_tables.BASELINES) - only_of_demo
     best = rules.loc[rules.groupby("measure")["value"].idxmax()].set_index("measure")["source"]
     assert best.drop("random").to_dict() == {
         "always_imagenet": "imagenet", "largest_source": "dtd", "most_classes": "imagenet", "source_auc": "stl10",
@@ -312,16 +305,13 @@ def test_contradictory_tables_are_refused():
 def test_a_measure_of_two_probes_is_two_measures_and_its_seeds_are_averaged():
     probes = pd.concat([measure(AUCS).assign(probe=name, seed=0) for name in ("imagenet", "dtd")])
     assert associations.panel(results(), probes).measures == ["m (imagenet)", "m (dtd)"]
-    seeds = pd.concat(
-        [measure({s: v + seed for s, v in AUCS.items()}).assign(probe="dtd", seed=seed) for seed in (0, 1)]
-    )
+    seeds = pd.concat([measure({s: v + n for s, v in AUCS.items()}).assign(probe="dtd", seed=n) for n in (0, 1)])
     assert associations.panel(results(), seeds).values[0, 0].tolist() == pytest.approx([1.4, 1.3, 1.2, 1.1])
 
 
+@pytest.mark.filterwarnings("error")
 def test_nothing_warns_on_degenerate_tables():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        related(results({"a": 0.5, "b": 0.5}), measure({"a": 1.0, "b": 1.0}))
+    related(results({"a": 0.5, "b": 0.5}), measure({"a": 1.0, "b": 1.0}))
 
 
 def test_figures_show_every_source_measure_and_rule():
