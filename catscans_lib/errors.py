@@ -42,17 +42,9 @@ def and_more(names: Collection[str], limit: int = 30) -> str:
 
 
 def validated(record: type[Record], values: Any, where: str) -> Record:
-    """Return `values` as a record.
+    """Return `values` as a record; InputError with one line for each invalid value: place, what was got, what is known.
 
-    Parameters
-    ----------
-    where : str
-        File and key of the values, as messages show it: `params/demo.yaml: transfer.targets.chest`.
-
-    Raises
-    ------
-    InputError
-        One line for each invalid value: the place, what was got and what is known.
+    `where` is file and key of the values, as messages show it: ``params/demo.yaml: transfer.targets.chest``.
     """
     if not isinstance(values, dict):
         raise InputError(f"{where}: got {values!r}; a mapping is needed with {', '.join(record.model_fields)}.")

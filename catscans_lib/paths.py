@@ -82,14 +82,12 @@ def reference_dir() -> Path:
 def given_dir(variable: str) -> Path:
     """Return a folder that the user names by an environment variable of `GIVEN`, which `make book OPTION=folder` sets."""
     given, option = os.environ.get(variable), variable.removeprefix("CATSCANS_")
+    if given and Path(given).is_dir() and any(Path(given).iterdir()):
+        return Path(given)
+    fault = "is empty" if given and Path(given).is_dir() else "is not a folder"
+    got = f"names '{given}', which {fault}" if given else "is not set"
     hint = f"Set {option}: make book PROFILE=... {option}=folder, or the environment variable {variable}"
-    if not given:
-        raise InputError(f"{option} is not set. {hint} ({GIVEN[variable]}).")
-    if not Path(given).is_dir():
-        raise InputError(f"{option} names '{given}', which is not a folder. {hint} ({GIVEN[variable]}).")
-    if not any(Path(given).iterdir()):
-        raise InputError(f"{option} names '{given}', which is empty. {hint} ({GIVEN[variable]}).")
-    return Path(given)
+    raise InputError(f"{option} {got}. {hint} ({GIVEN[variable]}).")
 
 
 def results_dir(profile: str) -> Path:

@@ -45,9 +45,8 @@ def add_run(profile, step, name, *, cells=None, figures=(), **tables):
     (folder / "figures").mkdir(parents=True)
     parameters = nbformat.v4.new_code_cell("source = 'imagenet'", metadata={"tags": ["parameters"]})
     injected = nbformat.v4.new_code_cell("source = 'dtd'", metadata={"tags": ["injected-parameters"]})
-    notebook = nbformat.v4.new_notebook(
-        cells=cells or [nbformat.v4.new_markdown_cell("# Own title"), parameters, injected]
-    )
+    cells = cells or [nbformat.v4.new_markdown_cell("# Own title"), parameters, injected]
+    notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     nbformat.write(notebook, folder / f"{step}.ipynb")
     record = {"step": step, "name": name, "parameters": {"source": "dtd"}, "seconds": 61.0, "peak_memory_mb": 512.0}
@@ -73,20 +72,18 @@ def evaluated():
     ]
     effects = [pair | {"rope": 0.01, "p_b_better": 0.7, "p_equivalent": 0.2, "p_a_better": 0.1}]
     ranks = {"mode": "fine_tune", "source": ["dtd", "none"], "mean_rank": [1.0, 2.0], "n_targets": 2}
-    tables = {
+    return {
         "auc_intervals": intervals, "score_intervals": [cell | {"transfer_score": 15.0, "low": 3.0, "high": 27.0}],
         "comparisons": comparisons, "effects": effects, "ranks": ranks | {"friedman_p": 0.12, "critical_difference": 1.4},
         "completeness": {"source": ["dtd", "stl10"], "target": "isic2018", "done": [True, False]},
     }  # fmt: skip
-    return {name: pd.DataFrame(table) for name, table in tables.items()}
 
 
 def add_results(profile):
     summary = [{"class": "NV", "split": "", "n_images": 30}, {"class": "a|b", "split": "", "n_images": 10}]
     problems = [{"path": "isic/a|b.jpg", "problem": "cannot identify `image` file"}]
-    add_run(
-        profile, "ingest", "isic2018", summary=summary, problems=problems, duplicates=[{"sha256": "0", "paths": "a b"}]
-    )
+    duplicates = [{"sha256": "0", "paths": "a b"}]
+    add_run(profile, "ingest", "isic2018", summary=summary, problems=problems, duplicates=duplicates)
     counts = [{"dataset": "dtd", "other": "isic2018", "n_identical": 1234, "n_alike": 5}]
     counts.append({"dataset": "isic2018", "other": "chest", "n_identical": 0, "n_alike": 0})
     add_run(profile, "overlaps", "all", counts=counts)
@@ -102,14 +99,11 @@ def add_results(profile):
         for (source, mode), values in AUCS.items()
         for fold, auc in enumerate(values, start=1)
     ]
-    scores = [
-        {"source": "dtd", **key, "mode": "fine_tune", "fold": fold, "transfer_score": 10.0 * fold} for fold in (1, 2)
-    ]
+    dtd = {"source": "dtd", **key, "mode": "fine_tune"}
+    scores = [dtd | {"fold": fold, "transfer_score": 10.0 * fold} for fold in (1, 2)]
     paths.tables_dir(profile).mkdir(parents=True)
-    pd.DataFrame(rows).to_csv(paths.tables_dir(profile) / "aucs.csv", index=False)
-    pd.DataFrame(scores).to_csv(paths.tables_dir(profile) / "transfer_scores.csv", index=False)
-    for name, table in evaluated().items():
-        table.to_csv(paths.tables_dir(profile) / f"{name}.csv", index=False)
+    for name, table in {"aucs": rows, "transfer_scores": scores, **evaluated()}.items():
+        pd.DataFrame(table).to_csv(paths.tables_dir(profile) / f"{name}.csv", index=False)
     paths.folds_path(profile, "isic2018").parent.mkdir()
     folds = {"image_id": ["1", "2", "3", "4"], "group": ["g", "g", "h", "h"], "label": ["NV", "DF", "NV", "DF"]}
     pd.DataFrame({**folds, "fold": [1, 1, 2, 2]}).to_csv(paths.folds_path(profile, "isic2018"), index=False)
@@ -124,9 +118,7 @@ def add_similarity(profile):
     table["larger_is_closer"] = table["measure"] != "mmd_rbf"
     table.to_csv(paths.tables_dir(profile) / "similarity.csv", index=False)
     titles = {"measure": ["logme", "cka_debiased", "mmd_rbf"], "title": ["LogME", "Linear CKA", "Kernel distance"]}
-    add_run(
-        profile, "similarity", "isic2018", measures=titles | {"closer": "larger", "blind to": "size", "reference": ""}
-    )
+    add_run(profile, "similarity", "isic2018", measures=titles | {"closer": "larger", "blind to": "size"})
     statistics = {"spearman": 1.0, "regret": 0.0, "accuracy": 1.0}
     found = [
         {"mode": "fine_tune", "target": target, "measure": measure, "kind": kind, "statistic": name, "value": value}

@@ -24,22 +24,19 @@ DRAWING = "figures/rooms.svg"  # in the book
 
 def modules(room: str) -> dict[str, str]:
     """Return the names and docstrings of a package and its public modules, or of a module, without settings."""
-    found = {file: ast.get_docstring(tree) for file, tree in _parsed().items() if _room(file) == room}
+    found = {parts: ast.get_docstring(tree) for parts, tree in _parsed().items() if parts[0] == room}
     return {
-        ".".join(("catscans_lib", *file.with_suffix("").parts)).removesuffix(".__init__"): text
-        for file, text in found.items()
-        if text and file.stem != "settings" and (file.stem == "__init__" or not file.stem.startswith("_"))
+        ".".join(("catscans_lib", *parts)).removesuffix(".__init__"): text
+        for parts, text in found.items()
+        if text and parts[-1] != "settings" and (parts[-1] == "__init__" or not parts[-1].startswith("_"))
     }
 
 
 @cache
-def _parsed() -> dict[Path, ast.Module]:
+def _parsed() -> dict[tuple[str, ...], ast.Module]:
+    """Return the syntax tree of every module by the parts of its path; the first part is the room."""
     files = sorted(LIBRARY.rglob("*.py"))
-    return {file.relative_to(LIBRARY): ast.parse(file.read_text(encoding="utf-8")) for file in files}
-
-
-def _room(file: Path) -> str:
-    return file.with_suffix("").parts[0]
+    return {f.relative_to(LIBRARY).with_suffix("").parts: ast.parse(f.read_text(encoding="utf-8")) for f in files}
 
 
 def pages(profile: str) -> dict[str, bytes]:
@@ -49,14 +46,10 @@ def pages(profile: str) -> dict[str, bytes]:
     """
     packages = {room: next(iter(modules(room).items())) for _, of_storey in (*STOREYS, BASE) for room in of_storey}
     rooms = {room: modules(room) for room in ("results", *(room for _, of_storey in STOREYS[1:] for room in of_storey))}
-    made = {
-        "architecture.md": template("architecture.md", ()).render(
-            storeys=STOREYS, base=BASE, packages=packages, drawing=DRAWING
-        ),
-        "library.md": template("library.md", ()).render(rooms=rooms, profile=profile),
-    }
-    page = template("_library.md", ())
-    made |= {f"library/{room}.md": page.render(room=room, modules=of) for room, of in rooms.items()}
+    chapter, reference, page = (template(name, ()) for name in ("architecture.md", "library.md", "_library.md"))
+    made = {f"library/{room}.md": page.render(room=room, modules=of) for room, of in rooms.items()}
+    made["architecture.md"] = chapter.render(storeys=STOREYS, base=BASE, packages=packages, drawing=DRAWING)
+    made["library.md"] = reference.render(rooms=rooms, profile=profile)
     return {place: text.encode() for place, text in made.items()} | {DRAWING: drawing()}
 
 
@@ -68,8 +61,8 @@ def setup(app: Any) -> dict[str, Any]:
     return {"parallel_read_safe": True}
 
 
-def _skip_named_tuple_field(app: Any, kind: str, name: str, member: object, skip: bool, options: Any) -> bool | None:
-    return True if type(member).__name__ == "_tuplegetter" else None
+def _skip_named_tuple_field(app: Any, kind: str, name: str, member: object, *rest: Any) -> bool | None:
+    return type(member).__name__ == "_tuplegetter" or None
 
 
 def _shorten_array_like(
@@ -94,10 +87,10 @@ def imports() -> Counter[tuple[str, str]]:
     """Return, for each pair of rooms, the number of modules of the first that import the second."""
     rooms = {room for _, of_storey in STOREYS for room in of_storey}
     return Counter(
-        (_room(file), other)
-        for file, tree in _parsed().items()
-        for other in sorted(set(_imported(tree)) & rooms - {_room(file)})
-        if _room(file) in rooms
+        (parts[0], other)
+        for parts, tree in _parsed().items()
+        for other in sorted(set(_imported(tree)) & rooms - {parts[0]})
+        if parts[0] in rooms
     )
 
 

@@ -1,5 +1,6 @@
 """Assemble the chapters, figures and executed notebooks of a profile; Jupyter Book makes HTML of them."""
 
+import fnmatch
 import os
 import re
 import shutil
@@ -7,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,8 @@ def build(profile: str) -> Path:
     source = assemble(profile)
     folder = source.parent
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(folder)]
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}  # the library reference imports TensorFlow
     command += ["-W", "-n", "--keep-going"]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}  # the library reference imports TensorFlow
     done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     log_path = folder / "book.log"
@@ -51,10 +51,8 @@ def build(profile: str) -> Path:
     if done.returncode or not index.exists():
         # Sphinx caches the pages and would not repeat their warnings: the next build would pass.
         shutil.rmtree(folder / "_build", ignore_errors=True)
-        warnings = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error", line)]
-        raise BookError(
-            f"The book of '{profile}' was not built. Complete log: {log_path}.\n" + "\n".join(warnings[:20])
-        )
+        warnings = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error", line)][:20]
+        raise BookError("\n".join([f"The book of '{profile}' was not built. Complete log: {log_path}.", *warnings]))
     _finish(index.parent)
     return index
 
@@ -84,8 +82,7 @@ def _finish(html: Path) -> None:
 def assemble(profile: str) -> Path:
     """Write the files for Jupyter Book to ``_build/<profile>/source``; return that folder.
 
-    Only files with new content are written, so the next build reads only these again. InputError if the profile has no
-    finished run.
+    Writes only files with new content; the next build reads only these. InputError if the profile has no finished run.
     """
     context = numbers(profile)
     if not context["runs"]:
@@ -121,16 +118,11 @@ def _copies(profile: str) -> dict[str, bytes]:
     files |= {f"tables/{p.name}": p for p in results.glob("tables/*.csv")}
     files |= {f"_static/{p.name}": p for p in (book / "_static").glob("*")}
     files |= {f"notebooks/{p.name}": p for p in (paths.root() / "notebooks").glob("*.ipynb")}
-    files |= {"references.bib": book / "references.bib", f"{SCRIPTS}/scripts/mathjax.js": _mathjax()}
-    return {place: path.read_bytes() for place, path in sorted(files.items())} | {
-        f"{SCRIPTS}/{interactive.SCRIPT}": interactive.script()
-    }
-
-
-def _mathjax() -> Path:
-    """Return the path of MathJax as one script without fonts."""
-    package = metadata.distribution("sphinx-mathjax-offline")
-    return Path(str(package.locate_file("sphinx-mathjax-offline/static/mathjax/tex-svg.js")))
+    package = metadata.distribution("sphinx-mathjax-offline")  # MathJax as one script without fonts
+    mathjax = Path(str(package.locate_file("sphinx-mathjax-offline/static/mathjax/tex-svg.js")))
+    files |= {"references.bib": book / "references.bib", f"{SCRIPTS}/scripts/mathjax.js": mathjax}
+    staged = {place: path.read_bytes() for place, path in sorted(files.items())}
+    return staged | {f"{SCRIPTS}/{interactive.SCRIPT}": interactive.script()}
 
 
 def _chapters(context: dict[str, Any], staged: Iterable[str]) -> dict[str, bytes]:
@@ -144,15 +136,11 @@ def _chapters(context: dict[str, Any], staged: Iterable[str]) -> dict[str, bytes
 def _toc(staged: Iterable[str]) -> bytes:
     """Return the table of contents without chapters that this profile has no results for."""
     toc = yaml.safe_load((paths.root() / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [name.rpartition(".")[0] for name in staged if name.endswith((".md", ".ipynb"))]
     for part in toc["parts"]:
-        part["chapters"] = [chapter for chapter in part["chapters"] if _is_staged(chapter, staged)]
+        part["chapters"] = [one for one in part["chapters"] if fnmatch.filter(pages, one.get("file") or one["glob"])]
     toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
     return yaml.safe_dump(toc, sort_keys=False).encode()
-
-
-def _is_staged(chapter: dict[str, Any], staged: Iterable[str]) -> bool:
-    pattern = chapter.get("file") or chapter["glob"]
-    return any(fnmatch(name, f"{pattern}.{ending}") for name in staged for ending in ("md", "ipynb"))
 
 
 def _config(profile: str) -> bytes:

@@ -27,9 +27,8 @@ UNKNOWN = {"low": float("nan"), "high": float("nan")}
 def numbers(profile: str) -> dict[str, Any]:
     """Return the variables of the chapters' templates that come from the evaluation.
 
-    ``sources`` have an AUC; ``targets`` have folds and an answer per mode; ``modes`` maps modes to titles, ``results`` to rows
-    of the AUC table and ``ranks`` to Friedman's p, critical difference and first source; ``missing`` are unfinished runs of
-    the grid; ``interactive`` maps names to pieces of HTML.
+    ``sources`` have an AUC; ``targets`` have folds and an answer per mode. Modes map to titles in ``modes``, to rows of the AUC
+    table in ``results`` and to the outcome of Friedman's test in ``ranks``. ``missing`` are unfinished runs of the grid.
     """
     found = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in COLUMNS.items()}
     aucs, titles = found["aucs"], datasets.titles()
@@ -91,10 +90,7 @@ def _target(
 
 
 def _answer(target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells) -> dict[str, Any] | None:
-    """Return the best source of a target in one mode, compared with the baselines and the next best; None without AUCs.
-
-    Differences are paired: only folds and seeds that both have.
-    """
+    """Return the best source of a target in one mode against the baselines and the next best; None without AUCs."""
     aucs = found["aucs"][found["aucs"]["target"] == target]
     wide = aucs.pivot_table(index=["fold", "seed"], columns=["mode", "source"], values="auc")
     sources = [source for at, source in wide.columns if at == mode and source != "none"]
@@ -127,8 +123,7 @@ def _versus(wide: pd.DataFrame, best: tuple[str, str], other: tuple[str, str]) -
     """Compare two columns (mode, source) over the folds and seeds that both have; None if the second is missing."""
     if other not in wide.columns:
         return None
-    pairs = wide[[best, other]].dropna()
-    difference = pairs[best] - pairs[other]
+    difference = (wide[best] - wide[other]).dropna()
     return {
         "source": other[1],
         "title": datasets.titles()[other[1]],
@@ -142,22 +137,22 @@ def _tests(found: dict[str, pd.DataFrame], target: str, mode: str, one: str, oth
 
     low, high (95 %, over groups), p and p_adjusted (Nadeau and Bengio's test), better and equivalent (probabilities), rope.
     """
+
+    def of_pair(table: pd.DataFrame) -> pd.DataFrame:
+        both = table["source_a"].isin([one, other]) & table["source_b"].isin([one, other])
+        return table[both & (table["target"] == target) & (table["mode"] == mode)]
+
     facts = {}
-    for row in _of_pair(found["comparisons"], target, mode, one, other).itertuples():
+    for row in of_pair(found["comparisons"]).itertuples():
         if row.test == "nadeau_bengio":
             facts |= {"p": row.p, "p_adjusted": row.p_adjusted}
         if row.test == "bootstrap":
             low, high = (row.low, row.high) if row.source_a == one else (-row.high, -row.low)
             facts |= {"low": low, "high": high}
-    for row in _of_pair(found["effects"], target, mode, one, other).itertuples():
+    for row in of_pair(found["effects"]).itertuples():
         better = row.p_a_better if row.source_a == one else row.p_b_better
         facts |= {"better": better, "equivalent": row.p_equivalent, "rope": row.rope}
     return facts
-
-
-def _of_pair(table: pd.DataFrame, target: str, mode: str, one: str, other: str) -> pd.DataFrame:
-    both = table["source_a"].isin([one, other]) & table["source_b"].isin([one, other])
-    return table[both & (table["target"] == target) & (table["mode"] == mode)]
 
 
 def _rows(mode: str, targets: list[str], cells: Cells) -> list[dict[str, Any]]:
@@ -186,6 +181,9 @@ def _ranks(here: pd.DataFrame) -> dict[str, Any]:
 
 def _interactive(intervals: pd.DataFrame, modes: dict[str, str]) -> dict[str, str]:
     """Return the interactive heat map and the sortable table of AUCs as HTML."""
+    from itables import options
+    from itables.javascript import generate_init_offline_itables_html
+
     titles = datasets.titles()
     shown = intervals[intervals["method"].str.startswith("bootstrap")]
     table = pd.DataFrame(
@@ -198,6 +196,6 @@ def _interactive(intervals: pd.DataFrame, modes: dict[str, str]) -> dict[str, st
     )  # fmt: skip
     return {
         "auc_heatmap": interactive.auc_heatmap(intervals, modes=modes),
-        "table_script": interactive.table_script(),
+        "table_script": generate_init_offline_itables_html(options.dt_bundle),  # once on a page, before its first table
         "auc_table": interactive.table(table, "auc-table", "AUC on held-out folds; 95 % by bootstrap over groups."),
     }

@@ -28,8 +28,7 @@ def script() -> bytes:
 def auc_heatmap(intervals: pd.DataFrame, *, modes: dict[str, str]) -> str:
     """Return a heat map of the mean AUC of every source and target, with a selector of the mode.
 
-    Pointing at a cell shows its interval over groups and n. `intervals` is the table of `auc_intervals`; `modes` maps
-    the modes to show to printed titles.
+    Pointing at a cell shows n and the interval over groups, from the table `auc_intervals`; `modes` maps modes to titles.
     """
     shown = intervals[intervals["method"].str.startswith("bootstrap")]
     figure = go.Figure([_auc_cells(shown[shown["mode"] == mode], mode) for mode in modes])
@@ -58,8 +57,8 @@ def _auc_cells(cells: pd.DataFrame, mode: str) -> go.Heatmap:
 def similarity_heatmap(similarity: pd.DataFrame, *, measures: dict[str, str]) -> str:
     """Return a heat map of a measure for every source and target, with a selector of the measure.
 
-    The colour is the source's rank for the target. Values are means over draws of images; rows of a dataset with itself
-    must be left out of `similarity`. `measures` maps keys to printed titles.
+    The colour is the source's rank for the target. Values are means over draws of images. `similarity` must not have rows
+    of a dataset with itself; `measures` maps keys to titles.
     """
     by_measure = {name: similarity[similarity["measure"] == name] for name in measures}
     figure = go.Figure([_measure_cells(rows, name, measures[name]) for name, rows in by_measure.items()])
@@ -109,8 +108,8 @@ def _heatmap_layout(figure: go.Figure, n_rows: int) -> None:
 def scatter(similarity: pd.DataFrame, aucs: pd.DataFrame, *, measures: dict[str, str], modes: dict[str, str]) -> str:
     """Return a scatter plot of mean AUC against a measure, a point per source, with selectors of measure, target and mode.
 
-    Values are means over draws of images, AUCs means over folds and seeds. `measures` and `modes` map keys to printed
-    titles; at first the figure shows the first of each, with all targets.
+    Values are means over draws of images, AUCs over folds and seeds. `measures` and `modes` map keys to titles; at first the
+    figure shows the first of each, with all targets.
     """
     values = similarity.groupby(["measure", "target", "source"], sort=False)["value"].mean().reset_index()
     means = aucs.groupby(["mode", "target", "source"], sort=False)["auc"].mean().reset_index()
@@ -183,11 +182,3 @@ def table(shown: pd.DataFrame, name: str, caption: str, *, n_digits: int | None 
             shown, caption, table_id=name, connected=False, display_logo_when_loading=False, showIndex=False, layout=LAYOUT,
             lengthMenu=[10, 25, 100], pageLength=10, scrollX=True, classes="display compact", maxBytes=0, style="width:100%",
         )  # fmt: skip
-
-
-def table_script() -> str:
-    """Return the script that a page needs once, before its first table."""
-    from itables import options
-    from itables.javascript import generate_init_offline_itables_html
-
-    return generate_init_offline_itables_html(options.dt_bundle)

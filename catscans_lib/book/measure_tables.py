@@ -8,12 +8,14 @@ from catscans_lib import datasets, results
 from catscans_lib.book import interactive
 from catscans_lib.similarity import registry
 
-ASSOCIATIONS = [
-    "mode", "target", "measure", "kind", "statistic", "value", "low", "high", "n", "p", "p_adjusted", "p_max",
-]  # fmt: skip
-SIMILARITY = ["source", "target", "measure", "value", "larger_is_closer"]
-AUCS = ["source", "target", "mode", "fold", "seed", "auc"]
-CHECK = ["target", "advised", "regret", "regret_imagenet", "regret_random", "covered", "mode"]
+COLUMNS = {
+    "associations": ["mode", "target", "measure", "kind", "statistic", "value", "low", "high", "n", "p_max"],
+    "left_out": ["mode", "rule", "regret"],
+    "advice_check": ["mode", "regret", "regret_imagenet", "regret_random", "covered"],
+    "similarity": ["source", "target", "measure", "value", "larger_is_closer"],
+    "aucs": ["source", "target", "mode", "fold", "seed", "auc"],
+}
+Rows = list[dict[str, Any]]
 
 
 def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
@@ -27,9 +29,8 @@ def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()
     titles = dict(zip(about["measure"], about["title"], strict=True)) if names else {}
-    found = results.optional(profile, "tables/associations.csv", columns=ASSOCIATIONS)
-    carried = results.optional(profile, "tables/left_out.csv", columns=["mode", "rule", "regret"])
-    check = results.optional(profile, "tables/advice_check.csv", columns=CHECK)
+    tables = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in COLUMNS.items()}
+    found = tables["associations"]
     records = [registry.get(name) for name in about.get("measure", [])]
     told = {"citation": [one.reference.split(",")[0] for one in records], "why": [one.why for one in records]}
     predictions = {mode: _rows(here, titles) for mode, here in found.groupby("mode", sort=False)}
@@ -39,23 +40,22 @@ def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
         "n_sources": int(found.loc[found["target"] != "all", "n"].max()) if len(found) else 0,
         "carried": {
             mode: here.groupby("rule", sort=False)["regret"].mean().sort_values().to_dict()
-            for mode, here in carried.groupby("mode", sort=False)
+            for mode, here in tables["left_out"].groupby("mode", sort=False)
         },
         "advice_check": {
             mode: here[["regret", "regret_imagenet", "regret_random", "covered"]].mean().to_dict() | {"n": len(here)}
-            for mode, here in check.groupby("mode", sort=False)
+            for mode, here in tables["advice_check"].groupby("mode", sort=False)
         },
-        "explore": _explore(profile, titles, modes, predictions),
+        "explore": _explore(tables, titles, modes, predictions),
     }
 
 
 def _explore(
-    profile: str, titles: dict[str, str], modes: dict[str, str], predictions: dict[str, list[dict[str, Any]]]
+    tables: dict[str, pd.DataFrame], titles: dict[str, str], modes: dict[str, str], predictions: dict[str, Rows]
 ) -> dict[str, str]:
     """Return interactive figures and sortable tables as HTML, as far as their tables exist."""
-    similarity = results.optional(profile, "tables/similarity.csv", columns=SIMILARITY)
+    similarity, aucs = tables["similarity"], tables["aucs"]
     between = similarity[similarity["source"] != similarity["target"]]
-    aucs = results.optional(profile, "tables/aucs.csv", columns=AUCS)
     chosen = {name: title for name, title in titles.items() if name in set(between["measure"])}
     pieces = {}
     if chosen:
@@ -83,7 +83,7 @@ def _similarity_table(between: pd.DataFrame, titles: dict[str, str]) -> pd.DataF
     return values.reset_index().rename(columns={"mean": "value", "std": "sd of draws", "size": "draws"})
 
 
-def _predictions_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _predictions_table(rows: Rows) -> pd.DataFrame:
     columns = {
         "title": "measure or rule", "kind": "kind", "mode": "use", "value": "ρ", "low": "95 % low", "high": "95 % high",
         "p_max": "p", "regret": "regret", "accuracy": "accuracy", "n": "pairs",
@@ -92,7 +92,7 @@ def _predictions_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.rename(columns=columns).round(4)
 
 
-def _rows(of_mode: pd.DataFrame, titles: dict[str, str]) -> list[dict[str, Any]]:
+def _rows(of_mode: pd.DataFrame, titles: dict[str, str]) -> Rows:
     """Return Spearman's rho, regret and accuracy over all targets of every measure and rule, the highest rho first."""
     from catscans_lib.transferability.similarity_tables import BASELINES
 

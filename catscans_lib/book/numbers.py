@@ -49,11 +49,9 @@ def numbers(profile: str) -> dict[str, Any]:
 
 def _records(profile: str, step: str) -> list[dict[str, Any]]:
     """Return the record of every finished run of a step, with its name, duration and page."""
-    records = {name: results.record(profile, f"{step}/{name}") for name in results.finished(profile, step)}
-    return [
-        record | {"name": name, "seconds": plan.seconds_of(record), "page": auc_tables.page(profile, step, name)}
-        for name, record in records.items()
-    ]
+    records = [results.record(profile, f"{step}/{name}") | {"name": name} for name in results.finished(profile, step)]
+    pages = [auc_tables.page(profile, step, record["name"]) for record in records]
+    return [r | {"seconds": plan.seconds_of(r), "page": page} for r, page in zip(records, pages, strict=True)]
 
 
 def _dataset(profile: str, name: str) -> dict[str, Any]:
@@ -86,11 +84,10 @@ def _overlaps(profile: str) -> list[dict[str, Any]]:
 
 def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of summary (a verdict per source, target and mode), seed_spread and rank_agreement, with titles."""
-    titles, folder = datasets.titles(), paths.run_dir(profile, "stability", "all")
-    stems = {"summary": "stability_summary", "seed_spread": "seed_spread", "rank_agreement": "rank_agreement"}
-    found = {}
-    for name, stem in stems.items():
-        path = folder / f"{stem}.csv"
+    titles, found = datasets.titles(), {}
+    for name in ("summary", "seed_spread", "rank_agreement"):
+        stem = "stability_summary" if name == "summary" else name
+        path = paths.run_dir(profile, "stability", "all") / f"{stem}.csv"
         table = pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else pd.DataFrame()
         for column, title in (("source", "title"), ("target", "target_title")):
             if column in table:

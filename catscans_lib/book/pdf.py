@@ -27,9 +27,7 @@ def print_pdf(profile: str) -> Path:
         raise InputError(f"Profile '{profile}' has no built book to print. Run `make book PROFILE={profile}` first.")
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
-        raise InputError(
-            f"No browser found to print with; tried {', '.join(BROWSERS)}. Install one: apt install chromium."
-        )
+        raise InputError(f"No browser to print with; tried {', '.join(BROWSERS)}. Install one: apt install chromium.")
     page, target = html / "paper.html", paths.build_dir(profile) / f"catscans-{profile}.pdf"
     whole = joined(html, paths.build_dir(profile) / "source" / "_toc.yml")
     try:
@@ -92,19 +90,14 @@ def _article(path: Path, name: str, names: list[str]) -> Tag:
     for node in article.find_all(id=True):
         node["id"] = f"{name}--{node['id']}"
     for link in article.find_all("a", href=True):
-        _within(link, name, names)
+        page, _, anchor = link["href"].partition("#")
+        target = page.removesuffix(".html") or name
+        if target in names:
+            link["href"] = f"#{target}--{anchor}" if anchor else f"#{target}"
+        elif "://" not in page and not page.startswith("mailto:"):
+            del link["href"]  # to a page that is not printed
     article["id"] = name
     return article
-
-
-def _within(link: Tag, name: str, names: list[str]) -> None:
-    """Turn a link to a chapter or its section into an anchor; remove the address of links to other pages of the book."""
-    page, _, anchor = link["href"].partition("#")
-    target = page.removesuffix(".html") or name
-    if target in names:
-        link["href"] = f"#{target}--{anchor}" if anchor else f"#{target}"
-    elif "://" not in page and not page.startswith("mailto:"):
-        del link["href"]
 
 
 _SHELL = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title></title>

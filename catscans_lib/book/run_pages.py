@@ -32,17 +32,16 @@ def pages(context: dict[str, Any]) -> dict[str, bytes]:
 
 
 def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, demo: bool) -> str:
-    """Return an executed notebook as a page of the book.
+    """Return an executed notebook as a page of the book, with the run's title and record on top.
 
-    The page gets the run's title and record; the cells of parameters are folded or dropped, because the record lists the
-    values used. Log noise and absolute paths of this machine are removed. `run` is the run's ``run.json`` with its name;
-    with `demo`, the page warns that the images are generated.
+    Cells of parameters are folded or dropped, because the record lists the values used. Log noise and absolute paths of this
+    machine are removed. `run` is the run's ``run.json`` with its name; `demo` warns that the images are generated.
     """
     root = str(paths.root())
     notebook = re.sub(rf"{re.escape(root)}(?![\w.-])", ".", notebook.replace(f"{root}/", ""))
     content = nbformat.reads(notebook, as_version=4)
     content.metadata.pop("papermill", None)
-    question = run_title(step, run["name"])
+    title = question = run_title(step, run["name"])
     for cell in content.cells:
         question = _last_heading(cell) or question
         cell.metadata["mystnb"] = {"image": {"alt": f"Figure: {question}"}}
@@ -50,10 +49,12 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
         cell.metadata["tags"] = [*tags, *(_HIDDEN[tag] for tag in tags if tag in _HIDDEN)]
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := _without_noise(output))]
-    _drop_title(content.cells)
-    head = templates.template("_run_head.md", {}).render(
-        title=run_title(step, run["name"]), run=run, profile=profile, demo=demo, place=_record_place(step, run["name"]),
-    )  # fmt: skip
+    own = next((cell for cell in content.cells if cell.cell_type == "markdown" and cell.source.startswith("# ")), None)
+    if own:  # the notebook's title, the same for every run of a step
+        own.source = own.source.partition("\n")[2].lstrip("\n")
+    place = f"records/{step}/{run['name']}.json"
+    head = templates.template("_run_head.md", {})
+    head = head.render(title=title, run=run, profile=profile, demo=demo, place=place)
     # The id is fixed: with a random one, every assembly would change the page.
     content.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="run-head"))
     return nbformat.writes(content)
@@ -73,14 +74,6 @@ def _last_heading(cell: Any) -> str:
     """Return the last heading of a Markdown cell, which describes the figures below it; "" if it has none."""
     headings = re.findall(r"^#+ (.+)$", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
     return templates.plain(headings[-1]) if headings else ""
-
-
-def _drop_title(cells: list[Any]) -> None:
-    """Remove the notebook's first-level title, which is the same for every run of a step."""
-    for cell in cells:
-        if cell.cell_type == "markdown" and re.match(r"# ", cell.source):
-            cell.source = cell.source.partition("\n")[2].lstrip("\n")
-            return
 
 
 def _without_noise(output: Any) -> Any | None:
@@ -105,9 +98,5 @@ def records(profile: str, runs: dict[str, list[dict[str, Any]]]) -> dict[str, by
             if record and record.run_id == run["run_id"]:
                 content = {name: value for name, value in record.as_dict().items() if name != "host"}
             text = json.dumps(content, indent=1).replace(f"{paths.root()}/", "")
-            staged[_record_place(step, run["name"])] = text.encode()
+            staged[f"records/{step}/{run['name']}.json"] = text.encode()
     return staged
-
-
-def _record_place(step: str, name: str) -> str:
-    return f"records/{step}/{name}.json"

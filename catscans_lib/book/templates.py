@@ -20,18 +20,11 @@ def template(name: str, staged: Iterable[str]) -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
-        "number": number,
-        "signed": lambda value, digits=3: number(value, digits, "+"),
-        "code": code,
-        "clock": clock,
-        "listed": listed,
-        "plain": plain,
-        "linked": linked,
-    }
+    environment.filters |= {function.__name__: function for function in (number, code, clock, listed, plain, linked)}
+    environment.filters["signed"] = lambda value, digits=3: number(value, digits, "+")
     figures = Figures(set(staged))
     environment.globals |= {"figure": figures.figure, "numbered": figures.numbered, "staged": figures.staged}
-    environment.globals |= {"demo_note": DEMO_NOTE}
+    environment.globals["demo_note"] = DEMO_NOTE
     return environment.get_template(name)
 
 
@@ -45,11 +38,7 @@ def number(value: float, digits: int = 3, sign: str = "") -> str:
 
 
 def linked(text: str, page: str) -> str:
-    """Return text as a link to a page of the book; unchanged if `page` is empty.
-
-    >>> linked("0.919", "runs/transfer/dtd--chest.ipynb"), linked("0.919", "")
-    ('[0.919](runs/transfer/dtd--chest.ipynb)', '0.919')
-    """
+    """Return text as a link to a page of the book; unchanged if `page` is empty."""
     return f"[{text}]({page})" if page else text
 
 

@@ -21,15 +21,13 @@ data_option = click.option(
 N_SHOWN = 5
 
 
-@click.command()
+@click.command(epilog="Example: catscans download dtd stl10 --data ~/data")
 @click.argument("names", nargs=-1, required=True, metavar="DATASET...")
 @data_option
 def download(names: tuple[str, ...], data_dir: Path | None) -> None:
     """Download published datasets. Resumes partial downloads; safe to interrupt.
 
     For datasets that need a login, prints the steps to take. CATSCANS_MIRROR: URL of a folder with the files.
-
-    Example: catscans download dtd stl10 --data ~/data
     """
     from catscans_lib.sharing.download import fetch
 
@@ -38,7 +36,8 @@ def download(names: tuple[str, ...], data_dir: Path | None) -> None:
     data_dir.mkdir(parents=True, exist_ok=True)
     for card in cards:
         if not card.downloads:
-            click.echo(f"{card.title} needs a login:\n{_indented(card.by_hand)}")
+            steps = "\n".join(f"  {n}. {line}" for n, line in enumerate(card.by_hand.splitlines(), start=1))
+            click.echo(f"{card.title} needs a login:\n{steps}")
             continue
         for file in card.downloads:
             if sha256 := fetch(file, data_dir, mirror=os.environ.get("CATSCANS_MIRROR")):
@@ -83,9 +82,7 @@ def check(names: tuple[str, ...], data_dir: Path | None) -> None:
 @click.option("--split-column", help="CSV: column of the published split.")
 @click.option("--image-dir", help="CSV: folder of the images, relative to the CSV; default: its own folder.")
 @click.option("--suffix", help="CSV: extension to append to file names, such as .jpg.")
-@click.option(
-    "--group-pattern", help="Folder: regular expression for file names; its part in parentheses is the group."
-)
+@click.option("--group-pattern", help="Folder: regular expression for file names; its part in parentheses: the group.")
 @click.option("--class-names", help="npz: names of the labels 0, 1, ..., joined by commas.")
 @click.option("--group", help="What a group is, such as patient.")
 @click.option("--part-of", help="Dataset whose image ids this one keeps; sources leave shared images out.")
@@ -101,7 +98,6 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
     Writes a card to params/datasets and a row to a profile. PLACE is a folder with one folder per class (or train, val and
     test with such folders), a CSV with the columns path, label and optionally group, or an .npz as MedMNIST publishes it.
     """
-
     names = [word.strip() for word in (given.pop("class_names") or "").split(",") if word.strip()]
     given["title"] = given["title"] or name
     given["group"] = given["group"] or ("group" if given["group_column"] or given["group_pattern"] else None)
@@ -118,9 +114,8 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
     _compare(datasets.get(name), data_dir)
     n_folds, n_groups = profiles.load(profile).folds.n_folds, listing.images.groupby("label")["group"].nunique()
     for label, n in n_groups[(n_groups < n_folds) & (role != "source")].items():
-        click.echo(
-            f"Class '{label}' has {n} groups, too few for {n_folds} folds. Lower folds.n_folds or drop the class."
-        )
+        short = f"Class '{label}' has {n} groups, too few for {n_folds} folds."
+        click.echo(f"{short} Lower folds.n_folds or drop the class.")
     if card.group is None:
         click.echo("No groups: images of one patient may land in different folds, which inflates the AUC.")
     click.echo(f"Wrote {paths.relative(card_path)} and a row in {paths.relative(profile_path)}.")
@@ -162,10 +157,10 @@ def _given(data_dir: Path | None) -> Path:
 
 
 def _place(place: Path) -> str:
-    """The place as the card states it: relative to DATA if it lies there, so that the card is valid on other machines."""
-    place, data_dir = place.resolve(), os.environ.get("CATSCANS_DATA")
-    below = bool(data_dir) and place.is_relative_to(Path(data_dir).resolve())
-    return place.relative_to(Path(data_dir).resolve()).as_posix() if below else str(place)
+    """Return the place for the card: relative to DATA if it lies there, so that the card is valid on other machines."""
+    place, given = place.resolve(), os.environ.get("CATSCANS_DATA")
+    data_dir = Path(given).resolve() if given else None
+    return place.relative_to(data_dir).as_posix() if data_dir and place.is_relative_to(data_dir) else str(place)
 
 
 def _compare(card: datasets.DatasetInfo, data_dir: Path) -> None:
@@ -176,17 +171,10 @@ def _compare(card: datasets.DatasetInfo, data_dir: Path) -> None:
     groups = f", {listing.images['group'].nunique():,} groups ({card.group})" if card.group else ""
     click.echo(f"{card.name}: {n:,}{published} images in {len(listing.classes)} classes{groups}.")
     found = {label: int(counts.get(label, 0)) for label in card.n_per_class}
-    lines = [
-        f"{label}: {found[label]:,} images, {n:,} were published"
-        for label, n in card.n_per_class.items()
-        if found[label] != n
-    ]
+    expected = card.n_per_class.items()
+    lines = [f"{label}: {found[label]:,} images, {n:,} were published" for label, n in expected if found[label] != n]
     lines += [f"{path}: {problem}" for path, problem in listing.problems.itertuples(index=False)]
     for line in lines[:N_SHOWN]:
         click.echo(f"  {line}")
     if len(lines) > N_SHOWN:
         click.echo(f"  and {len(lines) - N_SHOWN:,} more; the ingest page lists every file that was left out")
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {number}. {line}" for number, line in enumerate(text.splitlines(), start=1))

@@ -37,21 +37,16 @@ for command in (
 data.dataset.add_command(share.card)
 
 
-@main.command()
+@main.command(epilog="Example: catscans evaluate --predictions mine.csv --against other.csv")
 @click.option("--predictions", type=click.Path(path_type=Path), required=True, help="CSV with one row per image.")
-@click.option(
-    "--against", type=click.Path(path_type=Path), help="CSV of another model for the same images: adds a paired test."
-)
+@click.option("--against", type=click.Path(path_type=Path), help="CSV of another model, same images: paired test.")
 @click.option("--label", help="Column of the true class; default: y_true, label or y.")
 @click.option("--group", help="Column of patients, lesions or slides; default: group, if there is one.")
 @click.option("--positive", help="Which of two classes the score belongs to; default: the last in sorted order.")
 @click.option(
-    "--average",
-    type=click.Choice(get_args(Average)),
-    default="weighted",
-    show_default=True,
+    "--average", type=click.Choice(get_args(Average)), default="weighted", show_default=True,
     help="How the AUC is averaged over more than two classes.",
-)
+)  # fmt: skip
 @click.option("--draws", type=click.IntRange(100), default=2000, show_default=True, help="Number of bootstrap draws.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -64,10 +59,6 @@ def evaluate(
     Needs no sweep. The CSV has the true class (y_true) and, for two classes, one column score, otherwise one column
     score_<class> per class. With a column group, intervals are bootstrapped over groups instead of images. A column image_id
     matches the rows of two files.
-
-    \b
-    Example:
-      catscans evaluate --predictions mine.csv --against other.csv
     """
     from catscans_lib.evaluation import user_predictions
 
@@ -77,36 +68,26 @@ def evaluate(
     click.echo(json.dumps(found) if as_json else user_predictions.as_text(found))
 
 
-@main.command(epilog="Example: catscans recommend my_images --from paper")
+@main.command(epilog="Example: catscans recommend my_images.csv --from sample --group-column patient")
 @click.argument("place", type=click.Path(path_type=Path))
-@click.option(
-    "--from", "profile", default="demo", show_default=True, help="Profile whose networks and results are used."
-)
+@click.option("--from", "profile", default="demo", show_default=True, help="Profile whose networks and results to use.")
 @click.option("--mode", help="How you will use the source: fine_tune or linear_probe. Default: the profile's first.")
 @click.option("--measure", "measures", multiple=True, help="Similarity measure to rank by. Repeatable.")
 @click.option(
     "--weights", multiple=True, type=click.Path(path_type=Path),
     help="File with other weights of the profile's network, ranked as a further source. Repeatable.",
 )  # fmt: skip
-@click.option(
-    "--n-images", type=click.IntRange(20), default=500, show_default=True, help="Maximum number of images to use."
-)
+@click.option("--n-images", type=click.IntRange(20), default=500, show_default=True, help="Maximum number of images.")
 @click.option("--seed", default=0, show_default=True, help="Seed for selecting them.")
 @click.option("--label-column", default="label", show_default=True, help="CSV: column with the class.")
 @click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
 @click.option("--group-column", help="CSV: column with the patient, lesion or slide.")
-@click.option(
-    "--group-pattern", help="Folder: regular expression for file names; the part in parentheses is the group."
-)
+@click.option("--group-pattern", help="Folder: regular expression for file names; its part in parentheses: the group.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Rank the sources for your own images, without training on them.
 
     PLACE is a folder with one subfolder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
-
-    \b
-    Example:
-      catscans recommend my_images.csv --from sample --group-column patient
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
     from catscans_lib.grid import profiles

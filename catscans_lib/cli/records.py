@@ -78,9 +78,7 @@ def table(profile: str, run: str | None, as_csv: bool, as_json: bool) -> None:
 @records.command(epilog="Example: catscans records export --to mlflow FOLDER")
 @profile_option
 @run_option
-@click.option(
-    "--to", "target", type=click.Choice(["mlflow", "neptune"]), required=True, help="Target of the conversion."
-)
+@click.option("--to", "target", type=click.Choice(["mlflow", "neptune"]), required=True, help="Format to convert to.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def export(profile: str, run: str | None, target: str, folder: Path) -> None:
     """Convert records of ended runs to FOLDER; skip those that it holds already.
@@ -101,10 +99,10 @@ def _selected(profile: str, run: str | None) -> list[Any]:
 
     found = reading.load(profile)
     selected = [record for record in found if run is None or run in (record.key, record.key.split("/")[0])]
-    if not selected:
-        known = ", ".join(dict.fromkeys(record.key.split("/")[0] for record in found)) or "none"
-        raise InputError(
-            f"No records{f' of {run}' if run else ''} in {paths.relative(paths.records_dir(profile))}; "
-            f"steps with records: {known}. A sweep writes them: .venv/bin/catscans sweep --profile {profile}"
-        )
-    return selected
+    if selected:
+        return selected
+    known = ", ".join(dict.fromkeys(record.key.split("/")[0] for record in found)) or "none"
+    raise InputError(
+        f"No records{f' of {run}' if run else ''} in {paths.relative(paths.records_dir(profile))}; "
+        f"steps with records: {known}. A sweep writes them: .venv/bin/catscans sweep --profile {profile}"
+    )

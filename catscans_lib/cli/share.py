@@ -38,20 +38,18 @@ def osf() -> None:
     """
 
 
-@osf.command()
+@osf.command(epilog="Example: catscans osf push results/demo --project abc12")
 @sync_options
 @dry_run_option
 def push(dry_run: bool, **given: Any) -> None:
     """Send the finished runs in FOLDER that OSF does not have. Safe to interrupt.
 
     Each run becomes one zip; former versions stay on OSF.
-
-    Example: catscans osf push results/demo --project abc12
     """
     _say("to send" if dry_run else "sent", _sync(**given).push(dry_run=dry_run), dry_run)
 
 
-@osf.command()
+@osf.command(epilog="Example: catscans osf pull results/demo --project abc12")
 @sync_options
 @click.option("--force", is_flag=True, help="Replace runs in FOLDER that differ from every version on OSF.")
 @dry_run_option
@@ -59,33 +57,25 @@ def pull(force: bool, dry_run: bool, **given: Any) -> None:
     """Fetch the newest version of the runs on OSF. Safe to interrupt.
 
     A sweep takes pulled runs as done. Runs in FOLDER that OSF does not have are never replaced without --force.
-
-    Example: catscans osf pull results/demo --project abc12
     """
     plan = _sync(**given, must_exist=False).pull(force=force, dry_run=dry_run)
     _say("to fetch" if dry_run else "fetched", plan, dry_run)
 
 
-@osf.command()
+@osf.command(epilog="Example: catscans osf status results/demo --project abc12")
 @sync_options
 def status(**given: Any) -> None:
-    """Show how FOLDER and its copy on OSF differ.
-
-    Example: catscans osf status results/demo --project abc12
-    """
+    """Show how FOLDER and its copy on OSF differ."""
     found = _sync(**given).status()
     click.echo(", ".join(f"{len(keys):,} {what}" for what, keys in found.items()) + ".")
     for what in ("to push", "to pull"):
         _list(what, found[what])
 
 
-@osf.command()
+@osf.command(epilog="Example: catscans osf verify results/demo --project abc12")
 @sync_options
 def verify(**given: Any) -> None:
-    """Check by SHA-256 that FOLDER and OSF hold every run of the manifest; exit status 1 if not.
-
-    Example: catscans osf verify results/demo --project abc12
-    """
+    """Check by SHA-256 that FOLDER and OSF hold every run of the manifest; exit status 1 if not."""
     n_runs, problems = _sync(**given).verify()
     if not n_runs:
         raise InputError("OSF has no manifest to check against. Push first.")
@@ -137,8 +127,7 @@ def export(path: Path, profile: str, no_book: bool, no_models: bool, with_data: 
     files = crate.export(profile, path, book=not no_book, models=not no_models, data=with_data, partial=partial)
     has_book = f"{crate.HTML}/index.html" in files
     book = "" if has_book or no_book else "; without the book, which has not been built"
-    n_bytes = sum(size for size, _ in files.values())
-    size, packed = (f"{n / 1e6:.1f} MB" for n in (n_bytes, path.stat().st_size))
+    size, packed = (f"{n / 1e6:.1f} MB" for n in (sum(size for size, _ in files.values()), path.stat().st_size))
     click.echo(f"{path}: {len(files):,} files, {size}, packed {packed}, in {time.monotonic() - started:.1f} s{book}.")
 
 
@@ -170,8 +159,6 @@ def import_(path: Path, other_code: bool) -> None:
     click.echo(f"{folder}: {len(done.runs)} runs, {done.n_new:,} new files{there}.")
     n_runs, outdated = restore.outdated(done.profile)
     if outdated:
-        click.echo(
-            f"{len(outdated)} of the {n_runs} runs of params/{done.profile}.yaml are outdated or missing: "
-            f"{and_more(outdated, 5)}."
-        )
+        what = f"{len(outdated)} of the {n_runs} runs of params/{done.profile}.yaml are outdated or missing"
+        click.echo(f"{what}: {and_more(outdated, 5)}.")
     click.echo(f"Next: make book PROFILE={done.profile}" + ("" if outdated else "; all its runs are here."))

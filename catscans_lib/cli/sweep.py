@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -17,15 +16,11 @@ from catscans_lib.grid.steps import STEPS
 FOR_SNAKEMAKE = "catscans.for_snakemake"  # the words after --
 
 
-def profile_option(command: Callable) -> Callable:
-    """Add the option that names the grid."""
-    return click.option("--profile", default="demo", show_default=True, help="Grid in params/<profile>.yaml.")(command)
-
-
-def jobs_option(command: Callable) -> Callable:
-    """Add the option for the number of runs at a time."""
-    text = "Runs at a time. Default: what cores and memory allow; 1 on a GPU; on a cluster, its profile's number."
-    return click.option("-j", "--jobs", type=click.IntRange(1), help=text)(command)
+profile_option = click.option("--profile", default="demo", show_default=True, help="Grid in params/<profile>.yaml.")
+jobs_option = click.option(
+    "-j", "--jobs", type=click.IntRange(1),
+    help="Runs at a time. Default: what cores and memory allow; 1 on a GPU; on a cluster, its profile's number.",
+)  # fmt: skip
 
 
 class _WithSnakemakeOptions(click.Command):
@@ -58,9 +53,7 @@ def grid(profile: str) -> None:
 @profile_option
 @jobs_option
 @click.option("--only", multiple=True, metavar="NAME=VALUE", help="Only runs with this parameter. Repeatable.")
-@click.option(
-    "--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change the grid for this sweep. Repeatable."
-)
+@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change this sweep's grid. Repeatable.")
 @click.option("--cluster", help="A profile in params/cluster/ that says where runs execute. Default: this machine.")
 @click.option("--trust", is_flag=True, help="Keep finished runs although their code has changed.")
 @click.option("--dry-run", "-n", is_flag=True, help="Print the plan without starting anything.")

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import nbformat
 import pandas as pd
@@ -14,6 +15,8 @@ from catscans_lib.book import architecture, run_pages, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 
+CHAPTERS = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
+
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
@@ -23,24 +26,35 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_best_source_is_compared_with_both_baselines_fold_by_fold(project):
+@pytest.fixture
+def results(project):
+    """The project with results of the profile "sample"."""
     add_results("sample")
-    (target,) = numbers("sample")["targets"]
+    return project
+
+
+def chapter(name, section=None, profile="sample"):
+    """Assemble a book; return a chapter or the text of one section."""
+    text = (book.assemble(profile) / f"{name}.md").read_text()
+    return text.partition(f"## {section}\n")[2].partition("\n## ")[0] if section else text
+
+
+def test_the_best_source_is_compared_with_both_baselines_fold_by_fold(results):
+    found = numbers("sample")
+    (target,) = found["targets"]
     answer, probe = target["answers"]
     assert (target["n_images"], target["n_groups"], target["n_folds"]) == (4, 2, 2)
     assert (answer["best"], answer["n_sources"], answer["runner_up"]["source"]) == ("dtd", 2, "imagenet")
     assert answer["mean"] == pytest.approx(0.85)
     assert answer["baseline"]["difference"]["mean"] == pytest.approx(0.15)
-    assert answer["baseline"]["n_better"] == 2
     assert answer["longer"]["difference"]["mean"] == pytest.approx(0.04)
-    assert answer["longer"]["n_better"] == 1
-    cell = next(row for row in numbers("sample")["results"]["fine_tune"] if row["source"] == "dtd")["cells"][0]
+    assert (answer["baseline"]["n_better"], answer["longer"]["n_better"]) == (2, 1)
+    cell = next(row for row in found["results"]["fine_tune"] if row["source"] == "dtd")["cells"][0]
     assert cell["score"] == {"mean": 15.0, "low": 3.0, "high": 27.0}
     assert (probe["best"], probe["baseline"], probe["longer"], probe["runner_up"]) == ("imagenet", None, None, None)
 
 
-def test_differences_are_best_source_minus_other_whichever_way_they_were_tested(project):
-    add_results("sample")
+def test_differences_are_best_source_minus_other_whichever_way_they_were_tested(results):
     answer = numbers("sample")["targets"][0]["answers"][0]
     assert (answer["low"], answer["high"]) == (0.80, 0.91)
     told = {key: answer["runner_up"][key] for key in ("low", "high", "p", "p_adjusted", "better", "equivalent")}
@@ -48,16 +62,14 @@ def test_differences_are_best_source_minus_other_whichever_way_they_were_tested(
     assert "p" not in answer["baseline"]  # not compared: no number rather than a wrong one
 
 
-def test_the_results_page_names_missing_runs_of_the_grid(project):
-    add_results("sample")
-    text = (book.assemble("sample") / "results.md").read_text()
+def test_the_results_page_names_missing_runs_of_the_grid(results):
+    text = chapter("results")
     assert "1 run of the grid is missing" in text
     assert "STL-10 → ISIC 2018." in text
     assert "*p* = 0.120" in text
 
 
-def test_the_longer_baseline_has_its_own_row_and_is_never_the_best(project):
-    add_results("sample")
+def test_the_longer_baseline_has_its_own_row_and_is_never_the_best(results):
     rows = numbers("sample")["results"]["fine_tune"]
     assert [row["title"] for row in rows[-2:]] == ["random weights, same budget", "random weights, longer budget"]
     assert [row["source"] for row in rows if row["cells"][0]["best"]] == ["dtd"]
@@ -77,9 +89,8 @@ def test_chapters_without_results_are_left_out_of_the_table_of_contents(project)
     assert "No transfer run has been evaluated yet." in (source / "index.md").read_text()
 
 
-def test_every_page_of_a_demo_book_says_demo_and_no_page_of_another_profile_does(project):
+def test_every_page_of_a_demo_book_says_demo_and_no_page_of_another_profile_does(results):
     add_results("demo")
-    add_results("sample")
     demo, sample = book.assemble("demo"), book.assemble("sample")
     assert "DEMO" in (demo / "_config.yml").read_text()
     assert "DEMO" not in (sample / "_config.yml").read_text()
@@ -110,8 +121,7 @@ def test_a_run_page_has_its_own_title_and_no_log_noise_or_absolute_paths(project
     assert [output.text for output in code.outputs] == ["a real warning\n", "saved results/x.csv in .\n"]
 
 
-def test_assembling_again_writes_only_changed_files_and_deletes_old_ones(project):
-    add_results("sample")
+def test_assembling_again_writes_only_changed_files_and_deletes_old_ones(results):
     source = book.assemble("sample")
     before = {path: path.stat().st_mtime_ns for path in source.rglob("*") if path.is_file()}
     aucs = paths.tables_dir("sample") / "aucs.csv"
@@ -124,34 +134,28 @@ def test_assembling_again_writes_only_changed_files_and_deletes_old_ones(project
     assert not (source / "runs/transfer/none--isic2018.ipynb").exists()
 
 
-def test_the_data_chapter_counts_shared_images_only_with_an_overlaps_run(project):
-    def section():
-        text = (book.assemble("sample") / "data.md").read_text()
-        return text.partition("## Images shared between datasets\n")[2].partition("\n## ")[0]
-
-    add_results("sample")
+def test_the_data_chapter_counts_shared_images_only_with_an_overlaps_run(results):
     folder = paths.run_dir("sample", "overlaps", "all")
     dtd, isic2018, chest = (datasets.get(name).title for name in ("dtd", "isic2018", "chest"))
-    assert f"\n| {dtd} | {isic2018} | 1,234 | 5 |\n" in section()
-    assert chest not in section()
-    assert "[the run](runs/overlaps/all.ipynb)" in section()
-    assert "| overlaps | 1 | 1 min 1 s |" in (book.assemble("sample") / "rerun.md").read_text()
+    shared = "Images shared between datasets"
+    text = chapter("data", shared)
+    assert f"\n| {dtd} | {isic2018} | 1,234 | 5 |\n" in text and chest not in text
+    assert "[the run](runs/overlaps/all.ipynb)" in text
+    assert "| overlaps | 1 | 1 min 1 s |" in chapter("rerun")
     (folder / "counts.csv").write_text("dataset,other,n_identical,n_alike\ndtd,isic2018,0,0\n")
-    assert section().startswith("\nNone.\n")
+    assert chapter("data", shared).startswith("\nNone.\n")
     shutil.rmtree(folder)
-    assert section() == ""
+    assert chapter("data", shared) == ""
 
 
 def test_every_citation_of_cards_and_chapters_is_in_the_bibliography():
     known = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book/references.bib").read_text(), flags=re.M))
-    chapters = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
-    cited = {key for keys in re.findall(r"\{cite(?::t)?\}`([\w,]+)`", chapters) for key in keys.split(",")}
+    cited = {key for keys in re.findall(r"\{cite(?::t)?\}`([\w,]+)`", CHAPTERS) for key in keys.split(",")}
     assert cited | {datasets.get(name).citation for name in datasets.known()} <= known
 
 
 def test_the_python_examples_of_the_chapters_import_what_exists():
-    chapters = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
-    examples = re.findall(r"^```python\n(.*?)^```", chapters, flags=re.M | re.S)
+    examples = re.findall(r"^```python\n(.*?)^```", CHAPTERS, flags=re.M | re.S)
     assert len(examples) >= 3
     for example in examples:
         exec("\n".join(re.findall(r"^(?:from|import) .*", example, flags=re.M)), {})
@@ -162,9 +166,8 @@ def test_the_examples_in_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
 
 
-def test_a_sentence_changes_when_a_result_changes(project):
-    add_results("sample")
-    front = (book.assemble("sample") / "index.md").read_text()
+def test_a_sentence_changes_when_a_result_changes(results):
+    front = chapter("index")
     run = "runs/transfer/{}--isic2018.ipynb"
     dtd = f"**Describable Textures (DTD)** for ISIC 2018 (AUC [0.850]({run.format('dtd')}), 95 % 0.800 to 0.910), of 2 sources."
     assert dtd in front
@@ -173,63 +176,51 @@ def test_a_sentence_changes_when_a_result_changes(project):
     aucs = pd.read_csv(path)
     aucs.loc[(aucs["source"] == "dtd") & (aucs["mode"] == "fine_tune"), "auc"] = 0.7
     aucs.to_csv(path, index=False)
-    front = (book.assemble("sample") / "index.md").read_text()
+    front = chapter("index")
     assert f"**ImageNet** for ISIC 2018 (AUC [0.800]({run.format('imagenet')}), 95 % – to –), of 2 sources." in front
     assert "the AUC changes by +0.100; against random weights with the longer budget, by −0.010." in front
 
 
-def test_the_front_page_says_which_profile_it_is_and_from_which_commit(project):
+def test_the_front_page_says_which_profile_it_is_and_from_which_commit(results):
     add_results("demo")
-    add_results("sample")
     for name in ("init", "add .", "-c user.name=a -c user.email=a@b commit -m a"):
-        subprocess.run(["git", *name.split()], cwd=project, check=True, capture_output=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True).stdout[:12]
-    demo, sample = ((book.assemble(profile) / "index.md").read_text() for profile in ("demo", "sample"))
-    assert "Profile DEMO: made-up images, not a medical result" in demo
+        subprocess.run(["git", *name.split()], cwd=results, check=True, capture_output=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=results, capture_output=True, text=True).stdout[:12]
+    sample = chapter("index")
+    assert "Profile DEMO: made-up images, not a medical result" in chapter("index", profile="demo")
     assert "Profile SAMPLE" in sample
     assert f"from commit `{commit}`" in sample
     assert re.search(r"Built \d+ \w+ \d{4}, \d\d:\d\d UTC", sample)
 
 
-def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(project):
-    def section():
-        return (book.assemble("sample") / "rerun.md").read_text().partition("## In the cloud")[2].partition("\n## ")[0]
-
-    add_results("sample")
-    (project / "CITATION.cff").write_text("title: none\n")
-    assert "(https://" not in section()
-    assert "https://mybinder.org/v2/gh/OWNER/NAME/HEAD?urlpath=lab/tree/notebooks/reanalysis.ipynb" in section()
-    (project / "CITATION.cff").write_text("repository-code: https://github.com/someone/cats\n")
-    assert "(https://mybinder.org/v2/gh/someone/cats/HEAD?urlpath=lab/tree/notebooks/reanalysis.ipynb)" in section()
-    assert "(https://colab.research.google.com/github/someone/cats/blob/HEAD/notebooks/reanalysis.ipynb)" in section()
+def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(results):
+    (results / "CITATION.cff").write_text("title: none\n")
+    text = chapter("rerun", "In the cloud")
+    assert "(https://" not in text
+    assert "https://mybinder.org/v2/gh/OWNER/NAME/HEAD?urlpath=lab/tree/notebooks/reanalysis.ipynb" in text
+    (results / "CITATION.cff").write_text("repository-code: https://github.com/someone/cats\n")
+    text = chapter("rerun", "In the cloud")
+    assert "(https://mybinder.org/v2/gh/someone/cats/HEAD?urlpath=lab/tree/notebooks/reanalysis.ipynb)" in text
+    assert "(https://colab.research.google.com/github/someone/cats/blob/HEAD/notebooks/reanalysis.ipynb)" in text
 
 
 def test_a_figure_links_to_its_numbers_run_and_notebook_and_has_an_alternative_text():
     place = "figures/evaluate/all/auc_heatmap_fine_tune"
     staged = {f"{place}.svg", f"{place}.csv", "runs/evaluate/all.ipynb", "notebooks/evaluate.ipynb"}
-    figure = templates.Figures(staged).figure
-    text = figure("evaluate", "all", "auc_heatmap_fine_tune", "AUC of *every* source {cite}`holm1979`.")
-    assert (
-        f":::{{figure}} /{place}.svg\n:name: fig-evaluate-auc-heatmap-fine-tune\n:alt: AUC of every source holm1979."
-        in text
-    )
+    figures, name = templates.Figures(staged), ("evaluate", "all", "auc_heatmap_fine_tune")
+    text = figures.figure(*name, "AUC of *every* source {cite}`holm1979`.")
+    label = "fig-evaluate-auc-heatmap-fine-tune"
+    assert f":::{{figure}} /{place}.svg\n:name: {label}\n:alt: AUC of every source holm1979." in text
     assert f"Numbers: {{download}}`auc_heatmap_fine_tune.csv </{place}.csv>`" in text
-    assert (
-        "made in [this run](/runs/evaluate/all.ipynb) of {download}`evaluate.ipynb </notebooks/evaluate.ipynb>`."
-        in text
-    )
-    assert figure("evaluate", "all", "other", "Never made.") == ""
+    notebook = "{download}`evaluate.ipynb </notebooks/evaluate.ipynb>`"
+    assert f"made in [this run](/runs/evaluate/all.ipynb) of {notebook}." in text
+    assert figures.numbered(*name) == f"{{numref}}`{label}`"
+    assert figures.figure("evaluate", "all", "other", "Never made.") == ""
+    assert figures.numbered("evaluate", "all", "other") == ""
 
 
-def test_the_text_refers_only_to_existing_figures():
-    numbered = templates.Figures({"figures/evaluate/all/auc_heatmap_fine_tune.svg"}).numbered
-    assert numbered("evaluate", "all", "auc_heatmap_fine_tune") == "{numref}`fig-evaluate-auc-heatmap-fine-tune`"
-    assert numbered("evaluate", "all", "auc_heatmap_linear_probe") == ""
-
-
-def test_every_dataset_has_a_page_with_its_card_and_its_problems(project):
-    add_results("sample")
-    page = (book.assemble("sample") / "datasets/isic2018.md").read_text()
+def test_every_dataset_has_a_page_with_its_card_and_its_problems(results):
+    page = chapter("datasets/isic2018")
     assert "| images, found here | 40 |" in page
     assert "| `NV` | 30 | 75.0 % |" in page
     assert r"| `isic/a\|b.jpg` | `cannot identify 'image' file` |" in page
@@ -237,26 +228,21 @@ def test_every_dataset_has_a_page_with_its_card_and_its_problems(project):
     assert "4 images in 2 groups" in page
 
 
-def test_measures_are_selectable_sortable_searchable_and_cited(project):
-    add_results("sample")
+def test_measures_are_selectable_sortable_searchable_and_cited(results):
     add_similarity("sample")
     source = book.assemble("sample")
     similarity, transfer = ((source / f"{name}.md").read_text() for name in ("similarity", "transferability"))
-    assert (
-        "| LogME | larger | size | the most widely used score; *recommend* uses it | {cite:t}`you2021` |" in similarity
-    )
+    logme = "| LogME | larger | size | the most widely used score; *recommend* uses it | {cite:t}`you2021` |"
+    assert logme in similarity
     for place, figure in ((similarity, "similarity-heatmap"), (transfer, "transfer-scatter")):
         assert f'<select data-figure="{figure}" name="measure"' in place
         assert '<option value="mmd_rbf">Kernel distance</option>' in place
     assert 'id="predictions-table"' in transfer
-    assert (
-        "Of 1 measures, LogME correlates best with the AUC (ρ = 1.00, 95 % −1.00 to 1.00)"
-        in (source / "index.md").read_text()
-    )
+    best = "Of 1 measures, LogME correlates best with the AUC (ρ = 1.00, 95 % −1.00 to 1.00)"
+    assert best in (source / "index.md").read_text()
 
 
-def test_labels_are_unique_and_every_reference_has_one(project):
-    add_results("sample")
+def test_labels_are_unique_and_every_reference_has_one(results):
     text = "\n".join(path.read_text() for path in book.assemble("sample").rglob("*.md"))
     labels = re.findall(r"^:(?:name|label): (\S+)$", text, flags=re.M)
     assert len(labels) == len(set(labels))
@@ -270,9 +256,8 @@ def test_the_book_builds_without_warnings_shows_the_numbers_and_needs_no_network
     add_similarity("demo")
     index = book.build("demo")
     front = index.read_text()
-    assert re.search(
-        r'\(AUC <a [^>]*href="runs/transfer/dtd--isic2018.html"[^>]*>.*?0\.850.*?</a>, 95 % 0\.800 to 0\.910\)', front
-    )
+    run = r'<a [^>]*href="runs/transfer/dtd--isic2018.html"[^>]*>.*?0\.850.*?</a>'
+    assert re.search(rf"\(AUC {run}, 95 % 0\.800 to 0\.910\)", front)
     assert "+0.150, better in 2 of 2" in front
     results = (index.parent / "results.html").read_text()
     assert "runs/transfer/dtd--isic2018.html" in results
@@ -304,9 +289,15 @@ def test_the_library_reference_lists_the_rooms_that_a_user_calls_and_imports_not
 def test_the_drawing_shows_every_room_and_each_import_between_two_rooms():
     drawing = architecture.drawing().decode()
     rooms = {path.parent.name for path in (ROOT / "catscans_lib").glob("*/__init__.py")}
-    assert {room for _, of_storey in architecture.STOREYS for room in of_storey} == rooms
     assert all(f">{room}<" in drawing for room in rooms)
     counts = architecture.imports()
     assert counts["cli", "book"] == 1
     assert not any(room == other for room, other in counts)
     assert drawing == architecture.drawing().decode()
+
+
+def test_the_storeys_are_those_of_the_import_contract():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    *storeys, results, lowest = [set(layer.split(" : ")) for layer in contract["layers"]]
+    assert [set(rooms) for _, rooms in architecture.STOREYS] == storeys
+    assert set(architecture.BASE[1]) == results | lowest

@@ -95,27 +95,19 @@ def test_what_is_downloaded_is_read_as_it_comes(project, tmp_path, monkeypatch, 
 def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings(project, tmp_path):
     fixtures.write_natural(tmp_path, n_per_class=5)
     said = catscans("dataset", "add", "objects", tmp_path / "natural_images", "--title", "My objects")
-    assert said.startswith(
-        "objects: 40 images in 8 classes.\nNo groups: images of one patient may land in different folds"
-    )
+    assert said.startswith("objects: 40 images in 8 classes.\nNo groups: images of one patient may land in different")
     assert "Wrote params/datasets/objects.yaml and a row in params/mine.yaml.\n" in said
     runs = expand.grid("mine")
-    assert [key for key in runs if key.startswith("transfer/")] == [
-        "transfer/none--objects",
-        "transfer/imagenet--objects",
-    ]
-    assert (runs["transfer/none--objects"].settings.backbone, runs["ingest/objects"].settings.size_px) == (
-        "resnet50",
-        112,
-    )
+    transfers = [key for key in runs if key.startswith("transfer/")]
+    assert transfers == ["transfer/none--objects", "transfer/imagenet--objects"]
+    assert runs["transfer/none--objects"].settings.backbone == "resnet50"
+    assert runs["ingest/objects"].settings.size_px == 112
     assert datasets.get("objects").title == "My objects"
     text = (project / "params/mine.yaml").read_text()
     assert text.startswith("# Own data, with the settings of paper.yaml") and "# image side (pixels)" in text
 
 
-def test_an_own_table_joins_a_grid_that_is_there_as_source_and_target_and_its_comments_stay(
-    project, tmp_path, monkeypatch
-):
+def test_an_own_table_joins_an_existing_grid_as_source_and_target(project, tmp_path, monkeypatch):
     fixtures.write_natural(tmp_path / "data")
     names = sorted(path.name for path in (tmp_path / "data/natural_images/car").iterdir())
     rows = [f"natural_images/car/{name},{label},p{label}" for name, label in zip(names, "ab", strict=True)]
@@ -136,19 +128,15 @@ def test_an_own_table_joins_a_grid_that_is_there_as_source_and_target_and_its_co
     assert yaml.safe_load((project / "params/datasets/cars.yaml").read_text())["place"] == "cars.csv"
 
 
-def test_own_arrays_get_the_names_of_their_labels(project, tmp_path):
+def test_own_arrays_get_the_names_of_their_labels_and_a_size_that_the_network_can_take(project, tmp_path):
     fixtures.write_npz(tmp_path / "blood.npz")
-    catscans(
-        "dataset", "add", "blood", tmp_path / "blood.npz", "--class-names", "red, white, platelet", "--size-px", 32
-    )
+    add, names = ("dataset", "add", "blood", tmp_path / "blood.npz"), ("--class-names", "red, white, platelet")
+    said = catscans(*add, "--size-px", 28, "--profile", "tiny")
+    assert "The profile is not valid yet: params/tiny.yaml: transfer.targets.blood: size_px got 28" in said
+    (project / "params/datasets/blood.yaml").unlink()
+    catscans(*add, *names, "--size-px", 32)
     assert set(datasets.get("blood").n_per_class) == {"red", "white", "platelet"}
     assert expand.grid("mine")["ingest/blood"].settings.size_px == 32
-
-
-def test_a_size_that_the_network_cannot_take_is_told_at_once(project, tmp_path):
-    fixtures.write_npz(tmp_path / "blood.npz")
-    said = catscans("dataset", "add", "blood", tmp_path / "blood.npz", "--size-px", 28)
-    assert "The profile is not valid yet: params/mine.yaml: transfer.targets.blood: size_px got 28" in said
 
 
 @pytest.mark.parametrize(
@@ -156,10 +144,7 @@ def test_a_size_that_the_network_cannot_take_is_told_at_once(project, tmp_path):
     [
         (["objects", "nowhere"], "No 'nowhere'. Give a folder with one folder per class"),
         (["objects", "{data}/natural_images", "--as", "source"], "Profile 'mine' is new, and a profile needs a target"),
-        (
-            ["objects", "{data}/natural_images", "--like", "papers"],
-            "Unknown profile 'papers'; known: demo, paper, sample",
-        ),
+        (["objects", "{data}/natural_images", "--like", "papers"], "Unknown profile 'papers'; known: demo, paper"),
         (["chest", "{data}/natural_images"], "A dataset 'chest' exists"),
         (["objects", "{data}/natural_images/car"], "No image found in"),
     ],
