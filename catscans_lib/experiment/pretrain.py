@@ -19,19 +19,9 @@ def usable_rows(
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Exclude every source image that a target also contains, since transfer holds it out.
 
-    Parameters
-    ----------
-    targets : dict of pandas.DataFrame
-        For each target, the rows of its store that are in its fold table (columns image_id, sha256).
-    with_same_ids : collection of str
-        Targets declared to be parts of the same dataset as the source: an equal id excludes. Elsewhere the file must be equal.
-
-    Returns
-    -------
-    rows : numpy.ndarray of int
-        Rows of the source for training.
-    counts : pandas.DataFrame
-        Columns target, n_removed.
+    `targets` has, by name, the rows of each target's store that are in its fold table (columns image_id, sha256). A source
+    image is excluded if its file is equal, or its id, for the targets `with_same_ids`, which are declared to be parts of the
+    same dataset as the source. Returns the source's rows for training, and a table with columns target, n_removed.
     """
     ids, hashes = source.table["image_id"], source.table["sha256"]
     removed = {

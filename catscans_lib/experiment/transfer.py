@@ -47,22 +47,11 @@ def all_modes(
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Run every mode once per seed; the last network fine-tuned at the common budget is saved as `saved_model`.
 
-    Parameters
-    ----------
-    weights_path : pathlib.Path or None
-        The source's saved model; None: random weights.
-    target : pandas.DataFrame
-        From `target_table`.
-    checkpoint : Checkpoint
-        Has the finished folds, which are not repeated.
-    features_dir : pathlib.Path, optional
-        Cache for features of frozen networks.
+    `weights_path` is the source's saved model (None: random weights), `target` a `target_table`, `checkpoint` has the finished
+    folds, which are not repeated, and `features_dir` caches features of frozen networks.
 
-    Returns
-    -------
-    dict of pandas.DataFrame
-        predictions, history (the curves of every learning rate that was tried) and learning_rates (one row per rate: fold,
-        seed, mode, learning_rate, validation_loss, chosen), as in the CSV files of those names.
+    Returns predictions, history (the curves of every learning rate that was tried) and learning_rates (one row per rate: fold,
+    seed, mode, learning_rate, validation_loss, chosen), as in the CSV files of those names.
     """
     parts = []
     for seed in settings.seeds:

@@ -58,13 +58,9 @@ def of_sources(
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Explain the class that each network predicts for the images `shown`; tables from `examples` and `held_out`.
 
-    Returns
-    -------
-    heats : dict of numpy.ndarray, shape (n_images, map_height, map_width)
-        From `heat`, by source.
-    answers : pandas.DataFrame
-        Columns source, image_id, label, predicted, score, right, and hot_share: the share of the map with at least half of
-        its largest heat (0 if no place speaks for the class). InputError if a network gives other scores than saved.
+    Returns `heat` by source, shape (n_images, map_height, map_width), and a table with columns source, image_id, label,
+    predicted, score, right, and hot_share: the share of the map with at least half of its largest heat (0 if no place speaks
+    for the class). InputError if a network gives other scores than saved.
     """
     pixels = images.images[pd.Index(images.table["image_id"]).get_indexer(shown["image_id"])]
     heats, answers = {}, []
@@ -78,7 +74,8 @@ def of_sources(
             saved[["label"]].reset_index().assign(predicted=np.array(images.classes)[answer], score=scores.max(axis=1))
         )
         table["right"] = table["label"] == table["predicted"]
-        answers.append(table.assign(hot_share=[_hot_share(here) for here in heats[source]]))
+        hot = [float((here >= here.max() / 2).mean()) if here.max() > 0 else 0.0 for here in heats[source]]
+        answers.append(table.assign(hot_share=hot))
         answers[-1].insert(0, "source", source)
     return heats, pd.concat(answers, ignore_index=True)
 
@@ -102,35 +99,18 @@ def _checked(model: keras.Model, pixels: np.ndarray, saved: pd.DataFrame, source
     return scores
 
 
-def _hot_share(heat: np.ndarray) -> float:
-    return float((heat >= heat.max() / 2).mean()) if heat.max() > 0 else 0.0
-
-
 def heat(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return Grad-CAM before its ReLU: how much each place of the last feature maps speaks for a class.
 
     The network ends in feature maps A (height, width, n_channels), their mean over places, and a dense layer with weights g
     for the class. The gradient of the class's logit by A is g / (height * width) at every place, so the result is ``A @ g``,
     the same on every backend, and equals CAM (Zhou et al., 2016). A layer normalisation before the dense layer (ConvNeXt)
-    makes g depend on the image.
+    makes g depend on the image. Selvaraju et al. (2017), arXiv:1610.02391, section 3.1; Zhou et al. (2016), arXiv:1512.04150.
 
-    Parameters
-    ----------
-    model : keras.Model
-        A classifier from `networks.build`, also with a flattened backbone.
-    images : numpy.ndarray, shape (n_images, height, width, 3), 0..255
-    classes : numpy.ndarray of int, shape (n_images,)
-        The classes to explain. With one sigmoid unit, the logit of class 0 is the negative of that of class 1.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n_images, map_height, map_width)
-        In units of the logit: without layer normalisation, the mean over places is the logit minus the bias. InputError if
-        the network ends in other layers.
-
-    References
-    ----------
-    Selvaraju et al. (2017), arXiv:1610.02391, section 3.1; Zhou et al. (2016), arXiv:1512.04150.
+    `model` is a classifier from `networks.build`, also with a flattened backbone; `images` are in 0..255, shape (n_images,
+    height, width, 3); `classes` has the class to explain for each image. With one sigmoid unit, the logit of class 0 is the
+    negative of that of class 1. Returns float32, shape (n_images, map_height, map_width), in units of the logit: without
+    layer normalisation, the mean over places is the logit minus the bias. InputError if the network ends in other layers.
     """
     pooling, norm, head = _end(model)
     backbone = next((layer for layer in model.layers if layer.name == "backbone"), model)

@@ -89,15 +89,18 @@ def _read(file: h5py.File) -> Stored:
     file.visititems(found.__setitem__)  # follows no links, so reads nothing outside the file
     base = "model_weights/" if "model_weights" in found else ""
     names = _texts(found[base.rstrip("/")], "layer_names")
-    return _legacy(found, base, names) if names else _version_3(found)
+    layers = _legacy(found, base, names) if names else _version_3(found)
+    return Stored(
+        {name: held for name, held in layers.items() if held}, ordered=bool(names), own="preprocess" in layers
+    )
 
 
-def _legacy(found: dict, base: str, names: list[str]) -> Stored:
+def _legacy(found: dict, base: str, names: list[str]) -> dict[str, list[np.ndarray]]:
     layers = {}
     for name in names:
         weights = _texts(found[base + name], "weight_names")
         layers[name.replace("/", "_")] = [_numbers(found[f"{base}{name}/{weight}"]) for weight in weights]
-    return Stored({name: held for name, held in layers.items() if held}, ordered=True, own="preprocess" in layers)
+    return layers
 
 
 def _texts(group: h5py.Group, key: str) -> list[str]:
@@ -108,7 +111,7 @@ def _texts(group: h5py.Group, key: str) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for part in parts for name in group.attrs[part]]
 
 
-def _version_3(found: dict) -> Stored:
+def _version_3(found: dict) -> dict[str, list[np.ndarray]]:
     paths = {match[1]: group for path, group in found.items() if (match := LAYER.fullmatch(path))}
     if not paths:
         raise ValueError("it has no layers")
@@ -122,7 +125,7 @@ def _version_3(found: dict) -> Stored:
             if name in layers:
                 raise ValueError(f"two layers are called '{name}'")
             layers[name] = [_numbers(found[f"{path}/vars/{number}"]) for number in range(len(group))]
-    return Stored({name: held for name, held in layers.items() if held}, ordered=False, own="preprocess" in layers)
+    return layers
 
 
 def _numbers(data: h5py.Dataset) -> np.ndarray:

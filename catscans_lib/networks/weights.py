@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import keras
@@ -20,26 +21,24 @@ NUMBER = re.compile(r"(?:_(\d+))?$")
 def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Yield all layers that are not models, including those of nested models."""
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from leaves(layer)
-        else:
-            yield layer
+        yield from leaves(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def load_weights(network: keras.Model, name: str, weights: str, folder: Path | None) -> str:
     """Fill a backbone with published or saved weights, in place; return their origin with a SHA-256.
 
-    Where weights of `keras.applications` expect BGR, the first convolution is reversed so that the network takes RGB from 0
-    to 255. The head of a saved model is left out.
-
-    `weights` is "keras" (`keras.applications` downloads its ImageNet weights) or a file in `folder`: `.keras`, `.weights.h5`,
-    or `.h5` as `keras.applications` publishes them. InputError if the file is missing, contains code or another network, or
-    the download fails; names the first layer that does not fit.
+    `weights` is "keras" (`keras.applications` downloads its ImageNet weights) or a file in `folder`: `.keras` or `.weights.h5`
+    (its head is left out), or `.h5` as `keras.applications` publishes them. Where published weights expect BGR, the first
+    convolution is reversed, so that the network takes RGB from 0 to 255. InputError if the file is missing, contains code or
+    another network (names the first layer that does not fit), or the download fails.
     """
     if weights == "keras":
         stored = _published(name)
         _fill(network, name, stored, "Keras's weights")
-        return f"keras.applications {name} imagenet, numbers sha256:{_digest(stored)}"
+        digest = hashlib.sha256()
+        for array in chain.from_iterable(stored.layers.values()):
+            digest.update(np.ascontiguousarray(array))
+        return f"keras.applications {name} imagenet, numbers sha256:{digest.hexdigest()}"
     path = folder / weights
     if not path.is_file():
         raise InputError(
@@ -69,14 +68,6 @@ def _published(name: str) -> Stored:
     return Stored({layer.name: layer.get_weights() for layer in model.layers if layer.weights}, ordered=True, own=False)
 
 
-def _digest(stored: Stored) -> str:
-    digest = hashlib.sha256()
-    for arrays in stored.layers.values():
-        for array in arrays:
-            digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
-
-
 def _fill(network: keras.Model, name: str, stored: Stored, source: str) -> None:
     info = registry.find(name)
     parts = network.layers if stored.ordered else leaves(network)
@@ -90,8 +81,10 @@ def _fill(network: keras.Model, name: str, stored: Stored, source: str) -> None:
     for place, layer in pairs.items():
         for variable, array in zip(places[place].weights, found[layer], strict=True):
             variable.assign(array)
-    if info.preprocessing.bgr and not stored.own:
-        _expect_rgb(network)
+    if info.preprocessing.bgr and not stored.own:  # reverse the input channels, so that the network expects RGB
+        first = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
+        kernel, *bias = first.get_weights()
+        first.set_weights([kernel[:, :, ::-1], *bias])
 
 
 def _without_normalisation(found: dict) -> dict:
@@ -149,10 +142,3 @@ def _check(places: dict[str, keras.layers.Layer], found: dict, pairs: dict[str, 
     for name, arrays in found.items():
         if name not in pairs.values() and any(array.ndim > 2 for array in arrays):
             raise ValueError(f"the network has no layer '{name}'")
-
-
-def _expect_rgb(network: keras.Model) -> None:
-    """Reverse the input channels of the first convolution, which was trained on BGR."""
-    first = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
-    kernel, *bias = first.get_weights()
-    first.set_weights([kernel[:, :, ::-1], *bias])

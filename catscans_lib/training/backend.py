@@ -46,18 +46,13 @@ def set_deterministic(on: bool) -> None:
 
 def set_precision(name: str) -> str:
     """Set Keras's number format and return it; "auto" chooses the fastest that the hardware supports."""
-    if name == "auto":
-        on_cpu = "mixed_bfloat16" if _cpu_has_bfloat16() else "float32"
-        name = _gpu_precision(gpu_capability()) if has_gpu() else on_cpu
+    if name == "auto" and has_gpu():
+        capability = gpu_capability() or (0, 0)  # NVIDIA's matrix units: bfloat16 from 8.0, float16 from 7.0
+        name = "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
+    elif name == "auto":
+        name = "mixed_bfloat16" if _cpu_has_bfloat16() else "float32"
     keras.config.set_dtype_policy(name)
     return name
-
-
-def _gpu_precision(capability: tuple[int, int] | None) -> str:
-    """NVIDIA's matrix units support bfloat16 from compute capability 8.0, float16 from 7.0; elsewhere float32."""
-    if capability is None or capability < (7, 0):
-        return "float32"
-    return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
 
 
 def gpu_capability() -> tuple[int, int] | None:

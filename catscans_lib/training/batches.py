@@ -34,7 +34,9 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple:
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = _read(self.images, rows)
+        order = np.argsort(rows, kind="stable")  # reads the memory map in the order of the file
+        images = np.empty((len(rows), *self.images.shape[1:]), "float32")
+        images[order] = self.images[rows[order]]
         if self.augmentation:
             images = augment(images, self.augmentation, np.random.default_rng([self.seed, self.epoch, index]))
         labels = self.labels[rows].astype("float32")
@@ -86,19 +88,8 @@ def stream(batches: Batches) -> keras.utils.PyDataset | Iterator:
     return made.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(PREFETCH).with_options(options)
 
 
-def _read(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Read rows of a memory map in file order; return them in the requested order, as float32."""
-    order = np.argsort(rows, kind="stable")
-    batch = np.empty((len(rows), *images.shape[1:]), "float32")
-    batch[order] = images[rows[order]]
-    return batch
-
-
 def augment(images: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Rotate, shift and mirror each image at random in one bilinear resampling; edge pixels are repeated outwards.
-
-    Images are float32, shape (n, height, width, channels).
-    """
+    """Rotate, shift, mirror float32 (n, height, width, channels) at random in one bilinear resampling; edges are repeated."""
     n, height, width, _ = images.shape
     mirrored = how.horizontal_flip & (rng.random(n) < 0.5)
     if not (how.rotation_deg or how.shift):  # no interpolation: small networks train 1.4 times as fast

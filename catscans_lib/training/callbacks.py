@@ -36,7 +36,12 @@ class ResumableTraining(keras.callbacks.Callback):
         self.weights = model.weights
         self.variables = [*model.weights, *model.optimizer.variables, *_dropout_seeds(model)]  # all an epoch changes
         if saved := state.load():
-            self._restore(*saved)
+            arrays, facts = saved
+            n = len(self.variables)
+            for variable, value in zip(self.variables, arrays[:n], strict=True):
+                variable.assign(value)
+            self.best = arrays[n:]
+            vars(self).update(facts)
         else:
             _reset(model, seed)
 
@@ -67,14 +72,6 @@ class ResumableTraining(keras.callbacks.Callback):
         """Give the model the weights of its best epoch, where early stopping kept them."""
         for variable, value in zip(self.weights, self.best, strict=bool(self.best)):
             variable.assign(value)
-
-    def _restore(self, arrays: list[np.ndarray], facts: dict) -> None:
-        n = len(self.variables)
-        for variable, value in zip(self.variables, arrays[:n], strict=True):
-            variable.assign(value)
-        self.best = arrays[n:]
-        for name, value in facts.items():
-            setattr(self, name, value)
 
 
 def _value(variable: keras.Variable) -> np.ndarray:

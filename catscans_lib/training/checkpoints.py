@@ -23,10 +23,7 @@ class Checkpoint:
 
     @classmethod
     def of(cls, folder: Path, recipe: str, *, alone: bool = True) -> "Checkpoint":
-        """Open a run's checkpoint.
-
-        Deletes checkpoints of other recipes, unless several jobs fill the checkpoint side by side (`alone` is false).
-        """
+        """Open a run's checkpoint; delete those of other recipes, unless jobs fill it side by side (`alone` is false)."""
         if alone:
             for other in folder.glob("*"):
                 if other.name != recipe:

@@ -52,10 +52,7 @@ def validation_split(table: pd.DataFrame, rows: np.ndarray, share: float, seed: 
 
 
 def compiled(model: keras.Model, optimiser: str = "adam", weight_decay: float = 0.0) -> keras.Model:
-    """Compile the model and return it; `fit` may then be called many times without tracing the graph again.
-
-    Freeze layers before.
-    """
+    """Compile the model and return it; every later `fit` uses the same traced graph. Freeze layers before."""
     binary = model.output_shape[-1] == 1
     accuracy = keras.metrics.BinaryAccuracy if binary else keras.metrics.SparseCategoricalAccuracy
     model.compile(
@@ -101,23 +98,15 @@ def fit(
 ) -> pd.DataFrame:  # fmt: skip
     """Train a compiled model in place with a fresh optimiser, or continue after the last epoch that `state` holds.
 
-    Parameters
-    ----------
-    images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
-        Usually a memory map; only `rows` (training) and `validation_rows` (curves, early stopping) are read.
-    labels : numpy.ndarray of int, shape (n_images,)
-    state : State
-        Saved after every epoch.
+    `images` are uint8 (n_images, size, size, 3), usually a memory map; only `rows` (training) and `validation_rows` (curves,
+    early stopping) are read. `labels` are integers (n_images,). `state` is saved after every epoch.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns epoch (from 1), split (train or validation), metric (loss, accuracy or auc), value. Training loss and accuracy
-        are means over the epoch's batches as trained: augmented, with dropout, the loss with class weights, while the
-        network changes. Everything else is computed at the end of the epoch on unchanged images: loss, accuracy and AUC
-        of the inner validation images, and the AUC of as many training images (`callbacks.watched`). The AUC is exact,
-        weighted one-vs-rest; NaN where only one class occurs. Without inner validation images there is no AUC.
-        NonFiniteLoss if the loss becomes NaN or infinite; names the epoch, the learning rate and the last finite loss.
+    Returns columns epoch (from 1), split (train or validation), metric (loss, accuracy or auc), value. Training loss and
+    accuracy are means over the epoch's batches as trained: augmented, with dropout, the loss with class weights, while the
+    network changes. Everything else is computed at the end of the epoch on unchanged images: loss, accuracy and AUC of the
+    inner validation images, and the AUC of as many training images (`callbacks.watched`). The AUC is exact, weighted
+    one-vs-rest; NaN where only one class occurs. Without inner validation images there is no AUC. NonFiniteLoss if the loss
+    becomes NaN or infinite; names the epoch, the learning rate and the last finite loss.
     """
     epochs, start_rate = epochs or settings.epochs, start_rate or settings.learning_rate
     training = ResumableTraining(model, settings.patience, state, seed)
