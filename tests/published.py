@@ -57,3 +57,8 @@ def write_older(path, layers, **attributes):
             group.attrs["weight_names"] = np.array(names, "S")
             for name, array in zip(names, arrays, strict=True):
                 group[name] = array
+
+
+def assert_same_weights(one, two):
+    for first, second in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)

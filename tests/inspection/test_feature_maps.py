@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import saved_networks
-from published import shorten
+from published import assert_same_weights, shorten
 
 from catscans_lib import figures, paths
 from catscans_lib.errors import InputError
@@ -13,18 +13,6 @@ from catscans_lib.experiment.settings import Transfer
 from catscans_lib.inspection import feature_maps
 from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
-
-
-def test_a_map_is_the_image_convolved_with_the_first_kernel():
-    inputs = keras.Input((6, 6, 3))
-    convolution = keras.layers.Conv2D(2, 3, use_bias=False, name="first")
-    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(convolution(inputs)))
-    image = np.random.default_rng(0).integers(0, 256, (1, 6, 6, 3)).astype("uint8")
-    kernel = convolution.get_weights()[0]
-    by_hand = (image[0, 2:5, 1:4, :, None] * kernel).sum(axis=(0, 1, 2))
-    maps = feature_maps.activations(network, image)
-    assert maps.shape == (1, 4, 4, 2)
-    np.testing.assert_allclose(maps[0, 2, 1], by_hand, rtol=1e-4)
 
 
 def test_a_nested_model_as_first_layer_gives_its_output(monkeypatch):
@@ -66,15 +54,11 @@ def test_networks_are_the_saved_ones_and_random_weights_those_before_the_transfe
     networks = SourceNetworks("demo", "chest", ["dtd", "none"])
     saved = (("dtd", "pretrain", "dtd"), ("dtd", "transfer", "dtd--chest"), ("none", "transfer", "none--chest"))
     for source, step, name in saved:
-        given = (networks.pretrained if step == "pretrain" else networks.fine_tuned)(source).get_weights()
         model = keras.models.load_model(paths.run_dir("demo", step, name) / "model.keras").get_layer("backbone")
-        assert all(np.array_equal(*pair) for pair in zip(given, model.get_weights(), strict=True))
-    settings = Transfer(**saved_networks.PARAMETERS, source="none")
-    start = transfer.source_backbone(settings, 7, None).get_weights()
-    again = networks.pretrained("none").get_weights()
-    assert all(np.array_equal(*pair) for pair in zip(again, start, strict=True))
-    assert not np.array_equal(networks.random(8).get_weights()[0], start[0])
-    assert np.array_equal(networks.pretrained("none").get_weights()[0], start[0])
+        assert_same_weights((networks.pretrained if step == "pretrain" else networks.fine_tuned)(source), model)
+    start = transfer.source_backbone(Transfer(**saved_networks.PARAMETERS, source="none"), 7, None)
+    assert not np.array_equal(networks.random(8).get_weights()[0], start.get_weights()[0])
+    assert_same_weights(networks.pretrained("none"), start)
 
 
 def test_linear_probes_leave_no_fine_tuned_network_and_a_missing_transfer_is_named(images):

@@ -53,8 +53,6 @@ def test_an_unknown_name_lists_the_known_ones_and_a_small_image_the_smallest_siz
         build.backbone("vgg", 32)
     with pytest.raises(InputError, match="'xception' needs images of at least 71 px; got size_px 64"):
         build.backbone("xception", 64)
-    with pytest.raises(InputError, match="'squeezenet' needs images of at least 31 px"):
-        build.backbone("squeezenet", 30)
 
 
 def test_settings_reject_an_unknown_backbone_or_too_small_images():

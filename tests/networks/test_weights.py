@@ -11,7 +11,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from published import keras_network, publish, randomised, shorten, write_older
+from published import assert_same_weights, keras_network, publish, randomised, shorten, write_older
 
 from catscans_lib.errors import InputError
 from catscans_lib.networks import build, registry, weights
@@ -80,11 +80,6 @@ def mobilenet():
 
 def fresh(name="mobilenet"):
     return build.backbone(name, 32)
-
-
-def assert_same_weights(one, two):
-    for first, second in zip(one.get_weights(), two.get_weights(), strict=True):
-        np.testing.assert_array_equal(first, second)
 
 
 def test_downloaded_weights_are_named_by_a_hash_of_their_values(mobilenet, tmp_path, monkeypatch):

@@ -1,24 +1,12 @@
-"""The number format follows the device; training in float16 keeps its loss scale."""
-
 import os
 from types import SimpleNamespace
 
 import jax
 import keras
-import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
 
-from catscans_lib.networks import build
-from catscans_lib.training import backend, loop
-from catscans_lib.training.checkpoints import Checkpoint
-from catscans_lib.training.settings import Training
-
-SETTINGS = Training(
-    epochs=3, batch_size=8, learning_rate=1e-3, optimiser="adam", schedule="constant", dropout=0.2, class_weights="none",
-    augmentation=None, validation_share=0.25,
-)  # fmt: skip
+from catscans_lib.training import backend
 
 
 @pytest.fixture(autouse=True)
@@ -47,22 +35,16 @@ def on_jax(monkeypatch):
 @pytest.mark.parametrize(
     ("capability", "precision"),
     [
-        ((9, 0), "mixed_bfloat16"),  # H100
         ((8, 0), "mixed_bfloat16"),  # A100
-        ((7, 5), "mixed_float16"),  # T4
         ((7, 0), "mixed_float16"),  # V100
         ((6, 1), "float32"),  # GTX 1080: no matrix units
+        (None, "float32"),  # another maker's
     ],
 )
 def test_on_a_gpu_the_number_format_is_that_of_its_matrix_units(gpu, capability, precision):
     gpu(device_name="some GPU", compute_capability=capability)
     assert backend.set_precision("auto") == precision
     assert keras.config.dtype_policy().name == precision
-
-
-def test_a_gpu_of_unknown_capability_computes_in_float32(gpu):
-    gpu(device_name="another maker's")
-    assert backend.set_precision("auto") == "float32"
 
 
 @pytest.mark.parametrize(
@@ -99,28 +81,3 @@ def test_without_a_gpu_the_number_format_follows_the_processor(monkeypatch, flag
 def test_a_named_format_is_used_on_any_device(gpu):
     gpu(compute_capability=(7, 0))
     assert backend.set_precision("float32") == "float32"
-
-
-def test_training_in_float16_learns_and_resumes_with_its_loss_scale(tmp_path):
-    keras.config.set_dtype_policy("mixed_float16")
-    keras.utils.set_random_seed(0)
-    model = loop.compiled(build.build(build.backbone("small_resnet", 16), 2, 0.2))
-    start = model.get_weights()
-    images = np.random.default_rng(0).integers(0, 128, (32, 16, 16, 3), dtype=np.uint8)
-    labels = np.arange(32) % 2
-    images[labels == 1] += 120
-
-    def fitted(name, epochs, seed=0):
-        settings, state = SETTINGS.model_copy(update={"epochs": epochs}), Checkpoint.of(tmp_path, "r").state(name)
-        model.set_weights(start)
-        return loop.fit(
-            model, images, labels, np.arange(24), np.arange(24, 32), settings, n_classes=2, seed=seed, state=state
-        )
-
-    curve = fitted("whole", 3)
-    losses = curve.query("split == 'train' and metric == 'loss'")["value"]
-    assert losses.iloc[-1] < losses.iloc[0]
-    assert float(model.optimizer.dynamic_scale) > 0
-    fitted("part", 1)
-    fitted("another", 1, seed=1)  # leaves its optimiser and loss scale behind
-    pd.testing.assert_frame_equal(fitted("part", 3), curve)

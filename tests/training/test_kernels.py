@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from published import assert_same_weights
 
 from catscans_lib.networks import build
 from catscans_lib.training import kernels
@@ -127,8 +128,7 @@ def test_training_twice_gives_the_same_bits_and_a_plain_keras_model(tmp_path):
     models = [classifier("mixed_bfloat16") for _ in range(2)]
     for model in models:
         model.fit(images, labels, batch_size=8, epochs=2, shuffle=False, verbose=0)
-    for one, other in zip(*(model.get_weights() for model in models), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same_weights(*models)
     models[0].save(tmp_path / "model.keras")
     opened = keras.models.load_model(tmp_path / "model.keras")
     assert type(opened.optimizer) is keras.optimizers.Adam

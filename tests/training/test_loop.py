@@ -44,10 +44,9 @@ def test_batches_hold_every_row_once_per_epoch_in_an_order_given_by_seed_and_epo
     assert not np.array_equal(order(0), order(0, n_epochs=2))
 
 
-@pytest.mark.parametrize("with_weights", [False, True])
-def test_a_stream_yields_the_batches_of_the_current_epoch(with_weights):
+def test_a_stream_yields_the_batches_of_the_current_epoch():
     images, labels = dark_and_bright()
-    weights = np.array([1.0, 3.0], "float32") if with_weights else None
+    weights = np.array([1.0, 3.0], "float32")
     drawn = batches.Batches(images, labels, np.arange(30), 8, seed=0, augmentation=MOVE, weights=weights)
     stream = batches.stream(drawn)
     for epoch in (0, 1):
@@ -252,16 +251,40 @@ def test_the_same_seed_gives_the_same_curve_whatever_was_trained_before(tmp_path
 
 
 @pytest.mark.parametrize("patience", [None, 5])
-def test_training_resumes_after_its_last_whole_epoch_and_ends_with_the_same_bits(tmp_path, patience):
+def test_training_resumes_after_its_last_epoch_with_the_same_bits_and_is_not_repeated(tmp_path, monkeypatch, patience):
     options = {"augmentation": MOVE, "schedule": "constant", "patience": patience}
     model, history = fitted(state(tmp_path, "whole"), epochs=4, **options)
     weights = model.get_weights()
     fitted(state(tmp_path, "part"), epochs=2, **options)
     fitted(state(tmp_path, "another"), epochs=1, seed=9)  # other weights and optimiser: all must come from the state
-    again, continued = fitted(state(tmp_path, "part"), epochs=4, **options)
-    pd.testing.assert_frame_equal(continued, history)
-    for one, two in zip(weights, again.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for _ in range(2):
+        again, continued = fitted(state(tmp_path, "part"), epochs=4, **options)
+        pd.testing.assert_frame_equal(continued, history)
+        for one, two in zip(weights, again.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
+        monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="float16 is for NVIDIA's older GPUs on TensorFlow")
+def test_training_in_float16_learns_and_resumes_with_its_loss_scale(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = made()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    start = model.get_weights()
+
+    def trained(name, **options):
+        model.set_weights(start)
+        return fitted(state(tmp_path, name), model=model, **options)[1]
+
+    curve = trained("whole", epochs=3)
+    losses = curve.query("split == 'train' and metric == 'loss'")["value"]
+    assert losses.iloc[-1] < losses.iloc[0]
+    assert float(model.optimizer.dynamic_scale) > 0
+    trained("part", epochs=1)
+    trained("another", epochs=1, seed=9)  # leaves its optimiser and loss scale behind
+    pd.testing.assert_frame_equal(trained("part", epochs=3), curve)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow prefetches by itself.")
@@ -273,15 +296,6 @@ def test_prefetching_threads_return_the_same_batches_also_after_an_interruption(
     pd.testing.assert_frame_equal(fitted(whole, model=networks[1], augmentation=FLIP, epochs=4)[1], expected)
     fitted(part, model=networks[2], augmentation=FLIP, epochs=2)
     pd.testing.assert_frame_equal(fitted(part, model=networks[2], augmentation=FLIP, epochs=4)[1], expected)
-
-
-def test_a_finished_training_is_not_repeated(tmp_path, monkeypatch):
-    model, history = fitted(state(tmp_path))
-    weights = model.get_weights()
-    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
-    again, same = fitted(state(tmp_path))
-    pd.testing.assert_frame_equal(same, history)
-    np.testing.assert_array_equal(again.get_weights()[0], weights[0])
 
 
 def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path):
