@@ -148,21 +148,17 @@ def linear_probe(
     The penalty is chosen on grouped inner folds of the training images, never on the held-out fold.
     """
     found = features.cached(backbone, store, target["row"].to_numpy(), features_dir)
+    balance = "balanced" if settings.class_weights == "balanced" else None
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight=balance))
     predictions = []
     for _, (train, held_out) in _folds(target):
-        probe = _probe(settings.class_weights == "balanced", seed, train)
+        inner = StratifiedGroupKFold(3, shuffle=True, random_state=seed).split(train, train["code"], train["group"])
+        probe = GridSearchCV(pipeline, {"logisticregression__C": PENALTIES}, cv=list(inner), scoring="neg_log_loss")
         probe.fit(found[train.index], train["code"])
         scores = np.zeros((len(held_out), len(store.classes)))
         scores[:, probe.classes_] = probe.predict_proba(found[held_out.index])
         predictions.append(_scored(held_out, scores, store.classes, seed, "linear_probe"))
     return pd.concat(predictions, ignore_index=True)
-
-
-def _probe(balanced: bool, seed: int, train: pd.DataFrame) -> GridSearchCV:
-    regression = LogisticRegression(max_iter=2000, class_weight="balanced" if balanced else None)
-    inner = StratifiedGroupKFold(3, shuffle=True, random_state=seed).split(train, train["code"], train["group"])
-    grid = {"logisticregression__C": PENALTIES}
-    return GridSearchCV(make_pipeline(StandardScaler(), regression), grid, cv=list(inner), scoring="neg_log_loss")
 
 
 def _folds(target: pd.DataFrame) -> list[tuple[int, tuple[pd.DataFrame, pd.DataFrame]]]:

@@ -8,7 +8,6 @@ from catscans_lib.errors import InputError
 from catscans_lib.images.store import ImageStore
 from catscans_lib.inspection.networks import SourceNetworks
 
-MOST_IMAGES = 3  # shown by default
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -19,7 +18,7 @@ def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFra
     """
     table = images.table[["image_id", "label"]]
     if image_ids is None:
-        return table.loc[[table.index[table["label"] == name][0] for name in images.classes[:MOST_IMAGES]]]
+        return table.loc[[table.index[table["label"] == name][0] for name in images.classes[:3]]]
     if missing := [name for name in image_ids if name not in set(table["image_id"])]:
         some = ", ".join(table["image_id"].iloc[:: max(1, len(table) // 5)])
         raise InputError(

@@ -11,7 +11,6 @@ from catscans_lib.inspection.feature_maps import map_layers
 
 GRID = 8  # maps are averaged over at most 8 x 8 cells
 BATCH = 16  # memory holds the outputs of all layers for one batch
-MOST_LAYERS = 5
 Grams = dict[str, np.ndarray]
 
 
@@ -51,7 +50,7 @@ def stage_ends(backbone: keras.Model) -> list[str]:
     padded = {name: isinstance(kinds[name], keras.layers.ZeroPadding2D) for name in sizes}
     ends = {size: name for name, size in sizes.items() if not is_pixel[name] and not padded[name]}
     ends[sizes[names[-1]]] = names[-1]
-    kept = np.linspace(0, len(ends) - 1, min(MOST_LAYERS, len(ends))).round().astype(int)
+    kept = np.linspace(0, len(ends) - 1, min(5, len(ends))).round().astype(int)
     return [list(ends.values())[at] for at in kept]
 
 
@@ -74,7 +73,8 @@ def grams(backbone: keras.Model, images: np.ndarray, layers: list[str]) -> Grams
     batches = [images[start : start + BATCH].astype("float32") for start in range(0, len(images), BATCH)]
     found = [[_cells(keras.ops.convert_to_numpy(one)) for one in probe(batch, training=False)] for batch in batches]
     features = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return {name: _gram(here) for name, here in zip(layers, features, strict=True)}
+    centred = (here - here.mean(axis=0) for here in features)  # CKA is invariant to it; reduces rounding errors
+    return {name: here @ here.T for name, here in zip(layers, centred, strict=True)}
 
 
 def _cells(maps: np.ndarray) -> np.ndarray:
@@ -85,11 +85,6 @@ def _cells(maps: np.ndarray) -> np.ndarray:
         widths = np.diff([*starts, size]).reshape([-1 if place == axis else 1 for place in range(4)])
         maps = np.add.reduceat(maps, starts, axis=axis, dtype="float64") / widths
     return maps.reshape(len(maps), -1)
-
-
-def _gram(features: np.ndarray) -> np.ndarray:
-    centred = features - features.mean(axis=0)  # CKA is invariant to it; reduces rounding errors
-    return centred @ centred.T
 
 
 def between(grams_of: dict[str, Grams]) -> pd.DataFrame:
