@@ -47,37 +47,28 @@ _OWN = (
 )  # fmt: skip
 _FAMILIES = (  # preprocessing, smallest side in pixels, reference, name: function of keras.applications
     (STANDARDISED, 32, "Liu et al. (2022), arXiv:2201.03545", {
-        "convnext_tiny": "ConvNeXtTiny", "convnext_small": "ConvNeXtSmall", "convnext_base": "ConvNeXtBase",
-        "convnext_large": "ConvNeXtLarge", "convnext_xlarge": "ConvNeXtXLarge",
+        f"convnext_{size.lower()}": f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")
     }),
-    (STANDARDISED, 32, "Huang et al. (2017), arXiv:1608.06993", {
-        "densenet121": "DenseNet121", "densenet169": "DenseNet169", "densenet201": "DenseNet201",
-    }),
-    (STANDARDISED, 32, "Tan & Le (2019), arXiv:1905.11946", {
-        f"efficientnet_b{number}": f"EfficientNetB{number}" for number in range(8)
-    }),
+    (STANDARDISED, 32, "Huang et al. (2017), arXiv:1608.06993", {f"densenet{n}": f"DenseNet{n}" for n in (121, 169, 201)}),
+    (STANDARDISED, 32, "Tan & Le (2019), arXiv:1905.11946", {f"efficientnet_b{n}": f"EfficientNetB{n}" for n in range(8)}),
     (STANDARDISED, 32, "Tan & Le (2021), arXiv:2104.00298", {
-        f"efficientnet_v2_b{number}": f"EfficientNetV2B{number}" for number in range(4)
+        f"efficientnet_v2_b{n}": f"EfficientNetV2B{n}" for n in range(4)
     }),
     (SCALED_128, 32, "Tan & Le (2021), arXiv:2104.00298", {
-        f"efficientnet_v2_{size}": f"EfficientNetV2{size.upper()}" for size in "sml"
+        f"efficientnet_v2_{size.lower()}": f"EfficientNetV2{size}" for size in "SML"
     }),
     (SCALED, 75, "Szegedy et al. (2016), arXiv:1512.00567", {"inception_v3": "InceptionV3"}),
     (SCALED, 75, "Szegedy et al. (2017), arXiv:1602.07261", {"inception_resnet_v2": "InceptionResNetV2"}),
     (SCALED, 32, "Howard et al. (2017), arXiv:1704.04861", {"mobilenet": "MobileNet"}),
     (SCALED, 32, "Sandler et al. (2018), arXiv:1801.04381", {"mobilenet_v2": "MobileNetV2"}),
     (SCALED, 32, "Howard et al. (2019), arXiv:1905.02244", {
-        "mobilenet_v3_small": "MobileNetV3Small", "mobilenet_v3_large": "MobileNetV3Large",
+        f"mobilenet_v3_{size.lower()}": f"MobileNetV3{size}" for size in ("Small", "Large")
     }),
     (SCALED, 32, "Zoph et al. (2018), arXiv:1707.07012", {
-        "nasnet_mobile": "NASNetMobile", "nasnet_large": "NASNetLarge",
+        f"nasnet_{size.lower()}": f"NASNet{size}" for size in ("Mobile", "Large")
     }),
-    (CENTRED, 32, "He et al. (2016), arXiv:1512.03385", {
-        "resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152",
-    }),
-    (SCALED, 32, "He et al. (2016), arXiv:1603.05027", {
-        "resnet50_v2": "ResNet50V2", "resnet101_v2": "ResNet101V2", "resnet152_v2": "ResNet152V2",
-    }),
+    (CENTRED, 32, "He et al. (2016), arXiv:1512.03385", {f"resnet{n}": f"ResNet{n}" for n in (50, 101, 152)}),
+    (SCALED, 32, "He et al. (2016), arXiv:1603.05027", {f"resnet{n}_v2": f"ResNet{n}V2" for n in (50, 101, 152)}),
     (CENTRED, 32, "Simonyan & Zisserman (2015), arXiv:1409.1556", {"vgg16": "VGG16", "vgg19": "VGG19"}),
     (SCALED, 71, "Chollet (2017), arXiv:1610.02357", {"xception": "Xception"}),
 )  # fmt: skip
