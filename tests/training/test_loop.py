@@ -150,16 +150,16 @@ def shared():
     return model, model.get_weights()
 
 
-def fitted(state, seed=0, model=None, labels=None, **changes):
-    """Train a given model from its weights, else the shared one from its first weights."""
+def fitted(state, seed=0, model=None, labels=None, n_classes=2, n_train=24, **changes):
+    """Train a given model from its weights, else the shared one from its first; images after `n_train` are validation."""
     images, right = dark_and_bright()
     if model is None:
         model, start = shared()
         model.set_weights(start)
     settings = Training(**(SETTINGS.model_dump() | changes))
     history = loop.fit(
-        model, images, right if labels is None else labels, np.arange(24), np.arange(24, 32), settings, n_classes=2,
-        seed=seed, state=state,
+        model, images, right if labels is None else labels, np.arange(n_train), np.arange(n_train, 32), settings,
+        n_classes=n_classes, seed=seed, state=state,
     )  # fmt: skip
     return model, history
 
@@ -183,11 +183,9 @@ def test_training_learns_and_its_history_is_tidy(tmp_path):
 def test_the_metrics_of_the_last_epoch_are_those_of_the_trained_network(tmp_path, n_classes):
     images, _ = dark_and_bright()
     labels = np.random.default_rng(0).integers(0, n_classes, 32)  # nothing to learn: AUCs away from 1
-    model = made(n_classes=n_classes)
-    history = loop.fit(
-        model, images, labels, np.arange(20), np.arange(20, 32), SETTINGS, n_classes=n_classes, seed=0,
-        state=state(tmp_path),
-    )  # fmt: skip
+    model, history = fitted(
+        state(tmp_path), model=made(n_classes=n_classes), labels=labels, n_classes=n_classes, n_train=20
+    )
     last = history[history["epoch"] == 2].set_index(["split", "metric"])["value"]
     scores = loop.probabilities(loop.predict(model, images, np.arange(32)))
     names = tuple(str(code) for code in range(n_classes))
@@ -214,12 +212,7 @@ def test_training_a_model_many_times_traces_each_graph_once(tmp_path, monkeypatc
 
 
 def test_without_inner_validation_images_only_training_is_measured(tmp_path):
-    images, labels = dark_and_bright()
-    settings = SETTINGS.model_copy(update={"validation_share": 0.0})
-    none = np.arange(0)
-    history = loop.fit(
-        shared()[0], images, labels, np.arange(32), none, settings, n_classes=2, seed=0, state=state(tmp_path)
-    )
+    _, history = fitted(state(tmp_path), n_train=32, validation_share=0.0)
     assert set(zip(history["split"], history["metric"], strict=True)) == {("train", "loss"), ("train", "accuracy")}
 
 
