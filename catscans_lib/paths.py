@@ -8,6 +8,7 @@ import fcntl
 import glob
 import hashlib
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -170,6 +171,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def replace_folder(new: Path, final: Path) -> None:
+    """Move a folder to the place of another one; `restore_folder` helps if the process is killed in between."""
+    restore_folder(final)
+    shutil.rmtree(_former(final), ignore_errors=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.exists():
+        final.rename(_former(final))
+    new.rename(final)
+    shutil.rmtree(_former(final), ignore_errors=True)
+
+
+def restore_folder(folder: Path) -> None:
+    """Move a folder back that a killed `replace_folder` had moved aside."""
+    if not folder.exists() and _former(folder).exists():
+        _former(folder).rename(folder)
+
+
+def _former(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def sha256(path: Path) -> str:

@@ -40,12 +40,7 @@ def publish(output: str, step: str, name: str) -> Path:
     for table in sorted((work / "tables").glob("*.csv")):
         with paths.atomic_write(paths.tables_dir(output) / table.name) as part:
             shutil.copy2(table, part)
-    old = final.with_name(f".{name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        final.rename(old)
-    work.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
+    paths.replace_folder(work, final)
     shutil.rmtree(paths.checkpoint_dir(output, step, name), ignore_errors=True)
     return final
 

@@ -382,6 +382,7 @@ def killed_at(point, command, at):
     module, name = point.split(".")
     code = f"""
 import os, pathlib
+from catscans_lib import paths
 from catscans_lib.sharing import transfer
 from catscans_lib.sharing.osf import runs, storage, sync
 setattr({module}, {name!r}, lambda *_, **__: os.kill(os.getpid(), 9))
@@ -390,7 +391,7 @@ getattr(sync.Sync(pathlib.Path({str(at.root)!r}), {at.project!r}, {at.node!r}, {
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("point", ["transfer.is_published", "runs.unpack", "runs._swap"])
+@pytest.mark.parametrize("point", ["transfer.is_published", "runs.unpack", "paths.replace_folder"])
 def test_a_killed_pull_leaves_whole_runs_and_the_next_one_completes_it(osf, tmp_path, point):
     root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
     sync(osf, root).push()

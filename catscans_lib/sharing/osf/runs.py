@@ -170,27 +170,6 @@ def install(root: Path, row: Row, archive: Path) -> None:
     for part in sorted(row.parts.keys() - {row.key}):
         (root / part).parent.mkdir(parents=True, exist_ok=True)
         (staged / part).replace(root / part)
-    _swap(staged / row.key, root / row.key)
+    paths.replace_folder(staged / row.key, root / row.key)
     shutil.rmtree(staged)
     archive.unlink()
-
-
-def _swap(new: Path, final: Path) -> None:
-    """Let a folder take the place of another one; `recover` helps if the process is killed in between."""
-    recover(final)
-    shutil.rmtree(_former(final), ignore_errors=True)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    if final.exists():
-        final.rename(_former(final))
-    new.rename(final)
-    shutil.rmtree(_former(final), ignore_errors=True)
-
-
-def recover(folder: Path) -> None:
-    """Move a folder back that a killed pull had moved aside."""
-    if not folder.exists() and _former(folder).exists():
-        _former(folder).rename(folder)
-
-
-def _former(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")

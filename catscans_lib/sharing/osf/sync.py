@@ -115,7 +115,7 @@ class Sync:
                 self.rows: dict[str, list[Row]] = {}  # the versions of each run, the newest last
                 for row in runs.merged(self.storage.rows(), []):
                     self.rows.setdefault(row.key, []).append(row)
-                    runs.recover(self.root / row.key)
+                    paths.restore_folder(self.root / row.key)
                 yield
                 shutil.rmtree(self.staging, ignore_errors=True)
         except OSError as error:
