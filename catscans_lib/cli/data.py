@@ -29,7 +29,7 @@ def download(names: tuple[str, ...], data_dir: Path | None) -> None:
 
     For datasets that need a login, prints the steps to take. CATSCANS_MIRROR: URL of a folder with the files.
     """
-    from catscans_lib.sharing.download import fetch
+    from catscans_lib.sharing.transfer import fetch
 
     cards = [datasets.get(name) for name in names]
     data_dir = _given(data_dir)

@@ -1,7 +1,4 @@
-"""Unpacks a zip or tar from somebody else: only plain files below one folder, within bounds, all of them or none.
-
-Also adds files to our own zips, so that the same files give the same bytes.
-"""
+"""Unpacks a zip or tar from somebody else: only plain files below one folder, within bounds, all of them or none."""
 
 import errno
 import lzma
@@ -36,13 +33,8 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> tuple[str, ...]:
     Members move to their places when all of them are unpacked; files of the same name are replaced. Files get the user's
     default permissions. What macOS adds (``__MACOSX``, ``.DS_Store``, ``._*``) is skipped.
 
-    Raises
-    ------
-    InputError
-        If the archive is damaged, encrypted or of another kind, exceeds `max_bytes`, or has a member that is a link or a
-        device, leads out of the folder or occurs twice. The folder is then as it was.
-    OSError
-        If the folder cannot be written to.
+    Raises InputError, the folder being as it was, if the archive is damaged, encrypted or of another kind, exceeds `max_bytes`,
+    or has a member that is a link or a device, leads out of the folder or occurs twice; OSError if it cannot write there.
     """
     hidden = folder / f".{archive.name}.unpacking"
     shutil.rmtree(hidden, ignore_errors=True)  # from a process that was killed
@@ -113,7 +105,6 @@ class _Guard:
 
 
 def _extract(archive: Path, folder: Path, guard: _Guard) -> None:
-    """Extract the accepted members into an empty folder."""
     with archive.open("rb") as file:
         is_zip = file.read(4) in (b"PK\3\4", b"PK\5\6")
     try:

@@ -1,6 +1,6 @@
-"""Resumable HTTP downloads and retries, shared by dataset downloads and OSF.
+"""Published files: downloaded, checked, unpacked; resumable transfers and retries, also for OSF.
 
-A partial download is `<name>.part`; `.<name>.download` records its URL, its ETag or date, and its size.
+A partial download is `<name>.part`; `.<name>.download` records its URL, its ETag or date, and its size, later what was unpacked.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
-from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from tqdm import tqdm
@@ -22,12 +22,11 @@ from urllib3.util import Retry
 from catscans_lib import paths
 from catscans_lib.datasets.cards import Download
 from catscans_lib.errors import InputError
+from catscans_lib.sharing.archives import unpack
 
 TIMEOUT_S = (20.0, 60.0)  # to connect; between two pieces of data
 RETRY = Retry(total=5, backoff_factor=1.5, backoff_jitter=1.0)  # pauses of 0, 3, 6, 12 and 24 s, each up to 1 s longer
 MAX_PAUSE_S = 120.0  # even if a server's Retry-After asks for more
-USER_AGENT = "catscans (research compendium)"  # Zenodo limits the names of libraries more strictly
-Result = TypeVar("Result")
 
 
 class Interrupted(Exception):
@@ -47,12 +46,9 @@ class Refused(Exception):
 
 
 def retrying(
-    attempt: Callable[[], Result], reached: Callable[[], int] = lambda: 0, say: Callable[[str], Any] = lambda _: None
-) -> Result:
-    """Retry `attempt` after `Interrupted` as `RETRY` says, counting afresh whenever `reached` (bytes) has grown.
-
-    `say` gets a message before each pause.
-    """
+    attempt: Callable[[], Any], reached: Callable[[], int] = lambda: 0, say: Callable[[str], Any] = lambda _: None
+) -> Any:
+    """Retry after `Interrupted` as `RETRY` says, counting afresh whenever `reached` (bytes) has grown; `say` tells of pauses."""
     retry, furthest = RETRY, reached()
     while True:
         try:
@@ -94,7 +90,9 @@ def check_status(response: requests.Response, allowed: Collection[int]) -> None:
 
 def prepared(session: requests.Session) -> requests.Session:
     """Give a session our user agent, and have it refuse redirects that leave https."""
-    session.headers["User-Agent"] = USER_AGENT
+    session.headers["User-Agent"] = (
+        "catscans (research compendium)"  # Zenodo limits the names of libraries more strictly
+    )
     session.hooks["response"].append(refuse_unsafe_redirects)
     return session
 
@@ -114,15 +112,81 @@ def shown(url: str) -> str:
     return re.split(r"[?#]", re.sub(r"(?<=//)[^/]*@", "", url))[0]
 
 
+def fetch(file: Download, data_dir: Path, *, progress: bool | None = None, mirror: str | None = None) -> str | None:
+    """Download a published file to the data folder, check it, and unpack it if it is an archive.
+
+    Resumes partial downloads; safe to interrupt. Nothing is downloaded twice. A progress bar is shown on a terminal, or as
+    `progress` says. `mirror` is the URL of a folder that has the file under its name. Returns the SHA-256 of the file if no
+    checksum was published. Raises InputError if it cannot be downloaded, unpacked or written, or is not the published one.
+    """
+    url = f"{mirror.rstrip('/')}/{quote(file.file_name)}" if mirror else file.url
+    if not re.match(r"https?://[^/]", url, re.IGNORECASE):
+        raise InputError(f"Cannot download '{shown(url)}': the URL must begin with http:// or https://.")
+    path = data_dir / file.folder / file.file_name
+    lock = path.with_name(f".{path.name}.lock")
+
+    def refuse(holder: str) -> None:
+        raise InputError(f"'{path}' is being downloaded by {holder}. Wait until it has ended.")
+
+    try:
+        with paths.locked(lock, refuse):
+            try:
+                return _fetch(file, url, path, progress)
+            finally:
+                lock.unlink()
+    except OSError as error:
+        raise InputError(
+            f"Cannot write to '{path.parent}': {error.strerror or error}. Correct that and run the command again; "
+            "what was downloaded is kept."
+        ) from error
+
+
+def _fetch(file: Download, url: str, path: Path, progress: bool | None) -> str | None:
+    notes = Notes(path)
+    if names := notes.known.get("unpacked"):
+        is_same = file.unpack and notes.known["checksum"] == file.checksum
+        if is_same and all((path.parent / name).exists() for name in names):
+            path.unlink(missing_ok=True)
+            return notes.known["sha256"]
+    if not (path.exists() and is_published(file, path)):
+        _download(file, url, path, progress)
+    notes.discard()
+    sha256 = None if file.checksum else paths.sha256(path)
+    if file.unpack:
+        names = unpack(path, path.parent, max_bytes=file.n_bytes_unpacked or max(20 * path.stat().st_size, 2**30))
+        notes.add(unpacked=names, checksum=file.checksum, sha256=sha256)
+        path.unlink()
+    return sha256
+
+
+def _download(file: Download, url: str, path: Path, progress: bool | None) -> None:
+    is_off = None if progress is None else not progress  # None: only where there is no terminal
+    bar = tqdm(desc=path.name, total=file.n_bytes, unit="B", unit_scale=True, disable=is_off)
+    with bar, prepared(requests.Session()) as session:
+        one = Transfer(session, url, path, file, bar)
+        try:
+            one.run()
+        except Refused as error:
+            raise InputError(
+                f"Cannot download '{shown(url)}': {error}. The publisher may have moved or replaced it, or require a "
+                f"login: see the dataset's home page. Put the file at '{path}' yourself, or set CATSCANS_MIRROR to the "
+                "URL of a folder that has it, and run the command again."
+            ) from None
+        except Interrupted as error:
+            raise InputError(
+                f"Cannot download '{shown(url)}' after {RETRY.total} retries: {error}. {one.n_bytes_there():,} bytes "
+                f"are in '{one.part}'. Run the command again to resume."
+            ) from None
+
+
 class Notes:
     """What is known about a download, in a JSON file beside its partial file."""
 
     def __init__(self, path: Path) -> None:
         self.part, self.path = path.with_name(f"{path.name}.part"), path.with_name(f".{path.name}.download")
-        try:
-            self.known: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            self.known = {}
+        self.known: dict[str, Any] = {}
+        with suppress(FileNotFoundError, ValueError):
+            self.known = json.loads(self.path.read_text(encoding="utf-8"))
 
     def add(self, **known: Any) -> None:
         self.known |= known
@@ -130,7 +194,6 @@ class Notes:
             part.write_text(json.dumps(self.known), encoding="utf-8")
 
     def discard(self) -> None:
-        """Delete the notes and the partial file."""
         self.known = {}
         self.part.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
@@ -140,8 +203,7 @@ class Notes:
 class Transfer:
     """Downloads `url` to `path` by way of `<path>.part`, and requests only the bytes that are missing.
 
-    A partial file is continued if `file` has a checksum, which tells at the end whether it was the right one, or if the server
-    still has the same ETag or date.
+    Continues a partial file only if `file` has a checksum, to be checked at the end, or the server still has its ETag or date.
     """
 
     session: requests.Session
@@ -157,10 +219,7 @@ class Transfer:
             self.notes.known = {}
 
     def run(self) -> None:
-        """Complete the partial file, check it and move it to `path`; start once more if it is damaged.
-
-        Raises `Interrupted` if several attempts in a row brought no new bytes, `Refused` if the server lacks the file.
-        """
+        """Complete the partial file, check it and move it to `path`; start once more if it is damaged."""
         for _ in range(2):
             retrying(self._attempt, self.n_bytes_there, self.bar.set_postfix_str)
             if is_published(self.file, self.part):
@@ -171,7 +230,6 @@ class Transfer:
         raise Refused(f"the file arrived twice, but is not the published one ({published})")
 
     def n_bytes_there(self) -> int:
-        """Return the size of the partial file."""
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _attempt(self) -> None:
@@ -184,22 +242,30 @@ class Transfer:
         headers = {"Accept-Encoding": "identity"}
         headers |= {"Range": f"bytes={offset}-"} if offset else {}
         headers |= {"If-Range": validator} if offset and validator else {}
-        request = {"headers": headers, "stream": True, "timeout": TIMEOUT_S}
-        with network_errors(), self.session.get(self.url, **request) as response:
-            status, new = response.status_code, _validator(response)
+        with network_errors(), self.session.get(self.url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+            status, etag = response.status_code, response.headers.get("ETag", "")
+            is_strong = etag and not etag.startswith("W/")  # If-Range accepts no weak one
+            new = etag if is_strong else response.headers.get("Last-Modified")
             starts_there = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
             is_same = starts_there and (not validator or not new or validator == new)  # some servers ignore If-Range
             if offset and (status == 416 or (status == 206 and not is_same)):
                 self.notes.discard()
                 raise Interrupted("the file on the server has changed")
             check_status(response, (200, 206) if offset else (200,))
-            self._write(response, offset if status == 206 else 0)
+            self._write(response, offset if status == 206 else 0, new)
 
-    def _write(self, response: requests.Response, offset: int) -> None:
-        n_bytes = self._whole_size(response)
+    def _write(self, response: requests.Response, offset: int, validator: str | None) -> None:
+        """Append the answer; without a checksum, refuse what cannot be the published file."""
+        name = "Content-Range" if response.status_code == 206 else "Content-Length"
+        size = response.headers.get(name, "").rpartition("/")[2]
+        n_bytes = int(size) if size.isdecimal() else self.file.n_bytes
+        if not self.file.checksum and response.headers.get("Content-Type", "").startswith("text/html"):
+            raise Refused("the server sends a web page")
+        if not self.file.checksum and self.file.n_bytes not in (None, n_bytes):
+            raise Refused(f"the server's file has {n_bytes:,} bytes, the published one {self.file.n_bytes:,}")
         if not offset:
             self.part.write_bytes(b"")
-            self.notes.add(url=shown(self.url), validator=_validator(response), n_bytes=n_bytes)
+            self.notes.add(url=shown(self.url), validator=validator, n_bytes=n_bytes)
         self._show(offset)
         self.bar.total = self.bar.total or n_bytes
         with self.part.open("ab", buffering=0) as part:
@@ -209,17 +275,6 @@ class Transfer:
         if self.n_bytes_there() < (n_bytes or 0):
             raise Interrupted("the connection was cut")
         self.notes.add(n_bytes=self.n_bytes_there())
-
-    def _whole_size(self, response: requests.Response) -> int | None:
-        """Return the size of the whole file; without a checksum, refuse what cannot be the published file."""
-        name = "Content-Range" if response.status_code == 206 else "Content-Length"
-        size = response.headers.get(name, "").rpartition("/")[2]
-        n_bytes = int(size) if size.isdecimal() else self.file.n_bytes
-        if not self.file.checksum and response.headers.get("Content-Type", "").startswith("text/html"):
-            raise Refused("the server sends a web page")
-        if not self.file.checksum and self.file.n_bytes not in (None, n_bytes):
-            raise Refused(f"the server's file has {n_bytes:,} bytes, the published one {self.file.n_bytes:,}")
-        return n_bytes
 
     def _show(self, n_bytes: int) -> None:
         self.bar.update(n_bytes - self.n_shown)
@@ -233,12 +288,6 @@ def is_published(file: Download, path: Path) -> bool:
     kind, _, published = file.checksum.partition(":")
     with path.open("rb") as content:
         return hashlib.file_digest(content, kind).hexdigest() == published
-
-
-def _validator(response: requests.Response) -> str | None:
-    """Return the ETag; the date where there is no ETag or only a weak one, which If-Range does not accept."""
-    etag = response.headers.get("ETag", "")
-    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
 
 def _reason(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from catscans_lib import paths
 from catscans_lib.datasets.cards import Download
 from catscans_lib.errors import InputError
 from catscans_lib.sharing import transfer
-from catscans_lib.sharing.download import fetch
+from catscans_lib.sharing.transfer import fetch
 
 BODY = np.random.default_rng(0).bytes(100_000)
 OTHER = np.random.default_rng(1).bytes(100_000)
@@ -68,7 +68,7 @@ def killed_at(point, download, folder):
     code = f"""
 import importlib, os, pathlib
 from catscans_lib.datasets.cards import Download
-from catscans_lib.sharing.download import fetch
+from catscans_lib.sharing.transfer import fetch
 setattr(importlib.import_module({module!r}), {name!r}, lambda *_, **__: os.kill(os.getpid(), 9))
 fetch({download!r}, pathlib.Path({str(folder)!r}))
 """
@@ -206,7 +206,7 @@ def test_a_partial_file_with_other_content_is_discarded(server, tmp_path, partia
 
 def test_after_a_kill_in_the_middle_only_the_rest_is_requested(server, tmp_path):
     download = Download(server.put("/cats.bin", Answer(BODY, headers=TAG, stall_after=1_000)), sha256(BODY))
-    imports = "import pathlib; from catscans_lib.sharing.download import Download, fetch"
+    imports = "import pathlib; from catscans_lib.sharing.transfer import Download, fetch"
     part = tmp_path / "cats.bin.part"
     with subprocess.Popen(
         [sys.executable, "-c", f"{imports}; fetch({download!r}, pathlib.Path({str(tmp_path)!r}))"]

@@ -24,16 +24,15 @@ Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Run(Strict):
-    """A finished run: `step/name`, its id and when it was finished (ISO 8601, UTC) from `run.json`, and its size.
+    """A finished run, as its `run.json` describes it."""
 
-    `parts` has the SHA-256 of the list of files in the run's folder (`key`), and of each shared file it made (`tables/aucs.csv`).
-    """
-
-    key: str
+    key: str  # step/name
     run_id: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$")]
-    finished: str
+    finished: str  # ISO 8601, UTC
     n_bytes: PositiveInt
-    parts: dict[str, Hash]
+    parts: dict[
+        str, Hash
+    ]  # of the list of files in its folder (`key`), and of each shared file it made (`tables/aucs.csv`)
 
     @model_validator(mode="after")
     def _has_safe_paths(self) -> Self:
@@ -72,11 +71,6 @@ def zip_name(key: str, run_id: str, sha256: str) -> str:
     return f"{key.partition('/')[0]}/{run_id}-{sha256[:12]}.zip"
 
 
-def write(rows: list[Row]) -> bytes:
-    """Return a manifest as JSON."""
-    return Manifest(runs=rows).model_dump_json(indent=1).encode()
-
-
 def read(text: bytes) -> list[Row] | None:
     """Return the rows of a manifest; None if it is damaged, or a path in it would lead out of the folder of results."""
     try:
@@ -100,7 +94,6 @@ def is_safe(name: str) -> bool:
 
 
 def finished_runs(root: Path) -> list[Run]:
-    """Return the finished runs in a folder of results."""
     found = []
     for path in sorted(root.glob(f"*/*/{results.RECORD}")):
         step, name = path.parts[-3:-1]
@@ -156,10 +149,7 @@ def pack(root: Path, run: Run, path: Path) -> None:
 
 
 def install(root: Path, row: Row, archive: Path) -> None:
-    """Put a run from its zip in place: first its shared files, then its whole folder in one step.
-
-    Raises InputError if the zip does not hold exactly what its row lists; nothing has changed then.
-    """
+    """Put a run from its zip in place, its folder last and in one step, if the zip holds exactly what its row lists."""
     staged = archive.with_suffix("")
     shutil.rmtree(staged, ignore_errors=True)
     unpack(archive, staged, max_bytes=max(MAX_RATIO * row.n_bytes, 2**30))

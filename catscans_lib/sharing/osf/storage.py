@@ -116,9 +116,7 @@ def explained(url: str) -> Iterator[None]:
     except InputError:
         raise
     except transfer.Refused as error:
-        advice = ADVICE.get(
-            error.status, "Run the same command again later; status.cos.io lists known problems of OSF."
-        )
+        advice = ADVICE.get(error.status, "Run the command again later; status.cos.io lists known problems of OSF.")
         raise InputError(f"OSF cannot be used: {where}: {error}. {advice}") from None
     except transfer.Interrupted as error:
         raise InputError(
@@ -206,9 +204,8 @@ class Storage:
             is_first = False
             if there and there.sha256 == sha256:
                 return
-            url, params = (
-                (there.url, {}) if there else (self.folder(folder), {"name": name})
-            )  # a damaged one is replaced
+            # A damaged one is replaced.
+            url, params = (there.url, {}) if there else (self.folder(folder), {"name": name})
             with source.open("rb") as file:
                 body = CallbackIOWrapper(bar.update, file)
                 answer = self.session.once("PUT", url, (200, 201, 409), params={"kind": "file"} | params, data=body)
@@ -266,8 +263,8 @@ class Storage:
                 return
             n_read = file.version if file else 0
             address, params = (file.url, {}) if file else (url, {"name": runs.MANIFEST})
-            params, text = {"kind": "file"} | params, runs.write(rows)
-            self.session.call("PUT", address, (200, 201, 409), params=params, data=text)
+            text = runs.Manifest(runs=rows).model_dump_json(indent=1).encode()
+            self.session.call("PUT", address, (200, 201, 409), params={"kind": "file"} | params, data=text)
         raise InputError(f"Others are pushing to '{self.node}', too. All runs are there: push again to list them.")
 
 

@@ -67,18 +67,16 @@ class Sync:
         """
         with self._opened():
             if not self.rows:
-                raise InputError(
-                    f"Nothing to pull: '{self.node}' on OSF has no {runs.MANIFEST}. Push first, or check --node."
-                )
+                what = f"'{self.node}' on OSF has no {runs.MANIFEST}"
+                raise InputError(f"Nothing to pull: {what}. Push first, or check --node.")
             plan = self._plan_pull(force)
             if not dry_run:
                 with _Bar("pull", plan.n_bytes) as bar:
                     bar.all([partial(self._fetch, row, plan, force, bar) for row in plan.move.values()], self.n_jobs)
                 if plan.left:
                     said = and_more([f"{key} {why}" for key, why in sorted(plan.left.items())], 10)
-                    raise InputError(
-                        f"Not fetched: {said}. Push them, or let OSF's versions replace them: pull with --force."
-                    )
+                    advice = "Push them, or let OSF's versions replace them: pull with --force."
+                    raise InputError(f"Not fetched: {said}. {advice}")
             return plan
 
     def status(self) -> dict[str, list[str]]:
