@@ -15,6 +15,7 @@ LAYOUT = {  # of DataTables; with the default layout, small tables have no searc
     "topStart": "pageLength", "topEnd": {"search": {"placeholder": "any column"}}, "bottomStart": "info", "bottomEnd": "paging",
 }  # fmt: skip
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "star", "cross")
+Selectors = dict[str, tuple[str, dict[str, str]]]  # key of the traces' `meta`: label and choices (value to text)
 CLOSER = {True: "larger is closer", False: "smaller is closer"}
 
 
@@ -31,12 +32,9 @@ def auc_heatmap(intervals: pd.DataFrame, *, modes: dict[str, str]) -> str:
     Pointing at a cell shows n and the interval over groups, from the table `auc_intervals`; `modes` maps modes to titles.
     """
     shown = intervals[intervals["method"].str.startswith("bootstrap")]
-    figure = go.Figure([_auc_cells(shown[shown["mode"] == mode], mode) for mode in modes])
-    _heatmap_layout(figure, shown["source"].nunique())
-    return _html(
-        figure, "auc-heatmap", "Heat map of the AUC of every source and target; the table below has its numbers",
-        {"mode": ("Use of the source", modes)},
-    )  # fmt: skip
+    cells = [_auc_cells(shown[shown["mode"] == mode], mode) for mode in modes]
+    selector = {"mode": ("Use of the source", modes)}
+    return _heatmap(cells, shown["source"].nunique(), "auc-heatmap", "the AUC", selector)
 
 
 def _auc_cells(cells: pd.DataFrame, mode: str) -> go.Heatmap:
@@ -61,12 +59,9 @@ def similarity_heatmap(similarity: pd.DataFrame, *, measures: dict[str, str]) ->
     of a dataset with itself; `measures` maps keys to titles.
     """
     by_measure = {name: similarity[similarity["measure"] == name] for name in measures}
-    figure = go.Figure([_measure_cells(rows, name, measures[name]) for name, rows in by_measure.items()])
-    _heatmap_layout(figure, similarity["source"].nunique())
-    return _html(
-        figure, "similarity-heatmap", "Heat map of a measure for every source and target; the table below has its numbers",
-        {"measure": ("Measure", measures)},
-    )  # fmt: skip
+    cells = [_measure_cells(rows, name, measures[name]) for name, rows in by_measure.items()]
+    selector = {"measure": ("Measure", measures)}
+    return _heatmap(cells, similarity["source"].nunique(), "similarity-heatmap", "a measure", selector)
 
 
 def _measure_cells(rows: pd.DataFrame, name: str, title: str) -> go.Heatmap:
@@ -99,10 +94,13 @@ def _cells(
     )  # fmt: skip
 
 
-def _heatmap_layout(figure: go.Figure, n_rows: int) -> None:
+def _heatmap(cells: list[go.Heatmap], n_rows: int, name: str, what: str, selector: Selectors) -> str:
+    figure = go.Figure(cells)
     _layout(figure, height=130 + 34 * n_rows, xaxis_title="Target (rows: sources)")
     figure.update_layout(plot_bgcolor="rgba(128,128,128,0.15)", yaxis_autorange="reversed")
     figure.update_xaxes(showgrid=False).update_yaxes(showgrid=False)
+    text = f"Heat map of {what} for every source and target; the table below has its numbers"
+    return _html(figure, name, text, selector)
 
 
 def scatter(similarity: pd.DataFrame, aucs: pd.DataFrame, *, measures: dict[str, str], modes: dict[str, str]) -> str:
@@ -151,11 +149,10 @@ def _layout(figure: go.Figure, **own: object) -> None:
     )  # fmt: skip
 
 
-def _html(figure: go.Figure, name: str, what: str, selectors: dict[str, tuple[str, dict[str, str]]]) -> str:
+def _html(figure: go.Figure, name: str, what: str, selectors: Selectors) -> str:
     """Return a figure with its selectors as HTML; the page's script draws it when it comes near.
 
-    `what` describes the figure to readers who cannot see it. `selectors` maps a key of the traces' `meta` to a label and
-    the choices (value to text); the first choice is selected.
+    `what` describes the figure to readers who cannot see it. The first choice of each selector is selected.
     """
     chosen = "".join(_select(name, key, *selector) for key, selector in selectors.items() if len(selector[1]) > 1)
     drawn = json.dumps(json.loads(figure.to_json()) | {"config": CONFIG})

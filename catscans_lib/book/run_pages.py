@@ -43,7 +43,8 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
     content.metadata.pop("papermill", None)
     title = question = run_title(step, run["name"])
     for cell in content.cells:
-        question = _last_heading(cell) or question
+        headings = re.findall(r"^#+ (.+)$", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
+        question = templates.plain(headings[-1]) if headings else question  # describes the figures below it
         cell.metadata["mystnb"] = {"image": {"alt": f"Figure: {question}"}}
         tags = cell.metadata.get("tags", [])
         cell.metadata["tags"] = [*tags, *(_HIDDEN[tag] for tag in tags if tag in _HIDDEN)]
@@ -68,12 +69,6 @@ def run_title(step: str, name: str) -> str:
     """
     words = step.replace("_", " ").capitalize()
     return words if name == "all" else f"{words}: {name.replace('--', ' → ')}"
-
-
-def _last_heading(cell: Any) -> str:
-    """Return the last heading of a Markdown cell, which describes the figures below it; "" if it has none."""
-    headings = re.findall(r"^#+ (.+)$", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
-    return templates.plain(headings[-1]) if headings else ""
 
 
 def _without_noise(output: Any) -> Any | None:

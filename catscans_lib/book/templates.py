@@ -20,7 +20,7 @@ def template(name: str, staged: Iterable[str]) -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {function.__name__: function for function in (number, code, clock, listed, plain, linked)}
+    environment.filters |= {function.__name__: function for function in (number, code, clock, listed, linked)}
     environment.filters["signed"] = lambda value, digits=3: number(value, digits, "+")
     figures = Figures(set(staged))
     environment.globals |= {"figure": figures.figure, "numbered": figures.numbered, "staged": figures.staged}
@@ -59,14 +59,10 @@ def code(text: Any) -> str:
     return "`" + re.sub(r"\s+", " ", str(text)).replace("`", "'").replace("|", r"\|") + "`"
 
 
-def listed(words: Iterable[str], last: str = "and") -> str:
-    """Return words as an enumeration.
-
-    >>> listed(["a", "b", "c"]), listed(["a"])
-    ('a, b and c', 'a')
-    """
+def listed(words: Iterable[str]) -> str:
+    """Return words as an enumeration: "a, b and c"."""
     *first, end = words
-    return f"{', '.join(first)} {last} {end}" if first else end
+    return f"{', '.join(first)} and {end}" if first else end
 
 
 def plain(text: str) -> str:
