@@ -10,7 +10,7 @@ import click
 
 from catscans_lib.cli import data, records, share, sweep
 from catscans_lib.errors import InputError
-from catscans_lib.evaluation.settings import Average
+from catscans_lib.evaluation import Average
 
 
 class _Group(click.Group):

@@ -3,3 +3,31 @@
 In: saved predictions and learning curves of all transfer runs. Out: tidy tables.
 `user_predictions` evaluates a CSV from elsewhere; `reanalysis` serves the notebook of that name.
 """
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from catscans_lib.errors import Count, Strict
+
+Average = Literal["weighted", "macro", "micro", "ovo_macro", "ovo_weighted"]  # of AUCs of more than two classes
+
+
+class Evaluate(Strict):
+    """Parameters of `evaluate.ipynb`."""
+
+    profile: str
+    average: Average
+    n_draws: Count = 2000
+    draw_seed: int = 0
+    rope: Annotated[float, Field(ge=0, lt=1)] = 0.01
+
+
+class Stability(Strict):
+    """Parameters of `stability.ipynb`.
+
+    `logs` lists files of Keras's CSVLogger, absolute or below the project's folder, to show instead of the profile's curves.
+    """
+
+    profile: str
+    logs: Annotated[list[str], Field(min_length=1)] | None = None

@@ -11,7 +11,7 @@ from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError, unknown, validated
 from catscans_lib.grid import overrides, steps
 from catscans_lib.grid.schema import BLOCKS, Profile, Resources
-from catscans_lib.transferability.settings import Study
+from catscans_lib.transferability import Study
 
 if TYPE_CHECKING:
     from ruamel.yaml.comments import CommentedMap

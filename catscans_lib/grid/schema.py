@@ -9,10 +9,10 @@ from pydantic import Field
 
 from catscans_lib.datasets.settings import Size
 from catscans_lib.errors import Count, Strict
-from catscans_lib.evaluation.settings import Evaluate
+from catscans_lib.evaluation import Evaluate
 from catscans_lib.experiment.settings import Pretrain, Transfer
 from catscans_lib.grid.overrides import Blocks
-from catscans_lib.transferability.settings import Transferability
+from catscans_lib.transferability import Transferability
 
 Changes = dict[str, dict[str, Any] | None]  # dataset key -> parameters that differ from the defaults
 

@@ -11,13 +11,13 @@ from catscans_lib import paths
 from catscans_lib.datasets import own
 from catscans_lib.datasets.settings import Ingest, Overlaps
 from catscans_lib.errors import InputError, Strict
-from catscans_lib.evaluation.settings import Evaluate, Stability
-from catscans_lib.evidence.settings import Published
+from catscans_lib.evaluation import Evaluate, Stability
+from catscans_lib.evidence import Published
 from catscans_lib.experiment.settings import Pretrain, Transfer
 from catscans_lib.grid.schema import Profile, Resources
-from catscans_lib.inspection.settings import FeatureMaps
+from catscans_lib.inspection import FeatureMaps
 from catscans_lib.recommend import Recommend
-from catscans_lib.transferability.settings import Similarity, Transferability
+from catscans_lib.transferability import Similarity, Transferability
 
 
 class Row(NamedTuple):

@@ -13,7 +13,7 @@ from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
 from catscans_lib.recommend import Recommend, model
-from catscans_lib.transferability.settings import Study
+from catscans_lib.transferability import Study
 
 FEW_IMAGES = 20  # of a class; with fewer, no measure is reliable
 FAR_MEASURE = "mmd_rbf"  # distance that detects images unlike all known ones

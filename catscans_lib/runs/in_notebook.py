@@ -28,7 +28,7 @@ from catscans_lib.grid import expand, profiles
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.training.checkpoints import Checkpoint, notes
-from catscans_lib.transferability.settings import Study
+from catscans_lib.transferability import Study
 
 
 @dataclass

@@ -3,3 +3,54 @@
 In: image stores and pretrained networks of a profile, AUCs. Out: tables of similarity, ranks and associations.
 No network is trained.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from catscans_lib.datasets.settings import Key
+from catscans_lib.errors import Strict
+from catscans_lib.evaluation import Average
+
+
+class Similarity(Strict):
+    """Parameters of `similarity.ipynb`.
+
+    Where two sets of images are compared, the network of the source `probe` sees both. About `n_images` of each dataset are
+    drawn for each of `seeds`. `measures` None: all of `similarity.registry`; `answers`: CSV with answers to the questionnaire.
+    """
+
+    profile: str
+    target: Key
+    sources: Annotated[list[str], Field(min_length=1)]
+    probe: str
+    n_images: Annotated[int, Field(ge=20)]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    measures: Annotated[list[str], Field(min_length=1)] | None = None
+    answers: str | None = None
+
+
+class Transferability(Strict):
+    """Parameters of `transferability.ipynb`: average of AUCs; number and seed of bootstrap draws and permutations."""
+
+    profile: str
+    average: Average
+    n_draws: Annotated[int, Field(ge=100)] = 2000
+    draw_seed: int = 0
+
+
+@dataclass(frozen=True)
+class Study:
+    """The settings of a profile that measures and advice need.
+
+    `probe` is the source whose network sees all images, `sizes_px` the side of each dataset's stored images, `targets` those
+    with known AUCs.
+    """
+
+    profile: str
+    backbone: str
+    probe: str
+    sizes_px: Mapping[str, int]
+    targets: tuple[str, ...]

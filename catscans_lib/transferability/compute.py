@@ -19,7 +19,7 @@ from catscans_lib.similarity import registry, task2vec
 from catscans_lib.similarity.measure import Inputs, Measure
 from catscans_lib.similarity.measures import descriptions
 from catscans_lib.similarity.squared_gradients import squared_gradients
-from catscans_lib.transferability.settings import Similarity, Study
+from catscans_lib.transferability import Similarity, Study
 
 COLUMNS = ["source", "target", "measure", "value", "larger_is_closer", "probe", "n_images", "seed"]
 
