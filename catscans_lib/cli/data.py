@@ -12,12 +12,9 @@ from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, profiles
 
 data_option = click.option(
-    "--data",
-    "data_dir",
-    envvar="CATSCANS_DATA",
-    type=click.Path(path_type=Path),
+    "--data", "data_dir", envvar="CATSCANS_DATA", type=click.Path(path_type=Path),
     help="Folder of the datasets as downloaded; default: CATSCANS_DATA.",
-)
+)  # fmt: skip
 N_SHOWN = 5
 
 
@@ -82,7 +79,7 @@ def check(names: tuple[str, ...], data_dir: Path | None) -> None:
 @click.option("--split-column", help="CSV: column of the published split.")
 @click.option("--image-dir", help="CSV: folder of the images, relative to the CSV; default: its own folder.")
 @click.option("--suffix", help="CSV: extension to append to file names, such as .jpg.")
-@click.option("--group-pattern", help="Folder: regular expression for file names; its part in parentheses: the group.")
+@click.option("--group-pattern", help="Folder: regular expression for file names; its parenthesised part is the group.")
 @click.option("--class-names", help="npz: names of the labels 0, 1, ..., joined by commas.")
 @click.option("--group", help="What a group is, such as patient.")
 @click.option("--part-of", help="Dataset whose image ids this one keeps; sources leave shared images out.")

@@ -39,7 +39,7 @@ data.dataset.add_command(share.card)
 
 @main.command(epilog="Example: catscans evaluate --predictions mine.csv --against other.csv")
 @click.option("--predictions", type=click.Path(path_type=Path), required=True, help="CSV with one row per image.")
-@click.option("--against", type=click.Path(path_type=Path), help="CSV of another model, same images: paired test.")
+@click.option("--against", type=click.Path(path_type=Path), help="CSV of another model on the same images, to compare.")
 @click.option("--label", help="Column of the true class; default: y_true, label or y.")
 @click.option("--group", help="Column of patients, lesions or slides; default: group, if there is one.")
 @click.option("--positive", help="Which of two classes the score belongs to; default: the last in sorted order.")
@@ -82,7 +82,7 @@ def evaluate(
 @click.option("--label-column", default="label", show_default=True, help="CSV: column with the class.")
 @click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
 @click.option("--group-column", help="CSV: column with the patient, lesion or slide.")
-@click.option("--group-pattern", help="Folder: regular expression for file names; its part in parentheses: the group.")
+@click.option("--group-pattern", help="Folder: regular expression for file names; its parenthesised part is the group.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Rank the sources for your own images, without training on them.
