@@ -28,26 +28,17 @@ class Answer:
     resets: bool = False
 
 
-class FileServer(ThreadingHTTPServer):
-    """Answers a path with its answers, one a request, the last one again and again; `asked` holds the requests' headers."""
+class LocalServer(ThreadingHTTPServer):
+    """Serves `url` within a with statement; clients that go away in the middle are what the tests are about."""
 
     daemon_threads = True
+    request_queue_size = 64
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, handler):
+        super().__init__(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.answers, self.asked = {}, {}
         self.has_stalled, self.is_closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
-
-    def put(self, path, *answers):
-        """Set what a path is answered from now on, and return its address."""
-        self.answers[path], self.asked[path] = list(answers), []
-        return self.url + path
-
-    def ranges(self, path):
-        """The Range header of every request for a path."""
-        return [headers.get("Range") for headers in self.asked[path]]
 
     def __enter__(self):
         self._thread.start()
@@ -60,23 +51,47 @@ class FileServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request, client_address):
-        """A client that goes away in the middle is what the tests are about."""
+        pass
 
 
-class _Handler(BaseHTTPRequestHandler):
+class QuietHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *words):
         pass
 
+    def reset(self):
+        """Close the connection with a reset."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+
+class FileServer(LocalServer):
+    """Answers a path with its answers, one a request, the last one again and again; `asked` holds the requests' headers."""
+
+    def __init__(self):
+        super().__init__(_Handler)
+        self.answers, self.asked = {}, {}
+
+    def put(self, path, *answers):
+        """Set what a path is answered from now on, and return its address."""
+        self.answers[path], self.asked[path] = list(answers), []
+        return self.url + path
+
+    def ranges(self, path):
+        """The Range header of every request for a path."""
+        return [headers.get("Range") for headers in self.asked[path]]
+
+
+class _Handler(QuietHandler):
     def do_GET(self):
         answers = self.server.answers.get(self.path, [Answer(status=404)])
         self.server.asked.setdefault(self.path, []).append(dict(self.headers))
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         self.close_connection = True
-        if answer.resets:  # no more than a reset
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
+        if answer.resets:
+            self.reset()
             return
         status, start = self._range(answer)
         self._send_headers(answer, status, start)

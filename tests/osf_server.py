@@ -9,12 +9,12 @@ import hmac
 import json
 import re
 import socket
-import struct
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from urllib.parse import parse_qs, urlsplit
+
+from file_server import LocalServer, QuietHandler
 
 TOKEN = "tOkEn-0123456789-sEcReT"
 OTHER_TOKEN = "aNoThEr-token"
@@ -73,23 +73,19 @@ class OsfServer:
         self.ids, self.lock = count(1), threading.RLock()
         self.projects, self.nodes, self.asked = {}, {}, []
         self.faults = lambda where, method, path: None
-        self.is_closing, self.has_stalled = threading.Event(), threading.Event()
-        self.servers = [_Server(self, _Osf), _Server(self, _Storage)]
-        self.origin, self.storage = (f"http://127.0.0.1:{server.server_port}" for server in self.servers)
+        self.servers = [LocalServer(_Osf), LocalServer(_Storage)]
+        self.origin, self.storage = (server.url for server in self.servers)
         self.url = f"{self.origin}/v2"
-        self.threads = [threading.Thread(target=server.serve_forever, args=(0.01,)) for server in self.servers]
 
     def __enter__(self):
-        for thread in self.threads:
-            thread.start()
+        for server in self.servers:
+            server.osf = self
+            server.__enter__()
         return self
 
     def __exit__(self, *error):
-        self.is_closing.set()
-        for server, thread in zip(self.servers, self.threads, strict=True):
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        for server in self.servers:
+            server.__exit__()
 
     def add_project(self, project_id):
         self.projects[project_id] = Project(project_id, self.node("folder", "", None))
@@ -129,33 +125,11 @@ class OsfServer:
         return hmac.new(b"storage's own", path.encode(), "sha256").hexdigest()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, osf, handler):
-        self.osf = osf
-        super().__init__(("127.0.0.1", 0), handler)
-
-    def handle_error(self, request, client_address):
-        """Clients that go away in the middle are what the tests are about."""
+class _Done(Exception):
+    """Nothing more is said about this request."""
 
 
-class _Gone(Exception):
-    """The connection is closed; nothing more is said."""
-
-
-class _Answered(Exception):
-    """The request was refused; the connection stays."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *words):
-        pass
-
+class _Handler(QuietHandler):
     def handle_one(self):
         self.osf, self.to_read = self.server.osf, int(self.headers.get("Content-Length") or 0)
         address = urlsplit(self.path)
@@ -167,9 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.fail_early()
             self.answer()
-        except _Answered:
+        except _Done:
             pass
-        except (_Gone, ConnectionError):
+        except ConnectionError:
             self.close_connection = True
 
     do_GET = do_PUT = handle_one
@@ -178,9 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fault.kind == "reset":
             self.hang_up()
         if self.fault.kind == "stalls":
-            self.osf.has_stalled.set()
-            self.osf.is_closing.wait(20)
-            raise _Gone
+            self.server.is_closing.wait(20)
+            self.hang_up()
         if self.fault.kind == "busy":
             after = self.fault.retry_after
             self.refuse(429, {} if after is None else {"Retry-After": str(after)})
@@ -188,16 +161,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.refuse(self.fault.status)
 
     def hang_up(self):
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
-        raise _Gone
+        self.reset()
+        self.close_connection = True
+        raise _Done
 
     def refuse(self, status, headers=None):
         """Answer without the body that is still to come, and hang up if it is a long one."""
         self.close_connection = self.to_read > DRAINED_BYTES
         self.rfile.read(0 if self.close_connection else self.to_read)
         self.send(status, {"code": status, "message": "no"}, headers)
-        raise _Gone if self.close_connection else _Answered
+        raise _Done
 
     def send(self, status, content, headers=None):
         """Send an answer, a piece of it, or none, as the fault wants it."""
@@ -212,7 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[: int(len(body) * self.fault.at)])
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
-            raise _Gone
+            self.close_connection = True
+            raise _Done
         self.wfile.write(body)
 
 

@@ -56,14 +56,6 @@ def forge_zip(osf, key, members):
 # There and back
 
 
-def test_what_was_pushed_is_pulled_byte_for_byte(osf, tmp_path):
-    root = make(tmp_path / "here")
-    assert sorted(sync(osf, root).push().move) == sorted(RUNS)
-    sync(osf, tmp_path / "there").pull()
-    assert shown(tmp_path / "there") == shown(root)
-    assert not (tmp_path / "there/.osf/staging").exists()
-
-
 def test_each_run_is_one_zip_named_by_its_id_and_content_and_listed_with_its_checksum(osf, tmp_path):
     sync(osf, make(tmp_path / "here")).push()
     for row in rows_on(osf):
@@ -72,19 +64,19 @@ def test_each_run_is_one_zip_named_by_its_id_and_content_and_listed_with_its_che
         assert row["zip"] == f"{row['key'].split('/')[0]}/{row['run_id']}-{row['sha256'][:12]}.zip"
         assert row["finished"] == "2026-11-01T00:00:01.500000+00:00"
     assert len(zips_on(osf)) == len(rows_on(osf)) == 3
-    folds = zipfile.ZipFile(io.BytesIO(next(body for path, body in zips_on(osf).items() if "ingest-chest" in path)))
-    assert folds.namelist() == [
-        "folds/chest.csv",
-        "ingest/chest/history.csv",
-        "ingest/chest/model.keras",
-        "ingest/chest/run.json",
-    ]
+    ingested = zipfile.ZipFile(io.BytesIO(next(body for path, body in zips_on(osf).items() if "ingest-chest" in path)))
+    names = ("history.csv", "model.keras", "run.json")
+    assert ingested.namelist() == ["folds/chest.csv", *(f"ingest/chest/{name}" for name in names)]
 
 
-def test_a_second_push_or_pull_moves_nothing_and_a_third_only_the_changed_run(osf, tmp_path):
+def test_pulled_are_the_pushed_bytes_a_second_time_nothing_is_moved_and_a_third_time_only_the_changed_run(
+    osf, tmp_path
+):
     root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
-    sync(osf, root).push()
+    assert sorted(sync(osf, root).push().move) == sorted(RUNS)
     there.pull()
+    assert shown(there.root) == shown(root)
+    assert not (there.root / ".osf/staging").exists()
     n_puts = osf.count("files", "PUT")
     assert sync(osf, root).push().move == there.pull().move == {}
     assert osf.count("files", "PUT") == n_puts
@@ -136,9 +128,7 @@ def test_an_edited_table_or_note_keeps_its_run_from_being_replaced_while_others_
     write(there.root, "tables/aucs.csv", "edited")
     write(there.root, "transfer/dtd--chest/my_notes.txt", "mine")
     sync(osf, make(root, 2)).push()
-    with pytest.raises(
-        InputError, match="evaluate/all differs .* on OSF, transfer/dtd--chest differs .* on OSF. Push them"
-    ):
+    with pytest.raises(InputError, match="evaluate/all differs .* OSF, transfer/dtd--chest differs .* OSF. Push them"):
         there.pull()
     assert (there.root / "tables/aucs.csv").read_text() == "edited"
     assert (there.root / "transfer/dtd--chest/my_notes.txt").read_text() == "mine"
@@ -196,14 +186,6 @@ def test_a_version_that_is_no_longer_on_osf_does_not_count_as_safe(osf, tmp_path
     assert shown(there.root) == before
     assert len(there.push().move) == 3  # sent again
     assert sync(osf, root).pull().same == sorted(RUNS)
-
-
-def test_machines_that_push_different_runs_share_the_manifest(osf, tmp_path):
-    one, two = make(tmp_path / "one", runs=RUNS[:1]), make(tmp_path / "two", runs=RUNS[1:])
-    sync(osf, one).push()
-    sync(osf, two).push()
-    sync(osf, tmp_path / "there").pull()
-    assert shown(tmp_path / "there") == shown(one) | shown(two)
 
 
 @pytest.mark.parametrize("is_new", [True, False])
@@ -368,9 +350,7 @@ def test_a_former_version_takes_the_place_of_a_damaged_manifest_and_the_next_pus
 def test_a_file_in_the_place_of_a_folder_is_reported(osf, tmp_path):
     sync(osf, make(tmp_path / "here")).push()
     write(tmp_path / "there", "transfer", "no folder")
-    with pytest.raises(
-        InputError, match="Cannot read or write '.*transfer.*': (File exists|Not a directory). Correct that"
-    ):
+    with pytest.raises(InputError, match="Cannot .* '.*transfer.*': (File exists|Not a directory). Correct that"):
         sync(osf, tmp_path / "there").pull()
 
 
@@ -552,13 +532,6 @@ def test_a_wrong_project_a_full_one_and_a_file_too_large_are_reported_without_a_
     assert osf.pauses == []
 
 
-def test_a_server_that_stays_away_is_given_up_after_growing_pauses(osf, tmp_path):
-    osf.faults = lambda *asked: Fault("reset")
-    with pytest.raises(InputError, match="after 5 retries: .*Connection reset by peer. What was transferred is kept"):
-        sync(osf, make(tmp_path / "here"), n_jobs=1).push()
-    assert len(osf.pauses) == 5 and osf.pauses == sorted(osf.pauses)
-
-
 @pytest.mark.parametrize(("kind", "n_puts", "n_versions"), [("lost", 1, 1), ("corrupt", 2, 2), ("cut", 2, 1)])
 def test_an_upload_that_fails_is_sent_again_only_if_it_did_not_arrive(osf, tmp_path, kind, n_puts, n_versions):
     root = make(tmp_path / "here", runs=RUNS[:1])
@@ -595,9 +568,7 @@ def test_a_cut_download_is_resumed_by_the_next_pull(osf, tmp_path):
     (size,) = [row["n_bytes"] for row in rows_on(osf)]
     osf.asked.clear()
     faults = [Fault("cut"), *[Fault("reset")] * 5]
-    osf.faults = lambda where, *_: (
-        faults.pop(0) if where == "storage" and osf.count(where, "GET") > 1 and faults else None
-    )
+    osf.faults = lambda where, *_: where == "storage" and osf.count(where, "GET") > 1 and faults and faults.pop(0)
     with pytest.raises(InputError, match="could not be reached after 5 retries.*same command again later"):
         there.pull()
     assert shown(there.root) == {}
