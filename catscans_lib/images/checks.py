@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from catscans_lib.images.duplicates import BLOCK, MAX_BITS, close_pairs, names, perceptual_hashes
+from catscans_lib.images.duplicates import BLOCK, close_pairs, names, perceptual_hashes
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -26,10 +26,10 @@ def against_published(table: pd.DataFrame, published: Mapping[str, int]) -> pd.D
     return pd.DataFrame(rows, columns=["class", "n_images", "n_published"])
 
 
-def examples(table: pd.DataFrame, max_classes: int = 60) -> pd.DataFrame:
-    """Return rows to show, sorted by class: the first 6 of each, or 4 if there are more than ten classes."""
+def examples(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows to show, sorted by class: the first 6 of each, or 4 of the first 60 if there are more than ten classes."""
     n_each = 6 if table["label"].nunique() <= 10 else 4
-    shown = table[table["label"].isin(sorted(table["label"].unique())[:max_classes])]
+    shown = table[table["label"].isin(sorted(table["label"].unique())[:60])]
     return shown.groupby("label").head(n_each).sort_values("label", kind="stable")
 
 
@@ -56,15 +56,15 @@ def split_groups(table: pd.DataFrame) -> pd.DataFrame:
     return found[found["n_splits"] > 1].drop(columns="n_splits").reset_index()
 
 
-def near_duplicates(images: np.ndarray, table: pd.DataFrame, max_bits: int = MAX_BITS) -> pd.DataFrame:
+def near_duplicates(images: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
     """Return pairs of different files with close perceptual hashes: one, other (paths or ids), bits, across.
 
-    `bits` is the number of the 64 bits in which the hashes differ, at most `max_bits` (0 to 3); `across` is as in
-    `duplicates`. Images with equal hashes are paired with the first of them only.
+    `bits` of the 64 bits differ, at most 3; `across` is as in `duplicates`. Images with equal hashes are paired with the
+    first of them only.
     """
     hashes = perceptual_hashes(images)
     rows = []
-    for first, second in close_pairs(hashes, max_bits):
+    for first, second in close_pairs(hashes):
         part = table.iloc[[first, second]]
         if part["sha256"].nunique() == 2:
             bits = int(np.bitwise_count(hashes[first] ^ hashes[second]))

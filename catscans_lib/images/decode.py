@@ -47,10 +47,7 @@ class Decoded(NamedTuple):
 
 
 def decode_files(files: Iterable[Path | Slice], size_px: int, n_processes: int = 1) -> Iterator[Decoded]:
-    """Decode files in order, in this process or in worker processes.
-
-    Workers hold at most ``2 * n_processes`` chunks of 32 files, so memory does not grow with the number of files.
-    """
+    """Decode files in order, in this process or in workers, which hold at most ``2 * n_processes`` chunks of 32 files."""
     rest = iter(files)
     chunks = iter(lambda: list(islice(rest, CHUNK)), [])
     task = partial(_decode_chunk, size_px=size_px)

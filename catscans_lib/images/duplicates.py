@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from catscans_lib.images.store import ImageStore
 
 N_BITS = 64
-MAX_BITS = 3  # near duplicates differ in at most so many bits
+MAX_BITS = 3  # near duplicates differ in at most so many bits; the search of `_close` allows no more
 BLOCK = 2048  # images at a time: memory does not grow with the dataset
 IDENTICAL = ["dataset", "other", "sha256", "path", "other_path", "label", "other_label"]
 ALIKE = ["dataset", "other", "bits", "path", "other_path", "label", "other_label"]
@@ -46,29 +46,25 @@ def blank(images: np.ndarray) -> np.ndarray:
     return (values[:, 3:] == values[:, :-3]).all(axis=1)
 
 
-def close_pairs(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
-    """Return pairs of rows whose hashes differ in at most `max_bits` bits, shape (n_pairs, 2), sorted, first < second.
+def close_pairs(hashes: np.ndarray) -> np.ndarray:
+    """Return pairs of rows whose hashes differ in at most 3 bits, shape (n_pairs, 2), sorted, first < second.
 
     Rows with equal hashes are paired with the first of them only, and only that one is compared with other hashes: a
     thousand blank images give 999 pairs, not half a million.
-
-    ValueError unless `max_bits` is 0 to 3: the search needs one of four quarters of the bits to be equal.
     """
-    if not 0 <= max_bits < 4:
-        raise ValueError(f"max_bits is 0 to 3, got {max_bits}.")
     _, first, same = np.unique(hashes, return_index=True, return_inverse=True)
     rows = np.arange(len(hashes))
     equal = np.stack([first[same], rows], axis=1)[first[same] != rows]
     distinct = np.sort(first)
-    return np.unique(np.concatenate([equal, distinct[_close(hashes[distinct], max_bits)]]), axis=0)
+    return np.unique(np.concatenate([equal, distinct[_close(hashes[distinct])]]), axis=0)
 
 
-def groups(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
+def groups(hashes: np.ndarray) -> np.ndarray:
     """Return for each row the first row linked with it through close pairs, shape (n_images,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = close_pairs(hashes, max_bits)
+    pairs = close_pairs(hashes)
     edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(hashes), len(hashes)))
     component = connected_components(edges, directed=False)[1]
     return np.unique(component, return_index=True)[1][component]
@@ -95,17 +91,14 @@ def summary(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def identical(images: pd.DataFrame) -> pd.DataFrame:
-    """Return files that two datasets share: dataset, row, other, other_row.
-
-    One row per file and pair of datasets; of several copies in a dataset the first is listed.
-    """
+    """Return dataset, row, other, other_row of each file that two datasets share; of copies in a dataset the first."""
     seen = images.drop_duplicates(["dataset", "file"])
     seen = seen[seen["file"].duplicated(keep=False)]
     pairs = seen.merge(_as_other(seen), left_on="file", right_on="other_file")
     return _sorted(pairs[pairs["dataset"] < pairs["other"]])[PLACES]
 
 
-def alike(images: pd.DataFrame, max_bits: int = MAX_BITS) -> pd.DataFrame:
+def alike(images: pd.DataFrame) -> pd.DataFrame:
     """Return near duplicates that are different files of two datasets: dataset, row, other, other_row, bits (of difference).
 
     `images` is from `read`. One row per pair of hashes and pair of datasets: of several images with one hash, the first two
@@ -115,7 +108,7 @@ def alike(images: pd.DataFrame, max_bits: int = MAX_BITS) -> pd.DataFrame:
     # Two files per hash are enough: if any pair of files differs, one of the first two differs from the other's first.
     seen = seen[seen.groupby(["dataset", "hash"]).cumcount() < 2]
     hashes = seen["hash"].unique()
-    close = hashes[close_pairs(hashes, max_bits)]
+    close = hashes[close_pairs(hashes)]
     both_ways = np.concatenate([np.stack([hashes, hashes], axis=1), close, close[:, ::-1]])
     links = pd.DataFrame(both_ways, columns=["hash", "other_hash"])
     pairs = seen.merge(links, on="hash").merge(_as_other(seen), on="other_hash")
@@ -145,14 +138,10 @@ def names(table: pd.DataFrame) -> list[str]:
 
 def counts(datasets: list[str], identical: pd.DataFrame, alike: pd.DataFrame) -> pd.DataFrame:
     """Return dataset, other, n_identical, n_alike for every pair of datasets."""
-    rows = [
-        (
-            one,
-            other,
-            *(int(((pairs["dataset"] == one) & (pairs["other"] == other)).sum()) for pairs in (identical, alike)),
-        )
-        for one, other in combinations(datasets, 2)
-    ]
+    rows = []
+    for one, other in combinations(datasets, 2):
+        found = (((pairs["dataset"] == one) & (pairs["other"] == other)).sum() for pairs in (identical, alike))
+        rows.append((one, other, *map(int, found)))
     return pd.DataFrame(rows, columns=["dataset", "other", "n_identical", "n_alike"])
 
 
@@ -166,7 +155,7 @@ def examples(identical: pd.DataFrame, alike: pd.DataFrame, n_pairs: int = 12) ->
 def pictures(pairs: pd.DataFrame, open_store: OpenStore) -> tuple[np.ndarray, list[str]]:
     """Return the images of the pairs next to each other, uint8 (2 * n_pairs, size, size, 3), and a label for each.
 
-    The size is that of the largest; a label is the pair's number, the dataset and the class.
+    The size is that of the largest.
     """
     stores = {dataset: open_store(dataset).images for dataset in _datasets(pairs)}
     size = max(images.shape[1] for images in stores.values())
@@ -189,7 +178,7 @@ def _block_means(images: np.ndarray) -> np.ndarray:
     return sums / (lengths[:, None] * lengths[None, :])
 
 
-def _close(hashes: np.ndarray, max_bits: int) -> np.ndarray:
+def _close(hashes: np.ndarray) -> np.ndarray:
     """Pairs of rows of distinct hashes, shape (n_pairs, 2), first < second."""
     found = [np.empty((0, 2), int)]
     # Close hashes agree in at least one of four 16-bit quarters. Rows are sorted by a quarter, then each row is compared
@@ -204,7 +193,7 @@ def _close(hashes: np.ndarray, max_bits: int) -> np.ndarray:
             at = at[at + step < len(keys)]
             at = at[keys[at] == keys[at + step]]
             pairs = np.stack([order[at], order[at + step]], axis=1)
-            found.append(pairs[np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]) <= max_bits])
+            found.append(pairs[np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]) <= MAX_BITS])
     return np.concatenate(found)
 
 

@@ -19,20 +19,11 @@ N_TRIES = 10  # derived seeds to try until every class is in every fold
 
 
 def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None = None) -> pd.DataFrame:
-    """Divide the images into folds; the result does not depend on the order of the rows.
+    """Divide the images of a table (unique image_id, label, group, sha256) into folds, whatever the order of its rows.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image: image_id (unique), label, group, sha256.
-    max_images : int, optional
-        Use about so many images: whole groups, drawn so that class shares stay, with at least one group per class and
-        fold. Never more than `max_images` plus the largest group.
-
-    Returns
-    -------
-    pandas.DataFrame
-        image_id (sorted), group, label, fold (1 to `n_folds`). InputError if a class has too few groups for the folds.
+    Returns image_id (sorted), group, label, fold (1 to `n_folds`); InputError if a class has too few groups for the folds.
+    `max_images`: use about so many images, whole groups, drawn so that class shares stay, with at least one group per class
+    and fold; never more than `max_images` plus the largest group.
     """
     if n_folds < 2:
         raise InputError(f"Cross-validation needs at least 2 folds, got n_folds={n_folds}.")

@@ -55,16 +55,9 @@ class Listing:
     pixels: Pixels | None = None  #: reads images that are not files
     joins_near_duplicates: bool = False  #: make near duplicates a group, where copies exist but groups are unknown
 
-    def file(self, path: str) -> Path | Slice:
-        """Return where the bytes of an image lie: a file, or a slice of a tar file."""
-        return file_or_slice(self.root, path)
-
 
 def image_names(folder: Path, below: str, problems: list[Problem]) -> list[str]:
-    """Return the sorted names of the images in a folder, and append other files to `problems`.
-
-    Hidden files and text files (licences, attributions) are ignored.
-    """
+    """Return the sorted names of the images in a folder; other files become problems, hidden and .txt files are ignored."""
     names = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         suffix = Path(entry.name).suffix.lower()
@@ -98,18 +91,15 @@ def make_listing(
     problems = pd.DataFrame(problems, columns=Problem._fields, dtype=str)
     if images.empty:
         first = f" First problem: {problems.path[0]}: {problems.problem[0]}." if len(problems) else ""
-        raise InputError(
-            f"No image found in '{searched}'.{first} Give the folder that holds the images; for published datasets, "
-            "set DATA=folder."
-        )
+        advice = "Give the folder that holds the images; for published datasets, set DATA=folder."
+        raise InputError(f"No image found in '{searched}'.{first} {advice}")
     again = images["image_id"].duplicated()
     repeated = images.loc[again, ["path"]].assign(problem="same name as another image in its folder; left out")
     images = images[~again].reset_index(drop=True)
     found = set(images["label"])
-    empty = [Problem("", f"class {label} has no image") for label in classes if label not in found]
-    problems = pd.concat(
-        [problems, repeated, pd.DataFrame(empty, columns=Problem._fields, dtype=str)], ignore_index=True
-    )
+    absent = [Problem("", f"class {label} has no image") for label in classes if label not in found]
+    absent = pd.DataFrame(absent, columns=Problem._fields, dtype=str)
+    problems = pd.concat([problems, repeated, absent], ignore_index=True)
     return Listing(images, tuple(c for c in classes or sorted(found) if c in found), problems, root, pixels)
 
 
@@ -130,7 +120,7 @@ def array_place(path: str) -> tuple[str, int]:
 
 
 def file_or_slice(root: Path, path: str) -> Path | Slice:
-    """Return where the bytes of an image below `root` lie."""
+    """Return where the bytes of an image below `root` lie: a file, or a slice of a tar file."""
     if match := TAR_MEMBER.fullmatch(path):
         return Slice(root / match[1], int(match[3]), int(match[4]))
     return root / path

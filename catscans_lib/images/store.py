@@ -4,8 +4,7 @@ The pixels are one contiguous HDF5 dataset, so batches are read from a memory ma
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,7 @@ from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.images import duplicates
 from catscans_lib.images.decode import decode_files, resized
-from catscans_lib.images.listing import Listing
+from catscans_lib.images.listing import Listing, file_or_slice
 
 READER_VERSION = 3  # increase it when the same files would give other pixels or another table
 COLUMNS = ("image_id", "label", "group", "split", "path", "sha256", "mode", "size")
@@ -65,7 +64,7 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
     kept, found, problems = [], [], []
     names = list(listing.images["path"])
     if listing.pixels is None:
-        decoded = decode_files(map(listing.file, names), size_px, n_processes)
+        decoded = decode_files((file_or_slice(listing.root, name) for name in names), size_px, n_processes)
     else:
         decoded = resized(listing.pixels(names), size_px)
 
@@ -78,8 +77,12 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
             found.append((got.sha256, got.mode, got.size))
             yield got.pixels
 
-    with _new_file(path, len(names), size_px) as file:
-        _fill(file["images"], readable())
+    with paths.atomic_write(path) as part, h5py.File(part, "w") as file:
+        pixels = file.create_dataset("images", (len(names), size_px, size_px, 3), np.uint8)
+        start, rest = 0, readable()
+        while block := list(islice(rest, BLOCK)):
+            pixels[start : start + len(block)] = np.stack(block)
+            start += len(block)
         if not kept:
             first = f" First problem: {problems[0][0]}: {problems[0][1]}." if problems else ""
             raise InputError(
@@ -88,7 +91,7 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
         table = listing.images.iloc[kept].copy()
         table[["sha256", "mode", "size"]] = found
         if listing.joins_near_duplicates:
-            hashes = duplicates.perceptual_hashes(file["images"])[: len(table)]
+            hashes = duplicates.perceptual_hashes(pixels)[: len(table)]
             table["group"] = table["group"].to_numpy()[duplicates.groups(hashes)]
         _describe(file, table, listing.classes, dataset, size_px)
     return pd.DataFrame(problems, columns=["path", "problem"], dtype=str)
@@ -105,9 +108,8 @@ def write_arrays(
     if images.shape != wanted or images.dtype != np.uint8:
         raise InputError(f"Images of '{dataset}' are {images.dtype} {images.shape}; pass uint8 {wanted}.")
     order = np.argsort(table["image_id"].to_numpy(dtype=str), kind="stable")
-    no_problems = pd.DataFrame(columns=["path", "problem"])
     listed = table.iloc[order].assign(path="")
-    listing = Listing(listed, classes, no_problems, Path(), pixels=lambda _: (images[row] for row in order))
+    listing = Listing(listed, classes, pd.DataFrame(), Path(), pixels=lambda _: (images[row] for row in order))
     write(path, listing, dataset=dataset, size_px=size_px)
 
 
@@ -125,10 +127,8 @@ def open_store(path: Path) -> ImageStore:
     with file:
         attrs = dict(file.attrs)
         if attrs.get("reader_version") != READER_VERSION or "images" not in file:
-            got = attrs.get("reader_version", "none")
-            raise InputError(
-                f"'{path}' has reader version {got}, not {READER_VERSION}. Delete it and run ingest again."
-            )
+            got = f"reader version {attrs.get('reader_version', 'none')}, not {READER_VERSION}"
+            raise InputError(f"'{path}' has {got}. Delete it and run ingest again.")
         table = pd.DataFrame({name: file[f"table/{name}"].asstr()[:] for name in COLUMNS}, dtype=str)
         shape = (len(table), *file["images"].shape[1:])
         images = np.memmap(path, np.uint8, "r", offset=file["images"].id.get_offset(), shape=shape)
@@ -139,9 +139,9 @@ def open_store(path: Path) -> ImageStore:
 
 def subset(store: ImageStore, rows: np.ndarray, n_images: int, seed: int) -> Subset:
     """Draw about `n_images` of the given rows of a store, as `draw` does."""
-    chosen = rows[draw(store.table["label"].to_numpy()[rows], n_images, seed)]
-    labels = np.unique(store.table["label"].to_numpy()[chosen], return_inverse=True)[1]
-    return Subset(store, chosen, labels, len(rows))
+    names = store.table["label"].to_numpy()
+    chosen = rows[draw(names[rows], n_images, seed)]
+    return Subset(store, chosen, np.unique(names[chosen], return_inverse=True)[1], len(rows))
 
 
 def draw(labels: np.ndarray, n_images: int, seed: int) -> np.ndarray:
@@ -159,21 +159,6 @@ def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarr
     return rows[np.random.default_rng(seed).permutation(codes.max() + 1)[codes] % 2 == which]
 
 
-@contextmanager
-def _new_file(path: Path, n_images: int, size_px: int) -> Iterator[h5py.File]:
-    """Open a new store with room for the images; it appears at `path` when the block ends without an error."""
-    with paths.atomic_write(path) as part, h5py.File(part, "w") as file:
-        file.create_dataset("images", (n_images, size_px, size_px, 3), np.uint8)
-        yield file
-
-
-def _fill(dataset: h5py.Dataset, images: Iterable[np.ndarray]) -> None:
-    start, rest = 0, iter(images)
-    while block := list(islice(rest, BLOCK)):
-        dataset[start : start + len(block)] = np.stack(block)
-        start += len(block)
-
-
 def _describe(file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int) -> None:
     found = set(table["label"])
     for name in COLUMNS:
@@ -181,12 +166,8 @@ def _describe(file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], da
     file.attrs["dataset"] = dataset
     file.attrs["size_px"] = size_px
     file.attrs["classes"] = [label for label in classes if label in found]
-    file.attrs["fingerprint"] = _fingerprint(table, size_px)
     file.attrs["reader_version"] = READER_VERSION
-
-
-def _fingerprint(table: pd.DataFrame, size_px: int) -> str:
     digest = hashlib.sha256(f"{READER_VERSION}\n{size_px}\n".encode())
     for row in zip(*(table[name] for name in ("image_id", "label", "group", "sha256")), strict=True):
         digest.update("\t".join((*row, "\n")).encode())
-    return digest.hexdigest()
+    file.attrs["fingerprint"] = digest.hexdigest()
