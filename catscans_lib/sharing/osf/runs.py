@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError, Strict, validated
@@ -24,24 +24,21 @@ Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Run(Strict):
-    """A finished run, as its `run.json` describes it."""
+    """A finished run, as `run.json` describes it; `parts` has its folder (`key`) and each shared file it made, by path."""
 
     key: str  # step/name
     run_id: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$")]
     finished: str  # ISO 8601, UTC
     n_bytes: PositiveInt
-    parts: dict[
-        str, Hash
-    ]  # of the list of files in its folder (`key`), and of each shared file it made (`tables/aucs.csv`)
+    parts: dict[str, Hash]  # SHA-256 as `state` returns it
 
     @model_validator(mode="after")
     def _has_safe_paths(self) -> Self:
         step, _, name = self.key.partition("/")
         shared = [part.partition("/") for part in self.parts if part != self.key]
-        are_safe = (
-            is_safe(step) and is_safe(name) and all(folder in SHARED and is_safe(file) for folder, _, file in shared)
-        )
-        if not are_safe or step in (*SHARED, "records", "scratch") or self.key not in self.parts:
+        is_run = is_safe(step) and is_safe(name) and step not in (*SHARED, "records", "scratch")
+        are_shared = all(folder in SHARED and is_safe(file) for folder, _, file in shared)
+        if not (is_run and are_shared and self.key in self.parts):
             raise ValueError("its paths are not those of a run")
         return self
 
@@ -69,14 +66,6 @@ class Manifest(Strict):
 def zip_name(key: str, run_id: str, sha256: str) -> str:
     """Return the path of a run's zip below the profile's folder: `step/<run id>-<first 12 digits of sha256>.zip`."""
     return f"{key.partition('/')[0]}/{run_id}-{sha256[:12]}.zip"
-
-
-def read(text: bytes) -> list[Row] | None:
-    """Return the rows of a manifest; None if it is damaged, or a path in it would lead out of the folder of results."""
-    try:
-        return Manifest.model_validate_json(text).runs
-    except ValidationError:
-        return None
 
 
 def merged(rows: Iterable[Row], more: Iterable[Row]) -> list[Row]:
