@@ -24,16 +24,8 @@ import numpy as np
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import from_names, native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import (
-    Listing,
-    Problem,
-    Row,
-    array_place,
-    image_names,
-    in_array,
-    make_listing,
-    read_csv,
-)
+from catscans_lib.images import listing
+from catscans_lib.images.listing import Listing, Problem, Row, in_array, make_listing
 
 if TYPE_CHECKING:
     import h5py
@@ -48,16 +40,15 @@ BLOCK = 1024  # patches read at once: 28 MB
 
 def read_part(data_dir: Path, start: int, stop: int) -> Listing:
     """List the patches from `start` to `stop` (of 327,680), or the same share of those found, by class in a seeded order."""
-    listing, rng, chosen = read_pcam(data_dir), np.random.default_rng(SEED), []
+    found, rng, chosen = read_pcam(data_dir), np.random.default_rng(SEED), []
     for label in CLASSES:
-        rows = rng.permutation(np.flatnonzero(listing.images["label"] == label))
+        rows = rng.permutation(np.flatnonzero(found.images["label"] == label))
         chosen.append(rows[len(rows) * start // N_ALL : len(rows) * stop // N_ALL])
     rows = np.sort(np.concatenate(chosen))
     if len(rows) == 0:
-        raise InputError(
-            f"{len(listing.images)} patches are too few for this part of PCam; it takes {stop - start:,} of {N_ALL:,}."
-        )
-    return replace(listing, images=listing.images.iloc[rows].reset_index(drop=True))
+        share = f"{stop - start:,} of {N_ALL:,}"
+        raise InputError(f"{len(found.images)} patches are too few for this part of PCam; it takes {share}.")
+    return replace(found, images=found.images.iloc[rows].reset_index(drop=True))
 
 
 def read_pcam(data_dir: Path) -> Listing:
@@ -87,7 +78,7 @@ def _from_png(folder: Path, data_dir: Path) -> Listing:
     below = folder.relative_to(data_dir).as_posix()
     problems = [Problem(below, "PNG files do not tell the slide, so patches of one slide may lie in different folds")]
     rows = []
-    for name in image_names(folder, below, problems):
+    for name in listing.image_names(folder, below, problems):
         if match := re.fullmatch(r"(\d+)_label=([01])\.png", name):
             image_id = f"{int(match[1]):06d}"
             rows.append(Row(image_id, f"{below}/{name}", CLASSES[int(match[2])], image_id, ""))
@@ -106,27 +97,24 @@ def _rows(images: Path, place: str, split: str, problems: list[Problem]) -> list
     meta = images.with_name(images.name.replace("_x.h5", "_meta.csv"))
     ids = [f"{split}_{index:06d}" for index in range(len(labels))]
     if meta.is_file():
-        slides = list(read_csv(meta, ["wsi"])["wsi"])
+        slides = list(listing.read_csv(meta, ["wsi"])["wsi"])
         if len(slides) != len(ids):
             raise InputError(f"'{meta}' has {len(slides)} rows for {len(ids)} patches. Download both again.")
     else:
         slides = ids
         said = "no such file, so patches of one slide may lie in different folds"
         problems.append(Problem(place.replace("_x.h5", "_meta.csv"), said))
-    return [
-        Row(image_id, in_array(place, index), CLASSES[label], slide, split)
-        for index, (image_id, label, slide) in enumerate(zip(ids, labels, slides, strict=True))
-    ]
+    places = (in_array(place, index) for index in range(len(ids)))
+    names = (CLASSES[label] for label in labels)
+    return [Row(*row, split) for row in zip(ids, places, names, slides, strict=True)]
 
 
 def _labels(path: Path, images: str, n: int) -> np.ndarray:
     """Labels, shape (n,): 1 if the centre of 32 x 32 pixels has a tumour pixel, else 0."""
     with _opened(path) as file:
         codes = file["y"][:].ravel()
-    if not np.isin(codes, (0, 1)).all():
-        raise InputError(
-            f"'{path}' has labels {sorted(set(codes.tolist()))[:5]}; known are 0 and 1. Download it again."
-        )
+    if wrong := sorted(set(codes.tolist()) - {0, 1}):
+        raise InputError(f"'{path}' has the label {wrong[0]}; known are 0 and 1. Download it again.")
     if len(codes) != n:
         raise InputError(f"'{images}' holds {n} patches and '{path.name}' {len(codes)} labels. Download both again.")
     return codes.astype(int)
@@ -134,7 +122,7 @@ def _labels(path: Path, images: str, n: int) -> np.ndarray:
 
 def _pixels(data_dir: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
     """Read patches in the order of the file, a block at a time, because single rows are slow."""
-    for file, places in groupby(map(array_place, paths), key=lambda place: place[0]):
+    for file, places in groupby(map(listing.array_place, paths), key=lambda place: place[0]):
         with _opened(data_dir / file) as opened:
             for start, block in groupby((index for _, index in places), key=lambda index: index // BLOCK * BLOCK):
                 patches = opened["x"][start : start + BLOCK]
@@ -146,8 +134,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file, or read its compressed form as a stream; nothing is unpacked to disk."""
     import h5py
 
-    here = _found(path)
-    if here is None:
+    if (here := _found(path)) is None:
         raise InputError(f"No '{path}', compressed (.gz) or not. Download it.")
     try:
         with ExitStack() as stack:
@@ -185,10 +172,8 @@ _BOTH = {
     "part_of": "pcam",
     "downloads": tuple(Download(_FILES + name, checksum, folder="pcam") for name, checksum in _CHECKSUMS.items()),
 }
-_MIDDLE, _SMALL = (
-    partial(read_part, start=0, stop=N_MIDDLE),
-    partial(read_part, start=N_MIDDLE, stop=N_MIDDLE + N_SMALL),
-)
+_MIDDLE = partial(read_part, start=0, stop=N_MIDDLE)
+_SMALL = partial(read_part, start=N_MIDDLE, stop=N_MIDDLE + N_SMALL)
 PCAM_MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=_MIDDLE, **_BOTH)
 PCAM_SMALL = DatasetInfo(name="pcam_small", title="PCam-small", n_images=N_SMALL, read=_SMALL, **_BOTH)
 KIMIA960 = DatasetInfo(

@@ -17,17 +17,9 @@ import numpy as np
 from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo
 from catscans_lib.datasets.layouts import class_images, native_dir
 from catscans_lib.errors import InputError
+from catscans_lib.images import listing
 from catscans_lib.images.decode import read_bytes
-from catscans_lib.images.listing import (
-    IMAGE_SUFFIXES,
-    TAR_MEMBER,
-    Listing,
-    Problem,
-    Row,
-    file_or_slice,
-    make_listing,
-    stem,
-)
+from catscans_lib.images.listing import IMAGE_SUFFIXES, Listing, Problem, Row, make_listing, stem
 
 WNID = r"n\d{8}"
 TAR = "ILSVRC2012_img_train.tar"
@@ -93,9 +85,9 @@ def make_subset(
 ) -> list[str]:
     """Copy images of some wnids to ``folder/<wnid>/``, and write ``folder/subset.csv`` (wnid, name, sha256).
 
-    `place` is as in `images`. The draw of each wnid depends only on its sorted file names and the seed. It takes all images
-    of a wnid that has fewer than `n_per_class`, and says so. Returns the wnids without images in `place`; InputError if
-    there are none, a wnid does not look like n01440764, or the folder exists.
+    `place` is as in `images`. The draw of each wnid depends only on its sorted file names and the seed; it takes all images
+    of a wnid with fewer than `n_per_class`, and says so. Returns the wnids without images in `place`;
+    InputError if there are none at all, or the folder exists.
     """
     import pandas as pd
 
@@ -120,7 +112,10 @@ def make_subset(
             say(f"{wnid}: {len(chosen)} images found, {n_per_class} requested")
         (part / wnid).mkdir(parents=True)
         for path in chosen:
-            data, name = read_bytes(file_or_slice(place.parent, path)), TAR_MEMBER.sub(r"\2", path).rsplit("/", 1)[-1]
+            data, name = (
+                read_bytes(listing.file_or_slice(place.parent, path)),
+                listing.TAR_MEMBER.sub(r"\2", path).rsplit("/", 1)[-1],
+            )
             (part / wnid / name).write_bytes(data)
             copied.append((wnid, name, hashlib.sha256(data).hexdigest()))
     pd.DataFrame(copied, columns=["wnid", "name", "sha256"]).to_csv(part / "subset.csv", index=False)
@@ -137,9 +132,7 @@ def _tar(data_dir: Path) -> Path | None:
 
 def _split(name: str) -> str:
     """The official split, which the file name tells even if a subset mixed the folders."""
-    if name.startswith("ILSVRC2012_val_"):
-        return "val"
-    return "train" if re.fullmatch(r"n\d{8}_\d+", name) else ""
+    return "val" if name.startswith("ILSVRC2012_val_") else "train" if re.fullmatch(rf"{WNID}_\d+", name) else ""
 
 
 def _is_wanted(wnid: str, wnids: Collection[str] | None) -> bool:
@@ -172,9 +165,8 @@ def _members(path: Path, start: int, length: int) -> Iterator[tuple[str, int, in
                     if member.isreg():
                         yield member.name, member.offset_data, member.size
     except (tarfile.TarError, EOFError) as error:
-        raise InputError(
-            f"Cannot read '{path}': {error}. It must be an uncompressed tar. Download it again, or unpack it to folders."
-        ) from error
+        advice = "It must be an uncompressed tar. Download it again, or unpack it to folders."
+        raise InputError(f"Cannot read '{path}': {error}. {advice}") from error
 
 
 CARD = DatasetInfo(

@@ -34,9 +34,8 @@ def store_dataset(settings: Ingest, path: Path) -> Ingested:
     is_below = datasets.get(settings.dataset).is_below_data_dir
     listing = datasets.read(settings.dataset, paths.data_dir() if is_below else Path())
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
-    undecodable = store.write(
-        path, listing, dataset=settings.dataset, size_px=settings.size_px, n_processes=n_processes
-    )
+    named = {"dataset": settings.dataset, "size_px": settings.size_px}
+    undecodable = store.write(path, listing, **named, n_processes=n_processes)
     problems = pd.concat([listing.problems, undecodable], ignore_index=True)
     return Ingested(problems, _decoding(listing, set(undecodable["path"]), settings.size_px))
 

@@ -69,9 +69,8 @@ def _find(root: Path, *patterns: str) -> Path:
     for pattern in patterns:
         if found := sorted([*root.glob(pattern), *root.glob(f"*/{pattern}")]):
             return found[0]
-    raise InputError(
-        f"No {' or '.join(patterns)} in '{root}'. Download it from the ISIC 2018 task 3 page and put it there."
-    )
+    wanted = " or ".join(patterns)
+    raise InputError(f"No {wanted} in '{root}'. Download it from the ISIC 2018 task 3 page and put it there.")
 
 
 CARD = DatasetInfo(

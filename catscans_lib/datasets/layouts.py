@@ -54,20 +54,14 @@ def from_folder(
     root: Path,
     *,
     classes: tuple[str, ...] = (),
-    expected: str = ".+",
     splits: Mapping[str, str] | None = None,
     group: Callable[[str], str | None] | None = None,
 ) -> Listing:
     """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``; paths are relative to `root`.
 
-    Parameters
-    ----------
-    expected : str
-        Regular expression for the names of class folders; others are reported.
-    splits : mapping of str to str, optional
-        Folder of each split -> its name; a missing folder is reported. Default: detect them by common names.
-    group : callable, optional
-        Returns the group of a file name without suffix; images for which it returns None are reported and left out.
+    With `classes`, other folders are reported. `splits` maps folders to splits, and missing ones are reported; default:
+    detect them by common names. `group` returns the group of a file name without suffix; images for which it returns None
+    are reported and left out.
     """
     problems: list[Problem] = []
     rows = []
@@ -79,7 +73,7 @@ def from_folder(
         if not (folder / name).is_dir():
             problems.append(Problem((folder / name).relative_to(root).as_posix(), "no such folder"))
             continue
-        for label, path in class_images(folder / name, root, problems, expected):
+        for label, path in class_images(folder / name, root, problems, "|".join(classes) or ".+"):
             image_id = "/".join(filter(None, (split, label, stem(path))))
             if image_group := group(stem(path)) if group else image_id:
                 rows.append(Row(image_id, path, label, image_group, split))

@@ -54,10 +54,9 @@ def _labels(path: Path, split: str) -> np.ndarray | None:
         with archive.open(f"{split}_labels.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
     if labels.size != shape[0] or not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(
-            f"'{path}': {split}_labels is {labels.dtype} {labels.shape} for {shape[0]} images; one integer per image is "
-            "needed. Several labels per image are not supported."
-        )
+        got = f"{split}_labels is {labels.dtype} {labels.shape} for {shape[0]} images"
+        advice = "one integer per image is needed. Several labels per image are not supported."
+        raise InputError(f"'{path}': {got}; {advice}")
     return labels.ravel()
 
 
@@ -68,10 +67,8 @@ def _shape(file: BinaryIO, where: str) -> tuple[int, ...]:
     shape, is_fortran, dtype = read(file) if read else ((), False, None)
     is_image = len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)
     if dtype != np.uint8 or is_fortran or not is_image:
-        raise InputError(
-            f"'{where}' is {dtype} {shape}; known are uint8 (n, height, width) and (n, height, width, 3). "
-            "Cut three-dimensional volumes into images first."
-        )
+        known = "known are uint8 (n, height, width) and (n, height, width, 3)"
+        raise InputError(f"'{where}' is {dtype} {shape}; {known}. Cut three-dimensional volumes into images first.")
     return shape
 
 

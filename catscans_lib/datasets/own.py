@@ -135,9 +135,8 @@ def add(name: str, own: OwnCard, listing: Listing, *, taken: Collection[str]) ->
     InputError if the name is invalid or in `taken`, or fewer than two classes have images.
     """
     if not re.fullmatch(NAME, name) or name == "none":
-        raise InputError(
-            f"'{name}' cannot name a dataset: use lower-case letters, digits and _, beginning with a letter."
-        )
+        form = "lower-case letters, digits and _, beginning with a letter"
+        raise InputError(f"'{name}' cannot name a dataset: use {form}.")
     if name in taken:
         raise InputError(f"A dataset '{name}' exists. Choose another name.")
     if len(listing.classes) < 2:

@@ -33,9 +33,8 @@ def read(data_dir: Path) -> Listing:
                 image_id = f"{split}_{index:05d}"
                 rows.append(Row(image_id, in_array(place, index), CLASSES[code - 1], image_id, split))
             else:
-                problems.append(
-                    Problem(in_array(place, index), f"label {code}; known are 1 to {len(CLASSES)}; left out")
-                )
+                said = f"label {code}; known are 1 to {len(CLASSES)}; left out"
+                problems.append(Problem(in_array(place, index), said))
 
     def pixels(paths: Sequence[str]) -> Iterator[np.ndarray]:
         opened = cache(lambda file: np.memmap(data_dir / file, np.uint8, "r").reshape(-1, *SHAPE))
@@ -49,12 +48,11 @@ def _labels(folder: Path, split: str) -> np.ndarray:
     images, labels = folder / f"{split}_X.bin", folder / f"{split}_y.bin"
     if not labels.is_file():
         raise InputError(f"No labels '{labels}' for '{images.name}'. Download STL-10 again.")
-    n, rest = divmod(images.stat().st_size, int(np.prod(SHAPE)))
+    n_bytes, n_each = images.stat().st_size, int(np.prod(SHAPE))
+    n, rest = divmod(n_bytes, n_each)
     if rest:
-        raise InputError(
-            f"'{images}' has {images.stat().st_size:,} bytes, not a multiple of the {np.prod(SHAPE):,} of an image: the file "
-            "is truncated. Download it again."
-        )
+        said = f"has {n_bytes:,} bytes, not a multiple of the {n_each:,} of an image: the file is truncated"
+        raise InputError(f"'{images}' {said}. Download it again.")
     codes = np.fromfile(labels, np.uint8)
     if len(codes) != n:
         raise InputError(f"'{images}' holds {n} images and '{labels.name}' {len(codes)} labels. Download both again.")

@@ -23,7 +23,7 @@ def read_catdog(data_dir: Path) -> Listing:
     folder = native_dir(data_dir, "PetImages", "dogs-vs-cats/train", "catdog/train", "catdog")
     if folder.name != "PetImages":
         return layouts.from_names(folder, data_dir, PETS, r"(cat|dog)\.\d+", "cat.<number> or dog.<number>")
-    listing = layouts.from_folder(folder, data_dir, expected="Cat|Dog")
+    listing = layouts.from_folder(folder, data_dir, classes=("Cat", "Dog"))
     images = listing.images.assign(label=listing.images["label"].str.lower())
     return replace(listing, images=images, classes=tuple(label.lower() for label in listing.classes))
 
@@ -31,7 +31,7 @@ def read_catdog(data_dir: Path) -> Listing:
 def read_natural(data_dir: Path) -> Listing:
     """List ``natural_images/<class>/*.jpg``."""
     folder = native_dir(data_dir, "natural_images", "natural")
-    return layouts.from_folder(folder, data_dir, classes=NATURAL, expected="|".join(NATURAL))
+    return layouts.from_folder(folder, data_dir, classes=NATURAL)
 
 
 def read_diabetic_retinopathy(data_dir: Path) -> Listing:
@@ -53,9 +53,8 @@ def read_isic2017(data_dir: Path) -> Listing:
     """List ``ISIC-2017_Training_Data/*.jpg`` by the table of part 3; images of neither of its two classes are nevi."""
     import pandas as pd
 
-    folder = native_dir(
-        data_dir, "ISIC-2017_Training_Data", "ISIC2017/ISIC-2017_Training_Data", "isic2017/ISIC-2017_Training_Data"
-    )
+    name = "ISIC-2017_Training_Data"
+    folder = native_dir(data_dir, name, f"ISIC2017/{name}", f"isic2017/{name}")
     path = folder.parent / "ISIC-2017_Training_Part3_GroundTruth.csv"
     table = read_csv(path, ("image_id", *LESIONS[:2]))
     hot = table[list(LESIONS[:2])].apply(pd.to_numeric, errors="coerce").to_numpy()
@@ -70,7 +69,7 @@ def read_bloodcell(data_dir: Path) -> Listing:
     """List ``dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg``; the folder TEST_SIMPLE is left out."""
     places = ("dataset2-master/images", "dataset2-master/dataset2-master/images", "bloodcell/dataset2-master/images")
     folder, splits = native_dir(data_dir, *places), {"TRAIN": "train", "TEST": "test"}
-    return layouts.from_folder(folder, data_dir, classes=CELLS, expected="|".join(CELLS), splits=splits)
+    return layouts.from_folder(folder, data_dir, classes=CELLS, splits=splits)
 
 
 CARDS = (

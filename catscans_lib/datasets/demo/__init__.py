@@ -95,12 +95,8 @@ def make(
 ) -> tuple[np.ndarray, pd.DataFrame, tuple[str, ...]]:
     """Draw a dataset of at least one image per class, 16 to 64 px (designed for 32); equal arguments give equal bytes.
 
-    Returns
-    -------
-    images : numpy.ndarray of uint8, shape (n_images, size_px, size_px, 3)
-    table : pandas.DataFrame
-        image_id (sorted, independent of the label), label, group, split ("").
-    classes : tuple of str
+    Returns the images, uint8 (n_images, size_px, size_px, 3), their table and the classes. The table has image_id (sorted,
+    independent of the label), label, group, split ("").
     """
     if name not in CLASSES:
         raise unknown("demo dataset", name, tuple(CLASSES))
@@ -108,9 +104,8 @@ def make(
     if not 16 <= size_px <= 64:
         raise InputError(f"The demo draws images of 16 to 64 pixels; got size_px={size_px} for '{name}'.")
     if n_images is None or n_images < len(classes):
-        raise InputError(
-            f"Demo dataset '{name}' needs n_images of at least {len(classes)}, one per class; got {n_images}."
-        )
+        wanted = f"n_images of at least {len(classes)}, one per class"
+        raise InputError(f"Demo dataset '{name}' needs {wanted}; got {n_images}.")
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     label = rng.permutation(_labels(name, n_images))
     group = _groups(name, label)

@@ -25,15 +25,8 @@ def coordinates(n: int, size: int, angle: Array | float = 0.0, centre: tuple[Arr
 def outline(kind: str, at: Array, radius: Array, rng: Rng, *, n_corners: int | None = None) -> Array:
     """Return a mask of a closed shape: 1 inside, 0 outside, with a transition of about one pixel.
 
-    Parameters
-    ----------
-    kind : {"smooth", "irregular", "polygon", "star", "ring"}
-    at : numpy.ndarray, shape (2, n, size, size)
-        Coordinates around the shape's centre.
-    radius : numpy.ndarray, shape (n,)
-        Shapes of one radius have about the same area, whatever their kind.
-    n_corners : int, optional
-        Of a polygon or star; default: random for each image.
+    `kind` is smooth, irregular, polygon, star or ring; `at` holds coordinates around the shape's centre, shape (2, n, size,
+    size). Shapes of one `radius`, shape (n,), have about the same area. A polygon or star has `n_corners`, or a random number.
     """
     n, size = at.shape[1:3]
     distance, angle = np.hypot(*at), np.arctan2(at[1], at[0])
@@ -111,14 +104,7 @@ def smooth_noise(n: int, size: int, rng: Rng, pixels: float | tuple[float, float
 
 
 def spots(
-    n: int,
-    size: int,
-    rng: Rng,
-    n_spots: int,
-    radius: float,
-    *,
-    kind: str = "smooth",
-    within: float = 1.0,
+    n: int, size: int, rng: Rng, n_spots: int, radius: float, *, kind: str = "smooth", within: float = 1.0
 ) -> Array:
     """Return small outlines (0 to 1) on a jittered grid, so that they hardly overlap."""
     side = int(np.ceil(np.sqrt(n_spots)))
