@@ -86,8 +86,8 @@ def make_subset(
     """Copy images of some wnids to ``folder/<wnid>/``, and write ``folder/subset.csv`` (wnid, name, sha256).
 
     `place` is as in `images`. The draw of each wnid depends only on its sorted file names and the seed; it takes all images
-    of a wnid with fewer than `n_per_class`, and says so. Returns the wnids without images in `place`;
-    InputError if there are none at all, or the folder exists.
+    of a wnid with fewer than `n_per_class`, and says so. Returns the wnids without images in `place`; InputError if there
+    are none at all, or the folder exists.
     """
     import pandas as pd
 
@@ -112,10 +112,8 @@ def make_subset(
             say(f"{wnid}: {len(chosen)} images found, {n_per_class} requested")
         (part / wnid).mkdir(parents=True)
         for path in chosen:
-            data, name = (
-                read_bytes(listing.file_or_slice(place.parent, path)),
-                listing.TAR_MEMBER.sub(r"\2", path).rsplit("/", 1)[-1],
-            )
+            data = read_bytes(listing.file_or_slice(place.parent, path))
+            name = listing.TAR_MEMBER.sub(r"\2", path).rsplit("/", 1)[-1]
             (part / wnid / name).write_bytes(data)
             copied.append((wnid, name, hashlib.sha256(data).hexdigest()))
     pd.DataFrame(copied, columns=["wnid", "name", "sha256"]).to_csv(part / "subset.csv", index=False)

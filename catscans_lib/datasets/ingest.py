@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,28 +15,24 @@ from catscans_lib.images.listing import file_or_slice
 N_COMPARED = 20  # images decoded again at full size
 
 
-class Ingested(NamedTuple):
-    """What ingest found: files left out (path, problem), and the error of fast decoding (path, mean_difference)."""
+def store_dataset(settings: Ingest, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write the image store of a dataset; InputError if its folder is missing or no image can be read.
 
-    problems: pd.DataFrame
-    decoding: pd.DataFrame
-
-
-def store_dataset(settings: Ingest, path: Path) -> Ingested:
-    """Write the image store of a dataset; InputError if its folder is missing or no image can be read."""
+    Returns the files left out (path, problem), and the error of fast decoding (path, mean_difference).
+    """
     if settings.data == "demo":
         from catscans_lib.datasets import demo
 
         images, table, classes = demo.make(settings.dataset, n_images=settings.n_images, size_px=settings.size_px)
         store.write_arrays(path, images, table, classes, dataset=settings.dataset, size_px=settings.size_px)
-        return Ingested(pd.DataFrame(columns=["path", "problem"]), pd.DataFrame(columns=["path", "mean_difference"]))
+        return pd.DataFrame(columns=["path", "problem"]), pd.DataFrame(columns=["path", "mean_difference"])
     is_below = datasets.get(settings.dataset).is_below_data_dir
     listing = datasets.read(settings.dataset, paths.data_dir() if is_below else Path())
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     named = {"dataset": settings.dataset, "size_px": settings.size_px}
     undecodable = store.write(path, listing, **named, n_processes=n_processes)
     problems = pd.concat([listing.problems, undecodable], ignore_index=True)
-    return Ingested(problems, _decoding(listing, set(undecodable["path"]), settings.size_px))
+    return problems, _decoding(listing, set(undecodable["path"]), settings.size_px)
 
 
 def published_counts(settings: Ingest) -> Mapping[str, int]:

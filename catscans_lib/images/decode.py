@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 CHUNK = 32  # files per task: 1.2 MB at 112 px, long enough to hide the cost of a task
-ORIENTATION = 0x0112  # EXIF tag
 _T = Image.Transpose
 UPRIGHT = dict(enumerate((_T.FLIP_LEFT_RIGHT, _T.ROTATE_180, _T.FLIP_TOP_BOTTOM, _T.TRANSPOSE), start=2))
 UPRIGHT |= dict(enumerate((_T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90), start=6))
@@ -138,7 +137,7 @@ def _pixels(data: bytes, size_px: int, *, scaled: bool = True) -> tuple[np.ndarr
             # decoding straight to the wanted size triples the mean error of the bilinear filter.
             if scaled:
                 image.draft("RGB", (2 * size_px, 2 * size_px))
-            orientation = image.getexif().get(ORIENTATION)
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
             image.load()
             rgb = _to_rgb(image)
     if orientation in UPRIGHT:

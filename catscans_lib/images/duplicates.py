@@ -40,12 +40,6 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     return hashes
 
 
-def blank(images: np.ndarray) -> np.ndarray:
-    """Return whether all pixels of an image are equal, shape (n_images,), bool."""
-    values = images.reshape(len(images), -1)
-    return (values[:, 3:] == values[:, :-3]).all(axis=1)
-
-
 def close_pairs(hashes: np.ndarray) -> np.ndarray:
     """Return pairs of rows whose hashes differ in at most 3 bits, shape (n_pairs, 2), sorted, first < second.
 
@@ -71,13 +65,17 @@ def groups(hashes: np.ndarray) -> np.ndarray:
 
 
 def read(datasets: list[str], open_store: OpenStore) -> pd.DataFrame:
-    """Read the stores; return dataset (ordered as given), row (of its store), hash, blank, file (a number per SHA-256)."""
+    """Read the stores; return dataset (ordered as given), row (of its store), hash, blank, file (a number per SHA-256).
+
+    A blank image has equal pixels.
+    """
     parts, sha256s = [], []
     for dataset in datasets:
         opened = open_store(dataset)
         hashes = perceptual_hashes(opened.images)
-        blocks = (opened.images[start : start + BLOCK] for start in range(0, len(hashes), BLOCK))
-        is_blank = np.concatenate([blank(block) for block in blocks])
+        values = opened.images.reshape(len(hashes), -1)
+        blocks = (values[start : start + BLOCK] for start in range(0, len(hashes), BLOCK))
+        is_blank = np.concatenate([(block[:, 3:] == block[:, :-3]).all(axis=1) for block in blocks])
         name = pd.Categorical([dataset], datasets, ordered=True).repeat(len(hashes))
         parts.append(pd.DataFrame({"dataset": name, "row": np.arange(len(hashes)), "hash": hashes, "blank": is_blank}))
         sha256s.append(opened.table["sha256"].to_numpy(dtype="S64"))
@@ -121,7 +119,7 @@ def described(pairs: pd.DataFrame, open_store: OpenStore) -> pd.DataFrame:
     """Add path (or id), label and sha256 of both images, those of the second with the prefix `other_`."""
     texts = ["path", "label", "sha256"]
     found = pairs.assign(**dict.fromkeys([*texts, *(f"other_{text}" for text in texts)], ""))
-    for dataset in _datasets(pairs):
+    for dataset in {*pairs["dataset"], *pairs["other"]}:
         table = open_store(dataset).table
         for side, prefix in (("dataset", ""), ("other", "other_")):
             here = found[side] == dataset
@@ -157,7 +155,7 @@ def pictures(pairs: pd.DataFrame, open_store: OpenStore) -> tuple[np.ndarray, li
 
     The size is that of the largest.
     """
-    stores = {dataset: open_store(dataset).images for dataset in _datasets(pairs)}
+    stores = {dataset: open_store(dataset).images for dataset in {*pairs["dataset"], *pairs["other"]}}
     size = max(images.shape[1] for images in stores.values())
     pixels, labels = [], []
     for number, pair in enumerate(pairs.itertuples(), start=1):
@@ -203,7 +201,3 @@ def _as_other(images: pd.DataFrame) -> pd.DataFrame:
 
 def _sorted(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.sort_values(["dataset", "other", "row", "other_row"], ignore_index=True)
-
-
-def _datasets(pairs: pd.DataFrame) -> list[str]:
-    return sorted({*pairs["dataset"], *pairs["other"]})

@@ -63,10 +63,8 @@ def _check_units(label: pd.Series, units: np.ndarray, n_folds: int, where: str) 
     n_units = pd.Series(units).groupby(label).nunique().reindex(label.unique(), fill_value=0)
     for name, count in n_units.sort_index().items():
         if count < n_folds:
-            raise InputError(
-                f"Class '{name}' has {count} group{'s' * (count != 1)}{where}, fewer than {n_folds} folds. "
-                "Use fewer folds, more images, or leave the class out."
-            )
+            found = f"{count} group{'s' * (count != 1)}{where}, fewer than {n_folds} folds"
+            raise InputError(f"Class '{name}' has {found}. Use fewer folds, more images, or leave the class out.")
 
 
 def _subset(label: pd.Series, units: np.ndarray, n_folds: int, seed: int, max_images: int) -> np.ndarray:
@@ -98,7 +96,5 @@ def _split(label: pd.Series, units: np.ndarray, n_folds: int, seed: int) -> np.n
         if (counts > 0).all(axis=None):
             return fold
     missing = counts.index[(counts == 0).any(axis=1)][0]
-    raise InputError(
-        f"Class '{missing}' is missing in a fold for each of {N_TRIES} seeds: its groups are few or differ much in size. "
-        "Use fewer folds, or leave the class out."
-    )
+    why = "its groups are few or differ much in size. Use fewer folds, or leave the class out"
+    raise InputError(f"Class '{missing}' is missing in a fold for each of {N_TRIES} seeds: {why}.")

@@ -63,8 +63,14 @@ def _edge(kind: str, angle: Array, n: int, rng: Rng, n_corners: int | None) -> A
 
 
 def texture(kind: str, n: int, size: int, rng: Rng, *, scale: float = 1.0) -> Array:
-    """Return a texture in -1..1 with a flat histogram, in a random direction and place; `scale` is the size of its grain."""
-    return flat_histogram(_field(kind, n, size, rng, scale))
+    """Return a texture in a random direction and place; `scale` is the size of its grain.
+
+    Its histogram is flat: every pixel is its rank in its image, from -1 to 1.
+    """
+    flat = _field(kind, n, size, rng, scale).reshape(n, -1)
+    ranks = np.empty(flat.shape, "float32")
+    np.put_along_axis(ranks, flat.argsort(axis=1), np.linspace(-1, 1, flat.shape[1], dtype="float32")[None], axis=1)
+    return ranks.reshape(n, size, size)
 
 
 def _field(kind: str, n: int, size: int, rng: Rng, scale: float) -> Array:
@@ -86,14 +92,6 @@ def _field(kind: str, n: int, size: int, rng: Rng, scale: float) -> Array:
     if kind == "checks":
         return np.sign(one * two) + 0.3 * noise(0.7)
     return (np.maximum(one, two) if kind == "mesh" else one) + 0.15 * noise(0.7)  # mesh or grating
-
-
-def flat_histogram(field: Array) -> Array:
-    """Replace every pixel by its rank in its image, from -1 to 1."""
-    flat = field.reshape(len(field), -1)
-    ranks = np.empty(flat.shape, "float32")
-    np.put_along_axis(ranks, flat.argsort(axis=1), np.linspace(-1, 1, flat.shape[1], dtype="float32")[None], axis=1)
-    return ranks.reshape(field.shape)
 
 
 def smooth_noise(n: int, size: int, rng: Rng, pixels: float | tuple[float, float]) -> Array:

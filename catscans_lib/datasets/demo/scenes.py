@@ -54,7 +54,8 @@ def lesion(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
     at = draw.coordinates(n, size, rng.uniform(0, 2 * np.pi, n), tuple(rng.uniform(-0.15, 0.15, (2, n))))
     inside = draw.outline(factors[0], at, rng.uniform(0.5, 0.75, n), rng)
     body = _mix(dark, light, draw.texture(factors[1], n, size, rng))
-    scene = _over(_plain(skin, size) + 0.03 * draw.smooth_noise(n, size, rng, 1.0)[..., None], body, inside)
+    ground = np.broadcast_to(skin[:, None, None, :], body.shape).astype("float32")
+    scene = _over(ground + 0.03 * draw.smooth_noise(n, size, rng, 1.0)[..., None], body, inside)
     for _ in range(2):
         shown = (rng.random(n) < 0.3)[:, None, None]
         scene = _over(scene, np.full_like(scene, 0.15), 0.8 * shown * _hair(n, size, rng))
@@ -166,10 +167,6 @@ def _two_colours(n: int, rng: Rng) -> tuple[Array, Array]:
     dark, light = 0.45 * _colours(n, rng), 1 - 0.45 * _colours(n, rng)
     swapped = rng.random((n, 1)) < 0.5
     return np.where(swapped, light, dark), np.where(swapped, dark, light)
-
-
-def _plain(colour: Array, size: int) -> Array:
-    return np.broadcast_to(colour[:, None, None, :], (len(colour), size, size, 3)).astype("float32")
 
 
 def _mix(one: Array, two: Array, pattern: Array) -> Array:
