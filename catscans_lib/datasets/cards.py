@@ -37,11 +37,7 @@ class Download:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Card of one dataset; its counts are those of the complete published dataset.
-
-    Two datasets with the same `part_of` keep the image ids of that larger dataset: images with the same id are the same
-    image, even if their files differ because of size or format.
-    """
+    """Card of one dataset; its counts are those of the complete published dataset."""
 
     name: str  #: key in code and file names
     title: str  #: printed name
@@ -57,4 +53,5 @@ class DatasetInfo:
     downloads: tuple[Download, ...] = ()  #: published files; empty if they need a login
     by_hand: str = ""  #: steps for the user if there is nothing to download, one a line
     is_below_data_dir: bool = True  #: whether the dataset lies below the folder that DATA names
-    part_of: str | None = None  #: name of the larger dataset whose image ids it keeps
+    #: name of the larger dataset whose image ids it keeps; the same id is the same image, even in another size or format
+    part_of: str | None = None

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 CLASSES = ("normal", "tumour")
 TISSUES = tuple("ABCDEFGHIJKLMNOPQRST")
-SPLITS = ("train", "valid", "test")
 N_MIDDLE, N_SMALL, N_ALL = 100_000, 10_000, 327_680
 SEED = 2  # the study's
 BLOCK = 1024  # patches read at once: 28 MB
@@ -59,7 +58,7 @@ def read_pcam(data_dir: Path) -> Listing:
     below = folder.relative_to(data_dir).as_posix()
     problems: list[Problem] = []
     rows: list[Row] = []
-    for split in SPLITS:
+    for split in ("train", "valid", "test"):
         images = f"camelyonpatch_level_2_split_{split}_x.h5"
         if _found(folder / images) is None:
             problems.append(Problem(f"{below}/{images}", f"no such file, so the {split} patches are missing"))
@@ -146,8 +145,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 def _found(path: Path) -> Path | None:
     """The file, or its compressed form as downloaded, or None."""
-    packed = path.with_name(path.name + ".gz")
-    return next((here for here in (path, packed) if here.is_file()), None)
+    return next((here for here in (path, path.with_name(path.name + ".gz")) if here.is_file()), None)
 
 
 _CHECKSUMS = {

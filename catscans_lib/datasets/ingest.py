@@ -12,8 +12,6 @@ from catscans_lib.datasets.settings import Ingest
 from catscans_lib.images import decode, folds, store
 from catscans_lib.images.listing import file_or_slice
 
-N_COMPARED = 20  # images decoded again at full size
-
 
 def store_dataset(settings: Ingest, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write the image store of a dataset; InputError if its folder is missing or no image can be read.
@@ -48,8 +46,8 @@ def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFram
 
 
 def _decoding(listing: datasets.Listing, undecodable: set[str], size_px: int) -> pd.DataFrame:
-    """Difference to decoding at full size, for some images spread over the listing; empty for images in arrays."""
+    """Difference to decoding at full size, for 20 images spread over the listing; empty for images in arrays."""
     paths = [] if listing.pixels else [path for path in listing.images["path"] if path not in undecodable]
-    chosen = [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, N_COMPARED).astype(int))] if paths else []
+    chosen = [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, 20).astype(int))] if paths else []
     rows = [(path, decode.scaling_difference(file_or_slice(listing.root, path), size_px)) for path in chosen]
     return pd.DataFrame(rows, columns=["path", "mean_difference"])

@@ -83,10 +83,9 @@ def from_folder(
 
 
 def from_names(folder: Path, root: Path, classes: tuple[str, ...], pattern: str, form: str) -> Listing:
-    """List the images of one folder whose file names tell the class.
+    """List the images of one folder whose names without suffix match `pattern`, whose first group is the class in any case.
 
-    The first group of `pattern`, a regular expression for names without suffix, is the class in any case; `form` says the
-    same in words, for the report on other files.
+    `form` is the pattern in words, for the report on other files.
     """
     below = folder.relative_to(root).as_posix()
     labels = {label.lower(): label for label in classes}

@@ -14,7 +14,6 @@ import numpy as np
 from catscans_lib.errors import InputError
 from catscans_lib.images.listing import Listing, Row, array_place, in_array, make_listing
 
-SPLITS = ("train", "val", "test")
 ADVICE = (
     "Give an .npz with train_images and train_labels, and optionally the same for val and test, as MedMNIST has it."
 )
@@ -27,7 +26,7 @@ def from_npz(path: Path, class_names: Sequence[str] = ()) -> Listing:
     of the labels 0, 1, .... InputError for volumes, several labels per image, Python objects and unreadable files.
     """
     rows, codes = [], set()
-    for split in SPLITS:
+    for split in ("train", "val", "test"):
         labels = _labels(path, split)
         if labels is None:
             continue

@@ -1,7 +1,4 @@
-"""Properties of an image store that may spoil a result: duplicates, groups across splits, unusual files.
-
-Tables are tidy, and empty where nothing was found.
-"""
+"""Properties of an image store that may spoil a result: duplicates, groups across splits, unusual files."""
 
 from collections.abc import Mapping
 

@@ -54,15 +54,15 @@ def test_stl10_labels_out_of_range_are_left_out_and_a_missing_half_is_reported(d
 
 
 @pytest.mark.parametrize(
-    ("file", "length", "message"),
+    ("length", "message"),
     [
-        ("train_X.bin", 27648 * 3 + 5, "not a multiple of the 27,648 of an image: the file is truncated"),
-        ("train_X.bin", 27648 * 3, "holds 3 images and 'train_y.bin' 20 labels"),
+        (27648 * 3 + 5, "not a multiple of the 27,648 of an image: the file is truncated"),
+        (27648 * 3, "holds 3 images and 'train_y.bin' 20 labels"),
     ],
 )
-def test_stl10_files_that_do_not_belong_together_are_refused(data_dir, file, length, message):
+def test_stl10_files_that_do_not_belong_together_are_refused(data_dir, length, message):
     fixtures.write_stl10(data_dir)
-    path = data_dir / "stl10_binary" / file
+    path = data_dir / "stl10_binary/train_X.bin"
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(InputError, match=message):
         datasets.read("stl10", data_dir)

@@ -23,8 +23,8 @@ def imagenet_tar(data_dir):
 LAYOUTS = {name: (name, fixtures.WRITERS[name]) for name in datasets.PUBLISHED}
 LAYOUTS["imagenet, tar of tars"] = ("imagenet", imagenet_tar)
 OWN = {
-    "folder": lambda folder: fixtures.write_natural(folder),
-    "table": lambda folder: fixtures.write_diabetic_retinopathy(folder),
+    "folder": fixtures.write_natural,
+    "table": fixtures.write_diabetic_retinopathy,
     "arrays": lambda folder: fixtures.write_npz(folder / "own.npz"),
 }
 OWN_CARDS = {
@@ -34,15 +34,11 @@ OWN_CARDS = {
 }
 
 
-def settings(name, data):
-    return Ingest(
-        profile="demo", dataset=name, data=data, size_px=SIZE, n_images=90, n_folds=2, fold_seed=0, max_images=None
-    )
-
-
 def keeps_the_contract(name, data, path):
     """Ingest a dataset twice and check what all others rely on."""
-    problems, decoding = ingest.store_dataset(settings(name, data), path)
+    given = {"profile": "demo", "n_images": 90, "n_folds": 2, "fold_seed": 0, "max_images": None}
+    settings = Ingest(dataset=name, data=data, size_px=SIZE, **given)
+    problems, decoding = ingest.store_dataset(settings, path)
     assert list(decoding.columns) == ["path", "mean_difference"] and (decoding["mean_difference"] < 2).all()
     opened = store.open_store(path)
     card, table, images = datasets.get(name), opened.table, opened.images
@@ -64,7 +60,7 @@ def keeps_the_contract(name, data, path):
     made = folds.make(table, n_folds=2, seed=0)
     assert sorted(made["image_id"]) == list(table["image_id"])
     assert made.groupby("group")["fold"].nunique().max() == 1
-    ingest.store_dataset(settings(name, data), path.with_name("again.h5"))
+    ingest.store_dataset(settings, path.with_name("again.h5"))
     again = store.open_store(path.with_name("again.h5"))
     assert again.fingerprint == opened.fingerprint and (again.images == images).all()
     return opened

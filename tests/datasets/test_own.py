@@ -71,11 +71,8 @@ def table_of(folder, rows, columns=("path", "label", "group")):
 
 def test_a_table_gives_path_label_group_and_split_under_any_names(tmp_path):
     write_folder(tmp_path / "images")
-    rows = [
-        (f"images/{label}/p{k // 2}_{k}.png", label, f"P{k // 2}", "train")
-        for label in ("mole", "wart")
-        for k in range(4)
-    ]
+    images = [(label, k) for label in ("mole", "wart") for k in range(4)]
+    rows = [(f"images/{label}/p{k // 2}_{k}.png", label, f"P{k // 2}", "train") for label, k in images]
     place = table_of(tmp_path, rows, ("file", "diagnosis", "patient", "part"))
     card = card_of(form="table", place=str(place), path_column="file", label_column="diagnosis", group_column="patient")
     images = card.read(tmp_path).images
@@ -83,9 +80,7 @@ def test_a_table_gives_path_label_group_and_split_under_any_names(tmp_path):
     assert set(images["split"]) == {""}
     images = card.model_copy(update={"split_column": "part", "group_column": None}).read(tmp_path).images
     assert set(images["split"]) == {"train"} and images["group"].equals(images["image_id"])
-    place = table_of(
-        tmp_path, [(f"{label}/p0_{k}", label) for label in ("mole", "wart") for k in range(2)], ("path", "label")
-    )
+    place = table_of(tmp_path, [("mole/p0_0", "mole"), ("mole/p0_1", "mole"), ("wart/p0_0", "wart")], ("path", "label"))
     images = card_of(form="table", place=str(place), image_dir="images", suffix=".png").read(tmp_path).images
     assert list(images["path"][:2]) == ["images/mole/p0_0.png", "images/mole/p0_1.png"]
 
@@ -144,10 +139,7 @@ def test_some_images_of_the_arrays_are_read_without_the_rest_and_labels_are_orde
     [
         ({"train_images": np.zeros((12, 8, 8, 8), np.uint8)}, r"is uint8 \(12, 8, 8, 8\).*three-dimensional volumes"),
         ({"train_images": np.zeros((12, 8, 8), np.float32)}, r"is float32 \(12, 8, 8\); known are uint8"),
-        (
-            {"train_labels": np.zeros((12, 14), np.uint8)},
-            r"train_labels is uint8 \(12, 14\) for 12 images.*Several labels",
-        ),
+        ({"train_labels": np.zeros((12, 14), np.uint8)}, r"is uint8 \(12, 14\) for 12 images.*Several labels"),
         ({"train_labels": np.array([{}] * 12, dtype=object)}, "Cannot read '.*npz'.*allow_pickle=False"),
         ({"train_images": np.array([{}] * 12, dtype=object)}, r"is object \(12,\); known are uint8"),
         ({"train_labels": None}, "lacks train_labels; it has"),

@@ -55,10 +55,8 @@ def store_of(images):
 def test_recompressed_darkened_and_shrunk_copies_are_found_and_nothing_else():
     images, table = store_of([copy for seed in range(8) for copy in changed(picture(seed, (96, 96)))])
     near = checks.near_duplicates(images, table)
-    pairs = {
-        tuple(sorted((int(one) // 4, int(other) // 4))) for one, other in zip(near["one"], near["other"], strict=True)
-    }
-    assert pairs == {(k, k) for k in range(8)}
+    assert (near["one"].astype(int) // 4).tolist() == (near["other"].astype(int) // 4).tolist()
+    assert set(near["one"].astype(int) // 4) == set(range(8))
     assert len(near) >= 8 * 3  # of four images the first with each of the others
     assert near["bits"].max() <= 3
 

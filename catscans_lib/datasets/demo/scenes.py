@@ -69,7 +69,8 @@ def xray(factors: tuple[str, ...], look: Array, size: int, rng: Rng) -> Array:
     tilt, wide = 0.2 * (look[:, 0] - 0.5), 0.34 + 0.08 * look[:, 1]
     x, y = draw.coordinates(n, size, tilt, (0.15 * (look[:, 2] - 0.5), 0.2 * (look[:, 3] - 0.5)))
     body = 0.62 + 0.1 * draw.smooth_noise(n, size, rng, 5.0) - 0.25 * np.abs(x)
-    left, right = (_lung(x, y, side, wide, size) for side in (-1, 1))
+    depths = (1 - np.hypot((x - side * 0.45) / column(wide), (y + 0.02) / 0.72) for side in (-1, 1))
+    left, right = (draw.soft(0.4 * depth, size) for depth in depths)
     lungs = np.maximum(left, right)
     rib = np.sin(column(9 + 5 * look[:, 4]) * (y + 0.35 * x**2) + column(6.3 * look[:, 5]))
     heart = draw.soft(0.3 - np.hypot((x - 0.14) / 0.9, (y - 0.3) / 1.1), size)
@@ -146,11 +147,6 @@ def _stained(nuclei: Array, look: Array, rng: Rng) -> Array:
     )
     light = 0.96 * np.exp(-density)
     return light + 0.05 * rng.standard_normal(light.shape, dtype="float32")
-
-
-def _lung(x: Array, y: Array, side: int, wide: Array, size: int) -> Array:
-    depth = 1 - np.hypot((x - side * 0.45) / column(wide), (y + 0.02) / 0.72)
-    return draw.soft(0.4 * depth, size)
 
 
 def _hair(n: int, size: int, rng: Rng) -> Array:
