@@ -6,13 +6,29 @@ Nothing here downloads or trains.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 
 from catscans_lib.datasets import chest, dtd, histopathology, imagenet, isic2018, own, stl10, thesis
 from catscans_lib.datasets.cards import DatasetInfo
-from catscans_lib.errors import unknown
+from catscans_lib.errors import Count, Strict, unknown
 from catscans_lib.images.listing import Listing
 
-__all__ = ["PUBLISHED", "DatasetInfo", "Listing", "get", "known", "parts_of_the_same", "read", "titles"]
+__all__ = [
+    "PUBLISHED",
+    "DatasetInfo",
+    "Ingest",
+    "Key",
+    "Listing",
+    "Overlaps",
+    "Size",
+    "get",
+    "known",
+    "parts_of_the_same",
+    "read",
+    "titles",
+]
 
 _STUDY = (
     imagenet.CARD, stl10.CARD, imagenet.STI10_CARD, dtd.CARD, isic2018.CARD, chest.CARD,
@@ -49,3 +65,33 @@ def parts_of_the_same(name: str, others: Iterable[str]) -> list[str]:
 def read(name: str, data_dir: Path) -> Listing:
     """List the images of a dataset below `data_dir`; InputError if its folder is missing or has no images."""
     return get(name).read(Path(data_dir))
+
+
+def _known(key: str) -> str:
+    if key != "none" and key not in known():
+        raise unknown("dataset", key, [*known(), "none"])
+    return key
+
+
+Key = Annotated[str, AfterValidator(_known)]  # of a dataset, or "none"
+Size = Annotated[int, Field(ge=8, le=1024)]  # side of the stored images (pixels)
+
+
+class Ingest(Strict):
+    """Parameters of `ingest.ipynb`."""
+
+    profile: str
+    dataset: Key
+    data: Literal["demo", "native"]
+    size_px: Size
+    n_images: Count | None
+    n_folds: Annotated[int, Field(ge=2)] | None
+    fold_seed: int
+    max_images: Count | None
+
+
+class Overlaps(Strict):
+    """Parameters of `overlaps.ipynb`."""
+
+    profile: str
+    datasets: Annotated[list[str], Field(min_length=1)]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import datasets, paths
-from catscans_lib.datasets.settings import Ingest
+from catscans_lib.datasets import Ingest
 from catscans_lib.images import decode, folds, store
 from catscans_lib.images.listing import file_or_slice
 

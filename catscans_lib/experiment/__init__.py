@@ -3,3 +3,62 @@
 In: image stores, fold tables, validated settings. Out: networks, learning curves, predictions of held-out images.
 The notebooks `pretrain` and `transfer` call it.
 """
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from catscans_lib.datasets import Key, Size
+from catscans_lib.errors import Count
+from catscans_lib.networks import registry
+from catscans_lib.training.settings import Rate, Training
+
+
+class Network(Training):
+    """What pretraining and transfer share: the network and the side of its images (pixels)."""
+
+    profile: str
+    backbone: Annotated[str, AfterValidator(lambda name: registry.find(name).name)]
+    size_px: Size
+
+    @field_validator("size_px")
+    @classmethod
+    def _large_enough(cls, size_px: int, others: ValidationInfo) -> int:
+        if "backbone" in others.data:  # it is valid
+            registry.check_size(others.data["backbone"], size_px)
+        return size_px
+
+
+class Pretrain(Network):
+    """Parameters of `pretrain.ipynb`.
+
+    `exclude` lists targets whose images are taken out of the source; with `weights`, a file (or "keras") takes
+    the place of training.
+    """
+
+    source: Key
+    seed: int
+    exclude: list[str]
+    weights: str | None
+
+
+class Transfer(Network):
+    """Parameters of `transfer.ipynb`.
+
+    `train_from` is the first layer of the backbone that learns (None: all do); `batch_norm` says whether the layers of that
+    name go on measuring the images they see (train) or keep what they learnt on the source (frozen).
+    """
+
+    source: Key
+    target: Key
+    modes: Annotated[list[Literal["fine_tune", "linear_probe", "fine_tune_long"]], Field(min_length=1)]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    long_epochs: Count | None
+    long_learning_rate: Rate | None
+    train_from: str | None = None
+    batch_norm: Literal["train", "frozen"] = "train"
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether any of the modes trains a network fold by fold."""
+        return set(self.modes) != {"linear_probe"}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import paths, results
-from catscans_lib.experiment.settings import Pretrain
+from catscans_lib.experiment import Pretrain
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, weights
 from catscans_lib.training import loop

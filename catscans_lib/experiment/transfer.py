@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from catscans_lib import results
-from catscans_lib.experiment.settings import Transfer
+from catscans_lib.experiment import Transfer
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, features
 from catscans_lib.training import loop

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from catscans_lib.datasets.settings import Size
+from catscans_lib.datasets import Size
 from catscans_lib.errors import Count, Strict
 from catscans_lib.evaluation import Evaluate
-from catscans_lib.experiment.settings import Pretrain, Transfer
+from catscans_lib.experiment import Pretrain, Transfer
 from catscans_lib.grid.overrides import Blocks
 from catscans_lib.transferability import Transferability
 

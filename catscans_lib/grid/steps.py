@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from catscans_lib import paths
-from catscans_lib.datasets import own
-from catscans_lib.datasets.settings import Ingest, Overlaps
+from catscans_lib.datasets import Ingest, Overlaps, own
 from catscans_lib.errors import InputError, Strict
 from catscans_lib.evaluation import Evaluate, Stability
 from catscans_lib.evidence import Published
-from catscans_lib.experiment.settings import Pretrain, Transfer
+from catscans_lib.experiment import Pretrain, Transfer
 from catscans_lib.grid.schema import Profile, Resources
 from catscans_lib.inspection import FeatureMaps
 from catscans_lib.recommend import Recommend

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from catscans_lib.datasets.settings import Key
+from catscans_lib.datasets import Key
 from catscans_lib.errors import Count, Strict
 
 

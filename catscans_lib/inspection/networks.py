@@ -5,8 +5,7 @@ from pathlib import Path
 import keras
 
 from catscans_lib import paths, results
-from catscans_lib.experiment import transfer
-from catscans_lib.experiment.settings import Transfer
+from catscans_lib.experiment import Transfer, transfer
 from catscans_lib.networks import weights
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from catscans_lib import datasets
-from catscans_lib.datasets import demo, ingest, own
-from catscans_lib.datasets.settings import Ingest
+from catscans_lib.datasets import Ingest, demo, ingest, own
 from catscans_lib.images import folds, store
 
 SIZE = 24

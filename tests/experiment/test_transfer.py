@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from catscans_lib.evaluation import tables
-from catscans_lib.experiment import pretrain, transfer
-from catscans_lib.experiment.settings import Pretrain, Transfer
+from catscans_lib.experiment import Pretrain, Transfer, pretrain, transfer
 from catscans_lib.images import store
 from catscans_lib.training.checkpoints import Checkpoint
 

@@ -8,8 +8,7 @@ from published import assert_same_weights, shorten
 
 from catscans_lib import figures, paths
 from catscans_lib.errors import InputError
-from catscans_lib.experiment import transfer
-from catscans_lib.experiment.settings import Transfer
+from catscans_lib.experiment import Transfer, transfer
 from catscans_lib.inspection import feature_maps
 from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build

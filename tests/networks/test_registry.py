@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from catscans_lib.errors import InputError
-from catscans_lib.experiment.settings import Pretrain
+from catscans_lib.experiment import Pretrain
 from catscans_lib.networks import build, registry
 
 APPLICATIONS = [info for info in registry.NETWORKS.values() if info.application]
