@@ -21,9 +21,8 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from catscans_lib.images import store
 from catscans_lib.images.decode import decode_files
 from catscans_lib.networks import build, features
-from catscans_lib.training import backend, loop
+from catscans_lib.training import Augmentation, backend, loop
 from catscans_lib.training.batches import Batches, stream
-from catscans_lib.training.settings import Augmentation
 
 SIZE_PX, BATCH, STEPS, N_EPOCH_IMAGES = 96, 64, 4, 256
 SMALL_PX = 32

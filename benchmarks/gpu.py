@@ -27,8 +27,7 @@ from training import Way, row
 
 from catscans_lib.images import store
 from catscans_lib.networks import build
-from catscans_lib.training import backend, batches, loop
-from catscans_lib.training.settings import Augmentation
+from catscans_lib.training import Augmentation, backend, batches, loop
 
 PEER = Path(__file__).resolve().parent / "peers" / "pytorch_resnet50.py"
 BATCH, N_IMAGES, SIZES = 128, 4096, (112, 224)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from catscans_lib.datasets import Key, Size
 from catscans_lib.errors import Count
 from catscans_lib.networks import registry
-from catscans_lib.training.settings import Rate, Training
+from catscans_lib.training import Rate, Training
 
 
 class Network(Training):

@@ -3,3 +3,54 @@
 In: a Keras model, images and labels as arrays, validated settings. Out: the trained model and its learning curves.
 Runs on Keras's TensorFlow and JAX backends.
 """
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from catscans_lib.errors import Count, Strict
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Augmentation(Strict):
+    """Random change of each training image: rotation (degrees), shift (share of the side), mirror image."""
+
+    rotation_deg: Annotated[float, Field(ge=0, le=180)]
+    shift: Share
+    horizontal_flip: bool
+
+
+class Training(Strict):
+    """How a network is trained; the same record for pretraining and fine-tuning.
+
+    With `other_learning_rates` every one of them and `learning_rate` is tried, and the inner validation images choose. With
+    `patience`, training ends after so many epochs in which their loss has not fallen, and the best epoch is kept.
+    """
+
+    epochs: Count
+    batch_size: Count
+    learning_rate: Rate
+    other_learning_rates: list[Rate] = Field(default_factory=list)
+    optimiser: Literal["adam", "adamw", "sgd"]
+    weight_decay: Share = 0.0
+    schedule: Literal["constant", "halve_after_20", "cosine"]
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    patience: Count | None = None
+    dropout: Share
+    class_weights: Literal["balanced", "none"]
+    augmentation: Augmentation | None
+    validation_share: Share
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    threads: Count | None = None
+    deterministic: bool = True
+
+    @model_validator(mode="after")
+    def _has_what_chooses(self) -> Self:
+        if not self.validation_share and (self.other_learning_rates or self.patience):
+            what = "patience" if self.patience else "other_learning_rates"
+            raise ValueError(f"{what} needs inner validation images; set validation_share above 0")
+        if self.weight_decay and self.optimiser != "adamw":
+            raise ValueError(f"weight_decay {self.weight_decay} is for optimiser adamw; it is '{self.optimiser}'")
+        return self

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 from threadpoolctl import threadpool_limits
 
-from catscans_lib.training.settings import Training
+from catscans_lib.training import Training
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # XLA reads it when JAX first lists its devices
 

@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
-from catscans_lib.training import backend
-from catscans_lib.training.settings import Augmentation
+from catscans_lib.training import Augmentation, backend
 
 PREDICT_BATCH = 128
 PREFETCH = 2  # batches

@@ -8,12 +8,11 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from catscans_lib.errors import InputError
-from catscans_lib.training import backend, callbacks
+from catscans_lib.training import Training, backend, callbacks
 from catscans_lib.training.batches import PREDICT_BATCH, Batches, stream
 from catscans_lib.training.callbacks import NonFiniteLoss, ResumableTraining
 from catscans_lib.training.checkpoints import State
 from catscans_lib.training.kernels import speed_up
-from catscans_lib.training.settings import Training
 
 MOMENTUM = 0.9  # of SGD
 

@@ -9,9 +9,8 @@ from catscans_lib import results
 from catscans_lib.errors import InputError
 from catscans_lib.networks import build
 from catscans_lib.statistics.metrics import auc
-from catscans_lib.training import backend, batches, callbacks, loop
+from catscans_lib.training import Augmentation, Training, backend, batches, callbacks, loop
 from catscans_lib.training.checkpoints import Checkpoint
-from catscans_lib.training.settings import Augmentation, Training
 
 SETTINGS = Training(
     epochs=2, batch_size=8, learning_rate=1e-3, optimiser="adam", schedule="constant", dropout=0.0,
