@@ -23,12 +23,12 @@ DRAWING = "figures/rooms.svg"  # in the book
 
 
 def modules(room: str) -> dict[str, str]:
-    """Return the names and docstrings of a package and its public modules, or of a module, without settings."""
+    """Return the names and docstrings of a package and its public modules, or of a module."""
     found = {parts: ast.get_docstring(tree) for parts, tree in _parsed().items() if parts[0] == room}
     return {
         ".".join(("catscans_lib", *parts)).removesuffix(".__init__"): text
         for parts, text in found.items()
-        if text and parts[-1] != "settings" and (parts[-1] == "__init__" or not parts[-1].startswith("_"))
+        if text and (parts[-1] == "__init__" or not parts[-1].startswith("_"))
     }
 
 
