@@ -6,12 +6,12 @@ from pathlib import Path
 
 import fixtures
 import pytest
+from reference import REALDATA
 
 # As in runs (`backend.set_deterministic`): otherwise JAX's results on a GPU differ in the last digits, which tests compare.
 os.environ.setdefault("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
 
 LONGEST = ("test_faults.py", "test_slurm.py", "test_sweep.py", "test_duplicates.py", "test_book.py", "test_build.py")
-REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
 
 def pytest_collection_modifyitems(items):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tiny
 import yaml
-from conftest import REALDATA
 from PIL import Image
+from reference import REALDATA
 
 from catscans_lib import paths, results
 from catscans_lib.datasets import own
