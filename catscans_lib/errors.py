@@ -77,7 +77,7 @@ def _fields_at(record: type[BaseModel], location: tuple) -> list[str]:
 
 
 def _as_yaml(text: str) -> str:
-    """Return a number as YAML 1.1 reads it, with point and sign; "" where the text is no number.
+    """Return the text of a number in the form that YAML 1.1 parses as a number; "" if the text is not a number.
 
     >>> _as_yaml("1e-5")
     '1.0e-05'

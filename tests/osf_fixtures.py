@@ -41,7 +41,7 @@ def once(fault, where, method, containing=""):
 
 
 def make(root, version=1, runs=RUNS, n_bytes=70_000):
-    """Write finished runs, with the folds and the table that two of them share; every file says of which version it is."""
+    """Write finished runs with their folds and a table that two runs share; every file names its version."""
     for number, key in enumerate(runs):
         run_id = f"{key.replace('/', '-')}-{version:012d}"
         record = {
