@@ -70,7 +70,7 @@ def evaluated():
         pair | {"test": "wilcoxon", "p": 1.0, "p_adjusted": 1.0, "low": None, "high": None},
         pair | {"test": "bootstrap", "p": 0.3, "p_adjusted": 0.6, "low": -0.12, "high": 0.02},
     ]
-    effects = [pair | {"rope": 0.01, "p_b_better": 0.7, "p_equivalent": 0.2, "p_a_better": 0.1}]
+    effects = [pair | {"margin": 0.01, "p_b_better": 0.7, "p_equivalent": 0.2, "p_a_better": 0.1}]
     ranks = {"mode": "fine_tune", "source": ["dtd", "none"], "mean_rank": [1.0, 2.0], "n_targets": 2}
     return {
         "auc_intervals": intervals, "score_intervals": [cell | {"transfer_score": 15.0, "low": 3.0, "high": 27.0}],

@@ -15,7 +15,7 @@ COLUMNS = {
     "auc_intervals": ["source", "target", "mode", "low", "high", "method"],
     "score_intervals": ["source", "target", "mode", "transfer_score", "low", "high"],
     "comparisons": ["target", "mode", "source_a", "source_b", "test", "p", "p_adjusted", "low", "high"],
-    "effects": ["target", "mode", "source_a", "source_b", "rope", "p_b_better", "p_equivalent", "p_a_better"],
+    "effects": ["target", "mode", "source_a", "source_b", "margin", "p_b_better", "p_equivalent", "p_a_better"],
     "completeness": ["source", "target", "done"],
     "ranks": ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"],
 }
@@ -135,7 +135,7 @@ def _versus(wide: pd.DataFrame, best: tuple[str, str], other: tuple[str, str]) -
 def _tests(found: dict[str, pd.DataFrame], target: str, mode: str, one: str, other: str) -> dict[str, float]:
     """Return the tests of one source minus another; empty if they were not compared.
 
-    low, high (95 %, over groups), p and p_adjusted (Nadeau and Bengio's test), better and equivalent (probabilities), rope.
+    low, high (95 %, over groups), p and p_adjusted (Nadeau and Bengio's test), better and equivalent (probabilities), margin.
     """
 
     def of_pair(table: pd.DataFrame) -> pd.DataFrame:
@@ -151,7 +151,7 @@ def _tests(found: dict[str, pd.DataFrame], target: str, mode: str, one: str, oth
             facts |= {"low": low, "high": high}
     for row in of_pair(found["effects"]).itertuples():
         better = row.p_a_better if row.source_a == one else row.p_b_better
-        facts |= {"better": better, "equivalent": row.p_equivalent, "rope": row.rope}
+        facts |= {"better": better, "equivalent": row.p_equivalent, "margin": row.margin}
     return facts
 
 

@@ -37,6 +37,7 @@ class _WithSnakemakeOptions(click.Command):
 def check(profile: str) -> None:
     """Validate a grid and its notebooks without running anything."""
     counts = Counter(run.step for run in expand.grid(profile).values())
+    profiles.check_measure(profile)
     click.echo(f"params/{profile}.yaml is valid: " + ", ".join(f"{n} {step}" for step, n in counts.items()) + ".")
 
 
@@ -72,6 +73,7 @@ def sweep(
     profile, keys = _profile_and_keys(words, profile)
     os.environ[overrides.VARIABLE] = json.dumps(dict(overrides.parsed(changes)))  # read by all runs of this sweep
     runs = expand.grid(profile)
+    profiles.check_measure(profile)
     for name, value in overrides.given().items():
         click.echo(f"--set: {', '.join(profiles.changed_places(profile, name))} = {value}, for this sweep")
     chosen = None

@@ -14,13 +14,13 @@ Average = Literal["weighted", "macro", "micro", "ovo_macro", "ovo_weighted"]  # 
 
 
 class Evaluate(Strict):
-    """Parameters of `evaluate.ipynb`."""
+    """Parameters of `evaluate.ipynb`; differences of AUC up to `margin` count as none."""
 
     profile: str
     average: Average
     n_draws: Count = 2000
     draw_seed: int = 0
-    rope: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    margin: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Stability(Strict):

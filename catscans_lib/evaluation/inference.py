@@ -14,7 +14,7 @@ from catscans_lib.statistics import bootstrap, delong, paired_tests
 LEVEL = 0.95
 PAIR = ["target", "mode", "source_a", "source_b", "difference"]
 COLUMNS = [*PAIR, "test", "statistic", "p", "p_adjusted", "low", "high"]
-EFFECTS = [*PAIR, "n_folds", "cohens_d", "superiority", "rope", "p_b_better", "p_equivalent", "p_a_better"]
+EFFECTS = [*PAIR, "n_folds", "cohens_d", "superiority", "margin", "p_b_better", "p_equivalent", "p_a_better"]
 RANKS = ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"]
 NUMBERS = ["statistic", "p", "low", "high"]
 
@@ -151,17 +151,17 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
     return table.assign(p_adjusted=families["p"].transform(lambda p: paired_tests.holm(p.to_numpy())))[COLUMNS]
 
 
-def effects(aucs: pd.DataFrame, rope: float) -> pd.DataFrame:
-    """Return effect sizes of all pairs of sources; differences of AUC up to `rope` count as 0.
+def effects(aucs: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """Return effect sizes of all pairs of sources; differences of AUC up to `margin` count as 0.
 
     Columns target, mode, source_a, source_b, difference, n_folds, cohens_d (mean over sd of the folds' differences),
-    superiority (share of folds in which a is better, ties one half), rope, and the posterior probabilities of a Bayesian
+    superiority (share of folds in which a is better, ties one half), margin, and the posterior probabilities of a Bayesian
     correlated t-test: p_b_better, p_equivalent, p_a_better, which sum to 1.
     """
     parts = []
     for pairs in _pairs(aucs):
-        found = _on_own_folds(lambda difference: _effect(difference, rope), pairs.difference)
-        keys = pairs.keys() | {"n_folds": (~np.isnan(pairs.difference)).sum(axis=1), "rope": rope}
+        found = _on_own_folds(lambda difference: _effect(difference, margin), pairs.difference)
+        keys = pairs.keys() | {"n_folds": (~np.isnan(pairs.difference)).sum(axis=1), "margin": margin}
         names = [name for name in EFFECTS if name not in keys]
         parts.append(pd.DataFrame(keys | dict(zip(names, found, strict=True)))[EFFECTS])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=EFFECTS)
@@ -229,8 +229,8 @@ def _wilcoxon(difference: np.ndarray) -> np.ndarray:
     return np.array([*paired_tests.wilcoxon(difference), none, none])
 
 
-def _effect(difference: np.ndarray, rope: float) -> np.ndarray:
-    posterior = paired_tests.correlated_bayes(difference, 1 / (difference.shape[1] - 1), rope)
+def _effect(difference: np.ndarray, margin: float) -> np.ndarray:
+    posterior = paired_tests.correlated_bayes(difference, 1 / (difference.shape[1] - 1), margin)
     return np.array([paired_tests.cohens_d(difference), paired_tests.superiority(difference), *posterior])
 
 

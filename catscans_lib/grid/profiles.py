@@ -59,7 +59,20 @@ def parsed(text: str, where: str, changes: dict[str, Any] | None = None) -> Prof
         if key not in profile.datasets:
             rows = ", ".join(sorted(profile.datasets))
             raise InputError(f"{where}: {block} uses '{key}', which has no row in datasets; it has: {rows}.")
+    if profile.primary.mode not in profile.transfer.modes:
+        modes = ", ".join(profile.transfer.modes)
+        raise InputError(f"{where}: primary.mode is '{profile.primary.mode}'; transfer.modes has: {modes}.")
     return profile
+
+
+def check_measure(profile: str) -> None:
+    """Raise InputError if the primary measure is unknown or not computed; apart from `load`, because it imports pandas."""
+    from catscans_lib.similarity import registry
+
+    loaded = load(profile)
+    computed = [measure.name for measure in registry.chosen((loaded.similarity or {}).get("measures"))]
+    if loaded.primary.measure not in computed:
+        raise InputError(f"{where(profile)}: primary: {unknown('measure', loaded.primary.measure, computed)}")
 
 
 def changed_places(profile: str, name: str) -> list[str]:

@@ -51,6 +51,20 @@ class TransferBlock(Strict):
     targets: Changes
 
 
+class Primary(Strict):
+    """The one comparison that is declared before any result is known; every other one is exploratory.
+
+    `mode` is how a source is used, `test` compares two sources of a target, and differences of AUC up to `margin` count as
+    none. `measure` should predict the sources' AUCs; `statistic` is their agreement over all targets.
+    """
+
+    mode: Literal["fine_tune", "linear_probe"]
+    measure: str
+    statistic: Literal["pearson", "spearman", "kendall", "weighted_kendall", "regret", "accuracy"]
+    test: Literal["nadeau_bengio", "wilcoxon", "delong", "bootstrap"]
+    margin: Annotated[float, Field(ge=0, lt=1)]
+
+
 class RecordsBlock(Strict):
     """Sacred observers that receive every run; addresses and tokens come from the environment, never from this file."""
 
@@ -81,6 +95,7 @@ class Profile(Strict):
     datasets: dict[str, DatasetRow]
     pretrain: PretrainBlock
     transfer: TransferBlock
+    primary: Primary
     evaluate: dict[str, Any]
     feature_maps: dict[str, Any]
     similarity: dict[str, Any] | None = None

@@ -158,7 +158,8 @@ def _transfers(profile: Profile) -> list[str]:
 
 
 def _evaluate(profile: Profile) -> Iterator[Row]:
-    yield Row(profile.evaluate, "evaluate", _transfers(profile))
+    values = {**profile.evaluate, "margin": profile.primary.margin}
+    yield Row(values, "evaluate", _transfers(profile))
 
 
 def _stability(profile: Profile) -> Iterator[Row]:

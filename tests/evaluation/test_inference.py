@@ -98,7 +98,7 @@ def test_pairs_with_random_weights_form_a_separate_holm_family(study):
 
 def test_posterior_probabilities_sum_to_1_and_favour_the_better_source(study):
     _, aucs, _ = study
-    effects = inference.effects(aucs, rope=0.01).set_index(["target", "source_a", "source_b"])
+    effects = inference.effects(aucs, margin=0.01).set_index(["target", "source_a", "source_b"])
     total = effects[["p_b_better", "p_equivalent", "p_a_better"]].sum(axis=1)
     np.testing.assert_allclose(total, 1)
     row = effects.loc[("chest", "none", "dtd")]
@@ -127,7 +127,7 @@ def test_a_pair_with_a_missing_fold_is_tested_on_its_common_folds(study):
     row = found.sort_index().loc[("chest", "none", "dtd", "nadeau_bengio")]
     assert row["statistic"] == pytest.approx(t * np.sqrt(0.5 / 1.5))  # variance times 1 / n + test / train, not 1 / n
     assert row["difference"] == pytest.approx((two_folds["none"] - two_folds["dtd"]).mean())
-    effects = inference.effects(aucs[~lacks], rope=0.01).query("target == 'chest'")
+    effects = inference.effects(aucs[~lacks], margin=0.01).query("target == 'chest'")
     assert effects.set_index(["source_a", "source_b"])["n_folds"].tolist() == [2, 3, 2]
 
 
@@ -148,7 +148,7 @@ def test_sources_need_two_common_folds_to_be_compared(study):
     one_fold = aucs[(aucs["source"] != "dtd") | (aucs["fold"] == 1)]
     found = inference.comparisons(one_fold, draws, table)
     assert set(found["source_a"]) | set(found["source_b"]) == {"none", "stl10"}
-    assert list(inference.effects(alone, rope=0.01)) == list(inference.effects(aucs, rope=0.01))
+    assert list(inference.effects(alone, margin=0.01)) == list(inference.effects(aucs, margin=0.01))
 
 
 def test_completeness_lists_runs_that_are_not_done(study):

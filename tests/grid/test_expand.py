@@ -102,11 +102,31 @@ def test_only_the_baseline_has_the_longer_budget():
         ("pretrain.sources.dtd.epochs", "5", "params/demo.yaml: pretrain.sources.dtd: epochs got the text '5'"),
         ("folds.n_folds", 1, "folds.n_folds got 1"),
         ("title", None, "title got None"),
+        ("primary", {"mode": "fine_tune"}, "params/demo.yaml: 'primary.measure' is missing"),
+        ("primary.statistic", "rho", "primary.statistic got 'rho': .*'spearman'"),
+        ("primary.test", "t", "primary.test got 't': .*'nadeau_bengio'"),
+        ("primary.margin", 1.5, "primary.margin got 1.5"),
+        ("transfer.modes", ["linear_probe"], "primary.mode is 'fine_tune'; transfer.modes has: linear_probe"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place_and_the_known_values(changed, dotted, value, message):
     with pytest.raises(InputError, match=message):
         changed(dotted, value)
+
+
+def test_the_primary_measure_is_one_that_the_profile_computes(changed):
+    assert profiles.load("demo").primary.measure == "logme"
+    profiles.check_measure("demo")
+    changed("primary.measure", "logm")
+    with pytest.raises(InputError, match="primary: Unknown measure 'logm'; known: .*logme"):
+        profiles.check_measure("demo")
+    changed("similarity.measures", ["parc", "nce"])
+    with pytest.raises(InputError, match="primary: Unknown measure 'logme'; known: nce, parc"):
+        profiles.check_measure("demo")
+
+
+def test_the_margin_of_equivalence_is_that_of_the_declared_comparison(changed):
+    assert changed("primary.margin", 0.03)["evaluate/all"].settings.margin == 0.03
 
 
 def test_a_dataset_without_a_size_is_named(changed):
