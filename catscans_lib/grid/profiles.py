@@ -59,9 +59,6 @@ def parsed(text: str, where: str, changes: dict[str, Any] | None = None) -> Prof
         if key not in profile.datasets:
             rows = ", ".join(sorted(profile.datasets))
             raise InputError(f"{where}: {block} uses '{key}', which has no row in datasets; it has: {rows}.")
-    if profile.primary.mode not in profile.transfer.modes:
-        modes = ", ".join(profile.transfer.modes)
-        raise InputError(f"{where}: primary.mode is '{profile.primary.mode}'; transfer.modes has: {modes}.")
     return profile
 
 

@@ -158,6 +158,9 @@ def _transfers(profile: Profile) -> list[str]:
 
 
 def _evaluate(profile: Profile) -> Iterator[Row]:
+    mode, modes = profile.primary.mode, profile.transfer.modes
+    if mode not in modes:
+        raise InputError(f"primary.mode is '{mode}'; transfer.modes has: {', '.join(modes)}.")
     values = {**profile.evaluate, "margin": profile.primary.margin}
     yield Row(values, "evaluate", _transfers(profile))
 
