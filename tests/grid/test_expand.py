@@ -115,7 +115,7 @@ def test_a_wrong_value_is_refused_with_its_place_and_the_known_values(changed, d
 
 
 def test_the_primary_measure_is_one_that_the_profile_computes(changed):
-    assert profiles.load("demo").primary.measure == "logme"
+    changed("primary.measure", "parc")
     profiles.check_measure("demo")
     changed("primary.measure", "logm")
     with pytest.raises(InputError, match="primary: Unknown measure 'logm'; known: .*logme"):
