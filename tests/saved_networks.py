@@ -19,7 +19,7 @@ PARAMETERS = {
     "profile": "demo", "target": "chest", "backbone": "small_resnet", "precision": "float32", "size_px": SIZE, "epochs": 1,
     "batch_size": 8, "learning_rate": 1e-3, "optimiser": "adam", "schedule": "cosine", "dropout": 0.2,
     "class_weights": "balanced", "augmentation": None, "validation_share": 0.2, "modes": ["fine_tune"], "seeds": [0, 7],
-    "long_epochs": None, "long_learning_rate": None,
+    "long_epochs": None,
 }  # fmt: skip
 
 

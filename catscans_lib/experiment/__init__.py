@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from catscans_lib.datasets import Key, Size
 from catscans_lib.errors import Count
 from catscans_lib.networks import registry
-from catscans_lib.training import Rate, Training
+from catscans_lib.training import Training
 
 
 class Network(Training):
@@ -54,7 +54,6 @@ class Transfer(Network):
     modes: Annotated[list[Literal["fine_tune", "linear_probe", "fine_tune_long"]], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
     long_epochs: Count | None
-    long_learning_rate: Rate | None
     train_from: str | None = None
     batch_norm: Literal["train", "frozen"] = "train"
 

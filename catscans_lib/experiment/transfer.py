@@ -100,14 +100,12 @@ def fine_tune(
     """Train on each fold's training images from the same initial weights, and predict its held-out images.
 
     Saves each unfinished fold (only those in `numbers`, if given) as a part of the checkpoint, with tables as `all_modes`
-    returns them. Mode "fine_tune_long" has the longer budget (`long_epochs`, `long_learning_rate`). Returns the network of
-    the last fold.
+    returns them. Mode "fine_tune_long" differs in epochs alone (`long_epochs`). Returns the network of the last fold.
     """
     loop.freeze(backbone, settings.train_from, settings.batch_norm)
     model = build.build(backbone, len(store.classes), settings.dropout)
     model = loop.compiled(model, settings.optimiser, settings.weight_decay)
     start = model.get_weights()
-    is_long = mode == "fine_tune_long"
     labels = np.full(len(store.images), -1)
     labels[target["row"]] = target["code"]
     folds, ordered, rows = _folds(target), target.reset_index(drop=True), target["row"].to_numpy()
@@ -120,8 +118,7 @@ def fine_tune(
         curves, rates = loop.fit_best(
             model, store.images, labels, rows[kept], rows[inner], settings, n_classes=len(store.classes), seed=seed + 1000 * fold,
             states=lambda rate, name=name: checkpoint.state(f"{name}-{rate:g}"),
-            epochs=settings.long_epochs if is_long else None,
-            start_rate=settings.long_learning_rate if is_long else None,
+            epochs=settings.long_epochs if mode == "fine_tune_long" else None,
         )  # fmt: skip
         scores = loop.probabilities(loop.predict(model, store.images, held_out["row"].to_numpy()))
         if mode == "fine_tune" and fold == folds[-1][0]:

@@ -5,7 +5,7 @@ Blocks that are plain mappings are checked later, as parameters of the runs made
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from catscans_lib.datasets import Size
 from catscans_lib.errors import Count, Strict
@@ -46,9 +46,18 @@ class TransferBlock(Strict):
     seeds: list[int]
     include_none: bool
     long_epochs: int | None
-    long_learning_rate: float | None
     defaults: dict[str, Any]
     targets: Changes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _longer_in_epochs_alone(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "long_learning_rate" in values:
+            raise ValueError(
+                "long_learning_rate is no longer a setting, because the longer baseline differs in epochs alone; it has the "
+                "learning_rate of the defaults. Delete the line"
+            )
+        return values
 
 
 class Primary(Strict):

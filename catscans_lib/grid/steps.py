@@ -145,7 +145,6 @@ def _transfer(profile: Profile) -> Iterator[Row]:
                 "modes": [mode for mode in block.modes if mode != "fine_tune_long" or source == "none"],
                 "seeds": block.seeds,
                 "long_epochs": block.long_epochs,
-                "long_learning_rate": block.long_learning_rate,
                 **block.defaults,
                 **{key: value for key, value in (row or {}).items() if key != "max_images"},
             }

@@ -143,7 +143,7 @@ def _epoch_metrics(
 
 def fit_best(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray, settings: Training,
-    *, n_classes: int, seed: int, states: Callable[[float], State], epochs: int | None = None, start_rate: float | None = None,
+    *, n_classes: int, seed: int, states: Callable[[float], State], epochs: int | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Train with every listed learning rate from the model's present weights; leave the model as the best rate trained it.
 
@@ -154,7 +154,7 @@ def fit_best(
     epoch's training loss), and a table with columns learning_rate, validation_loss (NaN if none), chosen.
     """
     start = model.get_weights()
-    rates = list(dict.fromkeys([start_rate or settings.learning_rate, *settings.other_learning_rates]))
+    rates = list(dict.fromkeys([settings.learning_rate, *settings.other_learning_rates]))
 
     def trained(rate: float) -> pd.DataFrame:
         model.set_weights(start)

@@ -17,7 +17,6 @@ COMMON = {
 PRETRAIN = Pretrain(**COMMON, seed=0, exclude=["chest"], weights=None)
 TRANSFER = Transfer(
     **COMMON, target="chest", modes=["fine_tune", "linear_probe", "fine_tune_long"], seeds=[0], long_epochs=4,
-    long_learning_rate=1e-3,
 )  # fmt: skip
 
 
@@ -102,13 +101,13 @@ def test_every_mode_classifies_held_out_images_of_an_easy_task(everything):
     assert (aucs["auc"] > 0.9).all(), aucs
 
 
-def test_the_history_has_every_epoch_of_every_fold_and_the_longer_budget_has_its_own_rate(everything):
+def test_the_history_has_every_epoch_of_every_fold_and_the_longer_budget_differs_in_epochs_alone(everything):
     history = everything[1]
     assert list(history.columns) == transfer.HISTORY
     epochs = history.groupby(["mode", "fold"])["epoch"].max().unstack()
     assert epochs.loc["fine_tune"].tolist() == [3, 3, 3]
     assert epochs.loc["fine_tune_long"].tolist() == [4, 4, 4]
-    assert history.groupby("mode")["learning_rate"].first().to_dict() == {"fine_tune": 3e-3, "fine_tune_long": 1e-3}
+    assert history.groupby("mode")["learning_rate"].first().to_dict() == {"fine_tune": 3e-3, "fine_tune_long": 3e-3}
 
 
 def test_folds_trained_by_separate_jobs_in_any_order_give_the_same_numbers(

@@ -101,6 +101,7 @@ def test_only_the_baseline_has_the_longer_budget():
         ("transfer.modes", ["finetune"], "got 'finetune'"),
         ("pretrain.sources.dtd.epochs", "5", "params/demo.yaml: pretrain.sources.dtd: epochs got the text '5'"),
         ("folds.n_folds", 1, "folds.n_folds got 1"),
+        ("transfer.long_learning_rate", 2e-3, "longer baseline differs in epochs alone.*Delete the line"),
         ("title", None, "title got None"),
         ("primary", {"mode": "fine_tune"}, "params/demo.yaml: 'primary.measure' is missing"),
         ("primary.statistic", "rho", "primary.statistic got 'rho': .*'spearman'"),
