@@ -36,7 +36,7 @@ def inputs(n: int) -> Inputs:
     head = np.random.default_rng(2).dirichlet(np.ones(10), n)
     fisher = np.abs(np.random.default_rng(3).normal(size=(2, 5000)))
     return Inputs(
-        features=x, labels=y, source_head=head, reference_features=x + np.random.default_rng(4).normal(size=x.shape),
+        features=x, labels=y, source_head=head,
         source_features=source_x, source_labels=source_y, fisher=fisher[0], source_fisher=fisher[1],
     )  # fmt: skip
 

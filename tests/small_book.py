@@ -112,12 +112,12 @@ def add_results(profile):
 def add_similarity(profile):
     """Add three measures of two sources, for the interactive figures and tables."""
     columns = ["measure", "source", "value"]
-    values = [("logme", "dtd", 0.3), ("logme", "imagenet", 0.2), ("cka_debiased", "dtd", 0.4)]
-    values += [("cka_debiased", "imagenet", 0.6), ("mmd_rbf", "dtd", 0.1)]
+    values = [("logme", "dtd", 0.3), ("logme", "imagenet", 0.2), ("parc", "dtd", 0.4)]
+    values += [("parc", "imagenet", 0.6), ("mmd_rbf", "dtd", 0.1)]
     table = pd.DataFrame(values, columns=columns).assign(target="isic2018", probe="imagenet", n_images=4, seed=0)
     table["larger_is_closer"] = table["measure"] != "mmd_rbf"
     table.to_csv(paths.tables_dir(profile) / "similarity.csv", index=False)
-    titles = {"measure": ["logme", "cka_debiased", "mmd_rbf"], "title": ["LogME", "Linear CKA", "Kernel distance"]}
+    titles = {"measure": ["logme", "parc", "mmd_rbf"], "title": ["LogME", "PARC", "Kernel distance"]}
     add_run(profile, "similarity", "isic2018", measures=titles | {"closer": "larger", "blind to": "size"})
     statistics = {"spearman": 1.0, "regret": 0.0, "accuracy": 1.0}
     found = [

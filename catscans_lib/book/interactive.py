@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from catscans_lib import datasets
 from catscans_lib.figures.style import COLOURS, ordered
+from catscans_lib.transferability.similarity_tables import closer
 
 SCRIPT = "scripts/plotly.min.js"  # where the book keeps Plotly; _static/interactive.js loads it and draws
 CONFIG = {"displayModeBar": False, "responsive": True}
@@ -67,7 +68,7 @@ def similarity_heatmap(similarity: pd.DataFrame, *, measures: dict[str, str]) ->
 def _measure_cells(rows: pd.DataFrame, name: str, title: str) -> go.Heatmap:
     larger = bool(rows["larger_is_closer"].iloc[0])
     values = rows.groupby(["source", "target"], sort=False)["value"].mean()
-    ranks = values.groupby("target").rank(ascending=not larger)
+    ranks = closer(rows)[name].groupby("target").rank(ascending=False).reorder_levels(values.index.names)[values.index]
     counts = values.groupby("target").transform("count")
     lines = "rank " + ranks.map("{:g}".format) + " of " + counts.map("{:.0f}".format) + f"<br>{CLOSER[larger]}"
     return _cells(

@@ -31,6 +31,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from catscans_lib.errors import InputError
+from catscans_lib.statistics import ties
 
 MEASURED = ("epoch", "split", "metric", "value")  # all other columns of a history identify its curves
 SOURCE = ["source", "target", "mode"]
@@ -140,7 +141,8 @@ def rank_agreement(aucs: pd.DataFrame) -> pd.DataFrame:
             sources = [source for source in wide[a] if source in wide[b]]
             both = wide[[(seed, source) for seed in (a, b) for source in sources]].dropna().mean()
             if len(sources) > 1:
-                rows.append((target, mode, a, b, kendalltau(both[a], both[b]).statistic, len(sources)))
+                tau = kendalltau(ties.merged(both[a]), ties.merged(both[b])).statistic
+                rows.append((target, mode, a, b, tau, len(sources)))
     return pd.DataFrame(rows, columns=["target", "mode", "seed_a", "seed_b", "tau_b", "n_sources"])
 
 

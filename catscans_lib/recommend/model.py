@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.evaluation.tables import shared_modes
+from catscans_lib.transferability.similarity_tables import closer
 
 # These look at the target through a source's network.
 MEASURES = ("logme", "linear_probe_auc", "regularised_h_score", "sfda", "n_leep")
@@ -41,9 +42,7 @@ def closeness(similarity: pd.DataFrame, measures: list[str]) -> pd.Series:
     source is the target) are left out. A measure with the same value for all sources counts 0. The result is indexed by
     target and source.
     """
-    here = similarity[similarity["measure"].isin(measures) & (similarity["source"] != similarity["target"])]
-    signed = here["value"].where(here["larger_is_closer"].astype(bool), -here["value"])
-    means = signed.groupby([here["target"], here["source"], here["measure"]]).mean().unstack("measure")
+    means = closer(similarity[similarity["measure"].isin(measures)]).unstack("measure")
     by_target = means.groupby(level="target")
     spread = by_target.transform("std").replace(0.0, np.nan)
     return ((means - by_target.transform("mean")) / spread).mean(axis=1).fillna(0.0)

@@ -24,8 +24,6 @@ class Inputs:
         Patient, lesion or slide of the target's images.
     source_head : array_like of float, shape (n_images, n_source_classes)
         Source-class probabilities of the target's images, by the source's network with its own head.
-    reference_features : array_like of float, shape (n_images, n_reference_features)
-        Of the same images of the target, by another network.
     source_features, source_labels, source_groups : array_like
         The same for the source's images, which may differ in number.
     images, source_images : numpy.ndarray of uint8, shape (n_images, height, width, 3)
@@ -43,7 +41,6 @@ class Inputs:
     labels: np.ndarray | None = None
     groups: np.ndarray | None = None
     source_head: np.ndarray | None = None
-    reference_features: np.ndarray | None = None
     source_features: np.ndarray | None = None
     source_labels: np.ndarray | None = None
     source_groups: np.ndarray | None = None
@@ -77,7 +74,7 @@ class Measure:
     blind_to: str
     cost: str  # time, in n images, d features, C classes (suffix _s: of the source)
     invariances: frozenset[str] = frozenset()  # of "rotation", "scale" (one factor), "shift" of all features
-    is_symmetric: bool = False  # whether source and target, or the two representations, may be exchanged
+    is_symmetric: bool = False  # whether source and target may be exchanged
     optional: tuple[str, ...] = ()
     is_random: bool = False  # then `function` takes `seed`
 

@@ -15,10 +15,9 @@ from catscans_lib.similarity.measures import (
     distribution,
     feature_based,
     label_based,
-    representations,
 )
 
-FAMILIES = (label_based, feature_based, classifiers, representations, distribution, task2vec, descriptions)
+FAMILIES = (label_based, feature_based, classifiers, distribution, task2vec, descriptions)
 MEASURES: dict[str, Measure] = {measure.name: measure for family in FAMILIES for measure in family.MEASURES}
 
 

@@ -88,17 +88,6 @@ def same_space(target: ArrayLike, source: ArrayLike) -> tuple[np.ndarray, np.nda
     return target, source
 
 
-def same_images(values: ArrayLike, reference: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of the same images, at least 4, by two networks."""
-    values, reference = features(values), features(reference, "reference_features")
-    if len(values) != len(reference) or len(values) < 4:
-        raise InputError(
-            "features and reference_features must describe the same images, at least 4; "
-            f"got {len(values)} and {len(reference)}."
-        )
-    return values, reference
-
-
 def images(values: np.ndarray, what: str = "images") -> np.ndarray:
     """Return images, uint8, shape (n_images, height, width, 3), at least 8 pixels high and wide."""
     values = np.asarray(values)

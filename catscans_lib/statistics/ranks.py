@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from catscans_lib.statistics import ties
+
 STATISTICS = ("pearson", "spearman", "kendall", "weighted_kendall", "regret", "accuracy")
 N_POOLED = 2  # over targets, the first two statistics are pooled from sums; the others are averaged
 
@@ -29,15 +31,16 @@ class Found(NamedTuple):
 
 
 def draws(y: np.ndarray, counts: np.ndarray) -> Draws:
-    """Prepare draws from results (NaN if missing) and counts, both of shape (n_draws, n_sources)."""
-    counts, y = np.where(np.isnan(y), 0.0, counts), np.nan_to_num(y)
+    """Prepare draws from results (NaN if missing; see `ties`) and counts, both of shape (n_draws, n_sources)."""
+    counts, y = np.where(np.isnan(y), 0.0, counts), np.nan_to_num(ties.merged(y))
     return Draws(y, counts, np.sign(y[:, :, None] - y[:, None, :]))
 
 
 def on_target(x: np.ndarray, drawn: Draws) -> Found:
     """Compute all statistics of a measure on one target.
 
-    `x`, shape (n_sources,), holds the values of the measure; larger is closer, and a source with NaN is left out. pearson,
+    `x`, shape (n_sources,), holds the values of the measure, rounding errors merged by `ties`; larger is closer, and a source
+    with NaN is left out. pearson,
     spearman, kendall (tau-b) and weighted_kendall (additive hyperbolic weights, mean over both rankings) are in [-1, 1], NaN
     if all values or all results are equal. regret is the best result minus that of the source with the largest value (mean
     over ties), at least 0. accuracy is the share of the pairs with different results in which the better source has the

@@ -10,7 +10,7 @@ from catscans_lib.evaluation.tables import shared_modes
 from catscans_lib.statistics import paired_tests, ranks
 from catscans_lib.statistics.bootstrap import interval
 from catscans_lib.statistics.ranks import STATISTICS, Draws
-from catscans_lib.transferability.similarity_tables import BASELINES, PAIR
+from catscans_lib.transferability.similarity_tables import BASELINES, PAIR, closer
 
 LEVEL = 0.95
 ALL = "all"  # all targets together, in column target
@@ -143,8 +143,7 @@ def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
     folds, measures = list(results["fold"].unique()), list(similarity["measure"].unique())
     means = results.groupby(["target", "source", "fold"])["auc"].mean()
     y = means.reindex(pd.MultiIndex.from_product([targets, sources, folds], names=means.index.names)).to_numpy(float)
-    signed = similarity["value"].where(similarity["larger_is_closer"].astype(bool), -similarity["value"])
-    x = signed.groupby([similarity[name] for name in ("measure", "target", "source")]).mean()
+    x = closer(similarity)
     x = x.reindex(pd.MultiIndex.from_product([measures, targets, sources], names=x.index.names)).to_numpy(float)
     shape = len(targets), len(sources)
     return Panel(sources, targets, measures, y.reshape(*shape, len(folds)), x.reshape(len(measures), *shape))

@@ -165,12 +165,11 @@ def _between(target: Side, source: Side, scale: pd.Series | None) -> Inputs:
 
 
 def _by_network(networks: "SourceFeatures", source: str, target: Side) -> Inputs:
-    """Inputs of measures that look through the source's network; the probe's features are the reference, except its own."""
+    """Inputs of measures that look at the target through the source's network."""
     found = networks.features(source, target.images)
-    reference = target.features if source != networks.probe else None
     return Inputs(
         features=found, labels=target.images.labels, groups=target.images.groups,
-        source_head=networks.head(source, found), reference_features=reference,
+        source_head=networks.head(source, found),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from catscans_lib import paths, results
 from catscans_lib.datasets import demo
 from catscans_lib.images.store import open_store
 from catscans_lib.similarity import registry
+from catscans_lib.statistics import ties
 
 BASELINES = {
     "always_imagenet": "always ImageNet",
@@ -40,18 +41,30 @@ def about(names: list[str] | None = None) -> pd.DataFrame:
 
 
 def between_datasets(similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a table of similarity whose source is not the target: no noise floors."""
+    """Return the rows of a table of similarity whose source is not the target."""
     return similarity[similarity["source"] != similarity["target"]]
 
 
-def ranks(values: pd.DataFrame) -> pd.DataFrame:
-    """Rank the sources by every measure, averaged over seeds; 1 is the closest, ties share the mean rank.
+def closer(similarity: pd.DataFrame) -> pd.Series:
+    """Return the value of every measure, target and source: mean over seeds, larger is closer, for distances too.
 
-    Returns columns measure, source, rank, without the noise floor; measures with similar rankings are neighbours.
+    Values of a target that differ by at most 1e-9 of the measure's largest magnitude are equal (see `statistics.ties`). Rows of a
+    dataset with itself are left out.
     """
-    closer = values["value"].where(values["larger_is_closer"].astype(bool), -values["value"])
-    here = between_datasets(values.assign(closer=closer))
-    means = here.groupby(["measure", "source"], sort=False)["closer"].mean()
+    here = between_datasets(similarity)
+    signed = here["value"].where(here["larger_is_closer"].astype(bool), -here["value"])
+    means = signed.groupby([here[name] for name in ("measure", "target", "source")], sort=False).mean()
+    scales = means.abs().groupby(level="measure").max()
+    by_target = means.groupby(level=["measure", "target"], sort=False)
+    return by_target.transform(lambda values: ties.merged(values, scales[values.name[0]]))
+
+
+def ranks(values: pd.DataFrame) -> pd.DataFrame:
+    """Rank the sources of one target by every measure, averaged over seeds; 1 is the closest, ties share the mean rank.
+
+    Returns columns measure, source, rank, without rows of the target with itself; measures with similar rankings are neighbours.
+    """
+    means = closer(values).droplevel("target")
     table = means.groupby("measure").rank(ascending=False).rename("rank").reset_index()
     wide = table.pivot(index="measure", columns="source", values="rank")
     filled = wide.T.fillna(wide.T.mean()).T  # a source without a value gets the mean rank

@@ -39,6 +39,9 @@ def test_a_measure_with_the_same_value_for_all_sources_counts_nothing():
     both = pd.concat([values, values.assign(measure="constant", value=1.0)])
     pd.testing.assert_series_equal(model.closeness(both, ["m", "constant"]), model.closeness(values, ["m"]))
     assert (model.closeness(both, ["constant"]) == 0).all()
+    rounding = 1 + 1e-15 * np.arange(len(values))
+    noisy = pd.concat([values, values.assign(measure="constant", value=rounding)])
+    assert (model.closeness(noisy, ["constant"]) == 0).all()
 
 
 def test_the_slope_of_simulated_results_is_recovered():

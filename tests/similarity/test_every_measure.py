@@ -49,7 +49,6 @@ def world(n=60, d=8, separation=2.0, shift=1.0, seed=0):
     source_fisher = fisher * np.exp(shift * rng.normal(size=200))
     return Inputs(
         features=features, labels=labels, source_head=softmax(3 * features[:, :5], axis=1),
-        reference_features=np.tanh(features[:, : d // 2]) + 0.5 * rng.normal(size=(n, d // 2)),
         source_features=source + shift, source_labels=source_labels, images=images, source_images=source_images,
         fisher=fisher, source_fisher=source_fisher,
         answers=answers(rng, 0.1), source_answers=answers(rng, 0.1 + 0.4 * shift),
@@ -168,7 +167,7 @@ def test_claimed_invariances_hold(name, kind):
 @pytest.mark.parametrize("value", [0.0, 0.1])
 def test_features_that_are_the_same_for_all_images_give_no_nan(name, constant, value):
     inputs = world(n=30)
-    changed = {part: getattr(inputs, part).copy() for part in ("features", "source_features", "reference_features")}
+    changed = {part: getattr(inputs, part).copy() for part in ("features", "source_features")}
     for part in changed.values():
         part[:, constant] = value
     found = similarity.compute(name, replace(inputs, **changed))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import linalg, optimize, stats
 from scipy.spatial.distance import cdist, pdist
 from scipy.special import softmax
 from sklearn.covariance import LedoitWolf
@@ -85,6 +85,27 @@ def test_sfda_is_two_shrinkage_discriminants_with_images_mixed_in_between():
     others = np.array([(means[1] + means[2]) / 2, (means[0] + means[2]) / 2, (means[0] + means[1]) / 2])
     second, _ = probabilities(sure * x + (1 - sure) * others[y])
     assert feature_based.sfda(x, y) == pytest.approx(second[np.arange(60), y].mean())
+
+
+def test_sfda_does_not_use_the_solver_that_may_not_converge(monkeypatch):
+    x, y = blobs(60, 40)
+    expected, solve = feature_based.sfda(x, y), linalg.lstsq
+
+    def gelsd_fails(*given, lapack_driver="gelsd", **options):
+        if lapack_driver == "gelsd":
+            raise linalg.LinAlgError("SVD did not converge in Linear Least Squares")
+        return solve(*given, lapack_driver=lapack_driver, **options)
+
+    monkeypatch.setattr(linalg, "lstsq", gelsd_fails)
+    assert feature_based.sfda(x, y) == expected
+
+
+def test_distances_of_pairs_that_differ_by_rounding_are_ties_in_parc():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 2, (40, 4)).astype(float), np.arange(40) % 2
+    expected = feature_based.parc(x, y)
+    for factor in rng.uniform(0.1, 10, 20):
+        assert feature_based.parc(factor * x + 1 / factor, y) == pytest.approx(expected, abs=1e-9)
 
 
 def test_leep_by_hand():
@@ -170,12 +191,19 @@ def test_the_frechet_distance_on_a_line_is_that_of_means_and_standard_deviations
 
 def test_the_squared_discrepancy_is_unbiased_and_summed_block_by_block(monkeypatch):
     x, z = blobs(23, 3)[0], blobs(17, 3, seed=1)[0]
-    h = np.median(pdist(np.concatenate([x, z]), "sqeuclidean"))
+    h = np.median(pdist(x, "sqeuclidean"))  # of the target alone
     pairs = [np.exp(-pdist(side, "sqeuclidean") / h).mean() for side in (x, z)]
     expected = sum(pairs) - 2 * np.exp(-cdist(x, z, "sqeuclidean") / h).mean()
     assert distribution.mmd_rbf(x, z) == pytest.approx(expected)
     monkeypatch.setattr(distribution, "BLOCK", 5)
     assert distribution.mmd_rbf(x, z) == pytest.approx(expected)
+
+
+def test_the_kernel_of_the_squared_discrepancy_does_not_depend_on_the_source():
+    x, far = blobs(20, 3)[0], np.full((2, 3), 1e3) + np.arange(2)[:, None]
+    h = np.median(pdist(x, "sqeuclidean"))
+    of_the_pair = np.exp(-((far[0] - far[1]) ** 2).sum() / h)  # the target's images are too far to see it
+    assert distribution.mmd_rbf(x, far) == pytest.approx(np.exp(-pdist(x, "sqeuclidean") / h).mean() + of_the_pair)
 
 
 def test_the_exact_distance_is_that_of_the_best_matching():

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from catscans_lib import figures
+from catscans_lib import figures, similarity
 from catscans_lib.statistics import ranks
 from catscans_lib.statistics.ranks import STATISTICS
 from catscans_lib.transferability import associations, similarity_tables
@@ -87,6 +87,25 @@ def test_a_constant_measure_has_no_correlation_and_the_regret_of_its_ties():
     assert np.isnan(value_of(table, "kendall", "p"))
     assert value_of(table, "regret") == pytest.approx(0.9 - 0.75)
     assert value_of(table, "accuracy") == 0.5
+
+
+def test_an_h_score_of_fewer_images_than_features_is_constant_but_for_rounding_and_gets_no_correlation():
+    labels = np.arange(40) % 3
+    scores = {s: similarity.compute("h_score", similarity.Inputs(
+        features=np.random.default_rng(n).normal(size=(40, 100)), labels=labels)) for n, s in enumerate(AUCS)}  # fmt: skip
+    assert len(set(scores.values())) > 1 and scores == pytest.approx(dict.fromkeys(AUCS, 2.0), abs=1e-12)
+    table = related(results(), measure(scores))
+    assert all(np.isnan(value_of(table, name)) for name in STATISTICS[:4])
+    assert value_of(table, "regret") == pytest.approx(0.9 - 0.75)
+    assert (similarity_tables.ranks(measure(scores))["rank"] == 2.5).all()
+
+
+def test_aucs_that_differ_by_rounding_are_ties():
+    aucs = {"imagenet": 0.9, "dtd": 0.9 - 1e-15, "stl10": 0.9 + 1e-15, "kimia960": 0.6}
+    scores = dict(zip(AUCS, (1.0, 2.0, 3.0, 0.0), strict=True))
+    table = related(results(aucs), measure(scores))
+    assert value_of(table, "accuracy") == 1.0  # of the three pairs that differ
+    assert value_of(table, "kendall") == pytest.approx(stats.kendalltau([3, 3, 3, 0], [1, 2, 3, 0]).statistic)
 
 
 def test_pairs_of_sources_with_the_same_auc_do_not_count():

@@ -43,14 +43,15 @@ def _gaussian_distance(first: Gaussian, second: Gaussian) -> float:
     return float(((mean - other_mean) ** 2).sum() + max(spread, 0))
 
 
-def mmd_rbf(features: ArrayLike, source_features: ArrayLike) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel ``exp(-|x - z|^2 / h)``.
+def mmd_rbf(features: ArrayLike, source_features: ArrayLike, bandwidth: float | None = None) -> float:
+    """Unbiased squared maximum mean discrepancy with the kernel ``exp(-|x - z|^2 / bandwidth)``.
 
-    The bandwidth h is the median of ``|x - z|^2`` over all pairs of images of both sets. Arguments as in `frechet_distance`.
-    At most 2, and by chance a little below 0; 0 if all images are the same. Gretton et al. (2012), JMLR 13(25).
+    The default bandwidth is the median of ``|x - z|^2`` over all pairs of the target's images: all sources of a target are
+    compared with the same kernel. Arguments as in `frechet_distance`. At most 2, and by chance a little below 0; 0 if all images
+    are the same. Gretton et al. (2012), JMLR 13(25).
     """
     x, z = valid_arrays.same_space(features, source_features)
-    median = float(np.median(pdist(np.concatenate([x, z]), "sqeuclidean")))
+    median = float(np.median(pdist(x, "sqeuclidean"))) if bandwidth is None else bandwidth
     if median == 0:  # half of the pairs are equal: any other distance is far
         median = np.finfo(float).tiny
 
@@ -113,7 +114,8 @@ MEASURES = (
         why="FID, the distance of image sets that users know",
     ),
     Measure(
-        name="mmd_rbf", title="MMD (Gaussian kernel)", function=mmd_rbf, **_TWO, range=(-2, 2), cost="O((n + n_s)^2 d)",
+        name="mmd_rbf", title="MMD (Gaussian kernel)", function=mmd_rbf, **_TWO | {"is_symmetric": False}, range=(-2, 2),
+        cost="O((n + n_s)^2 d)",
         reference="gretton2012, JMLR 13(25)", invariances=_RIGID | {"scale"},
         blind_to="labels; differences much finer or coarser than the median distance",
         why="unbiased by the number of images; `recommend` warns by it of unfamiliar images",

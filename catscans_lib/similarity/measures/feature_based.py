@@ -1,12 +1,14 @@
-"""How well the features of a frozen network separate the target's classes: LogME, H-scores, TransRate, GBC, SFDA."""
+"""How well the features of a frozen network separate the target's classes: LogME, H-scores, TransRate, GBC, SFDA, PARC."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
 
 from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
+from catscans_lib.statistics import ties
 
 FLOOR = 1e-10  # LogME: squared error below which a fit counts as perfect; there the evidence has no upper bound
 STEP = 0.5  # LogME: of the grid over log(alpha / beta); the evidence changes over about 1
@@ -175,17 +177,72 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> float:
     and the first posteriors pass through a second softmax. Shao et al. (2022), arXiv:2207.03036.
     """
     from scipy.special import softmax
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     x, y = valid_arrays.labelled(features, labels)
-    means = np.array([x[y == number].mean(axis=0) for number in range(y.max() + 1)])
-    within = np.linalg.eigvalsh(_gram(x - means[y]))[-1] / len(x)
-    lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=max(np.exp(-5 * within), 1e-10))
-    right = np.arange(len(y)), y
-    posterior = softmax(lda.fit(x, y).predict_proba(x), axis=1)[right][:, None]
+    (n, d), x = x.shape, x - x.mean(axis=0)
+    if n < d:
+        x = np.linalg.qr(x.T, mode="r").T  # rotated into the space that the images span
+    means = _means(x, y)
+    within = np.linalg.eigvalsh(_gram(x - means[y]))[-1] / n
+    shrinkage, right = max(np.exp(-5 * within), 1e-10), (np.arange(n), y)
+    sure = softmax(_posteriors(x, y, shrinkage, d), axis=1)[right][:, None]
     others = (means.sum(axis=0) - means) / (len(means) - 1)
-    mixed = posterior * x + (1 - posterior) * others[y]
-    return float(lda.fit(mixed, y).predict_proba(mixed)[right].mean())
+    mixed = sure * x + (1 - sure) * others[y]
+    return float(_posteriors(mixed, y, shrinkage, d)[right].mean())
+
+
+def _means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.array([x[y == number].mean(axis=0) for number in range(y.max() + 1)])
+
+
+def _posteriors(x: np.ndarray, y: np.ndarray, shrinkage: float, n_features: int) -> np.ndarray:
+    """Class probabilities of the images that a linear discriminant is fitted to, shape (n_images, n_classes).
+
+    Its covariance is shrunk to a multiple of the identity, as in scikit-learn with solver "lsqr". That one uses LAPACK's gelsd,
+    which sometimes does not converge (OpenBLAS); gelsy does not iterate.
+    """
+    from scipy.linalg import lstsq
+    from scipy.special import softmax
+
+    means = _means(x, y)
+    within = x - means[y]
+    covariance = (1 - shrinkage) * within.T @ within / len(x)
+    covariance[np.diag_indices_from(covariance)] += shrinkage * (within**2).sum() / len(x) / n_features
+    weights = lstsq(covariance, means.T, lapack_driver="gelsy")[0]
+    return softmax(x @ weights - (means.T * weights).sum(axis=0) / 2 + np.log(np.bincount(y) / len(y)), axis=1)
+
+
+def parc(features: ArrayLike, labels: ArrayLike) -> float:
+    """PARC: rank correlation, over all pairs of images, of feature dissimilarity with having different classes.
+
+    Dissimilarity is 1 - Pearson's correlation of two images' standardised features; those that differ by rounding are ties. That
+    of labels is exactly 0 or 1; the published program computes it as a correlation of indicators, and its ranks then order the
+    rounding errors.
+
+    100 * Spearman's correlation, in [-100, 100]; 0 if either side is the same for all pairs. Bolya et al. (2021),
+    arXiv:2111.06977.
+    """
+    x, y = valid_arrays.labelled(features, labels)
+    pairs = np.triu_indices(len(x), 1)
+    return 100 * _rank_correlation(_dissimilarities(x)[pairs], (y[:, None] != y)[pairs])
+
+
+def _dissimilarities(features: np.ndarray) -> np.ndarray:
+    """1 - Pearson's correlation of every two images, features standardised; 1 for an image without variation."""
+    spread = features.std(axis=0)
+    is_constant = spread <= 1e-12 * np.abs(features).max(axis=0)
+    rows = np.where(is_constant, 0, (features - features.mean(axis=0)) / np.where(is_constant, 1, spread))
+    rows -= rows.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = np.where(lengths > 1e-12, rows / np.where(lengths > 1e-12, lengths, 1), 0)
+    return 1 - rows @ rows.T
+
+
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's correlation with mean ranks for ties; 0 if either side is constant."""
+    first, second = (ranks - ranks.mean() for ranks in map(rankdata, (ties.merged(first), second)))
+    lengths = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(first @ second / lengths) if lengths > 0 else 0.0
 
 
 _LABELLED = {"arguments": ("features", "labels"), "larger_is_closer": True}
@@ -222,9 +279,15 @@ MEASURES = (
         why="the only one from the overlap of classes; its general form",
     ),
     Measure(
-        name="sfda", title="SFDA", function=sfda, **_LABELLED, range=(0, 1), cost="O(n d^2 + d^3)",
+        name="sfda", title="SFDA", function=sfda, **_LABELLED, range=(0, 1), cost="O(n d min(n, d))",
         reference="shao2022, arXiv:2207.03036", invariances=frozenset({"rotation", "shift"}),
         blind_to="overfitting: it is judged on the images it is fitted to, and near 1 with fewer images than features",
         why="imitates fine-tuning; `recommend` uses it",
+    ),
+    Measure(
+        name="parc", title="PARC", function=parc, **_LABELLED, range=(-100, 100), cost="O(n^2 d + n^2 log n)",
+        reference="bolya2021, arXiv:2111.06977", invariances=frozenset({"scale", "shift"}),
+        blind_to="classes that hold several clusters; the most it can reach falls with the number of classes",
+        why="the only one from pairs of images and their labels; in the published medical comparison",
     ),
 )  # fmt: skip
