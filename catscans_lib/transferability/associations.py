@@ -19,6 +19,11 @@ COLUMNS = (
     "p_adjusted", "p_max",
 )  # fmt: skip
 TIED = 1e-9  # smaller differences are floating-point noise
+PROBES = (
+    "linear_probe",
+    "linear_probe_auc",
+    "linear_probe_accuracy",
+)  # the rule, and measures that are the probe itself
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,9 @@ def associations(
     parts = []
     for mode in shared_modes(results):
         rules = similarity.iloc[:0] if baselines is None else baselines
-        rules = rules[(rules["measure"] != "linear_probe") | (mode != "linear_probe")]  # it would predict itself
-        arranged = panel(results[results["mode"] == mode], pd.concat([similarity, rules], ignore_index=True))
+        values = pd.concat([similarity, rules], ignore_index=True)
+        values = values[(mode != "linear_probe") | ~values["measure"].isin(PROBES)]  # they would predict themselves
+        arranged = panel(results[results["mode"] == mode], values)
         is_measure = ~np.isin(arranged.measures, rules["measure"].unique())
         parts.append(_of_panel(arranged, is_measure, n_draws, seed, together).assign(evidence=evidence, mode=mode))
     table = pd.concat(parts, ignore_index=True)

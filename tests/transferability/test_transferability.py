@@ -276,6 +276,15 @@ def left_out_tables():
     return results({"imagenet": 0.9, "dtd": 0.8, "stl10": 0.5}, targets), pd.concat(tables)
 
 
+def test_probes_do_not_predict_the_mode_that_they_are():
+    aucs = pd.concat([results(), results(mode="linear_probe")])
+    measures = pd.concat([measure(AUCS, name) for name in ("m", "linear_probe_auc", "linear_probe_accuracy")])
+    table = related(aucs, measures, similarity_tables.baselines(aucs))
+    probes = table[table["measure"].str.startswith("linear_probe")].groupby("mode")["measure"].nunique()
+    assert probes.to_dict() == {"fine_tune": 3}
+    assert set(table.loc[table["mode"] == "linear_probe", "measure"]) == {"m", "always_imagenet", "random"}
+
+
 def test_the_measure_chosen_on_the_other_targets_is_followed_on_the_one_left_out():
     aucs, similarity = left_out_tables()
     table = associations.left_out(related(aucs, similarity, similarity_tables.baselines(aucs)))
