@@ -1,23 +1,59 @@
-"""DeLong's variance of an AUC and his paired test of two AUCs, in O(n log n).
+"""DeLong's variance of an AUC and his paired test of two AUCs, in O(n log n), also for grouped images.
 
 The AUC is the mean of the components v10 (one per positive: the share of negatives below it, ties one half), and also of v01
-(one per negative: the share of positives above it). Its variance is var(v10) / n_positive + var(v01) / n_negative. Counting
-along the sorted scores gives all components. Images count as independent; if patients have several images, bootstrap over
-patients instead.
+(one per negative: the share of positives above it). Counting along the sorted scores gives all components. With independent
+images, the variance is var(v10) / n_positive + var(v01) / n_negative. Images of one patient are correlated, so Obuchowski's
+form sums the deviations of the components from the AUC over each group (patient, lesion, slide), and adds the covariance of
+a group's positives with its negatives. If each image is its own group, both forms are equal.
 
 References
 ----------
 DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44(3). Sun and Xu (2014), IEEE Signal Processing Letters 21(11).
+Obuchowski (1997), Biometrics 53(2), for groups.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 from scipy.special import expit, logit
 
 METHODS = ("logit", "wald")
+ROUNDING = 1e-12  # deviations from the AUC up to this are rounding, not variance
+
+
+class _Deviations(NamedTuple):
+    """AUCs, shape (n_models,), and the components' deviations from them, summed by group, shape (n_models, n_groups)."""
+
+    auc: np.ndarray
+    positive: np.ndarray  # of v10, divided by n_positive, so that a variance is a sum of squares
+    negative: np.ndarray  # of v01, divided by n_negative
+    counts: tuple[int, int, int]  # groups with a positive, with a negative, all
+
+    def minus(self, row: int) -> "_Deviations":
+        """Return model `row` minus every model; equal rankings differ by exactly 0."""
+        return _Deviations(
+            self.auc[row] - self.auc,
+            self.positive[row] - self.positive,
+            self.negative[row] - self.negative,
+            self.counts,
+        )
+
+    def variances(self) -> np.ndarray:
+        """Return the variance of every model's AUC, shape (n_models,)."""
+        terms = self.positive**2, self.negative**2, 2 * self.positive * self.negative
+        return sum(factor * of.sum(axis=1) for factor, of in zip(self._factors(), terms, strict=True))
+
+    def covariance(self) -> np.ndarray:
+        """Return the covariance matrix of the AUCs, shape (n_models, n_models)."""
+        both = self.positive @ self.negative.T
+        terms = self.positive @ self.positive.T, self.negative @ self.negative.T, both + both.T
+        return sum(factor * of for factor, of in zip(self._factors(), terms, strict=True))
+
+    def _factors(self) -> list[float]:
+        """Return n / (n - 1) of every count; NaN for a single positive or negative group, whose variance is unknown."""
+        return [n / (n - 1) if n > 1 else np.nan for n in self.counts]
 
 
 class Paired(NamedTuple):
@@ -31,17 +67,17 @@ class Paired(NamedTuple):
     high: float
 
 
-def delong(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def delong(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the AUCs of several models on the same images, shape (n_models,), and their covariance matrix.
 
     `labels`, shape (n,), are True where the image is positive. `scores`, shape (n,) or (n_models, n), may have any scale; higher
-    means positive, and ties count one half. A variance is exactly 0 if a model separates the classes perfectly or all scores are
-    equal. The formula then cannot estimate the uncertainty, which is not 0 (`interval` returns NaN). It is NaN with a single
-    positive or negative. Raises ValueError if the labels are not bool or all the same, a score is not finite, or the shapes do
-    not match.
+    means positive, and ties count one half. `groups`, shape (n,), are patients, lesions or slides; None: images are independent.
+    A variance is exactly 0 if a model separates the classes perfectly or all scores are equal. The formula then cannot estimate
+    the uncertainty, which is not 0 (`interval` returns NaN). It is NaN if all positives, or all negatives, are in one group.
+    Raises ValueError if the labels are not bool or all the same, a score is not finite, or the shapes do not match.
     """
-    v10, v01 = _components(labels, scores)
-    return v10.mean(axis=1), _variance_of_mean(v10) + _variance_of_mean(v01)
+    found = _deviations(labels, scores, groups)
+    return found.auc, found.covariance()
 
 
 def interval(auc: float, variance: float, level: float = 0.95, method: str = "logit") -> tuple[float, float]:
@@ -57,7 +93,7 @@ def interval(auc: float, variance: float, level: float = 0.95, method: str = "lo
     if not 0 <= auc <= 1 or variance < 0:
         raise ValueError(f"An AUC lies in [0, 1] and a variance is at least 0; got {auc} and {variance}.")
     half = _quantile(level) * np.sqrt(variance)
-    if not variance > 0:
+    if not variance > ROUNDING**2:
         return np.nan, np.nan
     if method == "logit" and 0 < auc < 1:
         half /= auc * (1 - auc)  # the slope of the logit
@@ -65,44 +101,68 @@ def interval(auc: float, variance: float, level: float = 0.95, method: str = "lo
     return float(max(auc - half, 0)), float(min(auc + half, 1))
 
 
-def paired(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, level: float = 0.95) -> Paired:
-    """Test whether two models have the same AUC on the same images (in the same order).
+def paired(
+    labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, groups: ArrayLike | None = None, *, level: float = 0.95
+) -> Paired:
+    """Test whether two models have the same AUC on the same images (in the same order); `groups` as in `delong`.
 
     The interval is Wald's at `level`. If the variance is 0, the interval is NaN; z is then 0 and p 1 for models with equal
     AUCs (same ranking, or both perfect), and both are NaN for others.
     """
-    v10, v01 = _components(labels, np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)]))
-    apart = v10[:1] - v10[1:], v01[:1] - v01[1:]  # differences first: equal ranks then give variance 0
-    difference, variance = float(apart[0].mean()), float(sum(map(_variance_of_mean, apart))[0, 0])
-    if variance == 0:
-        z, p = (0.0, 1.0) if difference == 0 else (np.nan, np.nan)
-        return Paired(difference, variance, z, p, np.nan, np.nan)
-    z, half = difference / np.sqrt(variance), _quantile(level) * np.sqrt(variance)
-    p = float(2 * stats.norm.sf(abs(z)))
-    return Paired(difference, variance, float(z), p, float(difference - half), float(difference + half))
+    both = np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)])
+    apart = _deviations(labels, both, groups).minus(0)
+    difference, variance = float(apart.auc[1]), float(apart.variances()[1])
+    z, p, low, high = (float(number) for number in z_test(difference, variance, level))
+    return Paired(difference, variance, z, p, low, high)
 
 
-def all_pairs(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def z_test(difference: ArrayLike, variance: ArrayLike, level: float = 0.95) -> tuple[np.ndarray, ...]:
+    """Return z, two-sided p and the interval (low, high) of normal differences; a variance of 0 is treated as in `paired`."""
+    difference, variance = np.asarray(difference, dtype=float), np.asarray(variance, dtype=float)
+    sd = np.sqrt(np.where(variance > ROUNDING**2, variance, np.nan))
+    is_same = (variance <= ROUNDING**2) & (np.abs(difference) <= ROUNDING)
+    z, half = np.where(is_same, 0.0, difference / sd), sd * _quantile(level)
+    return z, 2 * special.ndtr(-np.abs(z)), difference - half, difference + half
+
+
+def all_pairs(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the AUC differences of all pairs of models (row minus column) and their variances, as `paired` does for two.
 
     `scores` has shape (n_models, n); it is NaN where a model has no score for an image, and each pair is compared on the
     images that both have. The results, shape (n_models, n_models), are NaN for two models without a common image.
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=float)
+    groups = None if groups is None else np.asarray(groups)
     known = np.isfinite(scores)
     whole = np.flatnonzero(known.all(axis=1))
     differences, variances = np.full((2, len(scores), len(scores)), np.nan)
     if len(whole):
-        v10, v01 = _components(labels, scores[whole])
+        of_whole = _deviations(labels, scores[whole], groups)
         for row, number in enumerate(whole):
-            apart = v10[row] - v10, v01[row] - v01
-            differences[number, whole] = apart[0].mean(axis=1)
-            variances[number, whole] = sum(map(_own_variance_of_mean, apart))
+            apart = of_whole.minus(row)
+            differences[number, whole], variances[number, whole] = apart.auc, apart.variances()
     for one, other in np.argwhere(~np.isin(np.indices(differences.shape), whole).all(axis=0)):
         if (both := known[one] & known[other]).any():
-            found = paired(labels[both], scores[one, both], scores[other, both])
+            of_both = None if groups is None else groups[both]
+            found = paired(labels[both], scores[one, both], scores[other, both], of_both)
             differences[one, other], variances[one, other] = found.difference, found.variance
     return differences, variances
+
+
+def _deviations(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> _Deviations:
+    labels = np.asarray(labels)
+    v10, v01 = _components(labels, scores)
+    names = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    if names.shape != labels.shape:
+        raise ValueError(f"{len(labels)} images need as many groups; got shape {names.shape}.")
+    codes = np.unique(names, return_inverse=True)[1]
+    summed, counts = [], []
+    for components, of in ((v10, codes[labels]), (v01, codes[~labels])):
+        apart = components - components.mean(axis=1, keepdims=True)
+        apart = np.where(np.abs(apart) <= ROUNDING, 0.0, apart) / components.shape[1]
+        summed.append(np.stack([np.bincount(of, weights=row, minlength=codes.max() + 1) for row in apart]))
+        counts.append(len(np.unique(of)))
+    return _Deviations(v10.mean(axis=1), *summed, (*counts, int(codes.max()) + 1))
 
 
 def _components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,25 +189,10 @@ def _n_below(n_before: np.ndarray, differs: np.ndarray) -> np.ndarray:
     return (lower + not_higher) / 2
 
 
-def _variance_of_mean(components: np.ndarray) -> np.ndarray:
-    """Covariance of the means, shape (n_models, n_models)."""
-    n_models, n = components.shape
-    if n < 2:
-        return np.full((n_models, n_models), np.nan)
-    apart = components - components.mean(axis=1, keepdims=True)
-    return apart @ apart.T / ((n - 1) * n)
-
-
-def _own_variance_of_mean(components: np.ndarray) -> np.ndarray:
-    """The diagonal of `_variance_of_mean`, shape (n_models,)."""
-    n_models, n = components.shape
-    return components.var(axis=1, ddof=1) / n if n > 1 else np.full(n_models, np.nan)
-
-
 def _quantile(level: float) -> float:
     if not 0 < level < 1:
         raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")
-    return float(stats.norm.ppf((1 + level) / 2))
+    return float(special.ndtri((1 + level) / 2))
 
 
 def _check(labels: np.ndarray, scores: np.ndarray) -> None:

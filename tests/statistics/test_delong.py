@@ -93,6 +93,74 @@ def test_the_paired_test_rejects_equally_good_models_in_5_percent_of_samples():
     assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.03)
 
 
+def grouped(rng, n_patients=60, per_patient=4, n_models=1, shift=1.0):
+    """Images of patients, most of one class; images of a patient share half of their noise, models share half of theirs."""
+    patients = np.repeat(np.arange(n_patients), per_patient)
+    labels = rng.random(len(patients)) < rng.beta(0.3, 0.3, n_patients)[patients]
+    noise = [rng.normal(size=(k, n_patients))[:, patients] + rng.normal(size=(k, len(patients))) for k in (1, n_models)]
+    return labels, shift * labels + noise[0] + noise[1], patients
+
+
+def obuchowski(labels, scores, groups):
+    """Variance of a difference of AUCs as Obuchowski (1997) defines it, group by group, from the kernel of all pairs."""
+    positive, negative = scores[:, labels, None], scores[:, None, ~labels]
+    kernel = (positive > negative) + 0.5 * (positive == negative)
+    kernel = kernel[0] - kernel[1] if len(kernel) == 2 else kernel[0]
+    (m, n), auc = kernel.shape, kernel.mean()
+    rows, columns = groups[labels], groups[~labels]
+    names = np.unique(groups)
+    v10 = np.array([(kernel.mean(axis=1)[rows == name] - auc).sum() for name in names])
+    v01 = np.array([(kernel.mean(axis=0)[columns == name] - auc).sum() for name in names])
+    i10, i01, i = len(set(rows)), len(set(columns)), len(names)
+    s10, s01 = i10 / ((i10 - 1) * m) * (v10**2).sum(), i01 / ((i01 - 1) * n) * (v01**2).sum()
+    return s10 / m + s01 / n + 2 * i / (i - 1) * (v10 * v01).sum() / (m * n)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_variance_of_grouped_images_agrees_with_obuchowski_s_definition(seed):
+    labels, scores, groups = grouped(np.random.default_rng(seed), n_patients=12, n_models=2)
+    covariance = delong(labels, scores.round(1), groups)[1]
+    for model in (0, 1):
+        want = obuchowski(labels, scores[[model]].round(1), groups)
+        assert covariance[model, model] == pytest.approx(want, rel=1e-12)
+    want = obuchowski(labels, scores.round(1), groups)
+    assert paired(labels, *scores.round(1), groups).variance == pytest.approx(want, rel=1e-12)
+    assert all_pairs(labels, scores.round(1), groups)[1][0, 1] == pytest.approx(want, rel=1e-12)
+    assert np.array([1, -1]) @ covariance @ [1, -1] == pytest.approx(want, rel=1e-9)
+
+
+def test_a_hand_calculation_of_three_patients_gives_the_grouped_variance():
+    # v10: 1 for .9, 1/2 for .4; v01: 1/2 for .6, 1 for .1; AUC .75. Sums of deviations: patients a .25 and -.25, b -.25, c .25.
+    labels, scores = np.array([True, False, True, False]), [0.9, 0.6, 0.4, 0.1]
+    own = 2 * (0.25**2 + 0.25**2) / 4  # two groups with a positive, two with a negative
+    assert delong(labels, scores, ["a", "a", "b", "c"])[1].item() == pytest.approx(
+        2 * own + 2 * 1.5 * (0.25 * -0.25) / 4
+    )
+    assert delong(labels, scores)[1].item() == pytest.approx(2 * own)  # every image independent
+    assert np.isnan(delong(labels, scores, ["a", "a", "a", "b"])[1]).all()  # one patient has all positives
+
+
+def test_intervals_of_correlated_images_cover_the_true_auc_in_95_percent_of_samples():
+    truth, found = stats.norm.cdf(1 / np.sqrt(8)), []  # one apart, variance 4 of each score
+    for seed in range(1000):
+        labels, scores, groups = grouped(np.random.default_rng(seed))
+        for names in (groups, None):
+            aucs, covariance = delong(labels, scores, names)
+            low, high = interval(aucs[0], covariance[0, 0])
+            found.append(low <= truth <= high)
+    clustered, independent = np.reshape(found, (-1, 2)).mean(axis=0)
+    assert 0.93 <= clustered <= 0.97
+    assert independent < 0.90  # what the plain form gives
+
+
+def test_paired_intervals_of_correlated_images_cover_the_true_difference_of_0():
+    found = []
+    for seed in range(1000):
+        labels, scores, groups = grouped(np.random.default_rng(seed), n_models=2)
+        found.append(paired(labels, *scores, groups).p >= 0.05)
+    assert 0.93 <= np.mean(found) <= 0.97
+
+
 def test_the_paired_variance_follows_from_the_covariance_matrix():
     labels, scores = seeded(100, n_models=2)
     covariance = delong(labels, scores)[1]
