@@ -6,6 +6,7 @@ arrays of shape (n_comparisons,).
 """
 
 from functools import lru_cache
+from itertools import permutations
 from math import factorial, prod
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 FLAT = 1e-12  # AUCs that differ by at most this are equal up to rounding
+MAX_SUMS = 10_000_000  # rank sums that an exact test of Friedman may form; about 3 s
+MAX_SOURCES = 9  # whose orders an exact test may list
 
 
 class CorrectedT(NamedTuple):
@@ -35,14 +38,13 @@ class Wilcoxon(NamedTuple):
 
 
 class Friedman(NamedTuple):
-    """Chi-squared with p, Iman-Davenport's F with p, mean ranks (1: best), shape (n_sources,), and Kendall's W in [0, 1]."""
+    """Chi-squared, its p by permutation, mean ranks (1: best), shape (n_sources,), Kendall's W in [0, 1], and is_exact."""
 
     chi2: float
     p: float
-    f: float
-    f_p: float
     mean_ranks: np.ndarray
     kendall_w: float
+    is_exact: bool  # p counts all permutations, not a random draw of them
 
 
 class Nemenyi(NamedTuple):
@@ -103,29 +105,67 @@ def _of_signed_ranks(ranks: tuple[float, ...]) -> Wilcoxon:
     return Wilcoxon(float(found.statistic), float(found.pvalue))
 
 
-def friedman(matrix: ArrayLike) -> Friedman:
-    """Friedman's rank test that sources do not differ over blocks (targets or folds), with Iman and Davenport's F.
+def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0, max_sums: int = MAX_SUMS) -> Friedman:
+    """Friedman's rank test that sources do not differ over blocks (targets or folds); p by permutation within blocks.
 
     Takes AUCs, shape (n_blocks, n_sources): at least two blocks and three sources, no missing values. Ties get their mean
-    rank, and the statistic is corrected for them. If all blocks have the same ranking, F is infinite and its p is the
-    probability of that, ``(1 / n_sources!) ** (n_blocks - 1)`` without ties. If all sources tie in all blocks, chi2 and F are
-    0 and p is 1. Reference: Friedman (1937), JASA 32. Iman and Davenport (1980), Comm. Stat. A 9(6). Conover (1999), Practical
-    Nonparametric Statistics, for F without a denominator.
+    rank, and chi2 is corrected for them. With few blocks, the chi-squared distribution is a poor approximation. p is therefore
+    the exact share of permutations with a chi2 at least as large. If these need more than `max_sums` rank sums, p is
+    ``(1 + count) / (1 + n_draws)`` of seeded random permutations. If all sources tie in all blocks, chi2 is 0 and p is 1.
+    Reference: Friedman (1937), JASA 32. Phipson and Smyth (2010), SAGMB 9(1), for the 1.
     """
     matrix = _matrix(matrix)
     n, k = matrix.shape
     ranks = stats.rankdata(-matrix, axis=1)
     if np.ptp(ranks, axis=1).max() == 0:
-        return Friedman(0.0, 1.0, 0.0, 1.0, ranks.mean(axis=0), 0.0)
-    chi2, p = map(float, stats.friedmanchisquare(*ranks.T))
-    most = n * (k - 1)
-    if np.isclose(chi2, most, rtol=1e-9):
-        tied = np.unique(ranks[0], return_counts=True)[1].tolist()
-        f, f_p = np.inf, (prod(map(factorial, tied)) / factorial(k)) ** (n - 1)
-    else:
-        f = (n - 1) * chi2 / (most - chi2)
-        f_p = float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
-    return Friedman(chi2, p, f, f_p, ranks.mean(axis=0), chi2 / most)
+        return Friedman(0.0, 1.0, ranks.mean(axis=0), 0.0, is_exact=True)
+    chi2 = float(stats.friedmanchisquare(*ranks.T).statistic)
+    doubled = (2 * ranks).astype(int)  # whole numbers, also with ties
+    doubled = doubled[np.argsort([_n_orders(row) for row in doubled])]
+    observed = (doubled.sum(axis=0) ** 2).sum()  # grows with chi2, as permutations keep the ties of each block
+    p = _exact_p(doubled, observed, max_sums)
+    is_exact = p is not None
+    if not is_exact:
+        shuffled = np.random.default_rng(seed).permuted(np.repeat(doubled[None], n_draws, axis=0), axis=2).sum(axis=1)
+        p = (1 + ((shuffled**2).sum(axis=1) >= observed).sum()) / (1 + n_draws)
+    return Friedman(chi2, float(p), ranks.mean(axis=0), chi2 / (n * (k - 1)), is_exact)
+
+
+def _n_orders(row: np.ndarray) -> int:
+    """Return the number of distinct orders of a block's ranks."""
+    return factorial(len(row)) // prod(map(factorial, np.unique(row, return_counts=True)[1].tolist()))
+
+
+def _exact_p(ranks: np.ndarray, observed: int, max_sums: int) -> float | None:
+    """Return the share of permutations within blocks whose squared rank sums reach `observed`; None above `max_sums`.
+
+    Adds one block after the other to all possible rank sums. Sorted sums stand for all their orders, as these are equally
+    likely. The last block, with the most orders, is added without forming its sums.
+    """
+    k = ranks.shape[1]
+    base = int(ranks.max(axis=1).sum()) + 1  # of a number whose digits are the sorted sums
+    if base**k >= 2**63 or k > MAX_SOURCES:
+        return None
+    digits = base ** np.arange(k)
+    sums, share = np.sort(ranks[:1], axis=1), np.ones(1)
+    for block in ranks[1:-1]:
+        orders = _orders(block)
+        if len(sums) * len(orders) > max_sums:
+            return None
+        every = np.sort((sums[:, None] + orders).reshape(-1, k), axis=1)
+        _, first, place = np.unique(every @ digits, return_index=True, return_inverse=True)
+        sums, share = every[first], np.bincount(place, weights=np.repeat(share, len(orders)) / len(orders))
+    orders = _orders(ranks[-1])
+    if len(sums) * len(orders) > max_sums:
+        return None
+    least = (
+        observed - (sums**2).sum(axis=1, keepdims=True) - (ranks[-1] ** 2).sum()
+    ) / 2  # (s + o)^2 = s^2 + 2 s o + o^2
+    return float(share @ (sums.astype(float) @ orders.T >= least).mean(axis=1))
+
+
+def _orders(block: np.ndarray) -> np.ndarray:
+    return np.unique(list(permutations(block.tolist())), axis=0)
 
 
 def nemenyi(matrix: ArrayLike, alpha: float = 0.05) -> Nemenyi:
@@ -178,16 +218,14 @@ def correlated_bayes(difference: ArrayLike, test_train_ratio: float, rope: float
 
     Arguments as in `nadeau_bengio`; true differences from -rope to rope count as 0. The posterior is a Student distribution
     around the mean difference with n - 1 degrees of freedom and scale ``sqrt((1 / n + rho / (1 - rho)) * variance)``, where rho
-    is the held-out share of all images. If all differences are equal, it is a single point. Reference: Corani and Benavoli
-    (2015), Machine Learning 100(2-3). Benavoli et al. (2017), JMLR 18(77).
+    is the held-out share of all images. If all differences are equal, the scale is unknown and the probabilities are NaN.
+    Reference: Corani and Benavoli (2015), Machine Learning 100(2-3). Benavoli et al. (2017), JMLR 18(77).
     """
     difference = _differences(difference)
     if not rope >= 0:
         raise ValueError(f"rope must be at least 0; got {rope}.")
     mean, scale, df = _location(difference, test_train_ratio)
-    left, right = (
-        np.where(np.isnan(scale), to < -rope, special.stdtr(df, (-rope - to) / scale))[()] for to in (mean, -mean)
-    )
+    left, right = (special.stdtr(df, (-rope - to) / scale) for to in (mean, -mean))
     return Posterior(left, 1 - left - right, right)
 
 
