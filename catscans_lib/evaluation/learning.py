@@ -1,0 +1,106 @@
+"""Did a network learn at all? A gain over a network that did not learn is no gain from pretraining.
+
+A network **did not learn** if both hold:
+
+- *training*: its training loss is at least 95 % of the loss of the best constant prediction, so that it explains less than 5 %
+  of the deviance (McFadden's R²). With balanced class weights that loss is ln C for C classes, else the entropy of the class
+  frequencies. The margin is wide because the loss is a mean over an epoch with dropout and augmentation: a network that
+  predicts a constant wanders by some per cent around it, one that learns leaves it far behind.
+- *held-out images*: its AUC is at most 0.5 + max(0.05, 1.96 sd), with the standard deviation that the AUC has under random
+  scores, sqrt((n₁ + n₀ + 1) / (12 n₁ n₀)) (Mann and Whitney 1947). An AUC below 0.5 is no learning, either.
+
+Neither is enough alone. A low rate may rank images well before its loss moves, and a network that fits its training images but
+no others did learn: it is useless, and its AUC says so. One failed training marks the whole pair of source and target in that
+mode, because a mean over trained and untrained networks describes neither.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib.evaluation.tables import CELL, KEYS
+
+EXPLAINED = 0.05  # least share of the deviance
+MARGIN = 0.05  # of the AUC; chance alone is smaller on many images, but untrained features are not quite random
+DEVIATES = 1.96  # standard deviations
+LEARNED, FAILED, NOT_JUDGED = "learned", "did not learn", "not judged"
+COLUMNS = [*KEYS, "training_loss", "constant_loss", "auc", "chance_auc", "verdict"]
+
+
+def verdict(training_loss: float, constant_loss: float, auc: float, chance_auc: float) -> str:
+    """Return `LEARNED` or `FAILED` by the rule above; a loss or AUC that is not finite speaks against learning."""
+    explains = training_loss < (1 - EXPLAINED) * constant_loss
+    return LEARNED if explains or auc > chance_auc else FAILED
+
+
+def constant_loss(n_per_class: np.ndarray, balanced: bool) -> float:
+    """Return the cross-entropy (nats) of the best constant prediction, from the number of images of each class."""
+    share = np.asarray(n_per_class)[np.asarray(n_per_class) > 0] / np.sum(n_per_class)
+    return float(np.log(len(share)) if balanced else -(share * np.log(share)).sum())
+
+
+def chance_auc(n_positive: np.ndarray, n_negative: np.ndarray) -> float:
+    """Return the largest AUC that counts as chance, one-vs-rest AUCs weighted by class; takes images of each class and others.
+
+    The classes' deviations are added as if they were perfectly correlated, which is exact for two classes.
+    """
+    n_positive, n_negative = np.asarray(n_positive, float), np.asarray(n_negative, float)
+    sd = np.sqrt((n_positive + n_negative + 1) / (12 * n_positive * n_negative))
+    return 0.5 + max(MARGIN, DEVIATES * float(np.average(sd, weights=n_positive)))
+
+
+def verdicts(
+    curves: pd.DataFrame, class_aucs: pd.DataFrame, settings: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Judge the network of every source, target, mode, fold and seed in `class_aucs` (`tables.class_aucs`).
+
+    `curves` has the chosen learning curves of all transfers (`results.chosen_curves`), `settings` the parameters of each run by
+    source and target: class_weights, and patience, with which the epoch of the lowest validation loss was kept.
+
+    Columns of the keys, training_loss, constant_loss, auc (weighted one-vs-rest), chance_auc, verdict. Without a learning curve,
+    as for linear probes, which train no network, the verdict is `NOT_JUDGED`.
+    """
+    losses = {key: part for key, part in curves[curves["metric"] == "loss"].groupby(KEYS, sort=False)}
+    counts = class_aucs.groupby([*CELL, "seed", "class"])[
+        "n_positive"
+    ].sum()  # folds are stratified: shares as in training
+    rows = []
+    for key, part in class_aucs.groupby(KEYS, sort=False):
+        of = dict(zip(KEYS, key, strict=True))
+        known = part[part["auc"].notna()]
+        auc = np.average(known["auc"], weights=known["n_positive"]) if len(known) else np.nan
+        chance = chance_auc(known["n_positive"], known["n_negative"]) if len(known) else np.nan
+        if key not in losses:
+            rows.append((*key, np.nan, np.nan, auc, chance, NOT_JUDGED))
+            continue
+        chosen = settings[of["source"], of["target"]]
+        n_per_class = counts[of["source"], of["target"], of["mode"], of["seed"]]
+        constant = constant_loss(n_per_class.to_numpy(), chosen["class_weights"] == "balanced")
+        loss = _kept_loss(losses[key], chosen["patience"])
+        rows.append((*key, loss, constant, auc, chance, verdict(loss, constant, auc, chance)))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def failures(verdicts: pd.DataFrame) -> dict[tuple[str, str, str], str]:
+    """Return source, target and mode of every pair of which a network did not learn, with the words that say so."""
+    failed = (verdicts["verdict"] == FAILED).groupby([verdicts[key] for key in CELL], sort=False).agg(["sum", "size"])
+    return {
+        key: FAILED if n_failed == n else f"{FAILED} in {n_failed} of {n} trainings"
+        for key, n_failed, n in failed.itertuples()
+        if n_failed
+    }
+
+
+def without_failures(table: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table (columns source, target, mode) whose networks all learned; gains are computed from these."""
+    failed = pd.MultiIndex.from_tuples(failures(verdicts), names=CELL) if failures(verdicts) else []
+    return table[~pd.MultiIndex.from_frame(table[CELL]).isin(failed)]
+
+
+def _kept_loss(losses: pd.DataFrame, patience: int | None) -> float:
+    """Return the training loss of the epoch whose weights were kept."""
+    wide = losses.pivot(index="epoch", columns="split", values="value").sort_index()
+    kept = wide["validation"].idxmin() if patience and "validation" in wide else wide.index[-1]
+    return float(wide.loc[kept, "train"])
