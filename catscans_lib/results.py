@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TEXTS = ("image_id", "group", "label", "source", "target", "class", "split", "sha256", "probe")
 NUMBERS = (  # an empty cell means a missing number
     "value", "auc", "validation_loss", "difference", "statistic", "p", "p_adjusted", "low", "high", "fold_sd", "n_draws",
-    "cohens_d", "p_max", "regret", "regret_imagenet",
+    "cohens_d", "p_max", "regret", "regret_imagenet", "training_loss", "constant_loss", "chance_auc",
 )  # fmt: skip
 RECORD = "run.json"
 SWEEP = ".venv/bin/catscans sweep --profile"
@@ -156,6 +156,14 @@ def chosen_curves(history: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
 def run_ids(profile: str) -> dict[tuple[str, str], str]:
     """Return the id of every finished transfer run, by source and target."""
     return {(source, target): facts(profile, f"transfer/{name}").run_id for name, source, target in transfers(profile)}
+
+
+def run_parameters(profile: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the parameters of every finished transfer run, by source and target."""
+    return {
+        (source, target): record(profile, f"transfer/{name}")["parameters"]
+        for name, source, target in transfers(profile)
+    }
 
 
 def of_similarities(profile: str, order: Sequence[str] = ()) -> pd.DataFrame:

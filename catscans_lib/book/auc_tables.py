@@ -6,6 +6,7 @@ import pandas as pd
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.book import interactive
+from catscans_lib.evaluation import learning
 from catscans_lib.evaluation import tables as evaluation
 
 MODES = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
@@ -17,10 +18,16 @@ COLUMNS = {
     "comparisons": ["target", "mode", "source_a", "source_b", "test", "p", "p_adjusted", "low", "high"],
     "effects": ["target", "mode", "source_a", "source_b", "margin", "p_b_better", "p_equivalent", "p_a_better"],
     "completeness": ["source", "target", "done"],
+    "learning": [*evaluation.CELL, "verdict"],
     "ranks": ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"],
 }
 Cells = dict[tuple[str, str, str], dict[str, Any]]  # by source, target and mode
 CELL = ["source", "target", "mode"]
+TITLES = {  # of what each source is compared with, besides the other sources
+    "fine_tune": "random weights, same budget",
+    "fine_tune_long": "random weights, longer budget",
+    "linear_probe": "random features, logistic regression",
+}
 UNKNOWN = {"low": float("nan"), "high": float("nan")}
 
 
@@ -31,11 +38,12 @@ def numbers(profile: str) -> dict[str, Any]:
     table in ``results`` and to the outcome of Friedman's test in ``ranks``. ``missing`` are unfinished runs of the grid.
     """
     found = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in COLUMNS.items()}
+    failed = learning.failures(found["learning"])
     aucs, titles = found["aucs"], datasets.titles()
     targets = [target for target in datasets.known() if target in set(aucs["target"])]
     modes = {mode: title for mode, title in MODES.items() if mode in set(aucs["mode"])}
     missing = found["completeness"][~found["completeness"]["done"].astype(bool)]
-    cells = _cells(profile, found)
+    cells = _cells(profile, found, failed)
     return {
         "sources": set(aucs["source"]),
         "targets": [_target(profile, target, modes, found, cells) for target in targets],
@@ -43,12 +51,15 @@ def numbers(profile: str) -> dict[str, Any]:
         "results": {mode: _rows(mode, targets, cells) for mode in modes},
         "missing": [{"source": titles[row.source], "target": titles[row.target]} for row in missing.itertuples()],
         "ranks": {mode: _ranks(here) for mode, here in found["ranks"].groupby("mode", sort=False)},
-        "interactive": _interactive(found["auc_intervals"], modes) if len(found["auc_intervals"]) else {},
+        "interactive": _interactive(found["auc_intervals"], modes, failed) if len(found["auc_intervals"]) else {},
     }
 
 
-def _cells(profile: str, found: dict[str, pd.DataFrame]) -> Cells:
-    """Return mean AUC, its 95 % interval, transfer score (mean, low, high; None for the baseline) and page of every cell."""
+def _cells(profile: str, found: dict[str, pd.DataFrame], failed: dict[tuple, str]) -> Cells:
+    """Return mean AUC, its 95 % interval, transfer score (mean, low, high; None for the baseline) and page of every cell.
+
+    `failed` says of which cells a network did not learn; it is None for the others.
+    """
     summary = evaluation.summary(found["aucs"]).set_index(CELL)
     intervals, score_intervals = (
         found[name].drop_duplicates(CELL).set_index(CELL)[["low", "high"]].to_dict("index")  # first: over groups
@@ -61,6 +72,7 @@ def _cells(profile: str, found: dict[str, pd.DataFrame]) -> Cells:
             **intervals.get(key, UNKNOWN),
             "score": scores[key] | score_intervals.get(key, UNKNOWN) if key in scores and key[0] != "none" else None,
             "best": False,
+            "failed": failed.get(key),
             "page": page(profile, "transfer", f"{key[0]}--{key[1]}"),
         }
         for key, mean in summary["auc_mean"].items()
@@ -93,16 +105,22 @@ def _answer(target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells
     """Return the best source of a target in one mode against the baselines and the next best; None without AUCs."""
     aucs = found["aucs"][found["aucs"]["target"] == target]
     wide = aucs.pivot_table(index=["fold", "seed"], columns=["mode", "source"], values="auc")
-    sources = [source for at, source in wide.columns if at == mode and source != "none"]
+    trained = [source for at, source in wide.columns if at == mode and source != "none"]
+    sources = [source for source in trained if not cells[source, target, mode]["failed"]]
     if not sources:
         return None
     means = wide[mode][sources].mean().sort_values(ascending=False, kind="stable")
     best = means.index[0]
     runs = wide[mode, best].dropna().index
 
-    def versus(other: str) -> dict[str, Any] | None:
-        against = _versus(wide, (mode, best), (mode, other))
-        return against and against | _tests(found, target, mode, best, other)
+    def versus(other: str, way: str = mode) -> dict[str, Any] | None:
+        if (way, other) not in wide.columns:
+            return None
+        title = TITLES[way] if other == "none" else datasets.titles()[other]
+        if failed := cells[other, target, way]["failed"]:
+            return {"source": other, "title": title, "failed": failed}
+        tests = _tests(found, target, mode, best, other) if way == mode else {}
+        return {"source": other, "title": title, "failed": None} | _versus(wide, (mode, best), (way, other)) | tests
 
     return {
         "mode": mode,
@@ -112,21 +130,18 @@ def _answer(target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells
         **{name: cells[best, target, mode][name] for name in ("mean", "low", "high", "page")},
         "n_folds": runs.get_level_values("fold").nunique(),
         "n_seeds": runs.get_level_values("seed").nunique(),
-        "n_sources": len(sources),
+        "n_sources": len(trained),
         "baseline": versus("none"),
-        "longer": _versus(wide, (mode, best), ("fine_tune_long", "none")) if mode == "fine_tune" else None,
+        "longer": versus("none", "fine_tune_long") if mode == "fine_tune" else None,
+        "random_features": versus("none", "linear_probe") if mode == "fine_tune" else None,
         "runner_up": versus(means.index[1]) if len(means) > 1 else None,
     }
 
 
-def _versus(wide: pd.DataFrame, best: tuple[str, str], other: tuple[str, str]) -> dict[str, Any] | None:
-    """Compare two columns (mode, source) over the folds and seeds that both have; None if the second is missing."""
-    if other not in wide.columns:
-        return None
+def _versus(wide: pd.DataFrame, best: tuple[str, str], other: tuple[str, str]) -> dict[str, Any]:
+    """Compare two columns (mode, source) over the folds and seeds that both have."""
     difference = (wide[best] - wide[other]).dropna()
     return {
-        "source": other[1],
-        "title": datasets.titles()[other[1]],
         "difference": {"mean": difference.mean(), "n": int(difference.count())},
         "n_better": int((difference > 0).sum()),
     }
@@ -159,16 +174,16 @@ def _rows(mode: str, targets: list[str], cells: Cells) -> list[dict[str, Any]]:
     """Return the AUC table of one mode: a row per source, a cell (or None) per target, the baselines last."""
     titles = datasets.titles()
     keys = [(source, mode, titles[source]) for source in datasets.known()]
-    keys += [("none", mode, "random weights, same budget")]
-    keys += [("none", "fine_tune_long", "random weights, longer budget")] if mode == "fine_tune" else []
+    ways = [mode, "fine_tune_long", "linear_probe"] if mode == "fine_tune" else [mode]
+    keys += [("none", way, TITLES[way]) for way in ways]
     rows = [
         {"source": source, "title": title, "cells": [cells.get((source, target, at)) for target in targets]}
         for source, at, title in keys
     ]
     for column in zip(*(row["cells"] for row in rows if row["source"] != "none"), strict=True):
-        highest = max((cell["mean"] for cell in column if cell), default=None)
-        for cell in filter(None, column):
-            cell["best"] = cell["mean"] == highest
+        learned = [cell for cell in column if cell and not cell["failed"]]
+        for cell in learned:
+            cell["best"] = cell["mean"] == max(other["mean"] for other in learned)
     return [row for row in rows if any(row["cells"])]
 
 
@@ -179,7 +194,7 @@ def _ranks(here: pd.DataFrame) -> dict[str, Any]:
     return facts | {"n_sources": len(here), "first": datasets.titles()[first["source"]]}
 
 
-def _interactive(intervals: pd.DataFrame, modes: dict[str, str]) -> dict[str, str]:
+def _interactive(intervals: pd.DataFrame, modes: dict[str, str], failed: dict[tuple, str]) -> dict[str, str]:
     """Return the interactive heat map and the sortable table of AUCs as HTML."""
     from itables import options
     from itables.javascript import generate_init_offline_itables_html
@@ -192,6 +207,7 @@ def _interactive(intervals: pd.DataFrame, modes: dict[str, str]) -> dict[str, st
             "mode": shown["mode"].map(lambda mode: modes.get(mode, mode.replace("_", " "))),
             "AUC": shown["auc"].round(4), "95 % low": shown["low"].round(4), "95 % high": shown["high"].round(4),
             "sd of folds": shown["fold_sd"].round(4), "images": shown["n_images"], "groups": shown["n_groups"],
+            "learning": [failed.get(key, "") for key in zip(*(shown[name] for name in CELL), strict=True)],
         }
     )  # fmt: skip
     return {

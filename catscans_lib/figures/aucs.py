@@ -1,5 +1,7 @@
 """AUCs and transfer scores of sources: bars, panels, heat maps, mean ranks, ROC and calibration curves."""
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -14,14 +16,20 @@ AVERAGED = {
 }  # fmt: skip
 
 
+Failed = Mapping[tuple[str, str, str], str]  # source, target, mode of networks that did not learn, and the words for it
+BASELINES = {"fine_tune_long": "random weights, longer", "linear_probe": "random features, logistic regression"}
+
+
 def auc_bars(
-    aucs: pd.DataFrame, target: str, mode: str, *, titles: Titles, intervals: pd.DataFrame | None = None
-) -> Axes:
+    aucs: pd.DataFrame, target: str, mode: str, *, titles: Titles, intervals: pd.DataFrame | None = None,
+    failed: Failed | None = None,
+) -> Axes:  # fmt: skip
     """Plot the AUC of every source on one target: a bar for the mean, a faint point per fold and seed, the best on top.
 
     Takes the tables of `inference`; of the intervals the bootstrap's are drawn. Grey bars are the baseline, also with its
-    longer budget if that was run.
+    longer budget, and logistic regression on random features, if they were run. `failed` are `learning.failures`.
     """
+    failed = failed or {}
     bars = _bars(aucs[aucs["target"] == target], mode, titles)
     _, ax = plt.subplots(figsize=(7, 1.1 + 0.34 * len(bars)))
     for place, (_, source, values, _) in enumerate(bars):
@@ -37,7 +45,11 @@ def auc_bars(
         ends = [tuple(over_groups.loc[(source, of), ["low", "high"]]) for _, source, _, of in bars]
     for place, (low, high) in enumerate(ends):
         ax.plot([low, high], [place, place], color="black", lw=1.6, zorder=3, solid_capstyle="butt")
-    ax.set_yticks(range(len(bars)), [f"{label} (n = {len(values)})" for label, _, values, _ in bars])
+    notes = [
+        ", ".join(filter(None, (f"n = {len(values)}", failed.get((source, target, of)))))
+        for _, source, values, of in bars
+    ]
+    ax.set_yticks(range(len(bars)), [f"{bar[0]} ({note})" for bar, note in zip(bars, notes, strict=True)])
     what = AVERAGED.get(aucs.loc[aucs["target"] == target, "average"].iloc[0], "AUC")
     note = "points: folds and seeds; diamond: mean"
     note += "\nline: 95 % bootstrap over groups" if len(ends) else ""
@@ -49,23 +61,30 @@ def auc_bars(
     return ax
 
 
-def auc_panels(aucs: pd.DataFrame, intervals: pd.DataFrame, mode: str, *, titles: Titles) -> np.ndarray:
+def auc_panels(
+    aucs: pd.DataFrame, intervals: pd.DataFrame, mode: str, *, titles: Titles, failed: Failed | None = None
+) -> np.ndarray:
     """Plot all sources on all targets: a panel per target, a row per source in a common order, random weights as lines.
 
     A diamond is the mean, its line the 95 % bootstrap interval, a faint point one fold and seed. The source with the highest
-    mean over the targets is on top.
+    mean over the targets is on top. Networks that did not learn (`failed`, `learning.failures`) are left out.
     """
+    targets = ordered(aucs.loc[aucs["mode"] == mode, "target"])
+    if failed:
+        aucs = aucs[[key not in failed for key in zip(aucs["source"], aucs["target"], aucs["mode"], strict=True)]]
     here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
     relative = here["auc"] - here.groupby("target")["auc"].transform("mean")
     sources = relative.groupby(here["source"]).mean().sort_values().index.tolist()
-    targets = ordered(here["target"])
     size = (1.9 + 2.3 * len(targets), 1.3 + 0.3 * len(sources))
     _, panels = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
     for ax, target in zip(panels[0], targets, strict=True):
         _rows_of_sources(ax, here[here["target"] == target], intervals[intervals["target"] == target], mode, sources)
         none = aucs[(aucs["target"] == target) & (aucs["source"] == "none")]
-        # Random weights are solid with the same budget, dashed with the longer one (fine-tuning only).
-        for of, dash in ((mode, "-"), *([("fine_tune_long", "--")] if mode == "fine_tune" else [])):
+        # Random weights are solid with the same budget; beside fine-tuning, dashed with the longer one, dotted without training.
+        for of, dash in (
+            (mode, "-"),
+            *((("fine_tune_long", "--"), ("linear_probe", ":")) if mode == "fine_tune" else ()),
+        ):
             if len(values := none.loc[none["mode"] == of, "auc"]):
                 ax.axvline(values.mean(), color="#666666", lw=1.2, ls=dash, zorder=1)
         ax.set_title(titles[target])
@@ -171,11 +190,20 @@ def calibration_curves(table: pd.DataFrame, *, titles: Titles) -> Axes:
     return ax
 
 
-def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: Titles) -> Axes:
-    """Plot the mean AUC of every source (row) and target (column) in one mode, from the table of `tables.summary`."""
+def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: Titles, failed: Failed | None = None) -> Axes:
+    """Plot the mean AUC of every source (row) and target (column) in one mode, from the table of `tables.summary`.
+
+    Cells of networks that did not learn (`failed`, `learning.failures`) are crossed out.
+    """
     means = summary.loc[summary["mode"] == mode, ["source", "target", "auc_mean"]]
     norm = Normalize(min([0.5, *means["auc_mean"].dropna()]), 1.0)
     ax = _source_heatmap(means, "{:.3f}", "cividis", norm, "Mean AUC on held-out folds", titles)
+    sources, targets = ordered(means["source"]), ordered(means["target"])
+    for source, target, of in failed or {}:
+        if of == mode:
+            ax.plot(
+                targets.index(target), sources.index(source), "x", color="#D55E00", markersize=24, markeredgewidth=1.5
+            )
     ax.set_title(f"AUC, {mode.replace('_', '-')}")
     return ax
 
@@ -208,8 +236,9 @@ def _bars(aucs: pd.DataFrame, mode: str, titles: Titles) -> list[tuple[str, str,
     """Return label, source, AUCs and mode of every bar, from the bottom: the baselines, then sources by mean."""
     groups = aucs[aucs["mode"] == mode].groupby("source", sort=False)["auc"]
     bars = [(titles[source], source, values.to_numpy(), mode) for source, values in groups]
-    if mode == "fine_tune" and len(longer := aucs[aucs["mode"] == "fine_tune_long"]):
-        bars.append((f"{titles['none']}, longer", "none", longer["auc"].to_numpy(), "fine_tune_long"))
+    for of, title in BASELINES.items() if mode == "fine_tune" else ():
+        if len(values := aucs.loc[(aucs["mode"] == of) & (aucs["source"] == "none"), "auc"]):
+            bars.append((title, "none", values.to_numpy(), of))
     return sorted(bars, key=lambda bar: (bar[1] != "none", bar[2].mean()))
 
 

@@ -174,6 +174,51 @@ def test_a_sentence_changes_when_a_result_changes(results):
     assert "the AUC changes by +0.100; against random weights with the longer budget, by −0.010." in front
 
 
+@pytest.fixture
+def with_random_features(results):
+    """The results with a logistic regression on random features: AUC .80 and .82, so that dtd is .00 and .08 better."""
+    path = paths.tables_dir("sample") / "aucs.csv"
+    aucs = pd.read_csv(path)
+    probe = aucs[(aucs["source"] == "none") & (aucs["mode"] == "fine_tune")].assign(
+        mode="linear_probe", auc=[0.80, 0.82]
+    )
+    pd.concat([aucs, probe]).to_csv(path, index=False)
+
+
+def failing(source):
+    """Let the fine-tuned network of a source not learn in the first of two trainings."""
+    rows = [("dtd", "learned"), ("none", "learned"), (source, "did not learn")]
+    key = {"target": "isic2018", "mode": "fine_tune", "fold": 1, "seed": 0}
+    table = pd.DataFrame([key | {"source": name, "verdict": verdict} for name, verdict in rows])
+    table.to_csv(paths.tables_dir("sample") / "learning.csv", index=False)
+
+
+def test_a_logistic_regression_on_random_features_stands_beside_every_source(with_random_features):
+    row = numbers("sample")["results"]["fine_tune"][-1]
+    assert (row["title"], row["cells"][0]["mean"]) == ("random features, logistic regression", pytest.approx(0.81))
+    assert "against a logistic regression on the features of random weights, by +0.040." in chapter("index")
+    assert "| random features, logistic regression | +0.040 | 1 of 2 |" in chapter(
+        "results", "How certain is the best source?"
+    )
+
+
+def test_no_gain_is_printed_over_a_baseline_that_did_not_learn(with_random_features):
+    failing("none")
+    front, results = chapter("index"), chapter("results")
+    words = "did not learn in 1 of 2 trainings"
+    assert "+0.150" not in front + results
+    assert f"the AUC changes by **unknown** (the baseline {words}); against random weights with the longer" in front
+    assert f"| random weights, same budget | {words} | – |" in results
+    assert re.search(rf"\| random weights, same budget \| \[0.700\].*<br>\*\*{words}\*\*", results)
+
+
+def test_a_source_that_did_not_learn_is_marked_and_never_the_best(results):
+    failing("dtd")
+    answer = numbers("sample")["targets"][0]["answers"][0]
+    assert (answer["best"], answer["runner_up"]) == ("imagenet", None)
+    assert "did not learn in 1 of 2 trainings" in chapter("results", "Fine-tuning")
+
+
 def test_the_front_page_says_which_profile_it_is_and_from_which_commit(results):
     add_results("demo")
     for name in ("init", "add .", "-c user.name=a -c user.email=a@b commit -m a"):

@@ -58,6 +58,25 @@ def test_panels_have_a_common_order_the_best_source_in_orange_and_both_baselines
     assert not [line for line in second.lines if line.get_color() == "#666666"]
 
 
+def test_networks_that_did_not_learn_are_marked_and_no_source_is_compared_with_them():
+    probe = aucs().query("source == 'none' and mode == 'fine_tune'").assign(mode="linear_probe")
+    table, failed = pd.concat([aucs(), probe]), {("none", "isic2018", "fine_tune"): "did not learn"}
+    labels = figures.auc_bars(table, "isic2018", "fine_tune", titles=TITLES, failed=failed).get_yticklabels()
+    assert {"random weights (n = 3, did not learn)", "random features, logistic regression (n = 3)"} < {
+        label.get_text() for label in labels
+    }
+    intervals = pd.DataFrame(columns=["source", "target", "mode", "method", "low", "high"]).astype({"method": str})
+    (panel,) = figures.auc_panels(table, intervals, "fine_tune", titles=TITLES, failed=failed)
+    lines = [line.get_linestyle() for line in panel.lines if line.get_color() == "#666666"]
+    assert lines == ["--", ":"]  # the longer baseline and random features; not the one that did not learn
+    summary = pd.DataFrame(
+        {"source": ["dtd", "none"], "target": "isic2018", "mode": "fine_tune", "auc_mean": [0.9, 0.5]}
+    )
+    ax = figures.auc_heatmap(summary, "fine_tune", titles=TITLES, failed=failed)
+    (cross,) = [line for line in ax.lines if line.get_marker() == "x"]
+    assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (0, 1)
+
+
 def test_score_colours_are_centred_on_0():
     scores = pd.DataFrame({"source": "dtd", "target": "chest", "mode": "linear_probe", "transfer_score": [2.0, 4.0]})
     ax = figures.score_heatmap(scores, "linear_probe", titles=TITLES)
