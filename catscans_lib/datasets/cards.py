@@ -49,9 +49,14 @@ class DatasetInfo:
     url: str  #: home page
     citation: str  #: key in ``book/references.bib``
     read: Callable[[Path], Listing]  #: ``read(data_dir)`` lists the images in the published layout
+    n_classes: int | None = None  #: published number of classes, if neither `classes` nor `n_per_class` lists them
     n_per_class: Mapping[str, int] = field(default_factory=dict)  #: published images of each class; empty if unknown
     downloads: tuple[Download, ...] = ()  #: published files; empty if they need a login
     by_hand: str = ""  #: steps for the user if there is nothing to download, one a line
     is_below_data_dir: bool = True  #: whether the dataset lies below the folder that DATA names
     #: name of the larger dataset whose image ids it keeps; the same id is the same image, even in another size or format
     part_of: str | None = None
+
+    def count_classes(self) -> int | None:
+        """Return the published number of classes; None if it is unknown."""
+        return self.n_classes or len(self.classes or self.n_per_class) or None
