@@ -13,6 +13,8 @@ from keras import layers
 from catscans_lib.errors import InputError
 from catscans_lib.networks import registry, weights
 
+_XAVIER = "lecun_uniform"  # in Caffe's sense: variance 1 / fan-in
+
 
 def build(backbone: keras.Model, n_classes: int, dropout: float) -> keras.Model:
     """Return a new classifier with this backbone: (n, size, size, 3) in 0..255 -> (n, 1) or (n, n_classes)."""
@@ -87,8 +89,12 @@ def _normalised_conv(x: keras.KerasTensor, width: int, size: int, stride: int, n
 
 
 def _squeezenet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
-    """SqueezeNet 1.1 up to fire9: 722,496 weights, 512 features."""
-    x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(x)
+    """SqueezeNet 1.1 up to fire9: 722,496 weights, 512 features.
+
+    Random weights are drawn as its authors drew them (Caffe's "xavier", Keras's LeCun): with Keras's default the features are
+    25 times as small, and the first epochs do nothing but enlarge them.
+    """
+    x = layers.Conv2D(64, 3, strides=2, activation="relu", kernel_initializer=_XAVIER, name="conv1")(x)
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)
     for number, width in enumerate([16, 16, 32, 32, 48, 48, 64, 64], start=2):
         x = _fire(x, width, f"fire{number}")
@@ -98,7 +104,8 @@ def _squeezenet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
 
 
 def _fire(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-    squeeze = layers.Conv2D(width, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
-    left = layers.Conv2D(4 * width, 1, activation="relu", name=f"{name}_expand1x1")(squeeze)
-    right = layers.Conv2D(4 * width, 3, padding="same", activation="relu", name=f"{name}_expand3x3")(squeeze)
+    how = {"activation": "relu", "kernel_initializer": _XAVIER}
+    squeeze = layers.Conv2D(width, 1, name=f"{name}_squeeze1x1", **how)(x)
+    left = layers.Conv2D(4 * width, 1, name=f"{name}_expand1x1", **how)(squeeze)
+    right = layers.Conv2D(4 * width, 3, padding="same", name=f"{name}_expand3x3", **how)(squeeze)
     return layers.Concatenate(name=f"{name}_concat")([left, right])

@@ -63,6 +63,13 @@ def test_random_weights_depend_on_the_seed_alone():
     assert not np.array_equal(weights(1), weights(2))
 
 
+def test_the_features_of_random_weights_are_neither_vanishing_nor_huge():
+    for name in ("small_resnet", "squeezenet"):
+        keras.utils.set_random_seed(0)
+        features = build.backbone(name, 64)(images(4, 64))
+        assert 0.05 < np.sqrt(np.mean(np.square(features))) < 5, name
+
+
 def test_a_saved_backbone_gets_another_image_size_and_a_new_head_and_keeps_nothing_else(tmp_path):
     old = build.build(build.backbone("small_resnet", 32), 7, dropout=0.2)
     old.save(tmp_path / "model.keras")
