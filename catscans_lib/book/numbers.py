@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 
 from catscans_lib import datasets, paths, results
-from catscans_lib.book import auc_tables, measure_tables
+from catscans_lib.book import auc_tables, budgets, measure_tables
 from catscans_lib.book.templates import number
 from catscans_lib.datasets import demo
 from catscans_lib.evidence import analyses
@@ -22,8 +22,9 @@ def numbers(profile: str) -> dict[str, Any]:
 
     ``settings`` are (key, value) pairs of the grid; ``datasets`` the cards and what ingest found; ``overlaps`` and
     ``stability`` rows of tables (None without the run); ``runs`` maps steps to records; ``factors`` is the ground truth of
-    the demo; ``answers`` are those of the first mode; ``extremes`` maps modes to a text that describes the figure of all AUCs
-    to readers who cannot see it. The others come from `auc_tables`, `measure_tables` and `evidence`.
+    the demo; ``answers`` are those of the first mode; ``budgets`` has a row per pretrained source; ``extremes`` maps modes to a
+    text that describes the figure of all AUCs to readers who cannot see it. The others come from `auc_tables`,
+    `measure_tables` and `evidence`.
     """
     runs = {step: records for step in STEPS if (records := _records(profile, step))}
     evaluated = auc_tables.numbers(profile)
@@ -38,6 +39,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "runs": runs,
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),
         "factors": demo.shared_factors() if profile == "demo" else None,
+        "budgets": budgets.of_sources(profile, [name for name in datasets.known() if name in evaluated["sources"]]),
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"]),
         "published": analyses.chapter_numbers(profile),

@@ -1,4 +1,5 @@
 import doctest
+import json
 import re
 import shutil
 import subprocess
@@ -217,6 +218,23 @@ def test_a_source_that_did_not_learn_is_marked_and_never_the_best(results):
     answer = numbers("sample")["targets"][0]["answers"][0]
     assert (answer["best"], answer["runner_up"]) == ("imagenet", None)
     assert "did not learn in 1 of 2 trainings" in chapter("results", "Fine-tuning")
+
+
+def test_what_each_source_saw_stands_beside_its_results_and_published_weights_are_marked(results):
+    losses = [{"epoch": e, "split": s, "metric": "loss", "value": 1 / e, "learning_rate": 3e-4}
+              for e in (1, 2, 3, 4) for s in ("train", "validation")]  # fmt: skip
+    add_run("sample", "pretrain", "dtd", history=losses)
+    add_run("sample", "pretrain", "imagenet")
+    add_run("sample", "ingest", "dtd", summary=[{"class": name, "split": "", "n_images": 50} for name in "abcd"])
+    settings = {"validation_share": 0.1, "class_weights": "balanced", "patience": None, "weights": None}
+    for name, facts, weights in (("dtd", {"n_images": 200}, None), ("imagenet", {}, "squeezenet.h5")):
+        path = paths.run_dir("sample", "pretrain", name) / "run.json"
+        record = json.loads(path.read_text()) | facts | {"parameters": settings | {"weights": weights}}
+        path.write_text(json.dumps(record))
+    table = chapter("results", "How much did each source see?")
+    row = "| Describable Textures (DTD) | 200 | 4 | 4 | about 720 | 0.0003 | 0.250 (1.386) | 0.850 |"  # ln 4; 200 x 0.9 x 4
+    assert row in table
+    assert "| ImageNet, published weights (`squeezenet.h5`) | 1,281,167 | 1,000 | – | – | – | – | 0.800 |" in table
 
 
 def test_the_front_page_says_which_profile_it_is_and_from_which_commit(results):

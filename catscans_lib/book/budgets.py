@@ -1,0 +1,40 @@
+"""What each source was pretrained on, and for how long, for the table that stands beside its results."""
+
+from typing import Any
+
+import numpy as np
+
+from catscans_lib import datasets, results
+from catscans_lib.evaluation import learning
+
+
+def of_sources(profile: str, sources: list[str]) -> list[dict[str, Any]]:
+    """Return a row per source with a finished pretraining: title, n_images, n_classes, weights, and what training adds.
+
+    These are epochs, n_seen (images that training saw, repetitions included: as many as remain of `n_images` without the inner
+    validation images), learning_rate, validation_loss of the epoch that was kept, and constant_loss, that of a network that
+    learned nothing. They are NaN where they are unknown, as for published weights, whose numbers of images and classes are
+    those of the dataset's card.
+    """
+    return [_row(profile, source) for source in sources if results.is_done(profile, f"pretrain/{source}")]
+
+
+def _row(profile: str, source: str) -> dict[str, Any]:
+    record, card = results.record(profile, f"pretrain/{source}"), datasets.get(source)
+    settings = record["parameters"]
+    trained = dict.fromkeys(("epochs", "n_seen", "learning_rate", "validation_loss", "constant_loss"), np.nan)
+    if settings["weights"]:
+        facts = {"n_images": card.n_images, "n_classes": card.count_classes()}
+        return {"source": source, "title": card.title, "weights": settings["weights"], **facts, **trained}
+    history = results.table(profile, "pretrain", source, "history")
+    n_per_class = results.table(profile, "ingest", source, "summary").groupby("class")["n_images"].sum()
+    curve = history[(history["split"] == "validation") & (history["metric"] == "loss")].set_index("epoch")["value"]
+    trained |= {
+        "epochs": int(history["epoch"].max()),
+        "n_seen": record["n_images"] * (1 - settings["validation_share"]) * history["epoch"].max(),
+        "learning_rate": history["learning_rate"].iloc[0],
+        "validation_loss": np.nan if curve.empty else curve.min() if settings["patience"] else curve.iloc[-1],
+        "constant_loss": learning.constant_loss(n_per_class, settings["class_weights"] == "balanced"),
+    }
+    facts = {"n_images": record["n_images"], "n_classes": int((n_per_class > 0).sum())}
+    return {"source": source, "title": card.title, "weights": None, **facts, **trained}
