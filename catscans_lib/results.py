@@ -166,12 +166,12 @@ def run_parameters(profile: str) -> dict[tuple[str, str], dict[str, Any]]:
     }
 
 
-def of_similarities(profile: str, order: Sequence[str] = ()) -> pd.DataFrame:
-    """Concatenate the measures of all finished similarity runs; targets sorted as in `transfers`."""
+def of_similarities(profile: str, order: Sequence[str] = (), which: str = "similarity") -> pd.DataFrame:
+    """Concatenate one table of all finished similarity runs; targets sorted as in `transfers`."""
     import pandas as pd
 
     names = sorted(_finished_or_error(profile, "similarity"), key=_place(order))
-    return pd.concat([table(profile, "similarity", name, "similarity") for name in names], ignore_index=True)
+    return pd.concat([table(profile, "similarity", name, which) for name in names], ignore_index=True)
 
 
 def load(profile: str) -> dict[str, pd.DataFrame]:

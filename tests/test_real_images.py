@@ -19,7 +19,7 @@ from catscans_lib.grid import profiles
 from catscans_lib.images import store
 from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs
-from catscans_lib.transferability import compute
+from catscans_lib.transferability.source_features import SourceFeatures
 
 pytestmark = pytest.mark.slow
 WEIGHTS = REALDATA.parent / "weights"
@@ -93,7 +93,7 @@ def probed(cells, folder):
     store.write(folder / "cells.h5", listing, dataset="own", size_px=112)
     opened = store.open_store(folder / "cells.h5")
     all_cells = store.subset(opened, np.arange(len(opened.table)), len(opened.table), 0)
-    networks = compute.SourceFeatures("sample", "imagenet")
+    networks = SourceFeatures("sample", "imagenet")
     return {
         source: registry.compute(
             "linear_probe_auc",

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,10 @@ from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
 from catscans_lib.recommend import Recommend, model
-from catscans_lib.transferability import Study
+from catscans_lib.transferability import Study, similarity_tables
+
+if TYPE_CHECKING:
+    from catscans_lib.transferability import compute
 
 FEW_IMAGES = 20  # of a class; with fewer, no measure is reliable
 FAR_MEASURE = "mmd_rbf"  # distance that detects images unlike all known ones
@@ -45,8 +48,9 @@ def recommend(
     dict
         Plain values: place, profile, mode, n_images, classes (number of images used of each), n_groups (None: unknown),
         measures, advice (rows of `model.rank`, with title), evidence (slope, slope_sd, n_targets, effect_sd, noise_sd), check
-        (rows of `model.check`), warnings (sentences). InputError if the images cannot be read, or the profile has no results
-        to learn from (names the command that makes them).
+        (rows of `model.check`), warnings (sentences; also each measure that failed, with its reason, and each source that no
+        measure ranks). InputError if the images cannot be read, no measure has a value, or the profile has no results to learn
+        from (names the command that makes them).
     """
     aucs, similarity = _evidence(study.profile)
     mode = mode or str(aucs["mode"].iloc[0])
@@ -57,7 +61,10 @@ def recommend(
     sources = sorted(set(similarity["source"]) & set(aucs["source"]))
     owned = own.OwnCard(title=place.name, form=own.form_of(place), place=str(place.resolve()), **card)
     listing, files = owned.read(place.parent), _named(weights, sources)
-    found, facts = _measured(listing, study, sources, measures, n_images, seed, files)
+    (found, _, problems), facts = _measured(listing, study, sources, measures, n_images, seed, files)
+    failed = similarity_tables.told(problems)
+    if not found["measure"].isin(measures).any():
+        raise InputError("No source can be ranked: no measure has a value.\n" + "\n".join(failed))
     try:
         calibration = model.calibrate(aucs, model.closeness(similarity, measures))
     except ValueError as error:
@@ -75,7 +82,9 @@ def recommend(
         "place": str(place), "profile": study.profile, "mode": mode, **facts, "measures": measures,
         "advice": table.to_dict("records"), "evidence": evidence, "check": check.to_dict("records"),
     }  # fmt: skip
-    return told | {"warnings": _warnings(told, _distances(similarity, found), check)}
+    unranked = [name for name in [*sources, *files] if name not in set(table["source"])]
+    warnings = [f"Not ranked, as no measure has a value: {', '.join(unranked)}."] if unranked else []
+    return told | {"warnings": [*warnings, *failed, *_warnings(told, _distances(similarity, found), check)]}
 
 
 def of_settings(settings: Recommend, study: Study) -> dict[str, Any]:
@@ -122,8 +131,8 @@ def _named(weights: Sequence[Path], sources: list[str]) -> dict[str, Path]:
 def _measured(
     listing: datasets.Listing, study: Study, sources: list[str], measures: list[str], n_images: int, seed: int,
     files: dict[str, Path],
-) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
-    """Values of the measures for target "own", and how many images, classes and groups they used."""
+) -> tuple["compute.Measured", dict[str, Any]]:  # fmt: skip
+    """Measures for target "own", and how many images, classes and groups they used."""
     from catscans_lib.images import store
     from catscans_lib.transferability import compute
 

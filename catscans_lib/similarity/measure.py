@@ -1,5 +1,6 @@
 """The record that describes a measure, and the inputs that measures are computed from."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -84,7 +85,7 @@ class Measure:
         return frozenset(self.arguments)
 
     def compute(self, inputs: Inputs, seed: int = 0) -> float:
-        """Return the value of the measure; InputError if a needed field is missing or invalid."""
+        """Return the value of the measure; InputError if a needed field is missing or invalid, or the value is not finite."""
         missing = [name for name in self.arguments if getattr(inputs, name) is None]
         if missing:
             raise InputError(
@@ -93,4 +94,7 @@ class Measure:
             )
         given = {name: getattr(inputs, name) for name in self.optional if getattr(inputs, name) is not None}
         seeded = {"seed": seed} if self.is_random else {}
-        return float(self.function(*(getattr(inputs, name) for name in self.arguments), **given, **seeded))
+        value = float(self.function(*(getattr(inputs, name) for name in self.arguments), **given, **seeded))
+        if not math.isfinite(value):
+            raise InputError(f"{self.title} ({self.name}) of these inputs is {value}, which is no value. Leave it out.")
+        return value

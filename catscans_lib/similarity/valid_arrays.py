@@ -5,9 +5,11 @@ from numpy.typing import ArrayLike
 
 from catscans_lib.errors import InputError
 
+LARGEST = 1e60  # of a feature: measures sum fourth powers, which overflow at 1e308
+
 
 def features(values: ArrayLike, what: str = "features") -> np.ndarray:
-    """Return features as float64, shape (n_images, n_features); an InputError names the first row with NaN or infinity."""
+    """Return features as float64, shape (n_images, n_features); an InputError names the first row with a number out of range."""
     try:
         values = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -23,6 +25,10 @@ def features(values: ArrayLike, what: str = "features") -> np.ndarray:
         raise InputError(
             f"{what}: row {bad[0]} holds NaN or infinity ({len(bad)} of {len(values)} rows do). "
             "Check the images of these rows, or remove the rows and their labels."
+        )
+    if (most := np.abs(values).max()) > LARGEST:
+        raise InputError(
+            f"{what} reach {most:.3g}; measures need numbers of at most {LARGEST:g}. Divide all features by it."
         )
     return values
 

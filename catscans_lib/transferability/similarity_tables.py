@@ -45,6 +45,16 @@ def between_datasets(similarity: pd.DataFrame) -> pd.DataFrame:
     return similarity[similarity["source"] != similarity["target"]]
 
 
+def told(problems: pd.DataFrame) -> list[str]:
+    """Return the problems of `compute.Measured` as sentences: what has no value, for which draws, and why."""
+    keys = ["measure", "source", "target", "problem"]
+    seeds = problems.groupby(keys, sort=False)["seed"].agg(lambda numbers: ", ".join(map(str, sorted(set(numbers)))))
+    return [
+        f"{titles().get(measure, measure)} of {source} and {target} has no value (seed {drawn}): {problem}"
+        for (measure, source, target, problem), drawn in seeds.items()
+    ]
+
+
 def closer(similarity: pd.DataFrame) -> pd.Series:
     """Return the value of every measure, target and source: mean over seeds, larger is closer, for distances too.
 

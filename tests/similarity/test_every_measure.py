@@ -1,5 +1,6 @@
 """Properties that every measure has to have, taken from its record: registering a measure is enough to test it."""
 
+import re
 from dataclasses import fields, replace
 
 import numpy as np
@@ -172,6 +173,33 @@ def test_features_that_are_the_same_for_all_images_give_no_nan(name, constant, v
         part[:, constant] = value
     found = similarity.compute(name, replace(inputs, **changed))
     assert np.isfinite(found) and in_range(found, name)
+
+
+DEGENERATE = {
+    "duplicate rows": lambda x: x[np.arange(len(x)) % 4], "two images": lambda x: x[:2], "single precision": np.float32,
+    "half precision": np.float16, "whole numbers": np.round, "dead": lambda x: np.maximum(x - 4, 0), "far": lambda x: x + 1e9,
+    "tiny": lambda x: 1e-150 * x, "large": lambda x: 1e30 * x, "huge": lambda x: 1e200 * x,
+    "of many scales": lambda x: x * 10.0 ** np.arange(-12, 12, 3), "apart": lambda x: 1e-9 * x + np.eye(len(x), 8),
+}  # fmt: skip
+REFUSED = {
+    "huge": "numbers of at most 1e\\+60", "two images": "fewer than 2 folds", "large": "ill-defined empirical covariance",
+    "of many scales": "ill-defined empirical covariance",
+}  # fmt: skip
+
+
+@FROM_FEATURES
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_degenerate_features_give_a_value_in_range_or_a_clear_error(name, kind):
+    inputs = world(n=30)
+    parts = {part: DEGENERATE[kind](getattr(inputs, part)) for part in ("features", "source_features")}
+    labels = {part: getattr(inputs, part)[: len(parts["features"])] for part in ("labels", "source_labels")}
+    try:
+        found = similarity.compute(name, replace(inputs, **parts, **labels))
+    except ValueError as error:
+        assert kind in REFUSED and re.search(REFUSED[kind], str(error))
+    else:
+        assert np.isfinite(found) and in_range(found, name)
+        assert kind != "huge"
 
 
 @FROM_FEATURES

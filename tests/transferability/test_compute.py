@@ -1,5 +1,6 @@
 """Measures of every source for a target, and the ranking for a user's own images, on networks with random weights."""
 
+import dataclasses
 import json
 import shutil
 
@@ -111,7 +112,8 @@ def measured(made):
 
 
 def test_every_measure_is_computed_for_every_source_with_its_inputs(measured):
-    values, seconds = measured
+    values, seconds, problems = measured
+    assert problems.empty
     assert set(values["measure"]) == set(registry.known()) - {"expert_distance"}  # no questionnaire here
     assert np.isfinite(values["value"]).all()
     counts = values[values["source"] != "chest"].groupby("measure")["source"].nunique()
@@ -130,10 +132,73 @@ def test_the_noise_floor_is_measured_and_lies_below_the_distance_to_other_datase
 
 
 def test_the_same_seed_gives_the_same_values(project, measured):
-    again = of_chest(measures=["logme", "mmd_rbf", "task2vec_cosine"])[0]
-    before = measured[0].merge(again, on=["source", "target", "measure", "probe", "seed"])
+    again = of_chest(measures=["logme", "mmd_rbf", "task2vec_cosine"]).values
+    before = measured.values.merge(again, on=["source", "target", "measure", "probe", "seed"])
     assert len(before) == len(again) == 3 + 2 * 4
     np.testing.assert_array_equal(before["value_x"], before["value_y"])
+
+
+def failing(monkeypatch, name, error, calls=None):
+    """Replace a measure by one that raises `error`, or returns it, in the numbered calls (None: in all)."""
+    record, done = registry.get(name), []
+
+    def function(*given, **named):
+        done.append(given)
+        if calls is not None and len(done) not in calls:
+            return record.function(*given, **named)
+        if isinstance(error, float):
+            return error
+        raise error
+
+    monkeypatch.setitem(registry.MEASURES, name, dataclasses.replace(record, function=function))
+
+
+def test_a_measure_that_fails_is_a_row_with_its_reason_and_all_others_have_their_values(project, measured, monkeypatch):
+    failing(monkeypatch, "sfda", np.linalg.LinAlgError("SVD did not\nconverge"), calls=[2])
+    failing(monkeypatch, "n_leep", float("nan"), calls=[1])
+    failing(monkeypatch, "otdd", MemoryError())
+    monkeypatch.setattr(compute.SourceFeatures, "fisher", lambda *given: 1 / 0)
+    values, _, problems = of_chest()
+    reasons = problems.groupby(["measure", "source"])["problem"].first()
+    assert reasons["sfda"].to_dict() == {"kimia960": "LinAlgError: SVD did not converge"}
+    assert reasons["n_leep"].to_dict() == {
+        "dtd": "N-LEEP (n_leep) of these inputs is nan, which is no value. Leave it out."
+    }
+    assert reasons["otdd"].to_dict() == dict.fromkeys(("chest", *SOURCES), "MemoryError")
+    assert (
+        reasons["task2vec_cosine"]["dtd"]
+        == "ZeroDivisionError: division by zero; ZeroDivisionError: division by zero (source)"
+    )
+    assert set(problems["target"]) == {"chest"} and set(problems["seed"]) == {0}
+    assert similarity_tables.told(problems[problems["measure"] == "sfda"]) == [
+        "SFDA of kimia960 and chest has no value (seed 0): LinAlgError: SVD did not converge"
+    ]
+    keys = ["source", "measure"]
+    before = measured.values.set_index(keys)["value"]
+    assert len(values) + len(problems) == len(before)
+    pd.testing.assert_series_equal(values.set_index(keys)["value"], before.drop(reasons.index.swaplevel()))
+
+
+def test_a_fault_of_the_program_ends_the_run(project, monkeypatch):
+    failing(monkeypatch, "sfda", TypeError("our fault"))
+    with pytest.raises(TypeError, match="our fault"):
+        of_chest(measures=["sfda"])
+
+
+def test_advice_says_which_measure_failed_and_ranks_the_other_sources(project, moles, monkeypatch):
+    failing(monkeypatch, "logme", np.linalg.LinAlgError("no convergence"), calls=[2])
+    status, output = ask(moles, "--json")
+    assert status == 0, output
+    told = json.loads(output)
+    assert {row["source"] for row in told["advice"]} == {"dtd", "stl10"}
+    assert told["warnings"][:2] == [
+        "Not ranked, as no measure has a value: kimia960.",
+        "LogME of kimia960 and own has no value (seed 0): LinAlgError: no convergence",
+    ]
+    failing(monkeypatch, "logme", np.linalg.LinAlgError("no convergence"))
+    status, output = ask(moles)
+    assert status == 2 and "No source can be ranked: no measure has a value." in output
+    assert "LogME of dtd and own has no value (seed 0): LinAlgError: no convergence" in output
 
 
 def test_ranks_count_from_the_closest_whichever_way_a_measure_points(measured):
@@ -147,7 +212,7 @@ def test_answers_of_raters_become_a_distance(project, tmp_path):
     rows = [(name, 1, "colour?", "many" if name == "dtd" else "none") for name in (*SOURCES, "chest")]
     form = tmp_path / "answers.csv"
     pd.DataFrame(rows, columns=["dataset", "rater", "question", "answer"]).to_csv(form, index=False)
-    values, _ = of_chest(measures=["expert_distance"], answers=str(form))
+    values, *_ = of_chest(measures=["expert_distance"], answers=str(form))
     assert values.set_index("source")["value"].to_dict() == {"stl10": 0.0, "dtd": 1.0, "kimia960": 0.0}
 
 

@@ -1,0 +1,80 @@
+"""What the pretrained networks of a profile's sources compute of images: features, class probabilities, embeddings."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from catscans_lib import paths, results
+from catscans_lib.images.store import Subset
+from catscans_lib.networks import build, features
+from catscans_lib.networks.features import Compute, inference
+from catscans_lib.similarity import task2vec
+from catscans_lib.similarity.squared_gradients import squared_gradients
+
+
+class SourceFeatures:
+    """Features, head outputs and embeddings by the pretrained networks of a profile's sources.
+
+    `probe` is the source whose network sees all images; `files` are further weights of the network `backbone`, by name.
+    """
+
+    def __init__(
+        self, profile: str, probe: str, files: Mapping[str, Path] | None = None, backbone: str | None = None
+    ) -> None:
+        self.profile, self.probe, self.files, self.backbone = profile, probe, files or {}, backbone
+        self.built: dict[tuple[str, int], keras.Model] = {}
+        self.computing: dict[int, Compute] = {}
+        self.squares: dict[int, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
+
+    def parameters(self, source: str) -> dict:
+        """Return the settings of a source's pretraining; InputError if its run is not done."""
+        if source in self.files:
+            return {"backbone": self.backbone, "weights": self.files[source].name}
+        return results.record(self.profile, f"pretrain/{source}")["parameters"]
+
+    def features(self, source: str, images: Subset) -> np.ndarray:
+        """Return pooled features of the source's network, shape (n_images, n_features), float64; cached on disk."""
+        size_px = images.store.images.shape[1]
+        if (source, size_px) not in self.built:
+            # one at a time: memory does not grow with the number of sources
+            self.built = {key: network for key, network in self.built.items() if key[0] == self.probe}
+            name = self.parameters(source)["backbone"]
+            self.built[source, size_px] = build.saved_backbone(self._path(source), name, size_px)
+        network, folder = self.built[source, size_px], paths.features_dir(self.profile)
+
+        def fast() -> Compute:
+            """The network as a frozen function; that of the probe is kept."""
+            if source != self.probe:
+                return inference(network)
+            if size_px not in self.computing:
+                self.computing[size_px] = inference(network)
+            return self.computing[size_px]
+
+        return features.cached(network, images.store, images.rows, folder, fast).astype("float64")
+
+    def fisher(self, images: Subset, found: np.ndarray, seed: int) -> np.ndarray | None:
+        """Return the Task2Vec embedding of images by the probe, `found` being its features of them; None without TensorFlow."""
+        if keras.backend.backend() != "tensorflow":
+            return None
+        size_px = images.store.images.shape[1]
+        if size_px not in self.squares:
+            self.squares[size_px] = squared_gradients(self.built[self.probe, size_px])
+        rng = np.random.default_rng(seed)
+        return task2vec.embed(self.squares[size_px], images.store.images, images.rows, found, images.labels, rng)
+
+    def head(self, source: str, found: np.ndarray) -> np.ndarray | None:
+        """Return the class probabilities of the source's own head for features; None if the source came as weights."""
+        if self.parameters(source)["weights"] is not None:
+            return None
+        model = keras.models.load_model(self._path(source), compile=False)
+        kernel, bias = (array.astype("float64") for array in model.get_layer("head").get_weights())
+        outputs = found @ kernel + bias
+        if outputs.shape[1] == 1:
+            outputs = np.hstack([np.zeros_like(outputs), outputs])
+        odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def _path(self, source: str) -> Path:
+        return self.files.get(source) or paths.run_dir(self.profile, "pretrain", source) / "model.keras"
