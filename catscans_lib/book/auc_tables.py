@@ -211,7 +211,7 @@ def _interactive(intervals: pd.DataFrame, modes: dict[str, str], failed: dict[tu
         }
     )  # fmt: skip
     return {
-        "auc_heatmap": interactive.auc_heatmap(intervals, modes=modes),
+        "auc_heatmap": interactive.auc_heatmap(intervals, modes=modes, failed=failed),
         "table_script": generate_init_offline_itables_html(options.dt_bundle),  # once on a page, before its first table
         "auc_table": interactive.table(table, "auc-table", "AUC on held-out folds; 95 % by bootstrap over groups."),
     }

@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from catscans_lib import datasets
+from catscans_lib.figures.aucs import Failed
 from catscans_lib.figures.style import COLOURS, ordered
 from catscans_lib.transferability.similarity_tables import closer
 
@@ -27,23 +28,25 @@ def script() -> bytes:
     return get_plotlyjs().encode()
 
 
-def auc_heatmap(intervals: pd.DataFrame, *, modes: dict[str, str]) -> str:
+def auc_heatmap(intervals: pd.DataFrame, *, modes: dict[str, str], failed: Failed | None = None) -> str:
     """Return a heat map of the mean AUC of every source and target, with a selector of the mode.
 
-    Pointing at a cell shows n and the interval over groups, from the table `auc_intervals`; `modes` maps modes to titles.
+    Pointing at a cell shows n and the interval over groups, from the table `auc_intervals`; `modes` maps modes to titles,
+    `failed` has the cells of networks that did not learn (`learning.failures`).
     """
     shown = intervals[intervals["method"].str.startswith("bootstrap")]
-    cells = [_auc_cells(shown[shown["mode"] == mode], mode) for mode in modes]
+    cells = [_auc_cells(shown[shown["mode"] == mode], mode, failed or {}) for mode in modes]
     selector = {"mode": ("Use of the source", modes)}
     return _heatmap(cells, shown["source"].nunique(), "auc-heatmap", "the AUC", selector)
 
 
-def _auc_cells(cells: pd.DataFrame, mode: str) -> go.Heatmap:
+def _auc_cells(cells: pd.DataFrame, mode: str, failed: Failed) -> go.Heatmap:
     lines = cells.set_index(["source", "target"]).apply(
         lambda cell: (
             f"AUC {cell['auc']:.3f}<br>95 % {cell['low']:.3f} to {cell['high']:.3f} ({cell['method']})<br>"
             f"spread of folds {cell['fold_sd']:.3f}<br>{cell['n_images']:,} images, {cell['n_groups']:,} groups, "
             f"{cell['n_folds']} folds, {cell['n_seeds']} seed{'s' * (cell['n_seeds'] > 1)}"
+            + (f"<br>{failed[*cell.name, mode]}" if (*cell.name, mode) in failed else "")
         ),
         axis=1,
     )

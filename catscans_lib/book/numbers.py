@@ -9,6 +9,8 @@ from catscans_lib import datasets, paths, results
 from catscans_lib.book import auc_tables, budgets, measure_tables
 from catscans_lib.book.templates import number
 from catscans_lib.datasets import demo
+from catscans_lib.evaluation import learning
+from catscans_lib.evaluation.tables import CELL
 from catscans_lib.evidence import analyses
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs.records.reading import flat
@@ -87,6 +89,7 @@ def _overlaps(profile: str) -> list[dict[str, Any]]:
 def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of summary (a verdict per source, target and mode), seed_spread and rank_agreement, with titles."""
     titles, found = datasets.titles(), {}
+    failed = learning.failures(results.optional(profile, "tables/learning.csv", [*CELL, "verdict"]))
     for name in ("summary", "seed_spread", "rank_agreement"):
         stem = "stability_summary" if name == "summary" else name
         path = paths.run_dir(profile, "stability", "all") / f"{stem}.csv"
@@ -95,6 +98,8 @@ def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:
             if column in table:
                 table[title] = table[column].map(titles)
         found[name] = table.to_dict("records")
+    for row in found["summary"]:  # a network that learns nothing is stable, too
+        row["verdict"] = failed.get((row["source"], row["target"], row["mode"]), row["verdict"])
     return found
 
 

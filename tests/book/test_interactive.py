@@ -23,11 +23,13 @@ def intervals():
 
 
 def test_hovering_over_a_cell_shows_its_interval_and_sample_size():
-    piece = interactive.auc_heatmap(intervals(), modes={"fine_tune": "fine-tuning", "linear_probe": "linear probe"})
+    modes = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
+    piece = interactive.auc_heatmap(intervals(), modes=modes, failed={("none", "chest", "fine_tune"): "did not learn"})
     text = piece.replace("\\u003c", "<").replace("\\u003e", ">")
     assert "AUC 0.900<br>95 % 0.850 to 0.950 (bootstrap over groups)<br>" in text
     assert "<br>spread of folds 0.020<br>600 images, 330 groups" in text
     assert "linear probe" in text
+    assert text.count("<br>did not learn") == 1
     assert piece.count("</script>") == 1  # no text of a table ends it
     assert "DeLong" not in text
     assert 'aria-label="' in piece

@@ -78,10 +78,13 @@ def test_all_sources_of_a_target_get_the_same_budget(profile):
         assert len(budgets) == 1
 
 
-def test_only_the_baseline_has_the_longer_budget():
-    for run in expand.grid("demo").values():
+@pytest.mark.parametrize("profile", PROFILES)
+def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_features_runs_everywhere(profile):
+    for run in expand.grid(profile).values():
         if run.step == "transfer":
             assert ("fine_tune_long" in run.settings.modes) == (run.settings.source == "none")
+            assert run.settings.long_epochs > run.settings.epochs
+            assert "linear_probe" in run.settings.modes
 
 
 @pytest.mark.parametrize(

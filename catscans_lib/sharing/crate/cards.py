@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 
 from catscans_lib import datasets, paths, results
+from catscans_lib.evaluation import learning
+from catscans_lib.evaluation.tables import CELL
 from catscans_lib.grid import profiles
 from catscans_lib.networks import registry
 
@@ -165,6 +167,7 @@ def _facts(profile: str, step: str, name: str) -> dict[str, Any]:
         "published": datasets.PUBLISHED,
         "titles": datasets.titles(),
         "rows": intervals[is_asked].to_dict("records"),
+        "failed": learning.failures(results.optional(profile, "tables/learning.csv", [*CELL, "verdict"])),
         "saved": _saved_fold(profile, source, target, parameters["seeds"][-1]) if target else None,
     }
 
