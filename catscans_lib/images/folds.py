@@ -1,21 +1,24 @@
-"""Folds for cross-validation: seeded, stratified, grouped, saved as a table.
+"""Folds for cross-validation, and other splits by unit: seeded, stratified; folds are saved as a table.
 
-Images of one group and byte-identical images are always in the same fold.
+A unit is a set of images linked by a common group or by equal bytes. No split divides a unit.
 """
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
 
 COLUMNS = ["image_id", "group", "label", "fold"]
 N_TRIES = 10  # derived seeds to try until every class is in every fold
+MAX_PARTS = 20  # a share of the images is made of at most so many equal parts
 
 
 def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None = None) -> pd.DataFrame:
@@ -28,13 +31,73 @@ def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None
     if n_folds < 2:
         raise InputError(f"Cross-validation needs at least 2 folds, got n_folds={n_folds}.")
     table = table.sort_values("image_id", ignore_index=True)
-    units = _units(table["group"], table["sha256"])
+    units = linked(table)
     _check_units(table["label"], units, n_folds, "")
     if max_images is not None and max_images < len(table):
         keep = _subset(table["label"], units, n_folds, seed, max_images)
         table, units = table[keep].reset_index(drop=True), units[keep]
         _check_units(table["label"], units, n_folds, f" among the max_images={max_images} drawn")
     return table.assign(fold=_split(table["label"], units, n_folds, seed))[COLUMNS]
+
+
+def linked(table: pd.DataFrame, by: Sequence[str] = ("group", "sha256")) -> np.ndarray:
+    """Number the units of a table: images with an equal value in a column of `by`, also in a chain; shape (n_images,)."""
+    values = [pd.factorize(table[column])[0] for column in by]
+    n_values = [codes.max(initial=-1) + 1 for codes in values]
+    starts = len(table) + np.cumsum([0, *n_values])
+    ends = np.concatenate([start + codes for start, codes in zip(starts, values, strict=False)])
+    images = np.tile(np.arange(len(table)), len(values))  # a graph whose edges join images and values
+    edges = coo_array((np.ones(len(ends)), (images, ends)), shape=(starts[-1], starts[-1]))
+    return connected_components(edges, directed=False)[1][: len(table)]
+
+
+def shared(one: pd.DataFrame, other: pd.DataFrame, *, of_common_origin: bool) -> np.ndarray:
+    """Mark the images of one dataset whose unit has an image of the other, shape (n_images,), bool.
+
+    Equal files are the same image in any two datasets. Where both are parts of one dataset, so are equal ids, and equal
+    groups are the same group.
+    """
+    both = pd.concat([one, other], ignore_index=True)
+    is_other = np.arange(len(both)) >= len(one)
+    by = ["group", "sha256", "image_id"] if of_common_origin else ["group", "sha256"]
+    if not of_common_origin:
+        both["group"] = np.where(is_other, "other ", "one ") + both["group"].astype(str)
+    units = linked(both, by)
+    return np.isin(units[: len(one)], units[is_other])
+
+
+def part(label: pd.Series, units: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Mark about a share of the images (0.05 to 0.95): whole units, class shares kept; shape (n_images,), bool.
+
+    Neither side is empty, and the unmarked side keeps every class. InputError if the units do not allow that.
+    """
+    label, n_units = label.to_numpy(), len(np.unique(units))
+    totals = pd.Series(label).value_counts()
+    n_parts = min(MAX_PARTS, n_units, totals.max())
+    if n_parts < 2:
+        raise InputError(f"{len(label)} images in {n_units} group(s) cannot be split. Use more images or groups.")
+    wanted = Fraction(share).limit_denominator(n_parts)
+    wanted = min(max(wanted, Fraction(1, n_parts)), Fraction(n_parts - 1, n_parts))
+    # Both are stratified; the one with groups takes a thousand times as long.
+    splitter, groups = (StratifiedKFold, None) if n_units == len(label) else (StratifiedGroupKFold, units)
+    splits = splitter(wanted.denominator, shuffle=True, random_state=seed).split(label, label, groups)
+    size, marked = float(wanted) * len(label), np.zeros(len(label), bool)
+
+    def cost(rows: np.ndarray) -> tuple[int, float]:
+        """Classes that lie in this part alone, difference to an equal part."""
+        counts = pd.Series(label[rows]).value_counts()
+        return (counts == totals[counts.index]).sum(), abs(len(rows) - len(label) / wanted.denominator)
+
+    for rows in sorted((rows for _, rows in splits if len(rows)), key=cost):
+        if not marked.any() or abs(marked.sum() + len(rows) - size) < abs(marked.sum() - size):
+            marked[rows] = True
+    lost = ~np.isin(label, label[~marked])
+    marked &= ~np.isin(units, units[lost])
+    if not marked.any():
+        raise InputError(
+            f"No part of {len(label)} images leaves every class in the rest. Use more groups of each class."
+        )
+    return marked
 
 
 def write(path: Path, folds: pd.DataFrame) -> None:
@@ -48,15 +111,6 @@ def read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"No folds '{path}'. Run the ingest notebook of this target first.")
     return pd.read_csv(path, dtype=dict.fromkeys(COLUMNS[:3], str) | {"fold": int}, keep_default_na=False)
-
-
-def _units(group: pd.Series, sha256: pd.Series) -> np.ndarray:
-    """Number the sets of images linked through a group or equal bytes, shape (n_images,)."""
-    groups, n_groups = pd.factorize(group)[0], group.nunique()
-    files, n_files = pd.factorize(sha256)[0], sha256.nunique()
-    n_nodes = n_groups + n_files  # of a graph whose edges are the images
-    edges = coo_array((np.ones(len(group)), (groups, n_groups + files)), shape=(n_nodes, n_nodes))
-    return connected_components(edges, directed=False)[1][groups]
 
 
 def _check_units(label: pd.Series, units: np.ndarray, n_folds: int, where: str) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.images import duplicates
+from catscans_lib.images import duplicates, folds
 from catscans_lib.images.decode import decode_files, resized
 from catscans_lib.images.listing import Listing, file_or_slice
 
@@ -47,8 +47,10 @@ class Subset:
 
     @property
     def groups(self) -> np.ndarray:
-        """Patient, lesion or slide of every image."""
-        return self.store.table["group"].to_numpy()[self.rows]
+        """Patient, lesion or slide of every image; one name for those that equal files link."""
+        units = folds.linked(self.store.table)
+        first = np.unique(units, return_index=True)[1]
+        return self.store.table["group"].to_numpy()[first[units[self.rows]]]
 
     @property
     def images(self) -> np.ndarray:
@@ -154,8 +156,8 @@ def draw(labels: np.ndarray, n_images: int, seed: int) -> np.ndarray:
 
 
 def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarray:
-    """Return the rows of one half (0 or 1) of the groups; no patient, lesion or slide is in both halves."""
-    codes = pd.factorize(store.table["group"].iloc[rows])[0]
+    """Return the rows of one half (0 or 1) of the units; no patient, lesion, slide or file is in both halves."""
+    codes = pd.factorize(folds.linked(store.table)[rows])[0]
     return rows[np.random.default_rng(seed).permutation(codes.max() + 1)[codes] % 2 == which]
 
 

@@ -6,7 +6,7 @@ Runs on Keras's TensorFlow and JAX backends.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from catscans_lib.errors import Count, Strict
 
@@ -25,6 +25,7 @@ class Augmentation(Strict):
 class Training(Strict):
     """How a network is trained; the same record for pretraining and fine-tuning.
 
+    `validation_share` is 0 (no inner validation images) or 0.05 to 0.95 of the training images, as far as their groups allow.
     With `other_learning_rates` every one of them and `learning_rate` is tried, and the inner validation images choose. With
     `patience`, training ends after so many epochs in which their loss has not fallen, and the best epoch is kept.
     """
@@ -45,6 +46,13 @@ class Training(Strict):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     threads: Count | None = None
     deterministic: bool = True
+
+    @field_validator("validation_share")
+    @classmethod
+    def _can_be_met(cls, share: float) -> float:
+        if share and not 0.05 <= share <= 0.95:
+            raise ValueError("known are 0 (no inner validation images) and 0.05 to 0.95")
+        return share
 
     @model_validator(mode="after")
     def _has_what_chooses(self) -> Self:

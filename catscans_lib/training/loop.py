@@ -5,9 +5,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from catscans_lib.errors import InputError
+from catscans_lib.images import folds
 from catscans_lib.training import Training, backend, callbacks
 from catscans_lib.training.batches import PREDICT_BATCH, Batches, stream
 from catscans_lib.training.callbacks import NonFiniteLoss, ResumableTraining
@@ -41,13 +41,14 @@ def class_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def validation_split(table: pd.DataFrame, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows of a store's table into training rows and about `share` of inner validation rows, by whole groups."""
+    """Split rows of a table into training rows and about `share` of inner validation rows.
+
+    The table has label, group, sha256. As in the outer folds, images linked by a group or by equal bytes stay together.
+    """
     if share == 0:
         return rows, rows[:0]
-    splitter = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
-    here = table.iloc[rows]
-    train, held_back = next(splitter.split(here, here["label"], here["group"]))
-    return rows[train], rows[held_back]
+    is_held_back = folds.part(table["label"].iloc[rows], folds.linked(table)[rows], share, seed)
+    return rows[~is_held_back], rows[is_held_back]
 
 
 def compiled(model: keras.Model, optimiser: str = "adam", weight_decay: float = 0.0) -> keras.Model:

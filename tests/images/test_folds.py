@@ -87,6 +87,38 @@ def test_without_groups_class_counts_differ_by_one_at_most(labels, n_folds, seed
     assert (counts.max() - counts.min()).max() <= 1
 
 
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(images, st.floats(0.05, 0.95), st.integers(0, 5))
+def test_a_part_has_whole_units_and_leaves_every_class(rows, share, seed):
+    table = pd.DataFrame(rows, columns=["group", "label", "sha256"]).astype(str)
+    units = folds.linked(table)
+    try:
+        marked = folds.part(table["label"], units, share, seed)
+    except InputError as error:
+        event("refused")
+        assert re.search(r"cannot be split|No part of \d+ images leaves every class", str(error))
+        return
+    event("part made")
+    assert 0 < marked.sum() < len(table)
+    assert set(table["label"][~marked]) == set(table["label"])
+    for column in ("group", "sha256"):
+        assert not set(table[column][marked]) & set(table[column][~marked])
+
+
+@pytest.mark.parametrize("n_per_group", [1, 4])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.4, 0.5, 0.7, 0.9, 0.95])
+def test_a_part_is_as_large_as_asked_for_and_keeps_the_class_shares(share, n_per_group):
+    label = pd.Series(np.repeat(["a", "b"], [300, 100]))
+    marked = folds.part(label, np.arange(400) // n_per_group, share, seed=0)
+    assert marked.mean() == pytest.approx(share, abs=0.01)
+    assert (label[marked] == "b").mean() == pytest.approx(0.25, abs=0.06)
+
+
+def test_a_large_group_is_not_a_small_part_of_the_images():
+    units = np.repeat(np.arange(41), [60] + [1] * 40)
+    assert folds.part(pd.Series(["a", "b"] * 50), units, 0.1, seed=0).mean() == pytest.approx(0.1, abs=0.03)
+
+
 @pytest.mark.parametrize("max_images", [None, 100])
 def test_folds_do_not_depend_on_the_order_of_the_rows_but_on_the_seed(max_images):
     table = random_table(1)

@@ -1,5 +1,7 @@
 """Which images of a dataset are looked at: classes by their shares, halves without a common group."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,3 +51,16 @@ def test_a_subset_numbers_the_classes_that_occur_and_knows_its_images(opened):
     assert [sorted(set(names))[label] for label in some.labels] == list(names)
     np.testing.assert_array_equal(some.images, opened.images[some.rows])
     assert list(some.groups) == list(opened.table["group"].iloc[some.rows])
+
+
+def test_equal_files_of_two_slides_are_one_group_in_subsets_and_halves(opened):
+    table = opened.table.copy()
+    row = int((table["group"] != table["group"][0]).idxmax())
+    table.loc[row, "sha256"] = table["sha256"][0]
+    linked = replace(opened, table=table)
+    groups = store.subset(linked, np.arange(300), 300, 0).groups
+    assert groups[row] == groups[0] and len(set(groups)) == table["group"].nunique() - 1
+    for seed in range(5):
+        assert (0 in store.half(linked, np.arange(300), seed, 0)) == (
+            row in store.half(linked, np.arange(300), seed, 0)
+        )

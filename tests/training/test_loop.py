@@ -123,7 +123,7 @@ def test_balanced_weights_give_every_class_the_same_total():
 
 
 def test_the_inner_split_keeps_groups_together_and_uses_every_row_once():
-    table = pd.DataFrame({"label": list("ab") * 30, "group": np.repeat(np.arange(20), 3)})
+    table = pd.DataFrame({"label": list("ab") * 30, "group": np.repeat(np.arange(20), 3), "sha256": np.arange(60)})
     rows = np.arange(5, 60)
     train, held_back = loop.validation_split(table, rows, 0.25, seed=0)
     assert sorted([*train, *held_back]) == list(rows)
@@ -131,6 +131,21 @@ def test_the_inner_split_keeps_groups_together_and_uses_every_row_once():
     assert 8 <= len(held_back) <= 20
     everything, nothing = loop.validation_split(table, rows, 0.0, seed=0)
     assert (len(everything), len(nothing)) == (55, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_files_of_two_patients_are_on_one_side_of_the_inner_split(seed):
+    group, n_files = np.arange(60) // 2, np.arange(60)
+    n_files[31::2] = n_files[1:31:2]  # the second image of a patient is also the second of another
+    table = pd.DataFrame({"label": list("ab") * 30, "group": group, "sha256": n_files})
+    train, held_back = loop.validation_split(table, np.arange(60), 0.2, seed)
+    assert len(held_back) and not set(n_files[train]) & set(n_files[held_back])
+
+
+@pytest.mark.parametrize("share", [0.01, 0.04, 0.96, 1.0])
+def test_a_validation_share_that_cannot_be_met_is_refused(share):
+    with pytest.raises(ValueError, match="validation_share"):
+        Training(**(SETTINGS.model_dump() | {"validation_share": share}))
 
 
 def state(folder, name="part"):
