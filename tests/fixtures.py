@@ -158,6 +158,10 @@ def write_bloodcell(data_dir: Path, n_per_class=2):
             for j, label in enumerate(("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")):
                 path = data_dir / "dataset2-master/images" / split / label / f"_{j}_{100 * i + k}.jpeg"
                 save(path, 9600 + 100 * i + 10 * j + k)
+    folder = data_dir / "dataset2-master"
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("images/T*[TN]/*/*"))
+    originals = [f"BloodImage_{number % 3}" for number in range(len(names))]
+    pd.DataFrame({"path": names, "group": originals}).to_csv(folder / "original_pictures.csv", index=False)
 
 
 def pack(folder: Path, tar: Path):

@@ -57,9 +57,17 @@ def titles() -> dict[str, str]:
 
 
 def parts_of_the_same(name: str, others: Iterable[str]) -> list[str]:
-    """Return the `others` that share image ids with a dataset: parts of one larger dataset, or one a part of the other."""
-    parent = get(name).part_of or name
-    return [other for other in others if (get(other).part_of or other) == parent]
+    """Return the `others` of common origin with a dataset: parts of one larger dataset, or one a part of the other."""
+    return [other for other in others if _origin(other) == _origin(name)]
+
+
+def _origin(name: str) -> str:
+    """Return the largest dataset that a dataset is a part of, or its own name."""
+    seen = {name}
+    while name in known() and (parent := get(name).part_of) and parent not in seen:
+        name = parent
+        seen.add(name)
+    return name
 
 
 def read(name: str, data_dir: Path) -> Listing:

@@ -54,8 +54,9 @@ class DatasetInfo:
     downloads: tuple[Download, ...] = ()  #: published files; empty if they need a login
     by_hand: str = ""  #: steps for the user if there is nothing to download, one a line
     is_below_data_dir: bool = True  #: whether the dataset lies below the folder that DATA names
-    #: name of the larger dataset whose image ids it keeps; the same id is the same image, even in another size or format
+    #: name of the larger dataset whose image ids and groups it keeps; the same id is the same image in any size or format
     part_of: str | None = None
+    groups_from: str = ""  #: how to get the groups, where the dataset is refused as a target without them
 
     def count_classes(self) -> int | None:
         """Return the published number of classes; None if it is unknown."""

@@ -2,7 +2,7 @@
 
 PCam: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``, or the PNG files of the study,
 ``pcam/png/{index}_label={0 or 1}.png``. The study's two datasets are parts of its 327,680 patches, drawn by class with a
-seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one from the other; here they share no patch.
+seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one from the other; here they share no slide.
 KimiaPath960: ``kimia_path_960/*.tif``; the first letter of a file name is its class.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import from_names, native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images import listing
+from catscans_lib.images import folds, listing
 from catscans_lib.images.listing import Listing, Problem, Row, in_array, make_listing
 
 if TYPE_CHECKING:
@@ -33,19 +33,28 @@ if TYPE_CHECKING:
 CLASSES = ("normal", "tumour")
 TISSUES = tuple("ABCDEFGHIJKLMNOPQRST")
 N_MIDDLE, N_SMALL, N_ALL = 100_000, 10_000, 327_680
+SLIDES_OF_SMALL = N_SMALL / (
+    N_MIDDLE + N_SMALL
+)  # share of the patches on the slides that are set aside for `pcam_small`
 SEED = 2  # the study's
 BLOCK = 1024  # patches read at once: 28 MB
 
 
-def read_part(data_dir: Path, start: int, stop: int) -> Listing:
-    """List the patches from `start` to `stop` (of 327,680), or the same share of those found, by class in a seeded order."""
+def read_part(data_dir: Path, n_patches: int, *, is_small: bool) -> Listing:
+    """List `n_patches` of 327,680 patches, or the same share of those found, by class in a seeded order.
+
+    The slides are divided between the two parts first, so that each part has about its share of either class. A class has
+    fewer patches where the slides of the part do not have enough. Where slides are unknown, patches are divided.
+    """
     found, rng, chosen = read_pcam(data_dir), np.random.default_rng(SEED), []
-    for label in CLASSES:
-        rows = rng.permutation(np.flatnonzero(found.images["label"] == label))
-        chosen.append(rows[len(rows) * start // N_ALL : len(rows) * stop // N_ALL])
+    label = found.images["label"]
+    of_small = folds.part(label, folds.linked(found.images, ["group"]), SLIDES_OF_SMALL, SEED)
+    for name in CLASSES:
+        rows = rng.permutation(np.flatnonzero((label == name) & (of_small == is_small)))
+        chosen.append(rows[: (label == name).sum() * n_patches // N_ALL])
     rows = np.sort(np.concatenate(chosen))
     if len(rows) == 0:
-        share = f"{stop - start:,} of {N_ALL:,}"
+        share = f"{n_patches:,} of {N_ALL:,}"
         raise InputError(f"{len(found.images)} patches are too few for this part of PCam; it takes {share}.")
     return replace(found, images=found.images.iloc[rows].reset_index(drop=True))
 
@@ -170,8 +179,8 @@ _BOTH = {
     "part_of": "pcam",
     "downloads": tuple(Download(_FILES + name, checksum, folder="pcam") for name, checksum in _CHECKSUMS.items()),
 }
-_MIDDLE = partial(read_part, start=0, stop=N_MIDDLE)
-_SMALL = partial(read_part, start=N_MIDDLE, stop=N_MIDDLE + N_SMALL)
+_MIDDLE = partial(read_part, n_patches=N_MIDDLE, is_small=False)
+_SMALL = partial(read_part, n_patches=N_SMALL, is_small=True)
 PCAM_MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=_MIDDLE, **_BOTH)
 PCAM_SMALL = DatasetInfo(name="pcam_small", title="PCam-small", n_images=N_SMALL, read=_SMALL, **_BOTH)
 KIMIA960 = DatasetInfo(

@@ -194,6 +194,7 @@ STI10_CARD = DatasetInfo(
     licence=IMAGENET_TERMS,
     url="https://github.com/vcheplygina/cats-scans",
     citation="vandenbrandt2021",
+    part_of="imagenet",
     read=read_sti10,
     by_hand="""The study's own list of images is no longer available; the synsets are.
 Register at https://www.image-net.org/signup.php and accept the terms.

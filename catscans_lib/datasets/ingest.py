@@ -9,6 +9,7 @@ import pandas as pd
 
 from catscans_lib import datasets, paths
 from catscans_lib.datasets import Ingest
+from catscans_lib.errors import InputError
 from catscans_lib.images import decode, folds, store
 from catscans_lib.images.listing import file_or_slice
 
@@ -39,7 +40,13 @@ def published_counts(settings: Ingest) -> Mapping[str, int]:
 
 
 def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFrame:
-    """Divide a target into folds, save the table and return it."""
+    """Divide a target into folds, save the table and return it; InputError if it may not be a target without groups."""
+    card = datasets.get(settings.dataset)
+    if settings.data == "native" and card.groups_from and (table["group"] == table["image_id"]).any():
+        raise InputError(
+            f"'{settings.dataset}' cannot be a target, as the {card.group} of its images is not known: images of one "
+            f"{card.group} would be in several folds. {card.groups_from} Without it, use the dataset as a source only."
+        )
     made = folds.make(table, n_folds=settings.n_folds, seed=settings.fold_seed, max_images=settings.max_images)
     folds.write(path, made)
     return made

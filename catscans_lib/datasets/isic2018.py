@@ -4,6 +4,7 @@
 lesions in ``*LesionGroupings.csv`` or HAM10000's own ``HAM10000_metadata.csv``.
 """
 
+import re
 from pathlib import Path
 
 from catscans_lib.datasets.cards import DatasetInfo, Download
@@ -13,6 +14,7 @@ from catscans_lib.images.listing import Listing, Problem, Row, image_names, make
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 INPUT = "ISIC2018_Task3_Training_Input"
+OTHER_SETS = re.compile("test|validation", re.IGNORECASE)
 FILES = "https://isic-challenge-data.s3.amazonaws.com/2018"
 
 
@@ -65,12 +67,21 @@ def _lesions(root: Path) -> dict[str, str]:
 
 
 def _find(root: Path, *patterns: str) -> Path:
-    """First file that matches a pattern, in the root or one folder below."""
+    """Return the only file that matches the first pattern with a match, in the root or one folder below.
+
+    Tables of the test and validation images, which have the same form and the same place, are ignored by their names.
+    """
     for pattern in patterns:
-        if found := sorted([*root.glob(pattern), *root.glob(f"*/{pattern}")]):
-            return found[0]
+        paths = [path for path in [*root.glob(pattern), *root.glob(f"*/{pattern}")] if not OTHER_SETS.search(path.name)]
+        found = sorted(path.relative_to(root).as_posix() for path in paths)
+        if len(found) > 1:
+            raise InputError(f"'{root}' holds {' and '.join(found)}; which one describes the images? Keep one of them.")
+        if found:
+            return root / found[0]
     wanted = " or ".join(patterns)
-    raise InputError(f"No {wanted} in '{root}'. Download it from the ISIC 2018 task 3 page and put it there.")
+    raise InputError(
+        f"No {wanted} in '{root}' for the training images. Download it from the ISIC 2018 task 3 page and put it there."
+    )
 
 
 CARD = DatasetInfo(
@@ -84,6 +95,7 @@ CARD = DatasetInfo(
     licence="CC BY-NC 4.0",
     url="https://challenge.isic-archive.com/data/#2018",
     citation="codella2019",
+    part_of="isic",  # the ISIC archive, whose image ids both challenges keep
     read=read,
     downloads=(  # the publisher gives no checksums
         Download(f"{FILES}/{INPUT}.zip", folder="ISIC2018", unpack=True, n_bytes_unpacked=8 * 10**9),

@@ -31,7 +31,7 @@ class OwnCard(Strict):
     is its path, absolute or below DATA. Table: the names of its columns; its paths are relative to the CSV, or to the folder
     `image_dir` next to it, and `suffix` (".jpg") is appended to them. Folder: `group_pattern` takes the group from the file
     name. Arrays: `class_names` are the names of the labels 0, 1, .... `part_of` names the dataset from which the images
-    were selected, if they keep its image ids.
+    were selected, if they keep its image ids (and its groups, if they have groups).
     """
 
     title: Text

@@ -7,13 +7,14 @@ from catscans_lib.datasets import layouts
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import Listing, read_csv
+from catscans_lib.images.listing import Listing, Problem, read_csv, stem
 
 PETS = ("cat", "dog")
 NATURAL = ("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "person")
 GRADES = ("none", "mild", "moderate", "severe", "proliferative")
 LESIONS = ("melanoma", "seborrheic_keratosis", "nevus")
 CELLS = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
+ORIGINALS = "original_pictures.csv"
 ISIC = "https://isic-challenge-data.s3.amazonaws.com/2017"
 KAGGLE = "Log in at https://www.kaggle.com and accept the terms of the page named below.\n"
 
@@ -62,14 +63,40 @@ def read_isic2017(data_dir: Path) -> Listing:
     codes = {(1, 0): LESIONS[0], (0, 1): LESIONS[1], (0, 0): LESIONS[2]}
     label = [codes.get(tuple(row), "") for row in hot.tolist()]  # "": reported as without label
     rows = pd.DataFrame({"path": f"{below}/" + table["image_id"] + ".jpg", "label": label})
-    return layouts.from_table(rows, data_dir, path, LESIONS)
+    listing = layouts.from_table(rows, data_dir, path, LESIONS)
+    ids = listing.images["path"].map(stem)  # of the ISIC archive, as in ISIC 2018
+    return replace(listing, images=listing.images.assign(image_id=ids, group=ids))
 
 
 def read_bloodcell(data_dir: Path) -> Listing:
-    """List ``dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg``; the folder TEST_SIMPLE is left out."""
+    """List ``dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg``; the folder TEST_SIMPLE is left out.
+
+    The group is the original photograph by ``dataset2-master/original_pictures.csv``: columns path (from the folder of the
+    table on, ``images/TRAIN/...``) and group. With the table, images without a row in it are left out; without it, every
+    image is its own group.
+    """
+    import pandas as pd
+
     places = ("dataset2-master/images", "dataset2-master/dataset2-master/images", "bloodcell/dataset2-master/images")
     folder, splits = native_dir(data_dir, *places), {"TRAIN": "train", "TEST": "test"}
-    return layouts.from_folder(folder, data_dir, classes=CELLS, splits=splits)
+    listing = layouts.from_folder(folder, data_dir, classes=CELLS, splits=splits)
+    path, below = folder.parent / ORIGINALS, folder.parent.relative_to(data_dir).as_posix()
+    if not path.is_file():
+        said = Problem(f"{below}/{ORIGINALS}", "no such file, so the original photographs are unknown; only a source")
+        return replace(listing, problems=pd.concat([listing.problems, pd.DataFrame([said])], ignore_index=True))
+    table = read_csv(path, ("path", "group"), "Its columns are path and group.").drop_duplicates(["path", "group"])
+    if len(twice := table.loc[table["path"].duplicated(), "path"]):
+        raise InputError(f"'{path}' gives '{twice.iloc[0]}' two groups. Keep one row for each image.")
+    groups = dict(zip(below + "/" + table["path"], table["group"], strict=True))
+    images = listing.images.assign(group=listing.images["path"].map(groups).fillna(""))
+    is_known = images["group"] != ""
+    if not is_known.any():
+        form = images["path"][0].removeprefix(f"{below}/")
+        raise InputError(f"'{path}' names none of the {len(images)} images found. Its paths look like '{form}'.")
+    left_out = images.loc[~is_known, ["path"]].assign(problem=f"no original photograph in {ORIGINALS}; left out")
+    problems = pd.concat([listing.problems, left_out], ignore_index=True)
+    classes = tuple(label for label in listing.classes if label in set(images["label"][is_known]))
+    return replace(listing, images=images[is_known].reset_index(drop=True), classes=classes, problems=problems)
 
 
 CARDS = (
@@ -133,6 +160,7 @@ CARDS = (
         n_images=2_000,
         n_per_class=dict(zip(LESIONS, (374, 254, 1_372), strict=True)),
         group=None,  # the lesion is not published
+        part_of="isic",
         licence="CC0 1.0",
         url="https://challenge.isic-archive.com/data/#2017",
         citation="codella2018",
@@ -149,13 +177,17 @@ CARDS = (
         classes=CELLS,
         n_images=12_444,
         n_per_class=dict(zip(CELLS, (3_120, 3_103, 3_098, 3_123), strict=True)),
-        group=None,  # rotated and mirrored copies of about 400 images; which copies belong together is not published
+        # Rotated and mirrored copies of about 400 photographs. The number in a file name is not that of the photograph.
+        group="original photograph",
+        groups_from=f"Match the images with the photographs of BCCD (local features and an affine fit, mirrored or not) and put "
+        f"the result in dataset2-master/{ORIGINALS}, with the columns path (images/TRAIN/...) and group.",
         licence="MIT",
         url="https://www.kaggle.com/datasets/paultimothymooney/blood-cells",
         citation="mooney2018",
         read=read_bloodcell,
         by_hand=KAGGLE
         + "Download https://www.kaggle.com/datasets/paultimothymooney/blood-cells and unpack it in DATA, to\n"
-        "DATA/dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg.",
+        "DATA/dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg.\n"
+        f"To use it as a target, name the original photograph of every image in DATA/dataset2-master/{ORIGINALS} (path, group).",
     ),
 )

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from catscans_lib import datasets
+from catscans_lib.datasets import histopathology
 from catscans_lib.errors import InputError
 from catscans_lib.images import store
 
@@ -68,16 +69,43 @@ def test_stl10_files_that_do_not_belong_together_are_refused(data_dir, length, m
         datasets.read("stl10", data_dir)
 
 
-def test_the_two_parts_of_pcam_have_the_shares_of_the_study_and_share_no_patch(data_dir):
+def test_the_two_parts_of_pcam_have_the_shares_of_the_study_and_share_no_slide(data_dir):
     fixtures.write_pcam(data_dir, n=330)  # 495 of each class
     middle, small = (datasets.read(name, data_dir).images for name in ("pcam_middle", "pcam_small"))
     for part, share in ((middle, 100_000 / 327_680), (small, 10_000 / 327_680)):
         assert part["label"].value_counts().to_numpy() == pytest.approx(495 * share, abs=1)
-    assert not set(middle["image_id"]) & set(small["image_id"])
+    assert not set(middle["group"]) & set(small["group"])
+    assert small["group"].nunique() >= 3
     again = datasets.read("pcam_middle", data_dir).images
     pd.testing.assert_frame_equal(middle, again)
     assert set(middle["split"]) == {"train", "valid", "test"}
     assert middle["group"].str.fullmatch(r"camelyon16_\w+_\d{3}").all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_parts_of_slides_that_differ_in_size_and_class_share_none_and_have_both_classes(data_dir, seed):
+    fixtures.write_pcam(data_dir, n=330)
+    rng = np.random.default_rng(seed)
+    for split in ("train", "valid", "test"):
+        slides = np.repeat(np.arange(20), rng.multinomial(330, rng.dirichlet(np.ones(20))))
+        share = rng.choice([0, 0.4, 0.9], 20)  # of tumour patches; a normal slide has none
+        stem = f"pcam/camelyonpatch_level_2_split_{split}"
+        pd.DataFrame({"wsi": [f"{split}_{slide}" for slide in slides]}).to_csv(data_dir / f"{stem}_meta.csv")
+        with h5py.File(data_dir / f"{stem}_y.h5", "w") as file:
+            file["y"] = (rng.random(330) < share[slides]).astype(np.uint8)
+    found = histopathology.read_pcam(data_dir).images["label"].value_counts()
+    middle, small = (datasets.read(name, data_dir).images for name in ("pcam_middle", "pcam_small"))
+    assert not set(middle["group"]) & set(small["group"])
+    for part, share in ((middle, 100_000 / 327_680), (small, 10_000 / 327_680)):
+        assert part["label"].value_counts().to_dict() == (found * share).astype(int).to_dict()
+
+
+def test_one_slide_cannot_be_divided_between_the_parts(data_dir):
+    fixtures.write_pcam(data_dir, n=30)
+    for split in ("valid", "test"):
+        (data_dir / f"pcam/camelyonpatch_level_2_split_{split}_x.h5").unlink()
+    with pytest.raises(InputError, match=r"30 images in 1 group\(s\) cannot be split"):
+        datasets.read("pcam_small", data_dir)
 
 
 def test_pcam_patches_are_those_of_the_file(data_dir):

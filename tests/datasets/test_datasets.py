@@ -199,6 +199,26 @@ def test_isic_asks_for_a_missing_table(csv, named, native_data):
         datasets.read("isic2018", native_data)
 
 
+@pytest.mark.parametrize("other", ["Test", "Validation"])
+def test_isic_never_takes_the_truth_of_another_set_of_images(other, native_data):
+    expected = datasets.read("isic2018", native_data).images
+    wrong = native_data / TRUTH.replace("Training", other)
+    wrong.parent.mkdir()
+    pd.read_csv(native_data / TRUTH).rename(columns={"MEL": "NV", "NV": "MEL"}).to_csv(wrong, index=False)
+    pd.testing.assert_frame_equal(datasets.read("isic2018", native_data).images, expected)
+    (native_data / TRUTH).unlink()
+    with pytest.raises(InputError, match=r"No \*GroundTruth.csv .* for the training images"):
+        datasets.read("isic2018", native_data)
+
+
+def test_isic_asks_which_of_two_tables_describes_the_images(native_data):
+    (native_data / "ISIC2018/Corrected_Training_GroundTruth.csv").write_text((native_data / TRUTH).read_text())
+    with pytest.raises(
+        InputError, match="holds Corrected_Training_GroundTruth.csv and ISIC2018_Task3.*Keep one of them"
+    ):
+        datasets.read("isic2018", native_data)
+
+
 def test_isic_names_missing_columns_and_unreadable_tables(native_data):
     edit_csv(native_data / TRUTH, lambda table: table.drop(columns=["DF", "NV"]))
     with pytest.raises(InputError, match="lacks NV, DF; it has image, MEL, BCC"):

@@ -17,6 +17,8 @@ from catscans_lib import datasets
 from catscans_lib.datasets import demo
 from catscans_lib.datasets.demo import draw
 from catscans_lib.errors import InputError
+from catscans_lib.experiment import pretrain
+from catscans_lib.images import store
 
 PROFILE = yaml.safe_load((ROOT / "params/demo.yaml").read_text())
 
@@ -84,6 +86,21 @@ def test_patients_and_lesions_have_one_class_slides_have_both_and_lesions_are_as
     shares = make("isic2018", 1500)[1]["label"].value_counts(normalize=True)
     assert shares["NV"] == pytest.approx(0.34, abs=0.01)
     assert shares["VASC"] == pytest.approx(0.08, abs=0.01)
+
+
+def test_no_source_of_the_profile_has_a_patient_lesion_slide_or_image_of_a_target():
+    tables = {}
+    for name in PROFILE["datasets"]:
+        images, table, _ = make(name, n_images=150, size_px=16)
+        tables[name] = table.assign(sha256=[hashlib.sha256(image.tobytes()).hexdigest() for image in images])
+    assert set(tables["pcam_small"]["group"]) & set(tables["pcam_middle"]["group"]) == set()
+    for source in PROFILE["pretrain"]["sources"]:
+        targets = {name: tables[name] for name in PROFILE["transfer"]["targets"] if name != source}
+        opened = store.ImageStore(None, tables[source], tuple(demo.CLASSES[source]), source, 16, "")
+        rows, counts = pretrain.usable_rows(opened, targets, datasets.parts_of_the_same(source, targets))
+        assert len(rows) == 150 and counts["n_removed"].sum() == 0
+        for target in targets.values():
+            assert not set(tables[source]["group"]) & set(target["group"])
 
 
 def colour_statistics(images):

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from catscans_lib import datasets
+from catscans_lib.datasets import Ingest, ingest
 from catscans_lib.errors import InputError
+from catscans_lib.images import folds, store
 
 
 def test_cats_and_dogs_are_read_from_microsofts_and_from_kaggles_form(tmp_path):
@@ -63,3 +65,54 @@ def test_blood_cells_of_the_two_large_parts_are_read_and_a_missing_part_is_repor
     assert images["split"].value_counts().to_dict() == {"train": 8, "test": 8}
     (tmp_path / "dataset2-master/images/TEST").rename(tmp_path / "TEST")
     assert fixtures.problems(datasets.read("bloodcell", tmp_path)) == {"dataset2-master/images/TEST": "no such folder"}
+
+
+def test_blood_cells_are_grouped_by_the_original_photograph(tmp_path):
+    fixtures.write_bloodcell(tmp_path)
+    table = tmp_path / "dataset2-master/original_pictures.csv"
+    pd.read_csv(table).iloc[1:].to_csv(table, index=False)
+    listing = datasets.read("bloodcell", tmp_path)
+    assert listing.images.groupby("group").size().to_dict() == {"BloodImage_0": 5, "BloodImage_1": 5, "BloodImage_2": 5}
+    (said,) = fixtures.problems(listing).values()
+    assert said == "no original photograph in original_pictures.csv; left out"
+    table.write_text("path,group\n/images/TRAIN/x.jpeg,1\n")
+    with pytest.raises(InputError, match=r"names none of the 16 images found. Its paths look like 'images/TEST/EOS"):
+        datasets.read("bloodcell", tmp_path)
+    table.write_text("path,group\na,1\na,2\n")
+    with pytest.raises(InputError, match="gives 'a' two groups"):
+        datasets.read("bloodcell", tmp_path)
+
+
+@pytest.mark.parametrize("has_table", [True, False])
+def test_blood_cells_without_their_photographs_are_a_source_but_no_target(has_table, tmp_path, monkeypatch):
+    fixtures.write_bloodcell(tmp_path)
+    if not has_table:
+        (tmp_path / "dataset2-master/original_pictures.csv").unlink()
+    monkeypatch.setenv("CATSCANS_DATA", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    settings = Ingest(
+        profile="demo",
+        dataset="bloodcell",
+        data="native",
+        size_px=16,
+        n_images=None,
+        n_folds=3,
+        fold_seed=0,
+        max_images=None,
+    )
+    problems, _ = ingest.store_dataset(settings, tmp_path / "x.h5")
+    opened = store.open_store(tmp_path / "x.h5")
+    assert len(opened.images) == 16 and len(problems) == (not has_table)
+    if has_table:
+        made = ingest.save_folds(opened.table, settings, tmp_path / "folds.csv")
+        assert made.groupby("group")["fold"].nunique().tolist() == [1, 1, 1]
+    else:
+        with pytest.raises(InputError, match="'bloodcell' cannot be a target.*original_pictures.csv.*as a source only"):
+            ingest.save_folds(opened.table, settings, tmp_path / "folds.csv")
+
+
+def test_real_blood_cells_have_the_photographs_of_their_manifest_and_none_is_in_two_folds(realdata):
+    listing = datasets.read("bloodcell", realdata)
+    assert (len(listing.images), listing.images["group"].nunique()) == (391, 147) and listing.problems.empty
+    made = folds.make(listing.images.assign(sha256=listing.images["image_id"]), n_folds=5, seed=0)
+    assert made.groupby("group")["fold"].nunique().max() == 1

@@ -2,6 +2,7 @@
 
 In: dataset key, number and size of images, seed. Out: images and their table. No image shows a patient.
 The factors that two datasets share are declared here, before any training, so measures of similarity can be tested on them.
+No two datasets share a patient, a lesion or a slide: each draws its own looks and names its own groups.
 """
 
 import zlib
