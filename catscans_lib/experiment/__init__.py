@@ -4,9 +4,9 @@ In: image stores, fold tables, validated settings. Out: networks, learning curve
 The notebooks `pretrain` and `transfer` call it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from catscans_lib.datasets import Key, Size
 from catscans_lib.errors import Count
@@ -56,6 +56,15 @@ class Transfer(Network):
     long_epochs: Count | None
     train_from: str | None = None
     batch_norm: Literal["train", "frozen"] = "train"
+
+    @model_validator(mode="after")
+    def _has_the_longer_budget(self) -> Self:
+        if "fine_tune_long" in self.modes and (self.long_epochs or 0) <= self.epochs:
+            raise ValueError(
+                f"mode fine_tune_long needs long_epochs above epochs ({self.epochs}); long_epochs is {self.long_epochs}. "
+                "Raise it, or leave the mode out"
+            )
+        return self
 
     @property
     def fine_tunes(self) -> bool:

@@ -1,4 +1,4 @@
-"""Pretraining on a source: excludes images of the targets, then trains a network or loads published weights."""
+"""Pretraining on a source: excludes images and groups of the targets, then trains a network or loads published weights."""
 
 from collections.abc import Collection
 
@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-from catscans_lib import paths, results
+from catscans_lib import datasets, paths, results
+from catscans_lib.errors import InputError
 from catscans_lib.experiment import Pretrain
+from catscans_lib.images import folds
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, weights
 from catscans_lib.training import loop
@@ -15,22 +17,42 @@ from catscans_lib.training.checkpoints import Checkpoint
 
 
 def usable_rows(
-    source: ImageStore, targets: dict[str, pd.DataFrame], with_same_ids: Collection[str] = ()
+    source: ImageStore, targets: dict[str, pd.DataFrame], of_common_origin: Collection[str] = ()
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Exclude every source image that a target also contains, since transfer holds it out.
+    """Exclude every source image that shares a group with a target, since transfer holds the target's images out.
 
-    `targets` has, by name, the rows of each target's store that are in its fold table (columns image_id, sha256). A source
-    image is excluded if its file is equal, or its id, for the targets `with_same_ids`, which are declared to be parts of the
-    same dataset as the source. Returns the source's rows for training, and a table with columns target, n_removed.
+    `targets` has, by name, the rows of each target's store that are in its fold table. A source image is excluded if its
+    unit (images linked by a group or by equal bytes, `images.folds`) has an image of a target. For the targets
+    `of_common_origin`, which are parts of the same dataset as the source, equal ids and equal groups are the same, too. All
+    targets of a profile share one pretraining, so the groups of all of them are excluded.
+
+    Returns the source's rows for training, and a table with columns target, n_removed (images), n_groups (theirs).
+    InputError if a class loses all its images, or groups that could be shared are not known.
     """
-    ids, hashes = source.table["image_id"], source.table["sha256"]
-    removed = {
-        target: hashes.isin(table["sha256"]) | (ids.isin(table["image_id"]) & (target in with_same_ids))
-        for target, table in targets.items()
-    }
-    overlap = np.logical_or.reduce([*removed.values(), np.zeros(len(hashes), bool)])
-    counts = [(target, int(mask.sum())) for target, mask in removed.items()]
-    return np.flatnonzero(~overlap), pd.DataFrame(counts, columns=["target", "n_removed"])
+    kept, counts = np.ones(len(source.table), bool), []
+    for target, table in targets.items():
+        is_part = target in of_common_origin
+        for name, images in ((source.dataset, source.table), (target, table)) if is_part else ():
+            _check_groups(name, images, source.dataset, target)
+        mask = folds.shared(source.table, table, of_common_origin=is_part)
+        kept &= ~mask
+        counts.append((target, int(mask.sum()), source.table.loc[mask, "group"].nunique()))
+    if lost := sorted(set(source.table["label"]) - set(source.table.loc[kept, "label"])):
+        why = ", ".join(f"{target} ({n_removed} images)" for target, n_removed, _ in counts if n_removed)
+        raise InputError(
+            f"Source '{source.dataset}' has no image of class '{lost[0]}' left without the images that share a group with a "
+            f"target: {why}. Take another source, or leave these targets out."
+        )
+    return np.flatnonzero(kept), pd.DataFrame(counts, columns=["target", "n_removed", "n_groups"])
+
+
+def _check_groups(name: str, images: pd.DataFrame, source: str, target: str) -> None:
+    group = datasets.get(name).group
+    if group and (images["group"] == images["image_id"]).any():
+        raise InputError(
+            f"Source '{source}' and target '{target}' are parts of one dataset, and the {group} of images of '{name}' is not "
+            f"known, so both may have images of one {group}. Add the files that tell it, or leave out source or target."
+        )
 
 
 def pretrain(
@@ -56,8 +78,15 @@ def pretrain(
 def from_weights(settings: Pretrain) -> tuple[keras.Model, str]:
     """Return a network with the weights of a file (or Keras's own) and their origin.
 
-    Its head is random and has two classes, as transfer uses the backbone alone.
+    Its head is random by the seed and has two classes, as transfer uses the backbone alone. InputError if the weights belong
+    to a dataset that a target is a part of: they have seen its images.
     """
+    if seen := datasets.parts_of_the_same(settings.source, settings.exclude):
+        raise InputError(
+            f"Published weights of '{settings.source}' were trained on images of the target '{seen[0]}', a part of the same "
+            "dataset. Leave out source or target."
+        )
+    keras.utils.set_random_seed(settings.seed)
     backbone = build.backbone(settings.backbone, settings.size_px)
     folder = None if settings.weights == "keras" else paths.weights_dir()
     origin = weights.load_weights(backbone, settings.backbone, settings.weights, folder)

@@ -10,12 +10,15 @@ import keras
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from catscans_lib import results
+from catscans_lib.errors import InputError
 from catscans_lib.experiment import Transfer
+from catscans_lib.images.folds import linked
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, features
 from catscans_lib.training import loop
@@ -27,10 +30,10 @@ RATES = ["fold", "seed", "mode", "learning_rate", "validation_loss", "chosen"]
 
 
 def target_table(store: ImageStore, folds: pd.DataFrame) -> pd.DataFrame:
-    """Return the fold table with each image's row in the store (`row`) and its class as a number (`code`)."""
-    row = pd.Series(np.arange(len(store.table)), index=store.table["image_id"])
+    """Return the fold table with each image's `row` in the store, its `sha256` and its class as a number (`code`)."""
+    row = folds["image_id"].map(pd.Series(np.arange(len(store.table)), index=store.table["image_id"]))
     code = {label: number for number, label in enumerate(store.classes)}
-    return folds.assign(row=folds["image_id"].map(row), code=folds["label"].map(code))
+    return folds.assign(row=row, sha256=store.table["sha256"].to_numpy()[row], code=folds["label"].map(code))
 
 
 def source_backbone(settings: Transfer, seed: int, weights_path: Path | None) -> keras.Model:
@@ -142,20 +145,48 @@ def linear_probe(
 ) -> pd.DataFrame:  # fmt: skip
     """Predict held-out images by logistic regression on the frozen network's features; columns as in `predictions.csv`.
 
-    The penalty is chosen on grouped inner folds of the training images, never on the held-out fold.
+    The penalty is the one with the lowest log loss on inner folds of the training images, never on the held-out fold. Inner
+    folds keep the same units together as the outer ones. InputError if there are too few, or features are not finite.
     """
     found = features.cached(backbone, store, target["row"].to_numpy(), features_dir)
+    if n_wrong := int((~np.isfinite(found).all(axis=1)).sum()):
+        raise InputError(f"The network has no finite features for {n_wrong} of {len(found)} images. Check its weights.")
     balance = "balanced" if settings.class_weights == "balanced" else None
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight=balance))
-    predictions = []
-    for _, (train, held_out) in _folds(target):
-        inner = StratifiedGroupKFold(3, shuffle=True, random_state=seed).split(train, train["code"], train["group"])
-        probe = GridSearchCV(pipeline, {"logisticregression__C": PENALTIES}, cv=list(inner), scoring="neg_log_loss")
-        probe.fit(found[train.index], train["code"])
+    units, predictions = linked(target), []
+    for fold, (train, held_out) in _folds(target):
+        x, y = found[train.index], train["code"].to_numpy()
+        inner = _inner_folds(y, units[train.index], seed)
+        if not inner:
+            raise InputError(
+                f"Linear probe, fold {fold}: too few groups to choose its penalty. Use more folds or groups."
+            )
+        probe = GridSearchCV(
+            pipeline, {"logisticregression__C": PENALTIES}, cv=inner, scoring=_minus_log_loss, error_score="raise"
+        ).fit(x, y)
+        if not np.isfinite(losses := probe.cv_results_["mean_test_score"]).all():
+            raise InputError(
+                f"Linear probe, fold {fold}: log losses {losses.tolist()} choose no penalty. Use more groups."
+            )
         scores = np.zeros((len(held_out), len(store.classes)))
         scores[:, probe.classes_] = probe.predict_proba(found[held_out.index])
         predictions.append(_scored(held_out, scores, store.classes, seed, "linear_probe"))
     return pd.concat(predictions, ignore_index=True)
+
+
+def _inner_folds(y: np.ndarray, units: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Up to three inner folds as (training, held-out) rows; those without two classes for training are left out."""
+    n_folds = min(3, len(np.unique(units)), np.bincount(y).max())
+    if n_folds < 2:
+        return []
+    splits = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(y, y, units)
+    return [split for split in splits if len(np.unique(y[split[0]])) > 1 and np.isin(y[split[1]], y[split[0]]).any()]
+
+
+def _minus_log_loss(probe: Pipeline, x: np.ndarray, y: np.ndarray) -> float:
+    """Minus the log loss of images whose class has training images; the others cost every penalty the same."""
+    known = np.isin(y, probe.classes_)
+    return -log_loss(y[known], probe.predict_proba(x[known]), labels=probe.classes_)
 
 
 def _folds(target: pd.DataFrame) -> list[tuple[int, tuple[pd.DataFrame, pd.DataFrame]]]:

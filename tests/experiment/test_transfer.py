@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from catscans_lib.errors import InputError
 from catscans_lib.evaluation import tables
 from catscans_lib.experiment import Pretrain, Transfer, pretrain, transfer
-from catscans_lib.images import store
+from catscans_lib.images import folds, store
 from catscans_lib.training.checkpoints import Checkpoint
 
 COMMON = {
@@ -57,20 +58,59 @@ def everything(brightness, target, saved, tmp_path_factory):
     return tables["predictions"], tables["history"], transfer.saved_model(checkpoint)
 
 
-def test_images_that_a_target_also_contains_are_excluded_and_counted(brightness):
+def test_groups_with_an_image_that_a_target_also_contains_are_excluded_and_counted(brightness):
     elsewhere = pd.DataFrame(
-        {"image_id": brightness.table["image_id"][:3], "sha256": [*brightness.table["sha256"][[5, 9]], "other"]}
-    )
+        {"image_id": brightness.table["image_id"][:3], "group": list("xyz"),
+         "sha256": [*brightness.table["sha256"][[5, 8]], "other"]}
+    )  # fmt: skip
     rows, counts = pretrain.usable_rows(brightness, {"chest": elsewhere, "isic2018": elsewhere.iloc[2:]})
-    assert sorted(set(range(60)) - set(rows)) == [5, 9]
-    assert counts.to_dict("list") == {"target": ["chest", "isic2018"], "n_removed": [2, 0]}
+    assert sorted(set(range(60)) - set(rows)) == [4, 5, 8, 9]
+    assert counts.to_dict("list") == {"target": ["chest", "isic2018"], "n_removed": [4, 0], "n_groups": [2, 0]}
 
 
-def test_an_equal_id_excludes_an_image_if_source_and_target_are_parts_of_one_dataset(brightness):
-    target = pd.DataFrame({"image_id": brightness.table["image_id"][[3, 4]], "sha256": ["another", "coding"]})
+def test_an_equal_id_or_group_excludes_a_group_if_source_and_target_are_parts_of_one_dataset(brightness):
+    target = pd.DataFrame({"image_id": ["i03", "new"], "sha256": ["another", "coding"], "group": ["unknown", "g5"]})
     rows, counts = pretrain.usable_rows(brightness, {"chest": target, "dtd": target}, ["chest"])
-    assert sorted(set(range(60)) - set(rows)) == [3, 4]
-    assert counts.to_dict("list") == {"target": ["chest", "dtd"], "n_removed": [2, 0]}
+    assert sorted(set(range(60)) - set(rows)) == [2, 3, 10, 11]
+    assert counts.to_dict("list") == {"target": ["chest", "dtd"], "n_removed": [4, 0], "n_groups": [2, 0]}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_slide_and_no_file_of_a_fold_table_is_left_in_a_source_of_common_origin(seed):
+    rng = np.random.default_rng(seed)
+    pool = pd.DataFrame({"image_id": [f"{number:03d}" for number in range(400)], "label": rng.choice(["a", "b"], 400)})
+    pool = pool.assign(group=rng.integers(0, 50, 400).astype(str), sha256=pool["image_id"])
+    pool.loc[:9, "sha256"] = pool["sha256"][390:].to_numpy()  # files under two slides
+    source, target = (pool.iloc[np.sort(rng.permutation(400)[:n])].reset_index(drop=True) for n in (200, 150))
+    held_out = folds.make(target, n_folds=3, seed=seed, max_images=30)
+    held_out = target[target["image_id"].isin(held_out["image_id"])]
+    rows, counts = pretrain.usable_rows(
+        store.ImageStore(None, source, ("a", "b"), "pcam_small", 96, ""), {"pcam_middle": held_out}, ["pcam_middle"]
+    )
+    assert counts["n_removed"][0] == 200 - len(rows) > 0
+    for column in ("group", "sha256", "image_id"):
+        assert not set(source[column].iloc[rows]) & set(held_out[column])
+
+
+def test_a_source_that_would_lose_a_class_or_has_unknown_slides_is_refused(brightness):
+    target = pd.DataFrame({"image_id": "new", "sha256": "new", "group": [f"g{number}" for number in range(10)]})
+    with pytest.raises(InputError, match=r"Source 'chest' has no image of class 'c' left .* dtd \(20 images\)"):
+        pretrain.usable_rows(brightness, {"dtd": target}, ["dtd"])
+    with pytest.raises(InputError, match="the slide of images of 'pcam_middle' is not known"):
+        pretrain.usable_rows(brightness, {"pcam_middle": target.assign(group="new")}, ["pcam_middle"])
+
+
+def test_published_weights_that_saw_a_target_are_refused_and_their_head_repeats_with_the_seed(monkeypatch):
+    monkeypatch.setattr(pretrain.weights, "load_weights", lambda *_: "nowhere")
+    settings = PRETRAIN.model_copy(update={"weights": "keras"})
+    heads = [
+        pretrain.from_weights(settings.model_copy(update={"seed": seed}))[0].layers[-1].get_weights()[0]
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(heads[0], heads[1])
+    assert not np.array_equal(heads[0], heads[2])
+    with pytest.raises(InputError, match="weights of 'imagenet' were trained on images of the target 'sti10'"):
+        pretrain.from_weights(settings.model_copy(update={"source": "imagenet", "exclude": ["chest", "sti10"]}))
 
 
 def test_the_curves_of_pretraining_are_marked_as_such(saved):
@@ -160,6 +200,49 @@ def test_no_fold_sees_its_held_out_images_or_their_groups(brightness, target, mo
         held_out = target[target["fold"] == fold]
         assert rows == set(target["row"]) - set(held_out["row"])
         assert not set(brightness.table["group"].iloc[list(rows)]) & set(held_out["group"])
+
+
+def probe(features, label, group, sha256=None, monkeypatch=None):
+    """Predictions of a linear probe on given features, in two folds by the parity of the group."""
+    images = pd.DataFrame({"image_id": [f"{n:03d}" for n in range(len(label))], "label": label, "group": group})
+    images = images.assign(sha256=images["image_id"] if sha256 is None else sha256)
+    opened = store.ImageStore(None, images, tuple(sorted(set(label))), "chest", 16, "")
+    target = transfer.target_table(opened, images.assign(fold=images["group"] % 2 + 1))
+    monkeypatch.setattr(transfer.features, "cached", lambda *_: np.asarray(features, "float32"))
+    return transfer.linear_probe(None, opened, target, TRANSFER, seed=0)
+
+
+def test_a_class_that_an_inner_fold_lacks_does_not_choose_the_strongest_penalty(monkeypatch):
+    """Class b has one group in each fold, so two of three inner folds lack it, and one cannot be trained on it."""
+    rng, label, group = np.random.default_rng(0), np.array(list("aaab") * 30), np.arange(120) // 2
+    group[label == "b"] = np.where(np.arange(30) % 2, 60, 61)
+    scores = probe(rng.normal(0, 1, (120, 3)) + 8.0 * (label == "b")[:, None], label, group, monkeypatch=monkeypatch)
+    assert scores.loc[scores["label"] == "b", "score_b"].min() > 0.8  # at C = 1e-4 about .5
+    assert np.isfinite(scores[["score_a", "score_b"]].to_numpy()).all()
+
+
+def test_the_penalty_is_chosen_on_folds_that_keep_equal_files_together(monkeypatch):
+    """Labels are noise and every image has a copy under another patient: only a strong penalty does no harm."""
+    rng = np.random.default_rng(1)
+    features, label = np.repeat(rng.normal(0, 1, (80, 40)), 2, axis=0), np.repeat(np.array(list("aabb") * 20), 2)
+    group = np.arange(160).reshape(-1, 2, 2).transpose(0, 2, 1).ravel()  # both copies in one outer fold
+    scores = probe(features, label, group, np.repeat(np.arange(80), 2).astype(str), monkeypatch)
+    assert (scores["score_a"] - 0.5).abs().max() < 0.2
+
+
+def test_a_probe_without_finite_features_or_with_one_group_is_refused(monkeypatch):
+    label, group = np.array(list("ab") * 20), np.arange(40)
+    with pytest.raises(InputError, match="no finite features for 40 of 40 images"):
+        probe(np.full((40, 2), np.nan), label, group, monkeypatch=monkeypatch)
+    with pytest.raises(InputError, match="fold 1: too few groups to choose its penalty"):
+        probe(np.zeros((40, 2)), label, group // 2 % 2, monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("long_epochs", [None, 2, 3])
+def test_the_longer_budget_must_be_longer(long_epochs):
+    with pytest.raises(ValueError, match=rf"fine_tune_long needs long_epochs above epochs \(3\).* is {long_epochs}"):
+        Transfer(**(TRANSFER.model_dump() | {"long_epochs": long_epochs}))
+    Transfer(**(TRANSFER.model_dump() | {"long_epochs": long_epochs, "modes": ["fine_tune"]}))
 
 
 def test_random_weights_depend_on_the_seed_and_pretrained_ones_do_not(saved):
