@@ -23,10 +23,10 @@ def numbers(profile: str) -> dict[str, Any]:
     """Return the variables of the chapters' templates; results may cover any part of the profile's grid.
 
     ``settings`` are (key, value) pairs of the grid; ``datasets`` the cards and what ingest found; ``overlaps`` and
-    ``stability`` rows of tables (None without the run); ``runs`` maps steps to records; ``factors`` is the ground truth of
-    the demo; ``answers`` are those of the first mode; ``budgets`` has a row per pretrained source; ``extremes`` maps modes to a
-    text that describes the figure of all AUCs to readers who cannot see it. The others come from `auc_tables`,
-    `measure_tables` and `evidence`.
+    ``stability`` rows of tables (None without the run); ``excluded`` what each pretraining left out for each target; ``runs``
+    maps steps to records; ``factors`` is the ground truth of the demo; ``answers`` are those of the first mode; ``budgets``
+    has a row per pretrained source; ``extremes`` maps modes to a text that describes the figure of all AUCs to readers who
+    cannot see it. The others come from `auc_tables`, `measure_tables` and `evidence`.
     """
     runs = {step: records for step in STEPS if (records := _records(profile, step))}
     evaluated = auc_tables.numbers(profile)
@@ -37,6 +37,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "settings": list(flat(yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))).items()),
         "datasets": [_dataset(profile, name) for name in datasets.known() if name in named],
         "overlaps": _overlaps(profile) if "overlaps" in runs else None,
+        "excluded": _excluded(profile, [run["name"] for run in runs.get("pretrain", [])]),
         "stability": _stability(profile) if "stability" in runs else None,
         "runs": runs,
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),
@@ -84,6 +85,17 @@ def _overlaps(profile: str) -> list[dict[str, Any]]:
     counts = results.optional(profile, "overlaps/all/counts.csv", columns)
     shared = counts[(counts["n_identical"] > 0) | (counts["n_alike"] > 0)]
     return shared.assign(dataset=shared["dataset"].map(titles), other=shared["other"].map(titles)).to_dict("records")
+
+
+def _excluded(profile: str, sources: list[str]) -> list[dict[str, Any]]:
+    """Return source (title) and by target (title) n_removed, n_groups, for every source that was trained on its images."""
+    titles, rows = datasets.titles(), []
+    for source in sources:
+        removed = results.optional(profile, f"pretrain/{source}/removed.csv", ["target"])
+        if len(removed):
+            by_target = removed.set_index(removed["target"].map(titles)).to_dict("index")
+            rows.append({"source": titles[source], "by_target": by_target})
+    return rows
 
 
 def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:

@@ -143,6 +143,15 @@ def test_the_data_chapter_counts_shared_images_only_with_an_overlaps_run(results
     assert chapter("data", shared) == ""
 
 
+def test_the_data_chapter_counts_the_images_and_groups_left_out_of_a_source(results):
+    titles = datasets.titles()
+    removed = [{"target": target, "n_removed": 40, "n_groups": 7} for target in ("isic2018", "chest")]
+    add_run("sample", "pretrain", "dtd", removed=removed)
+    text = chapter("data", "Images left out of the sources")
+    assert f"| source | {titles['isic2018']} |\n| --- | ---: |\n| {titles['dtd']} | 40 (7) |" in text
+    assert titles["imagenet"] not in text  # no removed.csv: published weights
+
+
 def test_every_citation_of_cards_and_chapters_is_in_the_bibliography():
     known = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book/references.bib").read_text(), flags=re.M))
     cited = {key for keys in re.findall(r"\{cite(?::t)?\}`([\w,]+)`", CHAPTERS) for key in keys.split(",")}
