@@ -16,7 +16,6 @@ COMMITTED = "aucs_scores_distances.csv"  # optional, from results/ of the origin
 NAMES = {  # of the original repository
     "isic": "isic2018", "textures": "dtd", "kimia": "kimia960", "pcam-middle": "pcam_middle", "pcam-small": "pcam_small"
 }  # fmt: skip
-N_CLASSES = {"imagenet": 1000}  # its card does not list the classes
 SCORES = ("fu", "leep", "logme", "ncti", "nleep", "parc", "sfda")
 TITLES = {
     "experts": "experts' distance", "cosine_hessian": "Task2Vec: raw cosine", "cosine_symnorm": "Task2Vec: normalised cosine",
@@ -73,9 +72,8 @@ def similarity(folder: Path) -> pd.DataFrame:
 def baselines(folder: Path) -> pd.DataFrame:
     """Return simple rules for the original study's sources, as `similarity_tables.baselines` does."""
     cards = [datasets.get(name) for name in datasets.known()]
-    n_classes = [N_CLASSES.get(card.name, len(card.classes or card.n_per_class)) for card in cards]
-    sources = pd.DataFrame([(card.name, card.n_images) for card in cards], columns=["source", "n_images"])
-    return similarity_tables.baselines(aucs(folder), sources.assign(n_classes=n_classes))
+    facts = [(card.name, card.n_images, card.count_classes()) for card in cards]
+    return similarity_tables.baselines(aucs(folder), pd.DataFrame(facts, columns=["source", "n_images", "n_classes"]))
 
 
 def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

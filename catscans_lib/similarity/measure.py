@@ -84,6 +84,11 @@ class Measure:
         """Fields of `Inputs` without which it cannot be computed."""
         return frozenset(self.arguments)
 
+    @property
+    def uses_labels(self) -> bool:
+        """Whether it needs the classes of the target's images; Task2Vec's probe is fitted to them, meta-features count them."""
+        return not self.needs.isdisjoint({"labels", "fisher", "meta_features"})
+
     def compute(self, inputs: Inputs, seed: int = 0) -> float:
         """Return the value of the measure; InputError if a needed field is missing or invalid, or the value is not finite."""
         missing = [name for name in self.arguments if getattr(inputs, name) is None]

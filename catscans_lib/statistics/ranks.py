@@ -42,12 +42,11 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
     `x`, shape (n_sources,), holds the values of the measure, rounding errors merged by `ties`; larger is closer, and a source
     with NaN is left out. pearson,
     spearman, kendall (tau-b) and weighted_kendall (additive hyperbolic weights, mean over both rankings) are in [-1, 1], NaN
-    if all values or all results are equal. regret is the best result minus that of the source with the largest value (mean
-    over ties), at least 0. accuracy is the share of the pairs with different results in which the better source has the
-    larger value (ties one half), in [0, 1]. Reference: Kendall (1945), Biometrika 33(3). Vigna (2015), WWW '15, for the
-    weighted one.
+    if all values or all results are equal. accuracy is the share of the pairs with different results in which the better source
+    has the larger value (ties one half), in [0, 1]. `regret` is the function of that name. Reference: Kendall (1945), Biometrika
+    33(3). Vigna (2015), WWW '15, for the weighted one.
     """
-    m = drawn.counts * ~np.isnan(x)
+    m, lost = drawn.counts * ~np.isnan(x), regret(x, drawn.y, drawn.counts)
     x, y = np.nan_to_num(x), drawn.y
     above_x, above_y = np.sign(x[:, None] - x), drawn.above
     # For each source: pairs in which x and y agree minus disagree, pairs that differ in x, pairs that differ in y.
@@ -60,9 +59,7 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
     tau, *weighted = (_tau(*rows, weight) for weight in (m, *tops))
     with np.errstate(invalid="ignore"):  # 0 / 0: all results are the same
         accuracy = (1 + (m * rows[0]).sum(axis=1) / (m * rows[2]).sum(axis=1)) / 2
-    return Found(
-        np.stack([*_ratio(*sums.swapaxes(0, 1)), tau, np.mean(weighted, axis=0), _regret(x, y, m), accuracy]), sums
-    )
+    return Found(np.stack([*_ratio(*sums.swapaxes(0, 1)), tau, np.mean(weighted, axis=0), lost, accuracy]), sums)
 
 
 def over_targets(found: Sequence[Found]) -> Found:
@@ -77,6 +74,21 @@ def over_targets(found: Sequence[Found]) -> Found:
     with np.errstate(invalid="ignore"):  # 0 / 0: defined on no target
         means = np.where(known, rest, 0).sum(axis=0) / known.sum(axis=0)
     return Found(np.concatenate([_ratio(*sums.swapaxes(0, 1)), means]), sums)
+
+
+def regret(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the result lost by taking the source with the largest value, in each draw, shape (n_draws,), at least 0.
+
+    It is the best of all drawn sources' results, `y`, minus that of the source chosen (mean over ties). A source whose value in
+    `x` is NaN cannot be chosen; if it is the best, the measure loses what it could not see. NaN if no source has a value.
+    """
+    present = (counts > 0) & ~np.isnan(y)
+    m, y = counts * present * ~np.isnan(x), np.nan_to_num(y)
+    shown = np.where(m > 0, np.nan_to_num(x), -np.inf)
+    chosen = m * (shown == shown.max(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # 0 / 0: no drawn source has a value
+        lost = np.where(present, y, -np.inf).max(axis=1) - (chosen * y).sum(axis=1) / chosen.sum(axis=1)
+    return np.maximum(lost, 0)  # the mean over copies may differ by rounding
 
 
 def _row_sums(matrices: np.ndarray, m: np.ndarray) -> np.ndarray:
@@ -107,11 +119,3 @@ def _top_weights(above: np.ndarray, m: np.ndarray) -> np.ndarray:
     first = _row_sums((above < 0).astype(float), m).astype(int)  # number of sources above
     tied = _row_sums((above == 0).astype(float), m)
     return m / np.maximum(tied, 1) * (harmonic[first + tied.astype(int)] - harmonic[first])
-
-
-def _regret(x: np.ndarray, y: np.ndarray, m: np.ndarray) -> np.ndarray:
-    shown = np.where(m > 0, x, -np.inf)
-    chosen = m * (shown == shown.max(axis=1, keepdims=True))
-    with np.errstate(invalid="ignore"):  # 0 / 0: nothing drawn
-        lost = np.where(m > 0, y, -np.inf).max(axis=1) - (chosen * y).sum(axis=1) / chosen.sum(axis=1)
-    return np.maximum(lost, 0)  # the mean over copies may differ by rounding

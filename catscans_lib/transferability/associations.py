@@ -1,23 +1,26 @@
 """Do measures of similarity predict transfer? Associations with AUCs, intervals, tests, and the choice of a measure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from catscans_lib.evaluation.tables import shared_modes
-from catscans_lib.statistics import paired_tests, ranks
+from catscans_lib.statistics import paired_tests
 from catscans_lib.statistics.bootstrap import interval
-from catscans_lib.statistics.ranks import STATISTICS, Draws
+from catscans_lib.statistics.ranks import STATISTICS
+from catscans_lib.transferability import resampling, similarity_tables
+from catscans_lib.transferability.resampling import Sample, sample
 from catscans_lib.transferability.similarity_tables import BASELINES, PAIR, closer
 
 LEVEL = 0.95
 ALL = "all"  # all targets together, in column target
 COLUMNS = (
-    "evidence", "mode", "target", "measure", "kind", "statistic", "value", "low", "high", "n", "n_undefined", "p",
-    "p_adjusted", "p_max",
+    "evidence", "mode", "target", "measure", "kind", "uses_labels", "statistic", "value", "low", "high", "n", "n_undefined",
+    "p", "p_adjusted", "p_max",
 )  # fmt: skip
+REGRET = STATISTICS.index("regret")
 TIED = 1e-9  # smaller differences are floating-point noise
 PROBES = (
     "linear_probe",
@@ -67,24 +70,48 @@ def associations(
     -------
     pandas.DataFrame
         One row per mode, target (`all`: no comparison across targets), measure and statistic (see `ranks.on_target`): value;
-        low, high (95 % percentile interval of `n_draws` of a bootstrap over sources and folds; a single fold is not resampled);
-        n (sources, or pairs); n_undefined (draws without a value, left out); p (`n_draws` permutations of results among sources;
-        two-sided, for regret one-sided); p_adjusted (Holm over the measures of a target and statistic); p_max (by the most
-        extreme measure of each permutation, which accounts for measures that resemble each other). Rules are not corrected for.
-        kind is measure or baseline.
+        low, high (95 %); n (sources, or pairs, with a value); n_undefined (draws without a value, left out); p (`n_draws`
+        permutations of results among the sources that have a value; two-sided, for regret one-sided); p_adjusted (Holm over
+        the measures of a target and statistic); p_max (by the most extreme measure of each permutation, which accounts for
+        measures that resemble each other). Rules are not corrected for. kind is measure or baseline; uses_labels says whether
+        it needs the target's labels.
+
+        Regret is the loss against the best of all sources with results. Its interval draws folds, and over all targets the
+        targets, too; draws of sources would lack the best one. Other intervals are percentiles of `n_draws` draws of sources and
+        folds. A single fold is not resampled, so the regret on one target has no interval then.
     """
     parts = []
-    for mode in shared_modes(results):
-        rules = similarity.iloc[:0] if baselines is None else baselines
-        values = pd.concat([similarity, rules], ignore_index=True)
-        values = values[(mode != "linear_probe") | ~values["measure"].isin(PROBES)]  # they would predict themselves
-        arranged = panel(results[results["mode"] == mode], values)
-        is_measure = ~np.isin(arranged.measures, rules["measure"].unique())
-        parts.append(_of_panel(arranged, is_measure, n_draws, seed, together).assign(evidence=evidence, mode=mode))
+    for mode, arranged, kinds in panels(results, similarity, baselines):
+        parts.append(_of_panel(arranged, kinds, n_draws, seed, together).assign(evidence=evidence, mode=mode))
+    if not parts:
+        return pd.DataFrame(columns=list(COLUMNS))
     table = pd.concat(parts, ignore_index=True)
     family = [table[key] for key in ("mode", "target", "statistic")]
     measures = table["p"].where(table["kind"] == "measure")
     return table.assign(p_adjusted=measures.groupby(family).transform(lambda p: paired_tests.holm(p)))[list(COLUMNS)]
+
+
+def panels(
+    results: pd.DataFrame, similarity: pd.DataFrame, baselines: pd.DataFrame | None
+) -> Iterator[tuple[str, Panel, pd.DataFrame]]:
+    """Yield each mode in which sources are compared, its panel, and kind and uses_labels of the measures (its index).
+
+    With `baselines`, the source that was best on the other targets is a further rule; linear probes do not predict themselves.
+    """
+    for mode in shared_modes(results):
+        here, rules = results[results["mode"] == mode], similarity.iloc[:0]
+        if baselines is not None:
+            elsewhere = similarity_tables.best_elsewhere(here)
+            rules = pd.concat([baselines, elsewhere], ignore_index=True)
+        values = pd.concat([similarity, rules], ignore_index=True)
+        arranged = panel(here, values[(mode != "linear_probe") | ~values["measure"].isin(PROBES)])
+        if len(arranged.sources) and len(arranged.measures):
+            is_rule = np.isin(arranged.measures, rules["measure"].unique())
+            kinds = {
+                "kind": np.where(is_rule, "baseline", "measure"),
+                "uses_labels": similarity_tables.uses_labels(arranged.measures, similarity),
+            }
+            yield mode, arranged, pd.DataFrame(kinds, index=arranged.measures)
 
 
 def best_measure(associations: pd.DataFrame, mode: str) -> str:
@@ -102,37 +129,33 @@ def best_measure(associations: pd.DataFrame, mode: str) -> str:
 def left_out(associations: pd.DataFrame) -> pd.DataFrame:
     """Choose the measure on all targets but one and follow it on that one: does the choice of a measure carry over?
 
-    The measure with the lowest mean regret on the other targets is chosen; one that lacks a target or a source that others have
-    cannot be. Returns columns evidence, mode, target (left out), rule, measure, regret (on that target). Rules: `chosen
-    elsewhere` (mean over the measures that tie, all named), `best in hindsight` (the measure with the least regret on this
-    target) and every baseline. Empty with fewer than two targets or without a measure.
+    The measure with the lowest mean regret on the other targets is chosen, among those with a regret on every target, apart for
+    measures with and without the target's labels. Returns columns evidence, mode, target (left out), rule, measure, regret (on
+    that target). Rules: `chosen elsewhere, with labels` or `without labels` (mean over the measures that tie, all named), `best
+    in hindsight` (the measure with the least regret on this target) and every baseline. Empty with fewer than two targets or
+    without a measure.
     """
     rows = []
     for (evidence, mode), here in associations.groupby(["evidence", "mode"], sort=False):
-        of_targets = here[here["target"] != ALL]
-        regrets = _regrets(_complete(of_targets))
-        rules = _regrets(of_targets[of_targets["kind"] == "baseline"])
+        of_targets = here[(here["target"] != ALL) & (here["statistic"] == "regret")]
+        found = {name: _regrets(of_targets[of_targets["kind"] == name]) for name in ("measure", "baseline")}
+        regrets, rules = found["measure"].dropna(), found["baseline"]
+        has_labels = of_targets.groupby("measure")["uses_labels"].first().reindex(regrets.index).astype(bool)
         for target in regrets.columns if len(regrets.columns) > 1 else []:
-            elsewhere = regrets.drop(columns=target).mean(axis=1)
-            chosen = elsewhere[elsewhere <= elsewhere.min() + TIED].index
+            for words, part in (("with labels", regrets[has_labels]), ("without labels", regrets[~has_labels])):
+                if len(part):
+                    elsewhere = part.drop(columns=target).mean(axis=1)
+                    chosen = elsewhere[elsewhere <= elsewhere.min() + TIED].index
+                    regret = part.loc[chosen, target].mean()
+                    rows.append((evidence, mode, target, f"chosen elsewhere, {words}", ", ".join(chosen), regret))
             best = regrets.index[regrets[target] <= regrets[target].min() + TIED]
-            for rule, measures in (("chosen elsewhere", chosen), ("best in hindsight", best)):
-                regret = regrets.loc[measures, target].mean()
-                rows.append((evidence, mode, target, rule, ", ".join(measures), regret))
+            rows.append((evidence, mode, target, "best in hindsight", ", ".join(best), regrets[target].min()))
             rows += [(evidence, mode, target, BASELINES[name], name, rules.loc[name, target]) for name in rules.index]
     return pd.DataFrame(rows, columns=["evidence", "mode", "target", "rule", "measure", "regret"])
 
 
-def _complete(of_targets: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the measures that have as many sources on every target as any measure has."""
-    here = of_targets[(of_targets["kind"] == "measure") & (of_targets["statistic"] == "regret")]
-    n = here.pivot_table(index="measure", columns="target", values="n", sort=False)
-    return of_targets[of_targets["measure"].isin(n.index[(n == n.max()).all(axis=1)])]
-
-
 def _regrets(rows: pd.DataFrame) -> pd.DataFrame:
-    here = rows[rows["statistic"] == "regret"]
-    return here.pivot_table(index="measure", columns="target", values="value", sort=False)
+    return rows.pivot_table(index="measure", columns="target", values="value", sort=False)
 
 
 def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
@@ -179,79 +202,82 @@ def _check(table: pd.DataFrame, columns: list[str]) -> None:
         raise ValueError(f"The table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}.")
 
 
-def _of_panel(arranged: Panel, is_measure: np.ndarray, n_draws: int, seed: int, together: bool) -> pd.DataFrame:
+def _of_panel(arranged: Panel, kinds: pd.DataFrame, n_draws: int, seed: int, together: bool) -> pd.DataFrame:
     """Rows of one mode, without evidence, mode and Holm's correction."""
-    within = _sampled(arranged.results, n_draws, np.random.default_rng(seed), together=False)
-    shared = _sampled(arranged.results, n_draws, np.random.default_rng(seed), together=True) if together else within
-    observed, bootstrap, permuted = (
-        np.stack([_values(x, drawn, for_all) for x in arranged.values])
-        for drawn, for_all in zip(zip(*within, strict=True), zip(*shared, strict=True), strict=True)
+    drawn, is_measure = (
+        sample(arranged.results, n_draws, seed, together=together),
+        kinds["kind"].eq("measure").to_numpy(),
     )
-    limits = np.apply_along_axis(interval, -1, bootstrap, LEVEL)
-    extreme = _extremity(permuted)
+    observed = np.stack([resampling.values(x, drawn.observed, drawn.observed) for x in arranged.values])
+    limits = _limits(arranged.values, drawn, observed)
+    extreme = _extremity(_permuted(arranged, drawn))
     largest = np.where(np.isnan(extreme), -np.inf, extreme)[is_measure].max(axis=0, initial=-np.inf)
     n = (~np.isnan(arranged.values) & ~np.isnan(arranged.results).all(axis=2)).sum(axis=2)
     order = [*arranged.targets, ALL]
     axes = {"measure": arranged.measures, "target": order, "statistic": STATISTICS}
     table = pd.MultiIndex.from_product(axes.values(), names=axes.keys()).to_frame(index=False)
-    table = table.assign(
-        kind=np.repeat(np.where(is_measure, "measure", "baseline"), len(order) * len(STATISTICS)),
+    table = table.merge(kinds.rename_axis("measure").reset_index(), how="left").assign(
         value=observed.ravel(),
         low=limits[..., 0].ravel(),
         high=limits[..., 1].ravel(),
         n=np.repeat(np.column_stack([n, n.sum(axis=1)]).ravel(), len(STATISTICS)),
-        n_undefined=np.isnan(bootstrap).sum(axis=-1).ravel(),
+        n_undefined=limits[..., 2].ravel().astype(int),
         p=_p(observed, extreme).ravel(),
-        p_max=np.where(is_measure[:, None, None], _p(observed, largest), np.nan).ravel(),
+        p_max=np.where(
+            is_measure[:, None, None], _p(observed, np.where(largest > -np.inf, largest, np.nan)), np.nan
+        ).ravel(),
     )
+    table.loc[table["measure"] == "best_elsewhere", "p"] = np.nan  # it is made of the same results
     return table[table["n"] > 1].sort_values("target", key=lambda names: names.map(order.index), kind="stable")
 
 
-def _sampled(results: np.ndarray, n_draws: int, rng: np.random.Generator, together: bool) -> list[tuple[Draws, ...]]:
-    """Results of every target, (n_targets, n_sources, n_folds), as observed, in bootstrap draws, and permuted among sources."""
-    n_sources = results.shape[1]
-    shared_counts = rng.multinomial(n_sources, np.full(n_sources, 1 / n_sources), n_draws) if together else None
-    shared_order = rng.permuted(np.tile(np.arange(n_sources), (n_draws, 1)), axis=1) if together else None
-    found = []
-    for y in results:
-        here = ~np.isnan(y).all(axis=1)
-        mean = _fold_means(y, np.ones((1, y.shape[1])))
-        counts, order = shared_counts, shared_order
-        if not together:
-            counts = rng.multinomial(here.sum(), here / here.sum(), n_draws)
-            order = np.tile(np.arange(n_sources), (n_draws, 1))
-            order[:, here] = rng.permuted(order[:, here], axis=1)
-        drawn = _fold_means(y, rng.multinomial(y.shape[1], np.full(y.shape[1], 1 / y.shape[1]), n_draws))
-        observed = ranks.draws(mean, np.ones_like(mean))
-        permuted = ranks.draws(mean[0][order], np.ones(order.shape))
-        found.append((observed, ranks.draws(drawn, counts), permuted))
+def _limits(values: np.ndarray, drawn: Sample, observed: np.ndarray) -> np.ndarray:
+    """Low, high and number of undefined draws, (n_measures, n_targets + 1, 6, 3)."""
+    found = np.empty((*observed.shape[:-1], 3))
+    for number, x in enumerate(values):
+        draws = resampling.values(x, drawn.within, drawn.shared)
+        of_targets = resampling.regrets(x, drawn)
+        draws[:, REGRET] = [*of_targets, resampling.target_mean(of_targets, drawn.weights)]
+        found[number, ..., :2] = np.apply_along_axis(interval, -1, draws, LEVEL)
+        found[number, ..., 2] = np.isnan(draws).sum(axis=-1)
+        # The best of noisy results is too good, so regret is too high in draws: their median is moved to the estimate.
+        limits, value = found[number, :, REGRET, :2], observed[number, :, REGRET]
+        centre = [np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in draws[:, REGRET]]
+        found[number, :, REGRET, :2] = np.maximum(value + (limits - np.reshape(centre, (-1, 1))), 0)
+        is_drawn = [drawn.has_folds] * len(of_targets) + [drawn.has_folds or len(of_targets) > 1]
+        found[number, ~np.array(is_drawn), REGRET, :2] = np.nan
     return found
 
 
-def _fold_means(y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Mean over the drawn folds that a source has, (n_draws, n_sources); y (n_sources, n_folds), counts (n_draws, n_folds)."""
-    n = counts @ ~np.isnan(y).T
-    return np.where(n > 0, counts @ np.nan_to_num(y).T / np.maximum(n, 1), np.nan)
+def _permuted(arranged: Panel, drawn: Sample) -> np.ndarray:
+    """Statistics of every measure for permuted results, (n_measures, n_targets + 1, 6, n_draws).
 
-
-def _values(x: np.ndarray, drawn: Sequence[Draws], for_all: Sequence[Draws]) -> np.ndarray:
-    """Statistics of one measure, x (n_targets, n_sources), on every target and over all: (n_targets + 1, 6, n_draws)."""
-    found, over_all = (
-        [ranks.on_target(here, one) for here, one in zip(x, draws, strict=True)] for draws in (drawn, for_all)
-    )
-    return np.stack([one.values for one in (*found, ranks.over_targets(over_all))])
+    The results are permuted among the sources that have a value: others may lack one because they are good, as ImageNet's
+    published weights do.
+    """
+    present, found = ~np.isnan(arranged.results).all(axis=2), [np.empty(0)] * len(arranged.values)
+    masks = ~np.isnan(arranged.values) & present
+    for mask in np.unique(masks, axis=0):
+        apart = resampling.permuted_apart(drawn, mask)
+        for_all = resampling.permuted_together(drawn, mask) if len(drawn.maps) == 1 else apart
+        for number in np.flatnonzero((masks == mask).all(axis=(1, 2))):
+            found[number] = resampling.values(arranged.values[number], apart, for_all)
+    return np.stack(found)
 
 
 def _extremity(values: np.ndarray) -> np.ndarray:
     """Distance of values, (..., 6, n_draws), from what chance gives; for regret, small is extreme."""
     place, away = STATISTICS.index, np.abs(values)
     away[..., place("accuracy"), :] = np.abs(values[..., place("accuracy"), :] - 0.5)
-    away[..., place("regret"), :] = -values[..., place("regret"), :]
+    away[..., REGRET, :] = -values[..., REGRET, :]
     return away
 
 
 def _p(observed: np.ndarray, extreme: np.ndarray) -> np.ndarray:
-    """Share of permutations at least as extreme as the observed value, which counts too; NaN if it is undefined."""
+    """Share of permutations at least as extreme as the observed value, which counts too; NaN if it is undefined.
+
+    Permutations without a value (NaN) do not count at all.
+    """
     own = _extremity(observed)
     n = (extreme >= own - TIED).sum(axis=-1)
-    return np.where(np.isnan(own[..., 0]), np.nan, (1 + n) / (1 + extreme.shape[-1]))
+    return np.where(np.isnan(own[..., 0]), np.nan, (1 + n) / (1 + (~np.isnan(extreme)).sum(axis=-1)))

@@ -1,10 +1,12 @@
 """Tables of similarity: what the measures are, how they rank the sources, and the simple rules that they have to beat."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from catscans_lib import paths, results
+from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import demo
 from catscans_lib.images.store import open_store
 from catscans_lib.similarity import registry
@@ -14,11 +16,22 @@ BASELINES = {
     "always_imagenet": "always ImageNet",
     "largest_source": "largest source",
     "most_classes": "most classes",
+    "largest_network": "largest network",
     "source_auc": "best on its own task",
+    "best_elsewhere": "best on the other targets",
     "linear_probe": "linear probe",
+    "mean_of_three": "mean of three scores",
     "random": "random choice",
     "declared_share": "declared share (truth)",  # of the demo
 }
+ABSENT = {  # why a rule has no row
+    "always_imagenet": "ImageNet is no source, or the only one", "largest_source": "all sources are equally large, or unknown",
+    "most_classes": "all sources have equally many classes, or unknown",
+    "largest_network": "all sources are the same network", "source_auc": "fewer than two sources were trained here",
+    "best_elsewhere": "there is no second target", "linear_probe": "it was not run, or is itself the use of the source",
+    "mean_of_three": "fewer than three of its scores have a value for every pair",
+}  # fmt: skip
+BEST_KNOWN = ("logme", "leep", "h_score", "nce", "n_leep", "nleep", "parc", "sfda")  # most used first
 PAIR = ["source", "target"]
 
 
@@ -83,25 +96,73 @@ def ranks(values: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("measure", key=lambda names: names.map(place), kind="stable", ignore_index=True)
 
 
-def baselines(aucs: pd.DataFrame, sources: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return simple rules as a table of similarity: they use no image of the target, or train only a linear probe.
+def uses_labels(measures: Sequence[str], similarity: pd.DataFrame) -> list[bool]:
+    """Return for each measure or rule whether it needs the target's labels.
+
+    By the column uses_labels of `similarity`, if it has one, else by the measure's record; False for an unknown name.
+    """
+    known = {name: measure.uses_labels for name, measure in registry.MEASURES.items()}
+    known |= dict.fromkeys(("linear_probe", "mean_of_three"), True)
+    if "uses_labels" in similarity:
+        known |= similarity.groupby("measure")["uses_labels"].first().to_dict()
+    return [bool(known.get(name, known.get(name.split(" (")[0], False))) for name in measures]
+
+
+def baselines(
+    aucs: pd.DataFrame, sources: pd.DataFrame | None = None, similarity: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return simple rules as a table of similarity: they use no image of the target, or little more than a measure does.
 
     `aucs` has columns source, target, mode and auc; the mean AUC of its mode linear_probe, if any, is a rule, too. `sources` is
-    as `facts_of_sources` returns it; auc may be absent. Returns columns source, target, measure (a key of `BASELINES`), value,
-    larger_is_closer. `random` has the same value for all sources: its regret and accuracy are those expected of a random choice.
+    as `facts_of_sources` returns it; columns may be absent. From `similarity` comes the mean of three scores. A rule that cannot
+    tell two sources apart on any target is left out (see `ABSENT`).
+
+    Returns columns source, target, measure (a key of `BASELINES`), value, larger_is_closer. `random` has the same value for
+    all sources: its regret and accuracy are those expected of a random choice.
     """
     pairs = aucs.loc[aucs["source"] != "none", PAIR].drop_duplicates()
     rules = {"always_imagenet": (pairs["source"] == "imagenet").astype(float)}
     if sources is not None:
         facts = sources.set_index("source")
-        columns = {"largest_source": "n_images", "most_classes": "n_classes", "source_auc": "auc"}
+        columns = {
+            "largest_source": "n_images", "most_classes": "n_classes", "largest_network": "n_parameters", "source_auc": "auc"
+        }  # fmt: skip
         rules |= {name: pairs["source"].map(facts[column]) for name, column in columns.items() if column in facts}
     probes = aucs[aucs["mode"] == "linear_probe"].groupby(PAIR)["auc"].mean()
     if len(probes):
         rules["linear_probe"] = pairs.join(probes, on=PAIR)["auc"]
+    if similarity is not None and len(scores := _best_known(similarity)) == 3:
+        rules["mean_of_three"] = pairs.join(sum(scores.values()).rename("value"), on=PAIR)["value"]
+    rules = {name: v for name, v in rules.items() if (v.groupby(pairs["target"]).nunique() > 1).any()}
     rules["random"] = pd.Series(0.0, pairs.index)
     tables = [pairs.assign(measure=name, value=value, larger_is_closer=True) for name, value in rules.items()]
     return pd.concat(tables, ignore_index=True).dropna(subset="value")
+
+
+def _best_known(similarity: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the first three of `BEST_KNOWN` with a value for every pair, by pair, in standard deviations from the target's mean.
+
+    Where a head is needed, ImageNet's published weights have no value: then the next score takes the place.
+    """
+    here = between_datasets(similarity)
+    means = here[here["measure"].isin(BEST_KNOWN)].groupby(["measure", *PAIR])["value"].mean()
+    wide = means.unstack("measure").dropna(axis="columns").reindex(columns=BEST_KNOWN).dropna(axis="columns")
+    targets = wide.groupby("target")
+    scaled = (wide - targets.transform("mean")) / targets.transform("std", ddof=0)
+    return {name: scaled[name].fillna(0) for name in wide.columns[:3]}  # all values equal: 0 / 0
+
+
+def best_elsewhere(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the rule to take the source that was best on the other targets, as `baselines` does; `results` are of one mode.
+
+    Its value is the source's AUC minus the mean of all sources of a target, averaged over the other targets.
+    """
+    means = results[results["source"] != "none"].groupby(PAIR)["auc"].mean().unstack("target")
+    centred = means - means.mean()
+    others = {target: centred.drop(columns=target).mean(axis=1) for target in centred}
+    wide = pd.DataFrame(others, index=means.index).where(means.notna()).rename_axis(columns="target")
+    table = wide.stack().rename("value").reset_index().dropna(subset="value")
+    return table.assign(measure="best_elsewhere", larger_is_closer=True)
 
 
 def declared_shares(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
@@ -118,9 +179,10 @@ def declared_shares(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
 
 
 def facts_of_sources(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return what the simple rules use of each source; NaN for one that came as weights.
+    """Return what the simple rules use of each source.
 
-    Columns source, n_images, n_classes, and auc of its own network on the images held back from its training.
+    Columns source, n_images and n_classes (of one that came as weights: the published numbers), auc of its own network on the
+    images held back from its training (NaN for weights), n_parameters (NaN where all sources are the same network).
     """
     rows = []
     for source in dict.fromkeys(between_datasets(similarity)["source"]):
@@ -128,10 +190,15 @@ def facts_of_sources(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
         if trained["parameters"]["weights"] is None:
             store = open_store(paths.store_path(profile, source, trained["parameters"]["size_px"]))
             own_auc = _own_auc(profile, source, trained["parameters"]["patience"])
-            rows.append((source, trained["n_images"], len(store.classes), own_auc))
+            facts = trained["n_images"], len(store.classes), own_auc
         else:
-            rows.append((source, np.nan, np.nan, np.nan))
-    return pd.DataFrame(rows, columns=["source", "n_images", "n_classes", "auc"])
+            card = datasets.get(source)
+            facts = card.n_images, card.count_classes(), np.nan
+        rows.append((source, *facts, trained["parameters"]["backbone"], trained["n_parameters"]))
+    table = pd.DataFrame(rows, columns=["source", "n_images", "n_classes", "auc", "backbone", "n_parameters"])
+    if table["backbone"].nunique() < 2:  # heads differ in size
+        table["n_parameters"] = np.nan
+    return table.drop(columns="backbone").astype({"n_images": float, "n_classes": float})
 
 
 def _own_auc(profile: str, source: str, patience: int | None) -> float:

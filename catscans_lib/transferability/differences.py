@@ -1,0 +1,78 @@
+"""A measure against the rules that it has to beat: intervals of their differences, on the same draws."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib.statistics.bootstrap import interval
+from catscans_lib.statistics.ranks import STATISTICS
+from catscans_lib.transferability import resampling
+from catscans_lib.transferability.associations import LEVEL, REGRET, Panel, panels
+from catscans_lib.transferability.resampling import sample
+
+COLUMNS = ["evidence", "mode", "measure", "uses_labels", "rule", "statistic", "value", "low", "high", "n", "verdict"]
+
+
+def against_rules(
+    results: pd.DataFrame, similarity: pd.DataFrame, baselines: pd.DataFrame, *, evidence: str, n_draws: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """Compare every measure with every rule over all targets; arguments as for `associations`.
+
+    A difference needs its own interval: two marginal intervals may overlap although one is better in nearly every draw, because
+    both use the same results. All statistics but regret use the pairs for which both have a value, in draws of sources and
+    folds. Regret charges both against the best of all sources with results, in draws of targets and folds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns evidence, mode, measure, uses_labels, rule, statistic, value (measure minus rule), low, high (95 %; NaN if
+        nothing can be drawn), n (pairs with both values), verdict: `better` or `worse` where the interval excludes 0, else
+        `open`. Rows without a value (a rule that treats all sources alike has no correlation) are left out.
+    """
+    rows = []
+    for mode, arranged, kinds in panels(results, similarity, baselines):
+        compared = _compared(arranged, n_draws, seed)
+        rules = np.flatnonzero(kinds["kind"] == "baseline")
+        for number in np.flatnonzero(kinds["kind"] == "measure"):
+            keys = (evidence, mode, arranged.measures[number], kinds["uses_labels"].iloc[number])
+            for rule in rules:
+                found, n = compared(number, rule)
+                rows += [
+                    (*keys, arranged.measures[rule], name, *numbers, n, _verdict(name, *numbers[1:]))
+                    for name, numbers in zip(STATISTICS, found, strict=True)
+                ]
+    return pd.DataFrame(rows, columns=COLUMNS).dropna(subset="value", ignore_index=True)
+
+
+def _compared(arranged: Panel, n_draws: int, seed: int) -> Callable[[int, int], tuple[np.ndarray, int]]:
+    """Return a function from two measures to value, low and high of the difference of each statistic, (6, 3), and n."""
+    drawn, known = sample(arranged.results, n_draws, seed, together=True), {}
+    masks = ~np.isnan(arranged.values) & ~np.isnan(arranged.results).all(axis=2)
+    regrets = [resampling.regrets(x, drawn) for x in arranged.values]
+    observed = [resampling.values(x, drawn.observed, drawn.observed)[:-1, REGRET, 0] for x in arranged.values]
+    has_draws = drawn.has_folds or len(arranged.targets) > 1
+
+    def statistics(number: int, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        key = number, mask.tobytes()
+        if key not in known:
+            x = np.where(mask, arranged.values[number], np.nan)
+            known[key] = tuple(resampling.values(x, d, d)[-1] for d in (drawn.observed, drawn.shared))
+        return known[key]
+
+    def compared(one: int, other: int) -> tuple[np.ndarray, int]:
+        mask = masks[one] & masks[other]
+        (value, draws), (value_of_other, draws_of_other) = (statistics(number, mask) for number in (one, other))
+        value, draws = (value - value_of_other)[:, 0], draws - draws_of_other
+        lost = observed[one] - observed[other]
+        value[REGRET] = lost[~np.isnan(lost)].mean() if (~np.isnan(lost)).any() else np.nan
+        draws[REGRET] = resampling.target_mean(regrets[one] - regrets[other], drawn.weights) if has_draws else np.nan
+        return np.column_stack([value, *interval(draws, LEVEL)]), int(mask.sum())
+
+    return compared
+
+
+def _verdict(statistic: str, low: float, high: float) -> str:
+    sign = -1 if statistic == "regret" else 1
+    return "better" if sign * low > 0 and sign * high > 0 else "worse" if sign * low < 0 and sign * high < 0 else "open"

@@ -1,0 +1,119 @@
+"""Draws of a study's results: bootstrap over sources, folds and targets, and permutations that keep missing pairs missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from catscans_lib.statistics import ranks
+from catscans_lib.statistics.ranks import Draws
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draws of every target's results; they depend on the seed alone, so two measures are compared on the same draws.
+
+    `observed`, `within` (sources drawn anew for each target) and `shared` (drawn once for all targets) hold one entry per
+    target. `folds` (n_targets, n_draws, n_sources) are mean results of drawn folds for the sources as they are; `weights`
+    (n_draws, n_targets) say how often each target is drawn. `maps` (1 or n_targets, n_draws, n_sources) are permutations.
+    """
+
+    observed: list[Draws]
+    within: list[Draws]
+    shared: list[Draws]
+    folds: np.ndarray
+    weights: np.ndarray
+    maps: np.ndarray
+    has_folds: bool  # whether there is more than one fold to draw
+
+
+def sample(results: np.ndarray, n_draws: int, seed: int, *, together: bool) -> Sample:
+    """Draw from results (n_targets, n_sources, n_folds), NaN if missing; `together`: sources once for all targets."""
+    n_targets, n_sources, n_folds = results.shape
+    rngs = [np.random.default_rng([seed, number]) for number in range(5)]
+    counts = rngs[0].multinomial(n_sources, np.full(n_sources, 1 / n_sources), n_draws)
+    observed, within, shared, folds = [], [], [], []
+    for y in results:
+        here = ~np.isnan(y).all(axis=1)
+        drawn = _fold_means(y, rngs[1].multinomial(n_folds, np.full(n_folds, 1 / n_folds), n_draws))
+        mean = _fold_means(y, np.ones((1, n_folds)))
+        observed.append(ranks.draws(mean, np.ones_like(mean)))
+        within.append(ranks.draws(drawn, rngs[2].multinomial(here.sum(), here / max(here.sum(), 1), n_draws)))
+        shared.append(ranks.draws(drawn, counts) if together else within[-1])
+        folds.append(drawn)
+    weights = rngs[3].multinomial(n_targets, np.full(n_targets, 1 / n_targets), n_draws)
+    n_maps = 1 if together else n_targets
+    maps = rngs[4].permuted(np.tile(np.arange(n_sources), (n_maps, n_draws, 1)), axis=2)
+    return Sample(observed, within, shared, np.stack(folds), weights, maps, n_folds > 1)
+
+
+def permuted_apart(drawn: Sample, mask: np.ndarray) -> list[Draws]:
+    """Permute each target's results among the sources in `mask`, (n_targets, n_sources); other cells stay as they are."""
+    found = []
+    for number, (one, here) in enumerate(zip(drawn.observed, mask, strict=True)):
+        image = _restricted(drawn.maps[number % len(drawn.maps)], here)
+        found.append(ranks.draws(_results(one)[image], np.ones(image.shape)))
+    return found
+
+
+def permuted_together(drawn: Sample, mask: np.ndarray) -> list[Draws]:
+    """Permute sources, with their results on all targets, among those in `mask` on any; missing pairs stay missing.
+
+    A source may get the results of one that lacks this target. Then the mean of that one's results on its other targets, each
+    minus the mean of its target, takes the place: without it, a source that is good everywhere would be broken into parts, and
+    unrelated measures be found too often.
+    """
+    y = np.stack([_results(one) for one in drawn.observed])
+    is_missing, image = np.isnan(y), _restricted(drawn.maps[0], mask.any(axis=0))
+    centre = known_mean(y, axis=1)[:, None]
+    filled = np.where(is_missing, centre + known_mean(y - centre, axis=0), y)
+    return [
+        ranks.draws(np.where(lost, np.nan, row[image]), np.ones(image.shape))
+        for row, lost in zip(filled, is_missing, strict=True)
+    ]
+
+
+def _results(one: Draws) -> np.ndarray:
+    return np.where(one.counts[0] > 0, one.y[0], np.nan)
+
+
+def _restricted(maps: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """Restrict permutations, (n_draws, n_sources), to the sources `here`: follow each until it meets one of them."""
+    image = maps.copy()
+    while (lost := ~here[image] & here).any():
+        image = np.where(lost, np.take_along_axis(maps, image, axis=1), image)
+    return np.where(here, image, np.arange(len(here)))
+
+
+def regrets(x: np.ndarray, drawn: Sample) -> np.ndarray:
+    """Return the regret of a measure, x (n_targets, n_sources), in draws of folds: (n_targets, n_draws), NaN if undefined."""
+    present = [one.counts[:1] for one in drawn.observed]
+    return np.stack([ranks.regret(*one) for one in zip(x, drawn.folds, present, strict=True)])
+
+
+def target_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the mean over drawn targets, (n_draws,), of values (n_targets, n_draws); targets with NaN are left out."""
+    weight = weights.T * ~np.isnan(values)
+    with np.errstate(invalid="ignore"):  # 0 / 0: no drawn target defines it
+        return (weight * np.nan_to_num(values)).sum(axis=0) / weight.sum(axis=0)
+
+
+def values(x: np.ndarray, drawn: Sequence[Draws], for_all: Sequence[Draws]) -> np.ndarray:
+    """Statistics of one measure, x (n_targets, n_sources), on every target and over all: (n_targets + 1, 6, n_draws)."""
+    found = [ranks.on_target(here, one) for here, one in zip(x, drawn, strict=True)]
+    if for_all is drawn:
+        return np.stack([one.values for one in (*found, ranks.over_targets(found))])
+    over_all = [ranks.on_target(here, one) for here, one in zip(x, for_all, strict=True)]
+    return np.stack([one.values for one in (*found, ranks.over_targets(over_all))])
+
+
+def known_mean(y: np.ndarray, axis: int) -> np.ndarray:
+    """Return the mean of the values that are not NaN; NaN where there is none."""
+    n = (~np.isnan(y)).sum(axis=axis)
+    return np.where(n > 0, np.nan_to_num(y).sum(axis=axis) / np.maximum(n, 1), np.nan)
+
+
+def _fold_means(y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean over the drawn folds that a source has, (n_draws, n_sources); y (n_sources, n_folds), counts (n_draws, n_folds)."""
+    n = counts @ ~np.isnan(y).T
+    return np.where(n > 0, counts @ np.nan_to_num(y).T / np.maximum(n, 1), np.nan)
