@@ -144,8 +144,7 @@ def _best_known(similarity: pd.DataFrame) -> dict[str, pd.Series]:
 
     Where a head is needed, ImageNet's published weights have no value: then the next score takes the place.
     """
-    here = between_datasets(similarity)
-    means = here[here["measure"].isin(BEST_KNOWN)].groupby(["measure", *PAIR])["value"].mean()
+    means = closer(similarity[similarity["measure"].isin(BEST_KNOWN)])
     wide = means.unstack("measure").dropna(axis="columns").reindex(columns=BEST_KNOWN).dropna(axis="columns")
     targets = wide.groupby("target")
     scaled = (wide - targets.transform("mean")) / targets.transform("std", ddof=0)
@@ -194,7 +193,7 @@ def facts_of_sources(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
         else:
             card = datasets.get(source)
             facts = card.n_images, card.count_classes(), np.nan
-        rows.append((source, *facts, trained["parameters"]["backbone"], trained["n_parameters"]))
+        rows.append((source, *facts, trained["parameters"]["backbone"], trained.get("n_parameters", np.nan)))
     table = pd.DataFrame(rows, columns=["source", "n_images", "n_classes", "auc", "backbone", "n_parameters"])
     if table["backbone"].nunique() < 2:  # heads differ in size
         table["n_parameters"] = np.nan
