@@ -74,9 +74,11 @@ def closer(similarity: pd.DataFrame) -> pd.Series:
     Values of a target that differ by at most 1e-9 of the measure's largest magnitude are equal (see `statistics.ties`). Rows of a
     dataset with itself are left out.
     """
-    here = between_datasets(similarity)
+    here, keys = between_datasets(similarity), ["measure", "target", "source"]
+    if here.empty:
+        return pd.Series(dtype=float, index=pd.MultiIndex.from_arrays([[]] * 3, names=keys))
     signed = here["value"].where(here["larger_is_closer"].astype(bool), -here["value"])
-    means = signed.groupby([here[name] for name in ("measure", "target", "source")], sort=False).mean()
+    means = signed.groupby([here[name] for name in keys], sort=False).mean()
     scales = means.abs().groupby(level="measure").max()
     by_target = means.groupby(level=["measure", "target"], sort=False)
     return by_target.transform(lambda values: ties.merged(values, scales[values.name[0]]))

@@ -306,7 +306,11 @@ def test_all_similarity_runs_of_a_profile_come_as_one_table(project, measured):
     assert len(table) == len(measured[0])
     assert set(table["probe"]) == {"", "stl10"}
     facts = similarity_tables.facts_of_sources("demo", table).set_index("source")
-    assert facts.loc["dtd"].drop("n_parameters").to_dict() == {"n_images": N, "n_classes": len(demo.CLASSES["dtd"]), "auc": 0.9}
+    assert facts.loc["dtd"].drop("n_parameters").to_dict() == {
+        "n_images": N,
+        "n_classes": len(demo.CLASSES["dtd"]),
+        "auc": 0.9,
+    }
     assert set(facts.index) == set(SOURCES)
     assert facts.loc["stl10", "auc"] == 0.8  # without patience the last epoch is taken
 

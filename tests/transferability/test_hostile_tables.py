@@ -10,20 +10,23 @@ from catscans_lib.transferability import differences, limits, resampling, simila
 from catscans_lib.transferability.associations import associations
 
 SOURCES = [f"s{number}" for number in range(8)]
-TARGETS = ("s0", "s1", "s2")  # three of the sources are targets, too: their own pair is never run
 
 
 def drawn_tables(seed, *, n_measures=1, share=0.5, n_folds=1, n_sources=8, n_targets=3, missing=True):
-    """Unrelated AUCs and measures; `share` of their variance is the source's, the same on all targets."""
+    """Unrelated AUCs and measures; `share` of their variance is the source's, the same on all targets.
+
+    With `missing`, three of the sources are targets, too: their own pair is never run.
+    """
+    targets = SOURCES[:n_targets] if missing else [f"t{number}" for number in range(n_targets)]
     rng = np.random.default_rng(seed)
     shape = 1 + n_measures, n_targets, n_sources
     drawn = np.sqrt(share) * rng.normal(size=(shape[0], 1, n_sources)) + np.sqrt(1 - share) * rng.normal(size=shape)
     cells = [(t, s) for t in range(n_targets) for s in range(n_sources) if s != t or not missing]
     aucs = [
-        (SOURCES[s], SOURCES[t], fold, 0.7 + 0.05 * drawn[0, t, s] + 0.02 * rng.normal() * (n_folds > 1))
+        (SOURCES[s], targets[t], fold, 0.7 + 0.05 * drawn[0, t, s] + 0.02 * rng.normal() * (n_folds > 1))
         for t, s in cells for fold in range(n_folds)
     ]  # fmt: skip
-    values = [(SOURCES[s], SOURCES[t], f"m{n}", drawn[n, t, s]) for n in range(1, n_measures + 1) for t, s in cells]
+    values = [(SOURCES[s], targets[t], f"m{n}", drawn[n, t, s]) for n in range(1, n_measures + 1) for t, s in cells]
     similarity = pd.DataFrame(values, columns=["source", "target", "measure", "value"]).assign(larger_is_closer=True)
     results = pd.DataFrame(aucs, columns=["source", "target", "fold", "auc"]).assign(mode="fine_tune", seed=0)
     return results, similarity
@@ -44,7 +47,7 @@ def test_regret_is_charged_against_the_best_source_even_if_the_measure_cannot_se
     blind = similarity[~similarity.set_index(["target", "source"]).index.isin(best)]
     table = related(results, blind)
     means = results.groupby(["target", "source"])["auc"].mean()
-    for target in TARGETS:
+    for target in results["target"].unique():
         of_target = blind[blind["target"] == target]
         chosen = of_target.loc[of_target["value"].idxmax(), "source"]
         want = means[target].max() - means[target, chosen]
