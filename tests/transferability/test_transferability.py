@@ -296,8 +296,8 @@ def test_the_best_measure_is_no_rule_and_has_the_highest_correlation():
 
 
 def test_measures_with_and_without_labels_are_chosen_apart_and_one_target_leaves_nothing_to_learn_from():
-    aucs, similarity = left_out_tables()
-    table = associations.left_out(related(aucs, similarity.assign(uses_labels=similarity["measure"] == "bad")))
+    aucs, values = left_out_tables()
+    table = associations.left_out(related(aucs, values.assign(uses_labels=values["measure"] == "bad")))
     chosen = table[table["target"] == "c"].set_index("rule")["measure"].to_dict()
     want = {
         "chosen elsewhere, with labels": "bad",
@@ -306,7 +306,7 @@ def test_measures_with_and_without_labels_are_chosen_apart_and_one_target_leaves
     }
     assert chosen == want
     one = aucs[aucs["target"] == "a"]
-    assert associations.left_out(related(one, similarity[similarity["target"] == "a"])).empty
+    assert associations.left_out(related(one, values[values["target"] == "a"])).empty
 
 
 def test_contradictory_tables_are_refused():
