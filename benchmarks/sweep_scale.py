@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from catscans_lib.evaluation import inference, tables
+from catscans_lib.evaluation import inference, intervals, tables
 
 ROOT = Path(__file__).parents[1]
 N_IMAGES = 200  # of a target, in groups of two
@@ -134,10 +134,10 @@ def evaluated(shape: Shape, n_draws: int) -> Iterator[dict]:
         "fold_metrics": lambda: tables.fold_metrics(table),
         "transfer_scores": lambda: tables.transfer_scores(made["aucs"]),
         "summary": lambda: tables.summary(made["aucs"]),
-        "draws": lambda: inference.draws(table, n_draws=n_draws, seed=0, average="weighted"),
-        "auc_intervals": lambda: inference.auc_intervals(made["aucs"], made["draws"], table),
-        "score_intervals": lambda: inference.score_intervals(made["transfer_scores"], made["draws"]),
+        "draws": lambda: intervals.draws(table, n_draws=n_draws, seed=0, average="weighted"),
+        "auc_intervals": lambda: intervals.auc_intervals(made["aucs"], made["draws"], table),
         "comparisons": lambda: inference.comparisons(made["aucs"], made["draws"], table),
+        "gains": lambda: inference.gains(made["transfer_scores"], made["comparisons"]),
         "effects": lambda: inference.effects(made["aucs"], 0.01),
         "ranks": lambda: inference.ranks(made["aucs"]),
     }

@@ -3,20 +3,21 @@
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.book import interactive
-from catscans_lib.evaluation import learning
+from catscans_lib.evaluation import inference, learning
 from catscans_lib.evaluation import tables as evaluation
+from catscans_lib.grid.schema import Primary
 
 MODES = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
 COLUMNS = {
     "aucs": [*evaluation.KEYS, "auc"],
-    "transfer_scores": [*evaluation.KEYS, "transfer_score"],
-    "auc_intervals": ["source", "target", "mode", "low", "high", "method"],
-    "score_intervals": ["source", "target", "mode", "transfer_score", "low", "high"],
-    "comparisons": ["target", "mode", "source_a", "source_b", "test", "p", "p_adjusted", "low", "high"],
-    "effects": ["target", "mode", "source_a", "source_b", "margin", "p_b_better", "p_equivalent", "p_a_better"],
+    "auc_intervals": ["source", "target", "mode", "low", "high", "n_seeds", "n_groups", "few_groups", "method"],
+    "comparisons": inference.COLUMNS,
+    "effects": inference.EFFECTS,
+    "gains": inference.GAINS,
     "completeness": ["source", "target", "done"],
     "learning": [*evaluation.CELL, "verdict"],
     "ranks": ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"],
@@ -28,20 +29,29 @@ TITLES = {  # of what each source is compared with, besides the other sources
     "fine_tune_long": "random weights, longer budget",
     "linear_probe": "random features, logistic regression",
 }
-UNKNOWN = {"low": float("nan"), "high": float("nan")}
+TESTS = {
+    "nadeau_bengio": "Nadeau and Bengio's corrected resampled t-test over folds",
+    "wilcoxon": "Wilcoxon's signed-rank test over folds",
+    "delong": "DeLong's test over groups of images",
+    "bootstrap": "the bootstrap over groups of images",
+}
+UNKNOWN = {"low": float("nan"), "high": float("nan"), "n_groups": 0, "few_groups": False}
 
 
 def numbers(profile: str) -> dict[str, Any]:
     """Return the variables of the chapters' templates that come from the evaluation.
 
     ``sources`` have an AUC; ``targets`` have folds and an answer per mode. Modes map to titles in ``modes``, to rows of the AUC
-    table in ``results`` and to the outcome of Friedman's test in ``ranks``. ``missing`` are unfinished runs of the grid.
+    table in ``results`` and to the outcome of Friedman's test in ``ranks``. ``missing`` are unfinished runs of the grid,
+    ``few_groups`` the titles of targets with too few groups in a fold; ``primary_test`` and ``margin`` are the profile's.
     """
     found = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in COLUMNS.items()}
     failed = learning.failures(found["learning"])
     aucs, titles = found["aucs"], datasets.titles()
     targets = [target for target in datasets.known() if target in set(aucs["target"])]
-    modes = {mode: title for mode, title in MODES.items() if mode in set(aucs["mode"])}
+    primary = Primary(**yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))["primary"])
+    in_order = sorted(MODES, key=lambda mode: mode != primary.mode)
+    modes = {mode: MODES[mode] for mode in in_order if mode in set(aucs["mode"])}
     missing = found["completeness"][~found["completeness"]["done"].astype(bool)]
     cells = _cells(profile, found, failed)
     return {
@@ -49,6 +59,9 @@ def numbers(profile: str) -> dict[str, Any]:
         "targets": [_target(profile, target, modes, found, cells) for target in targets],
         "modes": modes,
         "results": {mode: _rows(mode, targets, cells) for mode in modes},
+        "few_groups": [titles[t] for t in targets if any(cells[key]["few_groups"] for key in cells if key[1] == t)],
+        "primary_test": TESTS[primary.test],
+        "margin": primary.margin,
         "missing": [{"source": titles[row.source], "target": titles[row.target]} for row in missing.itertuples()],
         "ranks": {mode: _ranks(here) for mode, here in found["ranks"].groupby("mode", sort=False)},
         "interactive": _interactive(found["auc_intervals"], modes, failed) if len(found["auc_intervals"]) else {},
@@ -56,21 +69,20 @@ def numbers(profile: str) -> dict[str, Any]:
 
 
 def _cells(profile: str, found: dict[str, pd.DataFrame], failed: dict[tuple, str]) -> Cells:
-    """Return mean AUC, its 95 % interval, transfer score (mean, low, high; None for the baseline) and page of every cell.
+    """Return mean AUC, its 95 % interval, gain (None for baselines), and page of every cell.
 
-    `failed` says of which cells a network did not learn; it is None for the others.
+    `failed` says of which cells a network did not learn; it is None for the others. A gain has gain, low, high, verdict (of the
+    primary test) and transfer_score (in percent).
     """
     summary = evaluation.summary(found["aucs"]).set_index(CELL)
-    intervals, score_intervals = (
-        found[name].drop_duplicates(CELL).set_index(CELL)[["low", "high"]].to_dict("index")  # first: over groups
-        for name in ("auc_intervals", "score_intervals")
-    )
-    scores = {key: {"mean": rows.mean()} for key, rows in found["transfer_scores"].groupby(CELL)["transfer_score"]}
+    first = found["auc_intervals"].drop_duplicates(CELL).set_index(CELL)  # the bootstrap's
+    intervals = first[list(UNKNOWN)].to_dict("index")
+    gains = found["gains"].set_index(CELL).to_dict("index")
     return {
         key: {
             "mean": mean,
             **intervals.get(key, UNKNOWN),
-            "score": scores[key] | score_intervals.get(key, UNKNOWN) if key in scores and key[0] != "none" else None,
+            "gain": gains.get(key),
             "best": False,
             "failed": failed.get(key),
             "page": page(profile, "transfer", f"{key[0]}--{key[1]}"),
@@ -113,14 +125,16 @@ def _answer(target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells
     best = means.index[0]
     runs = wide[mode, best].dropna().index
 
+    tests = _tests(found, target, mode, best)
+
     def versus(other: str, way: str = mode) -> dict[str, Any] | None:
         if (way, other) not in wide.columns:
             return None
         title = TITLES[way] if other == "none" else datasets.titles()[other]
         if failed := cells[other, target, way]["failed"]:
             return {"source": other, "title": title, "failed": failed}
-        tests = _tests(found, target, mode, best, other) if way == mode else {}
-        return {"source": other, "title": title, "failed": None} | _versus(wide, (mode, best), (way, other)) | tests
+        of_pair = tests.get(other if way == mode else inference.BASELINES[way], {})
+        return {"source": other, "title": title, "failed": None} | _versus(wide, (mode, best), (way, other)) | of_pair
 
     return {
         "mode": mode,
@@ -135,6 +149,8 @@ def _answer(target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells
         "longer": versus("none", "fine_tune_long") if mode == "fine_tune" else None,
         "random_features": versus("none", "linear_probe") if mode == "fine_tune" else None,
         "runner_up": versus(means.index[1]) if len(means) > 1 else None,
+        "others": [versus(other) for other in means.index[1:]],
+        "pairs": _verdicts(found["comparisons"], target, mode),
     }
 
 
@@ -147,27 +163,40 @@ def _versus(wide: pd.DataFrame, best: tuple[str, str], other: tuple[str, str]) -
     }
 
 
-def _tests(found: dict[str, pd.DataFrame], target: str, mode: str, one: str, other: str) -> dict[str, float]:
-    """Return the tests of one source minus another; empty if they were not compared.
+def _tests(found: dict[str, pd.DataFrame], target: str, mode: str, best: str) -> dict[str, dict[str, Any]]:
+    """Return the tests of the best source minus each other one that it was compared with, by the other's name.
 
-    low, high (95 %, over groups), p and p_adjusted (Nadeau and Bengio's test), better and equivalent (probabilities), margin.
+    low, high, p, p_adjusted and verdict of the primary test; image_low and image_high of the bootstrap over groups of images;
+    better and equivalent (posterior probabilities).
     """
+    compared, effects = (
+        found[name][(found[name]["target"] == target) & (found[name]["mode"] == mode)]
+        for name in ("comparisons", "effects")
+    )
+    rows = inference.oriented(compared, best, first=True)
+    facts = rows[rows["role"] == "primary"].set_index("other")[["low", "high", "p", "p_adjusted", "verdict"]]
+    of_images = rows[rows["test"] == "bootstrap"].set_index("other")[["low", "high"]].add_prefix("image_")
+    first, second = (effects[effects[side] == best] for side in ("source_a", "source_b"))
+    chances = [
+        part.set_index(other)[[better, "p_equivalent"]].set_axis(["better", "equivalent"], axis=1)
+        for part, other, better in ((first, "source_b", "p_a_better"), (second, "source_a", "p_b_better"))
+    ]
+    return facts.join(of_images).join(pd.concat(chances)).to_dict("index")
 
-    def of_pair(table: pd.DataFrame) -> pd.DataFrame:
-        both = table["source_a"].isin([one, other]) & table["source_b"].isin([one, other])
-        return table[both & (table["target"] == target) & (table["mode"] == mode)]
 
-    facts = {}
-    for row in of_pair(found["comparisons"]).itertuples():
-        if row.test == "nadeau_bengio":
-            facts |= {"p": row.p, "p_adjusted": row.p_adjusted}
-        if row.test == "bootstrap":
-            low, high = (row.low, row.high) if row.source_a == one else (-row.high, -row.low)
-            facts |= {"low": low, "high": high}
-    for row in of_pair(found["effects"]).itertuples():
-        better = row.p_a_better if row.source_a == one else row.p_b_better
-        facts |= {"better": better, "equivalent": row.p_equivalent, "margin": row.margin}
-    return facts
+def _verdicts(comparisons: pd.DataFrame, target: str, mode: str) -> dict[str, int]:
+    """Count the pairs of sources of a target: all, known (one is better), equivalent, open."""
+    here = comparisons[(comparisons["target"] == target) & (comparisons["mode"] == mode)]
+    baselines = ["none", *inference.BASELINES.values()]
+    is_source = ~here[["source_a", "source_b"]].isin(baselines).any(axis=1)
+    verdicts = here.loc[is_source & (here["role"] == "primary"), "verdict"].value_counts()
+    n_same, n_open = int(verdicts.get("equivalent", 0)), int(verdicts.get("open", 0))
+    return {
+        "all": int(verdicts.sum()),
+        "known": int(verdicts.sum()) - n_same - n_open,
+        "equivalent": n_same,
+        "open": n_open,
+    }
 
 
 def _rows(mode: str, targets: list[str], cells: Cells) -> list[dict[str, Any]]:

@@ -49,22 +49,26 @@ data.dataset.add_command(share.card)
 )  # fmt: skip
 @click.option("--draws", type=click.IntRange(100), default=2000, show_default=True, help="Number of bootstrap draws.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option(
+    "--interval", "method", type=click.Choice(["logit", "wald"]), default="logit", show_default=True,
+    help="DeLong's interval of the AUC: on the logit scale, which stays below 1, or Wald's, as pROC prints by default.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     predictions: Path, against: Path | None, label: str | None, group: str | None, positive: str | None, average: str,
-    draws: int, seed: int, as_json: bool,
+    draws: int, seed: int, method: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute AUC, confidence intervals and metrics of any predictions; compare two models with a paired test.
 
     Needs no sweep. The CSV has the true class (y_true) and, for two classes, one column score, otherwise one column
-    score_<class> per class. With a column group, intervals are bootstrapped over groups instead of images. A column image_id
+    score_<class> per class. With a column group, images of a group count as correlated. A column image_id
     matches the rows of two files.
     """
     from catscans_lib.evaluation import user_predictions
 
     files = [path for path in (predictions, against) if path]
     read = [user_predictions.read(path, label=label, group=group, positive=positive) for path in files]
-    found = user_predictions.evaluate(*read, average=average, n_draws=draws, seed=seed)
+    found = user_predictions.evaluate(*read, average=average, n_draws=draws, seed=seed, method=method)
     click.echo(json.dumps(found) if as_json else user_predictions.as_text(found))
 
 

@@ -14,12 +14,13 @@ Average = Literal["weighted", "macro", "micro", "ovo_macro", "ovo_weighted"]  # 
 
 
 class Evaluate(Strict):
-    """Parameters of `evaluate.ipynb`; differences of AUC up to `margin` count as none."""
+    """Parameters of `evaluate.ipynb`; `test` is the primary one, and differences of AUC up to `margin` count as none."""
 
     profile: str
     average: Average
     n_draws: Count = 2000
     draw_seed: int = 0
+    test: Literal["nadeau_bengio", "wilcoxon", "delong", "bootstrap"] = "nadeau_bengio"
     margin: Annotated[float, Field(ge=0, lt=1)]
 
 

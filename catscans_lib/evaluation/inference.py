@@ -1,101 +1,27 @@
-"""Confidence intervals, and comparisons of all pairs of sources: tests, effect sizes, ranks over targets."""
+"""Comparisons of all pairs of sources: tests, verdicts, gains over random weights, effect sizes, ranks over targets."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-from catscans_lib.evaluation.tables import CELL, KEYS, classes_of, score_columns, shared_modes, split_folds
+from catscans_lib.errors import InputError
+from catscans_lib.evaluation.intervals import LEVEL, interval, mean_over_runs
+from catscans_lib.evaluation.tables import CELL, KEYS, LONGER, classes_of, score_columns, shared_modes
 from catscans_lib.statistics import bootstrap, delong, paired_tests
 
-LEVEL = 0.95
+ALPHA = 1 - LEVEL
+BASELINES = {
+    LONGER: "none_long",
+    "linear_probe": "none_features",
+}  # of other modes, as sources to compare fine-tuning with
 PAIR = ["target", "mode", "source_a", "source_b", "difference"]
-COLUMNS = [*PAIR, "test", "statistic", "p", "p_adjusted", "low", "high"]
+COLUMNS = [*PAIR, "test", "role", "statistic", "p", "p_adjusted", "low", "high", "verdict"]
 EFFECTS = [*PAIR, "n_folds", "cohens_d", "superiority", "margin", "p_b_better", "p_equivalent", "p_a_better"]
+GAINS = [*CELL, "gain", "low", "high", "p", "p_adjusted", "verdict", "auc", "baseline_auc", "transfer_score"]
 RANKS = ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"]
 NUMBERS = ["statistic", "p", "low", "high"]
-
-
-def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -> pd.DataFrame:
-    """Compute the AUC of every fold in bootstrap draws of whole groups (patients, lesions, slides).
-
-    All sources, modes and seeds of a target get the same draws, so differences between them are paired. Returns a row per
-    source, target, mode, fold and seed (the index), shape (n_rows, n_draws); NaN where a draw lacks a class.
-    """
-    rows: dict[tuple, np.ndarray | None] = {}
-    alike = defaultdict(list)  # folds of the same images share their draws
-    for fold in split_folds(predictions.sort_values("image_id", kind="stable")):
-        rows[fold.keys] = None
-        number = fold.keys[KEYS.index("fold")]
-        alike[number, fold.classes, tuple(fold.labels), tuple(fold.groups)].append(fold)
-    for (number, classes, labels, groups), same in alike.items():
-        scores = np.stack([fold.scores for fold in same])
-        options = {"n_draws": n_draws, "seed": seed + number, "average": average}
-        drawn = bootstrap.auc_draws(labels, scores, classes, groups, **options)
-        rows |= dict(zip((fold.keys for fold in same), drawn, strict=True))
-    return pd.DataFrame(np.stack(list(rows.values())), index=pd.MultiIndex.from_tuples(rows, names=KEYS))
-
-
-def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean AUC over folds and seeds with its 95 % intervals: bootstrap, and for two classes also DeLong.
-
-    Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; not an interval), n_folds,
-    n_seeds, n_images, n_groups, method, n_draws (draws with every class in every fold; empty for DeLong).
-    """
-    shown = aucs.groupby(CELL, sort=False).agg(
-        auc=("auc", "mean"), fold_sd=("auc", "std"), n_folds=("fold", "nunique"), n_seeds=("seed", "nunique")
-    )
-    groups = predictions.groupby(CELL, sort=False).agg(n_images=("image_id", "nunique"), n_groups=("group", "nunique"))
-    over_groups = _percentiles(draws).assign(method="bootstrap over groups")
-    over_images = _delong_intervals(predictions).assign(method="DeLong over images")
-    intervals = pd.concat([part for part in (over_groups, over_images) if len(part)])
-    table = intervals.join(shown.join(groups)).reset_index()
-    columns = ["auc", "low", "high", "fold_sd", "n_folds", "n_seeds", "n_images", "n_groups", "method", "n_draws"]
-    return table.reindex(columns=[*CELL, *columns]).astype({"n_draws": "Int64"})
-
-
-def score_intervals(scores: pd.DataFrame, draws: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean transfer score (percent) with its 95 % bootstrap interval; the baseline is in the same draws.
-
-    Columns source, target, mode, transfer_score, low, high, fold_sd, n (folds and seeds), n_draws.
-    """
-    columns = [*CELL, "transfer_score", "low", "high", "fold_sd", "n", "n_draws"]
-    if scores.empty:
-        return pd.DataFrame(columns=columns)
-    keys = pd.MultiIndex.from_frame(scores[KEYS])
-    of_source = draws.loc[keys]
-    baseline = draws.loc[pd.MultiIndex.from_frame(scores[KEYS].assign(source="none"))].to_numpy()
-    drawn = 100 * (of_source - baseline) / np.where(baseline > 0, baseline, np.nan)
-    shown = scores.groupby(CELL, sort=False)["transfer_score"].agg(transfer_score="mean", fold_sd="std", n="count")
-    return shown.join(_percentiles(drawn)).reset_index()[columns]
-
-
-def _percentiles(draws: pd.DataFrame) -> pd.DataFrame:
-    """Return low, high (2.5 and 97.5 %) and n_draws of the mean over folds and seeds; NaN draws are left out."""
-    means = draws.groupby(CELL, sort=False).mean(skipna=False)
-    low, high = (means.quantile(q, axis=1) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return pd.DataFrame({"low": low, "high": high, "n_draws": means.notna().sum(axis=1)})
-
-
-def _delong_intervals(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return low and high of the mean over folds, for targets of two classes.
-
-    Folds hold different images, so their variances add up. Seeds repeat the same images, so the mean of their variances
-    counts once. Images of one patient are treated as independent: compare with the bootstrap over groups.
-    """
-    found, rows = defaultdict(list), {}
-    for fold in split_folds(predictions):
-        if len(fold.classes) == 2:
-            aucs, covariance = delong.delong(fold.labels == fold.classes[1], fold.scores[:, 1])
-            found[fold.keys[: len(CELL)]].append((fold.keys[KEYS.index("fold")], aucs[0], covariance[0, 0]))
-    for cell, of_folds in found.items():
-        number, aucs, variances = np.transpose(of_folds)
-        rows[cell] = delong.interval(aucs.mean(), variances.mean() / len(np.unique(number)), LEVEL)
-    index = pd.MultiIndex.from_tuples(rows, names=CELL) if rows else None
-    return pd.DataFrame(list(rows.values()), columns=["low", "high"], index=index)
 
 
 class Pairs(NamedTuple):
@@ -107,6 +33,7 @@ class Pairs(NamedTuple):
     first: np.ndarray  # indices into `sources`, shape (n_pairs,)
     second: np.ndarray
     difference: np.ndarray  # AUC of first minus second, seeds averaged, NaN if one lacks the fold; (n_pairs, n_folds)
+    ratio: np.ndarray  # held-out images per training image of each fold, shape (n_folds,)
 
     def keys(self) -> dict[str, object]:
         """Return the columns `PAIR`, the mean difference last."""
@@ -114,27 +41,36 @@ class Pairs(NamedTuple):
         return dict(zip(PAIR, (self.target, self.mode, one, other, _mean(self.difference.T)), strict=True))
 
 
-def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+def comparisons(
+    aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame, *, sizes: pd.Series | None = None,
+    primary: str = "nadeau_bengio", margin: float = 0.0,
+) -> pd.DataFrame:  # fmt: skip
     """Compare all pairs of sources of a target in every shared mode, on the folds both have.
 
-    Columns target, mode, source_a, source_b, difference (mean AUC of a minus b), test, statistic, p, p_adjusted (Holm), low,
-    high (95 % interval of the difference). Tests:
+    `sizes` are the images of every target and fold (`tables.fold_sizes`; None: those in `aucs`). Columns target, mode,
+    source_a, source_b, difference (mean AUC of a minus b), test, role (primary for the test of that name, else secondary),
+    statistic, p, p_adjusted (Holm), low, high (95 % interval of the difference), verdict. Tests:
 
-    - nadeau_bengio: corrected resampled t-test over folds, seeds averaged first;
-    - wilcoxon: signed-rank test over folds; with 5 folds its p cannot fall below 0.06;
-    - delong: for two classes, combined over folds; treats images as independent;
-    - bootstrap: over groups of images; p is twice the smaller share of draws on one side of 0.
+    - nadeau_bengio: corrected resampled t-test over folds, seeds averaged first: other training and test images;
+    - wilcoxon: signed-rank test over folds; no row where p cannot fall below 5 %, as with five folds;
+    - delong: for two classes, combined over folds, images of a group correlated: other test images for these networks;
+    - bootstrap: over groups of images, and seeds if there are several; p is twice the smaller share of draws beyond 0.
 
-    Holm's correction takes the tests of one kind, target and mode as a family. Pairs with random weights answer another
-    question and form a family of their own.
+    The verdict follows the primary test alone and is empty in other rows: "equivalent" if the interval lies within
+    ± `margin`, "a" or "b" for the better source if p_adjusted is below 5 %, else "open". Holm's correction takes the tests of
+    one kind, target and mode as a family. Pairs with random weights (`none`), with the longer budget (`none_long`) or without
+    training (`none_features`, a linear probe) answer other questions and form families of their own. Raises InputError if the
+    primary test is never possible.
     """
+    aucs, predictions = _with_baselines(aucs), _with_baselines(predictions)
+    draws = _with_baselines(draws.reset_index()).set_index(KEYS)
     rows = predictions.groupby(["target", "mode"]).indices
     parts = []
-    for pairs in _pairs(aucs):
+    for pairs in _pairs(aucs, sizes):
         here = pairs.target, pairs.mode
         tests = {
-            "nadeau_bengio": _on_own_folds(_nadeau_bengio, pairs.difference),
-            "wilcoxon": _on_own_folds(_wilcoxon, pairs.difference),
+            "nadeau_bengio": _on_own_folds(_nadeau_bengio, pairs),
+            "wilcoxon": _on_own_folds(_wilcoxon, pairs),
             "bootstrap": _bootstrap(draws.xs(here, level=["target", "mode"]), pairs),
         }
         if (of_images := _delong(predictions.iloc[rows[here]], pairs)) is not None:
@@ -146,21 +82,78 @@ def comparisons(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFra
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat(parts, ignore_index=True)
-    with_baseline = (table["source_a"] == "none") | (table["source_b"] == "none")
-    families = table.groupby(["target", "mode", "test", with_baseline])
-    return table.assign(p_adjusted=families["p"].transform(lambda p: paired_tests.holm(p.to_numpy())))[COLUMNS]
+    table = table[(table["test"] != "wilcoxon") | table["p"].notna()].reset_index(drop=True)
+    if primary not in set(table["test"]):
+        raise InputError(
+            f"The primary test '{primary}' is not possible here; possible: {', '.join(table['test'].unique())}. "
+            "Choose one of them as primary.test of the profile."
+        )
+    baselines = ["none", *BASELINES.values()]
+    family = table["source_a"].mask(table["source_b"].isin(baselines), table["source_b"])
+    family = family.where(family.isin(baselines), "sources")
+    families = table.groupby(["target", "mode", "test", family])
+    table["p_adjusted"] = families["p"].transform(lambda p: paired_tests.holm(p.to_numpy()))
+    table["role"] = np.where(table["test"] == primary, "primary", "secondary")
+    better = np.where(table["p_adjusted"] < ALPHA, np.where(table["difference"] > 0, "a", "b"), "open")
+    verdict = np.where((table["low"] >= -margin) & (table["high"] <= margin), "equivalent", better)
+    return table.assign(verdict=np.where(table["role"] == "primary", verdict, ""))[COLUMNS]
 
 
-def effects(aucs: pd.DataFrame, margin: float) -> pd.DataFrame:
+def oriented(comparisons: pd.DataFrame, name: str, *, first: bool) -> pd.DataFrame:
+    """Return the comparisons with one source: it minus each `other` (`first`), or each `other` minus it.
+
+    Column `other` replaces source_a and source_b; the verdict is better, worse, equivalent or open.
+    """
+    kept, turned = ("source_a", "source_b") if first else ("source_b", "source_a")
+    straight, reverse = (comparisons[comparisons[side] == name] for side in (kept, turned))
+    signs = {"difference": -reverse["difference"], "statistic": -reverse["statistic"]}
+    signs |= {"low": -reverse["high"], "high": -reverse["low"]}
+    words = {"a": "better", "b": "worse"}, {"a": "worse", "b": "better"}
+    parts = [
+        straight.assign(other=straight[turned], verdict=straight["verdict"].replace(words[0])),
+        reverse.assign(other=reverse[kept], verdict=reverse["verdict"].replace(words[1]), **signs),
+    ]
+    return pd.concat(parts).sort_index().drop(columns=["source_a", "source_b"])
+
+
+def best_minus_others(aucs: pd.DataFrame, comparisons: pd.DataFrame, mode: str) -> pd.DataFrame:
+    """Return the primary comparisons of every target's source with the highest mean AUC: columns of `oriented`, and best."""
+    sources = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
+    primary = comparisons[(comparisons["role"] == "primary") & (comparisons["mode"] == mode)]
+    parts = []
+    for target, here in sources.groupby("target", sort=False):
+        best = here.groupby("source", sort=False)["auc"].mean().idxmax()
+        parts.append(oriented(primary[primary["target"] == target], best, first=True).assign(best=best))
+    columns = [name for name in COLUMNS if not name.startswith("source")] + ["other", "best"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def gains(scores: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Return how much every source adds to random weights with the same budget, from `tables.transfer_scores`.
+
+    Columns source, target, mode, gain (difference of mean AUCs), low, high, p, p_adjusted and verdict (primary test), auc,
+    baseline_auc (means over folds and seeds), transfer_score (gain in percent of the baseline's mean AUC, to compare with
+    the original study).
+    """
+    means = scores.groupby(CELL, sort=False)[["auc", "baseline_auc"]].mean()
+    gain = means["auc"] - means["baseline_auc"]
+    table = means.assign(gain=gain, transfer_score=100 * gain / means["baseline_auc"])
+    primary = oriented(comparisons[comparisons["role"] == "primary"], "none", first=False)
+    tests = primary.rename(columns={"other": "source"}).set_index(CELL)[["low", "high", "p", "p_adjusted", "verdict"]]
+    return table.join(tests).reset_index()[GAINS]
+
+
+def effects(aucs: pd.DataFrame, margin: float, sizes: pd.Series | None = None) -> pd.DataFrame:
     """Return effect sizes of all pairs of sources; differences of AUC up to `margin` count as 0.
 
     Columns target, mode, source_a, source_b, difference, n_folds, cohens_d (mean over sd of the folds' differences),
     superiority (share of folds in which a is better, ties one half), margin, and the posterior probabilities of a Bayesian
-    correlated t-test: p_b_better, p_equivalent, p_a_better, which sum to 1.
+    correlated t-test: p_b_better, p_equivalent, p_a_better, which sum to 1; NaN if all folds differ by the same. `sizes` as
+    in `comparisons`.
     """
     parts = []
-    for pairs in _pairs(aucs):
-        found = _on_own_folds(lambda difference: _effect(difference, margin), pairs.difference)
+    for pairs in _pairs(_with_baselines(aucs), sizes):
+        found = _on_own_folds(lambda *of: _effect(*of, margin), pairs)
         keys = pairs.keys() | {"n_folds": (~np.isnan(pairs.difference)).sum(axis=1), "margin": margin}
         names = [name for name in EFFECTS if name not in keys]
         parts.append(pd.DataFrame(keys | dict(zip(names, found, strict=True)))[EFFECTS])
@@ -170,12 +163,13 @@ def effects(aucs: pd.DataFrame, margin: float) -> pd.DataFrame:
 def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
     """Rank sources over the targets (1 is the highest mean AUC), with Friedman's test and Nemenyi's critical difference.
 
-    Columns mode, source, mean_rank, n_targets, friedman_p, critical_difference (5 %). Only sources with a result on every
-    target are ranked; a target's own dataset therefore never is. Empty with fewer than two targets or three sources.
+    Columns mode, source, mean_rank, n_targets, friedman_p (by permutation), critical_difference (5 %). Random weights are no
+    source and are not ranked. Only sources with a result on every target are; a target's own dataset therefore never is. Empty
+    with fewer than two targets or three sources.
     """
     tables = []
     for mode in shared_modes(aucs):
-        here = aucs[aucs["mode"] == mode]
+        here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
         wide = here.pivot_table(index="target", columns="source", values="auc", sort=False).dropna(axis=1)
         if min(len(wide), wide.shape[1] - 1) >= 2:
             found, nemenyi = paired_tests.friedman(wide.to_numpy()), paired_tests.nemenyi(wide.to_numpy())
@@ -184,8 +178,16 @@ def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=RANKS)
 
 
-def _pairs(aucs: pd.DataFrame) -> Iterator[Pairs]:
+def _with_baselines(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the baselines of other modes as sources of mode fine_tune: the longer budget, and features of untrained networks."""
+    is_baseline = (table["source"] == "none") & table["mode"].isin(BASELINES)
+    added = table[is_baseline].assign(source=table["mode"].map(BASELINES), mode="fine_tune")
+    return pd.concat([table[table["mode"] != LONGER], added], ignore_index=True)
+
+
+def _pairs(aucs: pd.DataFrame, sizes: pd.Series | None) -> Iterator[Pairs]:
     """Yield the pairs of sources of every target and mode; those without a pair are skipped."""
+    sizes = aucs.groupby(["target", "fold"])["n_images"].max() if sizes is None else sizes
     shared = aucs[aucs["mode"].isin(shared_modes(aucs))]
     for (target, mode), here in shared.groupby(["target", "mode"], sort=False):
         sources = here["source"].unique()
@@ -196,7 +198,9 @@ def _pairs(aucs: pd.DataFrame) -> Iterator[Pairs]:
         compared = (~np.isnan(difference)).sum(axis=1) >= 2
         if compared.any():
             names = np.asarray(sources, dtype=object)
-            yield Pairs(target, mode, names, first[compared], second[compared], difference[compared])
+            held_out = sizes[target][np.unique(wide.index.get_level_values("fold"))].to_numpy(float)
+            ratio = held_out / (sizes[target].sum() - held_out)
+            yield Pairs(target, mode, names, first[compared], second[compared], difference[compared], ratio)
 
 
 def _mean(values: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
@@ -211,60 +215,71 @@ def _by_fold(values: np.ndarray, known: np.ndarray, folds: np.ndarray) -> np.nda
     return np.stack([_mean(values[folds == fold], known[folds == fold]) for fold in np.unique(folds)])
 
 
-def _on_own_folds(measure: Callable[[np.ndarray], np.ndarray], difference: np.ndarray) -> np.ndarray:
-    """Apply a measure to the differences of each pair, shape (n_numbers, n_pairs); pairs with the same folds together."""
-    patterns, pattern = np.unique(~np.isnan(difference), axis=0, return_inverse=True)
+def _on_own_folds(measure: Callable[[np.ndarray, float], np.ndarray], pairs: Pairs) -> np.ndarray:
+    """Apply a measure to differences and mean ratio of each pair, shape (n_numbers, n_pairs); those with equal folds together."""
+    patterns, pattern = np.unique(~np.isnan(pairs.difference), axis=0, return_inverse=True)
     rows = [np.flatnonzero(pattern == number) for number in range(len(patterns))]
-    found = [measure(difference[np.ix_(of, known)]) for of, known in zip(rows, patterns, strict=True)]
+    found = [
+        measure(pairs.difference[np.ix_(of, known)], pairs.ratio[known].mean())
+        for of, known in zip(rows, patterns, strict=True)
+    ]
     return np.concatenate(found, axis=1)[:, np.argsort(np.concatenate(rows))]
 
 
-def _nadeau_bengio(difference: np.ndarray) -> np.ndarray:
-    found = paired_tests.nadeau_bengio(difference, 1 / (difference.shape[1] - 1), LEVEL)
+def _nadeau_bengio(difference: np.ndarray, ratio: float) -> np.ndarray:
+    found = paired_tests.nadeau_bengio(difference, ratio, LEVEL)
     return np.array([found.t, found.p, found.low, found.high])
 
 
-def _wilcoxon(difference: np.ndarray) -> np.ndarray:
+def _wilcoxon(difference: np.ndarray, ratio: float) -> np.ndarray:
+    """NaN where the test cannot reject; it knows no ratio."""
     none = np.full(len(difference), np.nan)
-    return np.array([*paired_tests.wilcoxon(difference), none, none])
+    statistic, p = paired_tests.wilcoxon(difference)
+    can_reject = paired_tests.smallest_wilcoxon_p(difference) < ALPHA
+    return np.array([np.where(can_reject, statistic, np.nan), np.where(can_reject, p, np.nan), none, none])
 
 
-def _effect(difference: np.ndarray, margin: float) -> np.ndarray:
-    posterior = paired_tests.correlated_bayes(difference, 1 / (difference.shape[1] - 1), margin)
+def _effect(difference: np.ndarray, ratio: float, margin: float) -> np.ndarray:
+    posterior = paired_tests.correlated_bayes(difference, ratio, margin)
     return np.array([paired_tests.cohens_d(difference), paired_tests.superiority(difference), *posterior])
 
 
 def _bootstrap(draws: pd.DataFrame, pairs: Pairs) -> np.ndarray:
     """Bootstrap test on the mean over common folds and seeds; a draw is NaN if one of these is NaN."""
-    fold = draws.index.droplevel("source").factorize()[0]
+    run, runs = draws.index.droplevel("source").factorize()
     source = pd.Index(pairs.sources).get_indexer(draws.index.get_level_values("source"))
-    of = np.full((fold.max() + 1, len(pairs.sources), draws.shape[1]), np.nan)
-    of[fold[source >= 0], source[source >= 0]] = draws.to_numpy()[source >= 0]
+    of = np.full((len(runs), len(pairs.sources), draws.shape[1]), np.nan)
+    of[run[source >= 0], source[source >= 0]] = draws.to_numpy()[source >= 0]
+    seeds = np.array([seed for _, seed in runs])
     found = []
     for one in np.unique(pairs.first):  # one source at a time: all pairs take too much memory
         apart = of[:, [one]] - of[:, pairs.second[pairs.first == one]]
-        drawn = _mean(apart, ~np.isnan(apart).all(axis=2, keepdims=True))
-        found.append([np.full(len(drawn), np.nan), bootstrap.p_value(drawn), *bootstrap.interval(drawn, LEVEL)])
+        patterns, pattern = np.unique(~np.isnan(apart).all(axis=2), axis=1, return_inverse=True)
+        drawn = np.full(apart.shape[1:], np.nan)
+        for number, known in enumerate(patterns.T):
+            if known.any():
+                drawn[pattern == number] = mean_over_runs(apart[known][:, pattern == number], seeds[known])
+        low, high = interval(drawn)
+        # Equal draws, all different from 0, have no spread to test with.
+        p = np.where(np.isnan(low) & (np.abs(drawn) > delong.ROUNDING).all(axis=1), np.nan, bootstrap.p_value(drawn))
+        found.append([np.full(len(drawn), np.nan), p, low, high])
     return np.concatenate(found, axis=1)
 
 
 def _delong(predictions: pd.DataFrame, pairs: Pairs) -> np.ndarray | None:
-    """DeLong's paired test of all pairs, combined as in `_delong_intervals`; None for more than two classes."""
+    """DeLong's paired test of all pairs, combined over folds and seeds; None for more than two classes."""
     columns = score_columns(predictions)
     if len(columns) != 2:
         return None
     image = ["fold", "seed", "image_id"]
     scores = predictions.pivot(index=image, columns="source", values=columns[1]).reindex(columns=pairs.sources)
-    labels = predictions.drop_duplicates(image).set_index(image)["label"].reindex(scores.index)
-    positive = (labels == classes_of(columns)[1]).to_numpy()
+    facts = predictions.drop_duplicates(image).set_index(image)[["label", "group"]].reindex(scores.index)
+    positive, groups = (facts["label"] == classes_of(columns)[1]).to_numpy(), facts["group"].to_numpy()
     rows = scores.groupby(level=["fold", "seed"]).indices
-    found = [delong.all_pairs(positive[of], scores.to_numpy()[of].T) for of in rows.values()]
+    found = [delong.all_pairs(positive[of], scores.to_numpy()[of].T, groups[of]) for of in rows.values()]
     apart, variance = (np.stack(each)[:, pairs.first, pairs.second] for each in zip(*found, strict=True))
     shared = ~np.isnan(apart)  # NaN: no common image
     apart, variance = (_by_fold(each, shared, np.array([fold for fold, _ in rows])) for each in (apart, variance))
     shared = ~np.isnan(apart)
-    difference, sd = _mean(apart), np.sqrt(_mean(variance, shared) / shared.sum(axis=0))
-    spread = np.where(sd == 0, np.nan, sd)
-    z, half = difference / spread, spread * special.ndtri((1 + LEVEL) / 2)
-    p = np.where(sd == 0, difference == 0, 2 * special.ndtr(-abs(z)))  # sd 0: the same ranking
-    return np.array([z, p, difference - half, difference + half])
+    # Folds hold different images, so their variances add up; seeds repeat the same images.
+    return np.array(delong.z_test(_mean(apart), _mean(variance, shared) / shared.sum(axis=0), LEVEL))

@@ -114,22 +114,30 @@ def completeness(planned: Iterable[tuple[str, str]], aucs: pd.DataFrame) -> pd.D
     return table.reset_index()[["source", "target", "done", "modes", *counts]]
 
 
+def fold_sizes(folds: Mapping[str, pd.DataFrame]) -> pd.Series:
+    """Return the number of images of every target and fold, from the fold tables (a row per image) by target."""
+    found = {target: table.groupby("fold").size() for target, table in folds.items() if len(table)}
+    return pd.concat(found, names=["target", "fold"])
+
+
 def shared_modes(aucs: pd.DataFrame) -> list[str]:
     """Return the modes in which sources are compared: all but the baseline's longer budget."""
     return [mode for mode in aucs["mode"].unique() if mode != LONGER]
 
 
 def transfer_scores(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Compute the transfer score (percent) of every source against random weights on the same target, mode, fold and seed.
+    """Compare every source with random weights on the same target, mode, fold and seed.
 
-    Returns the keys, auc, baseline_auc and transfer_score; a source without a baseline has no row.
+    Returns the keys, auc, baseline_auc, gain (their difference) and transfer_score (the gain in percent of baseline_auc, as in
+    the original study); a source without a baseline has no row. `inference.gains` has the means.
     """
     shared = aucs[aucs["mode"].isin(shared_modes(aucs))]
     pair = ["target", "mode", "fold", "seed"]
     baseline = shared[shared["source"] == "none"].set_index(pair)["auc"].rename("baseline_auc")
     scores = shared[shared["source"] != "none"].join(baseline, on=pair, how="inner")
+    scores["gain"] = scores["auc"] - scores["baseline_auc"]
     scores["transfer_score"] = metrics.transfer_score(scores["auc"], scores["baseline_auc"])
-    return scores[[*KEYS, "auc", "baseline_auc", "transfer_score"]].reset_index(drop=True)
+    return scores[[*KEYS, "auc", "baseline_auc", "gain", "transfer_score"]].reset_index(drop=True)
 
 
 def summary(aucs: pd.DataFrame) -> pd.DataFrame:

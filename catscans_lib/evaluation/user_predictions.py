@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.errors import InputError, and_more
-from catscans_lib.evaluation.inference import LEVEL
+from catscans_lib.evaluation.intervals import FEW_GROUPS, LEVEL, interval
 from catscans_lib.statistics import bootstrap, delong
 from catscans_lib.statistics.metrics import auc, classification_metrics
 
@@ -48,14 +48,17 @@ def read(path: Path, *, label: str | None = None, group: str | None = None, posi
     )  # fmt: skip
 
 
-def evaluate(one: Predictions, other: Predictions | None = None, *, average: str, n_draws: int, seed: int) -> dict:
+def evaluate(
+    one: Predictions, other: Predictions | None = None, *, average: str, n_draws: int, seed: int, method: str = "logit"
+) -> dict:
     """Return AUC, intervals and metrics of predictions, and their difference from other predictions of the same images.
 
-    A dict of plain values: name, n_images, n_groups (None without groups), classes (counts by name), average, auc, intervals
-    (low, high by method), metrics (empty if scores are not probabilities); with `other` also against: name, auc, difference
-    (one minus other), tests (low, high, p by method). Raises InputError if the images differ or the predictions give no AUC.
+    `method` is DeLong's interval, logit or wald. A dict of plain values: name, n_images, n_groups (None without groups),
+    classes (counts by name), average, auc, intervals (low, high by method), metrics (empty if scores are not probabilities);
+    with `other` also against: name, auc, difference (one minus other), tests (low, high, p by method). Raises InputError if the
+    images differ or the predictions give no AUC.
     """
-    options = {"average": average, "n_draws": n_draws, "seed": seed}
+    options = {"average": average, "n_draws": n_draws, "seed": seed, "method": method}
     try:
         value = auc(one.labels, one.scores, one.classes, average)
         is_probability = ((one.scores >= 0) & (one.scores <= 1)).all()
@@ -86,6 +89,11 @@ def as_text(found: dict) -> str:
     kind = "AUC" if found["average"] == "binary" else f"AUC ({found['average']})"
     lines = [f"{found['name']}: {found['n_images']:,} images ({counts}){groups}", f"  {kind:<20} {found['auc']:.4f}"]
     lines += [f"  {'95 %':<20} {_range(*ends)}   {method}" for method, ends in found["intervals"].items()]
+    lines.append("  Intervals and tests describe this one trained network; another training would give another AUC.")
+    if found["n_groups"] is not None and found["n_groups"] < FEW_GROUPS:
+        lines.append(
+            f"  With fewer than {FEW_GROUPS} groups, intervals are too short: 95 % ones cover about 90 % or less."
+        )
     lines += [f"  {name.replace('_', ' '):<20} {value:.4f}" for name, value in found["metrics"].items()]
     if against := found.get("against"):
         lines.append(f"against {against['name']}: AUC {against['auc']:.4f}")
@@ -102,22 +110,26 @@ def _range(low: float, high: float, sign: str = "") -> str:
 def _by_method(one: Predictions, other: Predictions | None, options: dict) -> dict[str, list[float]]:
     """Return low and high of the AUC, or low, high and p of the difference from `other`, by method."""
     found = {}
+    unit = "images as independent" if one.groups is None else "over groups"
+    scale = options["method"]
     if len(one.classes) == 2:
         positive = one.labels == one.classes[1]
         if other is None:
-            value, variance = delong.delong(positive, one.scores[:, 1])
-            found["DeLong, images as independent"] = list(delong.interval(value[0], variance[0, 0], LEVEL))
+            value, variance = delong.delong(positive, one.scores[:, 1], one.groups)
+            ends = delong.interval(value[0], variance[0, 0], LEVEL, scale)
+            found[f"DeLong, {unit}, {scale} interval"] = list(ends)
         else:
-            pair = delong.paired(positive, one.scores[:, 1], other.scores[:, 1], LEVEL)
-            found["paired DeLong, images as independent"] = [pair.low, pair.high, pair.p]
+            pair = delong.paired(positive, one.scores[:, 1], other.scores[:, 1], one.groups, level=LEVEL)
+            found[f"paired DeLong, {unit}, wald interval"] = [pair.low, pair.high, pair.p]
     if len(one.classes) > 2 or one.groups is not None:
         unit, groups = ("images", np.arange(len(one.labels))) if one.groups is None else ("groups", one.groups)
         tables = np.stack([one.scores] if other is None else [one.scores, other.scores])
-        drawn = bootstrap.auc_draws(one.labels, tables, one.classes, groups, **options)
+        drawing = {name: options[name] for name in ("average", "n_draws", "seed")}
+        drawn = bootstrap.auc_draws(one.labels, tables, one.classes, groups, **drawing)
         draws = drawn[0] if other is None else drawn[0] - drawn[1]
+        low, high = (float(end[0]) for end in interval(draws))
         p = [] if other is None else [float(bootstrap.p_value(draws))]
-        method = f"bootstrap over {unit}, {options['n_draws']:,} draws, seed {options['seed']}"
-        found[method] = [*bootstrap.interval(draws, LEVEL), *p]
+        found[f"bootstrap over {unit}, {options['n_draws']:,} draws, seed {options['seed']}"] = [low, high, *p]
     return found
 
 

@@ -17,8 +17,9 @@ from catscans_lib.figures.aucs import (
     auc_panels,
     calibration_curves,
     critical_difference,
+    difference_panels,
+    gain_heatmap,
     roc_curves,
-    score_heatmap,
 )
 from catscans_lib.figures.curves import curve_grid, learning_curves, rate_curves, stability_points
 from catscans_lib.figures.inspection import (
@@ -36,7 +37,7 @@ from catscans_lib.figures.style import COLOURS, DEMO_STAMP, ordered, save, set_s
 __all__ = [
     "COLOURS", "DEMO_STAMP", "advice_bars", "association_forest", "auc_bars", "auc_heatmap", "auc_panels",
     "before_after_grid", "calibration_curves", "change_heatmap", "cka_matrices", "critical_difference", "curve_grid",
-    "feature_map_grid", "filter_grid", "grad_cam_grid", "image_grid", "kept_heatmap", "learning_curves",
-    "measure_against_auc", "noise_floor", "ordered", "rank_map", "rate_curves", "roc_curves", "save", "score_heatmap",
-    "set_style", "stability_points",
+    "difference_panels", "feature_map_grid", "filter_grid", "gain_heatmap", "grad_cam_grid", "image_grid",
+    "kept_heatmap", "learning_curves", "measure_against_auc", "noise_floor", "ordered", "rank_map", "rate_curves",
+    "roc_curves", "save", "set_style", "stability_points",
 ]  # fmt: skip

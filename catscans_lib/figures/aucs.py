@@ -17,6 +17,7 @@ AVERAGED = {
 
 
 Failed = Mapping[tuple[str, str, str], str]  # source, target, mode of networks that did not learn, and the words for it
+NOT_SOURCES = {"none_long": "random weights, longer", "none_features": "random features"}
 BASELINES = {"fine_tune_long": "random weights, longer", "linear_probe": "random features, logistic regression"}
 
 
@@ -208,15 +209,36 @@ def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: Titles, failed: Fai
     return ax
 
 
-def score_heatmap(scores: pd.DataFrame, mode: str, *, titles: Titles) -> Axes:
-    """Plot the mean transfer score (percent) of every source and target in one mode, colours centred on 0.
-
-    Takes the table of `tables.transfer_scores`.
-    """
-    here = scores[scores["mode"] == mode].groupby(["source", "target"], sort=False)["transfer_score"].mean()
-    ax = _source_heatmap(here.reset_index(), "{:+.1f}", "RdBu", CenteredNorm(0), "Mean transfer score (%)", titles)
-    ax.set_title(f"Transfer score, {mode.replace('_', '-')}")
+def gain_heatmap(gains: pd.DataFrame, mode: str, *, titles: Titles) -> Axes:
+    """Plot the gain over random weights of every source and target in one mode, from the table of `inference.gains`."""
+    here = gains.loc[gains["mode"] == mode, ["source", "target", "gain"]]
+    ax = _source_heatmap(here, "{:+.3f}", "RdBu", CenteredNorm(0), "AUC minus that of random weights", titles)
+    ax.set_title(f"Gain in AUC, {mode.replace('_', '-')}")
     return ax
+
+
+def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> np.ndarray:
+    """Plot the best source of every target minus each other one: a panel per target, intervals, the margin as a grey band.
+
+    Takes `inference.best_minus_others`. Filled points are known differences, squares equivalent sources, rings are open.
+    """
+    targets = ordered(best["target"])
+    n_rows = best.groupby("target").size().max()
+    size = (0.6 + 3.4 * len(targets), 1.4 + 0.28 * n_rows)
+    _, panels = plt.subplots(1, len(targets), figsize=size, sharex=True, squeeze=False)
+    for ax, target in zip(panels[0], targets, strict=True):
+        here = best[best["target"] == target].sort_values("difference", ascending=False)
+        ax.axvspan(-margin, margin, color="#DDDDDD", zorder=0)
+        ax.axvline(0, color="#888888", lw=0.8, zorder=1)
+        for place, row in enumerate(here.itertuples()):
+            colour = "#666666" if row.other.startswith("none") else COLOURS[0]
+            ax.plot([row.low, row.high], [place, place], color=colour, lw=1.6, zorder=2)
+            style = {"marker": "s" if row.verdict == "equivalent" else "o", "edgecolor": colour, "zorder": 3}
+            ax.scatter(row.difference, place, s=34, facecolor="white" if row.verdict == "open" else colour, **style)
+        ax.set_yticks(range(len(here)), [titles.get(name, NOT_SOURCES.get(name, name)) for name in here["other"]])
+        ax.set_title(f"{titles[target]}:\n{titles[here['best'].iloc[0]]} minus ...")
+    panels[0, len(targets) // 2].set_xlabel("Difference in AUC, 95 % interval of the primary test")
+    return panels[0]
 
 
 def _source_heatmap(table: pd.DataFrame, form: str, cmap: str, norm: Normalize, label: str, titles: Titles) -> Axes:

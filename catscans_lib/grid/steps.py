@@ -160,7 +160,7 @@ def _evaluate(profile: Profile) -> Iterator[Row]:
     mode, modes = profile.primary.mode, profile.transfer.modes
     if mode not in modes:
         raise InputError(f"primary.mode is '{mode}'; transfer.modes has: {', '.join(modes)}.")
-    values = {**profile.evaluate, "margin": profile.primary.margin}
+    values = {**profile.evaluate, "test": profile.primary.test, "margin": profile.primary.margin}
     yield Row(values, "evaluate", _transfers(profile))
 
 

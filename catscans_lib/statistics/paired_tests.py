@@ -81,14 +81,16 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
 
 
 def wilcoxon(difference: ArrayLike) -> Wilcoxon:
-    """Wilcoxon's signed-rank test; zeros are left out, and p is 1 if all differences are 0.
-
-    With n differences p cannot fall below ``2 ** (1 - n)``: 0.0625 for five folds.
-    """
+    """Wilcoxon's signed-rank test; zeros are left out, and p is 1 if all differences are 0."""
     ranks = np.sort(_signed_ranks(_differences(difference)), axis=-1)
     kinds, kind = np.unique(np.atleast_2d(ranks), axis=0, return_inverse=True)
     found = np.array([_of_signed_ranks(tuple(row[row != 0].tolist())) for row in kinds])[kind]
     return Wilcoxon(*found.T) if ranks.ndim > 1 else Wilcoxon(*found[0])
+
+
+def smallest_wilcoxon_p(difference: ArrayLike) -> float | np.ndarray:
+    """Return the smallest p that Wilcoxon's test can have with n differences other than 0, ``2 ** (1 - n)``: 0.0625 for five."""
+    return np.minimum(1.0, 2.0 ** (1 - (_differences(difference) != 0).sum(axis=-1)))
 
 
 def _signed_ranks(difference: np.ndarray) -> np.ndarray:

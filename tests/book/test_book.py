@@ -51,15 +51,17 @@ def test_the_best_source_is_compared_with_both_baselines_fold_by_fold(results):
     assert answer["longer"]["difference"]["mean"] == pytest.approx(0.04)
     assert (answer["baseline"]["n_better"], answer["longer"]["n_better"]) == (2, 1)
     cell = next(row for row in found["results"]["fine_tune"] if row["source"] == "dtd")["cells"][0]
-    assert cell["score"] == {"mean": 15.0, "low": 3.0, "high": 27.0}
+    assert (cell["gain"]["gain"], cell["gain"]["low"], cell["gain"]["transfer_score"]) == (0.11, -0.03, 15.0)
     assert (probe["best"], probe["baseline"], probe["longer"], probe["runner_up"]) == ("imagenet", None, None, None)
 
 
 def test_differences_are_best_source_minus_other_whichever_way_they_were_tested(results):
     answer = numbers("sample")["targets"][0]["answers"][0]
     assert (answer["low"], answer["high"]) == (0.80, 0.91)
-    told = {key: answer["runner_up"][key] for key in ("low", "high", "p", "p_adjusted", "better", "equivalent")}
-    assert told == {"low": -0.02, "high": 0.12, "p": 0.4, "p_adjusted": 0.8, "better": 0.7, "equivalent": 0.2}
+    expected = {"low": -0.8, "high": 0.9, "p": 0.4, "p_adjusted": 0.8, "verdict": "open"}
+    expected |= {"image_low": -0.02, "image_high": 0.12, "better": 0.7, "equivalent": 0.2}
+    assert {key: answer["runner_up"][key] for key in expected} == expected
+    assert answer["pairs"] == {"all": 1, "known": 0, "equivalent": 0, "open": 1}
     assert "p" not in answer["baseline"]  # not compared: no number rather than a wrong one
 
 
@@ -206,8 +208,8 @@ def test_a_logistic_regression_on_random_features_stands_beside_every_source(wit
     row = numbers("sample")["results"]["fine_tune"][-1]
     assert (row["title"], row["cells"][0]["mean"]) == ("random features, logistic regression", pytest.approx(0.81))
     assert "against a logistic regression on the features of random weights, by +0.040." in chapter("index")
-    assert "| random features, logistic regression | +0.040 | 1 of 2 |" in chapter(
-        "results", "How certain is the best source?"
+    assert "| random features, logistic regression | +0.040 | – | – | – | 1 of 2 |" in chapter(
+        "results", "Which differences between sources are known?"
     )
 
 
@@ -225,7 +227,7 @@ def test_a_source_that_did_not_learn_is_marked_and_never_the_best(results):
     failing("dtd")
     answer = numbers("sample")["targets"][0]["answers"][0]
     assert (answer["best"], answer["runner_up"]) == ("imagenet", None)
-    assert "did not learn in 1 of 2 trainings" in chapter("results", "Fine-tuning")
+    assert "did not learn in 1 of 2 trainings" in chapter("results", "How high is each AUC?")
 
 
 def test_what_each_source_saw_stands_beside_its_results_and_published_weights_are_marked(results):

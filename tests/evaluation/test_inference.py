@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from catscans_lib.evaluation import inference, tables
+from catscans_lib.errors import InputError
+from catscans_lib.evaluation import inference, intervals, tables
 
 CLASSES = ("no", "yes")
 
@@ -35,13 +36,13 @@ def study():
     ]
     table = pd.concat(parts, ignore_index=True)
     aucs = tables.aucs(table, {pair: pair[0] for pair in itertools.product(signal, ("chest", "pcam_middle"))})
-    return table, aucs, inference.draws(table, n_draws=300, seed=0, average="weighted")
+    return table, aucs, intervals.draws(table, n_draws=300, seed=0, average="weighted")
 
 
 def test_all_sources_get_the_same_draws(study):
     table, *_ = study
     copy = table[table["source"] == "dtd"].assign(source="kimia960")
-    both = inference.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
+    both = intervals.draws(pd.concat([table, copy]), n_draws=50, seed=3, average="weighted")
     one, other = (both.xs(source, level="source") for source in ("dtd", "kimia960"))
     np.testing.assert_array_equal(one, other)
     assert both.shape == (4 * 2 * 3, 50)
@@ -49,8 +50,11 @@ def test_all_sources_get_the_same_draws(study):
 
 def test_intervals_contain_the_mean_and_state_method_and_n(study):
     table, aucs, draws = study
-    found = inference.auc_intervals(aucs, draws, table)
-    assert found["method"].value_counts().to_dict() == {"bootstrap over groups": 6, "DeLong over images": 6}
+    found = intervals.auc_intervals(aucs, draws, table)
+    assert found["method"].value_counts().to_dict() == {
+        "bootstrap over groups": 6,
+        "DeLong over groups, logit scale": 6,
+    }
     assert found["auc"].between(found["low"], found["high"], inclusive="neither").all()
     row = found.set_index(["source", "target", "method"]).loc[("dtd", "chest", "bootstrap over groups")]
     assert (row["n_folds"], row["n_seeds"], row["n_images"], row["n_groups"], row["n_draws"]) == (3, 1, 180, 60, 300)
@@ -58,27 +62,40 @@ def test_intervals_contain_the_mean_and_state_method_and_n(study):
     assert (row["auc"], row["fold_sd"]) == pytest.approx((expected.mean(), expected.std()))
 
 
-def test_a_transfer_score_uses_the_same_draws_as_its_baseline(study):
-    _, aucs, draws = study
-    scores = tables.transfer_scores(aucs)
-    found = inference.score_intervals(scores, draws)
-    row = found.set_index(["source", "target"]).loc[("dtd", "chest")]
-    of_pair = scores.query("source == 'dtd' and target == 'chest'")
-    assert row["transfer_score"] == pytest.approx(of_pair["transfer_score"].mean())
-    keys = [("dtd", "chest", "fine_tune", fold, 0) for fold in (1, 2, 3)]
-    by_hand = np.mean([100 * (draws.loc[key] / draws.loc[("none", *key[1:])] - 1) for key in keys], axis=0)
-    assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])))
+def test_a_gain_is_a_difference_of_means_with_the_primary_test(study):
+    table, aucs, draws = study
+    compared = inference.comparisons(aucs, draws, table)
+    row = inference.gains(tables.transfer_scores(aucs), compared).set_index(["source", "target"]).loc[("dtd", "chest")]
+    means = aucs.query("target == 'chest'").groupby("source")["auc"].mean()
+    assert row["gain"] == pytest.approx(means["dtd"] - means["none"])
+    assert row["transfer_score"] == pytest.approx(100 * (means["dtd"] / means["none"] - 1))  # a ratio of means
+    keys = ["target", "source_a", "source_b", "test"]
+    test = compared.set_index(keys).sort_index().loc[("chest", "none", "dtd", "nadeau_bengio")]
+    assert (row["low"], row["high"], row["p"]) == (-test["high"], -test["low"], test["p"])
     without = tables.transfer_scores(aucs[aucs["source"] != "none"])
-    assert without.empty
-    pd.testing.assert_index_equal(inference.score_intervals(without, draws).columns, found.columns)
+    assert inference.gains(without, compared).empty
 
 
-def test_all_pairs_get_four_tests_which_find_only_the_real_differences(study):
+def test_a_ratio_of_means_differs_from_a_mean_of_ratios():
+    aucs = pd.DataFrame({"source": ["none", "none", "dtd", "dtd"], "fold": [1, 2, 1, 2], "auc": [0.3, 0.9, 0.9, 0.9]})
+    aucs = aucs.assign(target="chest", mode="fine_tune", seed=0, n_images=10)
+    compared = pd.DataFrame(columns=inference.COLUMNS)
+    found = inference.gains(tables.transfer_scores(aucs), compared).iloc[0]
+    assert (found["gain"], found["transfer_score"]) == pytest.approx((0.3, 50.0))  # the mean of 200 % and 0 % is 100 %
+
+
+def test_all_pairs_get_tests_which_find_only_the_real_differences(study):
     table, aucs, draws = study
     found = inference.comparisons(aucs, draws, table)
-    assert len(found) == 2 * 3 * 4
-    assert set(found["test"]) == {"nadeau_bengio", "wilcoxon", "delong", "bootstrap"}
-    real = found.query("source_a == 'none' and source_b == 'dtd' and test != 'wilcoxon'")
+    assert len(found) == 2 * 3 * 3
+    assert set(found["test"]) == {
+        "nadeau_bengio",
+        "delong",
+        "bootstrap",
+    }  # with three folds Wilcoxon's p is at least .25
+    assert set(found.loc[found["test"] == "nadeau_bengio", "role"]) == {"primary"}
+    assert set(found.loc[found["test"] != "nadeau_bengio", "role"]) == {"secondary"}
+    real = found.query("source_a == 'none' and source_b == 'dtd'")
     assert len(real) == 2 * 3 and (real["p"] < 0.05).all() and (real["high"] < 0).all()
     alike = found.query("source_a == 'dtd' and source_b == 'stl10' and test == 'delong'")
     assert len(alike) == 2 and (alike["p"] > 0.05).all()
@@ -106,12 +123,95 @@ def test_posterior_probabilities_sum_to_1_and_favour_the_better_source(study):
     assert (row["superiority"], row["n_folds"]) == (0.0, 3)
 
 
-def test_sources_are_ranked_over_several_targets(study):
+def test_random_weights_are_not_ranked_among_the_sources(study):
     _, aucs, _ = study
-    ranks = inference.ranks(aucs)
-    assert ranks.set_index("source")["mean_rank"]["none"] == 3.0
+    assert inference.ranks(aucs).empty  # two sources are too few
+    third = aucs[aucs["source"] == "none"].assign(source="sti10")
+    ranks = inference.ranks(pd.concat([aucs, third]))
+    assert set(ranks["source"]) == {"dtd", "stl10", "sti10"}
+    assert ranks.set_index("source")["mean_rank"]["sti10"] == 3.0
     assert ranks["n_targets"].unique().tolist() == [2]
-    assert inference.ranks(aucs[aucs["target"] == "chest"]).empty
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ratio"),
+    [
+        ({1: 20, 2: 20, 3: 20, 4: 20, 5: 20}, 1 / 4),  # five folds, of which the sources share three
+        ({1: 10, 2: 20, 3: 30}, (10 / 50 + 20 / 40 + 30 / 30) / 3),  # unequal folds
+    ],
+)
+def test_the_ratio_of_the_corrected_test_comes_from_the_sizes_of_the_folds(study, sizes, ratio):
+    table, aucs, draws = study
+    sizes = tables.fold_sizes(
+        {t: pd.DataFrame({"fold": np.repeat(*zip(*sizes.items(), strict=True))}) for t in set(aucs["target"])}
+    )
+    found = inference.comparisons(aucs, draws, table, sizes=sizes).query(
+        "test == 'nadeau_bengio' and target == 'chest'"
+    )
+    wide = aucs.query("target == 'chest'").pivot(index="fold", columns="source", values="auc")
+    for row in found.itertuples():
+        t = stats.ttest_rel(wide[row.source_a], wide[row.source_b]).statistic
+        assert row.statistic == pytest.approx(t * np.sqrt((1 / 3) / (1 / 3 + ratio)))
+
+
+def test_no_variance_is_no_certainty(study):
+    """Sources that separate the classes perfectly, or not at all, in every fold."""
+    table, *_ = study
+    score = {"none": 0.5, "dtd": 1.0, "stl10": 0.0}
+    signal = np.where(table["label"] == "yes", table["source"].map(score), 1 - table["source"].map(score))
+    table = table.assign(score_yes=signal, score_no=1 - signal)
+    aucs = tables.aucs(table, {pair: "run" for pair in itertools.product(score, ("chest", "pcam_middle"))})
+    draws = intervals.draws(table, n_draws=50, seed=0, average="weighted")
+    found = inference.comparisons(aucs, draws, table, margin=0.01)
+    assert set(found["difference"]) == {-0.5, 0.5, 1.0}
+    assert found[["p", "low", "high"]].isna().all(axis=None)
+    assert set(found["verdict"]) == {"open", ""}
+    assert intervals.auc_intervals(aucs, draws, table)[["low", "high"]].isna().all(axis=None)
+
+
+def test_a_verdict_follows_the_primary_test_alone(study):
+    table, aucs, draws = study
+    keys = ["target", "source_a", "source_b", "test"]
+    for primary, margin in (("nadeau_bengio", 0.01), ("bootstrap", 0.01), ("bootstrap", 1.0)):
+        found = inference.comparisons(aucs, draws, table, primary=primary, margin=margin).set_index(keys)
+        is_primary = found.index.get_level_values("test") == primary
+        assert (found.loc[~is_primary, "verdict"] == "").all()
+        for row in found[is_primary].itertuples():
+            inside = -margin <= row.low and row.high <= margin
+            better = ("a" if row.difference > 0 else "b") if row.p_adjusted < 0.05 else "open"
+            assert row.verdict == ("equivalent" if inside else better)
+    with pytest.raises(InputError, match="primary test 'wilcoxon' is not possible here; possible: nadeau_bengio"):
+        inference.comparisons(aucs, draws, table, primary="wilcoxon")
+
+
+def test_the_longer_baseline_is_compared_like_the_other_one(study):
+    table, aucs, _ = study
+    longer = [t[t["source"] == "none"].assign(mode="fine_tune_long") for t in (table, aucs)]
+    table, aucs = (pd.concat(both, ignore_index=True) for both in zip((table, aucs), longer, strict=True))
+    draws = intervals.draws(table, n_draws=50, seed=0, average="weighted")
+    found = inference.comparisons(aucs, draws, table)
+    ours = inference.oriented(found, "dtd", first=True)
+    same, long = (ours[ours["other"] == other] for other in ("none", "none_long"))
+    columns = ["target", "test", "difference", "p", "low", "high"]
+    pd.testing.assert_frame_equal(long[columns].reset_index(drop=True), same[columns].reset_index(drop=True))
+    assert (same["difference"] > 0).all() and (same["low"] < same["difference"]).all()
+    turned = inference.oriented(found, "none_long", first=False).query("other == 'dtd'")
+    pd.testing.assert_frame_equal(long.drop(columns="other"), turned.drop(columns="other"), check_names=False)
+    best = inference.best_minus_others(aucs, found, "fine_tune")
+    assert set(best["other"]) == {"none", "none_long", *(set(aucs["source"]) - {"none"})} - set(best["best"])
+    assert (best["difference"] >= 0).all()
+
+
+def test_wilcoxon_is_shown_where_it_can_reject():
+    parts = [
+        predictions(source, fold, signal) for fold in range(1, 8) for source, signal in (("none", 0.1), ("dtd", 1.2))
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    aucs = tables.aucs(table, {(source, "chest"): "run" for source in ("none", "dtd")})
+    draws = intervals.draws(table, n_draws=50, seed=0, average="weighted")
+    for n_folds, is_shown in ((5, False), (6, True), (7, True)):
+        found = inference.comparisons(aucs[aucs["fold"] <= n_folds], draws, table)
+        assert ("wilcoxon" in set(found["test"])) == is_shown
 
 
 def test_a_pair_with_a_missing_fold_is_tested_on_its_common_folds(study):
@@ -125,7 +225,9 @@ def test_a_pair_with_a_missing_fold_is_tested_on_its_common_folds(study):
     two_folds = aucs.query("target == 'chest' and fold != 2").pivot(index="fold", columns="source", values="auc")
     t = stats.ttest_rel(two_folds["none"], two_folds["dtd"]).statistic
     row = found.sort_index().loc[("chest", "none", "dtd", "nadeau_bengio")]
-    assert row["statistic"] == pytest.approx(t * np.sqrt(0.5 / 1.5))  # variance times 1 / n + test / train, not 1 / n
+    # Variance times 1 / n + test / train, not 1 / n: a fold is one of three, so one held-out image for two of training,
+    # although the two sources share two folds only.
+    assert row["statistic"] == pytest.approx(t * np.sqrt((1 / 2) / (1 / 2 + 1 / 2)))
     assert row["difference"] == pytest.approx((two_folds["none"] - two_folds["dtd"]).mean())
     effects = inference.effects(aucs[~lacks], margin=0.01).query("target == 'chest'")
     assert effects.set_index(["source_a", "source_b"])["n_folds"].tolist() == [2, 3, 2]
@@ -135,9 +237,9 @@ def test_models_with_identical_scores_have_p_1(study):
     table, aucs, _ = study
     table = pd.concat([table, table[table["source"] == "dtd"].assign(source="kimia960")])
     aucs = pd.concat([aucs, aucs[aucs["source"] == "dtd"].assign(source="kimia960")])
-    draws = inference.draws(table, n_draws=50, seed=3, average="weighted")
+    draws = intervals.draws(table, n_draws=50, seed=3, average="weighted")
     found = inference.comparisons(aucs, draws, table).query("source_a == 'dtd' and source_b == 'kimia960'")
-    assert len(found) == 2 * 4
+    assert len(found) == 2 * 3
     assert (found["p"] == 1).all() and (found["difference"] == 0).all()
 
 

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from catscans_lib.cli.main import main
 from catscans_lib.errors import InputError
 from catscans_lib.evaluation import user_predictions
+from catscans_lib.statistics import delong
 
 
 @pytest.fixture
@@ -39,6 +40,29 @@ def test_a_csv_gives_an_auc_and_intervals_without_a_sweep(binary):
     for low, high in found["intervals"].values():
         assert low < found["auc"] < high
     assert found["metrics"] == {}  # scores that are no probabilities have no Brier score
+
+
+def test_the_interval_s_method_is_named_and_can_be_chosen(binary):
+    folder, good, _ = binary
+    y, score, patients = good["y_true"].to_numpy() == 1, good["score"].to_numpy(), good["group"].to_numpy()
+    auc, variance = delong.delong(y, score, patients)
+    half = 1.959964 * np.sqrt(variance[0, 0])
+    wald = json.loads(ask("--predictions", folder / "good.csv", "--interval", "wald", "--json")[1])["intervals"]
+    assert wald["DeLong, over groups, wald interval"] == pytest.approx([auc[0] - half, auc[0] + half], abs=1e-6)
+    logit = json.loads(ask("--predictions", folder / "good.csv", "--json")[1])["intervals"]
+    on_logit = np.log(auc[0] / (1 - auc[0])) + np.array([-1, 1]) * half / (auc[0] * (1 - auc[0]))
+    assert logit["DeLong, over groups, logit interval"] == pytest.approx(1 / (1 + np.exp(-on_logit)), abs=1e-6)
+    good.drop(columns="group").to_csv(folder / "no_groups.csv", index=False)
+    assert "DeLong, images as independent, logit interval" in ask("--predictions", folder / "no_groups.csv")[1]
+    assert ask("--predictions", folder / "good.csv", "--interval", "exact")[0] == 2
+
+
+def test_the_output_says_what_an_interval_leaves_out(binary):
+    folder, good, _ = binary
+    output = ask("--predictions", folder / "good.csv")[1]
+    assert "describe this one trained network" in output and "groups, intervals are too short" not in output
+    good.assign(group=good["group"] % 7).to_csv(folder / "slides.csv", index=False)
+    assert "With fewer than 10 groups, intervals are too short" in ask("--predictions", folder / "slides.csv")[1]
 
 
 def test_two_files_are_matched_by_image_id_and_compared(binary):

@@ -77,11 +77,30 @@ def test_networks_that_did_not_learn_are_marked_and_no_source_is_compared_with_t
     assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (0, 1)
 
 
-def test_score_colours_are_centred_on_0():
-    scores = pd.DataFrame({"source": "dtd", "target": "chest", "mode": "linear_probe", "transfer_score": [2.0, 4.0]})
-    ax = figures.score_heatmap(scores, "linear_probe", titles=TITLES)
-    assert texts(ax) == ["+3.0"]
+def test_gain_colours_are_centred_on_0():
+    gains = pd.DataFrame({"source": ["dtd"], "target": "chest", "mode": "linear_probe", "gain": 0.03})
+    ax = figures.gain_heatmap(gains, "linear_probe", titles=TITLES)
+    assert texts(ax) == ["+0.030"]
     assert ax.images[0].norm.vcenter == 0
+
+
+def test_differences_show_interval_margin_and_verdict():
+    rows = {
+        "other": ["dtd", "none", "none_long"],
+        "difference": [0.2, 0.1, 0.0],
+        "verdict": ["better", "open", "equivalent"],
+    }
+    best = pd.DataFrame(rows).assign(target="chest", best="imagenet")
+    best = best.assign(low=best["difference"] - 0.15, high=best["difference"] + 0.15)
+    (ax,) = figures.difference_panels(best, 0.01, titles=TITLES)
+    assert [label.get_text() for label in ax.get_yticklabels()][1:] == ["random weights", "random weights, longer"]
+    assert [tuple(line.get_xdata()) for line in ax.lines[1:]] == [
+        tuple(row) for row in best[["low", "high"]].to_numpy()
+    ]
+    filled = [
+        tuple(points.get_facecolor()[0][:3]) != (1, 1, 1) for points in ax.collections if len(points.get_offsets()) == 1
+    ]
+    assert filled == [True, False, True]  # a ring is open
 
 
 def test_bars_show_every_fold_with_n_and_the_longer_baseline_separately():

@@ -1,0 +1,116 @@
+"""Confidence intervals of AUCs over groups of images (patients, lesions, slides), and over seeds where there are several."""
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib.evaluation.tables import CELL, KEYS, split_folds
+from catscans_lib.statistics import bootstrap, delong
+
+LEVEL = 0.95
+FEW_GROUPS = 10  # in a fold: with fewer, 95 % intervals cover about 90 % or less (simulated, see *Decisions*)
+INTERVALS = [
+    "auc", "low", "high", "fold_sd", "n_folds", "n_seeds", "n_images", "n_groups", "few_groups", "method", "n_draws",
+]  # fmt: skip
+
+
+def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -> pd.DataFrame:
+    """Compute the AUC of every fold in bootstrap draws of whole groups (patients, lesions, slides).
+
+    All sources, modes and seeds of a target get the same draws, so differences between them are paired. Returns a row per
+    source, target, mode, fold and seed (the index), shape (n_rows, n_draws); NaN where a draw lacks a class, and in a fold
+    with a single group.
+    """
+    rows: dict[tuple, np.ndarray | None] = {}
+    alike = defaultdict(list)  # folds of the same images share their draws
+    for fold in split_folds(predictions.sort_values("image_id", kind="stable")):
+        rows[fold.keys] = None
+        number = fold.keys[KEYS.index("fold")]
+        alike[number, fold.classes, tuple(fold.labels), tuple(fold.groups)].append(fold)
+    for (number, classes, labels, groups), same in alike.items():
+        scores = np.stack([fold.scores for fold in same])
+        options = {"n_draws": n_draws, "seed": seed + number, "average": average}
+        drawn = np.full((len(same), n_draws), np.nan)
+        if len(set(groups)) > 1:
+            drawn = bootstrap.auc_draws(labels, scores, classes, groups, **options)
+        rows |= dict(zip((fold.keys for fold in same), drawn, strict=True))
+    return pd.DataFrame(np.stack(list(rows.values())), index=pd.MultiIndex.from_tuples(rows, names=KEYS))
+
+
+def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean AUC over folds and seeds with its 95 % intervals: bootstrap, and for two classes also DeLong.
+
+    Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; not an interval), n_folds,
+    n_seeds, n_images, n_groups, few_groups (a fold has fewer than `FEW_GROUPS`, so the interval is too short), method, n_draws
+    (draws with every class in every fold; empty for DeLong). The bootstrap draws the seeds, too, where there are several. With
+    one seed, and always for DeLong, the interval describes these trained networks: another training would give another AUC.
+    """
+    shown = aucs.groupby(CELL, sort=False).agg(
+        auc=("auc", "mean"), fold_sd=("auc", "std"), n_folds=("fold", "nunique"), n_seeds=("seed", "nunique")
+    )
+    counts = predictions.groupby(CELL, sort=False).agg(n_images=("image_id", "nunique"), n_groups=("group", "nunique"))
+    in_fold = predictions.groupby([*CELL, "fold"], sort=False)["group"].nunique().groupby(CELL, sort=False).min()
+    counts["few_groups"] = in_fold < FEW_GROUPS
+    drawn = _bootstrap_intervals(draws).join(shown["n_seeds"])
+    drawn["method"] = np.where(drawn["n_seeds"] > 1, "bootstrap over groups and seeds", "bootstrap over groups")
+    of_delong = _delong_intervals(predictions).assign(method="DeLong over groups, logit scale")
+    intervals = pd.concat([part for part in (drawn.drop(columns="n_seeds"), of_delong) if len(part)])
+    table = intervals.join(shown.join(counts)).reset_index()
+    return table.reindex(columns=[*CELL, *INTERVALS]).astype({"n_draws": "Int64"})
+
+
+def mean_over_runs(draws: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Average draws over runs, the first axis, from (n_runs, ..., n_draws) to (..., n_draws); several seeds are resampled.
+
+    Each draw takes as many seeds as there are, with replacement, and all of their folds. The deviations from the mean over
+    the seeds are multiplied by sqrt(n / (n - 1)): without it, two seeds would show half of their variance. Calls with as
+    many seeds and draws resample the same seeds, so differences between sources stay paired. Reference: Davison and Hinkley
+    (1997), Bootstrap Methods and their Application, section 3.8; Rao and Wu (1988), JASA 83, for the factor.
+    """
+    names = np.unique(seeds)
+    n = len(names)
+    if n == 1:
+        return draws.mean(axis=0)
+    of_seeds = np.stack([draws[seeds == name].mean(axis=0) for name in names])
+    drawn = np.random.default_rng(n).multinomial(n, np.full(n, 1 / n), size=draws.shape[-1]).T / n
+    return np.einsum("s...d,sd->...d", of_seeds, 1 / n + np.sqrt(n / (n - 1)) * (drawn - 1 / n))
+
+
+def interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return low and high of draws, shape (n_quantities, n_draws); NaN where all draws are equal.
+
+    Equal draws do not show that there is no uncertainty, only that these images cannot tell.
+    """
+    low, high = bootstrap.interval(np.atleast_2d(drawn), LEVEL)
+    is_flat = high - low <= delong.ROUNDING
+    return np.where(is_flat, np.nan, low), np.where(is_flat, np.nan, high)
+
+
+def _bootstrap_intervals(draws: pd.DataFrame) -> pd.DataFrame:
+    """Return low, high (2.5 and 97.5 %) and n_draws of the mean over folds and seeds; NaN draws are left out."""
+    rows = {}
+    for cell, of in draws.groupby(CELL, sort=False):
+        drawn = mean_over_runs(of.to_numpy(), of.index.get_level_values("seed").to_numpy())
+        low, high = interval(drawn)
+        rows[cell] = (low[0], high[0], (~np.isnan(drawn)).sum())
+    index = pd.MultiIndex.from_tuples(rows, names=CELL)
+    return pd.DataFrame(list(rows.values()), columns=["low", "high", "n_draws"], index=index)
+
+
+def _delong_intervals(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return low and high of the mean over folds, for targets of two classes; images of a group are correlated.
+
+    Folds hold different images, so their variances add up. Seeds repeat the same images, so the mean of their variances
+    counts once.
+    """
+    found, rows = defaultdict(list), {}
+    for fold in split_folds(predictions):
+        if len(fold.classes) == 2:
+            aucs, covariance = delong.delong(fold.labels == fold.classes[1], fold.scores[:, 1], fold.groups)
+            found[fold.keys[: len(CELL)]].append((fold.keys[KEYS.index("fold")], aucs[0], covariance[0, 0]))
+    for cell, of_folds in found.items():
+        number, aucs, variances = np.transpose(of_folds)
+        rows[cell] = delong.interval(aucs.mean(), variances.mean() / len(np.unique(number)), LEVEL)
+    index = pd.MultiIndex.from_tuples(rows, names=CELL) if rows else None
+    return pd.DataFrame(list(rows.values()), columns=["low", "high"], index=index)
