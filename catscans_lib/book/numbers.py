@@ -128,7 +128,8 @@ def _extremes(context: dict[str, Any]) -> dict[str, str]:
         if cells:
             (high, best), (low, worst) = max(cells), min(cells)
             texts[mode] = (
-                f"AUC of {len(rows)} initialisations on {len(names)} targets ({context['modes'][mode]}). Highest {number(high)}, "
-                f"from {best}; lowest {number(low)}, from {worst}. The chapter Transferability has a table of all numbers."
+                f"AUC of {len({row['source'] for row in rows})} initialisations on {len(names)} targets "
+                f"({context['modes'][mode]}). Highest {number(high)}, from {best}; lowest {number(low)}, from {worst}. "
+                "The chapter Transferability has a table of all numbers."
             )
     return texts
