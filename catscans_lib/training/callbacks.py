@@ -1,11 +1,10 @@
 """What happens at the end of every epoch: metrics, early stopping, the checkpoint."""
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 from scipy.stats import rankdata
 
+from catscans_lib.networks.weights import leaves
 from catscans_lib.statistics.metrics import averaged
 from catscans_lib.training.checkpoints import State
 
@@ -78,12 +77,8 @@ def _value(variable: keras.Variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable.value)
 
 
-def _dropout_seeds(model: keras.Model) -> Iterator[keras.Variable]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _dropout_seeds(layer)
-        elif getattr(layer, "seed_generator", None):
-            yield layer.seed_generator.state
+def _dropout_seeds(model: keras.Model) -> list[keras.Variable]:
+    return [layer.seed_generator.state for layer in leaves(model) if getattr(layer, "seed_generator", None)]
 
 
 def _reset(model: keras.Model, seed: int) -> None:
