@@ -2,9 +2,10 @@
 
     KERAS_BACKEND=... .venv/bin/python benchmarks/gpu.py [--rounds 5] [--torch PYTHON]
 
-The images have 112 px (with batches of 128, as in `params/paper.yaml`) and 224 px. An epoch is measured twice: on batches that are
-already in memory, and as in a run, on images that are read from the store, rotated, shifted and mirrored. PyTorch trains as in
-`benchmarks/peers/pytorch_resnet50.py`, on one batch that stays on the GPU. The methods take turns in each round; values are medians.
+The images have 112 px (with batches of 128, as in `params/paper.yaml`) and 224 px. An epoch is measured twice: on batches that
+are already in memory, and as in a run, on images that are read from the store, rotated, shifted and mirrored. PyTorch trains as
+in `benchmarks/peers/pytorch_resnet50.py`, on one batch that stays on the GPU. The methods take turns in each round; the values
+are medians.
 """
 
 import argparse

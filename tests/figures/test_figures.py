@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from catscans_lib import datasets, figures
-from catscans_lib.transferability import similarity_tables
 
 TITLES = datasets.titles()
 
@@ -65,13 +64,20 @@ def test_score_colours_are_centred_on_0():
     assert ax.images[0].norm.vcenter == 0
 
 
-def test_bars_show_every_fold_with_n_and_the_longer_baseline_separately():
-    ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
+def test_bars_show_every_fold_with_n_the_longer_baseline_and_the_bootstrap_interval_of_their_own_mode():
+    ends = {"dtd": (0.70, 0.90), "imagenet": (0.85, 0.97), "none": (0.60, 0.80)}
+    rows = [(source, "fine_tune", *at, "bootstrap over groups") for source, at in ends.items()]
+    rows.append(("none", "fine_tune_long", 0.65, 0.85, "bootstrap over groups"))
+    rows.append(("dtd", "fine_tune", 0.10, 0.99, "DeLong over images"))
+    intervals = pd.DataFrame(rows, columns=["source", "mode", "low", "high", "method"]).assign(target="isic2018")
+    ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES, intervals=intervals)
     names = ["random weights", "random weights, longer", "Describable Textures (DTD)", "ImageNet"]
     assert [label.get_text() for label in ax.get_yticklabels()] == [f"{name} (n = 3)" for name in names]
     assert ax.get_xlabel().startswith("weighted one-vs-rest AUC on held-out fold\n")
-    points = sum(len(collection.get_offsets()) for collection in ax.collections)
-    assert points == 4 * (3 + 1)
+    assert "95 % bootstrap over groups" in ax.get_xlabel()
+    assert sum(len(collection.get_offsets()) for collection in ax.collections) == 4 * (3 + 1)
+    drawn = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] != 0.5]
+    assert drawn == [(0.60, 0.80), (0.65, 0.85), (0.70, 0.90), (0.85, 0.97)]
 
 
 def test_figures_of_demo_profiles_say_demo_and_others_do_not(tmp_path):
@@ -118,23 +124,6 @@ def test_stability_points_show_the_common_budget_only():
     assert len(axes[0].collections[0].get_offsets()) == 2
 
 
-def test_bars_carry_the_bootstrap_interval_of_their_own_mode():
-    intervals = pd.DataFrame(
-        [
-            ("dtd", "fine_tune", 0.70, 0.90, "bootstrap over groups"),
-            ("dtd", "fine_tune", 0.10, 0.99, "DeLong over images"),
-            ("imagenet", "fine_tune", 0.85, 0.97, "bootstrap over groups"),
-            ("none", "fine_tune", 0.60, 0.80, "bootstrap over groups"),
-            ("none", "fine_tune_long", 0.65, 0.85, "bootstrap over groups"),
-        ],
-        columns=["source", "mode", "low", "high", "method"],
-    ).assign(target="isic2018")
-    ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES, intervals=intervals)
-    drawn = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] != 0.5]
-    assert drawn == [(0.60, 0.80), (0.65, 0.85), (0.70, 0.90), (0.85, 0.97)]
-    assert "95 % bootstrap over groups" in ax.get_xlabel()
-
-
 def test_sources_with_close_ranks_share_a_bar_and_others_do_not():
     ranks = pd.DataFrame(
         {"source": ["imagenet", "dtd", "stl10", "none"], "mean_rank": [1.0, 2.2, 3.0, 4.0], "critical_difference": 1.5}
@@ -164,10 +153,3 @@ def test_a_calibration_point_pools_all_classes_of_its_bin():
     )  # fmt: skip
     ax = figures.calibration_curves(table, titles=TITLES)
     np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.25, 0.125], [0.9, 1.0]])
-
-
-def test_the_map_of_ranks_uses_printed_titles():
-    ranks = pd.DataFrame({"measure": ["n_leep", "n_leep"], "source": ["dtd", "imagenet"], "rank": [1.0, 2.0]})
-    axes = figures.rank_map(ranks, titles=similarity_tables.titles() | {"dtd": "Textures", "imagenet": "ImageNet"})
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["N-LEEP"]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["ImageNet", "Textures"]
