@@ -87,23 +87,15 @@ def test_worker_processes_write_the_same_store(dtd, native_data, tmp_path, monke
     assert a.table.equals(b.table) and a.fingerprint == b.fingerprint and here.equals(there)
 
 
-def test_only_a_few_chunks_are_pending_at_once(monkeypatch, tmp_path):
-    class Pool(nullcontext):
-        waiting = 0  # chunks submitted whose results were not read
+def test_only_a_few_chunks_are_pending_at_once(monkeypatch):
+    pending = []
 
-        def __init__(self, n_processes, **_):
-            super().__init__(self)
+    def submit(task, chunk):
+        pending.append(chunk)
+        assert len(pending) <= 4
+        return SimpleNamespace(result=lambda: pending.pop(0))
 
-        def submit(self, task, chunk):
-            Pool.waiting += 1
-            assert Pool.waiting <= 4
-            return SimpleNamespace(result=lambda: taken(chunk))
-
-    def taken(chunk):
-        Pool.waiting -= 1
-        return chunk
-
-    monkeypatch.setattr(decode, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(decode, "ProcessPoolExecutor", lambda *_, **__: nullcontext(SimpleNamespace(submit=submit)))
     assert len(list(decode.decode_files(range(1000), SIZE, n_processes=2))) == 1000
 
 
