@@ -14,36 +14,30 @@ AVERAGED = {
 }  # fmt: skip
 
 
-def auc_bars(
-    aucs: pd.DataFrame, target: str, mode: str, *, titles: Titles, intervals: pd.DataFrame | None = None
-) -> Axes:
+def auc_bars(aucs: pd.DataFrame, target: str, mode: str, *, titles: Titles, intervals: pd.DataFrame) -> Axes:
     """Plot the AUC of every source on one target: a bar for the mean, a faint point per fold and seed, the best on top.
 
     Takes the tables of `inference`; of the intervals the bootstrap's are drawn. Grey bars are the baseline, also with its
     longer budget if that was run.
     """
-    bars = _bars(aucs[aucs["target"] == target], mode, titles)
+    here = aucs[aucs["target"] == target]
+    bars, lows = _bars(here, mode, titles), []
+    is_shown = (intervals["target"] == target) & intervals["method"].str.startswith("bootstrap")
+    ends = intervals[is_shown].set_index(["source", "mode"])[["low", "high"]]
     _, ax = plt.subplots(figsize=(7, 1.1 + 0.34 * len(bars)))
-    for place, (_, source, values, _) in enumerate(bars):
+    for place, (_, source, values, of) in enumerate(bars):
         colour = "#999999" if source == "none" else COLOURS[0]
         ax.barh(place, values.mean(), color=colour, alpha=0.55, height=0.62, zorder=1)
         spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
         ax.scatter(values, place + spread, s=14, color="#333333", alpha=0.45, linewidths=0, zorder=2)
         ax.scatter(values.mean(), place, s=44, color=colour, edgecolor="black", marker="D", zorder=4)
-    ends = []
-    if intervals is not None:
-        is_shown = (intervals["target"] == target) & intervals["method"].str.startswith("bootstrap")
-        over_groups = intervals[is_shown].set_index(["source", "mode"])
-        ends = [tuple(over_groups.loc[(source, of), ["low", "high"]]) for _, source, _, of in bars]
-    for place, (low, high) in enumerate(ends):
-        ax.plot([low, high], [place, place], color="black", lw=1.6, zorder=3, solid_capstyle="butt")
+        ax.plot(ends.loc[(source, of)], [place, place], color="black", lw=1.6, zorder=3, solid_capstyle="butt")
+        lows += [values.min(), ends.loc[(source, of), "low"]]
     ax.set_yticks(range(len(bars)), [f"{label} (n = {len(values)})" for label, _, values, _ in bars])
-    what = AVERAGED.get(aucs.loc[aucs["target"] == target, "average"].iloc[0], "AUC")
-    note = "points: folds and seeds; diamond: mean"
-    note += "\nline: 95 % bootstrap over groups" if len(ends) else ""
+    what = AVERAGED.get(here["average"].iloc[0], "AUC")
+    note = "points: folds and seeds; diamond: mean\nline: 95 % bootstrap over groups"
     ax.set_xlabel(f"{what} on held-out fold\n{note}")
-    lowest = min([values.min() for _, _, values, _ in bars] + [low for low, _ in ends if np.isfinite(low)])
-    ax.set_xlim(min(0.5, np.floor(lowest * 10) / 10), 1.0)
+    ax.set_xlim(min(0.5, np.floor(np.nanmin(lows) * 10) / 10), 1.0)
     ax.axvline(0.5, color="#BBBBBB", lw=0.8, zorder=0)
     ax.set_title(f"{titles[target]}, {mode.replace('_', '-')}")
     return ax

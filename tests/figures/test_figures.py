@@ -64,13 +64,17 @@ def test_score_colours_are_centred_on_0():
     assert ax.images[0].norm.vcenter == 0
 
 
-def test_bars_show_every_fold_with_n_the_longer_baseline_and_the_bootstrap_interval_of_their_own_mode():
+def bars():
     ends = {"dtd": (0.70, 0.90), "imagenet": (0.85, 0.97), "none": (0.60, 0.80)}
     rows = [(source, "fine_tune", *at, "bootstrap over groups") for source, at in ends.items()]
     rows.append(("none", "fine_tune_long", 0.65, 0.85, "bootstrap over groups"))
     rows.append(("dtd", "fine_tune", 0.10, 0.99, "DeLong over images"))
     intervals = pd.DataFrame(rows, columns=["source", "mode", "low", "high", "method"]).assign(target="isic2018")
-    ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES, intervals=intervals)
+    return figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES, intervals=intervals)
+
+
+def test_bars_show_every_fold_with_n_the_longer_baseline_and_the_bootstrap_interval_of_their_own_mode():
+    ax = bars()
     names = ["random weights", "random weights, longer", "Describable Textures (DTD)", "ImageNet"]
     assert [label.get_text() for label in ax.get_yticklabels()] == [f"{name} (n = 3)" for name in names]
     assert ax.get_xlabel().startswith("weighted one-vs-rest AUC on held-out fold\n")
@@ -88,8 +92,7 @@ def test_figures_of_demo_profiles_say_demo_and_others_do_not(tmp_path):
 
 def test_the_same_figure_gives_identical_files_and_a_table(tmp_path):
     for folder in ("one", "two"):
-        ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
-        figures.save(ax.figure, tmp_path / folder, "bars", aucs(), "demo")
+        figures.save(bars().figure, tmp_path / folder, "bars", aucs(), "demo")
         plt.close("all")
     for name in ("bars.svg", "bars.png", "bars.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
