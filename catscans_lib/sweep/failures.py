@@ -13,8 +13,7 @@ from catscans_lib.sweep.selection import with_needs
 
 ERROR = "error.txt"  # in the work folder of a run that failed
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-MAX_LINES = 8
-MAX_NAMES = 50
+MAX_LINES, MAX_REPORTS = 8, 20
 
 
 def note(profile: str, key: str, message: str) -> None:
@@ -28,17 +27,22 @@ def note(profile: str, key: str, message: str) -> None:
 
 
 def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since: float) -> str:
-    """Return the report on runs that are not done: failed since `since` (seconds since 1970), not started, not finished."""
+    """Return the report on runs that are not done: failed since `since` (seconds since 1970), not started, not finished.
+
+    Each run is named once; long lists are cut.
+    """
     failed = {key: text for key in missing if (text := report(profile, key, since))}
     waiting = [key for key in missing if key not in failed and set(failed) & set(with_needs(runs, [key]))]
     left = [key for key in missing if key not in failed and key not in waiting]
-    blocks = [*failed.values()]
+    blocks = [*failed.values()][:MAX_REPORTS]
+    if others := list(failed)[MAX_REPORTS:]:
+        blocks.append(f"Also failed: {and_more(others)}")
     if waiting:
-        blocks.append(f"Not started because a run they need failed: {and_more(waiting, MAX_NAMES)}")
+        blocks.append(f"Not started because a run they need failed: {and_more(waiting)}")
     if left:
         logs = paths.notes_dir() / "slurm_logs"
         see = f". Output of their jobs: {paths.relative(logs)}" if logs.is_dir() else ""
-        blocks.append(f"Not finished: {and_more(left, MAX_NAMES)}{see}")
+        blocks.append(f"Not finished: {and_more(left)}{see}")
     return "\n".join(blocks)
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 import tiny
 from click.testing import CliRunner
@@ -29,6 +30,16 @@ def answers(folder, *arguments, **env):
     assert not (folder / "results").exists()
     assert not (folder / "data").exists()
     return result.stderr
+
+
+def options(command, name="catscans"):
+    yield from ((name, option) for option in command.params if isinstance(option, click.Option) and not option.hidden)
+    for below in getattr(command, "commands", {}).values():
+        yield from options(below, f"{name} {below.name}")
+
+
+def test_every_option_of_every_command_has_a_help_text():
+    assert [(name, option.name) for name, option in options(main.main) if not option.help] == []
 
 
 def test_a_valid_grid_is_counted(folder):
