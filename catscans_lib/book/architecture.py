@@ -4,12 +4,12 @@ import ast
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from catscans_lib.book.templates import template
+from catscans_lib.runs import code_scope
 
 LIBRARY = Path(__file__).parents[1]
 STOREYS = (  # from top to bottom; the contracts in pyproject.toml enforce them
@@ -89,18 +89,9 @@ def imports() -> Counter[tuple[str, str]]:
     return Counter(
         (parts[0], other)
         for parts, tree in _parsed().items()
-        for other in sorted(set(_imported(tree)) & rooms - {parts[0]})
         if parts[0] in rooms
+        for other in sorted({name.split(".")[1] for name in code_scope.imports(tree)} & rooms - {parts[0]})
     )
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the entry of the library behind every import of a module, also inside functions."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "catscans_lib":
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("catscans_lib."):
-            yield node.module.split(".")[1]
 
 
 def drawing() -> bytes:

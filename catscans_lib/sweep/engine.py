@@ -142,7 +142,7 @@ def snakemake(sweep: Sweep) -> list[str]:
 
 def cluster_profile(name: str) -> tuple[Path, dict]:
     """Return folder and content of a profile in `params/cluster/`; InputError if it is unknown."""
-    folder = paths.cluster_dir()
+    folder = paths.root() / "params" / "cluster"
     known = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
     if name not in known:
         raise unknown("cluster", name, known)

@@ -1,6 +1,7 @@
 """The report on runs that failed: the error, the last lines of its traceback, and the notebook to open."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -18,12 +19,8 @@ MAX_LINES, MAX_REPORTS = 8, 20
 
 def note(profile: str, key: str, message: str) -> None:
     """Save the message of a failed run next to its notebook, if there is space; it has been printed already."""
-    work = paths.work_dir(profile, *key.split("/"))
-    if work.is_dir():
-        try:
-            (work / ERROR).write_text(message, encoding="utf-8")
-        except OSError:  # the disk is full
-            return
+    with suppress(OSError):  # the disk is full, or the run has no work folder
+        (paths.work_dir(profile, *key.split("/")) / ERROR).write_text(message, encoding="utf-8")
 
 
 def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since: float) -> str:

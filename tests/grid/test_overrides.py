@@ -71,12 +71,6 @@ def test_an_invalid_change_is_refused(changed, word, message):
         changed(word)
 
 
-def test_the_file_is_not_modified(changed, tmp_path):
-    before = (tmp_path / "params/demo.yaml").read_bytes()
-    changed("epochs=7")
-    assert (tmp_path / "params/demo.yaml").read_bytes() == before
-
-
 def test_the_changed_places_are_listed(changed):
     assert changed("epochs=7")
     assert profiles.changed_places("demo", "epochs") == [

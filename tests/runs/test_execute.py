@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 
 import nbformat
+import psutil
 import pytest
 import tiny
 
@@ -110,15 +111,17 @@ def test_a_failed_run_keeps_the_earlier_result_and_the_notebook_with_the_error(p
     assert sorted(statuses) == ["COMPLETED", "FAILED"]
 
 
-def test_a_notebook_that_fails_after_finish_is_not_done(project):
-    with pytest.raises(execute.RunFailed, match="ZeroDivisionError"):
-        run_notebook(START, "run.finish()", "1 / 0")
-    assert not results.is_done("demo", "stability/all")
-
-
-def test_a_notebook_that_never_finishes_is_not_done(project):
-    with pytest.raises(execute.RunFailed, match="ended before its last cell"):
-        run_notebook(START)
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ((START, "run.finish()", "1 / 0"), "ZeroDivisionError"),
+        ((START,), "ended before its last cell"),
+        ((START, "raise MemoryError('much')"), "MemoryError: much.*fewer runs at a time"),
+    ],
+)
+def test_a_run_that_fails_or_never_finishes_is_not_done(project, cells, message):
+    with pytest.raises(execute.RunFailed, match=message):
+        run_notebook(*cells)
     assert not results.is_done("demo", "stability/all")
 
 
@@ -156,15 +159,14 @@ def test_a_run_waits_for_another_process_that_executes_it(project, capsys):
     assert results.is_done("demo", "stability/all")
 
 
-def test_a_memory_error_comes_with_advice(project):
-    with pytest.raises(execute.RunFailed, match="MemoryError: much.*fewer runs at a time"):
-        run_notebook(START, "raise MemoryError('much')")
-
-
 def test_a_run_is_stopped_at_its_time_limit(project, monkeypatch):
     monkeypatch.setenv("CATSCANS_MINUTES", "0.15")
-    with pytest.raises(execute.RunFailed, match="was stopped after its limit of 0.15 minutes"):
+    raised = (
+        r"was stopped after its limit of 0.15 minutes.*resources: \{stability: \{minutes: ...\}\} in params/demo.yaml"
+    )
+    with pytest.raises(execute.RunFailed, match=raised):
         run_notebook("import time; time.sleep(600)")
+    assert psutil.Process().children(recursive=True) == []
 
 
 @pytest.mark.parametrize("minutes", ["0", "", "10"])

@@ -3,8 +3,6 @@
 import io
 import json
 import shutil
-import stat
-import warnings
 import zipfile
 
 import finished
@@ -209,21 +207,6 @@ def test_a_harmful_or_changed_crate_is_refused_and_nothing_changes(made, there, 
     crate.unlink()
     assert finished.files_in(tmp_path) == before
     assert not list((there / "results").glob(".*"))
-
-
-def test_links_and_members_that_occur_twice_are_refused(made, there, tmp_path):
-    link = zipfile.ZipInfo(f"{RUN}/link.csv")
-    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
-    for member, said in (
-        (link, "link.csv' is a link or a device"),
-        (f"{RUN}/history.csv", "history.csv' occurs twice"),
-    ):
-        shutil.copy(made[1], tmp_path / "bad.zip")
-        with zipfile.ZipFile(tmp_path / "bad.zip", "a") as archive, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # zipfile warns of the second one
-            archive.writestr(member, "/etc/passwd")
-        with pytest.raises(InputError, match=said):
-            restore(tmp_path / "bad.zip")
 
 
 def test_bombs_are_refused(made, there, tmp_path, monkeypatch):

@@ -43,17 +43,12 @@ def test_a_sweep_executes_every_run_of_the_grid(swept):
     assert set(swept["first"]) == tiny.RUNS
 
 
-def test_a_second_sweep_reruns_nothing(swept):
-    assert swept["again"].returncode == 0
-    assert "nothing to do: all 11 runs are up to date" in swept["again"].stdout
+@pytest.mark.parametrize(("again", "done"), [("again", "second"), ("elsewhere", "third")])
+def test_a_second_sweep_reruns_nothing_also_without_marks_and_caches(swept, again, done):
+    assert swept[again].returncode == 0
+    assert "nothing to do: all 11 runs are up to date" in swept[again].stdout
     assert "nothing to do" not in swept["end"].stdout
-    assert swept["second"] == swept["first"]
-
-
-def test_results_without_marks_and_caches_are_accepted(swept):
-    assert swept["elsewhere"].returncode == 0
-    assert "nothing to do: all 11 runs are up to date" in swept["elsewhere"].stdout
-    assert swept["third"] == swept["first"]
+    assert swept[done] == swept["first"]
 
 
 def test_named_runs_execute_only_with_what_they_need(tmp_path):
