@@ -128,7 +128,7 @@ def test_results_from_a_data_folder_are_up_to_date_elsewhere_until_another_folde
     assert str(theirs).encode() not in b"".join(finished.files_in(folder).values())
 
 
-def test_other_results_are_named_and_never_overwritten(made, there):
+def test_other_results_are_named_and_never_overwritten_nor_written_through_a_link(made, there, tmp_path):
     (there / RUN).mkdir(parents=True)
     (there / f"{RUN}/history.csv").write_text("mine\n")
     before = finished.files_in(there)
@@ -138,17 +138,14 @@ def test_other_results_are_named_and_never_overwritten(made, there):
         restore(made[1])
     assert finished.files_in(there) == before
     (there / f"{RUN}/history.csv").unlink()
-    tiny.write_grid(there, finished.grid() | {"title": "mine"})
-    with pytest.raises(InputError, match="other content: params/demo.yaml"):
-        restore(made[1])
-
-
-def test_nothing_is_written_through_a_link(made, there, tmp_path):
-    (there / RUN).mkdir(parents=True)
     (there / f"{RUN}/history.csv").symlink_to(tmp_path / "elsewhere.csv")
     with pytest.raises(InputError, match="other content: transfer/dtd--chest"):
         restore(made[1])
     assert not (tmp_path / "elsewhere.csv").exists()
+    (there / f"{RUN}/history.csv").unlink()
+    tiny.write_grid(there, finished.grid() | {"title": "mine"})
+    with pytest.raises(InputError, match="other content: params/demo.yaml"):
+        restore(made[1])
 
 
 def test_code_and_chapters_are_not_imported(made, there, tmp_path):

@@ -78,11 +78,8 @@ def test_a_file_is_downloaded_checked_and_not_downloaded_again(server, tmp_path)
     assert (tmp_path / "sub/cats.bin").read_bytes() == BODY
     assert len(server.asked["/a/cats.bin"]) == 1
     assert left_in(tmp_path) == ["cats.bin"]
-
-
-def test_the_checksum_of_a_file_without_a_published_one_is_returned(server, tmp_path):
-    url = server.put("/cats.bin", RIGHT)
-    assert [f"sha256:{fetch(Download(url), tmp_path)}" for _ in range(2)] == [sha256(BODY)] * 2
+    unpublished = Download(server.put("/dogs.bin", RIGHT))
+    assert [f"sha256:{fetch(unpublished, tmp_path)}" for _ in range(2)] == [sha256(BODY)] * 2
 
 
 @pytest.mark.parametrize(("body", "length"), [(b"", "given"), (BODY, "chunked"), (BODY, "none")])
@@ -172,24 +169,22 @@ def test_the_date_takes_the_place_of_a_weak_etag(server, tmp_path):
     assert [headers.get("If-Range") for headers in server.asked["/cats.bin"]] == [None, weak["Last-Modified"]]
 
 
-def test_a_partial_file_of_unknown_origin_is_resumed_only_with_a_checksum(server, tmp_path):
-    url = server.put("/cats.bin", Answer(BODY))
-    (tmp_path / "cats.bin.part").write_bytes(BODY[:60_000])
-    fetch(Download(url, sha256(BODY)), tmp_path)
-    (tmp_path / "cats.bin").unlink()
-    (tmp_path / "cats.bin.part").write_bytes(OTHER[:60_000])
-    fetch(Download(url), tmp_path)
-    assert (tmp_path / "cats.bin").read_bytes() == BODY
-    assert server.ranges("/cats.bin") == ["bytes=60000-", None]
-
-
-@pytest.mark.parametrize("partial", [OTHER[:60_000], BODY + b"more"])
-def test_a_partial_file_with_other_content_is_discarded(server, tmp_path, partial):
-    url = server.put("/cats.bin", RIGHT)
+@pytest.mark.parametrize(
+    ("partial", "checksum", "ranges"),
+    [
+        (BODY[:60_000], sha256(BODY), ["bytes=60000-"]),
+        (OTHER[:60_000], None, [None]),
+        (OTHER[:60_000], sha256(BODY), ["bytes=60000-", None]),
+        (BODY + b"more", sha256(BODY), ["bytes=100004-", None]),
+    ],
+)
+def test_a_partial_file_of_unknown_origin_is_resumed_only_with_a_checksum_that_fits(
+    server, tmp_path, partial, checksum, ranges
+):
     (tmp_path / "cats.bin.part").write_bytes(partial)
-    fetch(Download(url, sha256(BODY)), tmp_path)
+    fetch(Download(server.put("/cats.bin", RIGHT), checksum), tmp_path)
     assert (tmp_path / "cats.bin").read_bytes() == BODY
-    assert server.ranges("/cats.bin")[-1] is None
+    assert server.ranges("/cats.bin") == ranges
 
 
 # Killed processes

@@ -225,15 +225,6 @@ def versions_of(root, key):
 # Looking without touching
 
 
-def test_a_dry_run_changes_nothing(osf, tmp_path):
-    root = make(tmp_path / "here")
-    assert len(sync(osf, root).push(dry_run=True).move) == 3
-    assert osf.count("files", "PUT") == 0
-    sync(osf, root).push()
-    assert len(sync(osf, tmp_path / "there").pull(dry_run=True).move) == 3
-    assert shown(tmp_path / "there") == {}
-
-
 def test_status_says_which_side_has_changed(osf, root, there):
     make(root, 3, RUNS[:1])
     assert sync(osf, root).status()["to push"] == ["ingest/chest"]
@@ -536,8 +527,9 @@ def test_a_cut_download_is_resumed_by_the_next_pull(osf, tmp_path):
 
 def test_the_command_line_pushes_pulls_and_compares(osf, tmp_path):
     root, there = make(tmp_path / "demo"), tmp_path / "there" / "demo"
-    assert "  to send: evaluate/all\n" in catscans(osf, 0, "push", root, "--dry-run")
+    assert "  to send: evaluate/all\n" in catscans(osf, 0, "push", root, "--dry-run") and osf.files(PROJECT) == {}
     assert re.search(r"3 runs \(21\d,\d{3} bytes\) sent, 0 unchanged.", catscans(osf, 0, "push", root))
+    assert "  to fetch: evaluate/all\n" in catscans(osf, 0, "pull", there, "--dry-run") and shown(there) == {}
     assert "3 runs" in catscans(osf, 0, "pull", there)
     assert shown(there) == shown(root)
     assert "0 to push, 0 to pull, 3 the same." in catscans(osf, 0, "status", there)
