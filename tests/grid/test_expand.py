@@ -1,36 +1,23 @@
 """The grids, and the messages about faults in a params file."""
 
-import shutil
-from pathlib import Path
+import json
 
 import pytest
+import tiny
 import yaml
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand, profiles
+from catscans_lib.grid import expand, overrides, profiles
 from catscans_lib.grid.steps import STEPS
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def changed(tmp_path, monkeypatch):
+def changed(monkeypatch):
     """Return a function that changes one value of demo.yaml (dotted key) and reads its grid."""
-    (tmp_path / "params").mkdir()
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
 
     def grid(dotted, value):
-        content = yaml.safe_load((ROOT / "params/demo.yaml").read_text())
-        *path, last = dotted.split(".")
-        place = content
-        for key in path:
-            if place[key] is None:
-                place[key] = {}
-            place = place[key]
-        place[last] = value
-        (tmp_path / "params/demo.yaml").write_text(yaml.safe_dump(content))
+        monkeypatch.setenv(overrides.VARIABLE, json.dumps({dotted: value}))
         return expand.grid("demo")
 
     return grid
@@ -85,7 +72,7 @@ def test_the_full_study_has_nine_sources_three_targets_and_the_original_example_
         ("transfer.seed", 1, "unknown key 'transfer.seed'; known: defaults"),
         ("transfer.defaults.augmentation.flip", True, "unknown key 'augmentation.flip'; known: horizontal_flip"),
         ("transfer.modes", ["finetune"], "got 'finetune'"),
-        ("pretrain.sources.dtd.epochs", "5", "params/demo.yaml: pretrain.sources.dtd: epochs got the text '5'"),
+        ("pretrain.sources.dtd.epochs", "5", "params/demo.yaml .*: pretrain.sources.dtd: epochs got the text '5'"),
         ("folds.n_folds", 1, "folds.n_folds got 1"),
         ("title", None, "title got None"),
     ],
@@ -96,25 +83,20 @@ def test_a_wrong_value_is_refused_with_its_place_and_the_known_values(changed, d
 
 
 def test_a_dataset_without_a_size_is_named(changed):
-    content = yaml.safe_load((ROOT / "params/demo.yaml").read_text())["datasets"]
+    content = yaml.safe_load((tiny.ROOT / "params/demo.yaml").read_text())["datasets"]
     with pytest.raises(InputError, match="uses 'dtd', which has no row in datasets"):
         changed("datasets", {key: row for key, row in content.items() if key != "dtd"})
 
 
-def test_a_file_that_is_not_yaml_is_refused(changed, tmp_path):
+def test_what_is_not_yaml_or_lacks_a_parameter_in_the_notebook_is_found_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    path = paths.notebook_path("transfer")
+    path.write_text(path.read_text().replace("batch_size = None", "batch = None"))
+    with pytest.raises(InputError, match="transfer.ipynb has no parameter batch_size; its .* has: .*backbone"):
+        expand.grid("demo")
     (tmp_path / "params/demo.yaml").write_text("title: [")
     with pytest.raises(InputError, match="params/demo.yaml is not readable as YAML"):
         profiles.load("demo")
-
-
-def test_a_parameter_the_notebook_lacks_is_found_before_anything_runs(changed):
-    path = paths.notebook_path("transfer")
-    path.write_text(path.read_text().replace("batch_size = None", "batch = None"))
-    shutil.copytree(ROOT / "params", paths.root() / "params", dirs_exist_ok=True)
-    with pytest.raises(
-        InputError, match="notebooks/transfer.ipynb has no parameter batch_size; its .* has: .*backbone"
-    ):
-        expand.grid("demo")
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=lambda step: step.name)
