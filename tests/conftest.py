@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fixtures
 import pytest
+import tiny
 from reference import REALDATA
 
 # As in runs (`backend.set_deterministic`): otherwise JAX's results on a GPU differ in the last digits, which tests compare.
@@ -18,6 +19,14 @@ def pytest_collection_modifyitems(items):
     """Start with the slowest files, so that both workers finish at about the same time."""
     order = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The folder of a project with the tiny grid and no results, outside git."""
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -88,13 +88,12 @@ def test_a_dataset_without_a_size_is_named(changed):
         changed("datasets", {key: row for key, row in content.items() if key != "dtd"})
 
 
-def test_what_is_not_yaml_or_lacks_a_parameter_in_the_notebook_is_found_before_anything_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+def test_what_is_not_yaml_or_lacks_a_parameter_in_the_notebook_is_found_before_anything_runs(project):
     path = paths.notebook_path("transfer")
     path.write_text(path.read_text().replace("batch_size = None", "batch = None"))
     with pytest.raises(InputError, match="transfer.ipynb has no parameter batch_size; its .* has: .*backbone"):
         expand.grid("demo")
-    (tmp_path / "params/demo.yaml").write_text("title: [")
+    (project / "params/demo.yaml").write_text("title: [")
     with pytest.raises(InputError, match="params/demo.yaml is not readable as YAML"):
         profiles.load("demo")
 

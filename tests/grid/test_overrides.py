@@ -3,16 +3,14 @@
 import json
 
 import pytest
-import tiny
 
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, overrides, profiles
 
 
 @pytest.fixture
-def changed(tmp_path, monkeypatch):
+def changed(project, monkeypatch):
     """Return a function from changes to the parameters of the tiny grid's runs."""
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
 
     def grid(*words):
         monkeypatch.setenv(overrides.VARIABLE, json.dumps(dict(overrides.parsed(words))))

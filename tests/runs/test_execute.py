@@ -10,7 +10,6 @@ from dataclasses import replace
 import nbformat
 import psutil
 import pytest
-import tiny
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
@@ -22,16 +21,15 @@ PARAMETERS = "profile = 'demo'\nlogs = None"
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(project, monkeypatch):
     """A project whose transfers are done (empty records), so that the stability notebook may run."""
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
     monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)
     for key, run in expand.grid("demo").items():
         if run.step == "transfer":
             folder = paths.results_dir("demo") / key
             folder.mkdir(parents=True)
             (folder / "run.json").write_text('{"status": "completed", "run_id": "r"}')
-    return tmp_path
+    return project
 
 
 def run_notebook(*cells):

@@ -26,13 +26,6 @@ KEY = "stability/all"
 CONFIG = {"profile": "demo", "logs": None, "seed": 7}
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    return tmp_path
-
-
 def run(fill=lambda folder: None, key=KEY, config=CONFIG, **facts):
     """Record a run whose folder `fill` fills, and return its record."""
     folder = paths.work_dir("demo", *key.split("/"))

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import nbformat
 import pytest
-import tiny
 
 from catscans_lib import paths
 from catscans_lib.grid import expand
@@ -20,8 +19,7 @@ TRACEBACK = [
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+def runs(project):
     return expand.grid("demo")
 
 

@@ -11,12 +11,6 @@ from catscans_lib.grid.steps import STEPS
 from catscans_lib.sweep import plan
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
-    return tmp_path
-
-
 def finish(key, seconds, **parameters):
     run = expand.grid("demo")[key]
     folder = paths.run_dir("demo", run.step, run.name)

@@ -13,12 +13,11 @@ from catscans_lib.sweep.selection import describe_outdated, outdated_by_code, se
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+def runs(project):
     content = tiny.grid()
     content["datasets"]["stl10"] = {"size_px": 24, "n_images": 100}
     content["pretrain"]["sources"]["stl10"] = {"epochs": 3}
-    tiny.write_grid(tmp_path, content)
+    tiny.write_grid(project, content)
     return expand.grid("demo")
 
 
@@ -61,9 +60,8 @@ def test_a_selection_without_match_is_refused_with_the_known_values(runs, keys, 
 
 
 @pytest.fixture
-def finished(tmp_path, monkeypatch):
+def finished(project):
     """A project whose ingests and overlaps are finished, made with the current code."""
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
     runs = {key: run for key, run in expand.grid("demo").items() if run.step in ("ingest", "overlaps")}
     for run in runs.values():
         write(run, run_recipe.recipe(run, "demo"))
