@@ -110,7 +110,7 @@ def test_the_table_has_a_column_for_every_result_and_parameter(project):
     assert first.split()[-2:] == ["900", "0.875"]
 
 
-def test_ls_show_and_export_say_what_is_missing_and_how_to_make_it(project):
+def test_ls_and_show_print_records_and_messages_say_how_to_make_what_is_missing(project):
     assert [row["status"] for row in json.loads(said("ls", "--json"))] == ["COMPLETED", "COMPLETED"]
     page = said("show", "1")
     assert "\n  learning_rate       0.001\n" in page
