@@ -122,14 +122,13 @@ def test_a_rare_class_still_reaches_every_fold_of_a_subset():
     assert len(made) == 100
 
 
-def test_a_class_whose_groups_are_joined_by_equal_files_is_named():
+def test_too_few_groups_images_or_folds_are_refused():
     table = pd.DataFrame({"image_id": list("abcdefgh"), "label": ["x"] * 4 + ["y"] * 4})
-    table = table.assign(group=table["image_id"], sha256=["same"] * 4 + list("efgh"))
+    table = table.assign(
+        group=table["image_id"], sha256=["same"] * 4 + list("efgh")
+    )  # equal files join the groups of x
     with pytest.raises(InputError, match="Class 'x' has 1 group, fewer than 2 folds. Use fewer folds"):
         folds.make(table, n_folds=2, seed=0)
-
-
-def test_too_few_images_or_folds_are_refused():
     with pytest.raises(InputError, match="among the max_images=5 drawn"):
         folds.make(random_table(0), n_folds=5, seed=0, max_images=5)
     with pytest.raises(InputError, match="at least 2 folds, got n_folds=1"):

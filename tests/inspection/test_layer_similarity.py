@@ -47,11 +47,6 @@ def test_cka_is_invariant_to_rotation_scale_and_shift(seed, scale, shift):
     assert layer_similarity.linear_cka(gram(x), gram(scale * x @ turn + shift)) == pytest.approx(1, abs=1e-6)
 
 
-def test_stretching_one_direction_changes_cka():
-    x = random_features(0, 50, 6)
-    assert layer_similarity.linear_cka(gram(x), gram(x * [100, 1, 1, 1, 1, 1])) < 0.9
-
-
 def test_independent_features_give_about_0_even_if_they_outnumber_the_images():
     x, y = random_features(0, 40, 4000), random_features(1, 40, 4000)
     centre = np.eye(40) - 1 / 40
@@ -59,6 +54,8 @@ def test_independent_features_give_about_0_even_if_they_outnumber_the_images():
     plain /= np.linalg.norm(centre @ gram(x) @ centre) * np.linalg.norm(centre @ gram(y) @ centre)
     assert plain > 0.95
     assert abs(layer_similarity.linear_cka(gram(x), gram(y))) < 0.1
+    x = random_features(0, 50, 6)
+    assert layer_similarity.linear_cka(gram(x), gram(x * [100, 1, 1, 1, 1, 1])) < 0.9  # stretching changes it
 
 
 def test_constant_features_give_nan_and_three_images_are_too_few():

@@ -1,5 +1,4 @@
 import dataclasses
-import subprocess
 import sys
 
 import keras
@@ -55,9 +54,7 @@ def test_networks_and_settings_refuse_an_unknown_name_and_too_small_images():
             make("inception_v3", 64)
 
 
-def test_names_are_known_without_importing_keras_and_records_are_complete():
-    code = "import sys; import catscans_lib.experiment; sys.exit('keras' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_records_are_complete():
     for info in registry.NETWORKS.values():
         assert all(value for key, value in dataclasses.asdict(info).items() if key != "application")
         assert "arXiv:" in info.reference
