@@ -146,25 +146,22 @@ def rank_map(ranks: pd.DataFrame, *, titles: Titles) -> Axes:
 def _label_points(ax: Axes, x: pd.Series, y: pd.Series, names: list[str]) -> None:
     """Write names beside points: towards the outside if there is room, else on the other side, lower or higher."""
     ax.margins(x=0.45)
-    low, high = sorted(ax.get_xlim())
-    bottom, top = ax.get_ylim()
-    across, up = (x.to_numpy() - low) / (high - low), (y.to_numpy() - bottom) / (top - bottom)
-    across = 1 - across if ax.xaxis_inverted() else across  # in axes coordinates
-    taken = [(at - 0.02, at + 0.02, height) for at, height in zip(across, up, strict=True)]
-    for at, height, name in zip(across, up, names, strict=True):
+    ax.autoscale_view()
+    points = (ax.transData - ax.transAxes).transform(np.column_stack([x, y]))  # in axes coordinates
+    taken = [(at - 0.02, at + 0.02, height) for at, height in points]
+    for (at, height), name in zip(points, names, strict=True):
         outwards = 1 if at > 0.5 else -1
         boxes = []
         for lift, side in product((0, -0.05, 0.05, -0.1, 0.1), (outwards, -outwards)):
             ends = sorted((at + 0.025 * side, at + (0.033 * len(name) + 0.02) * side))
             boxes.append((*ends, height + lift, side))
-        free = [box for box in boxes if not any(_overlap(*box[:3], *other) for other in taken)]
-        left, right, level, side = (free or boxes)[0]
-        taken.append((left, right, level))
+        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+        *_, level, side = box = (free or boxes)[0]
+        taken.append(box)
         style = {"fontsize": 7.5, "va": "center", "ha": "left" if side > 0 else "right"}
         ax.annotate(name, (at + 0.03 * side, level), xycoords="axes fraction", **style)
 
 
-def _overlap(
-    left: float, right: float, level: float, other_left: float, other_right: float, other_level: float
-) -> bool:
-    return left < other_right and other_left < right and abs(level - other_level) < 0.045
+def _overlap(one: tuple, other: tuple) -> bool:
+    """Whether two boxes (left, right, level, ...) overlap."""
+    return one[0] < other[1] and other[0] < one[1] and abs(one[2] - other[2]) < 0.045

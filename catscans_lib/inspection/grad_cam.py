@@ -112,21 +112,15 @@ def heat(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndar
     Returns float32, shape (n_images, map_height, map_width), in units of the logit: without layer normalisation, the mean
     over places is the logit minus the bias.
     """
-    pooling, norm, head = _end(model)
-    outputs = keras.Model(model.get_layer("backbone").input, pooling.input)(images.astype("float32"), training=False)
+    *before, head = (layer for layer in leaves(model) if not isinstance(layer, keras.layers.Dropout))
+    norm = before.pop() if isinstance(before[-1], keras.layers.LayerNormalization) else None
+    outputs = keras.Model(model.get_layer("backbone").input, before[-1].input)(images.astype("float32"), training=False)
     maps = keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32"))
     kernel = head.get_weights()[0]
     gradient = np.hstack([-kernel, kernel]).T[classes] if kernel.shape[1] == 1 else kernel.T[classes]
     if norm:
         gradient = _through_norm(gradient, maps.mean(axis=(1, 2)), norm)
     return np.einsum("nhwc,nc->nhw", maps, gradient)
-
-
-def _end(model: keras.Model) -> tuple[keras.layers.Layer, keras.layers.Layer | None, keras.layers.Dense]:
-    """Return the pooling layer, the layer normalisation after it, if any, and the dense layer."""
-    *before, head = (layer for layer in leaves(model) if not isinstance(layer, keras.layers.Dropout))
-    norm = before.pop() if isinstance(before[-1], keras.layers.LayerNormalization) else None
-    return before[-1], norm, head
 
 
 def _through_norm(gradient: np.ndarray, pooled: np.ndarray, norm: keras.layers.LayerNormalization) -> np.ndarray:
