@@ -119,7 +119,7 @@ def export(path: Path, profile: str, no_book: bool, no_models: bool, with_data: 
     """Write a profile as an RO-Crate.
 
     OUT.zip holds settings, executed notebooks, tables, figures, networks, book, code and the locked environment, described as a
-    Workflow Run RO-Crate, with cards of the datasets (Croissant) and of the networks. The same results give the same bytes.
+    Workflow Run RO-Crate, with cards of the datasets and of the networks. The same results give the same bytes.
     """
     from catscans_lib.sharing.crate import export as crate
 
@@ -134,10 +134,10 @@ def export(path: Path, profile: str, no_book: bool, no_models: bool, with_data: 
 @click.command(epilog="Example: catscans dataset card isic2018")
 @click.argument("name", metavar="DATASET")
 def card(name: str) -> None:
-    """Print the card of a dataset as Croissant metadata (JSON-LD)."""
+    """Print the card of a dataset as JSON: images, classes, licence, published files, citation."""
     from catscans_lib.sharing.crate import cards
 
-    click.echo(json.dumps(cards.croissant(datasets.get(name)), indent=1, ensure_ascii=False))
+    click.echo(json.dumps(cards.of_dataset(datasets.get(name)), indent=1, ensure_ascii=False))
 
 
 @click.command("import", epilog="Example: catscans import crate.zip")
