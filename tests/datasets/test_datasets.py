@@ -194,21 +194,3 @@ def test_isic_names_missing_columns_and_unreadable_tables(native_data):
     (native_data / TRUTH).write_bytes(b"")
     with pytest.raises(InputError, match="Cannot read"):
         datasets.read("isic2018", native_data)
-
-
-# Real images
-
-
-@pytest.mark.parametrize(
-    "name, n_images, n_classes, n_groups",
-    [("imagenet", 400, 10, 400), ("dtd", 400, 10, 400), ("chest", 600, 2, 330), ("isic2018", 700, 7, 673)],
-)
-def test_real_samples_have_the_counts_of_their_manifest(name, n_images, n_classes, n_groups, realdata):
-    listing = datasets.read(name, realdata)
-    assert (len(listing.images), len(listing.classes)) == (n_images, n_classes)
-    assert listing.images["group"].nunique() == n_groups
-    assert listing.problems.empty
-    manifest = pd.read_csv(realdata / "MANIFEST.csv").set_index("path").loc[listing.images["path"]]
-    if name in ("chest", "isic2018"):
-        assert list(manifest["group"]) == list(listing.images["group"])
-    assert list(manifest["class"].str.upper()) == list(listing.images["label"].str.upper())

@@ -7,9 +7,8 @@ import pytest
 import tiny
 import yaml
 
-from catscans_lib.datasets import ingest as dataset_ingest
 from catscans_lib.grid import expand
-from catscans_lib.images import folds, store
+from catscans_lib.images import folds
 from catscans_lib.runs import execute
 
 
@@ -49,14 +48,3 @@ def test_the_ingest_page_reports_broken_files_by_path_skips_and_counts_them_and_
     saved = folds.read(project / "results/sample/folds/isic2018.csv")
     assert len(saved) == 24
     assert saved.groupby("group")["fold"].nunique().max() == 1
-
-
-def test_the_demo_is_stored_as_generated(project):
-    run = expand.grid("demo")["ingest/chest"]
-    dataset_ingest.store_dataset(run.settings, project / "chest.h5")
-    opened = store.open_store(project / "chest.h5")
-    assert opened.images.shape == (180, 24, 24, 3)
-    made = dataset_ingest.save_folds(opened.table, run.settings, project / "folds.csv")
-    pd.testing.assert_frame_equal(folds.read(project / "folds.csv"), made)
-    assert made["fold"].max() == 3
-    assert len(made) == pytest.approx(120, abs=3)

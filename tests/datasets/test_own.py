@@ -13,13 +13,6 @@ from catscans_lib.grid import expand
 from catscans_lib.images import store
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    folder = tiny.project(tmp_path / "project")
-    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
-    return folder
-
-
 def write_folder(folder, labels=("mole", "wart"), n=4):
     for i, label in enumerate(labels):
         for k in range(n):

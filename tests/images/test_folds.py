@@ -6,9 +6,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from catscans_lib import datasets
 from catscans_lib.errors import InputError
-from catscans_lib.images import folds, store
+from catscans_lib.images import folds
 
 
 def random_table(seed, n_images=300, n_groups=120, shares=(0.6, 0.3, 0.1), n_copies=10):
@@ -89,16 +88,6 @@ def test_folds_do_not_depend_on_the_order_of_the_rows_but_on_the_seed(max_images
     assert not folds.make(table, n_folds=4, seed=1, max_images=max_images).equals(first)
 
 
-def test_equal_files_link_groups_in_a_chain():
-    # a-b share s1, b-c share s2: a, b and c must stay together although a and c have no file in common
-    table = pd.DataFrame(
-        {"image_id": list("123456789"), "group": list("abbcdefgh"), "sha256": ["s1", "s1", "s2", "s2", *"vwxyz"]}
-    ).assign(label="only")
-    made = folds.make(table, n_folds=3, seed=0)
-    assert made.loc[made["group"].isin(list("abc")), "fold"].nunique() == 1
-    assert list(made["group"]) == list("abbcdefgh")
-
-
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("max_images", [60, 150, 299])
 def test_a_subset_has_whole_groups_about_the_size_and_the_class_shares(seed, max_images):
@@ -167,14 +156,3 @@ def test_saved_folds_keep_their_types_and_missing_ones_are_named(tmp_path):
     assert [path.name for path in (tmp_path / "folds").iterdir()] == ["chest.csv"]
     with pytest.raises(InputError, match=r"No folds '.*dtd\.csv'. Run the ingest notebook"):
         folds.read(tmp_path / "dtd.csv")
-
-
-@pytest.mark.parametrize("name", ["chest", "isic2018"])
-def test_real_patients_lesions_and_copies_stay_in_one_fold(name, realdata, tmp_path):
-    listing = datasets.read(name, realdata)
-    store.write(tmp_path / "x.h5", listing, dataset=name, size_px=8)
-    table = store.open_store(tmp_path / "x.h5").table
-    made = folds.make(table, n_folds=5, seed=0)
-    assert_kept_together(made, table)
-    counts = pd.crosstab(made["label"], made["fold"])
-    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 2

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from catscans_lib import datasets
 from catscans_lib.errors import InputError
-from catscans_lib.images import checks, decode, store
+from catscans_lib.images import checks, decode, folds, store
 
 ROOT = Path(__file__).parents[2]
 SIZE = 24
@@ -289,31 +289,32 @@ def test_damaged_bytes_never_raise(tmp_path):
 # Real images
 
 
-def test_real_files_decode_as_with_plain_pillow_and_have_their_known_properties(realdata, tmp_path):
-    manifest = pd.read_csv(realdata / "MANIFEST.csv").set_index("path")
-    n_grey = 0
-    for name in ("dtd", "imagenet", "chest", "isic2018"):
-        listing = datasets.read(name, realdata)
-        problems = store.write(tmp_path / "x.h5", listing, dataset=name, size_px=112)
-        opened = store.open_store(tmp_path / "x.h5")
-        assert problems.empty
-        assert list(opened.table["sha256"]) == list(manifest["sha256"].loc[opened.table["path"]])
-        check_known_facts(name, opened)
-        for row in range(0, len(opened.table), 20):
-            # at most 224 px on the shorter side, so DCT scaling does not apply
-            np.testing.assert_array_equal(opened.images[row], plain(realdata / opened.table["path"][row], 112))
-        n_grey += (opened.table["mode"] == "L").sum()
-    assert n_grey == 12
+# Images, classes and groups of the real sample; equal files, those of two splits, patients in several splits, near duplicates
+KNOWN = {
+    "imagenet": (400, 10, 400, 0, 0, 0, 0), "dtd": (400, 10, 400, 0, 0, 0, 2), "chest": (600, 2, 330, 6, 2, 70, 0),
+    "isic2018": (700, 7, 673, 0, 0, 0, 1),
+}  # fmt: skip
 
 
-def check_known_facts(name, opened):
-    """What is known of the real sample: equal X-rays, patients in several splits, near duplicates among textures."""
-    duplicates, crossing = checks.duplicates(opened.table), checks.split_groups(opened.table)
-    assert len(duplicates) == (6 if name == "chest" else 0)
-    assert (duplicates["across"] == "split").sum() == (2 if name == "chest" else 0)
-    assert len(crossing) == (70 if name == "chest" else 0)
-    near = checks.near_duplicates(opened.images, opened.table)
-    assert len(near) == {"dtd": 2, "isic2018": 1}.get(name, 0)
-    if name == "isic2018":
-        assert near["across"].tolist() == [""]  # one of the 27 lesions with two pictures
-        assert (opened.table.groupby("group").size() == 2).sum() == 27
+@pytest.mark.parametrize("name", KNOWN)
+def test_real_images_have_their_known_properties_decode_as_with_plain_pillow_and_keep_groups_in_folds(
+    name, realdata, tmp_path
+):
+    listing = datasets.read(name, realdata)
+    assert listing.problems.empty
+    assert store.write(tmp_path / "x.h5", listing, dataset=name, size_px=112).empty
+    opened = store.open_store(tmp_path / "x.h5")
+    table, manifest = opened.table, pd.read_csv(realdata / "MANIFEST.csv").set_index("path").loc[opened.table["path"]]
+    assert list(table["sha256"]) == list(manifest["sha256"])
+    assert list(table["label"].str.upper()) == list(manifest["class"].str.upper())
+    if name in ("chest", "isic2018"):
+        assert list(listing.images["group"]) == list(manifest["group"])
+    duplicates, crossing = checks.duplicates(table), checks.split_groups(table)
+    shape = (len(table), len(opened.classes), listing.images["group"].nunique())
+    n_across = (duplicates["across"] == "split").sum()
+    near = checks.near_duplicates(opened.images, table)
+    assert (*shape, len(duplicates), n_across, len(crossing), len(near)) == KNOWN[name]
+    for row in range(0, len(table), 20):  # at most 224 px on the shorter side, so DCT scaling does not apply
+        np.testing.assert_array_equal(opened.images[row], plain(realdata / table["path"][row], 112))
+    made = folds.make(table, n_folds=5, seed=0).merge(table[["image_id", "sha256"]])
+    assert made.groupby("group")["fold"].nunique().max() == made.groupby("sha256")["fold"].nunique().max() == 1
