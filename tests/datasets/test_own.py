@@ -28,9 +28,6 @@ def add(name, place, data_dir=None, **values):
     own.add(name, card, card.read(data_dir or place), taken=datasets.known())
 
 
-# Class folders
-
-
 def test_class_folders_are_read_with_and_without_splits_and_groups(tmp_path):
     write_folder(tmp_path / "flat")
     write_folder(tmp_path / "split/Train")
@@ -49,9 +46,6 @@ def test_class_folders_are_read_with_and_without_splits_and_groups(tmp_path):
     for pattern, message in (("p(", "not a regular expression"), (r"p\d+", "has 0 parts")):
         with pytest.raises(InputError, match=message):
             layouts.group_by_pattern(pattern)
-
-
-# Tables
 
 
 def table_of(folder, rows, columns=("path", "label", "group")):
@@ -92,9 +86,6 @@ def test_unusable_rows_are_reported_and_the_rest_is_kept(tmp_path):
     }
     with pytest.raises(InputError, match="lacks patient; it has path, label, group. Name its columns: --path-column"):
         card.model_copy(update={"group_column": "patient"}).read(tmp_path)
-
-
-# Arrays
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (20, 20, 3)])
@@ -141,9 +132,6 @@ def test_other_arrays_are_refused_and_nothing_is_unpickled(tmp_path, change, mes
         medmnist.from_npz(tmp_path / "half.npz")
     with pytest.raises(InputError, match=message):
         medmnist.from_npz(tmp_path / "b.npz", ("a", "b"))
-
-
-# Cards
 
 
 def test_an_added_dataset_is_known_by_its_card_and_its_counts(project, tmp_path):

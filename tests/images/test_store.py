@@ -57,9 +57,6 @@ def pixels_of(image, path, **options):
     return got.pixels
 
 
-# Writing and opening
-
-
 def test_a_store_gives_back_every_image_and_row(dtd, native_data, tmp_path):
     problems = write(tmp_path / "dtd.h5", dtd)
     opened = store.open_store(tmp_path / "dtd.h5")
@@ -111,9 +108,6 @@ def test_the_fingerprint_follows_pixels_labels_and_size_but_not_the_folder(dtd, 
     assert fingerprint(moved, SIZE + 1) != first != fingerprint(relabelled, SIZE)
     fixtures.save(moved.root / dtd.images["path"][0], seed=99)
     assert fingerprint(moved, SIZE) != first
-
-
-# Bad files
 
 
 def test_damaged_and_far_too_large_files_are_reported_and_the_rest_is_kept(dtd, native_data, tmp_path, monkeypatch):
@@ -202,9 +196,6 @@ def test_a_missing_foreign_or_old_store_says_what_to_do(tmp_path):
         store.open_store(path)
 
 
-# Generated images
-
-
 def test_generated_images_are_stored_in_the_order_of_their_ids(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     table = pd.DataFrame({"image_id": ["c", "a", "b"], "label": ["x", "y", "x"], "group": ["1", "1", "2"], "split": ""})
@@ -222,9 +213,6 @@ def test_generated_images_of_another_shape_or_type_are_refused(shape, dtype, tmp
     with pytest.raises(InputError, match=r"pass uint8 \(2, 8, 8, 3\)"):
         store.write_arrays(tmp_path / "x.h5", np.zeros(shape, dtype), table, ("x",), dataset="dtd", size_px=8)
     assert list(tmp_path.iterdir()) == []
-
-
-# Decoding
 
 
 @pytest.mark.parametrize(
@@ -284,9 +272,6 @@ def test_damaged_bytes_never_raise(tmp_path):
             (tmp_path / "bad").write_bytes(data[: rng.integers(1, 2 * len(data))])
             got = decode.decode(tmp_path / "bad", SIZE)
             assert (got.pixels is None) == bool(got.problem)
-
-
-# Real images
 
 
 # Images, classes and groups of the real sample; equal files, those of two splits, patients in several splits, near duplicates

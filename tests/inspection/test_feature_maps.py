@@ -115,7 +115,6 @@ def test_grids_show_maps_filters_and_differences_in_their_cells():
     sheet = np.asarray(figure.axes[0].images[0].get_array())
     assert sheet[0, 0].tolist() == [255, 255, 255]  # the larger one first
     assert sheet[0, 60].tolist() == [127, 127, 127]
-    plt.close("all")
 
 
 def test_a_grad_cam_grid_marks_right_and_wrong_answers_and_overlays_positive_heat_only():
@@ -133,4 +132,3 @@ def test_a_grad_cam_grid_marks_right_and_wrong_answers_and_overlays_positive_hea
     row = round(48 * 1.3)
     assert sheet[row, 0].tolist() != [100, 100, 100]
     assert sheet[row + 47, 47].tolist() == sheet[row, 52].tolist() == [100, 100, 100]
-    plt.close("all")

@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import saved_networks
@@ -56,4 +55,3 @@ def test_the_change_of_a_layer_is_relative_to_its_weights_before():
     assert table.loc["block2_conv1", "n_weights"] == 3 * 3 * 16 * 16
     ax = figures.change_heatmap(table.reset_index(), titles={"dtd": "Textures"})
     assert [text.get_text() for text in ax.texts] == ["0.0", "0.50", *["0.0"] * (len(table) - 2)]
-    plt.close("all")
