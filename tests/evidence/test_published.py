@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pandas as pd
@@ -182,7 +181,6 @@ def test_a_distance_below_a_self_distance_is_below_the_floor(tmp_path):
     assert [label.get_text() for label in ax.get_yticklabels()] == ["dtd", "stl10", "chest"]
     points = [points for points in ax.collections if len(points.get_offsets())]
     assert sum(one.get_sizes()[0] == 44 and one.get_offsets()[0][0] == 0.3 for one in points) == 1  # orange
-    plt.close("all")
 
 
 def test_the_run_is_in_the_grid_only_if_reference_is_set(monkeypatch, tmp_path):
@@ -213,7 +211,6 @@ def ran(tmp_path_factory):
             if cell.cell_type == "code":
                 exec("n_draws, draw_seed, profile = 100, 0, 'demo'" if is_parameters else cell.source, names)
         results.publish("demo", "published", "all")
-    plt.close("all")
     return project
 
 

@@ -11,10 +11,8 @@ TITLES = datasets.titles()
 
 
 @pytest.fixture(autouse=True)
-def closed():
+def style():
     figures.set_style()
-    yield
-    plt.close("all")
 
 
 def texts(ax):
@@ -135,16 +133,6 @@ def test_sources_with_close_ranks_share_a_bar_and_others_do_not():
     bars = [tuple(np.round(line.get_xdata(), 2)) for line in ax.lines if line.get_linewidth() == 3.5]
     assert bars == [(0.95, 2.25), (2.15, 3.05), (2.95, 4.05)]
     assert any(text.startswith("critical difference 1.50") for text in texts(ax))
-
-
-def test_roc_curves_have_a_panel_per_class_and_a_band_per_source():
-    grid = np.linspace(0, 1, 5)
-    band = {"false_positive_rate": grid, "true_positive_rate": grid**0.5, "low": grid, "high": 1.0, "n": 3}
-    keys = product(("dtd", "none"), ("MEL", "NV", "BCC"))
-    bands = pd.concat([pd.DataFrame(band | {"source": source, "class": name}) for source, name in keys])
-    axes = figures.roc_curves(bands, titles=TITLES)
-    assert [ax.get_title(loc="left") for ax in axes] == [f"{name} against the rest" for name in ("MEL", "NV", "BCC")]
-    assert all(len(ax.collections) == 2 for ax in axes)
 
 
 def test_a_calibration_point_pools_all_classes_of_its_bin():

@@ -100,10 +100,8 @@ def test_training_features_and_feature_maps_use_the_same_preprocessing(name, mon
 @pytest.mark.parametrize("name", ["squeezenet", "mobilenet"])
 def test_in_mixed_precision_the_image_is_still_preprocessed_in_float32(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        network = build.build(build.backbone(name, 32), 3, dropout=0.0).get_layer("backbone")
-    finally:
-        keras.config.set_dtype_policy("float32")
+    network = build.build(build.backbone(name, 32), 3, dropout=0.0).get_layer("backbone")
+    keras.config.set_dtype_policy("float32")
     how = registry.find(name).preprocessing
     found = keras.Model(network.input, network.get_layer("preprocess").output)(images())
     np.testing.assert_allclose(found, images() * how.scale + how.offset, rtol=1e-5, atol=1e-4)

@@ -16,12 +16,6 @@ from catscans_lib.training import loop
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends fold nothing")
 
 
-@pytest.fixture(autouse=True)
-def float32_afterwards():
-    yield
-    keras.config.set_dtype_policy("float32")
-
-
 @pytest.fixture
 def images(tmp_path):
     rng = np.random.default_rng(0)

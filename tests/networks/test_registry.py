@@ -12,12 +12,15 @@ APPLICATIONS = [info for info in registry.NETWORKS.values() if info.application]
 PIXELS = np.array([[[[0, 128, 255], [10, 100, 200]]]], "float32")
 
 
-def test_every_network_of_keras_is_known_by_its_name_in_snake_case():
+def test_every_network_of_keras_is_known_by_its_name_in_snake_case_and_every_record_is_complete():
     functions = {name for name, value in vars(keras.applications).items() if callable(value) and value.__name__ == name}
     assert {info.application for info in APPLICATIONS} == functions
     for info in APPLICATIONS:
         assert info.name.replace("_", "") == info.application.lower()
     assert {info.name for info in registry.NETWORKS.values() if not info.application} == {"small_resnet", "squeezenet"}
+    for info in registry.NETWORKS.values():
+        assert "arXiv:" in info.reference
+        assert all(value for key, value in dataclasses.asdict(info).items() if key != "application")
 
 
 @pytest.mark.parametrize("info", APPLICATIONS, ids=lambda info: info.name)
@@ -52,9 +55,3 @@ def test_networks_and_settings_refuse_an_unknown_name_and_too_small_images():
             make("vgg", 64)
         with pytest.raises(ValueError, match="'inception_v3' needs images of at least 75 px; got size_px 64"):
             make("inception_v3", 64)
-
-
-def test_records_are_complete():
-    for info in registry.NETWORKS.values():
-        assert all(value for key, value in dataclasses.asdict(info).items() if key != "application")
-        assert "arXiv:" in info.reference

@@ -120,12 +120,6 @@ def test_a_model_gives_its_backbone_without_the_head_and_one_of_this_library_alr
         assert_same_weights(network, expected)
 
 
-def test_names_generated_by_keras_are_counted_from_0():
-    names = ["conv2d_9", "conv2d_10", "batch_normalization_4", "conv", "block1_conv2d"]
-    new = weights.renumbered(names, [keras.layers.Conv2D(1, 1), keras.layers.BatchNormalization()])
-    assert new == {"conv2d_9": "conv2d", "conv2d_10": "conv2d_1", "batch_normalization_4": "batch_normalization"}
-
-
 def test_layer_names_do_not_depend_on_networks_built_before():
     names = [[layer.name for layer in fresh("mobilenet_v3_small").layers] for _ in range(2)]
     assert names[0] == names[1]

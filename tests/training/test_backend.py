@@ -9,18 +9,6 @@ import tensorflow as tf
 from catscans_lib.training import backend
 
 
-@pytest.fixture(autouse=True)
-def policy():
-    before = keras.config.dtype_policy()
-    yield
-    keras.config.set_dtype_policy(before)
-
-
-@pytest.fixture
-def on_jax(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-
-
 @pytest.mark.parametrize(
     ("capability", "precision"),
     [
@@ -43,7 +31,8 @@ def test_on_a_gpu_the_number_format_is_that_of_its_matrix_units(monkeypatch, nam
     assert backend.set_precision("float32") == "float32"
 
 
-def test_the_flag_for_deterministic_operations_is_set_once_on_jax(on_jax, monkeypatch):
+def test_the_flag_for_deterministic_operations_is_set_once_on_jax(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
     backend.set_deterministic(False)
     assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"
