@@ -23,9 +23,7 @@ NUMBERS = (  # an empty cell means a missing number
 RECORD = "run.json"
 SWEEP = ".venv/bin/catscans sweep --profile"
 # `runs.execute` sets both for the notebook of a run in a sweep; a notebook run by hand has neither.
-WORK_DIR = (
-    "CATSCANS_WORK_DIR"  # the folder that the notebook writes to; `execute` publishes it when every cell has completed
-)
+WORK_DIR = "CATSCANS_WORK_DIR"  # the folder that the notebook writes to, published when every cell has completed
 ORIGIN = "CATSCANS_ORIGIN"  # what the run is made from (`recipe.Origin`), as JSON
 
 

@@ -16,7 +16,6 @@ from catscans_lib.figures.aucs import (
     auc_heatmap,
     auc_panels,
     calibration_curves,
-    critical_difference,
     roc_curves,
     score_heatmap,
 )

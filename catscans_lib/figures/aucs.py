@@ -1,4 +1,4 @@
-"""AUCs and transfer scores of sources: bars, panels, heat maps, mean ranks, ROC and calibration curves."""
+"""AUCs and transfer scores of sources: bars, panels, heat maps, ROC and calibration curves."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -81,39 +81,6 @@ def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode
         if source in ends.index:
             ax.plot(ends.loc[source, ["low", "high"]], [place, place], color=colour, lw=1.8, zorder=3)
         ax.scatter(means[source], place, s=42, color=colour, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
-
-
-def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: Titles) -> Axes:
-    """Plot mean ranks of sources over targets (1 is best); a bar joins sources that Nemenyi's test cannot separate at 5 %.
-
-    Takes the table of `inference.ranks`. Reference: Demšar (2006), Journal of Machine Learning Research 7.
-    """
-    here = ranks[ranks["mode"] == mode].sort_values("mean_rank", kind="stable")
-    names, at, width = here["source"].tolist(), here["mean_rank"].to_numpy(), here["critical_difference"].iloc[0]
-    cliques = _cliques(at, width)
-    half = -(-len(names) // 2)
-    _, ax = plt.subplots(figsize=(7, 1.2 + 0.26 * half + 0.16 * len(cliques)))
-    depth = 0.45 * len(cliques) + 0.7
-    for number, (name, rank) in enumerate(zip(names, at, strict=True)):
-        is_left = number < half
-        y = depth + (number if is_left else len(names) - 1 - number)
-        x = 0.7 if is_left else len(names) + 0.3
-        ax.plot([rank, rank, x], [0, y, y], color="#555555", lw=0.9)
-        text = f"{titles[name]} {rank:.1f}" if is_left else f"{rank:.1f} {titles[name]}"
-        ax.text(x, y, f" {text} ", ha="right" if is_left else "left", va="center")
-    for number, (first, last) in enumerate(cliques):
-        ax.plot([at[first] - 0.05, at[last] + 0.05], [0.45 * (number + 1)] * 2, color=COLOURS[1], lw=3.5)
-    ax.plot([1, 1 + width], [-0.9, -0.9], color="black", lw=1.5, marker="|")
-    ax.text(1, -1.15, f"critical difference {width:.2f} (5 %)", va="bottom")
-    ax.set(xlim=(0.5, len(names) + 0.5), ylim=(depth + half, -1.9))
-    ax.xaxis.set_ticks_position("top")
-    ax.spines[["left", "bottom"]].set_visible(False)
-    ax.spines["top"].set(visible=True, position=("data", 0))
-    ax.set_xticks(range(1, len(names) + 1))
-    ax.tick_params(direction="out", pad=1)
-    ax.set_yticks([])
-    ax.set_title(f"Mean rank over {here['n_targets'].iloc[0]} targets, {mode.replace('_', '-')}", pad=12)
-    return ax
 
 
 def roc_curves(bands: pd.DataFrame, *, titles: Titles) -> np.ndarray:
@@ -205,9 +172,3 @@ def _bars(aucs: pd.DataFrame, mode: str, titles: Titles) -> list[tuple[str, str,
     if mode == "fine_tune" and len(longer := aucs[aucs["mode"] == "fine_tune_long"]):
         bars.append((f"{titles['none']}, longer", "none", longer["auc"].to_numpy(), "fine_tune_long"))
     return sorted(bars, key=lambda bar: (bar[1] != "none", bar[2].mean()))
-
-
-def _cliques(at: np.ndarray, width: float) -> list[tuple[int, int]]:
-    """Return first and last index of every maximal run of sorted ranks that lie within `width`."""
-    runs = [(first, int(np.searchsorted(at, rank + width, side="right")) - 1) for first, rank in enumerate(at)]
-    return [run for number, run in enumerate(runs) if run[1] > run[0] and (number == 0 or run[1] > runs[number - 1][1])]

@@ -90,9 +90,7 @@ def check_status(response: requests.Response, allowed: Collection[int]) -> None:
 
 def prepared(session: requests.Session) -> requests.Session:
     """Give a session our user agent, and have it refuse redirects that leave https."""
-    session.headers["User-Agent"] = (
-        "catscans (research compendium)"  # Zenodo limits the names of libraries more strictly
-    )
+    session.headers["User-Agent"] = "catscans (research compendium)"  # Zenodo limits names of libraries more
     session.hooks["response"].append(refuse_unsafe_redirects)
     return session
 

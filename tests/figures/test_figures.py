@@ -125,16 +125,6 @@ def test_stability_points_show_the_common_budget_only():
     assert len(axes[0].collections[0].get_offsets()) == 2
 
 
-def test_sources_with_close_ranks_share_a_bar_and_others_do_not():
-    ranks = pd.DataFrame(
-        {"source": ["imagenet", "dtd", "stl10", "none"], "mean_rank": [1.0, 2.2, 3.0, 4.0], "critical_difference": 1.5}
-    ).assign(mode="fine_tune", n_targets=3, friedman_p=0.01)
-    ax = figures.critical_difference(ranks, "fine_tune", titles=TITLES)
-    bars = [tuple(np.round(line.get_xdata(), 2)) for line in ax.lines if line.get_linewidth() == 3.5]
-    assert bars == [(0.95, 2.25), (2.15, 3.05), (2.95, 4.05)]
-    assert any(text.startswith("critical difference 1.50") for text in texts(ax))
-
-
 def test_a_calibration_point_pools_all_classes_of_its_bin():
     table = pd.DataFrame(
         {

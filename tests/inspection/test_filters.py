@@ -9,26 +9,6 @@ from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
 
 
-def test_flat_filters_are_of_low_frequency_stripes_of_high_and_opposed_colours_are_not_grey():
-    flat = np.ones((3, 3, 3))
-    stripes = np.ones((3, 3, 3)) * np.array([1.0, -2.0, 1.0])[:, None, None]
-    red_green = np.ones((3, 3, 3)) * [1.0, -1.0, 0.0]
-    table = filters.numbers({"dtd": np.stack([flat, stripes, red_green, 0 * flat], axis=3)})
-    assert table["norm"].tolist() == pytest.approx([np.sqrt(27), np.sqrt(54), np.sqrt(18), 0])
-    assert table["low_frequency"].tolist() == pytest.approx([1, 0, 1, np.nan], nan_ok=True)
-    assert table["grey"].tolist() == pytest.approx([1, 1, 0, np.nan], nan_ok=True, abs=1e-12)
-    assert table["filter"].tolist() == [1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(("side", "share"), [(3, 1 / 9), (7, 9 / 49), (11, 21 / 121)])
-def test_noise_has_the_expected_shares(side, share):
-    # below 0.25 cycles per pixel lie, of 7 x 7 frequencies, the 3 x 3 lowest; of 11 x 11, 5 x 5 without its corners
-    assert filters.of_noise(side, side)["low_frequency"] == pytest.approx(share)
-    noise = np.random.default_rng(0).normal(size=(side, side, 3, 4000))
-    means = filters.numbers({"none": noise})[["low_frequency", "grey"]].mean()
-    assert means.to_dict() == pytest.approx(filters.of_noise(side, side), abs=0.01)
-
-
 def test_the_first_filters_are_those_of_the_first_convolution_also_in_a_nested_model(monkeypatch):
     shorten(monkeypatch)
     network = build.backbone("convnext_tiny", 32)

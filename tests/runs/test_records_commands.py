@@ -99,15 +99,12 @@ def test_a_changed_module_and_an_updated_package_are_named(project):
 
 
 def test_the_table_has_a_column_for_every_result_and_parameter(project):
-    table = pd.read_csv(io.StringIO(said("table", "--csv")))
+    table = pd.read_csv(io.StringIO(said("table")))
     assert list(table["run"]) == ["transfer/dtd--chest", "transfer/none--chest"]
     assert list(table["parameter.learning_rate"]) == [0.001, 0.002]
     assert list(table["parameter.augmentation.shift"]) == [0.1, 0.1]
     assert list(table["result.auc.fine_tune"]) == [0.875, 1.0]
-    assert len(json.loads(said("table", "--json", "--run", "transfer/none--chest"))) == 1
-    head, first, _ = said("table").splitlines()
-    assert head.split() == ["number", "run", "status", "started", "seconds", "peak_memory_mb", "auc.fine_tune"]
-    assert first.split()[-2:] == ["900", "0.875"]
+    assert len(said("table", "--run", "transfer/none--chest").splitlines()) == 2
 
 
 def test_ls_and_show_print_records_and_messages_say_how_to_make_what_is_missing(project):
