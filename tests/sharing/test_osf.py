@@ -518,7 +518,7 @@ def test_the_command_line_pushes_pulls_and_compares(osf, tmp_path):
     assert re.search(r"3 runs \(21\d,\d{3} bytes\) sent, 0 unchanged.", catscans(osf, 0, "push", root))
     assert "3 runs" in catscans(osf, 0, "pull", there)
     assert shown(there) == shown(root)
-    assert "0 to push, 0 to pull, 3 the same." in catscans(osf, 0, "status", there)
+    assert "0 to push, 0 to pull, 3 the same, 0 left alone by a pull." in catscans(osf, 0, "status", there)
     assert "3 of 3 runs are undamaged here and on OSF." in catscans(osf, 0, "verify", there)
     write(there, "tables/aucs.csv", "other")
     said = catscans(osf, 1, "verify", there)
