@@ -1,10 +1,11 @@
-"""How fast does the library train ResNet50 on this machine's GPU, and what does PyTorch make of it? Prints one table.
+"""Training speed of ResNet50 on this machine's GPU, compared with PyTorch. Prints one table.
 
     KERAS_BACKEND=... .venv/bin/python benchmarks/gpu.py [--rounds 5] [--torch PYTHON]
 
-The sizes are those of `params/paper.yaml` (112 px, batches of 128) and 224 px. An epoch is measured on batches that lie ready in
-memory, and as a run has it: read from the store, rotated, shifted, mirrored. PyTorch's batch lies on the GPU, and its way of
-training is that of `benchmarks/peers/pytorch_resnet50.py`. The ways take turns, round by round; medians.
+The images have 112 px (with batches of 128, as in `params/paper.yaml`) and 224 px. An epoch is measured twice: on batches that
+are already in memory, and as in a run, on images that are read from the store, rotated, shifted and mirrored. PyTorch trains as
+in `benchmarks/peers/pytorch_resnet50.py`, on one batch that stays on the GPU. The methods take turns in each round; the values
+are medians.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the GPU is shared with PyTorch's process
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch's process uses the same GPU
 
 import keras
 import numpy as np
@@ -36,7 +37,7 @@ TORCH = ("training, eager", "training, compiled", "features, eager", "features, 
 
 
 class Ready(keras.utils.PyDataset):
-    """The same batch, again and again."""
+    """A dataset that returns the same batch `n` times."""
 
     def __init__(self, size_px: int, n: int) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class Ready(keras.utils.PyDataset):
 
 
 def ours(folder: Path, size_px: int) -> dict[str, Callable[[], int]]:
-    """Pieces of work; each returns how many images it went through."""
+    """Return this library's tasks by name; each returns the number of images it processed."""
     path = folder / f"{size_px}.h5"
     write_noise(path, N_IMAGES, size_px)
     images, labels, rows = store.open_store(path).images, np.arange(N_IMAGES) % 2, np.arange(N_IMAGES)
@@ -83,21 +84,21 @@ def ours(folder: Path, size_px: int) -> dict[str, Callable[[], int]]:
 
 
 def rate(job: Callable[[], int]) -> float:
-    """What a job says it went through (images, steps), a second."""
+    """Return the images or steps per second of a job, which returns their number."""
     start = time.perf_counter()
     n = job()
     return n / (time.perf_counter() - start)
 
 
 def table(folder: Path, torch: str | None, size_px: int, rounds: int) -> list[dict]:
-    """All rates at one size."""
+    """Measure all rates at one image size."""
     works = ours(folder, size_px)
     jobs = {f"ours: {name}": lambda job=job: rate(job) for name, job in works.items()}
     if torch:
         way = Way(torch, PEER, os.cpu_count(), size_px, BATCH)
         jobs |= {f"PyTorch: {name}": lambda name=name: BATCH / way.ask(name) for name in TORCH}
     found = {name: [] for name in jobs}
-    for number in range(rounds + 1):  # the first is not counted
+    for number in range(rounds + 1):  # the first round is a warm-up
         for name, job in jobs.items():
             value = job()
             if number:
@@ -110,34 +111,34 @@ def table(folder: Path, torch: str | None, size_px: int, rounds: int) -> list[di
 
 
 def device() -> str:
-    """The GPU's name, as its driver tells it."""
+    """Return the name of the GPU and the version of its driver."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all methods and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--torch", help="a Python that has PyTorch; without it only ours is measured")
+    parser.add_argument("--torch", help="Python interpreter with PyTorch; default: measure this library alone")
     given = parser.parse_args()
     backend.set_deterministic(True)  # as runs do
     if not backend.has_gpu():
-        sys.exit(f"Keras on {keras.backend.backend()} sees no GPU here; benchmarks/training.py measures processors.")
+        sys.exit(f"Keras on {keras.backend.backend()} finds no GPU. Use benchmarks/training.py to measure the CPU.")
     precision, rows = backend.set_precision("auto"), []
     for size_px in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             rows += table(Path(folder), given.torch, size_px, given.rounds)
-        print(pd.DataFrame(rows).to_string(index=False), file=sys.stderr)  # should it be stopped
+        print(pd.DataFrame(rows).to_string(index=False), file=sys.stderr)  # kept if the benchmark is interrupted
     steps = small_steps()
     print(pd.DataFrame(rows).drop(columns="target").to_string(index=False))
     print(f"Small network of the demo, batches of 16: {steps:.0f} steps/s.")
-    print("ours / it: rate of training from the store over that of the row.")
+    print("speed ratio: rate of training from the store divided by the rate of the row.")
     print(f"{device()}; {os.cpu_count()} cores; Keras {keras.__version__} on {keras.backend.backend()}; {precision}.")
 
 
 def small_steps() -> float:
-    """Steps a second of the demo's network."""
+    """Return the training steps per second of the demo's network."""
     model = loop.compiled(build.build(build.backbone("small_resnet", 32), 2, 0.2))
     pixels = np.random.default_rng(0).integers(0, 256, (1600, 32, 32, 3), np.uint8)
     data = batches.Batches(pixels, np.arange(1600) % 2, np.arange(1600), 16, augmentation=AUGMENTATION, seed=0)

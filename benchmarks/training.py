@@ -1,11 +1,11 @@
-"""How fast does the library train and extract features, compared with others? Prints one table.
+"""Speed of training and feature extraction, compared with plain Keras and PyTorch. Prints one table.
 
-    make peers                                             # once: PyTorch in .venv-peers (4 GB)
+    make peers                                             # once: installs PyTorch in .venv-peers (4 GB)
     .venv/bin/python benchmarks/training.py [--images FOLDER] [--rounds 7] [--only TABLE ...]
 
-Everything is measured in this run. Each way has a process of its own, and the ways take turns, round by round; a value
-is the median over the rounds, a ratio the median of the ratios within a round, so that a slow moment of the machine hits
-both. The JPEGs are 1328 x 970, the size of the chest X-rays, made from the images in FOLDER or from coarse noise.
+Every method is measured in this run, in its own process, and the methods take turns in each round. A value is the median over
+the rounds. A ratio is the median of the ratios within a round, so that a slow moment of the machine affects both sides. The JPEGs
+have 1328 x 970 pixels, the size of the chest X-rays, and are made from the images in FOLDER or from coarse noise.
 """
 
 import argparse
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
 BATCH, N_EPOCH_IMAGES = 64, 256
 GFLOP_PER_IMAGE = 4.5  # forward and backward of ResNet50 at 96 px, a multiplication and an addition counted as two
-DISTURBED = []  # work that was done again
+DISTURBED = []  # tasks that were repeated
 SIZES = (1000, 2000, 4000, 8000)
 TORCH_TRAINING = ("training, eager", "training, compiled")
 TORCH_FEATURES = (
@@ -37,7 +37,7 @@ TORCH_FEATURES = (
 
 
 class Way:
-    """A process that does a piece of work when asked."""
+    """A process that runs a task on request."""
 
     def __init__(self, *command: object) -> None:
         self.process = subprocess.Popen(
@@ -47,7 +47,7 @@ class Way:
         self.version = self._answer()
 
     def ask(self, name: str) -> float:
-        """Have the work done; return its number."""
+        """Run a task and return its result, mostly seconds."""
         print(name, file=self.process.stdin, flush=True)
         return float(self._answer())
 
@@ -55,7 +55,9 @@ class Way:
         for line in self.process.stdout:
             if line.startswith("= "):
                 return line[2:].strip()
-        raise RuntimeError(f"{' '.join(self.process.args[1:3])} ended early. Run it by hand to see why.")
+        raise RuntimeError(
+            f"{' '.join(self.process.args[1:3])} ended early. Run this command in a terminal to see its error message."
+        )
 
     def close(self) -> None:
         """End the process."""
@@ -64,7 +66,7 @@ class Way:
 
 
 def take_turns(works: dict[str, tuple[Way, str]], rounds: int) -> dict[str, list[float]]:
-    """Ask every way for its work once a round; one round more goes first and is not counted."""
+    """Run every task once per round, after one warm-up round; return the values of each."""
     values = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, (way, work) in works.items():
@@ -76,7 +78,7 @@ def take_turns(works: dict[str, tuple[Way, str]], rounds: int) -> dict[str, list
 
 
 def undisturbed(way: Way, work: str) -> float:
-    """Have the work done again while other programs took more than 3 per cent of the machine, up to 20 times."""
+    """Run a task; repeat it up to 20 times while other programs use more than 3 percent of the machine."""
     process = psutil.Process(way.process.pid)
     for attempt in range(20):
         busy, own, start = busy_seconds(), sum(process.cpu_times()[:2]), time.perf_counter()
@@ -90,32 +92,32 @@ def undisturbed(way: Way, work: str) -> float:
 
 
 def busy_seconds() -> float:
-    """Processor time that the whole machine has spent on work, or its host has taken away."""
+    """Return the processor time (s) that all programs have used so far, including time taken by the host."""
     times = psutil.cpu_times()
     return sum(getattr(times, name, 0.0) for name in ("user", "system", "nice", "irq", "softirq", "steal"))
 
 
 def row(what: str, values: list[float], unit: str, ratios: list[float] | None = None, target: str = "") -> dict:
-    """A row of the table: median and range over the rounds; ratios likewise."""
+    """Return a row of the table: median and range over the rounds of the values and of the ratios."""
     ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
     return {
         "what": what, "median": f"{statistics.median(values):.4g}", "range": f"{min(values):.4g}-{max(values):.4g}",
-        "unit": unit, "ours / it": ratio, "target": target,
+        "unit": unit, "speed ratio": ratio, "target": target,
     }  # fmt: skip
 
 
 def rates(seconds: list[float], n_images: int = BATCH) -> list[float]:
-    """Images a second."""
+    """Return images per second."""
     return [n_images / one for one in seconds]
 
 
 def compare(ours: list[float], others: dict[str, list[float]]) -> dict[str, list[float]]:
-    """How many times as fast ours is, round by round."""
+    """Return by name how many times as fast this library is, in each round."""
     return {name: [it / one for one, it in zip(ours, other, strict=True)] for name, other in others.items()}
 
 
 def training_rows(seconds: dict[str, list[float]], products: tuple[str, ...]) -> list[dict]:
-    """Fine-tuning: images a second of all ways, and the share of the machine's rate of matrix products."""
+    """Return the rows of fine-tuning: images per second of every method, and the share of the matrix-product rate."""
     ours, plain = seconds["ours"], seconds["Keras float32"]
     peers = {name: times for name, times in seconds.items() if name.startswith("PyTorch")}
     rows = [row("fine-tuning ResNet50, ours", rates(ours), "images/s")]
@@ -129,7 +131,7 @@ def training_rows(seconds: dict[str, list[float]], products: tuple[str, ...]) ->
 
 
 def best_of(ours: list[float], peers: dict[str, list[float]], target: str) -> list[dict]:
-    """A row per way of PyTorch; the target counts for the fastest of them."""
+    """Return a row per PyTorch method; the target applies to the fastest."""
     if not peers:
         return [{"what": "  PyTorch: not installed (make peers)", "target": target}]
     ratios, best = compare(ours, peers), min(peers, key=lambda name: statistics.median(peers[name]))
@@ -149,21 +151,21 @@ class Contestants:
         self.versions = {"TensorFlow": self.ours.version, **({"PyTorch": self.torch.version} if self.torch else {})}
 
     def both(self, work: str) -> dict[str, tuple[Way, str]]:
-        """Ours and plain Keras."""
+        """Return this library's task and the same task in plain Keras."""
         return {"ours": (self.ours, work), "Keras float32": (self.plain, work)}
 
     def peers(self, works: tuple[str, ...]) -> dict[str, tuple[Way, str]]:
-        """Ways of PyTorch, where it is installed."""
+        """Return the PyTorch tasks; empty if PyTorch is not installed."""
         return {f"PyTorch, {name}": (self.torch, name) for name in works if self.torch}
 
     def close(self) -> None:
-        """End all of them."""
+        """End all processes."""
         for way in filter(None, (self.ours, self.plain, self.torch)):
             way.close()
 
 
 def training_table(here: Contestants, rounds: int) -> list[dict]:
-    """Fine-tuning, and products of matrices as what the machine can do at best."""
+    """Measure fine-tuning, and matrix products as the upper limit of the machine."""
     products = {f"in TensorFlow, {side}": (here.ours, f"product {side}") for side in (2048, 4096)}
     products |= {"in PyTorch, 2048": (here.torch, "product")} if here.torch else {}
     works = here.both("training") | here.peers(TORCH_TRAINING) | products
@@ -171,7 +173,7 @@ def training_table(here: Contestants, rounds: int) -> list[dict]:
 
 
 def features_table(here: Contestants, rounds: int) -> list[dict]:
-    """Features of a frozen network."""
+    """Measure the extraction of features by a frozen network."""
     seconds = take_turns(here.both("features") | here.peers(TORCH_FEATURES), rounds)
     slow = {"": seconds["Keras float32"]}
     peers = {name: times for name, times in seconds.items() if name.startswith("PyTorch")}
@@ -183,7 +185,7 @@ def features_table(here: Contestants, rounds: int) -> list[dict]:
 
 
 def files_table(here: Contestants, rounds: int) -> list[dict]:
-    """Epochs from image files."""
+    """Measure epochs on image files."""
     make_jpegs(here.folder, here.images, N_EPOCH_IMAGES)
     seconds = take_turns(here.both("epoch"), max(3, rounds // 2))
     ratios = compare(seconds["ours"], {"": seconds["Keras float32"]})[""]
@@ -194,7 +196,7 @@ def files_table(here: Contestants, rounds: int) -> list[dict]:
 
 
 def length_table(here: Contestants, rounds: int) -> list[dict]:
-    """Epochs of more and more images."""
+    """Measure epochs with a growing number of images."""
     seconds = take_turns({str(size): (here.ours, f"small {size}") for size in SIZES}, rounds)
     per_image = {size: [one / size for one in seconds[str(size)]] for size in SIZES}
     rows = []
@@ -205,14 +207,14 @@ def length_table(here: Contestants, rounds: int) -> list[dict]:
 
 
 def line_row(seconds: list[float]) -> dict:
-    """How far the times lie from the line that fits them best, relative to each."""
+    """Return the deviations of the times from a linear fit, in percent."""
     slope, start = np.polyfit(SIZES, seconds, 1, w=1 / np.array(seconds))
     apart = [100 * (one / (start + slope * size) - 1) for one, size in zip(seconds, SIZES, strict=True)]
-    return row(f"  apart from the line {start:.3f} s + {1e6 * slope:.0f} us an image", apart, "%", target="within 10 %")
+    return row(f"  deviation from {start:.3f} s + {1e6 * slope:.0f} us per image", apart, "%", target="within 10 %")
 
 
 def memory_table(here: Contestants, rounds: int) -> list[dict]:
-    """Private memory after an epoch on more and more images, in a fresh process each."""
+    """Measure private memory after an epoch with a growing number of images, each in a new process."""
     found = {}
     for size in SIZES:
         way = Way(sys.executable, HERE / "contestants.py", "ours", here.folder)
@@ -237,14 +239,14 @@ TABLES = {
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the name of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the chosen tables and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
@@ -256,14 +258,21 @@ def main() -> None:
         here, rows = Contestants(Path(folder), given.images, threads), []
         for name in given.only:
             rows += TABLES[name](here, given.rounds)
-            print(pd.DataFrame(rows).fillna("").to_string(index=False), file=sys.stderr)  # should it be stopped
+            print(
+                pd.DataFrame(rows).fillna("").to_string(index=False), file=sys.stderr
+            )  # kept if the benchmark is interrupted
         here.close()
     print(pd.DataFrame(rows).fillna("").to_string(index=False))
     names = ", ".join(f"{name} {version}" for name, version in here.versions.items())
-    print("ours / it: rate of ours over rate of the row; share of the rate; rate per image over that of 8,000 images.")
+    print(
+        "speed ratio: rate of this library divided by the rate of the row; for matrix products, the share of their rate;"
+    )
+    print(
+        "for epochs, rate per image relative to 8,000 images; for memory, that of 1,000 images divided by that of the row."
+    )
     minutes = (time.perf_counter() - start) / 60
     print(f"{given.rounds} rounds, {minutes:.0f} minutes; {processor()}, {threads} cores; {names}.")
-    print(f"{len(DISTURBED)} turns were repeated, as other programs ran.")
+    print(f"{len(DISTURBED)} tasks were repeated because other programs were running.")
 
 
 if __name__ == "__main__":

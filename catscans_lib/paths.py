@@ -55,11 +55,6 @@ def own_cards_dir() -> Path:
     return root() / "params" / "datasets"
 
 
-def cluster_dir() -> Path:
-    """Return the folder with one Snakemake profile for each kind of cluster."""
-    return root() / "params" / "cluster"
-
-
 def notebook_path(step: str) -> Path:
     """Return the notebook of a step."""
     return root() / "notebooks" / f"{step}.ipynb"

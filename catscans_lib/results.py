@@ -23,8 +23,9 @@ NUMBERS = (  # an empty cell means a missing number
 )  # fmt: skip
 RECORD = "run.json"
 SWEEP = ".venv/bin/catscans sweep --profile"
-WORK_DIR = "CATSCANS_WORK_DIR"  # set by the runner: the folder a run writes to, which the runner then publishes
-ORIGIN = "CATSCANS_ORIGIN"  # set by the runner: what the run is made from
+# `runs.execute` sets both for the notebook of a run in a sweep; a notebook run by hand has neither.
+WORK_DIR = "CATSCANS_WORK_DIR"  # the folder that the notebook writes to, published when every cell has completed
+ORIGIN = "CATSCANS_ORIGIN"  # what the run is made from (`recipe.Origin`), as JSON
 
 
 def new_work_dir(output: str, step: str, name: str) -> Path:

@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import fixtures
 import pytest
+import tiny
+import yaml
 from reference import REALDATA
 
 # As in runs (`backend.set_deterministic`): otherwise JAX's results on a GPU differ in the last digits, which tests compare.
@@ -18,6 +21,24 @@ def pytest_collection_modifyitems(items):
     """Start with the slowest files, so that both workers finish at about the same time."""
     order = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture(autouse=True)
+def no_number_format_or_figure_is_left():
+    """Each test starts in float32 and without open figures; libraries that a test does not need are not imported for it."""
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.config.set_dtype_policy("float32")
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The folder of a project with the tiny grid and no results, outside git."""
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +60,15 @@ def native_template(tmp_path_factory):
 def native_data(tmp_path, native_template):
     """A data folder with every dataset in its published layout, tiny; tests may change it."""
     return Path(shutil.copytree(native_template, tmp_path / "native", copy_function=shutil.copyfile))
+
+
+@pytest.fixture
+def native_project(tmp_path, monkeypatch, native_data):
+    """A project of the profile "sample" that reads the tiny native datasets, with two folds."""
+    folder = tiny.project(tmp_path / "project")
+    content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
+    tiny.write_grid(folder, content | {"folds": {"n_folds": 2, "seed": 0}}, "sample")
+    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
+    monkeypatch.setenv("CATSCANS_DATA", str(native_data))
+    monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)
+    return folder

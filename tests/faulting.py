@@ -1,8 +1,10 @@
-"""A project with its own copy of the library, which a test may break; its processes, and ways to kill them."""
+"""Processes that are killed, and a project with its own copy of the library, which a test may break."""
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from itertools import chain
 from pathlib import Path
@@ -68,6 +70,14 @@ def processes(folder: Path) -> dict[str, list[psutil.Process]]:
                 if word in command and not command.startswith(("/bin/sh", "/bin/bash", "bash", "sh")):
                     found[kind].append(process)
     return found
+
+
+def killed_at(point: str, code: str) -> None:
+    """Run code in another process that kills itself with SIGKILL where it would call the function `point`."""
+    module, name = point.rsplit(".", 1)
+    kill = f"setattr(importlib.import_module({module!r}), {name!r}, lambda *_, **__: os.kill(os.getpid(), 9))"
+    done = subprocess.run([sys.executable, "-c", f"import importlib, os\n{kill}\n{code}"], check=False)
+    assert done.returncode == -signal.SIGKILL
 
 
 def kill(victims: list[psutil.Process]) -> None:

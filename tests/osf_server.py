@@ -211,9 +211,10 @@ class _Osf(_Handler):
                 self.send(200, {"data": {"id": project, "type": "nodes", "relationships": related}})
             case ["v2", "nodes", project, "files"]:
                 files = self.address(self.project(project), self.project(project).root)
-                links = {"upload": files, "new_folder": f"{files}?kind=folder"}
                 attributes = {"kind": "folder", "name": "osfstorage", "path": "/", "provider": "osfstorage"}
-                self.send(200, {"data": [{"attributes": attributes, "links": links}], "links": {"next": None}})
+                self.send(
+                    200, {"data": [{"attributes": attributes, "links": {"upload": files}}], "links": {"next": None}}
+                )
             case ["v1", "resources", project, "providers", "osfstorage", *ids]:
                 self.files(self.project(project), ids)
             case _:
@@ -247,11 +248,10 @@ class _Osf(_Handler):
     def entity(self, project, node):
         files = self.address(project, node)
         attributes = {"kind": node.kind, "name": node.name, "path": node.path, "provider": "osfstorage", "extra": {}}
-        links = {"move": files, "delete": files, "upload": f"{files}?kind=file"}
         if node.kind == "file":
             hashes = {kind: hashlib.new(kind, node.versions[-1]).hexdigest() for kind in ("md5", "sha256")}
-            attributes["extra"] = {"version": len(node.versions), "downloads": 0, "hashes": hashes}
-            links["download"] = files
+            attributes["extra"] = {"version": len(node.versions), "hashes": hashes}
+        links = {"upload": f"{files}?kind=file"}
         return {"id": f"osfstorage{node.path}", "type": "files", "attributes": attributes, "links": links}
 
     def put(self, project, node):

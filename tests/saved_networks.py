@@ -1,12 +1,10 @@
 """A project with runs of two small "fine-tuned" networks, of sources dtd and none on chest; their weights are random."""
 
 import json
-import shutil
 
 import keras
 import numpy as np
 import pandas as pd
-import pytest
 
 from catscans_lib import paths
 from catscans_lib.images import store
@@ -24,20 +22,7 @@ PARAMETERS = {
 
 
 def make(folder):
-    """Make the project in an empty folder (0.7 s; tests that change it take a copy)."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CATSCANS_ROOT", str(folder))
-        _make(folder)
-
-
-def copied(made, folder, monkeypatch):
-    """Copy the project, make the copy the root, and return the target's store."""
-    shutil.copytree(made, folder, dirs_exist_ok=True)
-    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
-    return store.open_store(folder / "chest.h5")
-
-
-def _make(folder):
+    """Make the project in an empty folder, which is the root (0.7 s; tests that change it take a copy)."""
     opened = _store(folder)
     fold = np.arange(24) % 3 + 1
     paths.folds_path("demo", "chest").parent.mkdir(parents=True)

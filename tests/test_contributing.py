@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import tiny
 
@@ -139,28 +140,17 @@ def test_a_measure_is_added_by_its_recipe(project):
 
 def test_a_step_is_added_by_its_recipe(project):
     notebook, steps, params = (project / path for path in files_of("A step of the sweep", step="inventory"))
-    cells = [
-        ("markdown", "# How many datasets does a profile have?", []),
-        ("code", 'profile = "demo"  # grid in params/<profile>.yaml', ["parameters"]),
-        ("code", "import pandas as pd\n\nfrom catscans_lib.grid import profiles\nfrom catscans_lib.runs import in_notebook\n\n"
-                 'run = in_notebook.start("inventory", profile=profile)', []),
-        ("code", 'run.save_table("inventory", pd.DataFrame({"dataset": sorted(profiles.load(profile).datasets)}))\n'
-                 "run.finish()", []),
-    ]  # fmt: skip
-    code = {"outputs": [], "execution_count": None}
-    notebook.write_text(
-        json.dumps(
-            {
-                "cells": [
-                    {"cell_type": kind, "source": text, "metadata": {"tags": tags}, **(code if kind == "code" else {})}
-                    for kind, text, tags in cells
-                ],
-                "metadata": {"language_info": {"name": "python"}},
-                "nbformat": 4,
-                "nbformat_minor": 4,
-            }
-        )
+    code, text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    begin = (
+        "import pandas as pd\n\nfrom catscans_lib.grid import profiles\nfrom catscans_lib.runs import in_notebook\n\n"
+        'run = in_notebook.start("inventory", profile=profile)'
     )
+    end = (
+        'run.save_table("inventory", pd.DataFrame({"dataset": sorted(profiles.load(profile).datasets)}))\nrun.finish()'
+    )
+    parameters = code('profile = "demo"  # grid in params/<profile>.yaml', metadata={"tags": ["parameters"]})
+    cells = [text("# How many datasets does a profile have?"), parameters, code(begin), code(end)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}), notebook)
     append(steps, STEP)
     append(params, "resources: {inventory: {memory_mb: 500}}\n")
     said = python(project, "-m", "catscans_lib.cli.main", "sweep", "--profile", "demo", "inventory/all")

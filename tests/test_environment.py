@@ -8,14 +8,9 @@ import yaml
 ROOT = Path(__file__).parents[1]
 
 
-def test_environment_yml_lists_the_very_dependencies_of_pyproject():
+def test_environment_yml_lists_the_python_and_the_very_dependencies_of_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     *others, pip = environment["dependencies"]
-    assert others == ["python=3.11", "pip"]
+    assert project["requires-python"] == ">=3.11,<3.12" and others == ["python=3.11", "pip"]
     assert pip["pip"] == [*project["dependencies"], "-e ."]
-
-
-def test_environment_yml_has_the_python_that_the_project_asks_for():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["requires-python"] == ">=3.11,<3.12"

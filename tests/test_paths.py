@@ -1,11 +1,10 @@
-import hashlib
 import os
 import subprocess
 import sys
 
 import pytest
 
-from catscans_lib import errors, paths
+from catscans_lib import paths
 from catscans_lib.errors import InputError
 
 
@@ -61,11 +60,6 @@ def test_an_atomic_write_removes_what_killed_processes_left_and_spares_what_othe
         part.touch()
 
 
-def test_the_sha256_of_a_file_is_that_of_its_bytes(tmp_path):
-    (tmp_path / "file").write_bytes(b"cat" * 1_000_000)
-    assert paths.sha256(tmp_path / "file") == hashlib.sha256(b"cat" * 1_000_000).hexdigest()
-
-
 def test_a_held_lock_names_its_holder_and_may_be_refused(tmp_path):
     def refuse(holder):
         raise InputError(f"held by {holder}")
@@ -79,8 +73,3 @@ def test_a_held_lock_names_its_holder_and_may_be_refused(tmp_path):
         pass
     with paths.locked(path, refuse):
         pass
-
-
-def test_a_long_list_of_names_is_cut():
-    assert errors.and_more(["a", "b"], limit=2) == "a, b"
-    assert errors.and_more(["a", "b", "c", "d"], limit=2) == "a, b and 2 more"

@@ -1,7 +1,7 @@
-"""PyTorch's turns for `benchmarks/training.py`; runs in an environment of its own, which has torch 2.13.0 and no more.
+"""PyTorch's tasks for `benchmarks/training.py`; runs in a separate environment that contains only torch 2.13.0.
 
-The network is that of `keras.applications.ResNet50` (stride in the first 1x1 convolution of a stage), in channels-last
-memory and bfloat16, with Adam in its fused form; features are computed with batch normalisation folded in.
+The network equals `keras.applications.ResNet50` (stride in the first 1x1 convolution of a stage), in channels-last memory and
+bfloat16, with fused Adam. For feature extraction, batch normalisation is folded into the convolutions.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-# Compiled inference folds, prepacks and fuses; it changes nothing in training.
+# Lets the compiler fold, prepack and fuse weights for inference; has no effect on training.
 os.environ["TORCHINDUCTOR_FREEZING"] = "1"
 
 import torch
@@ -25,12 +25,12 @@ STEPS = 4
 
 
 def normalised_conv(n_in: int, n_out: int, size: int, stride: int = 1) -> list[nn.Module]:
-    """Convolution without a bias, as is usual before batch normalisation."""
+    """Return a convolution without bias and its batch normalisation."""
     return [nn.Conv2d(n_in, n_out, size, stride, padding=size // 2, bias=False), nn.BatchNorm2d(n_out)]
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution beside a shortcut."""
+    """Residual block of 1x1, 3x3 and 1x1 convolutions, with a shortcut."""
 
     def __init__(self, n_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Bottleneck(nn.Module):
 
 
 def backbone() -> nn.Sequential:
-    """ResNet-50 up to the pooled features."""
+    """Return ResNet-50 up to the pooled features."""
     parts, n_in = [*normalised_conv(3, 64, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)], 64
     for width, n_blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
         for number in range(n_blocks):
@@ -57,17 +57,17 @@ def backbone() -> nn.Sequential:
 
 
 def on_device(module: nn.Module | torch.Tensor) -> nn.Module | torch.Tensor:
-    """Move to where it is computed, channels last."""
+    """Move a module or tensor to the device, in channels-last memory."""
     return module.to(DEVICE, memory_format=torch.channels_last)
 
 
 def finished(value: torch.Tensor) -> float:
-    """Wait for a number."""
+    """Wait until a tensor is computed, by reading its sum."""
     return value.float().sum().item()
 
 
 def training(compiled: bool) -> Callable[[], object]:
-    """One step of fine-tuning with autocast."""
+    """Return a function that does one step of fine-tuning with autocast."""
     model = on_device(nn.Sequential(backbone(), nn.Dropout(0.2), nn.Linear(2048, 1))).train()
     optimiser = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
     images = on_device(torch.rand(BATCH, 3, SIZE_PX, SIZE_PX) * 255 - 120)
@@ -87,7 +87,7 @@ def training(compiled: bool) -> Callable[[], object]:
 
 
 def with_statistics(model: nn.Module, images: torch.Tensor) -> nn.Module:
-    """Give batch normalisations the statistics of these images: activations as in a trained network."""
+    """Set the batch normalisation statistics from these images, so that activations are as in a trained network."""
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.momentum = 1.0
@@ -97,7 +97,7 @@ def with_statistics(model: nn.Module, images: torch.Tensor) -> nn.Module:
 
 
 def features(compiled: bool, autocast: bool = False, batch: int = BATCH) -> Callable[[], object]:
-    """Features of a batch; the weights are bfloat16, or autocast makes them so."""
+    """Return a function that computes the features of a batch, with weights in bfloat16 or with autocast."""
     images = on_device(torch.rand(batch, 3, SIZE_PX, SIZE_PX) * 255 - 120)
     model = on_device(fuse(with_statistics(on_device(backbone()), images)))
     model = model if autocast else model.bfloat16()
@@ -111,7 +111,7 @@ def features(compiled: bool, autocast: bool = False, batch: int = BATCH) -> Call
 
 
 def two_at_a_time() -> Callable[[], object]:
-    """Features of four batches of 64 by two threads of Python, each with half of the cores."""
+    """Return a function that computes the features of four batches in two Python threads, each with half of the cores."""
     extract, n_threads = features(compiled=True), torch.get_num_threads()
     extract()
     pool = ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(max(1, n_threads // 2),))
@@ -119,7 +119,7 @@ def two_at_a_time() -> Callable[[], object]:
 
 
 def product(side: int) -> Callable[[], object]:
-    """A product of two bfloat16 matrices."""
+    """Return a function that multiplies two bfloat16 matrices."""
     one, other = (torch.rand(side, side, device=DEVICE).bfloat16() for _ in range(2))
     return lambda: finished((one @ other)[0])
 
@@ -138,7 +138,7 @@ N_BATCHES = {"features, compiled, batch of 128": 2, "features, compiled, two at 
 
 
 def main() -> None:
-    """Answer each line that names a piece of work with its median seconds, per batch; the first time it warms up."""
+    """Read task names from standard input and answer each with its median seconds per batch, after a warm-up."""
     torch.manual_seed(0)
     torch.set_num_threads(int(sys.argv[1]))
     ready = {}

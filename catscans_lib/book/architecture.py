@@ -4,12 +4,12 @@ import ast
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from catscans_lib.book.templates import template
+from catscans_lib.runs import code_scope
 
 LIBRARY = Path(__file__).parents[1]
 STOREYS = (  # from top to bottom; the contracts in pyproject.toml enforce them
@@ -89,18 +89,9 @@ def imports() -> Counter[tuple[str, str]]:
     return Counter(
         (parts[0], other)
         for parts, tree in _parsed().items()
-        for other in sorted(set(_imported(tree)) & rooms - {parts[0]})
         if parts[0] in rooms
+        for other in sorted({name.split(".")[1] for name in code_scope.imports(tree)} & rooms - {parts[0]})
     )
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the entry of the library behind every import of a module, also inside functions."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "catscans_lib":
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("catscans_lib."):
-            yield node.module.split(".")[1]
 
 
 def drawing() -> bytes:
@@ -122,27 +113,21 @@ def drawing() -> bytes:
             axes.text(*places[room], room, ha="center", va="center", fontsize=10.5, bbox=box, zorder=4)
     for (room, other), n_modules in imports().items():
         colour = next(colour for (_, rooms), colour in zip(STOREYS, COLOURS, strict=True) if room in rooms)
-        axes.add_patch(_arrow(*places[room], *places[other], colour, n_modules))
+        (x0, y0), (x1, y1), edge = places[room], places[other], 0.12  # half the height of a box
+        start, bend = (
+            (y0 + edge, 0.3 if x1 < x0 else -0.3) if y0 == y1 else (y0 - edge, 0)
+        )  # an arc above the boxes, or a line
+        look = {
+            "arrowstyle": "-|>",
+            "connectionstyle": f"arc3,rad={bend}",
+            "color": colour,
+            "mutation_scale": 7,
+            "fill": False,
+        }
+        look |= {"linewidth": 0.9 * n_modules**0.5, "alpha": 0.55 if y0 == y1 else 0.35}
+        axes.annotate("", (x1, y1 + edge), (x0, start), arrowprops=look, zorder=2)
     axes.text(3, -0.55, f"{', '.join(BASE[1])}: all rooms may import these modules", ha="center")
     out = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "catscans", "svg.fonttype": "none"}):
         figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
-
-
-def _arrow(x0: float, y0: float, x1: float, y1: float, colour: str, n_modules: int) -> Any:
-    """Return an arc above the boxes of one storey, or a curve from the bottom of a box to the top of a lower one."""
-    from matplotlib.patches import FancyArrowPatch
-    from matplotlib.path import Path as Curve
-
-    edge = 0.12  # half the height of a box
-    if y0 == y1:
-        inset = 0.08 if x1 > x0 else -0.08
-        top = y0 + edge + 0.15 + 0.17 * abs(x1 - x0)
-        points = [(x0 + inset, y0 + edge), (x0 + inset, top), (x1 - inset, top), (x1 - inset, y1 + edge)]
-    else:
-        points = [(x0, y0 - edge), (x0, y0 - 0.7), (x1, y1 + 0.7), (x1, y1 + edge)]
-    return FancyArrowPatch(
-        path=Curve(points, [Curve.MOVETO, *[Curve.CURVE4] * 3]), arrowstyle="-|>", mutation_scale=7, color=colour,
-        fill=False, linewidth=0.9 * n_modules**0.5, alpha=0.55 if y0 == y1 else 0.35, zorder=2,
-    )  # fmt: skip

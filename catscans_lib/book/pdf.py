@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 from bs4 import BeautifulSoup, Tag
-from pypdf import PdfReader
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
@@ -29,12 +28,8 @@ def print_pdf(profile: str) -> Path:
     if browser is None:
         raise InputError(f"No browser to print with; tried {', '.join(BROWSERS)}. Install one: apt install chromium.")
     page, target = html / "paper.html", paths.build_dir(profile) / f"catscans-{profile}.pdf"
-    whole = joined(html, paths.build_dir(profile) / "source" / "_toc.yml")
     try:
-        page.write_text(str(whole), encoding="utf-8")
-        _print(browser, page, target)
-        _number(whole, target)  # a browser cannot print page numbers of other places: read them from the first print
-        page.write_text(str(whole), encoding="utf-8")
+        page.write_text(str(joined(html, paths.build_dir(profile) / "source" / "_toc.yml")), encoding="utf-8")
         _print(browser, page, target)
     finally:
         page.unlink(missing_ok=True)
@@ -49,16 +44,6 @@ def _print(browser: str, page: Path, target: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if not target.is_file():
         raise RuntimeError(f"{Path(browser).name} wrote no PDF:\n{done.stderr[-2000:]}")
-
-
-def _number(whole: BeautifulSoup, printed: Path) -> None:
-    """Add page numbers to the table of contents, from the outline of the printed PDF."""
-    paper = PdfReader(printed)
-    pages = [paper.get_destination_page_number(one) + 1 for one in paper.outline if not isinstance(one, list)]
-    for entry, number in zip(whole.select("#contents a"), pages, strict=True):
-        place = whole.new_tag("span")
-        place.string = str(number)
-        entry.append(place)
 
 
 def joined(html: Path, toc: Path) -> BeautifulSoup:

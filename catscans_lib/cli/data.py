@@ -87,7 +87,10 @@ def check(names: tuple[str, ...], data_dir: Path | None) -> None:
 @click.option("--licence", default="not stated", show_default=True, help="Terms of use.")
 @click.option("--profile", default="mine", show_default=True, help="Profile that gets a row; created if it is missing.")
 @click.option("--like", default="paper", show_default=True, help="Profile whose settings a new one copies.")
-@click.option("--as", "role", type=click.Choice(["target", "source", "both"]), default="target", show_default=True)
+@click.option(
+    "--as", "role", type=click.Choice(["target", "source", "both"]), default="target", show_default=True,
+    help="Use of the dataset in the profile: pretrain on it (source), transfer to it (target), or both.",
+)  # fmt: skip
 @click.option("--size-px", type=click.IntRange(8, 1024), help="Side of the stored images; default: the profile's.")
 def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int | None, **given: Any) -> None:
     """Add your own images as a dataset.
@@ -130,7 +133,7 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
 @click.option("--wnids", help="WordNet ids joined by commas; default: the ten of STI-10.")
 @click.option("--wnids-file", type=click.File(), help="File of WordNet ids, one a line; the rest of a line is ignored.")
 @click.option("--per-class", type=click.IntRange(1), default=806, show_default=True, help="At most so many of each.")
-@click.option("--seed", type=click.IntRange(0), default=2, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=2, show_default=True, help="Seed of the selection.")
 def subset(place: Path, folder: Path, wnids: str | None, wnids_file: Any, per_class: int, seed: int) -> None:
     """Copy images of some ImageNet synsets.
 

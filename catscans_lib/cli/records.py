@@ -57,22 +57,14 @@ def diff(a: str, b: str, profile: str, as_json: bool) -> None:
     click.echo(_json(tables.differences(left, right)) if as_json else tables.differences_text(left, right))
 
 
-@records.command(epilog="Example: catscans records table --csv > runs.csv")
+@records.command(epilog="Example: catscans records table > runs.csv")
 @profile_option
 @run_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a column for every parameter and result.")
-@json_option
-def table(profile: str, run: str | None, as_csv: bool, as_json: bool) -> None:
-    """Print the records as a table, with their results."""
+def table(profile: str, run: str | None) -> None:
+    """Print the records as CSV, with a column for every parameter and result."""
     from catscans_lib.runs.records import tables
 
-    found = _selected(profile, run)
-    if as_csv:
-        click.echo(tables.table(found).to_csv(index=False), nl=False)
-    elif as_json:
-        click.echo(tables.table(found).to_json(orient="records", indent=2))
-    else:
-        click.echo(tables.list_text(found, with_results=True))
+    click.echo(tables.table(_selected(profile, run)).to_csv(index=False), nl=False)
 
 
 @records.command(epilog="Example: catscans records export --to mlflow FOLDER")

@@ -12,7 +12,6 @@ import click
 from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError, and_more
 
-N_SHOWN = 20
 OPTIONS = (
     click.argument("folder", type=click.Path(path_type=Path, file_okay=False)),
     click.option("--project", envvar="OSF_PROJECT", required=True, help="ID of the project or component: osf.io/ID."),
@@ -20,7 +19,6 @@ OPTIONS = (
     click.option("--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Transfers at a time."),
     click.option("--base-url", envvar="CATSCANS_OSF_URL", default="https://api.osf.io/v2", hidden=True),
 )
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 
 
 def sync_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -34,41 +32,38 @@ def sync_options(command: Callable[..., None]) -> Callable[..., None]:
 def osf() -> None:
     """Keep finished runs on the Open Science Framework (osf.io).
 
-    The token is read from OSF_TOKEN or from the keyring (keyring set osf.io token). Pulling from a public project needs no token.
+    The token is read from the environment variable OSF_TOKEN. Pulling from a public project needs no token.
     """
 
 
 @osf.command(epilog="Example: catscans osf push results/demo --project abc12")
 @sync_options
-@dry_run_option
-def push(dry_run: bool, **given: Any) -> None:
+def push(**given: Any) -> None:
     """Send the finished runs in FOLDER that OSF does not have. Safe to interrupt.
 
     Each run becomes one zip; former versions stay on OSF.
     """
-    _say("to send" if dry_run else "sent", _sync(**given).push(dry_run=dry_run), dry_run)
+    _say("sent", _sync(**given).push())
 
 
 @osf.command(epilog="Example: catscans osf pull results/demo --project abc12")
 @sync_options
 @click.option("--force", is_flag=True, help="Replace runs in FOLDER that differ from every version on OSF.")
-@dry_run_option
-def pull(force: bool, dry_run: bool, **given: Any) -> None:
+def pull(force: bool, **given: Any) -> None:
     """Fetch the newest version of the runs on OSF. Safe to interrupt.
 
     A sweep takes pulled runs as done. Runs in FOLDER that OSF does not have are never replaced without --force.
     """
-    plan = _sync(**given, must_exist=False).pull(force=force, dry_run=dry_run)
-    _say("to fetch" if dry_run else "fetched", plan, dry_run)
+    _say("fetched", _sync(**given, must_exist=False).pull(force=force))
 
 
 @osf.command(epilog="Example: catscans osf status results/demo --project abc12")
 @sync_options
 def status(**given: Any) -> None:
-    """Show how FOLDER and its copy on OSF differ."""
+    """Show how FOLDER and its copy on OSF differ: what a push or pull would move."""
     found = _sync(**given).status()
     click.echo(", ".join(f"{len(keys):,} {what}" for what, keys in found.items()) + ".")
-    for what in ("to push", "to pull"):
+    for what in ("to push", "to pull", "left alone by a pull"):
         _list(what, found[what])
 
 
@@ -93,19 +88,13 @@ def _sync(folder: Path, project: str, node: str | None, jobs: int, base_url: str
     return Sync(folder, project, (node or folder.resolve().name).strip("/"), base_url, jobs)
 
 
-def _say(what: str, plan: Any, is_dry: bool) -> None:
+def _say(what: str, plan: Any) -> None:
     click.echo(f"{len(plan.move):,} runs ({plan.n_bytes:,} bytes) {what}, {len(plan.same):,} unchanged.")
-    if is_dry:
-        _list(what, plan.move)
-        _list("left alone", [f"{key} {why}" for key, why in plan.left.items()])
 
 
 def _list(what: str, lines: Iterable[str]) -> None:
-    lines = sorted(lines)
-    for line in lines[:N_SHOWN]:
-        click.echo(f"  {what}: {line}")
-    if len(lines) > N_SHOWN:
-        click.echo(f"  and {len(lines) - N_SHOWN:,} more")
+    if lines := sorted(lines):
+        click.echo(f"  {what}: {and_more(lines, 20)}")
 
 
 @click.command(epilog="Example: catscans export crate.zip --profile paper")
@@ -119,7 +108,7 @@ def export(path: Path, profile: str, no_book: bool, no_models: bool, with_data: 
     """Write a profile as an RO-Crate.
 
     OUT.zip holds settings, executed notebooks, tables, figures, networks, book, code and the locked environment, described as a
-    Workflow Run RO-Crate, with cards of the datasets (Croissant) and of the networks. The same results give the same bytes.
+    Workflow Run RO-Crate, with cards of the datasets and of the networks. The same results give the same bytes.
     """
     from catscans_lib.sharing.crate import export as crate
 
@@ -134,10 +123,10 @@ def export(path: Path, profile: str, no_book: bool, no_models: bool, with_data: 
 @click.command(epilog="Example: catscans dataset card isic2018")
 @click.argument("name", metavar="DATASET")
 def card(name: str) -> None:
-    """Print the card of a dataset as Croissant metadata (JSON-LD)."""
+    """Print the card of a dataset as JSON: images, classes, licence, published files, citation."""
     from catscans_lib.sharing.crate import cards
 
-    click.echo(json.dumps(cards.croissant(datasets.get(name)), indent=1, ensure_ascii=False))
+    click.echo(json.dumps(cards.of_dataset(datasets.get(name)), indent=1, ensure_ascii=False))
 
 
 @click.command("import", epilog="Example: catscans import crate.zip")

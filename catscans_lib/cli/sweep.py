@@ -1,4 +1,4 @@
-"""Commands about a sweep: check and print its grid, plan it, run it or one of its runs, build its book."""
+"""Commands about a sweep: check its grid, plan it, run it or one of its runs, build its book."""
 
 import json
 import os
@@ -39,14 +39,6 @@ def check(profile: str) -> None:
     counts = Counter(run.step for run in expand.grid(profile).values())
     profiles.check_measure(profile)
     click.echo(f"params/{profile}.yaml is valid: " + ", ".join(f"{n} {step}" for step, n in counts.items()) + ".")
-
-
-@click.command(epilog="Example: catscans grid --profile demo | head -1")
-@profile_option
-def grid(profile: str) -> None:
-    """Print every run of a grid with its parameters, as one JSON object per line."""
-    for run in expand.grid(profile).values():
-        click.echo(json.dumps({"run": run.key, "needs": run.needs, "parameters": run.parameters}))
 
 
 @click.command(cls=_WithSnakemakeOptions, epilog="Example: catscans sweep --only target=chest --set epochs=5 --dry-run")

@@ -15,21 +15,6 @@ from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.errors import Count, Strict, unknown
 from catscans_lib.images.listing import Listing
 
-__all__ = [
-    "PUBLISHED",
-    "DatasetInfo",
-    "Ingest",
-    "Key",
-    "Listing",
-    "Overlaps",
-    "Size",
-    "get",
-    "known",
-    "parts_of_the_same",
-    "read",
-    "titles",
-]
-
 _STUDY = (
     imagenet.CARD, stl10.CARD, imagenet.STI10_CARD, dtd.CARD, isic2018.CARD, chest.CARD,
     histopathology.PCAM_MIDDLE, histopathology.PCAM_SMALL, histopathology.KIMIA960,

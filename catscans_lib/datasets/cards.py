@@ -43,7 +43,6 @@ class DatasetInfo:
     title: str  #: printed name
     modality: str  #: what the images show
     classes: tuple[str, ...]  #: class names in their fixed order; empty if the folder names are the classes
-    n_images: int | None  #: images in the complete dataset, as published or used in the study; None if unknown
     group: str | None  #: what must not be split between folds, such as patient; None if it is not recorded
     licence: str  #: terms of use
     url: str  #: home page
@@ -51,12 +50,17 @@ class DatasetInfo:
     read: Callable[[Path], Listing]  #: ``read(data_dir)`` lists the images in the published layout
     n_classes: int | None = None  #: published number of classes, if neither `classes` nor `n_per_class` lists them
     n_per_class: Mapping[str, int] = field(default_factory=dict)  #: published images of each class; empty if unknown
+    n_images: int | None = None  #: images in the complete dataset; default: the sum of `n_per_class`, None if unknown
     downloads: tuple[Download, ...] = ()  #: published files; empty if they need a login
     by_hand: str = ""  #: steps for the user if there is nothing to download, one a line
     is_below_data_dir: bool = True  #: whether the dataset lies below the folder that DATA names
     #: name of the larger dataset whose image ids and groups it keeps; the same id is the same image in any size or format
     part_of: str | None = None
     groups_from: str = ""  #: how to get the groups, where the dataset is refused as a target without them
+
+    def __post_init__(self) -> None:
+        if self.n_images is None and self.n_per_class:
+            object.__setattr__(self, "n_images", sum(self.n_per_class.values()))
 
     def count_classes(self) -> int | None:
         """Return the published number of classes; None if it is unknown."""

@@ -35,7 +35,6 @@ CARD = DatasetInfo(
     title="Chest X-rays",
     modality="chest X-rays of children",
     classes=CLASSES,
-    n_images=5_856,
     n_per_class={"NORMAL": 1_583, "PNEUMONIA": 4_273},
     group="patient",  # from the file name; person<N> may join two patients but never splits one
     licence="CC BY 4.0",

@@ -48,7 +48,6 @@ CARD = DatasetInfo(
     title="Describable Textures (DTD)",
     modality="natural images of textures",
     classes=(),  # the folder names, so a part of the words is enough
-    n_images=5_640,
     n_per_class=dict.fromkeys(WORDS, 120),
     group="near duplicates",
     licence="available for research; no standard licence",

@@ -1,7 +1,6 @@
 """From a dataset's files, or the demo generator, to the image store and the fold table."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +31,6 @@ def store_dataset(settings: Ingest, path: Path) -> tuple[pd.DataFrame, pd.DataFr
     undecodable = store.write(path, listing, **named, n_processes=n_processes)
     problems = pd.concat([listing.problems, undecodable], ignore_index=True)
     return problems, _decoding(listing, set(undecodable["path"]), settings.size_px)
-
-
-def published_counts(settings: Ingest) -> Mapping[str, int]:
-    """Return the published number of images of each class; empty for the demo and where none are published."""
-    return datasets.get(settings.dataset).n_per_class if settings.data == "native" else {}
 
 
 def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFrame:

@@ -104,21 +104,9 @@ def text(name: str) -> str:
 def card(name: str) -> DatasetInfo:
     """Return the card of an own dataset, in the form of published ones; InputError if it is invalid."""
     own = _parsed(text(name), f"params/datasets/{name}.yaml")
-    return DatasetInfo(
-        name=name,
-        title=own.title,
-        modality=own.modality,
-        classes=(),
-        n_images=sum(own.n_per_class.values()) or None,
-        group=own.group,
-        licence=own.licence,
-        url=own.url,
-        citation="",
-        read=own.read,
-        n_per_class=own.n_per_class,
-        is_below_data_dir=not Path(own.place).is_absolute(),
-        part_of=own.part_of,
-    )
+    same = own.model_dump(include={"title", "modality", "group", "licence", "url", "n_per_class", "part_of"})
+    is_below = not Path(own.place).is_absolute()
+    return DatasetInfo(name=name, classes=(), citation="", read=own.read, is_below_data_dir=is_below, **same)
 
 
 @lru_cache(maxsize=1024)

@@ -105,7 +105,6 @@ CARDS = (
         title="Cats and dogs",
         modality="natural images of cats and dogs",
         classes=PETS,
-        n_images=25_000,
         n_per_class={"cat": 12_500, "dog": 12_500},
         group=None,
         licence="none stated; made available for research (Asirra)",
@@ -126,7 +125,6 @@ CARDS = (
         title="Natural Images",
         modality="natural images of objects",
         classes=NATURAL,
-        n_images=6_899,
         n_per_class=dict(zip(NATURAL, (727, 968, 885, 702, 843, 1_000, 788, 986), strict=True)),
         group=None,
         licence="CC BY-NC-SA 4.0",
@@ -141,7 +139,7 @@ CARDS = (
         title="Diabetic retinopathy",
         modality="photographs of retinas",
         classes=GRADES,
-        n_images=35_126,  # the training images; labels of the others were published later
+        # the training images; labels of the others were published later
         n_per_class=dict(zip(GRADES, (25_810, 2_443, 5_292, 873, 708), strict=True)),
         group="patient",
         licence="terms of the Kaggle competition: non-commercial research and education",
@@ -157,7 +155,6 @@ CARDS = (
         title="ISIC 2017",
         modality="dermoscopy of skin lesions",
         classes=LESIONS,
-        n_images=2_000,
         n_per_class=dict(zip(LESIONS, (374, 254, 1_372), strict=True)),
         group=None,  # the lesion is not published
         part_of="isic",
@@ -175,7 +172,6 @@ CARDS = (
         title="Blood cells (BCCD, augmented)",
         modality="stained blood cells under the microscope",
         classes=CELLS,
-        n_images=12_444,
         n_per_class=dict(zip(CELLS, (3_120, 3_103, 3_098, 3_123), strict=True)),
         # Rotated and mirrored copies of about 400 photographs. The number in a file name is not that of the photograph.
         group="original photograph",

@@ -16,7 +16,6 @@ from catscans_lib.figures.aucs import (
     auc_heatmap,
     auc_panels,
     calibration_curves,
-    critical_difference,
     difference_panels,
     gain_heatmap,
     roc_curves,
@@ -33,11 +32,3 @@ from catscans_lib.figures.inspection import (
     kept_heatmap,
 )
 from catscans_lib.figures.style import COLOURS, DEMO_STAMP, ordered, save, set_style
-
-__all__ = [
-    "COLOURS", "DEMO_STAMP", "advice_bars", "association_forest", "auc_bars", "auc_heatmap", "auc_panels",
-    "before_after_grid", "calibration_curves", "change_heatmap", "cka_matrices", "critical_difference", "curve_grid",
-    "difference_panels", "feature_map_grid", "filter_grid", "gain_heatmap", "grad_cam_grid", "image_grid",
-    "kept_heatmap", "learning_curves", "measure_against_auc", "noise_floor", "ordered", "rank_map", "rate_curves",
-    "roc_curves", "save", "set_style", "stability_points",
-]  # fmt: skip

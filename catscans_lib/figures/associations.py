@@ -53,14 +53,13 @@ def measure_against_auc(
 
 
 def association_forest(
-    associations: pd.DataFrame, statistic: str = "kendall", target: str = "all", *,
-    titles: Titles | None = None, n_draws: int | None = None,
-) -> Axes:  # fmt: skip
-    """Plot one statistic of every measure with its interval, the best on top; the simple rules to beat are orange.
+    associations: pd.DataFrame, statistic: str, *, n_draws: int, titles: Titles | None = None
+) -> Axes:
+    """Plot one statistic of every measure over all targets with its interval, the best on top; simple rules are orange.
 
     Takes the table of `transferability.associations` for one evidence and mode. Measures without a value are left out.
     """
-    here = associations[(associations["statistic"] == statistic) & (associations["target"] == target)]
+    here = associations[(associations["statistic"] == statistic) & (associations["target"] == "all")]
     here = here.dropna(subset="value").sort_values("value", ascending=statistic != "regret", kind="stable")
     of_rule, of_measure = {"color": COLOURS[1], "marker": "D"}, {"color": COLOURS[0], "marker": "o"}
     styles = [of_rule if kind == "baseline" else of_measure for kind in here["kind"]]
@@ -70,17 +69,14 @@ def association_forest(
         ax.axvline(CHANCE.get(statistic, 0), color="#999999", lw=0.9, zorder=0)
     for label, kind in zip(ax.get_yticklabels(), here["kind"], strict=True):
         label.set_color("#A34700" if kind == "baseline" else "black")
-    drawn = f", {n_draws:,} draws" if n_draws else ""
     n = here["n"].unique() if len(here) else np.array([0])
-    pairs = "pairs" if target == "all" else "sources"
-    count = f"n = {n[0]} {pairs}" if len(n) == 1 else f"n = {n.min()} to {n.max()} {pairs}"
-    ax.set_xlabel(
-        f"{AXES[statistic]} ({count})\nline: 95 % bootstrap over sources and folds{drawn}\ndiamond: simple rule"
-    )
+    count = f"n = {n[0]} pairs" if len(n) == 1 else f"n = {n.min()} to {n.max()} pairs"
+    line = f"line: 95 % bootstrap over sources and folds, {n_draws:,} draws"
+    ax.set_xlabel(f"{AXES[statistic]} ({count})\n{line}\ndiamond: simple rule")
     return ax
 
 
-def advice_bars(advice: pd.DataFrame, *, targets: int | None = None) -> Axes:
+def advice_bars(advice: pd.DataFrame, *, targets: int) -> Axes:
     """Plot the expected AUC of every source on a new target, relative to their mean, with intervals; the best on top.
 
     Takes the table of `recommend.model.rank` with a column title; `targets` is the number of calibration targets.
@@ -89,8 +85,8 @@ def advice_bars(advice: pd.DataFrame, *, targets: int | None = None) -> Axes:
     labels = [f"{row.title} (best: {row.p_best:.0%})" for row in here.itertuples()]
     ax = _interval_rows(here, "gain", labels, [{"color": COLOURS[0]}] * len(here), 0.3)
     ax.axvline(0, color="#999999", lw=0.9, zorder=0)
-    known = f", calibrated on n = {targets} targets" if targets else ""
-    ax.set_xlabel(f"Expected AUC minus the mean of these {len(here)} sources\nline: 95 % interval{known}")
+    line = f"line: 95 % interval, calibrated on n = {targets} targets"
+    ax.set_xlabel(f"Expected AUC minus the mean of these {len(here)} sources\n{line}")
     return ax
 
 
@@ -150,25 +146,22 @@ def rank_map(ranks: pd.DataFrame, *, titles: Titles) -> Axes:
 def _label_points(ax: Axes, x: pd.Series, y: pd.Series, names: list[str]) -> None:
     """Write names beside points: towards the outside if there is room, else on the other side, lower or higher."""
     ax.margins(x=0.45)
-    low, high = sorted(ax.get_xlim())
-    bottom, top = ax.get_ylim()
-    across, up = (x.to_numpy() - low) / (high - low), (y.to_numpy() - bottom) / (top - bottom)
-    across = 1 - across if ax.xaxis_inverted() else across  # in axes coordinates
-    taken = [(at - 0.02, at + 0.02, height) for at, height in zip(across, up, strict=True)]
-    for at, height, name in zip(across, up, names, strict=True):
+    ax.autoscale_view()
+    points = (ax.transData - ax.transAxes).transform(np.column_stack([x, y]))  # in axes coordinates
+    taken = [(at - 0.02, at + 0.02, height) for at, height in points]
+    for (at, height), name in zip(points, names, strict=True):
         outwards = 1 if at > 0.5 else -1
         boxes = []
         for lift, side in product((0, -0.05, 0.05, -0.1, 0.1), (outwards, -outwards)):
             ends = sorted((at + 0.025 * side, at + (0.033 * len(name) + 0.02) * side))
             boxes.append((*ends, height + lift, side))
-        free = [box for box in boxes if not any(_overlap(*box[:3], *other) for other in taken)]
-        left, right, level, side = (free or boxes)[0]
-        taken.append((left, right, level))
+        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+        *_, level, side = box = (free or boxes)[0]
+        taken.append(box)
         style = {"fontsize": 7.5, "va": "center", "ha": "left" if side > 0 else "right"}
         ax.annotate(name, (at + 0.03 * side, level), xycoords="axes fraction", **style)
 
 
-def _overlap(
-    left: float, right: float, level: float, other_left: float, other_right: float, other_level: float
-) -> bool:
-    return left < other_right and other_left < right and abs(level - other_level) < 0.045
+def _overlap(one: tuple, other: tuple) -> bool:
+    """Whether two boxes (left, right, level, ...) overlap."""
+    return one[0] < other[1] and other[0] < one[1] and abs(one[2] - other[2]) < 0.045

@@ -1,4 +1,4 @@
-"""AUCs and transfer scores of sources: bars, panels, heat maps, mean ranks, ROC and calibration curves."""
+"""AUCs and transfer scores of sources: bars, panels, heat maps, ROC and calibration curves."""
 
 from collections.abc import Mapping
 
@@ -22,41 +22,35 @@ BASELINES = {"fine_tune_long": "random weights, longer", "linear_probe": "random
 
 
 def auc_bars(
-    aucs: pd.DataFrame, target: str, mode: str, *, titles: Titles, intervals: pd.DataFrame | None = None,
-    failed: Failed | None = None,
-) -> Axes:  # fmt: skip
+    aucs: pd.DataFrame, target: str, mode: str, *, titles: Titles, intervals: pd.DataFrame, failed: Failed | None = None
+) -> Axes:
     """Plot the AUC of every source on one target: a bar for the mean, a faint point per fold and seed, the best on top.
 
     Takes the tables of `inference`; of the intervals the bootstrap's are drawn. Grey bars are the baseline, also with its
     longer budget, and logistic regression on random features, if they were run. `failed` are `learning.failures`.
     """
-    failed = failed or {}
-    bars = _bars(aucs[aucs["target"] == target], mode, titles)
+    failed, here = failed or {}, aucs[aucs["target"] == target]
+    bars, lows = _bars(here, mode, titles), []
+    is_shown = (intervals["target"] == target) & intervals["method"].str.startswith("bootstrap")
+    ends = intervals[is_shown].set_index(["source", "mode"])[["low", "high"]]
     _, ax = plt.subplots(figsize=(7, 1.1 + 0.34 * len(bars)))
-    for place, (_, source, values, _) in enumerate(bars):
+    for place, (_, source, values, of) in enumerate(bars):
         colour = "#999999" if source == "none" else COLOURS[0]
         ax.barh(place, values.mean(), color=colour, alpha=0.55, height=0.62, zorder=1)
         spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
         ax.scatter(values, place + spread, s=14, color="#333333", alpha=0.45, linewidths=0, zorder=2)
         ax.scatter(values.mean(), place, s=44, color=colour, edgecolor="black", marker="D", zorder=4)
-    ends = []
-    if intervals is not None:
-        is_shown = (intervals["target"] == target) & intervals["method"].str.startswith("bootstrap")
-        over_groups = intervals[is_shown].set_index(["source", "mode"])
-        ends = [tuple(over_groups.loc[(source, of), ["low", "high"]]) for _, source, _, of in bars]
-    for place, (low, high) in enumerate(ends):
-        ax.plot([low, high], [place, place], color="black", lw=1.6, zorder=3, solid_capstyle="butt")
+        ax.plot(ends.loc[(source, of)], [place, place], color="black", lw=1.6, zorder=3, solid_capstyle="butt")
+        lows += [values.min(), ends.loc[(source, of), "low"]]
     notes = [
         ", ".join(filter(None, (f"n = {len(values)}", failed.get((source, target, of)))))
         for _, source, values, of in bars
     ]
     ax.set_yticks(range(len(bars)), [f"{bar[0]} ({note})" for bar, note in zip(bars, notes, strict=True)])
-    what = AVERAGED.get(aucs.loc[aucs["target"] == target, "average"].iloc[0], "AUC")
-    note = "points: folds and seeds; diamond: mean"
-    note += "\nline: 95 % bootstrap over groups" if len(ends) else ""
+    what = AVERAGED.get(here["average"].iloc[0], "AUC")
+    note = "points: folds and seeds; diamond: mean\nline: 95 % bootstrap over groups"
     ax.set_xlabel(f"{what} on held-out fold\n{note}")
-    lowest = min([values.min() for _, _, values, _ in bars] + [low for low, _ in ends if np.isfinite(low)])
-    ax.set_xlim(min(0.5, np.floor(lowest * 10) / 10), 1.0)
+    ax.set_xlim(min(0.5, np.floor(np.nanmin(lows) * 10) / 10), 1.0)
     ax.axvline(0.5, color="#BBBBBB", lw=0.8, zorder=0)
     ax.set_title(f"{titles[target]}, {mode.replace('_', '-')}")
     return ax
@@ -107,39 +101,6 @@ def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode
         if source in ends.index:
             ax.plot(ends.loc[source, ["low", "high"]], [place, place], color=colour, lw=1.8, zorder=3)
         ax.scatter(means[source], place, s=42, color=colour, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
-
-
-def critical_difference(ranks: pd.DataFrame, mode: str, *, titles: Titles) -> Axes:
-    """Plot mean ranks of sources over targets (1 is best); a bar joins sources that Nemenyi's test cannot separate at 5 %.
-
-    Takes the table of `inference.ranks`. Reference: Demšar (2006), Journal of Machine Learning Research 7.
-    """
-    here = ranks[ranks["mode"] == mode].sort_values("mean_rank", kind="stable")
-    names, at, width = here["source"].tolist(), here["mean_rank"].to_numpy(), here["critical_difference"].iloc[0]
-    cliques = _cliques(at, width)
-    half = -(-len(names) // 2)
-    _, ax = plt.subplots(figsize=(7, 1.2 + 0.26 * half + 0.16 * len(cliques)))
-    depth = 0.45 * len(cliques) + 0.7
-    for number, (name, rank) in enumerate(zip(names, at, strict=True)):
-        is_left = number < half
-        y = depth + (number if is_left else len(names) - 1 - number)
-        x = 0.7 if is_left else len(names) + 0.3
-        ax.plot([rank, rank, x], [0, y, y], color="#555555", lw=0.9)
-        text = f"{titles[name]} {rank:.1f}" if is_left else f"{rank:.1f} {titles[name]}"
-        ax.text(x, y, f" {text} ", ha="right" if is_left else "left", va="center")
-    for number, (first, last) in enumerate(cliques):
-        ax.plot([at[first] - 0.05, at[last] + 0.05], [0.45 * (number + 1)] * 2, color=COLOURS[1], lw=3.5)
-    ax.plot([1, 1 + width], [-0.9, -0.9], color="black", lw=1.5, marker="|")
-    ax.text(1, -1.15, f"critical difference {width:.2f} (5 %)", va="bottom")
-    ax.set(xlim=(0.5, len(names) + 0.5), ylim=(depth + half, -1.9))
-    ax.xaxis.set_ticks_position("top")
-    ax.spines[["left", "bottom"]].set_visible(False)
-    ax.spines["top"].set(visible=True, position=("data", 0))
-    ax.set_xticks(range(1, len(names) + 1))
-    ax.tick_params(direction="out", pad=1)
-    ax.set_yticks([])
-    ax.set_title(f"Mean rank over {here['n_targets'].iloc[0]} targets, {mode.replace('_', '-')}", pad=12)
-    return ax
 
 
 def roc_curves(bands: pd.DataFrame, *, titles: Titles) -> np.ndarray:
@@ -262,9 +223,3 @@ def _bars(aucs: pd.DataFrame, mode: str, titles: Titles) -> list[tuple[str, str,
         if len(values := aucs.loc[(aucs["mode"] == of) & (aucs["source"] == "none"), "auc"]):
             bars.append((title, "none", values.to_numpy(), of))
     return sorted(bars, key=lambda bar: (bar[1] != "none", bar[2].mean()))
-
-
-def _cliques(at: np.ndarray, width: float) -> list[tuple[int, int]]:
-    """Return first and last index of every maximal run of sorted ranks that lie within `width`."""
-    runs = [(first, int(np.searchsorted(at, rank + width, side="right")) - 1) for first, rank in enumerate(at)]
-    return [run for number, run in enumerate(runs) if run[1] > run[0] and (number == 0 or run[1] > runs[number - 1][1])]

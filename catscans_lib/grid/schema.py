@@ -75,9 +75,9 @@ class Primary(Strict):
 
 
 class RecordsBlock(Strict):
-    """Sacred observers that receive every run; addresses and tokens come from the environment, never from this file."""
+    """Sacred's file observer records every run; `neptune` also converts its records for Neptune."""
 
-    observers: Annotated[list[Literal["file", "mongo", "sql", "neptune"]], Field(min_length=1)] = Field(
+    observers: Annotated[list[Literal["file", "neptune"]], Field(min_length=1)] = Field(
         default_factory=lambda: ["file"]
     )
 

@@ -107,33 +107,20 @@ def heat(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndar
     the same on every backend, and equals CAM (Zhou et al., 2016). A layer normalisation before the dense layer (ConvNeXt)
     makes g depend on the image. Selvaraju et al. (2017), arXiv:1610.02391, section 3.1; Zhou et al. (2016), arXiv:1512.04150.
 
-    `model` is a classifier from `networks.build`, also with a flattened backbone; `images` are in 0..255, shape (n_images,
-    height, width, 3); `classes` has the class to explain for each image. With one sigmoid unit, the logit of class 0 is the
-    negative of that of class 1. Returns float32, shape (n_images, map_height, map_width), in units of the logit: without
-    layer normalisation, the mean over places is the logit minus the bias. InputError if the network ends in other layers.
+    `model` is a classifier from `networks.build`; `images` are in 0..255, shape (n_images, height, width, 3); `classes`
+    has the class to explain for each image. With one sigmoid unit, the logit of class 0 is the negative of that of class 1.
+    Returns float32, shape (n_images, map_height, map_width), in units of the logit: without layer normalisation, the mean
+    over places is the logit minus the bias.
     """
-    pooling, norm, head = _end(model)
-    backbone = next((layer for layer in model.layers if layer.name == "backbone"), model)
-    outputs = keras.Model(backbone.input, pooling.input)(images.astype("float32"), training=False)
+    *before, head = (layer for layer in leaves(model) if not isinstance(layer, keras.layers.Dropout))
+    norm = before.pop() if isinstance(before[-1], keras.layers.LayerNormalization) else None
+    outputs = keras.Model(model.get_layer("backbone").input, before[-1].input)(images.astype("float32"), training=False)
     maps = keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32"))
     kernel = head.get_weights()[0]
     gradient = np.hstack([-kernel, kernel]).T[classes] if kernel.shape[1] == 1 else kernel.T[classes]
     if norm:
         gradient = _through_norm(gradient, maps.mean(axis=(1, 2)), norm)
     return np.einsum("nhwc,nc->nhw", maps, gradient)
-
-
-def _end(model: keras.Model) -> tuple[keras.layers.Layer, keras.layers.Layer | None, keras.layers.Dense]:
-    """Return the pooling layer, the layer normalisation after it, if any, and the dense layer."""
-    layers = [layer for layer in leaves(model) if not isinstance(layer, keras.layers.Dropout)]
-    *before, head = layers
-    norm = before.pop() if isinstance(before[-1], keras.layers.LayerNormalization) else None
-    if not (isinstance(head, keras.layers.Dense) and isinstance(before[-1], keras.layers.GlobalAveragePooling2D)):
-        names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in layers[-3:])
-        raise InputError(
-            f"Grad-CAM needs a network that ends in average pooling and a dense layer; this one ends in {names}."
-        )
-    return before[-1], norm, head
 
 
 def _through_norm(gradient: np.ndarray, pooled: np.ndarray, norm: keras.layers.LayerNormalization) -> np.ndarray:

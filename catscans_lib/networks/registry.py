@@ -11,7 +11,6 @@ PerChannel = tuple[float, float, float]  # red, green, blue
 class Preprocessing:
     """First layer of a network: value * scale + offset, for red, green, blue from 0 to 255."""
 
-    words: str
     scale: float | PerChannel
     offset: float | PerChannel
     bgr: bool = False  # published weights expect blue, green, red
@@ -30,13 +29,11 @@ class NetworkInfo:
 
 
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue in 0..1
-CENTRED = Preprocessing("minus ImageNet's mean colour", 1.0, (-123.68, -116.779, -103.939), bgr=True)
-SCALED = Preprocessing("scaled to -1..1", 1 / 127.5, -1.0)
-SCALED_128 = Preprocessing("divided by 128, minus 1", 1 / 128, -1.0)
+CENTRED = Preprocessing(1.0, (-123.68, -116.779, -103.939), bgr=True)  # minus ImageNet's mean colour
+SCALED = Preprocessing(1 / 127.5, -1.0)
+SCALED_128 = Preprocessing(1 / 128, -1.0)
 STANDARDISED = Preprocessing(
-    "minus ImageNet's mean colour, divided by its standard deviation",
-    tuple(1 / (255 * sd) for sd in SD),
-    tuple(-mean / sd for mean, sd in zip(MEAN, SD, strict=True)),
+    tuple(1 / (255 * sd) for sd in SD), tuple(-mean / sd for mean, sd in zip(MEAN, SD, strict=True))
 )
 
 _OWN = (

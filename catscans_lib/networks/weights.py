@@ -133,10 +133,6 @@ def _check(places: dict[str, keras.layers.Layer], found: dict, pairs: dict[str, 
         if place not in pairs:
             raise ValueError(f"it has no layer '{place}'")
         held, needed = ([tuple(part.shape) for part in parts] for parts in (found[pairs[place]], layer.weights))
-        if len(held) != len(needed):
-            raise ValueError(
-                f"its layer '{pairs[place]}' has {len(held)} arrays, the network's '{place}' {len(needed)}"
-            )
         if held != needed:
             raise ValueError(f"its layer '{pairs[place]}' has the shapes {held}, the network's '{place}' {needed}")
     for name, arrays in found.items():

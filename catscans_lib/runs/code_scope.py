@@ -27,7 +27,7 @@ class Facts(NamedTuple):
 def reached(code: str) -> set[Path]:
     """Return the files of the library that `code` imports, directly or through other files."""
     found: set[Path] = set()
-    waiting = _imports(ast.parse(code))
+    waiting = imports(ast.parse(code))
     while waiting:
         path = _library_file(waiting.pop())
         if path and path not in found:
@@ -59,15 +59,15 @@ def _facts(path: Path) -> Facts:
 
 def _parsed(content: bytes) -> Facts:
     tree = ast.parse(content)
-    imports = _imports(tree)
     for node in ast.walk(tree):
         has_body = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if has_body and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return Facts(imports, hashlib.sha256(ast.dump(tree).encode()).hexdigest())
+    return Facts(imports(tree), hashlib.sha256(ast.dump(tree).encode()).hexdigest())
 
 
-def _imports(tree: ast.AST) -> list[str]:
+def imports(tree: ast.AST) -> list[str]:
+    """Return the modules and names of the library that a syntax tree imports, also inside functions, with dots."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -23,7 +23,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from catscans_lib import figures, paths, results
-from catscans_lib.errors import InputError, Strict, unknown
+from catscans_lib.errors import Strict, unknown
 from catscans_lib.grid import expand, profiles
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
@@ -125,19 +125,13 @@ def start(step: str, **given: Any) -> Run:
     """
     planned = expand.find(step, **given)
     profile = given["profile"]
-    for key in planned.needs:
-        if not results.is_done(profile, key):
-            raise InputError(
-                f"{planned.key} needs {key}, which is not done in profile {profile}. "
-                f"Make it: .venv/bin/catscans sweep --profile {profile} {key}"
-            )
+    passed = os.environ.get(results.ORIGIN)
+    origin = recipe.Origin(**json.loads(passed)) if passed else recipe.origin(planned, profile)
     by_sweep = os.environ.get(results.WORK_DIR)
     output = profile if by_sweep else f"{profile}/scratch"
     work = Path(by_sweep) if by_sweep else results.new_work_dir(output, step, planned.name)
     figures.set_style()
     pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # paths are shown in full
-    passed = os.environ.get(results.ORIGIN)
-    origin = recipe.Origin(**json.loads(passed)) if passed else recipe.origin(planned, profile)
     return Run(step, planned.name, profile, output, planned.settings, work, origin)
 
 

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from catscans_lib import paths, results
+from catscans_lib.errors import InputError
 from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import code_scope
@@ -53,9 +54,9 @@ def recipe(run: PlannedRun, profile: str, code: str | None = None) -> str:
 def run_ids(run: PlannedRun, profile: str) -> dict[str, str]:
     """Return the ids of the runs that a run reads, by key; InputError if one is not done."""
     found = {key: results.facts(profile, key) for key in run.needs}
-    for key, facts in found.items():
-        if not facts:
-            results.record(profile, key)  # raises, with the command that makes it
+    if missing := [key for key, facts in found.items() if not facts]:
+        what = f"{run.key} needs {missing[0]}, which is not done in profile {profile}"
+        raise InputError(f"{what}. Make it: {results.SWEEP} {profile} {missing[0]}")
     return {key: facts.run_id for key, facts in found.items()}
 
 

@@ -90,9 +90,7 @@ def check_status(response: requests.Response, allowed: Collection[int]) -> None:
 
 def prepared(session: requests.Session) -> requests.Session:
     """Give a session our user agent, and have it refuse redirects that leave https."""
-    session.headers["User-Agent"] = (
-        "catscans (research compendium)"  # Zenodo limits the names of libraries more strictly
-    )
+    session.headers["User-Agent"] = "catscans (research compendium)"  # Zenodo limits names of libraries more
     session.hooks["response"].append(refuse_unsafe_redirects)
     return session
 
@@ -112,12 +110,12 @@ def shown(url: str) -> str:
     return re.split(r"[?#]", re.sub(r"(?<=//)[^/]*@", "", url))[0]
 
 
-def fetch(file: Download, data_dir: Path, *, progress: bool | None = None, mirror: str | None = None) -> str | None:
+def fetch(file: Download, data_dir: Path, *, mirror: str | None = None) -> str | None:
     """Download a published file to the data folder, check it, and unpack it if it is an archive.
 
-    Resumes partial downloads; safe to interrupt. Nothing is downloaded twice. A progress bar is shown on a terminal, or as
-    `progress` says. `mirror` is the URL of a folder that has the file under its name. Returns the SHA-256 of the file if no
-    checksum was published. Raises InputError if it cannot be downloaded, unpacked or written, or is not the published one.
+    Resumes partial downloads; safe to interrupt. Nothing is downloaded twice. A terminal shows a progress bar. `mirror` is the
+    URL of a folder that has the file under its name. Returns the SHA-256 of the file if no checksum was published. Raises
+    InputError if it cannot be downloaded, unpacked or written, or is not the published one.
     """
     url = f"{mirror.rstrip('/')}/{quote(file.file_name)}" if mirror else file.url
     if not re.match(r"https?://[^/]", url, re.IGNORECASE):
@@ -131,7 +129,7 @@ def fetch(file: Download, data_dir: Path, *, progress: bool | None = None, mirro
     try:
         with paths.locked(lock, refuse):
             try:
-                return _fetch(file, url, path, progress)
+                return _fetch(file, url, path)
             finally:
                 lock.unlink()
     except OSError as error:
@@ -141,7 +139,7 @@ def fetch(file: Download, data_dir: Path, *, progress: bool | None = None, mirro
         ) from error
 
 
-def _fetch(file: Download, url: str, path: Path, progress: bool | None) -> str | None:
+def _fetch(file: Download, url: str, path: Path) -> str | None:
     notes = Notes(path)
     if names := notes.known.get("unpacked"):
         is_same = file.unpack and notes.known["checksum"] == file.checksum
@@ -149,7 +147,7 @@ def _fetch(file: Download, url: str, path: Path, progress: bool | None) -> str |
             path.unlink(missing_ok=True)
             return notes.known["sha256"]
     if not (path.exists() and is_published(file, path)):
-        _download(file, url, path, progress)
+        _download(file, url, path)
     notes.discard()
     sha256 = None if file.checksum else paths.sha256(path)
     if file.unpack:
@@ -159,9 +157,8 @@ def _fetch(file: Download, url: str, path: Path, progress: bool | None) -> str |
     return sha256
 
 
-def _download(file: Download, url: str, path: Path, progress: bool | None) -> None:
-    is_off = None if progress is None else not progress  # None: only where there is no terminal
-    bar = tqdm(desc=path.name, total=file.n_bytes, unit="B", unit_scale=True, disable=is_off)
+def _download(file: Download, url: str, path: Path) -> None:
+    bar = tqdm(desc=path.name, total=file.n_bytes, unit="B", unit_scale=True, disable=None)
     with bar, prepared(requests.Session()) as session:
         one = Transfer(session, url, path, file, bar)
         try:

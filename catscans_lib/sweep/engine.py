@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -15,7 +15,7 @@ import click
 import yaml
 
 from catscans_lib import paths, results
-from catscans_lib.errors import InputError, and_more, unknown
+from catscans_lib.errors import InputError, unknown
 from catscans_lib.grid import expand
 from catscans_lib.runs import recipe
 from catscans_lib.runs.execute import MARK, say
@@ -84,8 +84,7 @@ def run(sweep: Sweep, runs: Runs, done: list[str], started: float) -> int:
     if status:
         current = recipe.current(sweep.profile, runs)  # the older result of a changed run does not count
         missing = [key for key in wanted if key not in current]
-        names = and_more(missing, failures.MAX_NAMES)
-        click.echo(f"catscans: the sweep stopped with unfinished runs ({len(missing)}): {names}.", err=True)
+        click.echo(f"catscans: the sweep stopped with {len(missing)} of {len(wanted)} runs unfinished.", err=True)
         click.echo(_planning_error(command)[1] or failures.summary(sweep.profile, runs, missing, started), err=True)
         click.echo(f"Finished runs are kept. Resume: .venv/bin/catscans sweep --profile {sweep.profile}", err=True)
     return status if status in (0, BAD_OPTIONS) else 1
@@ -143,7 +142,7 @@ def snakemake(sweep: Sweep) -> list[str]:
 
 def cluster_profile(name: str) -> tuple[Path, dict]:
     """Return folder and content of a profile in `params/cluster/`; InputError if it is unknown."""
-    folder = paths.cluster_dir()
+    folder = paths.root() / "params" / "cluster"
     known = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
     if name not in known:
         raise unknown("cluster", name, known)
@@ -225,8 +224,7 @@ def _sigterm_passed_to(process: subprocess.Popen) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-@contextmanager
-def one_sweep_at_a_time() -> Iterator[TextIO]:
+def one_sweep_at_a_time() -> AbstractContextManager[TextIO]:
     """Hold the project's lock; InputError if another sweep holds it."""
 
     def refuse(holder: str) -> None:
@@ -235,5 +233,4 @@ def one_sweep_at_a_time() -> Iterator[TextIO]:
             "ends with it."
         )
 
-    with paths.locked(paths.notes_dir() / "catscans.lock", refuse) as lock:
-        yield lock
+    return paths.locked(paths.notes_dir() / "catscans.lock", refuse)

@@ -1,6 +1,7 @@
 """The report on runs that failed: the error, the last lines of its traceback, and the notebook to open."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -13,32 +14,32 @@ from catscans_lib.sweep.selection import with_needs
 
 ERROR = "error.txt"  # in the work folder of a run that failed
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-MAX_LINES = 8
-MAX_NAMES = 50
+MAX_LINES, MAX_REPORTS = 8, 20
 
 
 def note(profile: str, key: str, message: str) -> None:
     """Save the message of a failed run next to its notebook, if there is space; it has been printed already."""
-    work = paths.work_dir(profile, *key.split("/"))
-    if work.is_dir():
-        try:
-            (work / ERROR).write_text(message, encoding="utf-8")
-        except OSError:  # the disk is full
-            return
+    with suppress(OSError):  # the disk is full, or the run has no work folder
+        (paths.work_dir(profile, *key.split("/")) / ERROR).write_text(message, encoding="utf-8")
 
 
 def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since: float) -> str:
-    """Return the report on runs that are not done: failed since `since` (seconds since 1970), not started, not finished."""
+    """Return the report on runs that are not done: failed since `since` (seconds since 1970), not started, not finished.
+
+    Each run is named once; long lists are cut.
+    """
     failed = {key: text for key in missing if (text := report(profile, key, since))}
     waiting = [key for key in missing if key not in failed and set(failed) & set(with_needs(runs, [key]))]
     left = [key for key in missing if key not in failed and key not in waiting]
-    blocks = [*failed.values()]
+    blocks = [*failed.values()][:MAX_REPORTS]
+    if others := list(failed)[MAX_REPORTS:]:
+        blocks.append(f"Also failed: {and_more(others)}")
     if waiting:
-        blocks.append(f"Not started because a run they need failed: {and_more(waiting, MAX_NAMES)}")
+        blocks.append(f"Not started because a run they need failed: {and_more(waiting)}")
     if left:
         logs = paths.notes_dir() / "slurm_logs"
         see = f". Output of their jobs: {paths.relative(logs)}" if logs.is_dir() else ""
-        blocks.append(f"Not finished: {and_more(left, MAX_NAMES)}{see}")
+        blocks.append(f"Not finished: {and_more(left)}{see}")
     return "\n".join(blocks)
 
 

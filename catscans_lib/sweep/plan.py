@@ -16,7 +16,6 @@ from catscans_lib.grid.schema import Profile
 from catscans_lib.grid.steps import STEPS
 
 FORWARD = 0.2  # cost of a prediction in training passes: 121 against 537 images/s, ResNet50 (benchmarks/RESULTS.md)
-MAX_NAMES = 50
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def text(profile: str, runs: dict[str, PlannedRun], done: list[str], chosen: lis
         todo = [costs[key] for key in here if key in costs]
         lines.append(f"  {step:16}{len(here):>6}{len(here) - len(todo):>6}{len(todo):>8}{_time(todo):>11}")
     if len(waiting) < len(chosen):
-        lines.append(f"  to run: {and_more(waiting, MAX_NAMES)}")
+        lines.append(f"  to run: {and_more(waiting)}")
     return "\n".join([*lines, *_total(list(costs.values()))])
 
 

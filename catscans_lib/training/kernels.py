@@ -22,13 +22,10 @@ def speed_up(model: keras.Model) -> None:
     for layer in leaves(model):
         if _is_image_norm(layer):
             _fuse_batch_norm(layer)
+        elif layer.compute_dtype == "bfloat16" and _wide(layer) and not backend.has_gpu():
+            _use_matrix_products(layer)
     if type(model.optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not model.optimizer.amsgrad:
         _fuse_adam(model.optimizer)
-    if backend.has_gpu():
-        return
-    for layer in leaves(model):
-        if layer.compute_dtype == "bfloat16" and _wide(layer):
-            _use_matrix_products(layer)
 
 
 def _is_image_norm(layer: layers.Layer) -> bool:

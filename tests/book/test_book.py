@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
 
-from catscans_lib import book, datasets, paths
+from catscans_lib import book, datasets, errors, paths
 from catscans_lib.book import architecture, run_pages, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
+from catscans_lib.grid import overrides
+from catscans_lib.runs.records import reading
+from catscans_lib.sharing.osf import runs as osf_runs
 
 CHAPTERS = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
 
@@ -167,7 +170,8 @@ def test_the_python_examples_of_the_chapters_import_what_exists():
 
 
 def test_the_examples_in_docstrings_hold():
-    assert [doctest.testmod(module).failed for module in (templates, run_pages)] == [0, 0]
+    for module in (templates, run_pages, errors, overrides, osf_runs, reading):
+        assert doctest.testmod(module).attempted and doctest.testmod(module).failed == 0, module
 
 
 def test_a_sentence_changes_when_a_result_changes(results):

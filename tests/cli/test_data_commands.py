@@ -92,7 +92,7 @@ def test_what_is_downloaded_is_read_as_it_comes(project, tmp_path, monkeypatch, 
     assert ids[0] == ids[1]
 
 
-def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings(project, tmp_path):
+def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings_once(project, tmp_path):
     fixtures.write_natural(tmp_path, n_per_class=5)
     said = catscans("dataset", "add", "objects", tmp_path / "natural_images", "--title", "My objects")
     assert said.startswith("objects: 40 images in 8 classes.\nNo groups: images of one patient may land in different")
@@ -105,6 +105,8 @@ def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings(
     assert datasets.get("objects").title == "My objects"
     text = (project / "params/mine.yaml").read_text()
     assert text.startswith("# Own data, with the settings of paper.yaml") and "# image side (pixels)" in text
+    assert "A dataset 'objects' exists" in catscans("dataset", "add", "objects", tmp_path / "natural_images", status=2)
+    assert "objects" in datasets.known()
 
 
 def test_an_own_table_joins_an_existing_grid_as_source_and_target(project, tmp_path, monkeypatch):
@@ -153,13 +155,6 @@ def test_what_cannot_be_added_says_why_and_leaves_neither_card_nor_grid(project,
     fixtures.write_natural(tmp_path)
     assert message in catscans("dataset", "add", *[word.format(data=tmp_path) for word in arguments], status=2)
     assert not list(project.glob("params/datasets/*.yaml")) and not (project / "params/mine.yaml").exists()
-
-
-def test_a_second_row_is_refused_and_the_card_that_is_there_stays(project, tmp_path):
-    fixtures.write_natural(tmp_path)
-    catscans("dataset", "add", "objects", tmp_path / "natural_images")
-    assert "A dataset 'objects' exists" in catscans("dataset", "add", "objects", tmp_path / "natural_images", status=2)
-    assert "objects" in datasets.known()
 
 
 def test_a_subset_of_synsets_is_cut_and_missing_ones_are_named(project, tmp_path):

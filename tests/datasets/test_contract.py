@@ -4,6 +4,7 @@ import re
 
 import fixtures
 import numpy as np
+import pandas as pd
 import pytest
 
 from catscans_lib import datasets
@@ -35,7 +36,7 @@ OWN_CARDS = {
 
 def keeps_the_contract(name, data, path):
     """Ingest a dataset twice and check what all others rely on."""
-    given = {"profile": "demo", "n_images": 90, "n_folds": 2, "fold_seed": 0, "max_images": None}
+    given = {"profile": "demo", "n_images": 90, "n_folds": 2, "fold_seed": 0, "max_images": 70}
     settings = Ingest(dataset=name, data=data, size_px=SIZE, **given)
     problems, decoding = ingest.store_dataset(settings, path)
     assert list(decoding.columns) == ["path", "mean_difference"] and (decoding["mean_difference"] < 2).all()
@@ -56,8 +57,10 @@ def keeps_the_contract(name, data, path):
     assert (table["group"] != "").all() and set(table["split"]) <= SPLITS
     assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in table["sha256"])
     assert (table["mode"] != "").all() and table["size"].str.fullmatch(r"\d+ x \d+").all()
-    made = folds.make(table, n_folds=2, seed=0)
-    assert sorted(made["image_id"]) == list(table["image_id"])
+    made = ingest.save_folds(table, settings, path.with_name("folds.csv"))
+    pd.testing.assert_frame_equal(folds.read(path.with_name("folds.csv")), made)
+    assert set(made["image_id"]) <= set(table["image_id"]) and set(made["fold"]) == {1, 2}
+    assert 0 <= len(made) - min(70, len(table)) < table["group"].value_counts().max()  # whole groups are drawn
     assert made.groupby("group")["fold"].nunique().max() == 1
     ingest.store_dataset(settings, path.with_name("again.h5"))
     again = store.open_store(path.with_name("again.h5"))
@@ -67,7 +70,9 @@ def keeps_the_contract(name, data, path):
 
 @pytest.mark.parametrize("name", demo.CLASSES)
 def test_demo(name, tmp_path):
-    keeps_the_contract(name, "demo", tmp_path / "x.h5")
+    opened = keeps_the_contract(name, "demo", tmp_path / "x.h5")
+    assert set(opened.classes) == set(demo.CLASSES[name])
+    assert len(opened.images) == 90 and opened.table["sha256"].is_unique
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

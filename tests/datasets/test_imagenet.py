@@ -53,24 +53,21 @@ def test_the_tar_of_tars_gives_the_same_store_as_folders(data_dir, n_processes):
     assert sorted(path.name for path in data_dir.iterdir()) == ["imagenet", "x.h5"]  # nothing was unpacked
 
 
-def test_a_damaged_image_in_the_tar_is_reported_by_its_name_and_the_rest_is_kept(data_dir):
+def test_other_files_and_damaged_images_in_a_tar_are_reported_and_the_rest_is_kept(data_dir):
     path = data_dir / "imagenet/n01440764/n01440764_1.JPEG"
     path.write_bytes(path.read_bytes()[:300])
-    fixtures.pack_imagenet(data_dir)
-    problems = store.write(data_dir / "x.h5", datasets.read("imagenet", data_dir), dataset="imagenet", size_px=16)
-    assert len(problems) == 1 and "n01440764/n01440764_1.JPEG" in problems["path"][0]
-    assert len(store.open_store(data_dir / "x.h5").images) == 11
-
-
-def test_other_files_in_a_tar_are_reported(data_dir):
     (data_dir / "imagenet/n01440764/notes.doc").write_text("x")
     fixtures.pack_imagenet(data_dir)
     (data_dir / "readme.md").write_text("x")
     with tarfile.open(data_dir / TAR, "a") as tar:
         tar.add(data_dir / "readme.md", "readme.md")
-    said = fixtures.problems(datasets.read("imagenet", data_dir))
+    listing = datasets.read("imagenet", data_dir)
+    said = fixtures.problems(listing)
     assert "not an image file" in said[f"{TAR}:n01440764/notes.doc"]
     assert "not the tar of a wnid" in said[f"{TAR}:readme.md"]
+    problems = store.write(data_dir / "x.h5", listing, dataset="imagenet", size_px=16)
+    assert len(problems) == 1 and "n01440764/n01440764_1.JPEG" in problems["path"][0]
+    assert len(store.open_store(data_dir / "x.h5").images) == 11
 
 
 def test_a_truncated_or_compressed_tar_is_refused(data_dir):
@@ -100,9 +97,14 @@ def files_in(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.JPEG"))
 
 
-def test_a_subset_depends_on_names_and_seed_but_not_on_other_wnids_or_the_packing(data_dir, tmp_path):
-    place = data_dir / "imagenet"
+def test_a_subset_names_missing_synsets_and_depends_on_names_and_seed_but_not_on_other_wnids_or_the_packing(
+    data_dir, tmp_path
+):
+    place, said = data_dir / "imagenet", []
     one, two = fixtures.WNIDS[:2]
+    missing = imagenet.make_subset(place, ["n99999999", one], tmp_path / "all", n_per_class=9, seed=0, say=said.append)
+    assert (missing, said) == (["n99999999"], ["n01440764: 4 images found, 9 requested"])
+    assert len(files_in(tmp_path / "all")) == 4
     assert imagenet.make_subset(place, [one, two], tmp_path / "a", n_per_class=2, seed=1) == []
     imagenet.make_subset(place, [two], tmp_path / "b", n_per_class=2, seed=1)
     for seed in range(2, 8):
@@ -115,16 +117,6 @@ def test_a_subset_depends_on_names_and_seed_but_not_on_other_wnids_or_the_packin
     table = pd.read_csv(tmp_path / "c/subset.csv")
     for row in table.itertuples():
         assert hashlib.sha256((tmp_path / "c" / row.wnid / row.name).read_bytes()).hexdigest() == row.sha256
-
-
-def test_a_subset_names_missing_synsets_and_takes_all_of_small_ones(data_dir, tmp_path):
-    said = []
-    missing = imagenet.make_subset(
-        data_dir / "imagenet", ["n99999999", fixtures.WNIDS[0]], tmp_path / "a", n_per_class=9, seed=0, say=said.append
-    )
-    assert missing == ["n99999999"]
-    assert said == ["n01440764: 4 images found, 9 requested"]
-    assert len(files_in(tmp_path / "a")) == 4
 
 
 @pytest.mark.parametrize(

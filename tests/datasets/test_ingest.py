@@ -3,32 +3,15 @@
 import json
 
 import pandas as pd
-import pytest
-import tiny
-import yaml
 
-from catscans_lib.datasets import ingest as dataset_ingest
 from catscans_lib.grid import expand
-from catscans_lib.images import folds, store
+from catscans_lib.images import folds
 from catscans_lib.runs import execute
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch, native_data):
-    """A project that reads the tiny native datasets: isic2018 is a target in two folds."""
-    folder = tiny.project(tmp_path / "project")
-    content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
-    content["folds"]["n_folds"] = 2
-    for row in content["datasets"].values():
-        row["size_px"] = 32
-    tiny.write_grid(folder, content, "sample")
-    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
-    monkeypatch.setenv("CATSCANS_DATA", str(native_data))
-    monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)
-    return folder
-
-
-def test_the_ingest_page_reports_broken_files_by_path_skips_and_counts_them_and_keeps_the_rest(project, native_data):
+def test_the_ingest_page_reports_broken_files_by_path_skips_and_counts_them_and_keeps_the_rest(
+    native_project, native_data
+):
     images = native_data / "ISIC2018/ISIC2018_Task3_Training_Input"
     zero, corrupt, unlisted, absent, *_ = sorted(images.glob("*.jpg"))[2::4]
     zero.write_bytes(b"")
@@ -46,17 +29,6 @@ def test_the_ingest_page_reports_broken_files_by_path_skips_and_counts_them_and_
     record = json.loads((folder / "run.json").read_text())
     assert (record["n_problems"], record["n_images"]) == (5, 28 - 4)
     assert zero.name in (folder / "ingest.ipynb").read_text()
-    saved = folds.read(project / "results/sample/folds/isic2018.csv")
+    saved = folds.read(native_project / "results/sample/folds/isic2018.csv")
     assert len(saved) == 24
     assert saved.groupby("group")["fold"].nunique().max() == 1
-
-
-def test_the_demo_is_stored_as_generated(project):
-    run = expand.grid("demo")["ingest/chest"]
-    dataset_ingest.store_dataset(run.settings, project / "chest.h5")
-    opened = store.open_store(project / "chest.h5")
-    assert opened.images.shape == (180, 24, 24, 3)
-    made = dataset_ingest.save_folds(opened.table, run.settings, project / "folds.csv")
-    pd.testing.assert_frame_equal(folds.read(project / "folds.csv"), made)
-    assert made["fold"].max() == 3
-    assert len(made) == pytest.approx(120, abs=3)

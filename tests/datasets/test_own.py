@@ -13,13 +13,6 @@ from catscans_lib.grid import expand
 from catscans_lib.images import store
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    folder = tiny.project(tmp_path / "project")
-    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
-    return folder
-
-
 def write_folder(folder, labels=("mole", "wart"), n=4):
     for i, label in enumerate(labels):
         for k in range(n):
@@ -33,9 +26,6 @@ def card_of(**values):
 def add(name, place, data_dir=None, **values):
     card = card_of(place=str(place), **values)
     own.add(name, card, card.read(data_dir or place), taken=datasets.known())
-
-
-# Class folders
 
 
 def test_class_folders_are_read_with_and_without_splits_and_groups(tmp_path):
@@ -53,15 +43,9 @@ def test_class_folders_are_read_with_and_without_splits_and_groups(tmp_path):
     grouped = layouts.from_folder(tmp_path / "flat", tmp_path / "flat", group=group)
     assert grouped.images["group"].value_counts().to_dict() == {"p0": 4, "p1": 4}
     assert fixtures.problems(grouped) == {"mole/other.png": "no group in the file name; left out"}
-
-
-@pytest.mark.parametrize(("pattern", "message"), [("p(", "not a regular expression"), (r"p\d+", "has 0 parts")])
-def test_a_pattern_without_a_group_is_refused(pattern, message):
-    with pytest.raises(InputError, match=message):
-        layouts.group_by_pattern(pattern)
-
-
-# Tables
+    for pattern, message in (("p(", "not a regular expression"), (r"p\d+", "has 0 parts")):
+        with pytest.raises(InputError, match=message):
+            layouts.group_by_pattern(pattern)
 
 
 def table_of(folder, rows, columns=("path", "label", "group")):
@@ -90,7 +74,8 @@ def test_unusable_rows_are_reported_and_the_rest_is_kept(tmp_path):
     rows = [("mole/p0_0.png", "mole", "a"), ("mole/p0_0.png", "mole", "a"), ("wart/p0_0.png", "wart", "b")]
     rows += [("mole/p0_1.png", "mole", "a"), ("mole/p0_1.png", "wart", "a"), ("gone.png", "mole", "c")]
     rows += [("wart/p0_1.png", "", "d"), ("wart/p1_2.png", "wart", " "), ("list.csv", "wart", "d")]
-    listing = card_of(form="table", place=str(table_of(tmp_path, rows)), group_column="group").read(tmp_path)
+    card = card_of(form="table", place=str(table_of(tmp_path, rows)), group_column="group")
+    listing = card.read(tmp_path)
     assert list(listing.images["path"]) == ["mole/p0_0.png", "wart/p0_0.png"]
     assert fixtures.problems(listing) == {
         "mole/p0_1.png": "listed twice with different values; left out",
@@ -99,15 +84,8 @@ def test_unusable_rows_are_reported_and_the_rest_is_kept(tmp_path):
         "wart/p1_2.png": "no group, so it cannot be kept in one fold; left out",
         "list.csv": "not an image file; known: .jpg, .jpeg, .png, .tif, .tiff; left out",
     }
-
-
-def test_a_missing_column_is_named_with_those_there_are(tmp_path):
-    place = table_of(tmp_path, [("a.png", "x", "y")])
     with pytest.raises(InputError, match="lacks patient; it has path, label, group. Name its columns: --path-column"):
-        card_of(form="table", place=str(place), group_column="patient").read(tmp_path)
-
-
-# Arrays
+        card.model_copy(update={"group_column": "patient"}).read(tmp_path)
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (20, 20, 3)])
@@ -143,26 +121,17 @@ def test_some_images_of_the_arrays_are_read_without_the_rest_and_labels_are_orde
         ({"train_labels": np.array([{}] * 12, dtype=object)}, "Cannot read '.*npz'.*allow_pickle=False"),
         ({"train_images": np.array([{}] * 12, dtype=object)}, r"is object \(12,\); known are uint8"),
         ({"train_labels": None}, "lacks train_labels; it has"),
+        ({}, "has the label 2, but only 2 class names are given"),
     ],
 )
 def test_other_arrays_are_refused_and_nothing_is_unpickled(tmp_path, change, message):
     arrays = fixtures.write_npz(tmp_path / "a.npz") | change
     np.savez(tmp_path / "b.npz", **{name: array for name, array in arrays.items() if array is not None})
+    (tmp_path / "half.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:600])
+    with pytest.raises(InputError, match="Cannot read '.*half.npz'"):
+        medmnist.from_npz(tmp_path / "half.npz")
     with pytest.raises(InputError, match=message):
-        medmnist.from_npz(tmp_path / "b.npz")
-
-
-def test_a_truncated_npz_and_a_label_without_a_name_are_refused(tmp_path):
-    fixtures.write_npz(tmp_path / "a.npz")
-    with pytest.raises(InputError, match="has the label 2, but only 2 class names are given"):
-        medmnist.from_npz(tmp_path / "a.npz", ("a", "b"))
-    data = (tmp_path / "a.npz").read_bytes()
-    (tmp_path / "a.npz").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="Cannot read '.*a.npz'"):
-        medmnist.from_npz(tmp_path / "a.npz")
-
-
-# Cards
+        medmnist.from_npz(tmp_path / "b.npz", ("a", "b"))
 
 
 def test_an_added_dataset_is_known_by_its_card_and_its_counts(project, tmp_path):
@@ -173,6 +142,16 @@ def test_an_added_dataset_is_known_by_its_card_and_its_counts(project, tmp_path)
     assert (info.title, info.n_images, dict(info.n_per_class)) == ("Moles", 8, {"mole": 4, "wart": 4})
     assert len(datasets.read("moles", tmp_path / "anywhere").images) == 8
     assert datasets.titles()["moles"] == "Moles"
+    with pytest.raises(InputError, match="A dataset 'moles' exists"):
+        add("moles", tmp_path / "moles")
+    write_folder(tmp_path / "one", ("mole",))
+    with pytest.raises(InputError, match="has one class, mole; at least two are needed"):
+        add("one", tmp_path / "one")
+    add("below", "moles", tmp_path)
+    assert datasets.get("below").is_below_data_dir and not info.is_below_data_dir
+    assert len(datasets.read("below", tmp_path).images) == 8
+    with pytest.raises(InputError, match="No folder '.*elsewhere/moles', which the card of 'Moles' names"):
+        datasets.read("below", tmp_path / "elsewhere")
 
 
 def test_parts_of_one_dataset_know_each_other(project, tmp_path):
@@ -183,31 +162,12 @@ def test_parts_of_one_dataset_know_each_other(project, tmp_path):
     assert datasets.parts_of_the_same("pcam_small", ["chest", "pcam_middle"]) == ["pcam_middle"]
 
 
-def test_a_card_may_name_a_place_below_data(project, tmp_path):
-    write_folder(tmp_path / "data/moles")
-    add("moles", "moles", tmp_path / "data")
-    assert datasets.get("moles").is_below_data_dir
-    assert len(datasets.read("moles", tmp_path / "data").images) == 8
-    with pytest.raises(InputError, match="No folder '.*elsewhere/moles', which the card of 'Moles' names"):
-        datasets.read("moles", tmp_path / "elsewhere")
-
-
 @pytest.mark.parametrize("name", ["Moles", "3d", "my moles", "none", "chest"])
 def test_an_invalid_or_known_name_is_refused(project, tmp_path, name):
     write_folder(tmp_path / "moles")
     with pytest.raises(InputError, match=name):
         add(name, tmp_path / "moles")
     assert not own.names()
-
-
-def test_one_class_is_not_enough_and_a_card_is_never_overwritten(project, tmp_path):
-    write_folder(tmp_path / "one", ("mole",))
-    write_folder(tmp_path / "two")
-    with pytest.raises(InputError, match="has one class, mole; at least two are needed"):
-        add("moles", tmp_path / "one")
-    add("moles", tmp_path / "two")
-    with pytest.raises(InputError, match="A dataset 'moles' exists"):
-        add("moles", tmp_path / "two")
 
 
 @pytest.mark.parametrize(

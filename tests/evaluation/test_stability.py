@@ -1,7 +1,6 @@
 from itertools import product
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -239,8 +238,7 @@ def two_rates():
     figures.set_style()
     every = product(("dtd", "none"), (1, 2), (1e-5, 1e-6), ("train", "validation"), ("accuracy", "loss"))
     columns = ["source", "fold", "learning_rate", "split", "metric"]
-    yield pd.concat([history([1.0, 2.0, 3.0], **dict(zip(columns, keys, strict=True))) for keys in every])
-    plt.close("all")
+    return pd.concat([history([1.0, 2.0, 3.0], **dict(zip(columns, keys, strict=True))) for keys in every])
 
 
 def test_the_grid_of_curves_has_rows_for_sources_colours_for_rates_and_dashes_for_training(two_rates):

@@ -6,16 +6,13 @@ import pandas as pd
 import pytest
 
 from catscans_lib import datasets, figures
-from catscans_lib.transferability import similarity_tables
 
 TITLES = datasets.titles()
 
 
 @pytest.fixture(autouse=True)
-def closed():
+def style():
     figures.set_style()
-    yield
-    plt.close("all")
 
 
 def texts(ax):
@@ -103,13 +100,24 @@ def test_differences_show_interval_margin_and_verdict():
     assert filled == [True, False, True]  # a ring is open
 
 
-def test_bars_show_every_fold_with_n_and_the_longer_baseline_separately():
-    ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
+def bars():
+    ends = {"dtd": (0.70, 0.90), "imagenet": (0.85, 0.97), "none": (0.60, 0.80)}
+    rows = [(source, "fine_tune", *at, "bootstrap over groups") for source, at in ends.items()]
+    rows.append(("none", "fine_tune_long", 0.65, 0.85, "bootstrap over groups"))
+    rows.append(("dtd", "fine_tune", 0.10, 0.99, "DeLong over images"))
+    intervals = pd.DataFrame(rows, columns=["source", "mode", "low", "high", "method"]).assign(target="isic2018")
+    return figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES, intervals=intervals)
+
+
+def test_bars_show_every_fold_with_n_the_longer_baseline_and_the_bootstrap_interval_of_their_own_mode():
+    ax = bars()
     names = ["random weights", "random weights, longer", "Describable Textures (DTD)", "ImageNet"]
     assert [label.get_text() for label in ax.get_yticklabels()] == [f"{name} (n = 3)" for name in names]
     assert ax.get_xlabel().startswith("weighted one-vs-rest AUC on held-out fold\n")
-    points = sum(len(collection.get_offsets()) for collection in ax.collections)
-    assert points == 4 * (3 + 1)
+    assert "95 % bootstrap over groups" in ax.get_xlabel()
+    assert sum(len(collection.get_offsets()) for collection in ax.collections) == 4 * (3 + 1)
+    drawn = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] != 0.5]
+    assert drawn == [(0.60, 0.80), (0.65, 0.85), (0.70, 0.90), (0.85, 0.97)]
 
 
 def test_figures_of_demo_profiles_say_demo_and_others_do_not(tmp_path):
@@ -120,8 +128,7 @@ def test_figures_of_demo_profiles_say_demo_and_others_do_not(tmp_path):
 
 def test_the_same_figure_gives_identical_files_and_a_table(tmp_path):
     for folder in ("one", "two"):
-        ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES)
-        figures.save(ax.figure, tmp_path / folder, "bars", aucs(), "demo")
+        figures.save(bars().figure, tmp_path / folder, "bars", aucs(), "demo")
         plt.close("all")
     for name in ("bars.svg", "bars.png", "bars.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -156,43 +163,6 @@ def test_stability_points_show_the_common_budget_only():
     assert len(axes[0].collections[0].get_offsets()) == 2
 
 
-def test_bars_carry_the_bootstrap_interval_of_their_own_mode():
-    intervals = pd.DataFrame(
-        [
-            ("dtd", "fine_tune", 0.70, 0.90, "bootstrap over groups"),
-            ("dtd", "fine_tune", 0.10, 0.99, "DeLong over images"),
-            ("imagenet", "fine_tune", 0.85, 0.97, "bootstrap over groups"),
-            ("none", "fine_tune", 0.60, 0.80, "bootstrap over groups"),
-            ("none", "fine_tune_long", 0.65, 0.85, "bootstrap over groups"),
-        ],
-        columns=["source", "mode", "low", "high", "method"],
-    ).assign(target="isic2018")
-    ax = figures.auc_bars(aucs(), "isic2018", "fine_tune", titles=TITLES, intervals=intervals)
-    drawn = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] != 0.5]
-    assert drawn == [(0.60, 0.80), (0.65, 0.85), (0.70, 0.90), (0.85, 0.97)]
-    assert "95 % bootstrap over groups" in ax.get_xlabel()
-
-
-def test_sources_with_close_ranks_share_a_bar_and_others_do_not():
-    ranks = pd.DataFrame(
-        {"source": ["imagenet", "dtd", "stl10", "none"], "mean_rank": [1.0, 2.2, 3.0, 4.0], "critical_difference": 1.5}
-    ).assign(mode="fine_tune", n_targets=3, friedman_p=0.01)
-    ax = figures.critical_difference(ranks, "fine_tune", titles=TITLES)
-    bars = [tuple(np.round(line.get_xdata(), 2)) for line in ax.lines if line.get_linewidth() == 3.5]
-    assert bars == [(0.95, 2.25), (2.15, 3.05), (2.95, 4.05)]
-    assert any(text.startswith("critical difference 1.50") for text in texts(ax))
-
-
-def test_roc_curves_have_a_panel_per_class_and_a_band_per_source():
-    grid = np.linspace(0, 1, 5)
-    band = {"false_positive_rate": grid, "true_positive_rate": grid**0.5, "low": grid, "high": 1.0, "n": 3}
-    keys = product(("dtd", "none"), ("MEL", "NV", "BCC"))
-    bands = pd.concat([pd.DataFrame(band | {"source": source, "class": name}) for source, name in keys])
-    axes = figures.roc_curves(bands, titles=TITLES)
-    assert [ax.get_title(loc="left") for ax in axes] == [f"{name} against the rest" for name in ("MEL", "NV", "BCC")]
-    assert all(len(ax.collections) == 2 for ax in axes)
-
-
 def test_a_calibration_point_pools_all_classes_of_its_bin():
     table = pd.DataFrame(
         {
@@ -202,10 +172,3 @@ def test_a_calibration_point_pools_all_classes_of_its_bin():
     )  # fmt: skip
     ax = figures.calibration_curves(table, titles=TITLES)
     np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.25, 0.125], [0.9, 1.0]])
-
-
-def test_the_map_of_ranks_uses_printed_titles():
-    ranks = pd.DataFrame({"measure": ["n_leep", "n_leep"], "source": ["dtd", "imagenet"], "rank": [1.0, 2.0]})
-    axes = figures.rank_map(ranks, titles=similarity_tables.titles() | {"dtd": "Textures", "imagenet": "ImageNet"})
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["N-LEEP"]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["ImageNet", "Textures"]

@@ -3,13 +3,10 @@
 import io
 import json
 import shutil
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
-import yaml
 from fixtures import picture
 from PIL import Image
 
@@ -61,15 +58,17 @@ def test_identical_and_similar_images_by_hand():
 
 
 def random_images(seed, n=120):
-    """Four datasets with few hashes, most of them close to another one, and few files, some of them in two datasets."""
+    """Four datasets with few hashes, most of them up to four bits from another, and few files, some of them in two datasets."""
     rng = np.random.default_rng(seed)
-    hashes = rng.integers(0, 2**63, 4, dtype=np.uint64)[:, None] ^ np.array([0, 1, 0b1110, 0b11111], np.uint64)
+    bits = np.uint64(1) << rng.integers(0, 64, (5, 8, 4), dtype=np.uint64)
+    flipped = bits * (np.arange(4) < rng.integers(0, 5, (5, 8, 1))).astype(np.uint64)
+    hashes = rng.integers(0, 2**63, (5, 1), dtype=np.uint64) ^ np.bitwise_xor.reduce(flipped, axis=2)
     dataset = pd.Categorical(rng.choice(list("abcd"), n), list("dcba"), ordered=True)
     images = pd.DataFrame({"dataset": dataset, "hash": rng.choice(hashes.ravel(), n), "file": rng.integers(0, 40, n)})
     return images.assign(row=images.groupby("dataset").cumcount(), blank=rng.random(n) < 0.1)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(8))
 def test_pairs_are_those_of_comparing_all_with_all_once_per_hash(seed):
     images = random_images(seed)
     by_place = {(image.dataset, image.row): image for image in images.itertuples()}
@@ -102,11 +101,8 @@ def test_blank_images_are_counted_and_compared_by_their_files_only():
     assert alike.empty
     counted = duplicates.summary(duplicates.read(list(known), known.get))
     assert counted.values.tolist() == [["one", 2, 2], ["two", 3, 2]]
-
-
-def test_an_almost_blank_image_is_not_blank():
     pixels = np.full((40, 40, 3), 7, np.uint8)
-    pixels[39, 39, 2] = 8
+    pixels[39, 39, 2] = 8  # almost blank
     known = {"one": stored("one", (Image.fromarray(pixels), "s"), (Image.new("RGB", (8, 8), (7, 8, 9)), "t"), size=40)}
     assert duplicates.read(["one"], known.get)["blank"].tolist() == [False, True]
 
@@ -127,26 +123,6 @@ def test_examples_take_every_two_datasets_in_turn_and_what_is_only_alike_first()
     assert list(duplicates.examples(identical, alike, n_pairs=2)["row"]) == [10, 12]
 
 
-# Perceptual hashes
-
-
-def with_neighbours(seed, n=60):
-    """Random hashes, each once more with up to four bits flipped, and once more with up to two others."""
-    rng = np.random.default_rng(seed)
-    hashes = rng.integers(0, 2**63, n, dtype=np.uint64)
-    flips = np.uint64(1) << rng.integers(0, 64, (n, 6), dtype=np.uint64)
-    flipped = [np.bitwise_xor.reduce(flips[:, part], axis=1) for part in (slice(4), slice(4, 6))]
-    return rng.permutation(np.concatenate([hashes, *(hashes ^ flip for flip in flipped)]))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_close_pairs_are_those_of_a_comparison_of_all_with_all(seed):
-    hashes = np.unique(with_neighbours(seed))[::-1]
-    pairs = [(i, k) for i, k in combinations(range(len(hashes)), 2) if (hashes[i] ^ hashes[k]).bit_count() <= 3]
-    assert duplicates.close_pairs(hashes).tolist() == list(map(list, pairs))
-    assert len(pairs) >= 50
-
-
 def test_rows_of_one_hash_are_paired_with_the_first_of_them_only():
     hashes = np.array([7, 0b1111 << 40, 7, 6, 7], np.uint64)
     assert duplicates.close_pairs(hashes).tolist() == [[0, 2], [0, 3], [0, 4]]
@@ -160,9 +136,6 @@ def test_groups_are_linked_through_each_other_and_named_by_their_first_row():
     assert duplicates.groups(hashes[:0]).tolist() == []
 
 
-# The notebook
-
-
 def test_a_dataset_that_the_profile_lacks_is_named_with_those_it_has():
     run = in_notebook.Run("overlaps", "all", "sample", "sample", None, None, None)
     with pytest.raises(
@@ -171,13 +144,8 @@ def test_a_dataset_that_the_profile_lacks_is_named_with_those_it_has():
         duplicates.read(["stl10"], run.open_store)
 
 
-def test_the_notebook_finds_what_was_put_into_two_datasets(tmp_path, monkeypatch, native_data):
-    folder = tiny.project(tmp_path / "project")
-    content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
-    tiny.write_grid(folder, content | {"folds": {"n_folds": 2, "seed": 0}}, "sample")
-    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
-    monkeypatch.setenv("CATSCANS_DATA", str(native_data))
-    monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)
+@pytest.mark.usefixtures("native_project")
+def test_the_notebook_finds_what_was_put_into_two_datasets(native_data):
     textures = sorted((native_data / "dtd/images/banded").glob("*.jpg"))
     lesions = sorted((native_data / "ISIC2018/ISIC2018_Task3_Training_Input").glob("*.jpg"))
     shutil.copy(textures[0], lesions[5])

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from catscans_lib import datasets
 from catscans_lib.errors import InputError
-from catscans_lib.images import checks, decode, store
+from catscans_lib.images import checks, decode, folds, store
 
 ROOT = Path(__file__).parents[2]
 SIZE = 24
@@ -57,9 +57,6 @@ def pixels_of(image, path, **options):
     return got.pixels
 
 
-# Writing and opening
-
-
 def test_a_store_gives_back_every_image_and_row(dtd, native_data, tmp_path):
     problems = write(tmp_path / "dtd.h5", dtd)
     opened = store.open_store(tmp_path / "dtd.h5")
@@ -87,23 +84,15 @@ def test_worker_processes_write_the_same_store(dtd, native_data, tmp_path, monke
     assert a.table.equals(b.table) and a.fingerprint == b.fingerprint and here.equals(there)
 
 
-def test_only_a_few_chunks_are_pending_at_once(monkeypatch, tmp_path):
-    class Pool(nullcontext):
-        waiting = 0  # chunks submitted whose results were not read
+def test_only_a_few_chunks_are_pending_at_once(monkeypatch):
+    pending = []
 
-        def __init__(self, n_processes, **_):
-            super().__init__(self)
+    def submit(task, chunk):
+        pending.append(chunk)
+        assert len(pending) <= 4
+        return SimpleNamespace(result=lambda: pending.pop(0))
 
-        def submit(self, task, chunk):
-            Pool.waiting += 1
-            assert Pool.waiting <= 4
-            return SimpleNamespace(result=lambda: taken(chunk))
-
-    def taken(chunk):
-        Pool.waiting -= 1
-        return chunk
-
-    monkeypatch.setattr(decode, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(decode, "ProcessPoolExecutor", lambda *_, **__: nullcontext(SimpleNamespace(submit=submit)))
     assert len(list(decode.decode_files(range(1000), SIZE, n_processes=2))) == 1000
 
 
@@ -121,24 +110,25 @@ def test_the_fingerprint_follows_pixels_labels_and_size_but_not_the_folder(dtd, 
     assert fingerprint(moved, SIZE) != first
 
 
-# Bad files
-
-
-def test_damaged_files_are_reported_and_the_rest_is_kept(dtd, native_data, tmp_path):
-    files = [native_data / path for path in dtd.images["path"][:4]]
+def test_damaged_and_far_too_large_files_are_reported_and_the_rest_is_kept(dtd, native_data, tmp_path, monkeypatch):
+    files = [native_data / path for path in dtd.images["path"][:6]]
     files[0].write_bytes(b"")
     files[1].write_bytes(files[1].read_bytes()[:-150])
     files[2].write_bytes(b"this is no JPEG")
     files[3].unlink()
+    Image.new("RGB", (60, 50)).save(files[4])
+    Image.new("RGB", (90, 50)).save(files[5])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # Pillow warns above it and fails above its double
     problems = write(tmp_path / "dtd.h5", dtd)
-    assert list(problems["path"]) == list(dtd.images["path"][:4])
-    empty, short, text, gone = problems["problem"]
+    assert list(problems["path"]) == list(dtd.images["path"][:6])
+    empty, short, text, gone, *large = problems["problem"]
+    assert all("more than 2,000 pixels" in problem for problem in large)
     assert empty == "empty file (0 bytes)"
     assert "truncated" in short and text == "not a readable image" and "No such file" in gone
     assert str(tmp_path) not in problems.to_csv()
     opened = store.open_store(tmp_path / "dtd.h5")
     assert opened.classes == ("dotted", "woven")  # all four banded images are gone
-    assert list(opened.table["image_id"]) == list(dtd.images["image_id"][4:])
+    assert list(opened.table["image_id"]) == list(dtd.images["image_id"][6:])
     np.testing.assert_array_equal(opened.images[0], plain(native_data / opened.table["path"][0], SIZE))
 
 
@@ -148,15 +138,6 @@ def test_no_image_at_all_is_an_error_and_leaves_no_store(dtd, native_data, tmp_p
     with pytest.raises(InputError, match=r"None of 12 images of 'dtd' could be decoded. First problem: .*0 bytes"):
         write(tmp_path / "out/dtd.h5", dtd)
     assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_far_too_large_images_are_reported(dtd, native_data, tmp_path, monkeypatch):
-    Image.new("RGB", (60, 50)).save(native_data / dtd.images["path"][0])
-    Image.new("RGB", (90, 50)).save(native_data / dtd.images["path"][1])
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # Pillow warns above it and fails above its double
-    problems = write(tmp_path / "dtd.h5", dtd)
-    assert list(problems["path"]) == list(dtd.images["path"][:2])
-    assert problems["problem"].str.contains("more than 2,000 pixels").all()
 
 
 def test_a_killed_run_leaves_no_store_and_does_not_change_an_old_one(dtd, native_data, tmp_path):
@@ -215,9 +196,6 @@ def test_a_missing_foreign_or_old_store_says_what_to_do(tmp_path):
         store.open_store(path)
 
 
-# Generated images
-
-
 def test_generated_images_are_stored_in_the_order_of_their_ids(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     table = pd.DataFrame({"image_id": ["c", "a", "b"], "label": ["x", "y", "x"], "group": ["1", "1", "2"], "split": ""})
@@ -235,9 +213,6 @@ def test_generated_images_of_another_shape_or_type_are_refused(shape, dtype, tmp
     with pytest.raises(InputError, match=r"pass uint8 \(2, 8, 8, 3\)"):
         store.write_arrays(tmp_path / "x.h5", np.zeros(shape, dtype), table, ("x",), dataset="dtd", size_px=8)
     assert list(tmp_path.iterdir()) == []
-
-
-# Decoding
 
 
 @pytest.mark.parametrize(
@@ -299,34 +274,32 @@ def test_damaged_bytes_never_raise(tmp_path):
             assert (got.pixels is None) == bool(got.problem)
 
 
-# Real images
+# Images, classes and groups of the real sample; equal files, those of two splits, patients in several splits, near duplicates
+KNOWN = {
+    "imagenet": (400, 10, 400, 0, 0, 0, 0), "dtd": (400, 10, 400, 0, 0, 0, 2), "chest": (600, 2, 330, 6, 2, 70, 0),
+    "isic2018": (700, 7, 673, 0, 0, 0, 1),
+}  # fmt: skip
 
 
-def test_real_files_decode_as_with_plain_pillow_and_have_their_known_properties(realdata, tmp_path):
-    manifest = pd.read_csv(realdata / "MANIFEST.csv").set_index("path")
-    n_grey = 0
-    for name in ("dtd", "imagenet", "chest", "isic2018"):
-        listing = datasets.read(name, realdata)
-        problems = store.write(tmp_path / "x.h5", listing, dataset=name, size_px=112)
-        opened = store.open_store(tmp_path / "x.h5")
-        assert problems.empty
-        assert list(opened.table["sha256"]) == list(manifest["sha256"].loc[opened.table["path"]])
-        check_known_facts(name, opened)
-        for row in range(0, len(opened.table), 20):
-            # at most 224 px on the shorter side, so DCT scaling does not apply
-            np.testing.assert_array_equal(opened.images[row], plain(realdata / opened.table["path"][row], 112))
-        n_grey += (opened.table["mode"] == "L").sum()
-    assert n_grey == 12
-
-
-def check_known_facts(name, opened):
-    """What is known of the real sample: equal X-rays, patients in several splits, near duplicates among textures."""
-    duplicates, crossing = checks.duplicates(opened.table), checks.split_groups(opened.table)
-    assert len(duplicates) == (6 if name == "chest" else 0)
-    assert (duplicates["across"] == "split").sum() == (2 if name == "chest" else 0)
-    assert len(crossing) == (70 if name == "chest" else 0)
-    near = checks.near_duplicates(opened.images, opened.table)
-    assert len(near) == {"dtd": 2, "isic2018": 1}.get(name, 0)
-    if name == "isic2018":
-        assert near["across"].tolist() == [""]  # one of the 27 lesions with two pictures
-        assert (opened.table.groupby("group").size() == 2).sum() == 27
+@pytest.mark.parametrize("name", KNOWN)
+def test_real_images_have_their_known_properties_decode_as_with_plain_pillow_and_keep_groups_in_folds(
+    name, realdata, tmp_path
+):
+    listing = datasets.read(name, realdata)
+    assert listing.problems.empty
+    assert store.write(tmp_path / "x.h5", listing, dataset=name, size_px=112).empty
+    opened = store.open_store(tmp_path / "x.h5")
+    table, manifest = opened.table, pd.read_csv(realdata / "MANIFEST.csv").set_index("path").loc[opened.table["path"]]
+    assert list(table["sha256"]) == list(manifest["sha256"])
+    assert list(table["label"].str.upper()) == list(manifest["class"].str.upper())
+    if name in ("chest", "isic2018"):
+        assert list(listing.images["group"]) == list(manifest["group"])
+    duplicates, crossing = checks.duplicates(table), checks.split_groups(table)
+    shape = (len(table), len(opened.classes), listing.images["group"].nunique())
+    n_across = (duplicates["across"] == "split").sum()
+    near = checks.near_duplicates(opened.images, table)
+    assert (*shape, len(duplicates), n_across, len(crossing), len(near)) == KNOWN[name]
+    for row in range(0, len(table), 20):  # at most 224 px on the shorter side, so DCT scaling does not apply
+        np.testing.assert_array_equal(opened.images[row], plain(realdata / table["path"][row], 112))
+    made = folds.make(table, n_folds=5, seed=0).merge(table[["image_id", "sha256"]])
+    assert made.groupby("group")["fold"].nunique().max() == made.groupby("sha256")["fold"].nunique().max() == 1

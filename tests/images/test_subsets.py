@@ -36,12 +36,8 @@ def test_classes_keep_their_shares_give_or_take_one():
     assert len(set(drawn)) == 40
     np.testing.assert_array_equal(drawn, store.draw(labels, 40, 0))
     assert not np.array_equal(drawn, store.draw(labels, 40, 1))
-
-
-def test_a_rare_class_keeps_two_images_where_it_has_them():
-    labels = np.repeat(["a", "b", "c"], [997, 2, 1])
-    drawn = labels[store.draw(labels, 20, 0)]
-    assert pd.Series(drawn).value_counts().to_dict() == {"a": 20, "b": 2, "c": 1}
+    labels = np.repeat(["a", "b", "c"], [997, 2, 1])  # a rare class keeps two images where it has them
+    assert pd.Series(labels[store.draw(labels, 20, 0)]).value_counts().to_dict() == {"a": 20, "b": 2, "c": 1}
 
 
 def test_a_subset_numbers_the_classes_that_occur_and_knows_its_images(opened):

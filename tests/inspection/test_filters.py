@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import saved_networks
@@ -8,26 +7,6 @@ from catscans_lib import figures
 from catscans_lib.inspection import filters
 from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
-
-
-def test_flat_filters_are_of_low_frequency_stripes_of_high_and_opposed_colours_are_not_grey():
-    flat = np.ones((3, 3, 3))
-    stripes = np.ones((3, 3, 3)) * np.array([1.0, -2.0, 1.0])[:, None, None]
-    red_green = np.ones((3, 3, 3)) * [1.0, -1.0, 0.0]
-    table = filters.numbers({"dtd": np.stack([flat, stripes, red_green, 0 * flat], axis=3)})
-    assert table["norm"].tolist() == pytest.approx([np.sqrt(27), np.sqrt(54), np.sqrt(18), 0])
-    assert table["low_frequency"].tolist() == pytest.approx([1, 0, 1, np.nan], nan_ok=True)
-    assert table["grey"].tolist() == pytest.approx([1, 1, 0, np.nan], nan_ok=True, abs=1e-12)
-    assert table["filter"].tolist() == [1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(("side", "share"), [(3, 1 / 9), (7, 9 / 49), (11, 21 / 121)])
-def test_noise_has_the_expected_shares(side, share):
-    # below 0.25 cycles per pixel lie, of 7 x 7 frequencies, the 3 x 3 lowest; of 11 x 11, 5 x 5 without its corners
-    assert filters.of_noise(side, side)["low_frequency"] == pytest.approx(share)
-    noise = np.random.default_rng(0).normal(size=(side, side, 3, 4000))
-    means = filters.numbers({"none": noise})[["low_frequency", "grey"]].mean()
-    assert means.to_dict() == pytest.approx(filters.of_noise(side, side), abs=0.01)
 
 
 def test_the_first_filters_are_those_of_the_first_convolution_also_in_a_nested_model(monkeypatch):
@@ -56,4 +35,3 @@ def test_the_change_of_a_layer_is_relative_to_its_weights_before():
     assert table.loc["block2_conv1", "n_weights"] == 3 * 3 * 16 * 16
     ax = figures.change_heatmap(table.reset_index(), titles={"dtd": "Textures"})
     assert [text.get_text() for text in ax.texts] == ["0.0", "0.50", *["0.0"] * (len(table) - 2)]
-    plt.close("all")

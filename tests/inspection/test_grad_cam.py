@@ -60,23 +60,6 @@ def test_the_mean_heat_is_the_logit_minus_the_bias_with_opposite_signs_for_two_c
     np.testing.assert_allclose(negative, -positive)
 
 
-def test_a_flattened_network_gives_the_same_heat():
-    nested = saved_networks.network(0)
-    backbone = nested.get_layer("backbone")
-    flat = keras.Model(backbone.input, nested.get_layer("head")(backbone.output))
-    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype("uint8")
-    classes = np.array([0, 1])
-    np.testing.assert_allclose(grad_cam.heat(flat, images, classes), grad_cam.heat(nested, images, classes), rtol=1e-6)
-
-
-def test_a_network_with_other_last_layers_is_refused_and_they_are_named():
-    inputs = keras.Input((8, 8, 3))
-    hidden = keras.layers.Dense(4, name="hidden")(keras.layers.GlobalAveragePooling2D(name="mean")(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(1, name="head")(hidden))
-    with pytest.raises(InputError, match=r"ends in mean \(GlobalAveragePooling2D\), hidden \(Dense\), head \(Dense\)"):
-        grad_cam.heat(model, np.zeros((1, 8, 8, 3), "uint8"), np.array([0]))
-
-
 def scored(rows):
     table = pd.DataFrame(rows, columns=["source", "image_id", "label", "score_a", "score_b"])
     return table.assign(fold=3, seed=0)

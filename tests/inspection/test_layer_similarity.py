@@ -1,12 +1,9 @@
 from itertools import permutations
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from published import shorten
 
 from catscans_lib import figures
@@ -30,35 +27,11 @@ def random_features(seed, n, n_features):
 
 
 def test_the_criterion_equals_its_definition_over_all_quadruples():
-    x, y = gram(random_features(0, 7, 3)), gram(random_features(1, 7, 5) ** 2)
+    features = random_features(0, 7, 30)  # more features than images, and of one scale more than of others
+    x, y = gram(features * np.linspace(0.1, 3, 30) + 1), gram(random_features(1, 7, 5) ** 2)
     assert layer_similarity.hsic(x, y) == pytest.approx(by_definition(x, y))
     own = by_definition(x, x) * by_definition(y, y)
     assert layer_similarity.linear_cka(x, y) == pytest.approx(by_definition(x, y) / np.sqrt(own))
-
-
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 100), shift=st.floats(-10, 10))
-def test_cka_is_invariant_to_rotation_scale_and_shift(seed, scale, shift):
-    x, y = random_features(seed, 12, 6), random_features(seed + 1, 12, 4)
-    y[:, 0] += x[:, 0]
-    turn, _ = np.linalg.qr(random_features(seed + 2, 6, 6))
-    same = layer_similarity.linear_cka(gram(scale * x @ turn + shift), gram(y))
-    assert same == pytest.approx(layer_similarity.linear_cka(gram(x), gram(y)), abs=1e-6)
-    assert layer_similarity.linear_cka(gram(x), gram(scale * x @ turn + shift)) == pytest.approx(1, abs=1e-6)
-
-
-def test_stretching_one_direction_changes_cka():
-    x = random_features(0, 50, 6)
-    assert layer_similarity.linear_cka(gram(x), gram(x * [100, 1, 1, 1, 1, 1])) < 0.9
-
-
-def test_independent_features_give_about_0_even_if_they_outnumber_the_images():
-    x, y = random_features(0, 40, 4000), random_features(1, 40, 4000)
-    centre = np.eye(40) - 1 / 40
-    plain = np.vdot(centre @ gram(x) @ centre, centre @ gram(y) @ centre)
-    plain /= np.linalg.norm(centre @ gram(x) @ centre) * np.linalg.norm(centre @ gram(y) @ centre)
-    assert plain > 0.95
-    assert abs(layer_similarity.linear_cka(gram(x), gram(y))) < 0.1
 
 
 def test_constant_features_give_nan_and_three_images_are_too_few():
@@ -130,7 +103,6 @@ def test_pairs_of_sources_and_before_and_after_are_compared_in_every_layer():
     ax = figures.kept_heatmap(kept.reset_index(), titles=titles)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["Textures", "random weights"]
     assert [text.get_text() for text in ax.texts][2:] == ["1.00", "1.00"]
-    plt.close("all")
 
 
 def test_images_to_compare_are_drawn_by_the_seed_one_per_group():

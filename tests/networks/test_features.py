@@ -16,12 +16,6 @@ from catscans_lib.training import loop
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends fold nothing")
 
 
-@pytest.fixture(autouse=True)
-def float32_afterwards():
-    yield
-    keras.config.set_dtype_policy("float32")
-
-
 @pytest.fixture
 def images(tmp_path):
     rng = np.random.default_rng(0)
@@ -36,26 +30,17 @@ def network(seed):
     return build.backbone("small_resnet", 16)
 
 
-def test_cached_features_are_not_computed_again(images, tmp_path, monkeypatch):
-    rows = np.array([4, 1, 5])
-    first = features.cached(network(0), images, rows, tmp_path / "features")
-    np.testing.assert_array_equal(first, features.extract(network(0), images.images, rows))
-    assert first.shape == (3, 64) and first.dtype == np.float32
-    monkeypatch.setattr(features, "extract", lambda *_: pytest.fail("computed again"))
-    np.testing.assert_array_equal(features.cached(network(0), images, rows, tmp_path / "features"), first)
-
-
-def test_other_weights_rows_or_images_have_other_cache_entries(images, tmp_path):
-    rows = np.array([4, 1, 5])
-    folder = tmp_path / "features"
-    made = [
-        features.cached(network(0), images, rows, folder),
-        features.cached(network(1), images, rows, folder),
-        features.cached(network(0), images, rows[::-1], folder),
-        features.cached(network(0), replace(images, images=images.images[::-1], fingerprint="other"), rows, folder),
-    ]
+def test_cached_features_belong_to_weights_rows_and_images_and_are_not_computed_again(images, tmp_path, monkeypatch):
+    rows, folder = np.array([4, 1, 5]), tmp_path / "features"
+    others = replace(images, images=images.images[::-1], fingerprint="other")
+    cases = [(0, images, rows), (1, images, rows), (0, images, rows[::-1]), (0, others, rows)]
+    made = [features.cached(network(seed), opened, chosen, folder) for seed, opened, chosen in cases]
+    np.testing.assert_array_equal(made[0], features.extract(network(0), images.images, rows))
+    assert made[0].shape == (3, 64) and made[0].dtype == np.float32
     assert len([*folder.iterdir()]) == len([*folder.glob("chest_*.npy")]) == 4
     assert not any(np.array_equal(made[0], other) for other in made[1:])
+    monkeypatch.setattr(features, "extract", lambda *_: pytest.fail("computed again"))
+    np.testing.assert_array_equal(features.cached(network(0), images, rows, folder), made[0])
 
 
 def bottlenecks(size):

@@ -72,8 +72,7 @@ def test_a_damaged_cache_entry_is_replaced(file, damage):
     (note,) = paths.notes_dir().glob("code/*")
     whole = note.read_text()
     note.write_text(damage)
-    assert read(file) == first
-    assert note.read_text() == whole
+    assert (read(file), note.read_text()) == (first, whole)
 
 
 def test_facts_are_read_also_without_a_cache_folder_or_with_an_unusable_one(file):

@@ -8,8 +8,8 @@ import threading
 from dataclasses import replace
 
 import nbformat
+import psutil
 import pytest
-import tiny
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
@@ -21,16 +21,15 @@ PARAMETERS = "profile = 'demo'\nlogs = None"
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(project, monkeypatch):
     """A project whose transfers are done (empty records), so that the stability notebook may run."""
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
     monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)
     for key, run in expand.grid("demo").items():
         if run.step == "transfer":
             folder = paths.results_dir("demo") / key
             folder.mkdir(parents=True)
             (folder / "run.json").write_text('{"status": "completed", "run_id": "r"}')
-    return tmp_path
+    return project
 
 
 def run_notebook(*cells):
@@ -110,15 +109,17 @@ def test_a_failed_run_keeps_the_earlier_result_and_the_notebook_with_the_error(p
     assert sorted(statuses) == ["COMPLETED", "FAILED"]
 
 
-def test_a_notebook_that_fails_after_finish_is_not_done(project):
-    with pytest.raises(execute.RunFailed, match="ZeroDivisionError"):
-        run_notebook(START, "run.finish()", "1 / 0")
-    assert not results.is_done("demo", "stability/all")
-
-
-def test_a_notebook_that_never_finishes_is_not_done(project):
-    with pytest.raises(execute.RunFailed, match="ended before its last cell"):
-        run_notebook(START)
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ((START, "run.finish()", "1 / 0"), "ZeroDivisionError"),
+        ((START,), "ended before its last cell"),
+        ((START, "raise MemoryError('much')"), "MemoryError: much.*fewer runs at a time"),
+    ],
+)
+def test_a_run_that_fails_or_never_finishes_is_not_done(project, cells, message):
+    with pytest.raises(execute.RunFailed, match=message):
+        run_notebook(*cells)
     assert not results.is_done("demo", "stability/all")
 
 
@@ -156,15 +157,14 @@ def test_a_run_waits_for_another_process_that_executes_it(project, capsys):
     assert results.is_done("demo", "stability/all")
 
 
-def test_a_memory_error_comes_with_advice(project):
-    with pytest.raises(execute.RunFailed, match="MemoryError: much.*fewer runs at a time"):
-        run_notebook(START, "raise MemoryError('much')")
-
-
 def test_a_run_is_stopped_at_its_time_limit(project, monkeypatch):
     monkeypatch.setenv("CATSCANS_MINUTES", "0.15")
-    with pytest.raises(execute.RunFailed, match="was stopped after its limit of 0.15 minutes"):
+    raised = (
+        r"was stopped after its limit of 0.15 minutes.*resources: \{stability: \{minutes: ...\}\} in params/demo.yaml"
+    )
+    with pytest.raises(execute.RunFailed, match=raised):
         run_notebook("import time; time.sleep(600)")
+    assert psutil.Process().children(recursive=True) == []
 
 
 @pytest.mark.parametrize("minutes", ["0", "", "10"])

@@ -1,11 +1,11 @@
+import subprocess
+
 import pytest
 
 from catscans_lib.runs import code_scope, recipe
 
 
 def test_the_commit_is_empty_outside_git_and_marked_if_files_differ(tmp_path, monkeypatch):
-    import subprocess
-
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert recipe.commit() == ""
@@ -20,6 +20,11 @@ def test_the_commit_is_empty_outside_git_and_marked_if_files_differ(tmp_path, mo
     head = recipe.commit()
     assert len(head) == 40
     (tmp_path / "file").write_text("2")
+    assert recipe.commit() == head + "+changes"
+    (tmp_path / "file").write_text("1")
+    assert recipe.commit() == head
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/new.ipynb").write_text("{}")  # unknown to git, but a run may read it
     assert recipe.commit() == head + "+changes"
 
 

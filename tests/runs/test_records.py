@@ -19,17 +19,11 @@ import tiny
 from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
-from catscans_lib.runs.records import observers, reading, recorded
+from catscans_lib.runs import recipe
+from catscans_lib.runs.records import reading, recorded
 
 KEY = "stability/all"
 CONFIG = {"profile": "demo", "logs": None, "seed": 7}
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    return tmp_path
 
 
 def run(fill=lambda folder: None, key=KEY, config=CONFIG, **facts):
@@ -45,12 +39,14 @@ def run(fill=lambda folder: None, key=KEY, config=CONFIG, **facts):
     return reading.load("demo")[-1]
 
 
-def test_a_record_holds_parameters_data_code_machine_and_versions(project):
+def test_a_record_holds_parameters_data_code_machine_and_versions(project, monkeypatch):
+    monkeypatch.setattr(recipe, "commit", lambda: "c1+changes")
     record = run(data={"dtd": "ab"}, code={"commit": "c", "fingerprint": "f1"}, n_curves=3)
     assert (record.status, record.key, record.run_id) == ("COMPLETED", KEY, "r1")
     assert record.config == CONFIG
     assert record.data == {"dtd": "ab"}
-    assert record.info["code"] == {"commit": "", "dirty": False, "fingerprint": "f1"}  # the folder is not in git
+    assert record.info["code"] == {"commit": "c1", "dirty": True, "fingerprint": "f1"}
+    assert record.commit == "c1+changes"
     assert record.info["n_curves"] == 3
     assert record.info["machine"]["cores"] == psutil.cpu_count()
     assert record.info["machine"]["memory_gb"] == pytest.approx(psutil.virtual_memory().total / 2**30, abs=0.1)
@@ -188,24 +184,10 @@ def profile_with(project, names):
     tiny.write_grid(project, tiny.grid() | {"records": {"observers": names}})
 
 
-def test_an_unknown_observer_is_named_before_anything_runs(project):
+def test_an_unknown_observer_is_refused_with_those_known(project):
     profile_with(project, ["file", "mongodb"])
-    with pytest.raises(InputError, match=r"params/demo.yaml: records.observers.1 got 'mongodb': .*'mongo'"):
+    with pytest.raises(InputError, match=r"params/demo.yaml: records.observers.1 got 'mongodb': .*'neptune'"):
         expand.grid("demo")
-
-
-def test_an_observer_without_its_package_address_or_environment_says_what_to_do(project, monkeypatch):
-    profile_with(project, ["file", "mongo"])
-    monkeypatch.setattr(observers, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"observers: mongo needs the package pymongo.*uv pip install.* pymongo"):
-        run()
-    monkeypatch.setattr(observers, "find_spec", lambda name: name)
-    with pytest.raises(InputError, match="Set the environment variable CATSCANS_MONGO_URL"):
-        observers.check("demo")
-    profile_with(project, ["file", "neptune"])
-    with pytest.raises(InputError, match=r"which is missing: .venv-neptune. Create it: make neptune-env"):
-        observers.check("demo")
-    assert reading.load("demo") == []
 
 
 def test_a_sweep_that_cannot_be_recorded_ends_before_anything_runs(project):
@@ -214,42 +196,6 @@ def test_a_sweep_that_cannot_be_recorded_ends_before_anything_runs(project):
     assert said.returncode == 2
     assert "make neptune-env" in said.stderr
     assert not (project / "results").exists()
-
-
-@pytest.mark.filterwarnings("ignore:The ``declarative_base")  # Sacred's
-def test_two_observers_record_the_same_run_under_one_name(project, monkeypatch):
-    import sqlite3
-
-    monkeypatch.setenv("CATSCANS_SQL_URL", f"sqlite:///{project}/runs.db")
-    profile_with(project, ["file", "sql"])
-    first, second = run(), run()
-    assert first.number != second.number
-    with sqlite3.connect(project / "runs.db") as database:
-        found = database.execute("select run_id, status from run order by start_time").fetchall()
-    assert found == [(first.number, "COMPLETED"), (second.number, "COMPLETED")]
-    assert "runs.db" not in "".join(path.read_text() for path in first.folder.glob("*.json"))
-
-
-def test_an_unreachable_database_is_named_and_nothing_runs(project, monkeypatch):
-    monkeypatch.setenv("CATSCANS_SQL_URL", "sqlite:////nowhere/runs.db")
-    profile_with(project, ["file", "sql"])
-    with pytest.raises(InputError, match=r"stability/all was not started: .*OperationalError.*unable to open"):
-        run(lambda folder: pytest.fail("it ran"))
-
-
-def test_sacreds_mongo_observer_writes_to_the_address_of_the_environment(project, monkeypatch):
-    mongomock, pymongo = pytest.importorskip("mongomock"), pytest.importorskip("pymongo")
-    pytest.importorskip("mongomock.gridfs").enable_gridfs_integration()
-    servers = {}
-    monkeypatch.setattr(pymongo, "MongoClient", lambda url: servers.setdefault(url, mongomock.MongoClient()))
-    monkeypatch.setenv("CATSCANS_MONGO_URL", "mongodb://me:all-secret@host")
-    profile_with(project, ["file", "mongo"])
-    record = run(lambda folder: print("hello"), data={"dtd": "ab"})
-    (found,) = servers["mongodb://me:all-secret@host"]["catscans"].runs.find()
-    assert (found["_id"], found["status"], found["config"]["seed"]) == (record.number, "COMPLETED", 7)
-    assert found["info"]["data"] == {"dtd": "ab"}
-    assert found["captured_out"].startswith("hello\n")
-    assert not any(b"all-secret" in path.read_bytes() for path in record.folder.iterdir())
 
 
 def test_a_failing_neptune_client_is_reported_and_the_run_still_counts(project, capsys):
@@ -261,16 +207,3 @@ def test_a_failing_neptune_client_is_reported_and_the_run_still_counts(project, 
     assert run().status == "COMPLETED"
     message = "catscans: record 1: The records could not be converted to neptune: no such client"
     assert message in capsys.readouterr().err
-
-
-def test_a_record_holds_the_commit_and_whether_the_code_differs_from_it(project):
-    def git(*words):
-        subprocess.run(["git", "-C", project, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
-
-    git("init", "-q")
-    git("add", "params", "notebooks", "Snakefile")
-    git("commit", "-qm", "first")
-    clean = run()
-    assert (len(clean.commit), clean.info["code"]["dirty"]) == (40, False)
-    (project / "notebooks/new.ipynb").write_text("{}")  # unknown to git, but a run may have read it
-    assert run().commit == clean.commit + "+changes"

@@ -49,11 +49,10 @@ def transfer(source, learning_rate):
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+def project(project):
     transfer("dtd", 0.001)
     transfer("none", 0.002)
-    return tmp_path
+    return project
 
 
 def said(*words, status=0):
@@ -72,11 +71,15 @@ def test_a_record_is_found_by_number_run_id_or_run(project):
     assert "transfer/dtd--chest, transfer/none--chest" in message
 
 
-def test_differences_are_listed_by_section(project):
+def test_differences_are_listed_by_section_and_printed_as_aligned_columns(project):
     found = json.loads(said("diff", "1", "2", "--json"))
     assert found["parameters"] == {"source": ["dtd", "none"], "learning_rate": [0.001, 0.002]}
     assert found["results"] == {"auc.fine_tune": [pytest.approx(0.875), 1.0]}  # (3/4 + 1) / 2
     assert [name for name, pairs in found.items() if not pairs] == ["code", "data", "inputs", "versions", "machine"]
+    lines = said("diff", "transfer/dtd--chest", "transfer/none--chest").splitlines()
+    assert "  learning_rate  0.001  0.002  +0.001" in lines
+    assert "  auc.fine_tune  0.875  1.0  +0.125" in lines
+    assert "code: the same" in lines
 
 
 def test_a_changed_module_and_an_updated_package_are_named(project):
@@ -95,32 +98,24 @@ def test_a_changed_module_and_an_updated_package_are_named(project):
     assert found["code"][module[0]][1] == "0123456789ab"
 
 
-def test_differences_are_printed_as_aligned_columns(project):
-    lines = said("diff", "transfer/dtd--chest", "transfer/none--chest").splitlines()
-    assert "  learning_rate  0.001  0.002  +0.001" in lines
-    assert "  auc.fine_tune  0.875  1.0  +0.125" in lines
-    assert "code: the same" in lines
-
-
 def test_the_table_has_a_column_for_every_result_and_parameter(project):
-    table = pd.read_csv(io.StringIO(said("table", "--csv")))
+    table = pd.read_csv(io.StringIO(said("table")))
     assert list(table["run"]) == ["transfer/dtd--chest", "transfer/none--chest"]
     assert list(table["parameter.learning_rate"]) == [0.001, 0.002]
     assert list(table["parameter.augmentation.shift"]) == [0.1, 0.1]
     assert list(table["result.auc.fine_tune"]) == [0.875, 1.0]
-    assert len(json.loads(said("table", "--json", "--run", "transfer/none--chest"))) == 1
-    head, first, _ = said("table").splitlines()
-    assert head.split() == ["number", "run", "status", "started", "seconds", "peak_memory_mb", "auc.fine_tune"]
-    assert first.split()[-2:] == ["900", "0.875"]
+    assert len(said("table", "--run", "transfer/none--chest").splitlines()) == 2
 
 
-def test_ls_and_show_print_records_or_say_how_to_make_them(project):
+def test_ls_and_show_print_records_and_messages_say_how_to_make_what_is_missing(project):
     assert [row["status"] for row in json.loads(said("ls", "--json"))] == ["COMPLETED", "COMPLETED"]
     page = said("show", "1")
     assert "\n  learning_rate       0.001\n" in page
     assert "output\ntraining from dtd" in page
     assert f"  chest  {'cd' * 32}\n" in page
     assert "steps with records: transfer" in said("ls", "--run", "pretrain", status=2)
+    missing = "is missing: .venv-mlflow. Create it: make mlflow-env"
+    assert missing in said("export", "--to", "mlflow", str(project / "out"), status=2)
     shutil.rmtree(paths.records_dir("demo"))
     assert "catscans sweep --profile demo" in said("show", "1", status=2)
 
@@ -133,11 +128,6 @@ def test_a_page_of_the_book_offers_the_record_of_its_own_result_only(project):
     assert record["versions"]["numpy"]
     assert str(project) not in files["records/transfer/dtd--chest.json"].decode()
     assert "config" not in json.loads(files["records/transfer/x.json"])  # the record is of another result
-
-
-def test_a_missing_environment_is_named_with_the_command_that_creates_it(project):
-    message = said("export", "--to", "mlflow", str(project / "out"), status=2)
-    assert "is missing: .venv-mlflow. Create it: make mlflow-env" in message
 
 
 def environment(name, folder):

@@ -71,14 +71,9 @@ def test_an_archive_is_unpacked_completely_whatever_its_name(tmp_path, suffix):
     assert names == ("cats", "dogs", "empty", "read me.txt")
 
 
-def test_a_folder_of_a_zip_may_be_marked_by_its_mode_alone(tmp_path):
-    archive = write(tmp_path / "a.zip", [(zip_member("cats", stat.S_IFDIR | 0o755), b""), ("cats/tom.jpg", b"tom")])
-    unpack(archive, tmp_path / "out", max_bytes=10)
-    assert files_in(tmp_path / "out") == {"cats/tom.jpg": b"tom"}
-
-
 def test_files_of_the_same_name_are_replaced_others_stay_and_remains_of_a_killed_process_go(tmp_path):
-    archive = write(tmp_path / "a.zip", MEMBERS.items())
+    folder = zip_member("cats", stat.S_IFDIR | 0o755)  # marked as a folder by its mode alone
+    archive = write(tmp_path / "a.zip", [(folder, b""), *MEMBERS.items()])
     for path, content in {"cats/tom.jpg": b"old", "cats/mine.jpg": b"mine", ".a.zip.unpacking/half.jpg": b"ha"}.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(content)
@@ -187,13 +182,16 @@ def test_an_archive_without_a_file_is_reported(tmp_path, suffix, members):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_archive_that_was_cut_anywhere_is_reported(tmp_path, suffix):
+def test_an_archive_that_was_cut_anywhere_or_has_a_wrong_checksum_is_reported(tmp_path, suffix):
     archive = write(tmp_path / f"a.{suffix}", [(f"cats/{name}.jpg", NOISE[:700]) for name in "abc"])
     body = archive.read_bytes()
     end = 3 * (512 + 1024) if suffix == "tar" else len(body)  # the rest of a tar is zeros
     for length in [*range(0, end, 256), *range(end - 12, end)]:
         archive.write_bytes(body[:length])
         refused(archive, "Cannot unpack .*a.*member.*Delete it and download it again")
+    if suffix.startswith("tar."):
+        archive.write_bytes(body[:-6] + bytes([body[-6] ^ 1]) + body[-5:])  # a wrong checksum at the end
+        refused(archive, "Cannot unpack .*member")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -221,15 +219,6 @@ def test_a_damaged_header_or_a_second_tar_is_not_taken_for_the_end(tmp_path):
     body[1024] ^= 1
     archive.write_bytes(body)
     refused(archive, "member 'cats/tom.jpg' or the one after it: bad checksum")
-
-
-@pytest.mark.parametrize("suffix", ["tar.gz", "tar.bz2", "tar.xz"])
-def test_a_wrong_checksum_at_the_end_of_a_compressed_tar_is_found(tmp_path, suffix):
-    archive = write(tmp_path / f"a.{suffix}", [("cats/tom.jpg", b"tom")])
-    body = bytearray(archive.read_bytes())
-    body[-6] ^= 1
-    archive.write_bytes(body)
-    refused(archive, "Cannot unpack .*'cats/tom.jpg' or the one after it")
 
 
 def test_a_tar_header_that_would_fill_the_memory_or_lead_backwards_is_refused(tmp_path):

@@ -6,24 +6,36 @@ import json
 import logging
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import zipfile
-from types import SimpleNamespace
 
 import pytest
 import tiny
 from click.testing import CliRunner
+from faulting import killed_at
 from osf_fixtures import PROJECT, RUNS, local_osf, make, once, shown, sync, write  # noqa: F401 - a fixture
 from osf_server import OTHER_TOKEN, TOKEN, Fault
 
-from catscans_lib import paths, results
+from catscans_lib import paths
 from catscans_lib.cli.main import main
 from catscans_lib.errors import InputError
 from catscans_lib.sharing.osf import runs, storage
 
 MANIFEST = "demo/manifest.json"
+
+
+@pytest.fixture(name="root")
+def pushed(osf, tmp_path):
+    """A folder of finished runs, which have been pushed."""
+    sync(osf, make(tmp_path / "here")).push()
+    return tmp_path / "here"
+
+
+@pytest.fixture(name="there")
+def pulled(osf, root, tmp_path):
+    """A copy of that folder, on another machine that has pulled the runs."""
+    copy = sync(osf, tmp_path / "there")
+    copy.pull()
+    return copy
 
 
 def rows_on(osf):
@@ -56,8 +68,7 @@ def forge_zip(osf, key, members):
 # There and back
 
 
-def test_each_run_is_one_zip_named_by_its_id_and_content_and_listed_with_its_checksum(osf, tmp_path):
-    sync(osf, make(tmp_path / "here")).push()
+def test_each_run_is_one_zip_named_by_its_id_and_content_and_listed_with_its_checksum(osf, root):
     for row in rows_on(osf):
         body = osf.files(PROJECT)[f"demo/{row['zip']}"]
         assert (row["n_bytes"], row["sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
@@ -100,20 +111,11 @@ def test_only_finished_runs_are_sent(osf, tmp_path):
     assert shown(tmp_path / "there") == before
 
 
-def test_pulled_runs_count_as_done(osf, tmp_path, monkeypatch):
-    sync(osf, make(tmp_path / "here")).push()
-    sync(osf, tmp_path / "project/results/demo").pull()
-    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path / "project"))
-    assert results.finished("demo", "transfer") == ["dtd--chest"]
-
-
 # Versions
 
 
-def test_a_run_that_is_newer_here_is_never_replaced_unless_forced(osf, tmp_path):
-    root, there = make(tmp_path / "here"), sync(osf, make(tmp_path / "there", 2))
-    sync(osf, root).push()
-    before = shown(there.root)
+def test_a_run_that_is_newer_here_is_never_replaced_unless_forced(root, there):
+    before = shown(make(there.root, 2))
     with pytest.raises(InputError, match="Not fetched: evaluate/all differs here from every version on OSF, .*--force"):
         there.pull()
     assert shown(there.root) == before
@@ -121,10 +123,7 @@ def test_a_run_that_is_newer_here_is_never_replaced_unless_forced(osf, tmp_path)
     assert shown(there.root) == shown(root)
 
 
-def test_an_edited_table_or_note_keeps_its_run_from_being_replaced_while_others_are_fetched(osf, tmp_path):
-    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
-    sync(osf, root).push()
-    there.pull()
+def test_an_edited_table_or_note_keeps_its_run_from_being_replaced_while_others_are_fetched(osf, root, there):
     write(there.root, "tables/aucs.csv", "edited")
     write(there.root, "transfer/dtd--chest/my_notes.txt", "mine")
     sync(osf, make(root, 2)).push()
@@ -135,10 +134,8 @@ def test_an_edited_table_or_note_keeps_its_run_from_being_replaced_while_others_
     assert versions_of(there.root, "ingest/chest") == {2} and versions_of(there.root, "transfer/dtd--chest") == {1}
 
 
-def test_what_is_missing_here_is_fetched_again(osf, tmp_path):
-    root = make(tmp_path / "here")
+def test_what_is_missing_here_is_fetched_again(osf, root):
     before = shown(root)
-    sync(osf, root).push()
     (root / "folds/chest.csv").unlink()
     shutil.rmtree(root / "transfer")
     assert list(sync(osf, root).push().move) == []
@@ -155,10 +152,7 @@ def test_the_run_that_was_finished_last_is_the_one_that_is_pulled_whoever_pushed
     assert shown(old) == shown(new)
 
 
-def test_a_run_that_a_sweep_finishes_during_a_pull_is_left_alone(osf, tmp_path, monkeypatch):
-    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
-    sync(osf, root).push()
-    there.pull()
+def test_a_run_that_a_sweep_finishes_during_a_pull_is_left_alone(osf, root, there, monkeypatch):
     sync(osf, make(root, 2)).push()
     downloading = storage.Storage.download
 
@@ -172,10 +166,7 @@ def test_a_run_that_a_sweep_finishes_during_a_pull_is_left_alone(osf, tmp_path, 
     assert versions_of(there.root, "ingest/chest") == {3} and versions_of(there.root, "transfer/dtd--chest") == {2}
 
 
-def test_a_version_that_is_no_longer_on_osf_does_not_count_as_safe(osf, tmp_path):
-    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
-    sync(osf, root).push()
-    there.pull()
+def test_a_version_that_is_no_longer_on_osf_does_not_count_as_safe(osf, root, there):
     sync(osf, make(root, 2)).push()
     before = shown(there.root)
     for path, body in zips_on(osf).items():
@@ -207,9 +198,7 @@ def test_rows_that_another_machine_writes_at_the_same_moment_are_kept(osf, tmp_p
     assert sorted(row["key"] for row in rows_on(osf)) == sorted(RUNS)
 
 
-def test_an_interrupted_push_is_not_pulled_and_the_next_push_sends_only_the_rest(osf, tmp_path):
-    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
-    sync(osf, root).push()
+def test_an_interrupted_push_is_not_pulled_and_the_next_push_sends_only_the_rest(osf, root, there):
     make(root, 2)
     n_puts = osf.count("files", "PUT") + 1
     osf.faults = lambda where, method, path: Fault("fails") if osf.count("files", "PUT") > n_puts else None
@@ -234,19 +223,7 @@ def versions_of(root, key):
 # Looking without touching
 
 
-def test_a_dry_run_changes_nothing(osf, tmp_path):
-    root = make(tmp_path / "here")
-    assert len(sync(osf, root).push(dry_run=True).move) == 3
-    assert osf.count("files", "PUT") == 0
-    sync(osf, root).push()
-    assert len(sync(osf, tmp_path / "there").pull(dry_run=True).move) == 3
-    assert shown(tmp_path / "there") == {}
-
-
-def test_status_says_which_side_has_changed(osf, tmp_path):
-    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
-    sync(osf, root).push()
-    there.pull()
+def test_status_says_which_side_has_changed(osf, root, there):
     make(root, 3, RUNS[:1])
     assert sync(osf, root).status()["to push"] == ["ingest/chest"]
     sync(osf, root).push()
@@ -255,9 +232,7 @@ def test_status_says_which_side_has_changed(osf, tmp_path):
     assert found["the same"] == ["evaluate/all", "transfer/dtd--chest"]
 
 
-def test_verify_names_what_is_damaged_or_missing_on_either_side(osf, tmp_path):
-    root = make(tmp_path / "here")
-    sync(osf, root).push()
+def test_verify_names_what_is_damaged_or_missing_on_either_side(osf, root):
     assert sync(osf, root).verify() == (3, {})
     write(root, "transfer/dtd--chest/model.keras", "damaged")
     (root / "folds/chest.csv").unlink()
@@ -281,8 +256,7 @@ def test_verify_names_what_is_damaged_or_missing_on_either_side(osf, tmp_path):
         {"parts": {"ingest/chest": "0" * 64, "tables/../../out": "0" * 64}}, {"parts": {}}, {"sha256": "x"}, {"n_bytes": "1"},
     ],
 )  # fmt: skip
-def test_a_manifest_that_leads_out_of_the_folder_is_refused(osf, tmp_path, changes):
-    sync(osf, make(tmp_path / "here")).push()
+def test_a_manifest_that_leads_out_of_the_folder_is_refused(osf, root, tmp_path, changes):
     forge(osf, "ingest/chest", **changes)
     with pytest.raises(InputError, match="'demo/manifest.json' is refused: damaged. Delete it on OSF and push again"):
         sync(osf, tmp_path / "there").pull()
@@ -295,14 +269,13 @@ def test_a_manifest_that_leads_out_of_the_folder_is_refused(osf, tmp_path, chang
         ({"ingest/chest/run.json": "{}"}, "does not hold the files that the manifest lists"),
         ({"../../../outside.txt": "out"}, "leads out of the folder"),
         ({"transfer/dtd--chest/run.json": "{}"}, "does not hold the files"),
+        ({"ingest/chest/.hidden": "x"}, "does not hold the files"),  # beside all files of the run
     ],
 )
-def test_an_unsafe_or_wrong_zip_is_refused_and_the_run_stays_as_it_was(osf, tmp_path, members, message):
-    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
-    sync(osf, root).push()
-    there.pull()
+def test_an_unsafe_or_wrong_zip_is_refused_and_the_run_stays_as_it_was(osf, root, there, tmp_path, members, message):
     before = shown(there.root)
-    forge_zip(osf, "ingest/chest", members)
+    whole = {path: body for path, body in before.items() if path.startswith("ingest/") or path == "folds/chest.csv"}
+    forge_zip(osf, "ingest/chest", members | (whole if "ingest/chest/.hidden" in members else {}))
     (there.root / "folds/chest.csv").unlink()  # so that the run is fetched
     with pytest.raises(InputError, match=message):
         there.pull()
@@ -310,19 +283,7 @@ def test_an_unsafe_or_wrong_zip_is_refused_and_the_run_stays_as_it_was(osf, tmp_
     assert not list(tmp_path.rglob("outside.txt"))
 
 
-def test_a_zip_with_a_hidden_extra_file_is_refused(osf, tmp_path):
-    root = make(tmp_path / "here", runs=RUNS[1:2])
-    sync(osf, root).push()
-    members = {f"{RUNS[1]}/{path.name}": path.read_bytes() for path in (root / RUNS[1]).iterdir()}
-    forge_zip(osf, RUNS[1], members | {f"{RUNS[1]}/.hidden": "x"})
-    with pytest.raises(InputError, match="does not hold the files"):
-        sync(osf, tmp_path / "there").pull()
-    assert shown(tmp_path / "there") == {}
-
-
-def test_files_on_osf_with_unsafe_names_are_ignored(osf, tmp_path):
-    root = make(tmp_path / "here")
-    sync(osf, root).push()
+def test_files_on_osf_with_unsafe_names_are_ignored(osf, root):
     for name in ("..", "a/b", "a\0b", ".hidden.zip"):
         osf.write(PROJECT, f"demo/transfer/{len(name)}.zip", b"out").name = name
     assert len(sync(osf, root).status()["the same"]) == 3
@@ -336,9 +297,7 @@ def test_something_else_in_the_place_of_the_manifest_or_nothing_is_reported(osf,
         sync(osf, tmp_path / "there").pull()
 
 
-def test_a_former_version_takes_the_place_of_a_damaged_manifest_and_the_next_push_mends_it(osf, tmp_path):
-    root = make(tmp_path / "here")
-    sync(osf, root).push()
+def test_a_former_version_takes_the_place_of_a_damaged_manifest_and_the_next_push_mends_it(osf, root, tmp_path):
     before = rows_on(osf)
     osf.write(PROJECT, MANIFEST, b"damaged")
     sync(osf, tmp_path / "there").pull()
@@ -347,8 +306,7 @@ def test_a_former_version_takes_the_place_of_a_damaged_manifest_and_the_next_pus
     assert rows_on(osf) == before
 
 
-def test_a_file_in_the_place_of_a_folder_is_reported(osf, tmp_path):
-    sync(osf, make(tmp_path / "here")).push()
+def test_a_file_in_the_place_of_a_folder_is_reported(osf, root, tmp_path):
     write(tmp_path / "there", "transfer", "no folder")
     with pytest.raises(InputError, match="Cannot .* '.*transfer.*': (File exists|Not a directory). Correct that"):
         sync(osf, tmp_path / "there").pull()
@@ -357,28 +315,18 @@ def test_a_file_in_the_place_of_a_folder_is_reported(osf, tmp_path):
 # Killed processes
 
 
-def killed_at(point, command, at):
-    """Push or pull in another process that kills itself with SIGKILL where it would call a function."""
-    module, name = point.split(".")
-    code = f"""
-import os, pathlib
-from catscans_lib import paths
-from catscans_lib.sharing import transfer
-from catscans_lib.sharing.osf import runs, storage, sync
-setattr({module}, {name!r}, lambda *_, **__: os.kill(os.getpid(), 9))
-getattr(sync.Sync(pathlib.Path({str(at.root)!r}), {at.project!r}, {at.node!r}, {at.base_url!r}, 1), {command!r})()
-"""
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+def killed(point, command, at):
+    """Push or pull in another process that kills itself where it would call a function."""
+    words = f"pathlib.Path({str(at.root)!r}), {at.project!r}, {at.node!r}, {at.base_url!r}, 1"
+    code = f"import pathlib; from catscans_lib.sharing.osf import sync; sync.Sync({words}).{command}()"
+    killed_at(f"catscans_lib.{point}", code)
 
 
-@pytest.mark.parametrize("point", ["transfer.is_published", "runs.unpack", "paths.replace_folder"])
-def test_a_killed_pull_leaves_whole_runs_and_the_next_one_completes_it(osf, tmp_path, point):
-    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
-    sync(osf, root).push()
-    there.pull()
+@pytest.mark.parametrize("point", ["sharing.transfer.is_published", "sharing.osf.runs.unpack", "paths.replace_folder"])
+def test_a_killed_pull_leaves_whole_runs_and_the_next_one_completes_it(osf, root, there, point):
     sync(osf, make(root, 2)).push()
     osf.asked.clear()
-    killed_at(point, "pull", there)
+    killed(point, "pull", there)
     assert all(versions_of(there.root, key) == {1} for key in RUNS)
     there.pull()
     assert shown(there.root) == shown(root)
@@ -386,11 +334,8 @@ def test_a_killed_pull_leaves_whole_runs_and_the_next_one_completes_it(osf, tmp_
     assert osf.count("storage", "GET") == 5  # the manifest twice, each zip once
 
 
-def test_a_run_that_a_killed_pull_had_moved_aside_comes_back(osf, tmp_path):
-    root, there = make(tmp_path / "here"), sync(osf, tmp_path / "there")
-    sync(osf, root).push()
-    make(there.root, 2)
-    before = shown(there.root)
+def test_a_run_that_a_killed_pull_had_moved_aside_comes_back(there):
+    before = shown(make(there.root, 2))
     (there.root / "transfer/dtd--chest").rename(there.root / "transfer/.dtd--chest.old")
     with pytest.raises(InputError, match="differs here"):
         there.pull()
@@ -399,15 +344,14 @@ def test_a_run_that_a_killed_pull_had_moved_aside_comes_back(osf, tmp_path):
 
 def test_a_push_killed_before_it_reads_an_answer_is_completed_by_the_next(osf, tmp_path):
     root = make(tmp_path / "here")
-    killed_at("storage._file", "push", sync(osf, root))
+    killed("sharing.osf.storage._file", "push", sync(osf, root))
     assert len(zips_on(osf)) == 1
     sync(osf, root).push()
     assert len(zips_on(osf)) == len(rows_on(osf)) == 3
     assert {len(node.versions) for node in osf.nodes.values() if node.name.endswith(".zip")} == {1}
 
 
-def test_two_commands_never_use_one_folder_at_the_same_time(osf, tmp_path):
-    root = make(tmp_path / "here")
+def test_two_commands_never_use_one_folder_at_the_same_time(osf, root):
     with paths.locked(root / ".osf/lock"), pytest.raises(InputError, match="Another push or pull uses .*: process "):
         sync(osf, root).push()
 
@@ -445,16 +389,6 @@ def test_no_message_shows_the_token(osf, tmp_path, monkeypatch):
             sync(osf, root).push()
         assert wrong not in str(error.value)
     assert osf.asked == []
-
-
-def test_the_keyring_is_asked_where_the_environment_has_no_token(monkeypatch):
-    monkeypatch.delenv("OSF_TOKEN", raising=False)
-    fake = SimpleNamespace(get_password=lambda *words: TOKEN * (words == ("osf.io", "token")))
-    monkeypatch.setitem(sys.modules, "keyring", fake)
-    monkeypatch.setitem(sys.modules, "keyring.errors", SimpleNamespace(KeyringError=OSError))
-    assert storage.token() == TOKEN
-    monkeypatch.setitem(sys.modules, "keyring", None)
-    assert storage.token() is None
 
 
 @pytest.mark.parametrize(
@@ -495,13 +429,12 @@ def test_the_token_is_not_sent_unencrypted_nor_to_an_address_elsewhere_in_an_ans
 # Access, limits and failures
 
 
-def test_a_public_project_is_pulled_without_a_token_and_not_pushed_to(osf, tmp_path, monkeypatch):
-    sync(osf, make(tmp_path / "here")).push()
+def test_a_public_project_is_pulled_without_a_token_and_not_pushed_to(osf, root, tmp_path, monkeypatch):
     osf.projects[PROJECT].is_public = True
     monkeypatch.delenv("OSF_TOKEN")
     there = sync(osf, tmp_path / "there")
     there.pull()
-    assert shown(there.root) == shown(tmp_path / "here")
+    assert shown(there.root) == shown(root)
     make(there.root, 2)
     with pytest.raises(InputError, match="401. OSF needs a token, or does not accept this one. Set OSF_TOKEN"):
         there.push()
@@ -512,7 +445,6 @@ def test_a_public_project_is_pulled_without_a_token_and_not_pushed_to(osf, tmp_p
 )
 def test_a_private_project_needs_the_right_token(osf, tmp_path, monkeypatch, token, status):
     monkeypatch.setenv("OSF_TOKEN", token) if token else monkeypatch.delenv("OSF_TOKEN")
-    monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(InputError, match=f"the server answers {status}"):
         sync(osf, tmp_path / "there").pull()
     assert osf.pauses == []
@@ -582,11 +514,11 @@ def test_a_cut_download_is_resumed_by_the_next_pull(osf, tmp_path):
 
 def test_the_command_line_pushes_pulls_and_compares(osf, tmp_path):
     root, there = make(tmp_path / "demo"), tmp_path / "there" / "demo"
-    assert "  to send: evaluate/all\n" in catscans(osf, 0, "push", root, "--dry-run")
+    assert "  to push: evaluate/all, " in catscans(osf, 0, "status", root) and osf.files(PROJECT) == {}
     assert re.search(r"3 runs \(21\d,\d{3} bytes\) sent, 0 unchanged.", catscans(osf, 0, "push", root))
     assert "3 runs" in catscans(osf, 0, "pull", there)
     assert shown(there) == shown(root)
-    assert "0 to push, 0 to pull, 3 the same." in catscans(osf, 0, "status", there)
+    assert "0 to push, 0 to pull, 3 the same, 0 left alone by a pull." in catscans(osf, 0, "status", there)
     assert "3 of 3 runs are undamaged here and on OSF." in catscans(osf, 0, "verify", there)
     write(there, "tables/aucs.csv", "other")
     said = catscans(osf, 1, "verify", there)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 
+import faulting
 import numpy as np
 import pytest
 import slurm_cluster
@@ -28,12 +29,8 @@ def slurm(tmp_path_factory):
 
 
 def project(folder):
-    folder.mkdir()
+    tiny.project(folder)
     shutil.copytree(tiny.ROOT / "params/cluster", folder / "params/cluster")
-    shutil.copytree(tiny.ROOT / "notebooks", folder / "notebooks")
-    for name in ("Snakefile", "_config.yml", "_toc.yml"):
-        shutil.copy(tiny.ROOT / name, folder / name)
-    tiny.write_grid(folder, tiny.grid())
     return folder
 
 
@@ -57,18 +54,12 @@ def swept(slurm, tmp_path_factory):
     return here, there, sweep(there)
 
 
-def tables(folder):
-    """Return every tidy table except the one with measured times."""
-    found = [path for path in (folder / "results/demo").rglob("*.csv") if path.name != "seconds.csv"]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if "records" not in path.parts}
-
-
 def test_a_sweep_on_slurm_gives_the_tables_of_a_local_sweep_and_prints_its_progress(swept):
     here, there, result = swept
     assert result.returncode == 0, result.stdout + result.stderr
     assert set(tiny.done(there)) == set(tiny.done(here))
-    expected, found = tables(here), tables(there)
-    assert {"results/demo/tables/aucs.csv", "results/demo/transfer/dtd--chest/predictions.csv"} <= set(expected)
+    expected, found = faulting.tables(here), faulting.tables(there)
+    assert {"tables/aucs.csv", "transfer/dtd--chest/predictions.csv"} <= set(expected)
     assert set(found) == set(expected)
     assert [name for name in expected if found[name] != expected[name]] == []
     assert "transfer/dtd--chest done, " in result.stdout and ", 11 of 11 runs" in result.stdout
@@ -136,7 +127,7 @@ def test_cancelled_jobs_and_killed_nodes_leave_the_tables_of_an_undisturbed_swee
             break
     assert process.returncode == 0, (folder / "log").read_text()
     assert not faults
-    assert tables(folder) == tables(here)
+    assert faulting.tables(folder) == faulting.tables(here)
 
 
 def test_no_daemon_and_no_file_of_the_system_outlives_the_cluster(slurm):

@@ -20,52 +20,30 @@ from catscans_lib.statistics.metrics import (
 SEVEN, TWO, THREE = tuple("abcdefg"), ("no", "yes"), ("a", "b", "c")
 
 
-def seven_classes():
-    data = vectors()
-    return data, np.array(SEVEN)[data["multiclass7"]["y"]], np.array(data["multiclass7"]["P"])
-
-
 def binary(values):
     return np.stack([1 - np.asarray(values), values], axis=1)
 
 
 @needs_reference
-@pytest.mark.parametrize(
-    ("average", "key"),
-    [("weighted", "weighted_ovr_auc"), ("macro", "macro_ovr_auc"), ("micro", "micro_ovr_auc"),
-     ("ovo_macro", "ovo_macro_auc"), ("ovo_weighted", "ovo_weighted_auc")],
-)  # fmt: skip
-def test_all_averages_over_seven_classes_agree_with_the_reference(average, key):
-    data, labels, scores = seven_classes()
-    assert auc(labels, scores, SEVEN, average) == pytest.approx(data["multiclass7"][key], abs=1e-9)
-
-
-@needs_reference
-def test_one_vs_rest_aucs_of_seven_classes_agree_with_the_reference():
-    data, labels, scores = seven_classes()
+def test_aucs_of_seven_classes_agree_with_the_reference_also_of_rounded_scores_or_without_a_class():
+    data = vectors()
+    known, labels = data["multiclass7"], np.array(SEVEN)[data["multiclass7"]["y"]]
+    scores = np.array(known["P"])
+    for average in AVERAGES:
+        key = average if average.startswith("ovo") else f"{average}_ovr"
+        assert auc(labels, scores, SEVEN, average) == pytest.approx(known[f"{key}_auc"], abs=1e-9)
     names, aucs, n_positive, n_negative = zip(*per_class(labels, scores, SEVEN), strict=True)
     assert names == SEVEN
-    np.testing.assert_allclose(aucs, data["multiclass7"]["per_class_ovr_auc"], atol=1e-9)
-    assert list(n_positive) == data["multiclass7"]["class_counts"]
+    np.testing.assert_allclose(aucs, known["per_class_ovr_auc"], atol=1e-9)
+    assert list(n_positive) == known["class_counts"]
     assert set(np.add(n_positive, n_negative)) == {140}
-
-
-@needs_reference
-def test_probabilities_rounded_to_three_decimals_are_accepted_with_their_ties():
-    data, labels, scores = seven_classes()
     want = data["multiclass7_rounded_to_3_decimals"]["weighted_ovr_auc"]
     assert auc(labels, scores.round(3), SEVEN) == pytest.approx(want, abs=1e-9)
-
-
-@needs_reference
-def test_a_missing_class_is_left_out_of_the_mean_and_has_no_auc_of_its_own():
-    data, labels, scores = seven_classes()
     rows = labels != "g"
     want = data["multiclass7_missing_class"]["weighted_ovr_auc_present"]
     assert auc(labels[rows], scores[rows], SEVEN) == pytest.approx(want, abs=1e-9)
     *_, last = per_class(labels[rows], scores[rows], SEVEN)
-    assert np.isnan(last[1])
-    assert last[2:] == (0, rows.sum())
+    assert np.isnan(last[1]) and last[2:] == (0, rows.sum())
 
 
 @pytest.mark.parametrize(
@@ -123,21 +101,6 @@ def test_an_unknown_average_raises_an_error_that_lists_the_known_ones():
         auc(["no", "yes"], binary([0.1, 0.9]), ("no", "yes"), "mean")
 
 
-def test_the_area_of_tied_scores_agrees_with_scikit_learn():
-    rng = np.random.default_rng(6)
-    for n in (2, 9, 300):
-        positive, scores = np.arange(n) % 2 == 0, rng.integers(6, size=n) / 5
-        assert area(positive, scores) == pytest.approx(metrics.roc_auc_score(positive, scores), abs=1e-15)
-
-
-@needs_reference
-@pytest.mark.parametrize("name", ["score_1", "score_2", "score_3_with_ties"])
-def test_binary_aucs_agree_with_the_reference_also_for_tied_scores(name):
-    data = vectors()["binary"]
-    labels = ["yes" if y else "no" for y in data["y"]]
-    assert auc(labels, binary(data[name]), ("no", "yes")) == pytest.approx(data["auc"][name], abs=1e-12)
-
-
 @needs_reference
 def test_transfer_scores_reproduce_all_published_ones():
     published = pd.read_csv(REFERENCE / "paper_aucs.csv")
@@ -176,20 +139,18 @@ def test_metrics_of_three_classes_agree_with_scikit_learn():
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, decided))
     assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, decided))
     assert found["brier"] == pytest.approx(metrics.brier_score_loss(labels, scores, labels=list(THREE)))
+    for average in ("weighted", "macro", "micro"):
+        want = metrics.average_precision_score(label_binarize(labels, classes=THREE), scores, average=average)
+        found = classification_metrics(labels, scores, THREE, average)["average_precision"]
+        assert found == pytest.approx(want), average
 
 
-@pytest.mark.parametrize("average", ["weighted", "macro", "micro"])
-def test_average_precision_is_averaged_as_in_scikit_learn(average):
-    labels, scores = three_classes()
-    want = metrics.average_precision_score(label_binarize(labels, classes=THREE), scores, average=average)
-    assert classification_metrics(labels, scores, THREE, average)["average_precision"] == pytest.approx(want)
-
-
-def test_average_precision_with_ties_agrees_with_scikit_learn():
-    rng = np.random.default_rng(5)
-    for n in (2, 7, 200):
-        positive, scores = np.arange(n) % 3 == 0, rng.integers(5, size=n) / 4
-        assert average_precision(positive, scores) == pytest.approx(metrics.average_precision_score(positive, scores))
+@pytest.mark.parametrize("n", [2, 7, 9, 300])
+def test_auc_and_average_precision_of_tied_scores_agree_with_scikit_learn(n):
+    positive, scores = np.arange(n) % 3 == 0, np.random.default_rng(6).integers(6, size=n) / 5
+    found = auc(np.where(positive, "yes", "no"), binary(scores), TWO)
+    assert found == area(positive, scores) == pytest.approx(metrics.roc_auc_score(positive, scores), abs=1e-15)
+    assert average_precision(positive, scores) == pytest.approx(metrics.average_precision_score(positive, scores))
 
 
 def test_metrics_of_two_classes_agree_with_scikit_learn():
@@ -200,23 +161,15 @@ def test_metrics_of_two_classes_agree_with_scikit_learn():
     assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(positive, scores[:, 1] > 0.5))
 
 
-def test_calibration_error_agrees_with_a_hand_calculation():
+def test_calibration_error_with_fifteen_bins_agrees_with_a_hand_calculation():
     # confidences .9, .9, .9 (two of three right) and .6 (wrong): 3/4 * |.9 - 2/3| + 1/4 * |.6 - 0|
     scores = [[0.1, 0.9], [0.9, 0.1], [0.1, 0.9], [0.6, 0.4]]
     found = classification_metrics(["yes", "no", "no", "yes"], scores, TWO)
     assert found["ece"] == pytest.approx(0.75 * (0.9 - 2 / 3) + 0.25 * 0.6)
     assert found["accuracy"] == 0.5
     assert found["brier"] == pytest.approx((0.01 + 0.01 + 0.81 + 0.36) / 4)
-
-
-def test_calibration_error_has_fifteen_bins():
     # .51 (right) lies in the bin up to 8/15, .59 (wrong) in the next up to 9/15: (|.51 - 1| + |.59 - 0|) / 2
     assert classification_metrics(["no", "no"], [[0.51, 0.49], [0.41, 0.59]], TWO)["ece"] == pytest.approx(0.54)
-
-
-def test_perfect_predictions_have_perfect_metrics():
-    found = classification_metrics(list("abc"), np.eye(3), THREE)
-    assert found == {"accuracy": 1, "balanced_accuracy": 1, "average_precision": 1, "brier": 0, "ece": 0}
 
 
 def test_tied_probabilities_predict_the_first_class():
@@ -227,14 +180,10 @@ def test_tied_probabilities_predict_the_first_class():
     assert found["brier"] == pytest.approx(0.25)
 
 
-def test_a_fold_of_one_class_has_an_accuracy_but_no_average_precision():
+def test_an_absent_class_has_no_average_precision_and_does_not_count_in_the_balanced_accuracy():
     found = classification_metrics(["no", "no"], [[0.9, 0.1], [0.2, 0.8]], TWO)
     assert np.isnan(found["average_precision"])
-    assert found["accuracy"] == 0.5
-    assert found["balanced_accuracy"] == 0.5
-
-
-def test_an_absent_class_does_not_count_in_the_balanced_accuracy():
+    assert (found["accuracy"], found["balanced_accuracy"]) == (0.5, 0.5)
     found = classification_metrics(["a", "a", "b", "b"], np.eye(3)[[0, 2, 1, 1]], THREE)
     assert found["balanced_accuracy"] == pytest.approx((0.5 + 1) / 2)
 

@@ -1,14 +1,15 @@
-"""The report on failed runs."""
+"""The report on runs that failed or did not finish."""
 
 import os
+import re
+from dataclasses import replace
 
 import nbformat
 import pytest
-import tiny
 
 from catscans_lib import paths
 from catscans_lib.grid import expand
-from catscans_lib.sweep import failures
+from catscans_lib.sweep import engine, failures
 
 TRACEBACK = [
     "\x1b[0;31mValueError\x1b[0m  Traceback",
@@ -18,8 +19,7 @@ TRACEBACK = [
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
+def runs(project):
     return expand.grid("demo")
 
 
@@ -52,6 +52,20 @@ def test_the_summary_separates_failed_runs_runs_that_need_them_and_unfinished_ru
     *_, waiting, left = failures.summary("demo", runs, missing, since=0).splitlines()
     assert waiting == "Not started because a run they need failed: transfer/dtd--chest, feature_maps/chest"
     assert left == "Not finished: transfer/none--chest"
+
+
+def test_the_message_of_a_stopped_sweep_names_each_run_once_and_cuts_long_lists(runs, monkeypatch, capsys):
+    many = {f"ingest/s{n}": replace(runs["ingest/dtd"], name=f"s{n}") for n in range(60)}
+    for key in list(many)[:22]:
+        failed(key)
+    monkeypatch.setattr(engine, "_in_foreground", lambda command, lock: 1)
+    monkeypatch.setattr(engine, "_planning_error", lambda command: (0, ""))
+    assert engine.run(engine.Sweep("demo"), many, [], started=0.0) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("catscans: the sweep stopped with 60 of 60 runs unfinished.\ningest/s0 failed: ValueError")
+    assert "\nAlso failed: ingest/s20, ingest/s21\nNot finished: ingest/s22, ingest/s23, " in said
+    assert "ingest/s51 and 8 more\nFinished runs are kept. Resume: .venv/bin/catscans sweep --profile demo\n" in said
+    assert re.findall(r"\bingest/s\d+", said) == [f"ingest/s{n}" for n in range(52)]
 
 
 def test_a_failure_of_an_earlier_sweep_is_not_reported_again(runs):

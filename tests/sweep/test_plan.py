@@ -11,12 +11,6 @@ from catscans_lib.grid.steps import STEPS
 from catscans_lib.sweep import plan
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
-    return tmp_path
-
-
 def finish(key, seconds, **parameters):
     run = expand.grid("demo")[key]
     folder = paths.run_dir("demo", run.step, run.name)
@@ -39,10 +33,12 @@ def test_image_passes_are_images_times_epochs_of_every_fold_seed_mode_and_rate(p
 
 def test_without_finished_runs_the_cost_follows_from_the_measured_rate_scaled_by_pixels(project, monkeypatch):
     monkeypatch.setitem(plan.CPU_RATES, "small_resnet", plan.Rate(100.0, 48, "a benchmark"))
-    cost = plan.estimator("demo", with_gpu=False)(expand.grid("demo")["pretrain/dtd"])
+    estimate, runs = plan.estimator("demo", with_gpu=False), expand.grid("demo")
+    cost = estimate(runs["pretrain/dtd"])
     quarter = 180 * 0.9 / 100 / 4  # 24 px: a quarter of the pixels of 48
     assert cost.seconds == pytest.approx(STEPS["pretrain"].seconds + quarter)
     assert cost.source == "a benchmark"
+    assert estimate(runs["ingest/dtd"]).n_bytes == 180 * 24 * 24 * 3 + 5e5
 
 
 def test_the_cost_follows_from_finished_runs_of_the_step_scaled_by_image_passes(project):
@@ -72,11 +68,6 @@ def test_runs_that_ask_for_a_gpu_count_as_gpu_time_only_if_they_get_one(project)
     assert with_gpu.on_gpu and not without.on_gpu
     assert with_gpu.seconds == pytest.approx(5.8 + 162 / 2250)
     assert without.seconds == pytest.approx(5.8 + 162 * (112 / 96) ** 2 / 96)
-
-
-def test_stored_images_take_three_bytes_per_pixel(project):
-    cost = plan.estimator("demo", with_gpu=False)(expand.grid("demo")["ingest/dtd"])
-    assert cost.n_bytes == 180 * 24 * 24 * 3 + 5e5
 
 
 def test_the_plan_counts_finished_runs_and_shows_no_cost_if_all_are_finished(project):

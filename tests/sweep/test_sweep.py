@@ -43,34 +43,24 @@ def test_a_sweep_executes_every_run_of_the_grid(swept):
     assert set(swept["first"]) == tiny.RUNS
 
 
-def test_a_second_sweep_reruns_nothing(swept):
-    assert swept["again"].returncode == 0
-    assert "nothing to do: all 11 runs are up to date" in swept["again"].stdout
+@pytest.mark.parametrize(("again", "done"), [("again", "second"), ("elsewhere", "third")])
+def test_a_second_sweep_reruns_nothing_also_without_marks_and_caches(swept, again, done):
+    assert swept[again].returncode == 0
+    assert "nothing to do: all 11 runs are up to date" in swept[again].stdout
     assert "nothing to do" not in swept["end"].stdout
-    assert swept["second"] == swept["first"]
+    assert swept[done] == swept["first"]
 
 
-def test_results_without_marks_and_caches_are_accepted(swept):
-    assert swept["elsewhere"].returncode == 0
-    assert "nothing to do: all 11 runs are up to date" in swept["elsewhere"].stdout
-    assert swept["third"] == swept["first"]
-
-
-def test_named_runs_execute_only_with_what_they_need(tmp_path):
+def test_named_runs_execute_only_with_what_they_need_and_a_planning_error_is_printed(tmp_path):
     folder = tiny.project(tmp_path)
     result = tiny.catscans(folder, "sweep", "ingest/dtd")
     assert result.returncode == 0, result.stderr
     assert set(tiny.done(folder)) == {"ingest/dtd"}
     assert re.search(r"ingest/dtd done in \d+ s, 1 of 11 runs", result.stdout)
-
-
-def test_a_planning_error_of_snakemake_is_printed(tmp_path):
-    folder = tiny.project(tmp_path)
     (folder / "Snakefile").write_text("rule all:\n    input: 'nobody makes this'\n")
     result = tiny.catscans(folder, "sweep")
     assert result.returncode == 1
-    assert "MissingInputException" in result.stderr
-    assert "nobody makes this" in result.stderr
+    assert "MissingInputException" in result.stderr and "nobody makes this" in result.stderr
 
 
 def test_progress_shows_running_and_finished_runs_with_the_elapsed_time(swept):

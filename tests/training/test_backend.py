@@ -9,60 +9,30 @@ import tensorflow as tf
 from catscans_lib.training import backend
 
 
-@pytest.fixture(autouse=True)
-def policy():
-    before = keras.config.dtype_policy()
-    yield
-    keras.config.set_dtype_policy(before)
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """Make TensorFlow report a GPU with these details."""
-
-    def of(**details):
-        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"] if kind == "GPU" else [])
-        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
-
-    return of
-
-
-@pytest.fixture
-def on_jax(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-
-
 @pytest.mark.parametrize(
     ("capability", "precision"),
     [
         ((8, 0), "mixed_bfloat16"),  # A100
-        ((7, 0), "mixed_float16"),  # V100
+        ((7, 5), "mixed_float16"),  # T4
         ((6, 1), "float32"),  # GTX 1080: no matrix units
         (None, "float32"),  # another maker's
     ],
 )
-def test_on_a_gpu_the_number_format_is_that_of_its_matrix_units(gpu, capability, precision):
-    gpu(device_name="some GPU", compute_capability=capability)
-    assert backend.set_precision("auto") == precision
-    assert keras.config.dtype_policy().name == precision
-
-
-@pytest.mark.parametrize(
-    ("device", "precision"),
-    [
-        (SimpleNamespace(compute_capability="9.0"), "mixed_bfloat16"),
-        (SimpleNamespace(compute_capability="7.5"), "mixed_float16"),
-        (SimpleNamespace(), "float32"),  # another maker's
-    ],
-)
-def test_the_number_format_follows_the_gpu_that_jax_reports(on_jax, monkeypatch, device, precision):
+@pytest.mark.parametrize("name", ["tensorflow", "jax"])
+def test_on_a_gpu_the_number_format_is_that_of_its_matrix_units(monkeypatch, name, capability, precision):
+    monkeypatch.setattr(keras.backend, "backend", lambda: name)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {"compute_capability": capability})
+    device = SimpleNamespace(compute_capability="{}.{}".format(*capability)) if capability else SimpleNamespace()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax, "devices", lambda: [device])
     assert backend.has_gpu()
-    assert backend.set_precision("auto") == precision
+    assert backend.set_precision("auto") == keras.config.dtype_policy().name == precision
+    assert backend.set_precision("float32") == "float32"
 
 
-def test_the_flag_for_deterministic_operations_is_set_once_on_jax(on_jax, monkeypatch):
+def test_the_flag_for_deterministic_operations_is_set_once_on_jax(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
     backend.set_deterministic(False)
     assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"
@@ -76,8 +46,3 @@ def test_without_a_gpu_the_number_format_follows_the_processor(monkeypatch, flag
     monkeypatch.setattr(backend, "has_gpu", lambda: False)
     monkeypatch.setattr(backend, "_cpu_has_bfloat16", lambda: flags)
     assert backend.set_precision("auto") == precision
-
-
-def test_a_named_format_is_used_on_any_device(gpu):
-    gpu(compute_capability=(7, 0))
-    assert backend.set_precision("float32") == "float32"

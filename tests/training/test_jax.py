@@ -34,20 +34,16 @@ print(json.dumps({"backend": keras.backend.backend(), "history": list(history["v
 """
 
 
-@pytest.fixture
-def trained(tmp_path):
-    def trained(backend):
-        done = subprocess.run(
-            [sys.executable, "-c", TRAIN, str(TESTS), str(tmp_path / backend)], capture_output=True, text=True, check=True,
-            env={**os.environ, "KERAS_BACKEND": backend},
-        )  # fmt: skip
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return trained
+def trained(backend, folder):
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(TESTS), str(folder / backend)], capture_output=True, text=True, check=True,
+        env={**os.environ, "KERAS_BACKEND": backend},
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_jax_agrees_with_tensorflow_within_a_thousandth(trained):
-    tensorflow, jax = trained("tensorflow"), trained("jax")
+def test_jax_agrees_with_tensorflow_within_a_thousandth(tmp_path):
+    tensorflow, jax = (trained(backend, tmp_path) for backend in ("tensorflow", "jax"))
     assert (tensorflow["backend"], jax["backend"]) == ("tensorflow", "jax")
     assert jax["history"] == pytest.approx(tensorflow["history"], rel=1e-3)
     assert jax["outputs"] == pytest.approx(tensorflow["outputs"], abs=1e-3)

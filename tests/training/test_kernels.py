@@ -13,8 +13,6 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 @pytest.fixture(autouse=True)
 def narrow_convolutions_count_as_wide(monkeypatch):
     monkeypatch.setattr(kernels, "MATMUL_CHANNELS", {1: 16, 3: 16})
-    yield
-    keras.config.set_dtype_policy("float32")
 
 
 def images_and_labels(n=24, size=8):

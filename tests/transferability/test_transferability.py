@@ -357,5 +357,5 @@ def test_a_forest_without_any_value_is_drawn_empty():
     table = pd.DataFrame(
         {"statistic": "spearman", "target": "all", "measure": ["m"], "kind": "measure", "value": np.nan, "n": 1}
     ).assign(low=np.nan, high=np.nan)
-    axes = figures.association_forest(table, "spearman")
+    axes = figures.association_forest(table, "spearman", n_draws=200)
     assert "n = 0 pairs" in axes.get_xlabel()

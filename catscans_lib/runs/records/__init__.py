@@ -18,7 +18,6 @@ from typing import Any
 import psutil
 
 from catscans_lib import paths, results
-from catscans_lib.errors import InputError
 from catscans_lib.runs import recipe
 from catscans_lib.runs.records import masking, observers
 from catscans_lib.runs.records.reading import RUN_RECORD
@@ -27,15 +26,14 @@ NOT_INFO = ("parameters", "versions", "step", "name", "status", "recipe", "code"
 
 
 def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill: Callable[[], None]) -> None:
-    """Call `fill`, which fills the folder of run `key`, and record the execution with the profile's Sacred observers.
+    """Call `fill`, which fills the folder of run `key`, and record the execution with Sacred's file observer.
 
     Printed output goes into the record, not to the terminal. The environment has no secrets while `fill` runs, and secrets
     are masked in every file that it leaves. Metrics are the rows of `history.csv` at the selected learning rates.
-    Raises what `fill` raises, with secrets masked; the record then says FAILED. Raises InputError, before `fill` is called,
-    if an observer cannot be created or reached.
+    Raises what `fill` raises, with secrets masked; the record then says FAILED.
     """
     mask = masking.Mask.of_environment()
-    experiment, options = _experiment(profile, key, mask)
+    experiment = _experiment(profile, key, mask)
     experiment.add_config(mask.plain({name: value for name, value in config.items() if name != "seed"}))
     # Without a seed Sacred would draw one that nothing uses, and records of equal runs would differ.
     seed = config.get("seed", *(config.get("seeds") or [0])[:1])
@@ -59,25 +57,20 @@ def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill:
 
     try:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-            experiment.run(config_updates={"seed": seed}, options=options)
-    except Exception as error:
-        is_disk_error = isinstance(error, OSError) and error.errno  # database drivers raise OSError without a number
-        if started or is_disk_error:
-            raise
-        message = mask(f"{type(error).__name__}: {error}")
-        raise InputError(f"{key} was not started: an observer of profile {profile} failed. {message}") from None
+            experiment.run(config_updates={"seed": seed})
     finally:
         if started:
             observers.export_to_neptune(profile, str(started[0]._id))
 
 
-def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[str, Any]]:
+def _experiment(profile: str, key: str, mask: masking.Mask) -> Any:
     sys.modules.setdefault("pandas", None)  # or Sacred would import pandas, which takes half a second
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # our pin on setuptools keeps it available
             from sacred import SETTINGS, Experiment
             from sacred.host_info import HostInfoGetter
+            from sacred.observers import FileStorageObserver
     finally:
         if sys.modules["pandas"] is None:
             del sys.modules["pandas"]
@@ -99,8 +92,10 @@ def _experiment(profile: str, key: str, mask: masking.Mask) -> tuple[Any, dict[s
         experiment.add_source_file(str(path))
     for name, version in recipe.versions().items():
         experiment.add_package_dependency(name, version)
-    experiment.observers, options = observers.create(profile)
-    return experiment, options
+    folder = paths.records_dir(profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    experiment.observers = [FileStorageObserver(folder)]
+    return experiment
 
 
 def _log(sacred_run: Any, folder: Path) -> None:

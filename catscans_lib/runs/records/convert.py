@@ -57,9 +57,7 @@ def _to_mlflow(client: Any, place: str, record: dict) -> bool:
     for kind, entities in found.items():
         for first in range(0, len(entities), BATCH[kind]):
             client.log_batch(run, **{kind: entities[first : first + BATCH[kind]]})
-    for path in sorted(Path(record["folder"]).iterdir()):
-        if path.is_file():
-            client.log_artifact(run, str(path))
+    client.log_artifacts(run, record["folder"])
     client.log_dict(run, record["versions"], "versions.json")
     client.set_terminated(run, STATUS.get(record["status"], "KILLED"), ended)
     return True

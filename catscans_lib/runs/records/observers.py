@@ -1,18 +1,10 @@
-"""Where records go: to the Sacred observers that `records.observers` of a profile names, and to MLflow and Neptune.
-
-Addresses and tokens come from the environment and are never written to a file. The dependencies of the clients of MLflow and
-Neptune conflict with ours, so `convert.py` runs in an environment of its own.
-"""
+"""Converts records for MLflow and Neptune. Their clients' dependencies conflict with ours: each has its own environment."""
 
 import json
 import os
 import subprocess
 import sys
-import uuid
-from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
@@ -20,45 +12,11 @@ from catscans_lib.grid import profiles
 from catscans_lib.runs.records import masking, reading
 from catscans_lib.runs.records.reading import Record, flat
 
-# Observer -> package, environment variable with the address
-NEEDED = {"mongo": ("pymongo", "CATSCANS_MONGO_URL"), "sql": ("sqlalchemy", "CATSCANS_SQL_URL")}
 
-
-def create(profile: str) -> tuple[list[Any], dict[str, Any]]:
-    """Return the Sacred observers of a profile, and the options to start Sacred with."""
-    from sacred import observers
-
-    names, folder = check(profile), paths.records_dir(profile)
-    folder.mkdir(parents=True, exist_ok=True)
-    factories = {
-        "file": lambda: observers.FileStorageObserver(folder),
-        "mongo": lambda: observers.MongoObserver(url=os.environ[NEEDED["mongo"][1]], db_name="catscans"),
-        "sql": lambda: observers.SqlObserver(os.environ[NEEDED["sql"][1]]),
-    }
-    # The file observer numbers its records; in a database, which others may write to, a number may be taken.
-    unique_name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-    options = {"--id": unique_name} if NEEDED.keys() & names else {}
-    return [factories[name]() for name in names if name in factories], options
-
-
-def check(profile: str) -> tuple[str, ...]:
-    """Return the names of a profile's observers; InputError, with what to do, for one that cannot be created."""
-    names, where = profiles.load(profile).records.observers, f"params/{profile}.yaml: records.observers"
-    for name, (package, variable) in NEEDED.items():
-        if name in names and not find_spec(package):
-            raise InputError(
-                f"{where}: {name} needs the package {package}, which is not installed. "
-                f"Install it: .venv/bin/uv pip install --python .venv/bin/python {package}"
-            )
-        if name in names and not os.environ.get(variable):
-            raise InputError(
-                f"{where}: {name} needs an address. Set the environment variable {variable}; it may hold a password."
-            )
-    if "neptune" in names:
+def check(profile: str) -> None:
+    """Raise InputError, with what to do, if the profile names Neptune and its environment is missing."""
+    if "neptune" in profiles.load(profile).records.observers:
         python_of("neptune")
-        if "file" not in names:
-            raise InputError(f"{where}: neptune converts the records of the file observer. Add file to the list.")
-    return names
 
 
 def export_to_neptune(profile: str, number: str) -> None:

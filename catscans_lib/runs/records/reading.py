@@ -33,7 +33,7 @@ class Record:
 
     @property
     def number(self) -> str:
-        """Name of the record's folder: a number, or a unique name if a database keeps the record, too."""
+        """Number of the record, the name of its folder."""
         return self.folder.name
 
     @property

@@ -44,13 +44,10 @@ def differences(a: Record, b: Record) -> dict[str, dict[str, list[Any]]]:
     return found
 
 
-def list_text(records: list[Record], *, with_results: bool = False) -> str:
-    """Return one line per record; with results: AUCs and validation metrics instead of commit and run id."""
+def list_text(records: list[Record]) -> str:
+    """Return one line per record."""
     found = pd.DataFrame([summary(record) for record in records])
     found["commit"] = found["commit"].str.replace(r"^(\w{12})\w*", r"\1", regex=True)
-    if with_results:
-        metrics = pd.DataFrame([record.results for record in records]).filter(regex=r"^(auc|validation)\.")
-        found = found.drop(columns=["commit", "run_id"]).join(metrics)
     align = ["right" if pd.api.types.is_numeric_dtype(column) else "left" for _, column in found.items()]
     return _aligned(found.map(_text).to_numpy().tolist(), list(found), align)
 

@@ -28,8 +28,8 @@ PROJECT = (
 )  # fmt: skip
 CHAPTERS = ("notebooks/*.ipynb", "book/*.md", "book/*.bib", "book/_static/*", "params/cluster/*/*.yaml")
 FROM_GIT = ("catscans_lib/", "notebooks/", "book/", "params/cluster/")  # holds no secrets and no paths of this machine
-TEXT = {*masking.TEXT, ".js", ".jsonld"}
-RESULT_KINDS = {".csv", ".ipynb", ".json", ".jsonld", ".keras", ".md", ".png", ".py", ".svg", ".txt"}
+TEXT = {*masking.TEXT, ".js"}
+RESULT_KINDS = {".csv", ".ipynb", ".json", ".keras", ".md", ".png", ".py", ".svg", ".txt"}
 CARDS, HTML = "cards", "html"  # folders in a profile's results, and in the crate
 
 Content = bytes | Path
@@ -172,8 +172,8 @@ def _cards(profile: str, models: bool) -> dict[str, Content]:
             found[table] = cards.images_csv(store.open_store(place).table)
         elif (paths.root() / table).is_file():  # from an import, which brings no store
             found[table] = (paths.root() / table).read_bytes()
-        card = cards.croissant(datasets.get(name), found.get(table), made_up=is_demo and name in datasets.PUBLISHED)
-        found[f"{folder}/datasets/{name}.jsonld"] = _json(card)
+        card = cards.of_dataset(datasets.get(name), made_up=is_demo and name in datasets.PUBLISHED)
+        found[f"{folder}/datasets/{name}.json"] = _json(card)
     if models:
         texts = cards.of_networks(profile)
         found |= {f"{folder}/models/{key.replace('/', '--')}.md": text.encode() for key, text in texts}

@@ -7,6 +7,7 @@ RO-Crate: the Snakefile is the workflow, each notebook a tool, each finished run
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from importlib.metadata import version as installed
+from mimetypes import MimeTypes
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,6 @@ import yaml
 from catscans_lib import paths, results
 from catscans_lib.grid import expand, profiles
 from catscans_lib.runs import recipe
-from catscans_lib.sharing.crate.cards import CROISSANT, MEDIA_TYPES
 
 NAME = "ro-crate-metadata.json"
 CRATE = "https://w3id.org/ro/crate/1.1"  # the version that the profiles require
@@ -31,6 +31,12 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
 SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
+BUILT_IN = MimeTypes()  # Python's own table, which is the same on every machine
+MEDIA_TYPES = {  # not in it
+    ".bib": "application/x-bibtex", ".cff": "application/yaml", ".gz": "application/gzip", ".ipynb": "application/x-ipynb+json",
+    ".keras": "application/zip", ".md": "text/markdown", ".npz": "application/zip", ".tgz": "application/gzip",
+    ".toml": "application/toml", ".woff2": "font/woff2", ".yaml": "application/yaml", ".yml": "application/yaml",
+}  # fmt: skip
 PIP = "https://pip.pypa.io/en/stable/reference/requirements-file-format/"
 
 
@@ -52,7 +58,6 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
         _root(profile, cited["title"], runs, [*described, *folders], citation=_ids(articles), **rights),
         _entity(NAME, "CreativeWork", about=_refs("./"), conformsTo=[_refs(CRATE), _refs(list(PROFILES)[-1])]),
         _entity(spdx, "CreativeWork", name=f"{cited['license']} License", url=spdx, description="See LICENSE."),
-        _entity(CROISSANT, "CreativeWork", name="Croissant", version="1.0"),
         _entity(PIP, "CreativeWork", name="pip's requirements file"),
         *(_entity(url, "CreativeWork", name=name, version=url.rpartition("/")[2]) for url, name in PROFILES.items()),
         *articles,
@@ -97,8 +102,8 @@ def _author(identifier: str, cited: dict[str, Any]) -> dict[str, Any]:
 def _file(name: str, n_bytes: int, sha256: str) -> dict[str, Any]:
     place = PurePosixPath(name)
     found = _entity(quote(name), "File", name=place.name, contentSize=str(n_bytes), sha256=sha256)
-    found["encodingFormat"] = MEDIA_TYPES.get(place.suffix, "text/plain")
-    return found | ({"conformsTo": _refs(CROISSANT)} if place.suffix == ".jsonld" else {})
+    kind = MEDIA_TYPES.get(place.suffix) or BUILT_IN.guess_type(place.name)[0] or "text/plain"
+    return found | {"encodingFormat": kind}
 
 
 def _root(profile: str, title: str, runs: dict[str, dict], parts: list[str], **more: Any) -> dict[str, Any]:

@@ -37,17 +37,10 @@ ADVICE = {
 
 
 def token() -> str | None:
-    """Return the personal access token: `OSF_TOKEN`, else the keyring's (`keyring set osf.io token`)."""
+    """Return the personal access token of `OSF_TOKEN`; None if it is not set."""
     found = os.environ.get(TOKEN)
-    if not found:
-        with suppress(ImportError):  # keyring is not installed
-            import keyring
-            from keyring.errors import KeyringError
-
-            with suppress(KeyringError):  # this machine has no keyring, or it is locked
-                found = keyring.get_password("osf.io", "token")
     if found and not re.fullmatch(r"[\x21-\x7e]+", found):
-        raise InputError(f"{TOKEN} (or the keyring's entry) is not a token: it has unusual characters. Copy it again.")
+        raise InputError(f"{TOKEN} is not a token: it has unusual characters. Copy it again.")
     return found or None
 
 

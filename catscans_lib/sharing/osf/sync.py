@@ -45,21 +45,20 @@ class Sync:
     base_url: str = "https://api.osf.io/v2"
     n_jobs: int = 4
 
-    def push(self, *, dry_run: bool = False) -> Plan:
+    def push(self) -> Plan:
         """Send the finished runs that OSF does not have, then list them in the manifest."""
         with self._opened():
             plan = self._plan_push()
             if not plan.move and not plan.same:
                 raise InputError(f"No finished runs in '{self.root}'. Give a folder such as results/demo.")
-            if not dry_run:
-                for step in sorted({key.partition("/")[0] for key in plan.move}):
-                    self.storage.folder(f"{self.node}/{step}")
-                with _Bar("push", plan.n_bytes) as bar:
-                    rows = bar.all([partial(self._send, run, bar) for run in plan.move.values()], self.n_jobs)
-                self.storage.publish(rows)
+            for step in sorted({key.partition("/")[0] for key in plan.move}):
+                self.storage.folder(f"{self.node}/{step}")
+            with _Bar("push", plan.n_bytes) as bar:
+                rows = bar.all([partial(self._send, run, bar) for run in plan.move.values()], self.n_jobs)
+            self.storage.publish(rows)
             return plan
 
-    def pull(self, *, force: bool = False, dry_run: bool = False) -> Plan:
+    def pull(self, *, force: bool = False) -> Plan:
         """Fetch the newest version of every run in the manifest, and put each run in place as a whole.
 
         A run here that no version on OSF holds is left alone, unless `force` lets OSF's version replace it; InputError names
@@ -70,21 +69,21 @@ class Sync:
                 what = f"'{self.node}' on OSF has no {runs.MANIFEST}"
                 raise InputError(f"Nothing to pull: {what}. Push first, or check --node.")
             plan = self._plan_pull(force)
-            if not dry_run:
-                with _Bar("pull", plan.n_bytes) as bar:
-                    bar.all([partial(self._fetch, row, plan, force, bar) for row in plan.move.values()], self.n_jobs)
-                if plan.left:
-                    said = and_more([f"{key} {why}" for key, why in sorted(plan.left.items())], 10)
-                    advice = "Push them, or let OSF's versions replace them: pull with --force."
-                    raise InputError(f"Not fetched: {said}. {advice}")
+            with _Bar("pull", plan.n_bytes) as bar:
+                bar.all([partial(self._fetch, row, plan, force, bar) for row in plan.move.values()], self.n_jobs)
+            if plan.left:
+                said = and_more([f"{key} {why}" for key, why in sorted(plan.left.items())], 10)
+                advice = "Push them, or let OSF's versions replace them: pull with --force."
+                raise InputError(f"Not fetched: {said}. {advice}")
             return plan
 
     def status(self) -> dict[str, list[str]]:
-        """Return the runs "to push", "to pull" and "the same"."""
+        """Return the runs "to push", "to pull", "the same", and those that a pull leaves alone without --force."""
         with self._opened():
             push, pull = self._plan_push(), self._plan_pull()
             to_pull = [key for key in pull.move if key not in push.move]
-            return {"to push": list(push.move), "to pull": to_pull, "the same": pull.same}
+            left = [f"{key} {why}" for key, why in pull.left.items()]
+            return {"to push": list(push.move), "to pull": to_pull, "the same": pull.same, "left alone by a pull": left}
 
     def verify(self) -> tuple[int, dict[str, str]]:
         """Compare checksums here and on OSF; return the number of runs in the manifest, and what is wrong by run."""
