@@ -83,7 +83,6 @@ def evaluated():
         pair | {"test": "nadeau_bengio", "statistic": -1.1} | first,
         pair | {"test": "bootstrap", "p": 0.3, "p_adjusted": 0.6, "low": -0.12, "high": 0.02} | second,
     ]
-    effects = [pair | {"margin": 0.01, "p_b_better": 0.7, "p_equivalent": 0.2, "p_a_better": 0.1}]
     gain = {
         "gain": 0.11,
         "low": -0.03,
@@ -96,7 +95,7 @@ def evaluated():
     ranks = {"mode": "fine_tune", "source": ["dtd", "imagenet", "stl10"], "mean_rank": [1.0, 2.0, 3.0], "n_targets": 2}
     return {
         "auc_intervals": intervals, "gains": [cell | gain],
-        "comparisons": comparisons, "effects": effects, "ranks": ranks | {"friedman_p": 0.12, "critical_difference": 1.4},
+        "comparisons": comparisons, "ranks": ranks | {"friedman_p": 0.12, "critical_difference": 1.4},
         "completeness": {"source": ["dtd", "stl10"], "target": "isic2018", "done": [True, False]},
     }  # fmt: skip
 

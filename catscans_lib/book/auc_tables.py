@@ -16,7 +16,6 @@ COLUMNS = {
     "aucs": [*evaluation.KEYS, "auc"],
     "auc_intervals": ["source", "target", "mode", "low", "high", "n_seeds", "n_groups", "few_groups", "method"],
     "comparisons": inference.COLUMNS,
-    "effects": inference.EFFECTS,
     "gains": inference.GAINS,
     "completeness": ["source", "target", "done"],
     "learning": [*evaluation.CELL, "verdict"],
@@ -166,22 +165,14 @@ def _versus(wide: pd.DataFrame, best: tuple[str, str], other: tuple[str, str]) -
 def _tests(found: dict[str, pd.DataFrame], target: str, mode: str, best: str) -> dict[str, dict[str, Any]]:
     """Return the tests of the best source minus each other one that it was compared with, by the other's name.
 
-    low, high, p, p_adjusted and verdict of the primary test; image_low and image_high of the bootstrap over groups of images;
-    better and equivalent (posterior probabilities).
+    low, high, p, p_adjusted and verdict of the primary test; image_low and image_high of the bootstrap over groups of images.
     """
-    compared, effects = (
-        found[name][(found[name]["target"] == target) & (found[name]["mode"] == mode)]
-        for name in ("comparisons", "effects")
-    )
+    table = found["comparisons"]
+    compared = table[(table["target"] == target) & (table["mode"] == mode)]
     rows = inference.oriented(compared, best, first=True)
     facts = rows[rows["role"] == "primary"].set_index("other")[["low", "high", "p", "p_adjusted", "verdict"]]
     of_images = rows[rows["test"] == "bootstrap"].set_index("other")[["low", "high"]].add_prefix("image_")
-    first, second = (effects[effects[side] == best] for side in ("source_a", "source_b"))
-    chances = [
-        part.set_index(other)[[better, "p_equivalent"]].set_axis(["better", "equivalent"], axis=1)
-        for part, other, better in ((first, "source_b", "p_a_better"), (second, "source_a", "p_b_better"))
-    ]
-    return facts.join(of_images).join(pd.concat(chances)).to_dict("index")
+    return facts.join(of_images).to_dict("index")
 
 
 def _verdicts(comparisons: pd.DataFrame, target: str, mode: str) -> dict[str, int]:
