@@ -189,7 +189,8 @@ def _similarity(profile: Profile) -> Iterator[Row]:
         others = [source for source in sources if source != target]
         read = dict.fromkeys([target, *(source for source in _trained_sources(profile) if source != target)])
         needs = [*_ingests(read), *(f"pretrain/{source}" for source in dict.fromkeys([*others, probe]))]
-        yield Row({"target": target, "sources": others, **profile.similarity}, "similarity", needs)
+        values = {"target": target, "sources": others, "primary": profile.primary.measure, **profile.similarity}
+        yield Row(values, "similarity", needs)
 
 
 def _transferability(profile: Profile) -> Iterator[Row]:

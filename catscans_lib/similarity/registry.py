@@ -20,6 +20,21 @@ from catscans_lib.similarity.measures import (
 FAMILIES = (label_based, feature_based, classifiers, distribution, task2vec, descriptions)
 MEASURES: dict[str, Measure] = {measure.name: measure for family in FAMILIES for measure in family.MEASURES}
 
+# Shown before all others: those of `catscans recommend`, the rule that scores with labels have to beat among them, the standard
+# score of networks with a classifier, the distance that warns of unfamiliar images, and the original study's two measures.
+LEADING = (
+    "logme", "linear_probe_auc", "regularised_h_score", "sfda", "n_leep", "leep", "mmd_rbf", "task2vec_cosine",
+    "expert_distance",
+)  # fmt: skip
+N_LEADING = 9
+
+
+def leading(primary: str, names: Iterable[str]) -> list[str]:
+    """Return those of `names` that pages open with: the primary measure and at most eight others; the first nine without any."""
+    names = list(dict.fromkeys(names))
+    found = [name for name in dict.fromkeys((primary, *LEADING)) if name in names]
+    return (found or names)[:N_LEADING]
+
 
 def known() -> tuple[str, ...]:
     """Return the names of all measures."""

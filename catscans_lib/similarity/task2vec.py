@@ -159,13 +159,13 @@ MEASURES = (
     Measure(
         name="task2vec_cosine", title="Task2Vec, raw cosine", function=cosine, **_TWO,
         reference="vandenbrandt2021, arXiv:2107.05940", invariances=frozenset({"scale"}),  # of both embeddings alike
-        blind_to="all but the few filters with the largest Fisher information",
+        blind_to="all filters except the few with the largest Fisher information",
         why="the original study's first measure",
     ),
     Measure(
         name="task2vec_symmetric_cosine", title="Task2Vec, normalised cosine", function=symmetric_cosine, **_TWO,
         reference="achille2019, arXiv:1902.03545",
-        blind_to="which filters matter much: a filter hardly used by either weighs like any other",
+        blind_to="how important a filter is: one that neither dataset uses counts as much as any other",
         why="the distance that Task2Vec's authors recommend",
     ),
 )  # fmt: skip

@@ -19,7 +19,8 @@ class Similarity(Strict):
     """Parameters of `similarity.ipynb`.
 
     Where two sets of images are compared, the network of the source `probe` sees both. About `n_images` of each dataset are
-    drawn for each of `seeds`. `measures` None: all of `similarity.registry`; `answers`: CSV with answers to the questionnaire.
+    drawn for each of `seeds`. `measures` None: all of `similarity.registry`; `primary`: the one that is shown first; `answers`:
+    CSV with answers to the questionnaire.
     """
 
     profile: str
@@ -29,6 +30,7 @@ class Similarity(Strict):
     n_images: Annotated[int, Field(ge=20)]
     seeds: Annotated[list[int], Field(min_length=1)]
     measures: Annotated[list[str], Field(min_length=1)] | None = None
+    primary: str
     answers: str | None = None
 
 

@@ -84,13 +84,37 @@ def closer(similarity: pd.DataFrame) -> pd.Series:
     return by_target.transform(lambda values: ties.merged(values, scales[values.name[0]]))
 
 
-def ranks(values: pd.DataFrame) -> pd.DataFrame:
+def noise(similarity: pd.DataFrame) -> pd.DataFrame:
+    """Compare the spread over draws of images with the differences between sources, for every measure and target.
+
+    Returns columns measure, target, n_draws (seeds); sd_draws (standard deviation over the draws of a pair, root mean square
+    over sources; NaN with one draw); sd_sources (standard deviation of the sources' means); noise (sd_draws / sd_sources, NaN
+    if all sources are equal); distance (mean over sources) and self_distance (of two disjoint subsets of the target; NaN for
+    measures that do not compare images). The self distance is a level: the value where nothing differs but the images drawn.
+    """
+    keys = ["measure", "target"]
+    pairs = between_datasets(similarity).groupby([*keys, "source"], sort=False)
+    itself = similarity[similarity["source"] == similarity["target"]].groupby(keys)["value"].mean()
+    sd_draws = np.sqrt(pairs["value"].var().groupby(keys, sort=False).mean())
+    sd_sources = closer(similarity).groupby(keys, sort=False).std()
+    columns = {
+        "n_draws": pairs["seed"].nunique().groupby(keys, sort=False).max(), "sd_draws": sd_draws, "sd_sources": sd_sources,
+        "noise": sd_draws / sd_sources.where(sd_sources > 0), "self_distance": itself.reindex(sd_draws.index),
+        "distance": pairs["value"].mean().groupby(keys, sort=False).mean(),
+    }  # fmt: skip
+    return pd.DataFrame(columns).reset_index()
+
+
+def ranks(values: pd.DataFrame, names: list[str] | None = None) -> pd.DataFrame:
     """Rank the sources of one target by every measure, averaged over seeds; 1 is the closest, ties share the mean rank.
 
-    Returns columns measure, source, rank, without rows of the target with itself; measures with similar rankings are neighbours.
+    Returns columns measure, source, rank, without rows of the target with itself; the measures `names` in this order, or all of
+    them (None), those with similar rankings as neighbours.
     """
     means = closer(values).droplevel("target")
     table = means.groupby("measure").rank(ascending=False).rename("rank").reset_index()
+    if names is not None:
+        return table.set_index("measure").loc[names].reset_index()
     wide = table.pivot(index="measure", columns="source", values="rank")
     filled = wide.T.fillna(wide.T.mean()).T  # a source without a value gets the mean rank
     order = filled.index[leaves_list(linkage(filled, "average"))] if len(filled) > 2 else filled.index

@@ -85,14 +85,14 @@ MEASURES = (
     Measure(
         name="knn_accuracy", title="5-nearest-neighbour accuracy", function=knn_accuracy, arguments=("features", "labels"),
         larger_is_closer=True, range=(0, 1), cost="O(n^2 d)", reference="cover1967, doi:10.1109/TIT.1967.1053964",
-        blind_to="directions of little variance; class imbalance, which alone gives a high accuracy",
+        blind_to="directions of little variance. With unequal class sizes, predicting the largest class already scores high",
         invariances=frozenset({"rotation", "scale", "shift"}), optional=("groups",),
         why="the simplest test of features: nothing is fitted",
     ),
     Measure(
         name="linear_probe_auc", title="Linear probe (AUC)", function=linear_probe_auc, arguments=("features", "labels"),
         larger_is_closer=True, range=(0, 1), cost="O(n d) per step of the fit", reference="alain2017, arXiv:1610.01644",
-        blind_to="what only a non-linear classifier finds; how far the network would move in fine-tuning",
+        blind_to="class structure that only a non-linear classifier finds; how much fine-tuning will change the features",
         invariances=frozenset({"scale", "shift"}), optional=("groups",), is_random=True,
         why="ranks best on the published medical targets; `recommend` uses it",
     ),
@@ -100,8 +100,8 @@ MEASURES = (
         name="domain_auc", title="Domain classifier (AUC)", function=domain_auc, arguments=("features", "source_features"),
         larger_is_closer=False, range=(0, 1), cost="O((n + n_s) d) per step of the fit",
         reference="bendavid2010, doi:10.1007/s10994-009-5152-4", is_symmetric=True,
-        blind_to="labels; how far apart two sets are once they do not overlap, as most real ones do not",
+        blind_to="labels; how far apart two datasets are once they do not overlap: it is then 1, as for most real datasets",
         invariances=frozenset({"scale", "shift"}), optional=("groups", "source_groups"), is_random=True,
-        why="proxy A-distance; its value is read without knowing the features",
+        why="proxy A-distance; its value can be understood without knowing the features",
     ),
 )  # fmt: skip

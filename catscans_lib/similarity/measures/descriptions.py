@@ -199,20 +199,20 @@ MEASURES = (
     Measure(
         name="expert_distance", title="Experts", function=expert_distance, arguments=("answers", "source_answers"),
         larger_is_closer=False, range=(0, 1), cost="O(n_raters n_questions)", reference="vandenbrandt2021, arXiv:2107.05940",
-        blind_to="what the form does not ask; which questions matter", is_symmetric=True,
+        blind_to="everything that the questionnaire does not ask; which of its questions matter", is_symmetric=True,
         why="the original study's second measure",
     ),
     Measure(
         name="image_distance", title="Image statistics", function=image_distance, arguments=("images", "source_images"),
         **_TWO, cost="O(n pixels)", reference="torralba2003, doi:10.1088/0954-898X/14/3/302",
-        blind_to="labels, shapes, and where in an image something is",
-        why="needs no network: shows what colour and texture alone say",
+        blind_to="labels, shapes, and positions within the image",
+        why="needs no network: shows what colour and texture alone can tell",
     ),
     Measure(
         name="meta_distance", title="Meta-features", function=meta_distance,
         arguments=("meta_features", "source_meta_features", "meta_scale"), **_TWO, cost="O(1) on the meta-features",
         reference="rivolli2022, doi:10.1016/j.knosys.2021.108101",
-        blind_to="all that a few means do not tell; weighs every meta-feature alike",
+        blind_to="everything that a few summary numbers do not show; which of them matter",
         why="dataset size, number of classes and imbalance, which users ask about first",
     ),
 )  # fmt: skip

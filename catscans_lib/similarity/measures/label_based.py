@@ -74,20 +74,20 @@ MEASURES = (
     Measure(
         name="leep", title="LEEP", function=leep, arguments=("source_head", "labels"), larger_is_closer=True,
         range=(-np.inf, 0), cost="O(n C C_s)", reference="nguyen2020, arXiv:2002.12462",
-        blind_to="features that the source's head does not use; falls with the number of target classes",
-        why="the standard score of a network with its own head; benchmarks compare against it",
+        blind_to="features that the source's own classifier does not use. It falls with the number of target classes",
+        why="the standard score for a network with its own classifier; benchmarks compare against it",
     ),
     Measure(
         name="nce", title="NCE", function=nce, arguments=("source_head", "labels"), larger_is_closer=True,
         range=(-np.inf, 0), cost="O(n C_s)", reference="tran2019, arXiv:1908.08142",
-        blind_to="how sure the source's head is; falls with the number of target classes",
+        blind_to="how certain the source's classifier is. It falls with the number of target classes",
         why="the score that LEEP refines; users of published programs ask for both",
     ),
     Measure(
         name="n_leep", title="N-LEEP", function=n_leep, arguments=("features", "labels"), larger_is_closer=True,
         range=(-np.inf, 0), cost="O(n d min(n, d) + n C d'^2) per step, d' components kept",
         reference="li2021, arXiv:2011.11200", is_random=True, invariances=frozenset({"shift"}),
-        blind_to="the last fifth of the variance; rises with the number of components per image",
+        blind_to="directions that hold the last fifth of the variance. With few images per mixture component it is too high",
         why="LEEP for networks without a head; `recommend` uses it",
     ),
 )  # fmt: skip
