@@ -139,7 +139,12 @@ def add_similarity(profile):
     table["larger_is_closer"] = table["measure"] != "mmd_rbf"
     table.to_csv(paths.tables_dir(profile) / "similarity.csv", index=False)
     titles = {"measure": ["logme", "parc", "mmd_rbf"], "title": ["LogME", "PARC", "Kernel distance"]}
-    add_run(profile, "similarity", "isic2018", measures=titles | {"closer": "larger", "blind to": "size"})
+    noise = {"measure": titles["measure"], "target": "isic2018", "n_draws": 2, "noise": [0.25, 0.5, 1], "distance": 0.4}
+    noise |= {"self_distance": [None, None, 0.01]}
+    problem = {"measure": ["logme"], "source": "stl10", "target": "isic2018", "seed": 0, "problem": "no | convergence"}
+    about = titles | {"closer": "larger", "blind to": "size"}
+    tables = {"measures": about, "similarity": table, "noise": noise, "problems": problem}
+    add_run(profile, "similarity", "isic2018", figures=("ranks", "all_ranks"), **tables)
     statistics = {"spearman": 1.0, "regret": 0.0, "accuracy": 1.0}
     found = [
         {"mode": "fine_tune", "target": target, "measure": measure, "kind": kind, "statistic": name, "value": value}

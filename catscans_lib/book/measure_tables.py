@@ -7,6 +7,7 @@ import pandas as pd
 from catscans_lib import datasets, results
 from catscans_lib.book import interactive
 from catscans_lib.similarity import registry
+from catscans_lib.transferability import similarity_tables
 
 COLUMNS = {
     "associations": ["mode", "target", "measure", "kind", "statistic", "value", "low", "high", "n", "p_max"],
@@ -15,13 +16,17 @@ COLUMNS = {
     "similarity": ["source", "target", "measure", "value", "larger_is_closer"],
     "aucs": ["source", "target", "mode", "fold", "seed", "auc"],
 }
+NOISE = ["measure", "target", "n_draws", "noise", "self_distance", "distance"]
+PROBLEMS = ["measure", "source", "target", "seed", "problem"]
 Rows = list[dict[str, Any]]
 
 
 def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
     """Return the variables of the chapters' templates about measures; `modes` maps modes to printed titles.
 
-    ``measures`` are rows of title, closer, blind_to, citation, why; ``n_sources`` is the maximum per target (0: none). Modes map
+    ``measures`` are rows of title, closer, blind_to, citation, why; ``leading`` those that pages open with, the primary one
+    first, also with noise, self_distance and distance (means over targets); ``closest`` rows of target and sources, closest by
+    the first of them; ``problems`` sentences; ``n_draws`` of images. ``n_sources`` is the maximum per target (0: none). Modes map
     to rows of title, kind, n pairs, Spearman's rho with low, high and p_max, regret, accuracy over all targets, highest rho
     first, in ``predictions``; to mean regrets on left-out targets in ``carried``; to mean regrets and the share covered in
     ``advice_check``. ``explore`` maps names to pieces of HTML.
@@ -33,9 +38,11 @@ def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
     found = tables["associations"]
     records = [registry.get(name) for name in about.get("measure", [])]
     told = {"citation": [one.reference.split(",")[0] for one in records], "why": [one.why for one in records]}
+    measures = about.rename(columns={"blind to": "blind_to"}).assign(**told).to_dict("records")
     predictions = {mode: _rows(here, titles) for mode, here in found.groupby("mode", sort=False)}
     return {
-        "measures": about.rename(columns={"blind to": "blind_to"}).assign(**told).to_dict("records"),
+        "measures": measures,
+        **_similarity(profile, names, {row["measure"]: row for row in measures}),
         "predictions": predictions,
         "n_sources": int(found.loc[found["target"] != "all", "n"].max()) if len(found) else 0,
         "carried": {
@@ -48,6 +55,30 @@ def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
         },
         "explore": _explore(tables, titles, modes, predictions),
     }
+
+
+def _similarity(profile: str, names: list[str], measures: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return ``leading``, ``closest``, ``problems`` and ``n_draws`` from the similarity runs with these names."""
+    kinds = {"similarity": COLUMNS["similarity"], "noise": NOISE, "problems": PROBLEMS}
+    tables = {kind: _of_runs(profile, names, kind, columns) for kind, columns in kinds.items()}
+    noise, titles = tables["noise"].groupby("measure")[NOISE[2:]].mean(), datasets.titles()
+    primary = results.record(profile, f"similarity/{names[0]}")["parameters"].get("primary", "") if names else ""
+    leading = [name for name in registry.leading(primary, noise.index) if name in measures]
+    closer = similarity_tables.closer(tables["similarity"])
+    closest = [
+        {"target": titles[target], "sources": [titles[source] for _, source in here.index[here == here.max()]]}
+        for target, here in (closer[leading[0]].groupby("target", sort=False) if leading else ())
+    ]
+    problems = similarity_tables.told(tables["problems"])
+    n_draws = int(noise["n_draws"].max()) if len(noise) else 0
+    rows = [measures[name] | noise.loc[name].to_dict() for name in leading]
+    return {"leading": rows, "closest": closest, "problems": problems, "n_draws": n_draws}
+
+
+def _of_runs(profile: str, names: list[str], kind: str, columns: list[str]) -> pd.DataFrame:
+    tables = [results.optional(profile, f"similarity/{name}/{kind}.csv", columns) for name in names]
+    filled = [table[columns] for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 
 def _explore(
@@ -94,14 +125,16 @@ def _predictions_table(rows: Rows) -> pd.DataFrame:
 
 def _rows(of_mode: pd.DataFrame, titles: dict[str, str]) -> Rows:
     """Return Spearman's rho, regret and accuracy over all targets of every measure and rule, the highest rho first."""
-    from catscans_lib.transferability.similarity_tables import BASELINES
-
     pooled = of_mode[of_mode["target"] == "all"].set_index(["measure", "statistic"])
     kinds = pooled["kind"].groupby(level="measure", sort=False).first()
     rows = []
     for measure, kind in kinds.items():
         rho = pooled.loc[(measure, "spearman")]
-        row = {"title": titles.get(measure, BASELINES.get(measure, measure)), "kind": kind, "n": int(rho["n"])}
+        row = {
+            "title": titles.get(measure, similarity_tables.BASELINES.get(measure, measure)),
+            "kind": kind,
+            "n": int(rho["n"]),
+        }
         row |= rho[["value", "low", "high", "p_max"]].to_dict()
         rows.append(row | {name: pooled.loc[(measure, name), "value"] for name in ("regret", "accuracy")})
     return sorted(rows, key=lambda row: (row["value"] != row["value"], -row["value"]))

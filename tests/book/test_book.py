@@ -303,6 +303,11 @@ def test_measures_are_selectable_sortable_searchable_and_cited(results):
     similarity, transfer = ((source / f"{name}.md").read_text() for name in ("similarity", "transferability"))
     logme = "| LogME | larger | size | the most widely used score; *recommend* uses it | {cite:t}`you2021` |"
     assert logme in similarity
+    assert "| LogME | larger | size | 0.25 | – | – |" in similarity  # the spread over draws; it compares no images
+    assert "| Kernel distance | larger | size | 1.00 | 0.010 | 0.400 |" in similarity
+    assert "primary measure is **LogME**" in similarity and "it puts Describable Textures (DTD) closest" in similarity
+    assert similarity.index("tab-leading") < similarity.index("tab-measures")
+    assert r"`LogME of stl10 and isic2018 has no value (seed 0): no \| convergence`" in similarity
     for place, figure in ((similarity, "similarity-heatmap"), (transfer, "transfer-scatter")):
         assert f'<select data-figure="{figure}" name="measure"' in place
         assert '<option value="mmd_rbf">Kernel distance</option>' in place

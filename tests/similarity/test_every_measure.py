@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from catscans_lib import similarity
 from catscans_lib.errors import InputError
-from catscans_lib.similarity import Inputs, measure
+from catscans_lib.similarity import Inputs, measure, registry
 from catscans_lib.similarity.measures import descriptions
 
 N_CLASSES = 3
@@ -77,6 +77,14 @@ def test_there_are_at_most_25_measures_with_complete_records_and_different_title
     assert all(all([one.title, one.why, one.cost, one.reference, one.blind_to]) for one in records)
     with pytest.raises(InputError, match="Unknown measure 'LogME'; known: .*logme"):
         similarity.compute("LogME", world())
+
+
+def test_pages_open_with_the_primary_measure_and_at_most_eight_others():
+    leading = registry.leading("otdd", similarity.known())
+    assert leading[0] == "otdd" and len(leading) == len(set(leading)) == 9
+    assert set(registry.LEADING) <= set(similarity.known())
+    assert registry.leading("logme", ["mmd_rbf", "logme"]) == ["logme", "mmd_rbf"]
+    assert registry.leading("logme", ["otdd", "nce", "otdd"]) == ["otdd", "nce"]
 
 
 @measures()

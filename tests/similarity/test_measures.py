@@ -100,6 +100,11 @@ def test_sfda_does_not_use_the_solver_that_may_not_converge(monkeypatch):
     assert feature_based.sfda(x, y) == expected
 
 
+def test_sfda_has_a_value_on_a_set_where_gelsd_did_not_converge():
+    rng = np.random.default_rng(58)  # with OpenBLAS 0.3.30 on SkylakeX
+    assert 0.9 < feature_based.sfda(rng.random((300, 1280)), np.random.default_rng(58).integers(0, 2, 300)) <= 1
+
+
 def test_distances_of_pairs_that_differ_by_rounding_are_ties_in_parc():
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 2, (40, 4)).astype(float), np.arange(40) % 2
