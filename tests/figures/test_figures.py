@@ -58,7 +58,11 @@ def test_panels_have_a_common_order_the_best_source_in_orange_and_both_baselines
 def test_networks_that_did_not_learn_are_marked_and_no_source_is_compared_with_them():
     probe = aucs().query("source == 'none' and mode == 'fine_tune'").assign(mode="linear_probe")
     table, failed = pd.concat([aucs(), probe]), {("none", "isic2018", "fine_tune"): "did not learn"}
-    labels = figures.auc_bars(table, "isic2018", "fine_tune", titles=TITLES, failed=failed).get_yticklabels()
+    ends = (
+        table[["source", "target", "mode"]].drop_duplicates().assign(method="bootstrap over groups", low=0.6, high=0.8)
+    )
+    bars = figures.auc_bars(table, "isic2018", "fine_tune", titles=TITLES, intervals=ends, failed=failed)
+    labels = bars.get_yticklabels()
     assert {"random weights (n = 3, did not learn)", "random features, logistic regression (n = 3)"} < {
         label.get_text() for label in labels
     }
