@@ -152,5 +152,17 @@ def add_similarity(profile):
         for measure, kind in (("logme", "measure"), ("always_imagenet", "baseline"))
         for name, value in statistics.items()
     ]
-    own = {"low": -1.0, "high": 1.0, "n": 2, "p": 0.5, "p_adjusted": 1.0, "p_max": 1.0}
-    pd.DataFrame(found).assign(**own).to_csv(paths.tables_dir(profile) / "associations.csv", index=False)
+    own = {"uses_labels": True, "low": -1.0, "high": 1.0, "n": 2, "p": 0.5, "p_adjusted": 1.0, "p_max": 1.0}
+    key, own_of_pair = (
+        {"mode": "fine_tune", "measure": "logme"},
+        {"value": 0.125, "low": -0.25, "high": 0.5, "verdict": "open"},
+    )
+    against = [key | {"rule": "always_imagenet", "statistic": name} | own_of_pair for name in ("spearman", "regret")]
+    limits = {"mode": ["fine_tune"], "statistic": "spearman", "n_sources": 2, "n_targets": 1, "detectable_apart": 0.625}
+    limits |= {"detectable_alike": 0.875, "reliability": 0.64, "ceiling": 0.8, "repeats": "folds", "n_repeats": 2}
+    for name, table in {
+        "associations": pd.DataFrame(found).assign(**own),
+        "against_rules": against,
+        "limits": limits,
+    }.items():
+        pd.DataFrame(table).to_csv(paths.tables_dir(profile) / f"{name}.csv", index=False)

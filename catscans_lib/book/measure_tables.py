@@ -8,9 +8,25 @@ from catscans_lib import datasets, results
 from catscans_lib.book import interactive
 from catscans_lib.similarity import registry
 from catscans_lib.transferability import similarity_tables
+from catscans_lib.transferability.similarity_tables import ABSENT, BASELINES
 
 COLUMNS = {
-    "associations": ["mode", "target", "measure", "kind", "statistic", "value", "low", "high", "n", "p_max"],
+    "associations": [
+        "mode",
+        "target",
+        "measure",
+        "kind",
+        "uses_labels",
+        "statistic",
+        "value",
+        "low",
+        "high",
+        "n",
+        "p",
+        "p_max",
+    ],
+    "against_rules": ["mode", "measure", "rule", "statistic", "value", "low", "high", "verdict"],
+    "limits": ["mode", "n_targets", "detectable_apart", "detectable_alike", "reliability", "ceiling"],
     "left_out": ["mode", "rule", "regret"],
     "advice_check": ["mode", "regret", "regret_imagenet", "regret_random", "covered"],
     "similarity": ["source", "target", "measure", "value", "larger_is_closer"],
@@ -18,18 +34,23 @@ COLUMNS = {
 }
 NOISE = ["measure", "target", "n_draws", "noise", "self_distance", "distance"]
 PROBLEMS = ["measure", "source", "target", "seed", "problem"]
+N_OTHERS = 4  # measures beside the declared one that open the chapter, with the target's labels and without
 Rows = list[dict[str, Any]]
 
 
-def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
+def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dict[str, Any]:
     """Return the variables of the chapters' templates about measures; `modes` maps modes to printed titles.
 
-    ``measures`` are rows of title, closer, blind_to, citation, why; ``leading`` those that pages open with, the primary one
-    first, also with noise, self_distance and distance (means over targets); ``closest`` rows of target and sources, closest by
-    the first of them; ``problems`` sentences; ``n_draws`` of images. ``n_sources`` is the maximum per target (0: none). Modes map
-    to rows of title, kind, n pairs, Spearman's rho with low, high and p_max, regret, accuracy over all targets, highest rho
-    first, in ``predictions``; to mean regrets on left-out targets in ``carried``; to mean regrets and the share covered in
-    ``advice_check``. ``explore`` maps names to pieces of HTML.
+    ``measures`` are rows of title, closer, blind_to, citation, why; ``leading`` those that the page of similarity opens with, the
+    primary one first, also with noise, self_distance and distance (means over targets); ``closest`` rows of target and sources,
+    closest by the first of them; ``problems`` sentences; ``n_draws`` of images. ``n_sources`` is the maximum per target (0:
+    none), ``n_targets`` their number. ``declared`` is `primary`, the block of the profile, with the measure's title.
+
+    Modes map to rows of measure, title, kind, uses_labels, n pairs, Spearman's rho with low, high, p and p_max, regret with its
+    interval, accuracy over all targets, highest rho first, in ``predictions``; to the declared measure and a few others of these
+    rows in ``opening``; to differences of the declared measure and each rule in ``against``; to rows of limits in ``limits``; to
+    titles of rules that could not be used and the reason in ``absent``; to mean regrets on left-out targets in ``carried``; to
+    mean regrets and the share covered in ``advice_check``. ``explore`` maps names to pieces of HTML.
     """
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()
@@ -40,9 +61,21 @@ def numbers(profile: str, modes: dict[str, str]) -> dict[str, Any]:
     told = {"citation": [one.reference.split(",")[0] for one in records], "why": [one.why for one in records]}
     measures = about.rename(columns={"blind to": "blind_to"}).assign(**told).to_dict("records")
     predictions = {mode: _rows(here, titles) for mode, here in found.groupby("mode", sort=False)}
+    measure, against = primary["measure"], tables["against_rules"]
     return {
         "measures": measures,
         **_similarity(profile, names, {row["measure"]: row for row in measures}),
+        "declared": primary | {"measure_title": titles.get(measure) or registry.get(measure).title},
+        "opening": {
+            mode: _opening(rows, measure, against[against["mode"] == mode]) for mode, rows in predictions.items()
+        },
+        "against": {
+            mode: _differences(here[here["measure"] == measure], primary["statistic"])
+            for mode, here in against.groupby("mode", sort=False)
+        },
+        "absent": {mode: _absent(rows) for mode, rows in predictions.items()},
+        "limits": tables["limits"].set_index("mode").to_dict("index"),
+        "n_targets": int(found.loc[found["target"] != "all", "target"].nunique()),
         "predictions": predictions,
         "n_sources": int(found.loc[found["target"] != "all", "n"].max()) if len(found) else 0,
         "carried": {
@@ -116,25 +149,56 @@ def _similarity_table(between: pd.DataFrame, titles: dict[str, str]) -> pd.DataF
 
 def _predictions_table(rows: Rows) -> pd.DataFrame:
     columns = {
-        "title": "measure or rule", "kind": "kind", "mode": "use", "value": "ρ", "low": "95 % low", "high": "95 % high",
-        "p_max": "p", "regret": "regret", "accuracy": "accuracy", "n": "pairs",
+        "title": "measure or rule", "kind": "kind", "labels": "uses labels", "mode": "use", "value": "ρ", "low": "95 % low",
+        "high": "95 % high", "p_max": "p", "regret": "regret", "accuracy": "accuracy", "n": "pairs",
     }  # fmt: skip
-    table = pd.DataFrame(rows)[list(columns)].replace({"kind": {"baseline": "rule"}})
+    labels = ["yes" if row["uses_labels"] else "no" for row in rows]
+    table = pd.DataFrame(rows).assign(labels=labels)[list(columns)].replace({"kind": {"baseline": "rule"}})
     return table.rename(columns=columns).round(4)
+
+
+def _opening(rows: Rows, declared: str, against: pd.DataFrame) -> Rows:
+    """Return the declared measure, then those of highest rho with and without labels; `rival` is the rule each has to beat.
+
+    A measure that uses the target's labels has to beat the linear probe, which uses them too; one that does not, the source that
+    was best on the other targets.
+    """
+    measures = [row for row in rows if row["kind"] == "measure" and row["measure"] != declared]
+    chosen = [row for row in rows if row["measure"] == declared]
+    for uses_labels in (True, False):
+        chosen += [row for row in measures if row["uses_labels"] == uses_labels][:N_OTHERS]
+    lost = against[against["statistic"] == "regret"].set_index(["measure", "rule"])
+    for row in chosen:
+        rule = "linear_probe" if row["uses_labels"] else "best_elsewhere"
+        pair = row["measure"], rule
+        row["rival"] = lost.loc[pair].to_dict() | {"title": BASELINES[rule]} if pair in lost.index else None
+    return chosen
+
+
+def _differences(against: pd.DataFrame, statistic: str) -> Rows:
+    """Return a row per rule: title, and value, low, high, verdict of `statistic` and of regret (None without a value)."""
+    found = against.set_index(["rule", "statistic"])[["value", "low", "high", "verdict"]].to_dict("index")
+    return [
+        {"title": BASELINES[rule], "agreement": found.get((rule, statistic)), "regret": found.get((rule, "regret"))}
+        for rule in dict.fromkeys(against["rule"])
+    ]
+
+
+def _absent(rows: Rows) -> dict[str, str]:
+    used = {row["measure"] for row in rows}
+    return {BASELINES[rule]: reason for rule, reason in ABSENT.items() if rule not in used}
 
 
 def _rows(of_mode: pd.DataFrame, titles: dict[str, str]) -> Rows:
     """Return Spearman's rho, regret and accuracy over all targets of every measure and rule, the highest rho first."""
     pooled = of_mode[of_mode["target"] == "all"].set_index(["measure", "statistic"])
-    kinds = pooled["kind"].groupby(level="measure", sort=False).first()
     rows = []
-    for measure, kind in kinds.items():
-        rho = pooled.loc[(measure, "spearman")]
-        row = {
-            "title": titles.get(measure, similarity_tables.BASELINES.get(measure, measure)),
-            "kind": kind,
-            "n": int(rho["n"]),
-        }
-        row |= rho[["value", "low", "high", "p_max"]].to_dict()
-        rows.append(row | {name: pooled.loc[(measure, name), "value"] for name in ("regret", "accuracy")})
+    for measure in dict.fromkeys(pooled.index.get_level_values("measure")):
+        rho, lost = pooled.loc[(measure, "spearman")], pooled.loc[(measure, "regret")]
+        row = {"measure": measure, "title": titles.get(measure, BASELINES.get(measure, measure)), "kind": rho["kind"]}
+        row |= {"uses_labels": bool(rho["uses_labels"]), "n": int(rho["n"])} | rho[
+            ["value", "low", "high", "p", "p_max"]
+        ].to_dict()
+        row |= {"regret": lost["value"], "regret_low": lost["low"], "regret_high": lost["high"]}
+        rows.append(row | {"accuracy": pooled.loc[(measure, "accuracy"), "value"]})
     return sorted(rows, key=lambda row: (row["value"] != row["value"], -row["value"]))

@@ -29,12 +29,15 @@ def numbers(profile: str) -> dict[str, Any]:
     cannot see it. The others come from `auc_tables`, `measure_tables` and `evidence`.
     """
     runs = {step: records for step in STEPS if (records := _records(profile, step))}
-    evaluated = auc_tables.numbers(profile)
+    grid, evaluated = (
+        yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8")),
+        auc_tables.numbers(profile),
+    )
     named = {run["name"] for step in ("ingest", "pretrain") for run in runs.get(step, [])} | evaluated["sources"]
     found = {
         "profile": profile,
         "demo": profile == "demo",
-        "settings": list(flat(yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))).items()),
+        "settings": list(flat(grid).items()),
         "datasets": [_dataset(profile, name) for name in datasets.known() if name in named],
         "overlaps": _overlaps(profile) if "overlaps" in runs else None,
         "excluded": _excluded(profile, [run["name"] for run in runs.get("pretrain", [])]),
@@ -44,7 +47,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "factors": demo.shared_factors() if profile == "demo" else None,
         "budgets": budgets.of_sources(profile, [name for name in datasets.known() if name in evaluated["sources"]]),
         **evaluated,
-        **measure_tables.numbers(profile, evaluated["modes"]),
+        **measure_tables.numbers(profile, evaluated["modes"], grid["primary"]),
         "published": analyses.chapter_numbers(profile),
     }
     mode = next(iter(found["modes"]), "")

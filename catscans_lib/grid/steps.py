@@ -196,7 +196,9 @@ def _similarity(profile: Profile) -> Iterator[Row]:
 def _transferability(profile: Profile) -> Iterator[Row]:
     if profile.similarity is not None:
         needs = [*_transfers(profile), *(f"similarity/{target}" for target in profile.transfer.targets)]
-        values = {"average": profile.evaluate.get("average"), **profile.transferability}  # of the same AUCs as evaluate
+        declared = profile.primary.model_dump(include={"mode", "measure", "statistic"})
+        # of the same AUCs as evaluate
+        values = {"average": profile.evaluate.get("average"), **declared, **profile.transferability}
         yield Row(values, "transferability", needs)
 
 

@@ -35,9 +35,16 @@ class Similarity(Strict):
 
 
 class Transferability(Strict):
-    """Parameters of `transferability.ipynb`: average of AUCs; number and seed of bootstrap draws and permutations."""
+    """Parameters of `transferability.ipynb`.
+
+    `mode`, `measure` and `statistic` are declared in advance (block `primary`). Then the average of AUCs, and number and seed of
+    bootstrap draws and permutations.
+    """
 
     profile: str
+    mode: str
+    measure: str
+    statistic: str
     average: Average
     n_draws: Annotated[int, Field(ge=100)] = 2000
     draw_seed: int = 0

@@ -114,18 +114,6 @@ def panels(
             yield mode, arranged, pd.DataFrame(kinds, index=arranged.measures)
 
 
-def best_measure(associations: pd.DataFrame, mode: str) -> str:
-    """Return the measure with the highest Spearman correlation over all targets; chosen after the fact, so that is too good.
-
-    Raises ValueError if no measure has a value; rules are no measures.
-    """
-    here = associations[(associations["mode"] == mode) & (associations["target"] == ALL)]
-    here = here[(here["kind"] == "measure") & (here["statistic"] == "spearman")].dropna(subset="value")
-    if here.empty:
-        raise ValueError(f"No measure has a spearman in mode '{mode}' on '{ALL}'.")
-    return here.set_index("measure")["value"].idxmax()
-
-
 def left_out(associations: pd.DataFrame) -> pd.DataFrame:
     """Choose the measure on all targets but one and follow it on that one: does the choice of a measure carry over?
 

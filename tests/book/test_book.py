@@ -312,8 +312,41 @@ def test_measures_are_selectable_sortable_searchable_and_cited(results):
         assert f'<select data-figure="{figure}" name="measure"' in place
         assert '<option value="mmd_rbf">Kernel distance</option>' in place
     assert 'id="predictions-table"' in transfer
-    best = "Of 1 measures, LogME correlates best with the AUC (ρ = 1.00, 95 % −1.00 to 1.00)"
-    assert best in (source / "index.md").read_text()
+
+
+def test_the_page_of_prediction_opens_with_what_was_declared_and_what_could_have_been_found(results):
+    add_similarity("sample")
+    page = (book.assemble("sample") / "transferability.md").read_text()
+    opening, _, rest = page.partition("## ")
+    assert "**Declared before any result** (`params/sample.yaml`): LogME should predict" in opening
+    assert "ρ = 1.00 (95 % −1.00 to 1.00; *p* = 0.500), pooled over 1 target." in opening and "beats no rule" in opening
+    assert "with 80 % power is 0.62 if the targets are independent samples, and 0.88 if" in opening
+    assert (
+        "repeats over folds with reliability 0.64, so no measure can be expected to correlate by more than 0.80"
+        in opening
+    )
+    assert "| always ImageNet | +0.12 (−0.25 to +0.50) | +0.125 (−0.250 to +0.500) | open |" in rest
+    assert ":::{dropdown} Every measure and *rule*" in rest
+
+
+def test_the_front_page_declares_the_comparison_and_prints_no_correlation_of_few_sources(results):
+    add_similarity("sample")
+    page = (book.assemble("sample") / "index.md").read_text()
+    assert page.index("**Declared before any result**") < page.index("Which source")
+    assert "2 sources per target and 1 target are too few" in page and "ρ = " not in page
+    found = results_with_five_sources()
+    page = (book.assemble("sample") / "index.md").read_text()
+    assert f"LogME, the measure declared in advance, has ρ = {found:.2f}, pooled over targets" in page
+
+
+def results_with_five_sources():
+    """Change the associations to five sources of three targets; return ρ."""
+    path = paths.tables_dir("sample") / "associations.csv"
+    table = pd.read_csv(path)
+    single = table[table["target"] != "all"]
+    parts = [single.assign(target=name) for name in ("isic2018", "chest", "pcam_middle")]
+    pd.concat([*parts, table[table["target"] == "all"]]).assign(n=5).to_csv(path, index=False)
+    return 1.0
 
 
 def test_labels_are_unique_and_every_reference_has_one(results):

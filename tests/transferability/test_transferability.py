@@ -286,15 +286,6 @@ def test_the_measure_chosen_on_the_other_targets_is_followed_on_the_one_left_out
     assert regret["random choice"].tolist() == pytest.approx([0.9 - 2.2 / 3] * 3)
 
 
-def test_the_best_measure_is_no_rule_and_has_the_highest_correlation():
-    similarity = pd.concat([measure({"imagenet": 2.0, "dtd": 4.0, "stl10": 3.0, "kimia960": 1.0}, "ordered"),
-                            measure({"imagenet": 9.0, "dtd": 1.0, "stl10": 2.0, "kimia960": 3.0}, "lucky")])  # fmt: skip
-    table = related(results(), similarity, similarity_tables.baselines(results()))
-    assert associations.best_measure(table, "fine_tune") == "ordered"
-    with pytest.raises(ValueError, match="No measure has a spearman in mode 'linear_probe'"):
-        associations.best_measure(table, "linear_probe")
-
-
 def test_measures_with_and_without_labels_are_chosen_apart_and_one_target_leaves_nothing_to_learn_from():
     aucs, values = left_out_tables()
     table = associations.left_out(related(aucs, values.assign(uses_labels=values["measure"] == "bad")))
