@@ -18,7 +18,7 @@ from catscans_lib.transferability.similarity_tables import BASELINES
 STEP = "published"
 TABLES = (
     "correlations", "draws", "random_draws", "noise_floor", "fold_tests", "ranks", "associations", "associations_within",
-    "left_out",
+    "left_out", "against_rules", "limits",
 )  # fmt: skip
 FOLDS = ["source", "target", "fold", "auc", "transfer_score", "is_baseline"]
 
@@ -149,8 +149,8 @@ def chapter_numbers(profile: str) -> dict[str, Any] | None:
 
     By name: correlations (row by measure and pairs), draws, spread (of r over random draws: mean, sd, low, high, n, share_below
     the published r), floor and tests (rows of `noise_floor` and `fold_tests`), ranks (p, critical difference and mean ranks by
-    pairs), predictions (by evidence: a row per measure over all targets), left_out (by evidence: rows of rule and regret), aucs
-    (targets and rows of the published table).
+    pairs), predictions (by evidence: a row per measure over all targets), left_out (by evidence: rows of rule and regret), limits
+    (a row by evidence), aucs (targets and rows of the published table).
     """
     if not results.is_done(profile, f"{STEP}/all"):
         return None
@@ -167,7 +167,8 @@ def chapter_numbers(profile: str) -> dict[str, Any] | None:
         "floor": found["noise_floor"].to_dict("records"),
         "tests": found["fold_tests"].to_dict("records"),
         "ranks": {name: _ranking(part) for name, part in found["ranks"].groupby("pairs", sort=False)},
-        "predictions": _predictions(found["associations"], found["associations_within"]),
+        "predictions": _predictions(found["associations"], found["associations_within"], found["against_rules"]),
+        "limits": found["limits"].set_index("evidence").to_dict("index"),
         "left_out": {
             name: part.to_dict("records") for name, part in left_out.reset_index().groupby("evidence", sort=False)
         },
@@ -196,8 +197,14 @@ def _ranking(part: pd.DataFrame) -> dict[str, Any]:
     return facts | {"n_sources": len(part), "mean_ranks": part.set_index("source")["mean_rank"].to_dict()}
 
 
-def _predictions(associations: pd.DataFrame, within: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Return by evidence a row per measure over all targets, lowest regret first; p_within permutes within targets."""
+def _predictions(
+    associations: pd.DataFrame, within: pd.DataFrame, against: pd.DataFrame
+) -> dict[str, list[dict[str, Any]]]:
+    """Return by evidence a row per measure over all targets, lowest regret first.
+
+    p_within permutes within targets; versus holds the difference in regret to each rule, by the rule's name.
+    """
+    lost = against[against["statistic"] == "regret"].set_index(["evidence", "measure", "rule"]).sort_index()
     keys = ["evidence", "measure", "statistic"]
     over_all = associations[associations["target"] == ALL]
     other = within[within["target"] == ALL].set_index(keys)["p"].rename("p_within")
@@ -208,6 +215,7 @@ def _predictions(associations: pd.DataFrame, within: pd.DataFrame) -> dict[str, 
         first = part.iloc[0]
         found.setdefault(evidence, []).append(
             {"measure": measure, "title": BASELINES.get(measure, TITLES.get(measure, measure)),
-             "kind": first["kind"], "n": int(first["n"]), **facts}
+             "kind": first["kind"], "uses_labels": bool(first["uses_labels"]), "n": int(first["n"]), **facts,
+             "versus": lost.loc[(evidence, measure)].to_dict("index") if first["kind"] == "measure" else {}}
         )  # fmt: skip
     return {evidence: sorted(rows, key=lambda row: row["regret"]["value"]) for evidence, rows in found.items()}

@@ -57,8 +57,8 @@ def aucs(folder: Path) -> pd.DataFrame:
 def similarity(folder: Path) -> pd.DataFrame:
     """Return the original study's distances, averaged over its 100 subsets of every dataset, and the experts' distance.
 
-    Columns source, target, measure, value, larger_is_closer (always False). As published, a dataset has distance 0 to itself,
-    and ImageNet, which was never embedded, has the distances of STL-10.
+    Columns source, target, measure, value, larger_is_closer (always False), uses_labels. As published, a dataset has distance 0 to
+    itself, and ImageNet, which was never embedded, has the distances of STL-10.
     """
     table = read(folder, "task2vec_distances.csv")
     task2vec = table[table["pairing"] == "same index"].rename(columns={"mean": "value"})
@@ -66,7 +66,8 @@ def similarity(folder: Path) -> pd.DataFrame:
     imagenet = task2vec[task2vec["source"] == "stl10"].assign(source="imagenet")
     experts = read(folder, "expert_distances.csv").rename(columns={"expert_distance": "value"})
     together = pd.concat([task2vec, itself, imagenet, experts.assign(measure="experts")], ignore_index=True)
-    return together[[*PAIR, "measure", "value"]].assign(larger_is_closer=False)
+    uses_labels = together["measure"] != "experts"  # Task2Vec fits its probe to the labels
+    return together[[*PAIR, "measure", "value"]].assign(larger_is_closer=False, uses_labels=uses_labels)
 
 
 def baselines(folder: Path) -> pd.DataFrame:
@@ -85,11 +86,12 @@ def medmnist(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     table = read(folder, "medmnist_transfer.csv")
     table = table[table.groupby("target")["lp"].transform("count") > 0]
     found = table[[*PAIR, "auc"]].assign(mode="fine_tune", fold=1, seed=0)
-    scores = table.melt(PAIR, list(SCORES), var_name="measure").assign(larger_is_closer=True)
+    scores = table.melt(PAIR, list(SCORES), var_name="measure").assign(larger_is_closer=True, uses_labels=True)
     probe = table[PAIR].assign(measure="linear_probe", value=table["lp"], larger_is_closer=True)
     sources = pd.DataFrame.from_dict(MEDMNIST_SOURCES, orient="index", columns=["n_images", "n_classes"])
-    rules = similarity_tables.baselines(found, sources.rename_axis("source").reset_index())
-    return found, scores.dropna(subset="value"), pd.concat([rules, probe], ignore_index=True)
+    scores = scores.dropna(subset="value")
+    rules = similarity_tables.baselines(found, sources.rename_axis("source").reset_index(), scores)
+    return found, scores, pd.concat([rules, probe], ignore_index=True)
 
 
 def committed_draws(folder: Path) -> pd.DataFrame | None:
