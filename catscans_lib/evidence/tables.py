@@ -57,8 +57,8 @@ def aucs(folder: Path) -> pd.DataFrame:
 def similarity(folder: Path) -> pd.DataFrame:
     """Return the original study's distances, averaged over its 100 subsets of every dataset, and the experts' distance.
 
-    Columns source, target, measure, value, larger_is_closer (always False), uses_labels. As published, a dataset has distance 0 to
-    itself, and ImageNet, which was never embedded, has the distances of STL-10.
+    Columns source, target, measure, value, larger_is_closer (always False), uses_labels. As published, a dataset has distance 0
+    to itself, and ImageNet, which was never embedded, has the distances of STL-10.
     """
     table = read(folder, "task2vec_distances.csv")
     task2vec = table[table["pairing"] == "same index"].rename(columns={"mean": "value"})
