@@ -71,8 +71,8 @@ def part(label: pd.Series, units: np.ndarray, share: float, seed: int) -> np.nda
 
     Neither side is empty, and the unmarked side keeps every class. InputError if the units do not allow that.
     """
-    label, n_units = label.to_numpy(), len(np.unique(units))
-    totals = pd.Series(label).value_counts()
+    label, n_units = pd.factorize(label)[0], len(np.unique(units))  # numbers, as np.isin is quadratic for text
+    totals = np.bincount(label)
     n_parts = min(MAX_PARTS, n_units, totals.max())
     if n_parts < 2:
         raise InputError(f"{len(label)} images in {n_units} group(s) cannot be split. Use more images or groups.")
@@ -85,8 +85,8 @@ def part(label: pd.Series, units: np.ndarray, share: float, seed: int) -> np.nda
 
     def cost(rows: np.ndarray) -> tuple[int, float]:
         """Classes that lie in this part alone, difference to an equal part."""
-        counts = pd.Series(label[rows]).value_counts()
-        return (counts == totals[counts.index]).sum(), abs(len(rows) - len(label) / wanted.denominator)
+        alone = (np.bincount(label[rows], minlength=len(totals)) == totals).sum()
+        return int(alone), abs(len(rows) - len(label) / wanted.denominator)
 
     for rows in sorted((rows for _, rows in splits if len(rows)), key=cost):
         if not marked.any() or abs(marked.sum() + len(rows) - size) < abs(marked.sum() - size):

@@ -19,7 +19,7 @@ from catscans_lib.images import duplicates, folds
 from catscans_lib.images.decode import decode_files, resized
 from catscans_lib.images.listing import Listing, file_or_slice
 
-READER_VERSION = 3  # increase it when the same files would give other pixels or another table
+READER_VERSION = 4  # increase it when the same files would give other pixels or another table
 COLUMNS = ("image_id", "label", "group", "split", "path", "sha256", "mode", "size")
 BLOCK = 256  # images written at once; single rows are slow
 

@@ -192,7 +192,7 @@ def test_a_missing_foreign_or_old_store_says_what_to_do(tmp_path):
         store.open_store(path)
     with h5py.File(path, "w") as file:
         file["images"] = np.zeros(3)
-    with pytest.raises(InputError, match=r"has reader version none, not 3. Delete it"):
+    with pytest.raises(InputError, match=rf"has reader version none, not {store.READER_VERSION}. Delete it"):
         store.open_store(path)
 
 
