@@ -11,7 +11,7 @@ from scipy import stats
 from catscans_lib import datasets, paths, results
 from catscans_lib.evaluation import inference
 from catscans_lib.evidence.tables import COMMITTED, PAIR, TITLES, aucs, committed_draws, read
-from catscans_lib.statistics import paired_tests
+from catscans_lib.statistics import paired_tests, ties
 from catscans_lib.transferability.associations import ALL
 from catscans_lib.transferability.similarity_tables import BASELINES
 
@@ -39,7 +39,8 @@ def correlations(scores: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
             r = stats.pearsonr(part["value"], part["score"]).statistic
             df = len(part) - n_targets - 1
             p = 2 * stats.t.sf(abs(r) * np.sqrt(df / (1 - r**2)), df)
-            rho, tau = (test(part["value"], part["score"]).statistic for test in (stats.spearmanr, stats.kendalltau))
+            ranked = ties.merged(part["value"]), ties.merged(part["score"])
+            rho, tau = (test(*ranked).statistic for test in (stats.spearmanr, stats.kendalltau))
             rows.append((measure, name, len(part), r, p, rho, tau))
     columns = ["measure", "pairs", "n", "pearson_r", "pearson_p", "spearman_rho", "kendall_tau"]
     return pd.DataFrame(rows, columns=columns)

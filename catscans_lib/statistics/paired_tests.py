@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
+from catscans_lib.statistics import ties
+
 FLAT = 1e-12  # AUCs that differ by at most this are equal up to rounding
 MAX_SUMS = 10_000_000  # rank sums that an exact test of Friedman may form; about 3 s
 MAX_SOURCES = 9  # whose orders an exact test may list
@@ -95,8 +97,10 @@ def smallest_wilcoxon_p(difference: ArrayLike) -> float | np.ndarray:
 
 def _signed_ranks(difference: np.ndarray) -> np.ndarray:
     """Ranks of the absolute differences with the sign of the difference; a zero is not ranked and gets 0."""
-    n_zeros = (difference == 0).sum(axis=-1, keepdims=True)
-    return np.sign(difference) * (stats.rankdata(np.abs(difference), axis=-1) - n_zeros)
+    size = ties.merged(np.abs(difference), np.ones(difference.shape[:-1]))  # 1: the scale of AUCs
+    size[size <= ties.TIED] = 0
+    n_zeros = (size == 0).sum(axis=-1, keepdims=True)
+    return np.sign(difference) * (size > 0) * (stats.rankdata(size, axis=-1) - n_zeros)
 
 
 @lru_cache(maxsize=100_000)  # the test depends on the signed ranks alone, and few folds have few of them
@@ -118,7 +122,7 @@ def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0, max_su
     """
     matrix = _matrix(matrix)
     n, k = matrix.shape
-    ranks = stats.rankdata(-matrix, axis=1)
+    ranks = stats.rankdata(-ties.merged(matrix), axis=1)
     if np.ptp(ranks, axis=1).max() == 0:
         return Friedman(0.0, 1.0, ranks.mean(axis=0), 0.0, is_exact=True)
     chi2 = float(stats.friedmanchisquare(*ranks.T).statistic)
@@ -179,7 +183,7 @@ def nemenyi(matrix: ArrayLike, alpha: float = 0.05) -> Nemenyi:
     n, k = matrix.shape
     if not 0 < alpha < 1:
         raise ValueError(f"alpha lies in (0, 1), such as 0.05; got {alpha}.")
-    mean_ranks = stats.rankdata(-matrix, axis=1).mean(axis=0)
+    mean_ranks = stats.rankdata(-ties.merged(matrix), axis=1).mean(axis=0)
     error = np.sqrt(k * (k + 1) / (12 * n))  # the quantile of the studentized range contains the sqrt(2)
     apart, place = np.unique(np.abs(np.subtract.outer(mean_ranks, mean_ranks)).round(12), return_inverse=True)
     p = stats.studentized_range.sf(apart / error, k, np.inf)[place].reshape(k, k)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from catscans_lib.statistics import ranks, ties
+from catscans_lib.statistics import paired_tests, ranks, ties
 
 values = st.lists(st.integers(-5, 5), min_size=2, max_size=12)
 
@@ -30,6 +30,16 @@ def test_rounding_noise_of_measure_and_results_changes_no_statistic(whole, seed)
         for a, b in ((x, y), (x + noise_x, y + noise_y))
     )
     np.testing.assert_allclose(noisy.values, exact.values, rtol=1e-9, atol=1e-9)
+
+
+def test_differences_and_aucs_that_differ_by_rounding_are_ties_in_tests_of_ranks():
+    whole = np.array([1, 1, -2, 3, 0, 2])  # hundredths
+    rounded = whole / 100 + 1e-15 * np.arange(6)
+    assert paired_tests.wilcoxon(rounded) == paired_tests.wilcoxon(whole)
+    aucs = 0.7 + np.array([[1, 1, 2], [3, 2, 2], [1, 2, 1], [0, 0, 1]]) / 100
+    noisy = aucs + np.random.default_rng(0).uniform(-1e-13, 1e-13, aucs.shape)
+    for exact, found in zip(paired_tests.friedman(aucs), paired_tests.friedman(noisy), strict=True):
+        np.testing.assert_allclose(found, exact)
 
 
 def test_rows_have_scales_of_their_own_and_missing_values_stay_missing():
