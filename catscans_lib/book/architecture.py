@@ -99,7 +99,7 @@ def drawing() -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.8, 6.4))
+    figure = Figure(figsize=(8.8, 6.4), layout="none")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(-0.55, 6.55), ylim=(-0.75, 3.95))
     axes.axis("off")
     places = {}
