@@ -136,7 +136,7 @@ def rank_map(ranks: pd.DataFrame, *, titles: Titles) -> Axes:
     """
     wide = ranks.pivot(index="measure", columns="source", values="rank")
     wide = wide.reindex(list(dict.fromkeys(ranks["measure"])), columns=ordered(ranks["source"]))
-    size = (3.4 + 0.75 * wide.shape[1], 1.6 + 0.24 * wide.shape[0])
+    size = (3.4 + 0.75 * wide.shape[1], 2.4 + 0.24 * wide.shape[0])
     norm = Normalize(1, max(2, wide.shape[1]))
     ax = heatmap(wide, "cividis_r", norm, "{:.3g}", label="Rank (1: closest)", titles=titles, size=size)
     ax.set(xlabel="Source", ylabel="Measure")
