@@ -71,8 +71,8 @@ def association_forest(
         label.set_color("#A34700" if kind == "baseline" else "black")
     n = here["n"].unique() if len(here) else np.array([0])
     count = f"n = {n[0]} pairs" if len(n) == 1 else f"n = {n.min()} to {n.max()} pairs"
-    unit = "targets" if statistic == "regret" else "sources"
-    line = f"line: 95 % bootstrap over {unit} and folds, {n_draws:,} draws"
+    line = f"line: 95 % bootstrap over sources and folds, {n_draws:,} draws"
+    line = "line: 95 %, Student's t over targets" if statistic == "regret" else line
     ax.set_xlabel(f"{AXES[statistic]} ({count})\n{line}\ndiamond: simple rule")
     return ax
 

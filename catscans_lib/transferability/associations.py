@@ -76,9 +76,9 @@ def associations(
         measures that resemble each other). Rules are not corrected for. kind is measure or baseline; uses_labels says whether
         it needs the target's labels.
 
-        Regret is the loss against the best of all sources with results. Its interval draws folds, and over all targets the
-        targets, too; draws of sources would lack the best one. Other intervals are percentiles of `n_draws` draws of sources and
-        folds. A single fold is not resampled, so the regret on one target has no interval then.
+        Regret is the loss against the best of all sources with results. Its interval draws folds, because draws of sources would
+        lack the best one; over all targets it is Student's, from one regret per target. There is none for a single fold on one
+        target, or a single target. Other intervals are percentiles of `n_draws` draws of sources and folds.
     """
     parts = []
     for mode, arranged, kinds in panels(results, similarity, baselines):
@@ -223,17 +223,18 @@ def _limits(values: np.ndarray, drawn: Sample, observed: np.ndarray) -> np.ndarr
     """Low, high and number of undefined draws, (n_measures, n_targets + 1, 6, 3)."""
     found = np.empty((*observed.shape[:-1], 3))
     for number, x in enumerate(values):
-        draws = resampling.values(x, drawn.within, drawn.shared)
-        of_targets = resampling.regrets(x, drawn)
-        draws[:, REGRET] = [*of_targets, resampling.target_mean(of_targets, drawn.weights)]
+        draws, lost = resampling.values(x, drawn.within, drawn.shared), observed[number, :-1, REGRET, 0]
+        draws[:-1, REGRET] = resampling.regrets(x, drawn)
         found[number, ..., :2] = np.apply_along_axis(interval, -1, draws, LEVEL)
         found[number, ..., 2] = np.isnan(draws).sum(axis=-1)
         # The best of noisy results is too good, so regret is too high in draws: their median is moved to the estimate.
-        limits, value = found[number, :, REGRET, :2], observed[number, :, REGRET]
-        centre = [np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in draws[:, REGRET]]
-        found[number, :, REGRET, :2] = np.maximum(value + (limits - np.reshape(centre, (-1, 1))), 0)
-        is_drawn = [drawn.has_folds] * len(of_targets) + [drawn.has_folds or len(of_targets) > 1]
-        found[number, ~np.array(is_drawn), REGRET, :2] = np.nan
+        limits = found[number, :-1, REGRET, :2]
+        centre = [np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in draws[:-1, REGRET]]
+        limits = (
+            lost[:, None] + (limits - np.reshape(centre, (-1, 1))) if drawn.has_folds else np.full_like(limits, np.nan)
+        )
+        found[number, :, REGRET, :2] = np.maximum([*limits, resampling.mean_interval(lost, LEVEL)], 0)
+        found[number, -1, REGRET, 2] = 0
     return found
 
 

@@ -22,13 +22,13 @@ def against_rules(
 
     A difference needs its own interval: two marginal intervals may overlap although one is better in nearly every draw, because
     both use the same results. All statistics but regret use the pairs for which both have a value, in draws of sources and
-    folds. Regret charges both against the best of all sources with results, in draws of targets and folds.
+    folds. Regret charges both against the best of all sources with results; its interval is Student's over targets.
 
     Returns
     -------
     pandas.DataFrame
-        Columns evidence, mode, measure, uses_labels, rule, statistic, value (measure minus rule), low, high (95 %; NaN if
-        nothing can be drawn), n (pairs with both values), verdict: `better` or `worse` where the interval excludes 0, else
+        Columns evidence, mode, measure, uses_labels, rule, statistic, value (measure minus rule), low, high (95 %; NaN for
+        regret on a single target), n (pairs with both values), verdict: `better` or `worse` where the interval excludes 0, else
         `open`. Rows without a value (a rule that treats all sources alike has no correlation) are left out.
     """
     rows = []
@@ -50,9 +50,7 @@ def _compared(arranged: Panel, n_draws: int, seed: int) -> Callable[[int, int], 
     """Return a function from two measures to value, low and high of the difference of each statistic, (6, 3), and n."""
     drawn, known = sample(arranged.results, n_draws, seed, together=True), {}
     masks = ~np.isnan(arranged.values) & ~np.isnan(arranged.results).all(axis=2)
-    regrets = [resampling.regrets(x, drawn) for x in arranged.values]
     observed = [resampling.values(x, drawn.observed, drawn.observed)[:-1, REGRET, 0] for x in arranged.values]
-    has_draws = drawn.has_folds or len(arranged.targets) > 1
 
     def statistics(number: int, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         key = number, mask.tobytes()
@@ -66,9 +64,9 @@ def _compared(arranged: Panel, n_draws: int, seed: int) -> Callable[[int, int], 
         (value, draws), (value_of_other, draws_of_other) = (statistics(number, mask) for number in (one, other))
         value, draws = (value - value_of_other)[:, 0], draws - draws_of_other
         lost = observed[one] - observed[other]
-        value[REGRET] = lost[~np.isnan(lost)].mean() if (~np.isnan(lost)).any() else np.nan
-        draws[REGRET] = resampling.target_mean(regrets[one] - regrets[other], drawn.weights) if has_draws else np.nan
-        return np.column_stack([value, *interval(draws, LEVEL)]), int(mask.sum())
+        limits = np.column_stack(interval(draws, LEVEL))
+        value[REGRET], limits[REGRET] = resampling.known_mean(lost, axis=0), resampling.mean_interval(lost, LEVEL)
+        return np.column_stack([value, limits]), int(mask.sum())
 
     return compared
 

@@ -1,9 +1,10 @@
-"""Draws of a study's results: bootstrap over sources, folds and targets, and permutations that keep missing pairs missing."""
+"""Draws of a study's results: bootstrap over sources and folds, and permutations that keep missing pairs missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from catscans_lib.statistics import ranks
 from catscans_lib.statistics.ranks import Draws
@@ -14,15 +15,14 @@ class Sample:
     """Draws of every target's results; they depend on the seed alone, so two measures are compared on the same draws.
 
     `observed`, `within` (sources drawn anew for each target) and `shared` (drawn once for all targets) hold one entry per
-    target. `folds` (n_targets, n_draws, n_sources) are mean results of drawn folds for the sources as they are; `weights`
-    (n_draws, n_targets) say how often each target is drawn. `maps` (1 or n_targets, n_draws, n_sources) are permutations.
+    target. `folds` (n_targets, n_draws, n_sources) are mean results of drawn folds for the sources as they are. `maps` (1 or
+    n_targets, n_draws, n_sources) are permutations.
     """
 
     observed: list[Draws]
     within: list[Draws]
     shared: list[Draws]
     folds: np.ndarray
-    weights: np.ndarray
     maps: np.ndarray
     has_folds: bool  # whether there is more than one fold to draw
 
@@ -30,7 +30,7 @@ class Sample:
 def sample(results: np.ndarray, n_draws: int, seed: int, *, together: bool) -> Sample:
     """Draw from results (n_targets, n_sources, n_folds), NaN if missing; `together`: sources once for all targets."""
     n_targets, n_sources, n_folds = results.shape
-    rngs = [np.random.default_rng([seed, number]) for number in range(5)]
+    rngs = [np.random.default_rng([seed, number]) for number in range(4)]
     counts = rngs[0].multinomial(n_sources, np.full(n_sources, 1 / n_sources), n_draws)
     observed, within, shared, folds = [], [], [], []
     for y in results:
@@ -41,10 +41,9 @@ def sample(results: np.ndarray, n_draws: int, seed: int, *, together: bool) -> S
         within.append(ranks.draws(drawn, rngs[2].multinomial(here.sum(), here / max(here.sum(), 1), n_draws)))
         shared.append(ranks.draws(drawn, counts) if together else within[-1])
         folds.append(drawn)
-    weights = rngs[3].multinomial(n_targets, np.full(n_targets, 1 / n_targets), n_draws)
     n_maps = 1 if together else n_targets
-    maps = rngs[4].permuted(np.tile(np.arange(n_sources), (n_maps, n_draws, 1)), axis=2)
-    return Sample(observed, within, shared, np.stack(folds), weights, maps, n_folds > 1)
+    maps = rngs[3].permuted(np.tile(np.arange(n_sources), (n_maps, n_draws, 1)), axis=2)
+    return Sample(observed, within, shared, np.stack(folds), maps, n_folds > 1)
 
 
 def permuted_apart(drawn: Sample, mask: np.ndarray) -> list[Draws]:
@@ -91,11 +90,17 @@ def regrets(x: np.ndarray, drawn: Sample) -> np.ndarray:
     return np.stack([ranks.regret(*one) for one in zip(x, drawn.folds, present, strict=True)])
 
 
-def target_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean over drawn targets, (n_draws,), of values (n_targets, n_draws); targets with NaN are left out."""
-    weight = weights.T * ~np.isnan(values)
-    with np.errstate(invalid="ignore"):  # 0 / 0: no drawn target defines it
-        return (weight * np.nan_to_num(values)).sum(axis=0) / weight.sum(axis=0)
+def mean_interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    """Return Student's interval (low, high) of the mean over targets, from one value per target; NaN with fewer than two.
+
+    Draws of few targets would be too narrow: the mean of three values of one sign never changes its sign in a draw.
+    """
+    known = values[~np.isnan(values)]
+    n = len(known)
+    if n < 2:
+        return np.nan, np.nan
+    half = special.stdtrit(n - 1, (1 + level) / 2) * known.std(ddof=1) / np.sqrt(n)
+    return known.mean() - half, known.mean() + half
 
 
 def values(x: np.ndarray, drawn: Sequence[Draws], for_all: Sequence[Draws]) -> np.ndarray:

@@ -332,7 +332,7 @@ def test_figures_show_every_source_measure_and_rule():
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert set(labels) == {"m0", "m1", "m2", "best_elsewhere", "random"}
     assert "n = 16 pairs" in ax.get_xlabel()
-    assert "200 draws" in ax.get_xlabel()
+    assert "Student's t over targets" in ax.get_xlabel()
     plt.close("all")
 
 
