@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from catscans_lib import results
 from catscans_lib.evaluation.tables import CELL, KEYS
 
 LEAST, ENOUGH = 0.005, 0.05  # shares of the deviance: below the first it did not learn, from the second on it did
@@ -65,9 +66,8 @@ def verdicts(
     as for linear probes, which train no network, the verdict is `NOT_JUDGED`.
     """
     losses = {key: part for key, part in curves[curves["metric"] == "loss"].groupby(KEYS, sort=False)}
-    counts = class_aucs.groupby([*CELL, "seed", "class"])[
-        "n_positive"
-    ].sum()  # folds are stratified: shares as in training
+    # folds are stratified, so their class shares are those in training
+    counts = class_aucs.groupby([*CELL, "seed", "class"])["n_positive"].sum()
     rows = []
     for key, part in class_aucs.groupby(KEYS, sort=False):
         of = dict(zip(KEYS, key, strict=True))
@@ -83,6 +83,12 @@ def verdicts(
         loss = _kept_loss(losses[key], chosen["patience"])
         rows.append((*key, loss, constant, auc, chance, verdict(loss, constant, auc, chance)))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def of_profile(profile: str, class_aucs: pd.DataFrame) -> pd.DataFrame:
+    """Return `verdicts` on all finished transfer runs of a profile; `class_aucs` as `tables.class_aucs` returns them."""
+    tried, rates = (results.of_transfers(profile, name) for name in ("history", "learning_rates"))
+    return verdicts(results.chosen_curves(tried, rates), class_aucs, results.run_parameters(profile))
 
 
 def failures(verdicts: pd.DataFrame) -> dict[tuple[str, str, str], str]:

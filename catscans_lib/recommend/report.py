@@ -12,6 +12,7 @@ import pandas as pd
 from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
+from catscans_lib.evaluation import learning
 from catscans_lib.recommend import Recommend, model
 from catscans_lib.transferability import Study, similarity_tables
 
@@ -102,7 +103,9 @@ def _evidence(profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise InputError(
             f"Profile {profile} has no results to learn from. Make them: .venv/bin/catscans sweep --profile {profile} {missing}"
         )
-    return aucs, similarity
+    return learning.without_failures(
+        aucs, results.optional(profile, "tables/learning.csv", learning.COLUMNS)
+    ), similarity
 
 
 def _measures(asked: list[str] | None, known: set[str]) -> list[str]:

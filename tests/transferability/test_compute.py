@@ -16,6 +16,7 @@ from catscans_lib import paths, results
 from catscans_lib.cli.main import main
 from catscans_lib.datasets import demo
 from catscans_lib.errors import InputError
+from catscans_lib.evaluation import learning
 from catscans_lib.grid import expand, profiles
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.images import store
@@ -295,6 +296,16 @@ def test_without_results_the_command_that_makes_them_is_named(tmp_path, monkeypa
     status, output = ask(moles)
     assert status == 2
     assert "catscans sweep --profile demo evaluate/all" in output
+
+
+def test_advice_does_not_learn_from_networks_that_did_not_learn(project, tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(shutil.copytree(project, tmp_path / "copied")))
+    aucs = pd.read_csv(paths.tables_dir("demo") / "aucs.csv")
+    source, target = aucs.loc[0, ["source", "target"]]
+    here = (aucs["source"] == source) & (aucs["target"] == target)
+    verdicts = aucs.assign(verdict=np.where(here, learning.FAILED, learning.LEARNED))
+    verdicts.to_csv(paths.tables_dir("demo") / "learning.csv", index=False)
+    assert len(report._evidence("demo")[0]) == (~here).sum() < len(aucs)
 
 
 def test_all_similarity_runs_of_a_profile_come_as_one_table(project, measured):
