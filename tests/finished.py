@@ -128,7 +128,9 @@ def _run(run, folder, secret):
 def _tables():
     paths.tables_dir("demo").mkdir()
     keys = [{"source": source, "target": "chest", "mode": "fine_tune"} for source in ("dtd", "none")]
-    intervals = [key | {"auc": 0.7536} | INTERVAL | {"method": "bootstrap over groups"} for key in keys]
+    intervals = [
+        key | {"auc": 0.7536} | INTERVAL | {"few_groups": False, "method": "bootstrap over groups"} for key in keys
+    ]
     aucs = [
         key | {"fold": fold, "seed": 0, "average": "weighted", "auc": 0.6 + fold / 10, "n_images": 2, "run_id": "a"}
         for key in keys

@@ -24,7 +24,7 @@ import numpy as np
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import from_names, native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images import folds, listing
+from catscans_lib.images import listing
 from catscans_lib.images.listing import Listing, Problem, Row, in_array, make_listing
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def read_part(data_dir: Path, n_patches: int, *, is_small: bool) -> Listing:
     The slides are divided between the two parts first, so that each part has about its share of either class. A class has
     fewer patches where the slides of the part do not have enough. Where slides are unknown, patches are divided.
     """
+    from catscans_lib.images import folds  # loads scikit-learn, which starting a command must not
+
     found, rng, chosen = read_pcam(data_dir), np.random.default_rng(SEED), []
     label = found.images["label"]
     of_small = folds.part(label, folds.linked(found.images, ["group"]), SLIDES_OF_SMALL, SEED)
