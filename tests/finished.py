@@ -110,6 +110,7 @@ def _run(run, folder, secret):
         "name": run.name, "parameters": run.parameters,
         "code": {"commit": COMMIT, "fingerprint": recipe.code_fingerprint(run.step)}, "data": {},
         "started": "2026-11-25T13:29:02+00:00", "seconds": 9.81, "peak_memory_mb": 979.3, "status": "completed",
+        "n_images": 6,
     }  # fmt: skip
     (place / "run.json").write_text(json.dumps(record, indent=2))
     said = nbformat.v4.new_output("stream", name="stdout", text=f"{folder}/results/demo {folder} {secret}\n")
@@ -119,8 +120,14 @@ def _run(run, folder, secret):
         "output_path": f"{folder}/results/demo/{run.step}/.{run.name}.work/{run.step}.ipynb"
     }
     nbformat.write(notebook, place / f"{run.step}.ipynb")
-    (place / "history.csv").write_text("epoch,split,metric,value\n1,train,loss,0.1234567890123456\n")
+    (place / "history.csv").write_text(
+        "epoch,split,metric,learning_rate,value\n1,train,loss,0.001,0.1234567890123456\n"
+    )
     (place / ".done").touch()
+    if run.step == "ingest":
+        (place / "summary.csv").write_text(
+            "class,split,n_images\n" + "".join(f"{name},,3\n" for name in LABELS[run.name])
+        )
     if run.step in ("pretrain", "transfer"):
         (place / "model.keras").write_bytes(network())
 
