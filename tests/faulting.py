@@ -21,6 +21,7 @@ def grid() -> dict:
     content = tiny.grid()
     content["transfer"]["defaults"]["epochs"] = 1
     content["similarity"]["measures"] = ["frechet_distance", "domain_auc"]
+    content["primary"]["measure"] = "frechet_distance"
     for step in ("evaluate", "transferability"):
         content[step]["n_draws"] = 100
     return content
