@@ -60,6 +60,7 @@ def project(tmp_path_factory):
     measures = ["logme", "linear_probe_auc", "regularised_h_score", "sfda", "n_leep", "mmd_rbf"]
     content["similarity"] |= {"n_images": 150, "seeds": [0], "measures": measures}
     content["transferability"]["n_draws"] = 100
+    content["primary"]["mode"] = "linear_probe"
     tiny.write_grid(folder, content, "sample")
     given = {"CATSCANS_DATA": str(REALDATA), "CATSCANS_WEIGHTS": str(WEIGHTS)}
     swept = tiny.catscans(folder, "sweep", "--profile", "sample", "evaluate/all", "transferability/all", **given)
