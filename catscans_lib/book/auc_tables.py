@@ -70,7 +70,7 @@ def numbers(profile: str) -> dict[str, Any]:
 def _cells(profile: str, found: dict[str, pd.DataFrame], failed: dict[tuple, str]) -> Cells:
     """Return mean AUC, its 95 % interval, gain (None for baselines), and page of every cell.
 
-    `failed` says of which cells a network did not learn; it is None for the others. A gain has gain, low, high, verdict (of the
+    `failed` maps cells whose network did not learn to the words that say so. A gain has gain, low, high, verdict (of the
     primary test) and transfer_score (in percent).
     """
     summary = evaluation.summary(found["aucs"]).set_index(CELL)

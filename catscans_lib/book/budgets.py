@@ -1,4 +1,4 @@
-"""What each source was pretrained on, and for how long, for the table that stands beside its results."""
+"""The data and budget of each source's pretraining, for the table in the chapter on transferability."""
 
 from typing import Any
 

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 CLASSES = ("normal", "tumour")
 TISSUES = tuple("ABCDEFGHIJKLMNOPQRST")
 N_MIDDLE, N_SMALL, N_ALL = 100_000, 10_000, 327_680
-SLIDES_OF_SMALL = N_SMALL / (
-    N_MIDDLE + N_SMALL
-)  # share of the patches on the slides that are set aside for `pcam_small`
+SLIDES_OF_SMALL = N_SMALL / (N_MIDDLE + N_SMALL)  # share of the patches on the slides of `pcam_small`
 SEED = 2  # the study's
 BLOCK = 1024  # patches read at once: 28 MB
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from catscans_lib.errors import Count, Strict
 
 Average = Literal["weighted", "macro", "micro", "ovo_macro", "ovo_weighted"]  # of AUCs of more than two classes
+Test = Literal["nadeau_bengio", "wilcoxon", "delong", "bootstrap"]  # of two sources, see `inference.comparisons`
 
 
 class Evaluate(Strict):
@@ -20,7 +21,7 @@ class Evaluate(Strict):
     average: Average
     n_draws: Count = 2000
     draw_seed: int = 0
-    test: Literal["nadeau_bengio", "wilcoxon", "delong", "bootstrap"] = "nadeau_bengio"
+    test: Test = "nadeau_bengio"
     margin: Annotated[float, Field(ge=0, lt=1)]
 
 

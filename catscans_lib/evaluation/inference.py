@@ -12,10 +12,8 @@ from catscans_lib.evaluation.tables import CELL, KEYS, LONGER, classes_of, score
 from catscans_lib.statistics import bootstrap, delong, paired_tests
 
 ALPHA = 1 - LEVEL
-BASELINES = {
-    LONGER: "none_long",
-    "linear_probe": "none_features",
-}  # of other modes, as sources to compare fine-tuning with
+# Modes of random weights that fine-tuning is compared with, and their names as sources.
+BASELINES = {LONGER: "none_long", "linear_probe": "none_features"}
 PAIR = ["target", "mode", "source_a", "source_b", "difference"]
 COLUMNS = [*PAIR, "test", "role", "statistic", "p", "p_adjusted", "low", "high", "verdict"]
 EFFECTS = [*PAIR, "n_folds", "cohens_d", "superiority", "margin", "p_b_better", "p_equivalent", "p_a_better"]

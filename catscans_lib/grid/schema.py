@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 
 from catscans_lib.datasets import Size
 from catscans_lib.errors import Count, Strict
-from catscans_lib.evaluation import Evaluate
+from catscans_lib.evaluation import Evaluate, Test
 from catscans_lib.experiment import Pretrain, Transfer
 from catscans_lib.grid.overrides import Blocks
-from catscans_lib.transferability import Transferability
+from catscans_lib.transferability import Statistic, Transferability
 
 Changes = dict[str, dict[str, Any] | None]  # dataset key -> parameters that differ from the defaults
 
@@ -69,8 +69,8 @@ class Primary(Strict):
 
     mode: Literal["fine_tune", "linear_probe"]
     measure: str
-    statistic: Literal["pearson", "spearman", "kendall", "weighted_kendall", "regret", "accuracy"]
-    test: Literal["nadeau_bengio", "wilcoxon", "delong", "bootstrap"]
+    statistic: Statistic
+    test: Test
     margin: Annotated[float, Field(ge=0, lt=1)]
 
 

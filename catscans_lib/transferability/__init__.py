@@ -6,13 +6,17 @@ No network is trained.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from catscans_lib.datasets import Key
 from catscans_lib.errors import Strict
 from catscans_lib.evaluation import Average
+
+Statistic = Literal[
+    "pearson", "spearman", "kendall", "weighted_kendall", "regret", "accuracy"
+]  # see `statistics.ranks`
 
 
 class Similarity(Strict):
@@ -44,7 +48,7 @@ class Transferability(Strict):
     profile: str
     mode: str
     measure: str
-    statistic: str
+    statistic: Statistic
     average: Average
     n_draws: Annotated[int, Field(ge=100)] = 2000
     draw_seed: int = 0

@@ -10,6 +10,7 @@ from catscans_lib.evaluation.tables import shared_modes
 from catscans_lib.statistics import paired_tests
 from catscans_lib.statistics.bootstrap import interval
 from catscans_lib.statistics.ranks import STATISTICS
+from catscans_lib.statistics.ties import TIED
 from catscans_lib.transferability import resampling, similarity_tables
 from catscans_lib.transferability.resampling import Sample, sample
 from catscans_lib.transferability.similarity_tables import BASELINES, PAIR, closer
@@ -21,12 +22,8 @@ COLUMNS = (
     "p", "p_adjusted", "p_max",
 )  # fmt: skip
 REGRET = STATISTICS.index("regret")
-TIED = 1e-9  # smaller differences are floating-point noise
-PROBES = (
-    "linear_probe",
-    "linear_probe_auc",
-    "linear_probe_accuracy",
-)  # the rule, and measures that are the probe itself
+# The rule, and measures that are the probe itself.
+PROBES = ("linear_probe", "linear_probe_auc", "linear_probe_accuracy")
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,8 @@ def associations(
         it needs the target's labels.
 
         Regret is the loss against the best of all sources with results. Its interval draws folds, because draws of sources would
-        lack the best one; over all targets it is Student's, from one regret per target. There is none for a single fold on one
-        target, or a single target. Other intervals are percentiles of `n_draws` draws of sources and folds.
+        lack the best one; over all targets it is Student's, from one regret per target. It is NaN on one target with a single
+        fold, and over all targets if there is only one. Other intervals are percentiles of `n_draws` draws of sources and folds.
     """
     parts = []
     for mode, arranged, kinds in panels(results, similarity, baselines):

@@ -113,7 +113,7 @@ def values(x: np.ndarray, drawn: Sequence[Draws], for_all: Sequence[Draws]) -> n
 
 
 def known_mean(y: np.ndarray, axis: int) -> np.ndarray:
-    """Return the mean of the values that are not NaN; NaN where there is none."""
+    """Return the mean along `axis`, ignoring NaN; NaN where all values are NaN."""
     n = (~np.isnan(y)).sum(axis=axis)
     return np.where(n > 0, np.nan_to_num(y).sum(axis=axis) / np.maximum(n, 1), np.nan)
 
