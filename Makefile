@@ -9,10 +9,10 @@
 # make peers                   installs PyTorch for benchmarks/training.py (4 GB)
 # make neptune-env, mlflow-env make the environments that export records to Neptune and to MLflow
 PROFILE ?= demo
-PYTHON  ?= $(shell command -v python3.11 || command -v python3)
-export CATSCANS_DATA    := $(if $(DATA),$(abspath $(DATA)),$(CATSCANS_DATA))
-export CATSCANS_WEIGHTS := $(if $(WEIGHTS),$(abspath $(WEIGHTS)),$(CATSCANS_WEIGHTS))
-export CATSCANS_REFERENCE := $(if $(REFERENCE),$(abspath $(REFERENCE)),$(CATSCANS_REFERENCE))
+PYTHON  ?= python3.13 python3.12 python3.11 python3
+export CATSCANS_DATA    := $(or $(DATA),$(CATSCANS_DATA))
+export CATSCANS_WEIGHTS := $(or $(WEIGHTS),$(CATSCANS_WEIGHTS))
+export CATSCANS_REFERENCE := $(or $(REFERENCE),$(CATSCANS_REFERENCE))
 
 BIN := .venv/bin
 
@@ -41,12 +41,17 @@ format: .venv/.complete
 lab: .venv/.complete
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/reanalysis.ipynb
 
-# .complete marks a complete environment; an interrupted install starts again.
+# Makes .venv with the first interpreter of PYTHON that fits; where none does, uv fetches one. .complete marks a complete
+# environment; an interrupted install starts again.
+FITS := import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 .venv/.complete: requirements.lock
 	@echo "Setting up .venv from requirements.lock (about a minute, once) ..."
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed, got %d.%d. Set PYTHON=path/to/python3.11." % sys.version_info[:2])'
 	@rm -f $@
-	@$(PYTHON) -m venv --clear .venv
+	@for python in $(PYTHON); do if $$python -c '$(FITS)' 2> /dev/null; then exec $$python -m venv --clear .venv; fi; done; \
+	  echo "Python 3.11, 3.12 or 3.13 is needed; found none among: $(PYTHON). uv fetches Python 3.13 ..."; \
+	  uv=$$(command -v uv) || { uv=.venv-uv/bin/uv; python3 -m venv .venv-uv && .venv-uv/bin/pip install -qq "$$(grep '^uv==' $<)"; }; \
+	  $$uv venv --quiet --clear --seed --managed-python --python 3.13 .venv \
+	  || { echo "uv could not fetch it. Install Python 3.11, 3.12 or 3.13 with its venv module, or set PYTHON=path/to/python." >&2; exit 1; }
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check "$$(grep '^uv==' $<)"
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r $< \
 	  || { echo "uv failed; trying pip, which uses the mirrors you configured"; $(BIN)/python -m pip install -qq -r $<; }

@@ -1,8 +1,12 @@
-"""environment.yml (conda, Binder) lists what pyproject.toml does."""
+"""environment.yml (conda, Binder) lists what pyproject.toml does; make finds an interpreter for .venv or fetches one."""
 
+import os
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -12,5 +16,43 @@ def test_environment_yml_lists_the_python_and_the_very_dependencies_of_pyproject
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     *others, pip = environment["dependencies"]
-    assert project["requires-python"] == ">=3.11,<3.12" and others == ["python=3.11", "pip"]
+    assert others == [f"python{project['requires-python']}", "pip"]
     assert pip["pip"] == [*project["dependencies"], "-e ."]
+
+
+def made(folder, fitting, uv_exit=0):
+    """Run make's set-up where only the interpreters `fitting` fit; return what made `.venv` and what make printed."""
+    commands = folder / "bin"
+    commands.mkdir()
+    make_venv = f"mkdir -p .venv/bin && cp {commands}/nothing .venv/bin/python && cp {commands}/nothing .venv/bin/uv"
+    scripts = {"nothing": "exit 0", "uv": f'echo uv "$@" > log; {make_venv}; exit {uv_exit}'}
+    for name in ("python3.13", "python3.12", "python3.11", "python3"):
+        fits = f'[ "$1" = -c ] && exit 0; echo {name} "$@" > log; {make_venv}'
+        scripts[name] = fits if name in fitting else "exit 127"  # as pyenv answers for a version that is not chosen
+    for name, script in scripts.items():
+        (commands / name).write_text(f"#!/bin/sh\n{script}\n")
+        (commands / name).chmod(0o755)
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(ROOT / name, folder)
+    env = {**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "MAKEFLAGS": ""}
+    env.pop("PYTHON", None)
+    done = subprocess.run(["make", ".venv/.complete"], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == (folder / ".venv/.complete").exists()
+    return (folder / "log").read_text().strip(), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fitting", "chosen"),
+    [(("python3.11",), "python3.11"), (("python3.11", "python3.12"), "python3.12"), (("python3",), "python3")],
+)
+def test_make_takes_the_newest_interpreter_that_fits(tmp_path, fitting, chosen):
+    assert made(tmp_path, fitting)[0] == f"{chosen} -m venv --clear .venv"
+
+
+def test_make_lets_uv_fetch_python_where_none_fits_and_says_what_to_do_if_that_fails(tmp_path):
+    (tmp_path / "fetched").mkdir()
+    log, said = made(tmp_path / "fetched", ())
+    assert log == "uv venv --quiet --clear --seed --managed-python --python 3.13 .venv"
+    assert "found none among: python3.13 python3.12 python3.11 python3. uv fetches Python 3.13 ..." in said
+    (tmp_path / "offline").mkdir()
+    assert "Install Python 3.11, 3.12 or 3.13" in made(tmp_path / "offline", (), uv_exit=1)[1]

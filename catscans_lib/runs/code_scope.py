@@ -63,6 +63,8 @@ def _parsed(content: bytes) -> Facts:
         has_body = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if has_body and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
+        for name in [name for name, value in ast.iter_fields(node) if value == []]:
+            delattr(node, name)  # versions of Python know different fields and print empty ones differently
     return Facts(imports(tree), hashlib.sha256(ast.dump(tree).encode()).hexdigest())
 
 

@@ -81,3 +81,11 @@ def test_facts_are_read_also_without_a_cache_folder_or_with_an_unusable_one(file
     paths.notes_dir().mkdir()
     (paths.notes_dir() / "code").write_text("in the way")
     assert read(file).imports == ["catscans_lib.images", "catscans_lib.images.store"]
+
+
+def test_python_3_11_3_12_and_3_13_give_a_file_the_same_fingerprint(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(
+        "@cache\ndef f(x: int, *, y=()) -> list:\n    return [f'{x!r:>5}', {}, [], *g(x, y=1), lambda: None]\n"
+    )
+    assert code_scope.meaning(path) == "952c78803b742b4e06723dcdbad25d1e1f4a4462e3f266d58c04413059da1c29"
