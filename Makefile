@@ -1,6 +1,7 @@
-# make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [REFERENCE=folder] [JOBS=n]
+# make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [REFERENCE=folder] [JOBS=n] [CLUSTER=slurm]
 #                              runs the sweep and builds the HTML book
-#                              (JOBS: parallel runs; default: as many as cores and memory allow)
+#                              (JOBS: parallel runs; default: as many as cores and memory allow. CLUSTER: where runs
+#                              execute, a profile in params/cluster/; default: this machine)
 # make pdf [PROFILE=...]       writes the chapters of that book as one PDF (needs Chromium)
 # make lab                     opens JupyterLab at a notebook for playing with the results
 # make test                    runs the linters, the import contracts and the fast tests
@@ -13,18 +14,19 @@ PYTHON  ?= python3.13 python3.12 python3.11 python3
 export CATSCANS_DATA    := $(or $(DATA),$(CATSCANS_DATA))
 export CATSCANS_WEIGHTS := $(or $(WEIGHTS),$(CATSCANS_WEIGHTS))
 export CATSCANS_REFERENCE := $(or $(REFERENCE),$(CATSCANS_REFERENCE))
+export HOME := $(shell test -w "$$HOME" && echo "$$HOME" || echo "$(CURDIR)/.snakemake/home")
 
 BIN := .venv/bin
 
 .PHONY: book pdf sweep test test-slow lint format lab lock gpu peers neptune-env mlflow-env clean
 book: .venv/.complete
-	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
+	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER))
 
 pdf: .venv/.complete
 	@$(BIN)/catscans pdf --profile $(PROFILE)
 
 sweep: .venv/.complete
-	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS))
+	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER))
 
 test: .venv/.complete lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -33,7 +35,7 @@ test-slow: .venv/.complete
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder --durations 12
 
 lint: .venv/.complete
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache && $(BIN)/hadolint Dockerfile
 
 format: .venv/.complete
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/nbstripout notebooks/*.ipynb

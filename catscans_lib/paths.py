@@ -4,14 +4,17 @@
 below `<profile>/scratch`, so it can never overwrite results of a sweep.
 """
 
-import fcntl
+import getpass
 import glob
 import hashlib
 import os
+import secrets
 import shutil
 import socket
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -24,6 +27,26 @@ GIVEN = {
     "CATSCANS_WEIGHTS": "the folder with the pretrained weight files",
     REFERENCE: "the folder with published results to compare with",
 }
+UNLOCKED = "CATSCANS_UNLOCKED"  # set where file locks do not work: child processes then say nothing more about it
+
+
+def adapt_environment() -> None:
+    """Make this process and its children independent of where, and as whom, they were started.
+
+    Folders of `GIVEN` become absolute, with `~` expanded. `.snakemake/home` replaces a home folder that is missing or cannot be
+    written; a user without a name (`docker run -u 12345`) is called by number.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
+    for variable in GIVEN:
+        if given := os.environ.get(variable):
+            os.environ[variable] = str(Path(os.path.expanduser(given)).absolute())  # noqa: PTH111 - keeps what it cannot expand
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # noqa: PTH111
+        with suppress(InputError, OSError):
+            (home := notes_dir() / "home").mkdir(parents=True, exist_ok=True)
+            os.environ["HOME"] = str(home)
 
 
 def root() -> Path:
@@ -150,17 +173,17 @@ def build_dir(profile: str) -> Path:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; it replaces `path` on success and is removed on failure.
 
-    Each process has its own temporary file, so several may write the same path at once; the last one wins. Temporary files
-    left by killed processes of this machine are removed.
+    Each writer has its own temporary file, so several threads, processes and machines may write the same path at once; the last
+    one wins. Temporary files left by killed processes of this machine (or container) are removed.
     """
     import psutil
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    mine = f".{path.name}.{socket.gethostname()}-"
+    mine = f".{path.name}.{socket.gethostname()}-{_container()}-"
     for left in path.parent.glob(f"{glob.escape(mine)}*.part"):
-        if not psutil.pid_exists(int(left.stem.removeprefix(mine))):
+        if not psutil.pid_exists(int(left.stem.removeprefix(mine).split("-")[0])):
             left.unlink(missing_ok=True)
-    part = path.with_name(f"{mine}{os.getpid()}.part")
+    part = path.with_name(f"{mine}{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield part
         part.replace(path)
@@ -168,15 +191,30 @@ def atomic_write(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def _container() -> int:
+    """Return a number of the set of processes that see each other's ids; containers on one machine have several."""
+    namespace = Path("/proc/self/ns/pid")
+    return namespace.stat().st_ino if namespace.exists() else 0
+
+
 def replace_folder(new: Path, final: Path) -> None:
     """Move a folder to the place of another one; `restore_folder` helps if the process is killed in between."""
     restore_folder(final)
-    shutil.rmtree(_former(final), ignore_errors=True)
+    remove_folder(_former(final))
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
         final.rename(_former(final))
     new.rename(final)
-    shutil.rmtree(_former(final), ignore_errors=True)
+    remove_folder(_former(final))
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder if it exists. Files that cannot be removed yet are moved away: NFS keeps open ones as `.nfs...`."""
+    name = f".{folder.name.lstrip('.')}."
+    for left in (folder, *folder.parent.glob(f"{glob.escape(name)}*.left")):
+        shutil.rmtree(left, ignore_errors=True)
+    if folder.exists():
+        folder.rename(tempfile.mkdtemp(prefix=name, suffix=".left", dir=folder.parent))
 
 
 def restore_folder(folder: Path) -> None:
@@ -200,19 +238,25 @@ def locked(path: Path, busy: Callable[[str], None] | None = None) -> Iterator[Te
     """Hold a lock file, which names its holder; the system releases the lock when the holder ends, also when killed.
 
     While another process holds the lock, wait; before that, call `busy` with the holder's name (it may raise to refuse).
-    On file systems without locks, nothing is locked.
+    On file systems without locks, nothing is locked, and stderr says so once.
     """
+    from filelock import lock_descriptor
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            is_free = lock_descriptor(lock.fileno(), blocking=False)
+        except OSError as error:
+            is_free = True
+            if not os.environ.get(UNLOCKED):
+                fault = f"{path.parent} is on a file system without file locks ({error.strerror})"
+                print(f"catscans: {fault}. Start one sweep at a time here.", file=sys.stderr)
+            os.environ[UNLOCKED] = "1"
+        if not is_free:
             if busy:
                 lock.seek(0)
                 busy(lock.read().strip() or "another process")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            pass
+            lock_descriptor(lock.fileno(), poll_interval=0.2)
         sign(lock, os.getpid())
         yield lock
 

@@ -31,7 +31,7 @@ ORIGIN = "CATSCANS_ORIGIN"  # what the run is made from (`recipe.Origin`), as JS
 def new_work_dir(output: str, step: str, name: str) -> Path:
     """Return an empty work folder; removes what an interrupted run left there."""
     work = paths.work_dir(output, step, name)
-    shutil.rmtree(work, ignore_errors=True)
+    paths.remove_folder(work)
     work.mkdir(parents=True)
     return work
 
@@ -43,7 +43,7 @@ def publish(output: str, step: str, name: str) -> Path:
         with paths.atomic_write(paths.tables_dir(output) / table.name) as part:
             shutil.copy2(table, part)
     paths.replace_folder(work, final)
-    shutil.rmtree(paths.checkpoint_dir(output, step, name), ignore_errors=True)
+    paths.remove_folder(paths.checkpoint_dir(output, step, name))
     return final
 
 

@@ -11,6 +11,8 @@ import tiny
 import yaml
 from reference import REALDATA
 
+import catscans_lib  # noqa: F401 - before Keras, whose settings it makes the project's
+
 # As in runs (`backend.set_deterministic`): otherwise JAX's results on a GPU differ in the last digits, which tests compare.
 os.environ.setdefault("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
 

@@ -1,8 +1,10 @@
-"""environment.yml (conda, Binder) lists what pyproject.toml does; make finds an interpreter for .venv or fetches one."""
+"""environment.yml and the container hold what the lock file does; make finds an interpreter for .venv or fetches one."""
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -56,3 +58,23 @@ def test_make_lets_uv_fetch_python_where_none_fits_and_says_what_to_do_if_that_f
     assert "found none among: python3.13 python3.12 python3.11 python3. uv fetches Python 3.13 ..." in said
     (tmp_path / "offline").mkdir()
     assert "Install Python 3.11, 3.12 or 3.13" in made(tmp_path / "offline", (), uv_exit=1)[1]
+
+
+def test_the_container_is_made_from_the_lock_file_and_files_that_exist(tmp_path):
+    text = re.sub(r"\\\n", "", re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text()))
+    copied = [line.split()[-2] for line in text.splitlines() if line.startswith("COPY")]
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert copied == ["requirements.lock", "."]
+    assert not {"catscans_lib", "notebooks", "params", "book", "requirements.lock", "pyproject.toml"} & set(ignored)
+    from_lock = r"-r /tmp/uv.txt|-r requirements.lock|-c requirements.lock|requirements.lock\)|--no-deps .* -e \."
+    installs = re.findall(r"pip install [^;&]*", text)
+    assert len(installs) == 5 and all(re.search(from_lock, install) for install in installs)
+    cluster = yaml.safe_load((ROOT / "params/cluster/kubernetes/config.yaml").read_text())
+    assert f"WORKDIR {cluster['kubernetes-persistent-volumes'][0].split(':')[1]}\n" in text
+
+
+def test_the_container_recipe_passes_hadolint():
+    if not (hadolint := Path(sys.executable).with_name("hadolint")).exists():
+        pytest.skip("no hadolint for this machine")
+    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import click
 
+from catscans_lib import paths
 from catscans_lib.cli import data, records, share, sweep
 from catscans_lib.errors import InputError
 from catscans_lib.evaluation import Average
@@ -27,6 +28,7 @@ class _Group(click.Group):
 @click.group(cls=_Group)
 def main() -> None:
     """Cats or CAT scans: which source dataset to pretrain on for a medical target."""
+    paths.adapt_environment()
 
 
 for command in (
@@ -94,6 +96,9 @@ def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: boo
     PLACE is a folder with one subfolder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
+    from catscans_lib.training import keras_settings
+
+    keras_settings()
     from catscans_lib.grid import profiles
     from catscans_lib.recommend import report as advisor
 

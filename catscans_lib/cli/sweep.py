@@ -21,6 +21,9 @@ jobs_option = click.option(
     "-j", "--jobs", type=click.IntRange(1),
     help="Runs at a time. Default: what cores and memory allow; 1 on a GPU; on a cluster, its profile's number.",
 )  # fmt: skip
+cluster_option = click.option(
+    "--cluster", help="A profile in params/cluster/ that says where runs execute. Default: this machine."
+)
 
 
 class _WithSnakemakeOptions(click.Command):
@@ -47,7 +50,7 @@ def check(profile: str) -> None:
 @jobs_option
 @click.option("--only", multiple=True, metavar="NAME=VALUE", help="Only runs with this parameter. Repeatable.")
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change this sweep's grid. Repeatable.")
-@click.option("--cluster", help="A profile in params/cluster/ that says where runs execute. Default: this machine.")
+@cluster_option
 @click.option("--trust", is_flag=True, help="Keep finished runs although their code has changed.")
 @click.option("--dry-run", "-n", is_flag=True, help="Print the plan without starting anything.")
 @click.pass_context
@@ -88,12 +91,13 @@ def sweep(
 @click.command(epilog="Example: catscans book --profile demo")
 @profile_option
 @jobs_option
-def book(profile: str, jobs: int | None) -> None:
+@cluster_option
+def book(profile: str, jobs: int | None, cluster: str | None) -> None:
     """Run the grid and build the book; the last line printed is the path of its front page."""
     from catscans_lib.runs.execute import say, timed
     from catscans_lib.sweep import engine
 
-    task = engine.Sweep(profile, jobs=jobs)
+    task = engine.Sweep(profile, jobs=jobs, cluster=cluster)
     with timed() as started:
         if status := engine.run(task, *engine.prepare(task), started):
             sys.exit(status)

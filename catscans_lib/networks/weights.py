@@ -1,9 +1,11 @@
 """Fills a network with published or saved weights and checks that every array fits its layer."""
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -57,6 +59,10 @@ def _published(name: str) -> Stored:
     function = registry.find(name).application
     if function is None:
         raise InputError(f"Keras offers no ImageNet weights for '{name}'. Put a file in WEIGHTS and name it instead.")
+    own = Path(os.environ["KERAS_HOME"])
+    with suppress(OSError):  # Keras's settings are our own, but downloaded weights are shared with other projects
+        (own.parent / "models").mkdir(parents=True, exist_ok=True)
+        (own / "models").symlink_to("../models")
     try:
         make = getattr(keras.applications, function)
         model = make(include_top=False, weights="imagenet", input_shape=(224, 224, 3), pooling="avg")

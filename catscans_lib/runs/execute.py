@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STARTED = "CATSCANS_STARTED"  # set by the sweep: its start (seconds since 1970)
 MINUTES = "CATSCANS_MINUTES"  # set by the sweep: wall time that a run may take; 0: no limit
+START_S = 600  # a kernel may take so long to start: a slow shared disk, many at a time
 NO_SPACE = "Is the disk full, or the folder not writable? Finished runs are kept; start again when there is space."
 NO_MEMORY = "If memory is short: fewer runs at a time (--jobs 1), or a smaller batch_size."
 ADVICE = {
@@ -161,6 +162,11 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
     from papermill.exceptions import PapermillExecutionError
 
     variables = {results.WORK_DIR: str(work), results.ORIGIN: json.dumps(recipe.origin(run, profile)._asdict())}
+    # Jupyter's folders of the user do not count: a kernel `python3` of another Python, start-up files, a shared history.
+    jupyter = str(paths.notes_dir() / "jupyter")
+    variables |= dict.fromkeys(("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"), jupyter) | {
+        "JUPYTER_PATH": ""
+    }
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no message about how TensorFlow was compiled
     executed, log = work / f"{run.step}.ipynb", work / "kernel.log"
     see = f"See {paths.relative(executed)}"
@@ -168,7 +174,8 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
         with stderr_to(log), _environment(variables), time_limit() as is_over:
             papermill.execute_notebook(
                 str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
-                kernel_name="python3", cwd=str(paths.root()), progress_bar=False, extra_arguments=["--log-level=40"],
+                kernel_name="python3", cwd=str(paths.root()), progress_bar=False, start_timeout=START_S,
+                extra_arguments=["--log-level=40", "--HistoryManager.enabled=False"],
                 stdout_file=sys.stdout, stderr_file=sys.stdout,  # the record captures it
             )  # fmt: skip
     except PapermillExecutionError as error:
@@ -185,6 +192,10 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
             ) from None
         raise RunFailed(
             f"{run.key}: the kernel died (out of memory, or killed). {NO_MEMORY} {see} and {log.name} in the same folder."
+        ) from None
+    except RuntimeError as error:  # of jupyter_client
+        raise RunFailed(
+            f"{run.key}: the kernel did not start: {error}. See {log.name} in {paths.relative(work)}."
         ) from None
     if not _is_complete(executed) or not (work / results.RECORD).is_file():
         raise RunFailed(f"{run.key} ended before its last cell. {see}.")

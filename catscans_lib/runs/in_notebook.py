@@ -27,6 +27,7 @@ from catscans_lib.errors import Strict, unknown
 from catscans_lib.grid import expand, profiles
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
+from catscans_lib.training import keras_settings
 from catscans_lib.training.checkpoints import Checkpoint, notes
 from catscans_lib.transferability import Study
 
@@ -106,6 +107,7 @@ class Run:
             "data": self.data,
             "inputs": self.origin.inputs,
             "versions": self.origin.versions,
+            **({"keras": keras_settings()} if "keras" in sys.modules else {}),
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.started, 2),
             "peak_memory_mb": peak_memory_mb(),

@@ -22,10 +22,12 @@ from catscans_lib.runs.execute import MARK, say
 from catscans_lib.runs.records import observers
 from catscans_lib.sweep import failures
 from catscans_lib.sweep.selection import Runs
+from catscans_lib.training import keras_settings
 
 ELSEWHERE = {"--executor", "-e", "--workflow-profile", "--profile"}  # Snakemake's options that say where runs go
 GPU = Path("/dev/nvidia0")
 BAD_OPTIONS = 2  # Snakemake's exit status for unknown options
+LATENCY_S = 60  # until a file must be visible, on a slow shared disk; a cluster's profile has its own
 POLL_S = 1.0  # between two looks at which runs on a cluster have finished
 NO_TRIGGER = "software-env"  # never fires here: our recipes decide what reruns, not Snakemake's triggers
 
@@ -53,7 +55,11 @@ class Sweep:
 
 
 def prepare(sweep: Sweep) -> tuple[Runs, list[str]]:
-    """Return the grid and the keys of the runs that are up to date; InputError if a folder that is read is missing."""
+    """Return the grid and the keys of the runs that are up to date.
+
+    InputError if a folder that is read is missing, or Keras cannot have the settings it needs.
+    """
+    keras_settings()
     runs = expand.grid(sweep.profile)
     observers.check(sweep.profile)
     without_images = recipe.without_images(sweep.profile, runs)
@@ -126,7 +132,7 @@ def plan_only(sweep: Sweep) -> int:
 def snakemake(sweep: Sweep) -> list[str]:
     """Return the command that runs the sweep."""
     marks = [paths.relative(_mark_of(sweep.profile, key)) for key in sweep.keys or ()]
-    settings, where = [f"profile={sweep.profile}"], []
+    settings, where = [f"profile={sweep.profile}"], ["--latency-wait", str(LATENCY_S)] * sweep.is_here
     if sweep.cluster:
         folder, content = cluster_profile(sweep.cluster)
         settings += [word for word in content.get("config", []) if not str(word).startswith("profile=")]

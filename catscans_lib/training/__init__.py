@@ -4,14 +4,35 @@ In: a Keras model, images and labels as arrays, validated settings. Out: the tra
 Runs on Keras's TensorFlow and JAX backends.
 """
 
+import os
+from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from catscans_lib.errors import Count, Strict
+from catscans_lib.errors import Count, InputError, Strict, unknown
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
+BACKENDS = ("tensorflow", "jax")  # of Keras
+SHORTENING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")  # Keras would end every training early
+
+
+def keras_settings() -> dict[str, str]:
+    """Return the settings of Keras that results depend on, without importing it; InputError if one cannot be met.
+
+    Users choose the backend (`KERAS_BACKEND`); `catscans_lib` sets the others.
+    """
+    name = os.environ["KERAS_BACKEND"]
+    if name not in BACKENDS:
+        raise unknown("backend of Keras in KERAS_BACKEND", name, BACKENDS)
+    if find_spec(name) is None:
+        raise InputError(f"KERAS_BACKEND is '{name}', which is not installed. Install it, or unset KERAS_BACKEND.")
+    if given := [variable for variable in SHORTENING if os.environ.get(variable)]:
+        raise InputError(
+            f"{given[0]} is set, so Keras would end every training early. Unset it; `epochs` is in the grid."
+        )
+    return {"backend": name, "data_format": "channels_last", "float_type": "float32"}
 
 
 class Augmentation(Strict):

@@ -6,7 +6,8 @@ from pathlib import Path
 import keras
 from threadpoolctl import threadpool_limits
 
-from catscans_lib.training import Training
+from catscans_lib.errors import InputError
+from catscans_lib.training import Training, keras_settings
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # XLA reads it when JAX first lists its devices
 
@@ -18,11 +19,23 @@ def start(settings: Training) -> str:
     return set_precision(settings.precision)
 
 
+def check() -> None:
+    """Raise InputError if Keras does not have the project's settings, because it was imported before `catscans_lib`."""
+    wanted, config = keras_settings(), keras.config
+    found = (keras.backend.backend(), config.image_data_format(), config.floatx())
+    if found != tuple(wanted.values()):
+        raise InputError(
+            f"Keras was imported with the settings {', '.join(found)}; needed are {', '.join(wanted.values())}. Restart the "
+            "kernel, and import catscans_lib before keras."
+        )
+
+
 def set_threads(n_threads: int | None = None) -> None:
     """Use this many threads, else those the sweep gave this run (`OMP_NUM_THREADS`), else all.
 
     The last digits of a result depend on the number, as each thread sums its own share of the images.
     """
+    check()
     given = n_threads or os.environ.get("OMP_NUM_THREADS")
     if not given:
         return

@@ -98,3 +98,9 @@ def test_a_second_sweep_in_the_same_folder_is_refused(folder):
     with (folder / ".snakemake/catscans.lock").open("w") as first:
         fcntl.flock(first, fcntl.LOCK_EX)
         assert "Another sweep is running in" in answers(folder, "sweep")
+
+
+@pytest.mark.parametrize("command", [("sweep",), ("book",), ("recommend", "folder")])
+def test_a_backend_of_keras_that_is_not_supported_is_refused_before_anything_starts(folder, monkeypatch, command):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert "Unknown backend of Keras in KERAS_BACKEND 'torch'; known: jax, tensorflow" in answers(folder, *command)

@@ -15,8 +15,9 @@ ENVIRONMENT = {
     "NEPTUNE_API_TOKEN": KEY,
     "CATSCANS_MONGO_URL": f"mongodb://cat:{LITERAL}@db.example.org/runs",
     "DATABASE_PASSWORD": LITERAL,
+    "HTTPS_PROXY": "cat:proxy%40pass-5678@proxy.example.org:3128",
 }
-FORMS = (TOKEN, KEY, json.dumps(KEY)[1:-1], LITERAL)
+FORMS = (TOKEN, KEY, json.dumps(KEY)[1:-1], LITERAL, "proxy%40pass-5678", "proxy@pass-5678")
 START = "from catscans_lib.runs import in_notebook; run = in_notebook.start('overlaps', profile=profile)"
 READ = "import json; from pathlib import Path; secrets = json.loads(Path('secrets.json').read_text())"
 PRINT = """import os, sys
@@ -24,6 +25,8 @@ print('environment:', sorted(set(os.environ) & set(secrets)))
 for name, value in secrets.items():
     print(name, value)
     print(value, file=sys.stderr)
+from urllib.parse import unquote
+print(unquote(secrets['HTTPS_PROXY'].split('@')[0]).split(':')[1])
 os.write(2, value.encode())
 secrets"""
 FACTS = "(run.work / 'note.csv').write_text(secrets['OSF_TOKEN']); run.finish(n_images=3, note=secrets['OSF_TOKEN'])"
@@ -68,7 +71,7 @@ def test_a_token_is_masked_in_everything_that_a_run_leaves(project):
     notebook = (run / "overlaps.ipynb").read_text()
     assert MASKED in notebook
     nbformat.validate(nbformat.reads(notebook, as_version=4))
-    assert "environment: []" in notebook  # the kernel does not even have them
+    assert "environment: ['HTTPS_PROXY']" in notebook  # the kernel does not even have the others
     assert json.loads((run / "run.json").read_text())["note"] == MASKED
     assert MASKED in (run / "note.csv").read_text()
     assert f"OSF_TOKEN {MASKED}" in (project / "results/demo/records/1/cout.txt").read_text()

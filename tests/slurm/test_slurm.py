@@ -1,6 +1,7 @@
 """A sweep on a real Slurm, with every fold a job: the tables equal those of a local sweep, and failures are reported."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -128,6 +129,20 @@ def test_cancelled_jobs_and_killed_nodes_leave_the_tables_of_an_undisturbed_swee
     assert process.returncode == 0, (folder / "log").read_text()
     assert not faults
     assert faulting.tables(folder) == faulting.tables(here)
+
+
+@pytest.mark.skipif(not os.environ.get("CATSCANS_TEST_DEMO"), reason="half an hour; asked for by CATSCANS_TEST_DEMO=1")
+def test_the_whole_demo_on_slurm_gives_the_tables_of_a_local_sweep(slurm, tmp_path):
+    here, there = project(tmp_path / "here"), project(tmp_path / "there")
+    for folder in (here, there):
+        shutil.copy(tiny.ROOT / "params/demo.yaml", folder / "params/demo.yaml")
+    tiny.catscans(here, "sweep", check=True)
+    result = sweep(there)
+    assert result.returncode == 0, result.stdout + result.stderr
+    expected, found = faulting.tables(here), faulting.tables(there)
+    assert len(tiny.done(there)) == len(tiny.done(here)) > 50
+    assert set(found) == set(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
 
 
 def test_no_daemon_and_no_file_of_the_system_outlives_the_cluster(slurm):

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import jax
@@ -6,6 +8,8 @@ import keras
 import pytest
 import tensorflow as tf
 
+from catscans_lib import training
+from catscans_lib.errors import InputError
 from catscans_lib.training import backend
 
 
@@ -46,3 +50,39 @@ def test_without_a_gpu_the_number_format_follows_the_processor(monkeypatch, flag
     monkeypatch.setattr(backend, "has_gpu", lambda: False)
     monkeypatch.setattr(backend, "_cpu_has_bfloat16", lambda: flags)
     assert backend.set_precision("auto") == precision
+
+
+def test_settings_of_keras_in_the_users_home_do_not_count(tmp_path):
+    (tmp_path / ".keras").mkdir()
+    foreign = '{"image_data_format": "channels_first", "backend": "torch", "floatx": "bfloat16", "epsilon": 0.5}'
+    (tmp_path / ".keras/keras.json").write_text(foreign)
+    code = (
+        "from catscans_lib.training import backend; backend.check(); import keras; "
+        "print(keras.backend.backend(), keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon())"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("KERAS_")} | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["tensorflow", "channels_last", "float32", "1e-07"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("image_data_format", "channels_first"), ("floatx", "float16")])
+def test_keras_with_other_settings_is_refused_before_anything_is_computed(monkeypatch, name, value):
+    monkeypatch.setattr(keras.config, name, lambda: value)
+    with pytest.raises(InputError, match="Keras was imported with the settings .*import catscans_lib before keras"):
+        backend.set_threads()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("KERAS_BACKEND", "torch", "Unknown backend of Keras in KERAS_BACKEND 'torch'; known: jax, tensorflow"),
+        ("KERAS_BACKEND", "jax", "KERAS_BACKEND is 'jax', which is not installed"),
+        ("KERAS_MAX_EPOCHS", "1", "KERAS_MAX_EPOCHS is set, so Keras would end every training early"),
+        ("KERAS_MAX_STEPS_PER_EPOCH", "1", "KERAS_MAX_STEPS_PER_EPOCH is set"),
+    ],
+)
+def test_settings_of_keras_that_cannot_be_met_are_refused(monkeypatch, variable, value, message):
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(training, "find_spec", lambda name: None if name == "jax" else "found")
+    with pytest.raises(InputError, match=message):
+        training.keras_settings()

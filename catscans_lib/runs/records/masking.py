@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 MASKED = "[secret]"
 MIN_LENGTH = 8  # characters; shorter values also occur in ordinary numbers and words
@@ -19,6 +19,8 @@ TEXT = (".ipynb", ".json", ".csv", ".log", ".txt", ".md", ".svg", ".html", ".yam
 _NAME = re.compile(
     r"TOKEN(?!I[SZ])|SECRET|PASSW(OR)?D|PASSPHRASE|API_?KEY|(ACCESS|PRIVATE)_?KEY|CREDENTIAL|_PAT$", re.I
 )
+_PROXY = re.compile(r"_PROXY$", re.I)
+_PASSWORD = re.compile(r":([^\s:/@]+)@")  # of user:password@host
 _IN_ADDRESS = re.compile(r"(://[^\s/:@'\"\\<>]*):[^\s/@'\"\\<>]+@")
 
 
@@ -31,8 +33,10 @@ class Mask:
     @classmethod
     def of_environment(cls) -> "Mask":
         """Return the mask for the secrets in the environment now."""
-        forms = set()
-        for text in (line for value in _secrets().values() for line in value.splitlines() if len(line) >= MIN_LENGTH):
+        forms, secrets = set(), _secrets().values()
+        passwords = [password for value in secrets for password in _PASSWORD.findall(value)]
+        lines = [line for value in secrets for line in value.splitlines()]
+        for text in (text for text in (*lines, *passwords, *map(unquote, passwords)) if len(text) >= MIN_LENGTH):
             as_json = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
             forms |= {text, *as_json, repr(text)[1:-1], quote(text, "")}
         return cls(tuple(sorted(forms, key=len, reverse=True)))
@@ -75,8 +79,11 @@ class Mask:
 
 @contextmanager
 def hidden() -> Iterator[None]:
-    """Remove secrets from the environment for a while, so that processes started meanwhile do not inherit them."""
-    secrets = {name: os.environ.pop(name) for name in _secrets()}
+    """Remove secrets from the environment for a while, so that processes started meanwhile do not inherit them.
+
+    The address of a proxy stays, also with a password: without it, a notebook could download nothing.
+    """
+    secrets = {name: os.environ.pop(name) for name in _secrets() if not _PROXY.search(name)}
     try:
         yield
     finally:
@@ -84,4 +91,8 @@ def hidden() -> Iterator[None]:
 
 
 def _secrets() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if _NAME.search(name) or _IN_ADDRESS.search(value)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if _NAME.search(name) or _IN_ADDRESS.search(value) or (_PROXY.search(name) and "@" in value)
+    }

@@ -33,7 +33,7 @@ def table(records: list[Record]) -> pd.DataFrame:
 def differences(a: Record, b: Record) -> dict[str, dict[str, list[Any]]]:
     """Return section -> name -> the two values, for values that differ; None where a record has no value.
 
-    Sections are parameters, code, data, inputs, versions, machine and results; a section without differences is empty.
+    Sections are parameters, code, data, inputs, versions, keras, machine and results; a section without differences is empty.
     """
     left, right = _sections(a), _sections(b)
     found = {}
@@ -87,6 +87,7 @@ def _sections(record: Record) -> dict[str, dict[str, Any]]:
         "data": record.data,
         "inputs": record.info.get("inputs", {}),
         "versions": record.versions,
+        "keras": record.info.get("keras", {}),
         "machine": flat(machine),
         "results": record.results,
     }
