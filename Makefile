@@ -1,4 +1,4 @@
-# make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [REFERENCE=folder] [JOBS=n] [CLUSTER=slurm]
+# make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [JOBS=n] [CLUSTER=slurm]
 #                              runs the sweep and builds the HTML book
 #                              (JOBS: parallel runs; default: as many as cores and memory allow. CLUSTER: where runs
 #                              execute, a profile in params/cluster/; default: this machine)
@@ -13,7 +13,6 @@ PROFILE ?= demo
 PYTHON  ?= python3.13 python3.12 python3.11 python3
 export CATSCANS_DATA    := $(or $(DATA),$(CATSCANS_DATA))
 export CATSCANS_WEIGHTS := $(or $(WEIGHTS),$(CATSCANS_WEIGHTS))
-export CATSCANS_REFERENCE := $(or $(REFERENCE),$(CATSCANS_REFERENCE))
 export HOME := $(shell test -w "$$HOME" && echo "$$HOME" || echo "$(CURDIR)/.snakemake/home")
 
 BIN := .venv/bin

@@ -21,11 +21,9 @@ from typing import TextIO
 
 from catscans_lib.errors import InputError
 
-REFERENCE = "CATSCANS_REFERENCE"  # optional: without it, the book has one chapter less
 GIVEN = {
     "CATSCANS_DATA": "the folder with the datasets as downloaded",
     "CATSCANS_WEIGHTS": "the folder with the pretrained weight files",
-    REFERENCE: "the folder with published results to compare with",
 }
 UNLOCKED = "CATSCANS_UNLOCKED"  # set where file locks do not work: child processes then say nothing more about it
 
@@ -91,11 +89,6 @@ def data_dir() -> Path:
 def weights_dir() -> Path:
     """Return the folder with the pretrained weight files."""
     return given_dir("CATSCANS_WEIGHTS")
-
-
-def reference_dir() -> Path:
-    """Return the folder with published results."""
-    return given_dir(REFERENCE)
 
 
 def given_dir(variable: str) -> Path:

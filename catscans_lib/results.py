@@ -185,6 +185,14 @@ def load(profile: str) -> dict[str, pd.DataFrame]:
     return tables | {which: of_transfers(profile, which) for which in ("history", "predictions")}
 
 
+def evidence() -> pd.DataFrame:
+    """Return all published outcomes in `evidence/` as one table; column study is the file (checked: `evidence.studies`)."""
+    import pandas as pd
+
+    tables = {path.stem: pd.read_csv(path) for path in sorted((paths.root() / "evidence").glob("*.csv"))}
+    return pd.concat(tables, names=["study", None]).reset_index("study").reset_index(drop=True)
+
+
 def _finished_or_error(profile: str, step: str) -> list[str]:
     names = finished(profile, step)
     if not names:

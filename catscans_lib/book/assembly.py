@@ -23,6 +23,7 @@ from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import recipe
 
 SCRIPTS = "extra"  # copied to the top of the book; every page would load what is in _static
+DEMO_PART = "The machinery, on a world with known truth"
 _CHANGES = (  # to the HTML: the theme's scripts of another host, and entries of the bibliography that are no list items
     (re.compile(r"""[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL)[^\n]*\n"""), ""),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
@@ -93,7 +94,7 @@ def assemble(profile: str) -> Path:
     context |= {"built": datetime.now(UTC), "commit": recipe.commit(), "repository": _repository()}
     staged = _copies(profile) | run_pages.pages(context) | run_pages.records(profile, context["runs"])
     staged |= _chapters(context, staged) | architecture.pages(profile)
-    staged["_toc.yml"] = _toc(staged)
+    staged["_toc.yml"] = _toc(staged, context["demo"])
     staged["_config.yml"] = _config(profile)
     folder = paths.build_dir(profile)
     if _sync(folder / "source", staged):
@@ -133,12 +134,16 @@ def _chapters(context: dict[str, Any], staged: Iterable[str]) -> dict[str, bytes
     return chapters | {f"datasets/{d['name']}.md": card.render(context, d=d).encode() for d in context["datasets"]}
 
 
-def _toc(staged: Iterable[str]) -> bytes:
+def _toc(staged: Iterable[str], demo: bool) -> bytes:
     """Return the table of contents without chapters that this profile has no results for."""
     toc = yaml.safe_load((paths.root() / "_toc.yml").read_text(encoding="utf-8"))
     pages = [name.rpartition(".")[0] for name in staged if name.endswith((".md", ".ipynb"))]
     for part in toc["parts"]:
+        part["caption"] = DEMO_PART if demo and part["caption"] == "The study" else part["caption"]
         part["chapters"] = [one for one in part["chapters"] if fnmatch.filter(pages, one.get("file") or one["glob"])]
+        for chapter in part["chapters"]:
+            if not all(fnmatch.filter(pages, one["glob"]) for one in chapter.get("sections", ())):
+                del chapter["sections"]
     toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
     return yaml.safe_dump(toc, sort_keys=False).encode()
 
@@ -147,7 +152,7 @@ def _config(profile: str) -> bytes:
     config = yaml.safe_load((paths.root() / "_config.yml").read_text(encoding="utf-8"))
     if profile == "demo":
         config["title"] += " (DEMO)"
-        config["html"]["announcement"] = templates.DEMO_NOTE
+        config["html"]["announcement"] = f"{templates.DEMO_NOTE}. The part Evidence shows real, published results."
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode()
 
 

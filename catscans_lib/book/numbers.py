@@ -11,7 +11,7 @@ from catscans_lib.book.templates import number
 from catscans_lib.datasets import demo
 from catscans_lib.evaluation import learning
 from catscans_lib.evaluation.tables import CELL
-from catscans_lib.evidence import analyses
+from catscans_lib.evidence import chapters
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs.records.reading import flat
 from catscans_lib.sweep import plan
@@ -48,7 +48,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "budgets": budgets.of_sources(profile, [name for name in datasets.known() if name in evaluated["sources"]]),
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"], grid["primary"]),
-        "published": analyses.chapter_numbers(profile),
+        "evidence": chapters.numbers(profile),
     }
     mode = next(iter(found["modes"]), "")
     answers = [a | {"target": t["card"].title} for t in found["targets"] for a in t["answers"] if a["mode"] == mode]

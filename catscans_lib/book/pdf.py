@@ -9,10 +9,11 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 
 from catscans_lib import paths
+from catscans_lib.book.assembly import DEMO_PART
 from catscans_lib.errors import InputError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PART = "The study"  # of the table of contents, and the references; runs and the library stay in the HTML book
+PARTS = ("Evidence", "The study", DEMO_PART)  # and the references; runs and the library stay in the HTML book
 SCREEN_ONLY = (
     ".headerlink, details, script, .selectors, .interactive-figure, .prev-next-footer, .toctree-wrapper, link, style"
 )
@@ -49,7 +50,7 @@ def _print(browser: str, page: Path, target: Path) -> None:
 def joined(html: Path, toc: Path) -> BeautifulSoup:
     """Return the chapters of a built book as one HTML page; links between chapters become anchors."""
     content = yaml.safe_load(toc.read_text(encoding="utf-8"))
-    study = [chapter["file"] for part in content["parts"] if part["caption"] == PART for chapter in part["chapters"]]
+    study = [chapter["file"] for part in content["parts"] if part["caption"] in PARTS for chapter in part["chapters"]]
     names = [content["root"], *study, "references"]
     whole = BeautifulSoup(_SHELL, "html.parser")
     contents = whole.select_one("#contents")

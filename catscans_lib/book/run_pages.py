@@ -22,7 +22,7 @@ def pages(context: dict[str, Any]) -> dict[str, bytes]:
     for step, runs in context["runs"].items():
         for run in filter(lambda run: run["page"], runs):
             path = paths.run_dir(context["profile"], step, run["name"]) / f"{step}.ipynb"
-            is_demo = context["demo"] and step != "published"  # its numbers are measurements of the original study
+            is_demo = context["demo"] and step != "evidence"  # its numbers are published measurements
             page = run_page(path.read_text(encoding="utf-8"), step, run, profile=context["profile"], demo=is_demo)
             made[run["page"]] = page.encode()
         if any(run["page"] and run["name"] != "all" for run in runs):

@@ -92,12 +92,15 @@ def sweep(
 @profile_option
 @jobs_option
 @cluster_option
-def book(profile: str, jobs: int | None, cluster: str | None) -> None:
+@click.option(
+    "--evidence", is_flag=True, help="Only run the published evidence, then build the book with what is there."
+)
+def book(profile: str, jobs: int | None, cluster: str | None, evidence: bool) -> None:
     """Run the grid and build the book; the last line printed is the path of its front page."""
     from catscans_lib.runs.execute import say, timed
     from catscans_lib.sweep import engine
 
-    task = engine.Sweep(profile, jobs=jobs, cluster=cluster)
+    task = engine.Sweep(profile, ("evidence/all",) if evidence else None, jobs, cluster)
     with timed() as started:
         if status := engine.run(task, *engine.prepare(task), started):
             sys.exit(status)

@@ -1,7 +1,7 @@
-"""Published results, re-examined: the original study's AUCs and distances, and the scores of a later study.
+"""Published results of natural and medical sources, read from `evidence/` and computed again.
 
-In: a folder with the published tables (`REFERENCE`). Out: tidy tables in the layout of our own results.
-No network is run and no image is read.
+In: tidy tables of other studies, with a record of where each comes from (`studies`). Out: differences between kinds of source
+with intervals, their random-effects means, and what scores predict. No network is run and no image is read.
 """
 
 from typing import Annotated
@@ -11,9 +11,9 @@ from pydantic import Field
 from catscans_lib.errors import Strict
 
 
-class Published(Strict):
-    """Parameters of `published.ipynb`; `n_draws` is the number of bootstrap draws, and of permutations per test."""
+class Evidence(Strict):
+    """Parameters of `evidence.ipynb`; `n_draws` is the number of bootstrap draws, and of permutations per test."""
 
     profile: str
-    n_draws: Annotated[int, Field(ge=100)] = 2000
+    n_draws: Annotated[int, Field(ge=100)] = 1000
     draw_seed: int = 0

@@ -21,6 +21,7 @@ from catscans_lib.figures.aucs import (
     roc_curves,
 )
 from catscans_lib.figures.curves import curve_grid, learning_curves, rate_curves, stability_points
+from catscans_lib.figures.evidence import size_panels, source_forest
 from catscans_lib.figures.inspection import (
     before_after_grid,
     change_heatmap,

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from catscans_lib import datasets, paths
+from catscans_lib import datasets
 from catscans_lib.datasets import own
 from catscans_lib.errors import Strict, unknown, validated
+from catscans_lib.evidence import studies
 from catscans_lib.grid import profiles
 from catscans_lib.grid.steps import STEPS
 
@@ -33,15 +34,15 @@ class PlannedRun:
 
     @property
     def inputs(self) -> dict[str, str]:
-        """Inputs other than runs: folders that the environment names, and the card of a user's dataset."""
+        """Inputs other than runs: folders that the environment names, a user's dataset card, the published tables' hash."""
         dataset = self.parameters.get("dataset") if self.parameters.get("data") == "native" else None
         used = {
             "CATSCANS_DATA": dataset is not None and datasets.get(dataset).is_below_data_dir,
             "CATSCANS_WEIGHTS": self.parameters.get("weights") not in (None, "keras"),
-            paths.REFERENCE: self.step == "published",
         }
         folders = {variable: os.environ.get(variable, "") for variable, is_used in used.items() if is_used}
-        return folders | ({"card": own.text(dataset)} if dataset in own.names() else {})
+        contents = {"card": own.text(dataset)} if dataset in own.names() else {}
+        return folders | contents | ({"evidence": studies.fingerprint()} if self.step == "evidence" else {})
 
 
 def grid(profile: str) -> dict[str, PlannedRun]:

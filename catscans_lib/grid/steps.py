@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from catscans_lib import paths
 from catscans_lib.datasets import Ingest, Overlaps, own
 from catscans_lib.errors import InputError, Strict
 from catscans_lib.evaluation import Evaluate, Stability
-from catscans_lib.evidence import Published
+from catscans_lib.evidence import Evidence, studies
 from catscans_lib.experiment import Pretrain, Transfer
 from catscans_lib.grid.schema import Profile, Resources
 from catscans_lib.inspection import FeatureMaps
@@ -202,9 +201,9 @@ def _transferability(profile: Profile) -> Iterator[Row]:
         yield Row(values, "transferability", needs)
 
 
-def _published(profile: Profile) -> Iterator[Row]:
-    if os.environ.get(paths.REFERENCE):
-        yield Row({}, "published", ())
+def _evidence(profile: Profile) -> Iterator[Row]:
+    if studies.folder().is_dir():
+        yield Row({}, "evidence", ())
 
 
 _ALL = (
@@ -223,7 +222,7 @@ _ALL = (
     Step("feature_maps", FeatureMaps, "{target}", _feature_maps, seconds=24.0),
     Step("similarity", Similarity, "{target}", _similarity, seconds=64.0),
     Step("transferability", Transferability, "all", _transferability, seconds=14.0),
-    Step("published", Published, "all", _published, seconds=23.0),
+    Step("evidence", Evidence, "all", _evidence, seconds=23.0),
     Step("recommend", Recommend, "{place}", needs=("transferability/all", "evaluate/all")),
 )  # fmt: skip
 STEPS = {step.name: step for step in _ALL}

@@ -88,7 +88,7 @@ def test_chapters_without_results_are_left_out_of_the_table_of_contents(project)
     toc = (source / "_toc.yml").read_text()
     assert "runs/ingest" in toc
     assert "runs/transfer" not in toc
-    assert "No transfer run has been evaluated yet." in (source / "index.md").read_text()
+    assert "No transfer run has been evaluated yet." in (source / "answer.md").read_text()
 
 
 def test_every_page_of_a_demo_book_says_demo_and_no_page_of_another_profile_does(results):
@@ -128,7 +128,7 @@ def test_assembling_again_writes_only_changed_files_and_deletes_old_ones(results
     aucs.write_text(aucs.read_text().replace(",0.8\n", ",0.79\n"))
     book.assemble("sample")
     changed = {path.name for path, time in before.items() if path.stat().st_mtime_ns != time}
-    assert changed == {"aucs.csv", "index.md", "results.md"}
+    assert changed == {"answer.md", "aucs.csv", "results.md"}
     shutil.rmtree(paths.run_dir("sample", "transfer", "none--isic2018"))
     book.assemble("sample")
     assert not (source / "runs/transfer/none--isic2018.ipynb").exists()
@@ -175,7 +175,7 @@ def test_the_examples_in_docstrings_hold():
 
 
 def test_a_sentence_changes_when_a_result_changes(results):
-    front = chapter("index")
+    front = chapter("answer")
     run = "runs/transfer/{}--isic2018.ipynb"
     dtd = f"**Describable Textures (DTD)** for ISIC 2018 (AUC [0.850]({run.format('dtd')}), 95 % 0.800 to 0.910), of 2 sources."
     assert dtd in front
@@ -184,7 +184,7 @@ def test_a_sentence_changes_when_a_result_changes(results):
     aucs = pd.read_csv(path)
     aucs.loc[(aucs["source"] == "dtd") & (aucs["mode"] == "fine_tune"), "auc"] = 0.7
     aucs.to_csv(path, index=False)
-    front = chapter("index")
+    front = chapter("answer")
     assert f"**ImageNet** for ISIC 2018 (AUC [0.800]({run.format('imagenet')}), 95 % – to –), of 2 sources." in front
     assert "the AUC changes by +0.100; against random weights with the longer budget, by −0.010." in front
 
@@ -211,7 +211,7 @@ def failing(source):
 def test_a_logistic_regression_on_random_features_stands_beside_every_source(with_random_features):
     row = numbers("sample")["results"]["fine_tune"][-1]
     assert (row["title"], row["cells"][0]["mean"]) == ("random features, logistic regression", pytest.approx(0.81))
-    assert "against a logistic regression on the features of random weights, by +0.040." in chapter("index")
+    assert "against a logistic regression on the features of random weights, by +0.040." in chapter("answer")
     assert "| random features, logistic regression | +0.040 | – | – | – | 1 of 2 |" in chapter(
         "results", "Which differences between sources are known?"
     )
@@ -219,7 +219,7 @@ def test_a_logistic_regression_on_random_features_stands_beside_every_source(wit
 
 def test_no_gain_is_printed_over_a_baseline_that_did_not_learn(with_random_features):
     failing("none")
-    front, results = chapter("index"), chapter("results")
+    front, results = chapter("answer"), chapter("results")
     words = "did not learn in 1 of 2 trainings"
     assert "+0.150" not in front + results
     assert f"the AUC changes by **unknown** (the baseline {words}); against random weights with the longer" in front
@@ -331,11 +331,11 @@ def test_the_page_of_prediction_opens_with_what_was_declared_and_what_could_have
 
 def test_the_front_page_declares_the_comparison_and_prints_no_correlation_of_few_sources(results):
     add_similarity("sample")
-    page = (book.assemble("sample") / "index.md").read_text()
+    page = (book.assemble("sample") / "answer.md").read_text()
     assert page.index("**Declared before any result**") < page.index("Which source")
     assert "2 sources per target and 1 target are too few" in page and "ρ = " not in page
     found = results_with_five_sources()
-    page = (book.assemble("sample") / "index.md").read_text()
+    page = (book.assemble("sample") / "answer.md").read_text()
     assert f"LogME, the measure declared in advance, has ρ = {found:.2f}, pooled over targets" in page
 
 
@@ -362,7 +362,7 @@ def test_the_book_builds_without_warnings_shows_the_numbers_and_needs_no_network
     add_results("demo")
     add_similarity("demo")
     index = book.build("demo")
-    front = index.read_text()
+    front = (index.parent / "answer.html").read_text()
     run = r'<a [^>]*href="runs/transfer/dtd--isic2018.html"[^>]*>.*?0\.850.*?</a>'
     assert re.search(rf"\(AUC {run}, 95 % 0\.800 to 0\.910\)", front)
     assert "+0.150, better in 2 of 2" in front
@@ -411,7 +411,7 @@ def test_the_storeys_are_those_of_the_import_contract():
 
 
 def test_front_page_and_table_print_the_same_interval_of_a_difference_and_say_what_it_conditions_on(results):
-    front, page = chapter("index"), chapter("results", "Which differences between sources are known?")
+    front, page = chapter("answer"), chapter("results", "Which differences between sources are known?")
     assert "+0.050 (−0.800 to +0.900) above the next" in front
     assert "+0.050 (−0.800 to +0.900) | 0.400 (0.800) | open | −0.020 to +0.120 |" in page
     assert "describe these trained networks, as there is one seed" in front

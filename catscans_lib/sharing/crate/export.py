@@ -63,7 +63,7 @@ def export(
 def cleaner() -> Callable[[str, Content], Content]:
     """Return a function of a file's name and content that masks secrets in a text and shortens the paths of this machine.
 
-    The project's folder becomes `.`, as in the book; the folders given as DATA, WEIGHTS and REFERENCE become these words,
+    The project's folder becomes `.`, as in the book; the folders given as DATA and WEIGHTS become these words,
     the environment `.venv`, the home folder `~`. Files of other kinds, from git or made for the crate stay as they are.
     """
     mask, root = masking.Mask.of_environment(), str(paths.root())

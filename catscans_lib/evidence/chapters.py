@@ -1,0 +1,109 @@
+"""Numbers of the chapters about published results, from the finished run of `evidence.ipynb`."""
+
+from typing import Any
+
+import pandas as pd
+
+from catscans_lib import datasets, paths, results
+from catscans_lib.evidence import original, studies
+from catscans_lib.evidence.contrasts import main
+from catscans_lib.evidence.prediction import TRAINED_BEFORE
+from catscans_lib.transferability.associations import ALL
+from catscans_lib.transferability.similarity_tables import BASELINES
+
+STEP = "evidence"
+TABLES = (
+    "contrasts", "summaries", "associations", "against", "limits", "repeatability", "by_size", "correlations",
+    "random_draws", "noise_floor",
+)  # fmt: skip
+RULES = BASELINES | {TRAINED_BEFORE: "outcome of the same pair, trained in 2023"}
+
+
+def numbers(profile: str) -> dict[str, Any] | None:
+    """Return what the chapters print, from the run `evidence/all`; None without that run.
+
+    studies (by name: its record `about`, the rows of its contrasts, its summary), summaries (by kind and group), counts (of
+    targets), sizes (rows of contrasts where a study varies the number of images), predictions (by study: a row per score and
+    rule over all targets), beat_rules (titles), limits (row by study), repeatability and by_size (rows), original (`_original`).
+    """
+    if not results.is_done(profile, f"{STEP}/all"):
+        return None
+    folder = paths.run_dir(profile, STEP, "all")
+    found = {name: pd.read_csv(folder / f"{name}.csv", dtype={"n_per_class": str}) for name in TABLES}
+    described, titles = studies.described(), datasets.titles()
+    names = [titles.get(name, name.replace("_", " ")) for name in found["contrasts"]["target"]]
+    contrasts = found["contrasts"].assign(title=names)
+    compared = main(contrasts)
+    summaries = {kind: part.set_index("group").to_dict("index") for kind, part in found["summaries"].groupby("kind")}
+    rows = {name: part.to_dict("records") for name, part in compared.groupby("study", sort=False)}
+    return {
+        "studies": {
+            name: {"about": study, "rows": rows.get(name, []), "summary": summaries["study"].get(name)}
+            for name, study in described.items()
+        },
+        "summaries": summaries,
+        "counts": _counts(compared),
+        "sizes": contrasts[contrasts["n_per_class"].notna()].to_dict("records"),
+        "n_rows": sum(study.rows for study in described.values()),
+        "predictions": (predictions := _predictions(found["associations"], found["against"], described)),
+        "beat_rules": _beat_rules(predictions),
+        "limits": found["limits"].set_index("evidence").to_dict("index"),
+        "repeatability": found["repeatability"].to_dict("records"),
+        "by_size": found["by_size"].to_dict("records"),
+        "original": _original(found, described[original.NAME]),
+    }
+
+
+def _counts(contrasts: pd.DataFrame) -> dict[str, int]:
+    """Count targets whose interval lies above 0 (natural better), below 0 (medical better), or that are open."""
+    natural, medical = (contrasts["low"] > 0).sum(), (contrasts["high"] < 0).sum()
+    with_interval = contrasts["se"].notna().sum()
+    counts = {"all": len(contrasts), "with_interval": with_interval, "natural": natural, "medical": medical}
+    return {name: int(n) for name, n in counts.items()}
+
+
+def _beat_rules(predictions: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return the titles of scores whose tau is above that of every rule, by the intervals of the differences."""
+    rows = [row for rows in predictions.values() for row in rows if row["versus"]]
+    return [row["title"] for row in rows if all(one["verdict"] == "better" for one in row["versus"].values())]
+
+
+def _original(found: dict[str, pd.DataFrame], study: studies.Study) -> dict[str, Any]:
+    """Return correlations (row by measure and pairs), spread (of r over random draws), floor (rows), titles of distances."""
+    correlations, r = found["correlations"], found["random_draws"]["r"]
+    spread = {"mean": r.mean(), "sd": r.std(ddof=1), "low": r.quantile(0.025), "high": r.quantile(0.975), "n": len(r)}
+    return {
+        "correlations": {
+            measure: part.set_index("pairs").to_dict("index") for measure, part in correlations.groupby("measure", sort=False)
+        },
+        "spread": spread | {"share_below": (r < original.PUBLISHED["r"]).mean()},
+        "published": original.PUBLISHED,
+        "floor": found["noise_floor"].to_dict("records"),
+        "titles": study.scores,
+    }  # fmt: skip
+
+
+def _predictions(
+    associations: pd.DataFrame, against: pd.DataFrame, described: dict[str, studies.Study]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return by study a row per score and rule over all targets, largest tau first.
+
+    versus holds the difference in tau to each rule, by the rule's name.
+    """
+    lost = against[against["statistic"] == "kendall"].set_index(["evidence", "measure", "rule"]).sort_index()
+    found: dict[str, list[dict[str, Any]]] = {}
+    over_all = associations[associations["target"] == ALL]
+    for (evidence, measure), part in over_all.groupby(["evidence", "measure"], sort=False):
+        titles = RULES | described[evidence].scores | described[evidence].rules
+        facts = {row["statistic"]: row for row in part.to_dict("records")}
+        is_score = part["kind"].iloc[0] == "measure"
+        versus = lost.loc[(evidence, measure)].to_dict("index") if is_score else {}
+        row = {
+            "measure": measure,
+            "title": titles.get(measure, measure),
+            "is_score": is_score,
+            **facts,
+            "versus": versus,
+        }
+        found.setdefault(evidence, []).append(row | {"n": int(part["n"].iloc[0])})
+    return {name: sorted(rows, key=lambda row: -row["kendall"]["value"]) for name, rows in found.items()}

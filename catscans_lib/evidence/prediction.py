@@ -1,0 +1,85 @@
+"""Does a published score find the better source or model? Every score of a study against the rules it has to beat."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from catscans_lib.evidence.studies import Study
+from catscans_lib.statistics import ties
+from catscans_lib.transferability import associations, differences, limits, similarity_tables
+
+PAIR = ["source", "target"]
+EARLIER, LATER = "scores_2023", "scores_2024"  # the same models and targets, trained twice
+TRAINED_BEFORE = "trained_before"  # rule: the outcomes of the first training
+
+
+class Panel(NamedTuple):
+    """Outcomes, scores and rules of one study as `associations` takes them."""
+
+    results: pd.DataFrame  # source, target, mode, fold, seed, auc (the study's metric, larger is better)
+    scores: pd.DataFrame  # source, target, measure, value, larger_is_closer, uses_labels
+    rules: pd.DataFrame
+
+
+def panels(tables: dict[str, pd.DataFrame], studies: dict[str, Study]) -> Iterator[tuple[str, Panel]]:
+    """Yield name and panel of every study with scores, on its medical targets; pairs of a dataset with itself are left out."""
+    for name, study in studies.items():
+        table = tables[name]
+        is_asked = (table["mode"] == study.mode) & (table["source"] != table["target"])
+        here = table[is_asked & (table["modality"] != "photographs")]
+        has_scores = here.groupby("target")[list(study.scores)].transform("count").gt(0).all(axis=1)
+        if study.scores and has_scores.any():
+            yield name, _panel(here[has_scores], study, tables[EARLIER] if name == LATER else None)
+
+
+def _panel(here: pd.DataFrame, study: Study, before: pd.DataFrame | None) -> Panel:
+    filled = here.assign(fold=here["fold"].fillna(1), seed=here["seed"].fillna(0), auc=here["value"])
+    pairs = here.drop_duplicates(PAIR)
+    scores = _long(pairs, study.scores).assign(larger_is_closer=not study.scores_are_distances)
+    scores["uses_labels"] = scores["measure"] != "experts"
+    facts = {"source_images": "n_images", "source_classes": "n_classes"}
+    sources = pairs.drop_duplicates("source").rename(columns=facts)
+    sources = sources[["source", *(column for column in facts.values() if column in sources)]]
+    rules = [similarity_tables.baselines(filled, sources, scores), _long(pairs, study.rules)]
+    if before is not None:
+        rules.append(_long(before.assign(**{TRAINED_BEFORE: before["value"]}), {TRAINED_BEFORE: ""}))
+    return Panel(filled[[*PAIR, "mode", "fold", "seed", "auc"]], scores, pd.concat(rules).assign(larger_is_closer=True))
+
+
+def _long(pairs: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    return pairs[[*PAIR, *columns]].melt(PAIR, var_name="measure").dropna(subset="value")
+
+
+def judged(panels: dict[str, Panel], n_draws: int, seed: int) -> dict[str, pd.DataFrame]:
+    """Return tables over all targets by name: associations, against (a score minus a rule) and limits; column evidence.
+
+    See `associations.associations`, `differences.against_rules` and `limits.limits`; corrected for the scores of one study.
+    """
+    options = {"n_draws": n_draws, "seed": seed}
+    found = {
+        "associations": [associations.associations(*one, evidence=name, **options) for name, one in panels.items()],
+        "against": [differences.against_rules(*one, evidence=name, **options) for name, one in panels.items()],
+        "limits": [limits.limits(*one[:2], "kendall").assign(evidence=name) for name, one in panels.items()],
+    }
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+
+
+def repeatability(tables: dict[str, pd.DataFrame], studies: dict[str, Study]) -> pd.DataFrame:
+    """Return how far the order of the models repeats when the same authors train the same pairs again.
+
+    Columns target, what ("outcome" or a score's column), tau (Kendall, of 2023 and 2024), n (models), change (mean absolute
+    difference; of the outcome), spread (largest minus smallest outcome of 2024).
+    """
+    one, other = (tables[name][tables[name]["mode"] == studies[name].mode] for name in (EARLIER, LATER))
+    shared = [name for name in studies[EARLIER].scores if name in studies[LATER].scores]
+    both = one.merge(other, on=PAIR, suffixes=("_one", "_other"))
+    rows = []
+    for target, part in both.groupby("target", sort=False):
+        for column in ("value", *shared):
+            x, y = (ties.merged(part[f"{column}_{which}"]) for which in ("one", "other"))
+            rows.append((target, column, stats.kendalltau(x, y).statistic, len(part), np.abs(x - y).mean(), np.ptp(y)))
+    table = pd.DataFrame(rows, columns=["target", "what", "tau", "n", "change", "spread"])
+    return table.replace({"what": {"value": "outcome"}})

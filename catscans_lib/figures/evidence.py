@@ -1,0 +1,108 @@
+"""Published differences between natural and medical sources: a forest of all targets, and the same by number of images."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from catscans_lib.figures.style import COLOURS, Titles
+
+ORDER = (  # a modality keeps its colour in all figures
+    "X-ray", "histopathology", "skin", "retina", "ultrasound", "CT", "MRI", "mammography", "blood cells", "tissue cells"
+)  # fmt: skip
+MODALITIES = dict(zip(ORDER, COLOURS, strict=True))
+REACH = 0.2  # differences and intervals beyond it are cut, and marked with an arrow
+DIFFERENCE = "natural minus medical source"
+
+
+def source_forest(
+    contrasts: pd.DataFrame, summaries: Mapping[str, Mapping[str, float]], *, columns: tuple[tuple[str, ...], ...],
+    titles: Titles,
+) -> np.ndarray:  # fmt: skip
+    """Plot the difference of every study and target with its interval, coloured by modality; returns the axes, (n_columns,).
+
+    `contrasts` is as `evidence.contrasts` returns it, one row per study and target; `summaries` has the random-effects mean of
+    some studies (see `evidence.contrasts.pooled`), drawn as a diamond with its prediction interval. `columns` says which
+    studies stand in which column. Open circles have no interval: the study did not repeat.
+    """
+    blocks = [_rows(contrasts, studies, summaries, titles) for studies in columns]
+    height = 1.3 + 0.165 * max(len(rows) for rows in blocks)
+    figure, axes = plt.subplots(1, len(columns), figsize=(10, height), squeeze=False)
+    for ax, rows in zip(axes[0], blocks, strict=True):
+        for y, row in enumerate(rows):
+            _draw(ax, -y, row)
+        ax.axvline(0, color="#666666", lw=0.9, zorder=0)
+        ax.set_yticks([-y for y in range(len(rows))], [row["label"] for row in rows], fontsize=7.5)
+        ax.tick_params(axis="y", length=0)
+        for text, row in zip(ax.get_yticklabels(), rows, strict=True):
+            text.set_fontweight("bold" if row["kind"] == "study" else "normal")
+        ax.set(xlim=(-REACH, REACH), ylim=(-max(map(len, blocks)) + 0.4, 0.7))
+        ax.set_xlabel(f"Difference, {DIFFERENCE}\n← medical better      natural better →", fontsize=9)
+    shown = [name for name in MODALITIES if name in set(contrasts["modality"])]
+    handles = [Line2D([], [], color=MODALITIES[name], marker="o", label=name) for name in shown]
+    handles.append(Line2D([], [], color="black", marker="D", lw=0.8, label="mean of a study; line: next target"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=8)
+    return axes[0]
+
+
+def _rows(
+    contrasts: pd.DataFrame, studies: tuple[str, ...], summaries: Mapping[str, Mapping[str, float]], titles: Titles
+) -> list[dict]:
+    """Return what a column draws from top to bottom: per study a heading, its targets, its mean and a gap."""
+    rows: list[dict] = []
+    for study in studies:
+        here = contrasts[contrasts["study"] == study].sort_values("difference", ascending=False)
+        metric = here["metric"].iloc[0].replace("macro_auc", "auc").replace("auc", "AUC")
+        rows += [{"kind": "gap", "label": ""}] * bool(rows)
+        rows.append({"kind": "study", "label": f"{titles.get(study, study)} ({metric})"})
+        for row in here.to_dict("records"):
+            rows.append(row | {"kind": "target", "label": titles.get(row["target"], row["target"].replace("_", " "))})
+        if np.isfinite(summaries.get(study, {}).get("mean", np.nan)):
+            rows.append(dict(summaries[study]) | {"kind": "mean", "label": "mean"})
+    return rows
+
+
+def _draw(ax: Axes, y: float, row: dict) -> None:
+    if row["kind"] == "mean":
+        ax.plot(np.clip([row["prediction_low"], row["prediction_high"]], -REACH, REACH), [y, y], color="black", lw=0.8)
+        ax.fill([row["low"], row["mean"], row["high"], row["mean"]], [y, y + 0.4, y, y - 0.4], color="black", zorder=3)
+    if row["kind"] != "target":
+        return
+    colour, has_interval = MODALITIES[row["modality"]], np.isfinite(row["se"])
+    if has_interval:
+        ax.plot(np.clip([row["low"], row["high"]], -REACH, REACH), [y, y], color=colour, lw=1.3, solid_capstyle="butt")
+        for end, marker in ((row["low"], "<"), (row["high"], ">")):
+            if abs(end) > REACH:
+                ax.plot(np.sign(end) * REACH, y, color=colour, marker=marker, ms=4, clip_on=False)
+    at = np.clip(row["difference"], -REACH, REACH)
+    ax.plot(at, y, "o", ms=4.5, mec=colour, mew=1.1, mfc=colour if has_interval else "white", zorder=3, clip_on=False)
+
+
+def size_panels(contrasts: pd.DataFrame, noise: pd.DataFrame, *, titles: Titles) -> np.ndarray:
+    """Plot differences and seed noise against the number of training images per class, a line per target; axes (2,).
+
+    `contrasts` has a row per target and n_per_class, `noise` is as `evidence.sizes.by_size` returns it, in ascending order.
+    """
+    _, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+    sizes = list(dict.fromkeys(noise["n_per_class"]))
+    places = {
+        size: number for number, size in enumerate(sorted(sizes, key=lambda size: (size == "all", len(size), size)))
+    }
+    for number, target in enumerate(dict.fromkeys(noise["target"])):
+        style = {"color": COLOURS[number], "label": titles.get(target, target), "lw": 1.3}
+        here = contrasts[contrasts["target"] == target].sort_values("n_per_class", key=lambda names: names.map(places))
+        x = here["n_per_class"].map(places) + 0.08 * (number - 1)
+        axes[0].errorbar(x, here["difference"], here["high"] - here["difference"], marker="o", ms=4, **style)
+        part = noise[noise["target"] == target]
+        axes[1].plot(part["n_per_class"].map(places), part["sd"], marker="o", ms=4, **style)
+    axes[0].axhline(0, color="#666666", lw=0.9, zorder=0)
+    axes[0].set_ylabel(f"Difference in AUC,\n{DIFFERENCE}")
+    axes[1].set(ylabel="Standard deviation of AUC over seeds\n(median of the sources)", yscale="log")
+    for ax in axes:
+        ax.set_xticks(list(places.values()), list(places))
+        ax.set_xlabel("Training images per class")
+    axes[1].legend(fontsize=8)
+    return axes

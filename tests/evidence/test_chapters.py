@@ -1,0 +1,89 @@
+"""The notebook runs on the published tables, and the chapters print its numbers."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from catscans_lib import figures, results
+from catscans_lib.book import templates
+from catscans_lib.evidence import chapters, studies
+from catscans_lib.grid import expand
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = ("known", "across", "predict", "how_many", "original")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A project in which the notebook's cells ran with few draws, published as by a sweep."""
+    project = tmp_path_factory.mktemp("project")
+    for name in ("params", "book", "notebooks", "evidence"):
+        (project / name).symlink_to(ROOT / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CATSCANS_ROOT", str(project))
+        patch.setenv(results.WORK_DIR, str(results.new_work_dir("demo", "evidence", "all")))
+        names = {}
+        for cell in nbformat.read(ROOT / "notebooks/evidence.ipynb", 4).cells:
+            is_parameters = "parameters" in cell.metadata.get("tags", [])
+            if cell.cell_type == "code":
+                exec("n_draws, draw_seed, profile = 100, 0, 'demo'" if is_parameters else cell.source, names)
+        results.publish("demo", "evidence", "all")
+    return project
+
+
+def render(name, evidence, staged=()):
+    return templates.template(f"{name}.md", staged).render(profile="demo", demo=True, evidence=evidence)
+
+
+def test_the_chapters_print_the_numbers_of_the_run(ran, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(ran))
+    found = chapters.numbers("demo")
+    svgs = {path.name for path in ran.glob("results/demo/evidence/all/figures/*.svg")}
+    assert svgs == {"forest.svg", "sizes.svg", "noise_floor.svg"}
+    assert not any(figures.DEMO_STAMP in path.read_text() for path in ran.rglob("*.svg"))
+    staged = {f"figures/evidence/all/{name}" for name in svgs}
+    text = {name: render(name, found, staged) for name in CHAPTERS}
+    assert all("not been computed" not in chapter for chapter in text.values())
+    for study in studies.described().values():
+        assert study.title in text["known"] and all(
+            caveat in text["known"] + text["predict"] for caveat in study.caveats
+        )
+    known = text["known"]
+    assert known.index(studies.described()["radimagenet"].caveats[0]) < known.index("tab-known-radimagenet")
+    assert (
+        "The natural source is ahead on 6 of 7 targets." in known
+        and "none of these differences has an interval" in known
+    )
+    assert "| **fine-tuned networks** | 19 of 25 | +0.015 | 13 | +0.022 (+0.004 to +0.040) |" in text["across"]
+    assert "agree by τ = 0.04 (brain tumor), 0.33 (breakhis), 0.33 (isic2019)" in text["predict"]
+    assert "By the interval of the difference, **no score** orders better" in text["predict"]
+    assert "| covidx | 10 | +0.074 (+0.017 to +0.132) | 0.1076 | +0.30 |" in text["how_many"]
+    assert "Over all 24 pairs of source and target" in text["original"]
+
+
+def test_the_front_page_answers_in_five_sentences_each_linked_to_its_table(ran, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(ran))
+    answer = render("_evidence", chapters.numbers("demo"))
+    sentences = [line for line in answer.splitlines() if line.startswith("1. ")]
+    assert len(sentences) == 5 and all("{numref}`tab-" in line for line in sentences)
+    tables = "\n".join((ROOT / f"book/{name}.md").read_text() for name in CHAPTERS)
+    labels = [line.split("{numref}`")[1].partition("`")[0] for line in sentences]
+    assert all(label in tables or label.startswith("tab-known-") for label in labels)
+    assert "on 19 of 25 medical targets; the mean difference in AUC is +0.022 (95 % +0.004 to +0.040" in sentences[0]
+    assert "−0.030 (−0.047 to −0.014) for tuberculosis" in sentences[1]
+    assert "12 of 74 targets were never repeated" in sentences[4]
+
+
+def test_without_the_run_the_chapters_say_how_to_compute_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    (tmp_path / "book").symlink_to(ROOT / "book")
+    assert chapters.numbers("demo") is None
+    for name in CHAPTERS:
+        assert ".venv/bin/catscans sweep --profile demo evidence/all" in render(name, None)
+
+
+def test_every_profile_computes_the_evidence_and_again_when_a_table_changes():
+    for profile in ("demo", "sample", "paper"):
+        run = expand.grid(profile)["evidence/all"]
+        assert run.inputs == {"evidence": studies.fingerprint()} and not run.needs
