@@ -27,7 +27,6 @@ from catscans_lib.figures.inspection import (
     change_heatmap,
     cka_matrices,
     feature_map_grid,
-    filter_grid,
     grad_cam_grid,
     image_grid,
     kept_heatmap,

@@ -1,4 +1,4 @@
-"""Images, filters, feature maps and Grad-CAM as sheets of small pictures; heat maps over a network's layers."""
+"""Images, feature maps and Grad-CAM as sheets of small pictures; heat maps over a network's layers."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,8 +14,7 @@ from PIL import Image
 from catscans_lib.figures.style import COLOURS, Titles, draw_cells, ordered
 
 GAP = 0.08  # between pictures, relative to their side
-SMALL_PX = 48  # smallest side of a drawn picture: a 3 x 3 filter is enlarged
-N_FILTERS = 16  # shown per source
+SMALL_PX = 48  # smallest side of a drawn picture: a small map is enlarged
 RIGHT, WRONG = COLOURS[0], COLOURS[1]
 
 
@@ -41,20 +40,6 @@ def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: 
     """Plot the image and its feature maps, shape (height, width, n_maps), a row per source; each map has its own scale."""
     rows = {titles[source]: [image, *map(_coloured, np.moveaxis(here, -1, 0))] for source, here in maps.items()}
     return _sheet(rows, ["image", *(f"map {number}" for number in range(1, max(map(len, rows.values()))))])
-
-
-def filter_grid(filters: dict[str, np.ndarray], *, titles: Titles) -> Figure:
-    """Plot the filters with the largest norm, a row per source; grey is 0, and each filter has its own scale.
-
-    Takes the first convolution of every source, shape (height, width, 3, n_filters).
-    """
-    rows = {}
-    for source, here in filters.items():
-        largest = np.argsort(-(here**2).sum(axis=(0, 1, 2)), kind="stable")[:N_FILTERS]
-        shown = np.moveaxis(here[..., largest], -1, 0)
-        limits = np.maximum(np.abs(shown).max(axis=(1, 2, 3), keepdims=True), 1e-12)
-        rows[titles[source]] = list(np.uint8(127.5 + 127.5 * shown / limits))
-    return _sheet(rows, [""] * max(map(len, rows.values())), side=0.42)
 
 
 def before_after_grid(image: np.ndarray, pairs: dict[str, tuple[np.ndarray, np.ndarray]], *, titles: Titles) -> Figure:
@@ -159,7 +144,7 @@ def cka_matrices(table: pd.DataFrame, *, titles: Titles) -> np.ndarray:
 
 
 def change_heatmap(table: pd.DataFrame, *, titles: Titles) -> Axes:
-    """Plot the relative change of each layer's weights by fine-tuning, a row per source, from the table of `filters.changes`."""
+    """Plot the relative change of each layer's weights, a row per source, from the table of `weight_changes.relative`."""
     positive = table.loc[table["change"] > 0, "change"].tolist() or [1.0]
     norm = LogNorm(min(*positive, max(positive) / 10), max(positive), clip=True)  # 0 gets the darkest colour
     return _by_layer(table, "change", norm, "||after − before|| / ||before||", "{:#.2g}", titles)

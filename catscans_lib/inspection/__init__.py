@@ -1,4 +1,4 @@
-"""What networks have learnt: feature maps, filters, Grad-CAM, similarity of layers, before and after fine-tuning.
+"""What networks have learnt: feature maps, Grad-CAM, similarity of layers, before and after fine-tuning.
 
 In: saved networks of finished runs, and images. Out: arrays and tidy tables for figures. Trains nothing.
 The notebook `feature_maps` calls it.

@@ -93,7 +93,7 @@ def test_before_and_after_show_the_channels_that_changed_most_in_both_networks(i
     }  # fmt: skip
 
 
-def test_grids_show_maps_filters_and_differences_in_their_cells():
+def test_grids_show_maps_and_differences_in_their_cells():
     image, maps = np.zeros((8, 8, 3), np.uint8), np.zeros((4, 4, 2))
     maps[0, 0, 0] = 1.0
     titles = {"dtd": "Textures", "none": "random weights"}
@@ -110,11 +110,6 @@ def test_grids_show_maps_filters_and_differences_in_their_cells():
     sheet = np.asarray(figure.axes[0].images[0].get_array())
     assert sheet[5, 3 * 52 + 40].tolist() == [246, 246, 246]  # no difference: the middle of RdBu
     assert "± 50%" in [text.get_text() for text in figure.axes[0].texts]
-
-    figure = figures.filter_grid({"dtd": np.stack([np.zeros((3, 3, 3)), np.ones((3, 3, 3))], axis=3)}, titles=titles)
-    sheet = np.asarray(figure.axes[0].images[0].get_array())
-    assert sheet[0, 0].tolist() == [255, 255, 255]  # the larger one first
-    assert sheet[0, 60].tolist() == [127, 127, 127]
 
 
 def test_a_grad_cam_grid_marks_right_and_wrong_answers_and_overlays_positive_heat_only():
