@@ -1,7 +1,8 @@
-# make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [JOBS=n] [CLUSTER=slurm]
-#                              runs the sweep and builds the HTML book
+# make book [PROFILE=demo|sample|paper] [DATA=folder] [WEIGHTS=folder] [JOBS=n] [CLUSTER=slurm] [ARGS="..."]
+#                              prints what it will do, runs the sweep and builds the HTML book
 #                              (JOBS: parallel runs; default: as many as cores and memory allow. CLUSTER: where runs
-#                              execute, a profile in params/cluster/; default: this machine)
+#                              execute, a profile in params/cluster/; default: this machine. ARGS: further options of
+#                              `catscans book`, such as --dry-run or --no-sweep)
 # make pdf [PROFILE=...]       writes the chapters of that book as one PDF (needs Chromium)
 # make lab                     opens JupyterLab at a notebook for playing with the results
 # make test                    runs the linters, the import contracts and the fast tests
@@ -19,13 +20,13 @@ BIN := .venv/bin
 
 .PHONY: book pdf sweep test test-slow lint format lab lock gpu peers neptune-env mlflow-env clean
 book: .venv/.complete
-	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER))
+	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER)) $(ARGS)
 
 pdf: .venv/.complete
 	@$(BIN)/catscans pdf --profile $(PROFILE)
 
 sweep: .venv/.complete
-	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER))
+	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER)) $(ARGS)
 
 test: .venv/.complete lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

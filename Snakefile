@@ -2,7 +2,6 @@
 # A run is done when its folder with run.json is in place (catscans_lib/runs/execute.py). The sweep marks exactly the runs that are
 # up to date (catscans_lib/sweep/engine.py); Snakemake runs every unmarked run, and what reads it.
 # Every step is a rule of its own, so that a cluster's profile can set its resources (set-resources).
-import json
 import os
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ FOLDS_PER_JOB = int(config.get("folds_per_job") or N_FOLDS)  # fewer than n_fold
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # contains catscans
 RUN = (
     "OMP_NUM_THREADS={threads} CATSCANS_MINUTES={resources.runtime} "
-    "catscans run {params.key} --profile {config[profile]} --planned {params.planned:q}"
+    "catscans run {params.key} --profile {config[profile]} --planned .snakemake/{config[profile]}.planned.json"
 )
 
 
@@ -30,10 +29,6 @@ def done(key):
 def of(step):
     """The planned run of a job of a step's rule."""
     return lambda wildcards: RUNS[f"{step}/{wildcards.name}"]
-
-
-def planned(run):
-    return json.dumps({"parameters": run.parameters, "needs": run.needs}, sort_keys=True)
 
 
 def needs(step):
@@ -71,7 +66,6 @@ for step in STEPS:
         wildcard_constraints: name="[^/]+"
         params:
             key=f"{step}/{{name}}",
-            planned=lambda wildcards, run=of(step): planned(run(wildcards)),
         threads: threads_of(step)
         resources: **asked(step)
         retries: 1
@@ -84,7 +78,6 @@ rule folds:  # trains some folds of a transfer ahead; the run finds them in its 
     wildcard_constraints: name="[^/]+", first="[0-9]+"
     params:
         key="transfer/{name}",
-        planned=lambda wildcards: planned(of("transfer")(wildcards)),
         n=FOLDS_PER_JOB,
     threads: threads_of("transfer")
     resources: **asked("transfer")

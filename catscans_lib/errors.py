@@ -63,6 +63,10 @@ def _message(record: type[BaseModel], problem: dict[str, Any], where: str) -> st
         return f"{where}: '{place}' is missing."
     if isinstance(got, str) and kind in ("float_type", "int_type") and (number := _as_yaml(got)):
         return f"{where}: {place} got the text '{got}'; a number is needed. YAML reads {got} as text: write {number}."
+    if isinstance(got, str) and kind in ("list_type", "dict_type", "model_type"):
+        what = "list" if kind == "list_type" else "mapping"
+        how = f"Pass it with -y: -y '{place}: {got}'" if where.endswith(".ipynb") else f"Write it without quotes: {got}"
+        return f"{where}: {place} got the text '{got}'; a {what} is needed. {how}"
     message = str(problem.get("ctx", {}).get("error", problem["msg"])).removesuffix(".")
     return f"{where}: {place} got {got!r}: {message}." if place else f"{where}: {message}."
 

@@ -23,9 +23,11 @@ NUMBERS = (  # an empty cell means a missing number
 )  # fmt: skip
 RECORD = "run.json"
 SWEEP = ".venv/bin/catscans sweep --profile"
-# `runs.execute` sets both for the notebook of a run in a sweep; a notebook run by hand has neither.
-WORK_DIR = "CATSCANS_WORK_DIR"  # the folder that the notebook writes to, published when every cell has completed
-ORIGIN = "CATSCANS_ORIGIN"  # what the run is made from (`recipe.Origin`), as JSON
+# `runs.execute` gives both to the notebook of a run in a sweep; a notebook run by hand has neither.
+WORK_DIR = (
+    "CATSCANS_WORK_DIR"  # variable: the folder that the notebook writes to, published when every cell has completed
+)
+ORIGIN = "origin.json"  # in that folder: what the run is made from (`recipe.Origin`); too long for a variable in a large grid
 
 
 def new_work_dir(output: str, step: str, name: str) -> Path:

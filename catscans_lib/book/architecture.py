@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from catscans_lib.book.templates import template
+from catscans_lib.book.templates import rendered
 
 LIBRARY = Path(__file__).parents[1]
 STOREYS = (  # from top to bottom; the contracts in pyproject.toml enforce them
@@ -41,10 +41,9 @@ def pages(profile: str) -> dict[str, bytes]:
     """
     packages = {room: next(iter(modules(room).items())) for _, of_storey in (*STOREYS, BASE) for room in of_storey}
     rooms = {room: modules(room) for room in ("results", *(room for _, of_storey in STOREYS[1:] for room in of_storey))}
-    chapter, reference, page = (template(name, ()) for name in ("architecture.md", "library.md", "_library.md"))
-    made = {f"library/{room}.md": page.render(room=room, modules=of) for room, of in rooms.items()}
-    made["architecture.md"] = chapter.render(storeys=STOREYS, base=BASE, packages=packages)
-    made["library.md"] = reference.render(rooms=rooms, profile=profile)
+    made = {f"library/{room}.md": rendered("_library.md", room=room, modules=of) for room, of in rooms.items()}
+    made["architecture.md"] = rendered("architecture.md", storeys=STOREYS, base=BASE, packages=packages)
+    made["library.md"] = rendered("library.md", rooms=rooms, profile=profile)
     return {place: text.encode() for place, text in made.items()}
 
 

@@ -34,12 +34,13 @@ class BookError(RuntimeError):
     """Jupyter Book warned or failed; the message has its warnings and the path of the complete log."""
 
 
-def build(profile: str) -> Path:
-    """Assemble and build the HTML book of a profile; return the path of its front page.
+def build(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
+    """Assemble and build the HTML book of a profile; return the path of its front page, which names `gaps`.
 
+    `gaps` are runs of the grid by what they are: "missing" or "outdated".
     InputError if the profile has no results; BookError if Jupyter Book fails or warns, for example of a dead link.
     """
-    source = assemble(profile)
+    source = assemble(profile, gaps)
     folder = source.parent
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(folder)]
     command += ["-W", "-n", "--keep-going"]
@@ -80,8 +81,8 @@ def _finish(html: Path) -> None:
         path.unlink()
 
 
-def assemble(profile: str) -> Path:
-    """Write the files for Jupyter Book to ``_build/<profile>/source``; return that folder.
+def assemble(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
+    """Write the files for Jupyter Book to ``_build/<profile>/source``; return that folder. `gaps` as in `build`.
 
     Writes only files with new content; the next build reads only these. InputError if the profile has no finished run.
     """
@@ -91,7 +92,7 @@ def assemble(profile: str) -> Path:
             f"Profile '{profile}' has no results in {paths.results_dir(profile)}. "
             f"Run `catscans sweep --profile {profile}` first."
         )
-    context |= {"built": datetime.now(UTC), "commit": recipe.commit(), "repository": _repository()}
+    context |= {"gaps": gaps or {}, "built": datetime.now(UTC), "commit": recipe.commit(), "repository": _repository()}
     staged = _copies(profile) | run_pages.pages(context) | run_pages.records(profile, context["runs"])
     staged |= _chapters(context, staged) | architecture.pages(profile)
     staged["_toc.yml"] = _toc(staged, context["demo"])
@@ -129,9 +130,9 @@ def _copies(profile: str) -> dict[str, bytes]:
 def _chapters(context: dict[str, Any], staged: Iterable[str]) -> dict[str, bytes]:
     """Render every chapter of `book/` and a page per dataset; names with a leading underscore are parts of chapters."""
     names = {path.name for path in (paths.root() / "book").glob("[!_]*.md")} - {"architecture.md", "library.md"}
-    chapters = {name: templates.template(name, staged).render(context).encode() for name in sorted(names)}
-    card = templates.template("_dataset.md", staged)
-    return chapters | {f"datasets/{d['name']}.md": card.render(context, d=d).encode() for d in context["datasets"]}
+    chapters = {name: templates.rendered(name, staged, **context).encode() for name in sorted(names)}
+    cards = {d["name"]: templates.rendered("_dataset.md", staged, **context, d=d) for d in context["datasets"]}
+    return chapters | {f"datasets/{name}.md": card.encode() for name, card in cards.items()}
 
 
 def _toc(staged: Iterable[str], demo: bool) -> bytes:

@@ -26,8 +26,8 @@ def pages(context: dict[str, Any]) -> dict[str, bytes]:
             page = run_page(path.read_text(encoding="utf-8"), step, run, profile=context["profile"], demo=is_demo)
             made[run["page"]] = page.encode()
         if any(run["page"] and run["name"] != "all" for run in runs):
-            listing = templates.template("_runs.md", {})
-            made[f"runs/{step}.md"] = listing.render(context, step=step, records=runs).encode()
+            listing = templates.rendered("_runs.md", **context, step=step, records=runs)
+            made[f"runs/{step}.md"] = listing.encode()
     return made
 
 
@@ -54,8 +54,7 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
     if own:  # the notebook's title, the same for every run of a step
         own.source = own.source.partition("\n")[2].lstrip("\n")
     place = f"records/{step}/{run['name']}.json"
-    head = templates.template("_run_head.md", {})
-    head = head.render(title=title, run=run, profile=profile, demo=demo, place=place)
+    head = templates.rendered("_run_head.md", title=title, run=run, profile=profile, demo=demo, place=place)
     # The id is fixed: with a random one, every assembly would change the page.
     content.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="run-head"))
     return nbformat.writes(content)

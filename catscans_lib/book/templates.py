@@ -1,12 +1,15 @@
 """Functions that the chapters' templates call: printed numbers, links, and figures with caption, numbers and provenance."""
 
 import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from catscans_lib import paths
+from catscans_lib.errors import InputError
 
 DEMO_NOTE = "DEMO: made-up images, not a medical result"
 
@@ -26,6 +29,25 @@ def template(name: str, staged: Iterable[str]) -> jinja2.Template:
     environment.globals |= {"figure": figures.figure, "numbered": figures.numbered, "staged": figures.staged}
     environment.globals["demo_note"] = DEMO_NOTE
     return environment.get_template(name)
+
+
+def rendered(name: str, staged: Iterable[str] = (), /, **context: Any) -> str:
+    """Return a chapter of `book/` with its numbers; InputError with file and line where the template is faulty."""
+    try:
+        return template(name, staged).render(context)
+    except jinja2.TemplateSyntaxError as error:  # also of a chapter that includes it
+        place, problem = f"book/{error.name}, line {error.lineno}", error.message
+    except Exception as error:  # an unknown name, or a filter or method that a value does not have
+        lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(".md")]
+        if not lines:
+            raise
+        place, problem = (
+            f"book/{Path(lines[-1].filename).name}, line {lines[-1].lineno}",
+            f"{type(error).__name__}: {error}",
+        )
+    raise InputError(
+        f"The chapter {place}, cannot be written: {problem}. Correct the template, or restore it from git."
+    )
 
 
 def number(value: float, digits: int = 3, sign: str = "") -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from catscans_lib import paths
-from catscans_lib.errors import InputError
+from catscans_lib.errors import InputError, unknown
+from catscans_lib.grid import profiles
 
 profile_option = click.option("--profile", default="demo", show_default=True, help="Profile whose records to read.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -44,15 +45,26 @@ def show(name: str, profile: str, as_json: bool) -> None:
     click.echo(_json(record.as_dict()) if as_json else tables.record_text(record))
 
 
-@records.command(epilog=f"{RECORD} Example: catscans records diff 12 40")
-@click.argument("a", metavar="RECORD")
-@click.argument("b", metavar="RECORD")
+@records.command(epilog=f"{RECORD} Examples: catscans records diff 12 40; catscans records diff demo short")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
 @profile_option
 @json_option
 def diff(a: str, b: str, profile: str, as_json: bool) -> None:
-    """Compare two records: parameters, code, data, versions, machine, results."""
+    """Compare two records, or two profiles.
+
+    Of records A and B: parameters, code, data, versions, machine, results. Of profiles, such as the study and an experiment
+    (`sweep --as`): the settings that differ, and the AUCs side by side.
+    """
     from catscans_lib.runs.records import reading, tables
 
+    known = profiles.names()
+    pair = [next((name for name in (word, f"{profile}+{word}") if name in known), None) for word in (a, b)]
+    if any(pair) and not all(pair):
+        raise unknown("profile or experiment", (a, b)[pair.index(None)], known)
+    if all(pair):
+        click.echo(_json(tables.compared_profiles(*pair)) if as_json else tables.compared_profiles_text(*pair))
+        return
     left, right = reading.find(profile, a), reading.find(profile, b)
     click.echo(_json(tables.differences(left, right)) if as_json else tables.differences_text(left, right))
 

@@ -1,29 +1,23 @@
 """Commands about a sweep: check its grid, plan it, run it or one of its runs, build its book."""
 
 import json
-import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from catscans_lib import paths
-from catscans_lib.errors import InputError, validated
-from catscans_lib.grid import expand, overrides, profiles
+from catscans_lib.errors import InputError, and_more, validated
+from catscans_lib.grid import expand, experiments, overrides, profiles
 from catscans_lib.grid.steps import STEPS
 
 FOR_SNAKEMAKE = "catscans.for_snakemake"  # the words after --
 
 
 profile_option = click.option("--profile", default="demo", show_default=True, help="Grid in params/<profile>.yaml.")
-jobs_option = click.option(
-    "-j", "--jobs", type=click.IntRange(1),
-    help="Runs at a time. Default: what cores and memory allow; 1 on a GPU; on a cluster, its profile's number.",
-)  # fmt: skip
-cluster_option = click.option(
-    "--cluster", help="A profile in params/cluster/ that says where runs execute. Default: this machine."
-)
 
 
 class _WithSnakemakeOptions(click.Command):
@@ -44,70 +38,123 @@ def check(profile: str) -> None:
     click.echo(f"params/{profile}.yaml is valid: " + ", ".join(f"{n} {step}" for step, n in counts.items()) + ".")
 
 
-@click.command(cls=_WithSnakemakeOptions, epilog="Example: catscans sweep --only target=chest --set epochs=5 --dry-run")
+RUN_OPTIONS = (
+    profile_option,
+    click.option(
+        "--set", "changes", multiple=True, metavar="NAME=VALUE",
+        help="Change the grid for an experiment beside the study. Repeatable.",
+    ),
+    click.option(
+        "--as", "name", metavar="NAME",
+        help="Name of the experiment; its results are those of the profile PROFILE+NAME. Default: made from --set.",
+    ),
+    click.option(
+        "-j", "--jobs", type=click.IntRange(1),
+        help="Runs at a time. Default: what cores and memory allow; 1 on a GPU; on a cluster, its profile's number.",
+    ),
+    click.option("--cluster", help="A profile in params/cluster/ that says where runs execute. Default: this machine."),
+    click.option("--trust", is_flag=True, help="Keep finished runs although their code has changed."),
+    click.option("--dry-run", "-n", is_flag=True, help="Print the plan without starting anything."),
+)  # fmt: skip
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what runs, where and how."""
+    for option in reversed(RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(cls=_WithSnakemakeOptions, epilog="Example: catscans sweep --set transfer.epochs=5 --as short --dry-run")
 @click.argument("words", nargs=-1, metavar="[params/GRID.yaml] [STEP/NAME]...")
-@profile_option
-@jobs_option
+@run_options
 @click.option("--only", multiple=True, metavar="NAME=VALUE", help="Only runs with this parameter. Repeatable.")
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change this sweep's grid. Repeatable.")
-@cluster_option
-@click.option("--trust", is_flag=True, help="Keep finished runs although their code has changed.")
-@click.option("--dry-run", "-n", is_flag=True, help="Print the plan without starting anything.")
 @click.pass_context
 def sweep(
-    context: click.Context, words: tuple[str, ...], profile: str, jobs: int | None, only: tuple[str, ...],
-    changes: tuple[str, ...], cluster: str | None, trust: bool, dry_run: bool,
-) -> None:  # fmt: skip
+    context: click.Context,
+    words: tuple[str, ...],
+    profile: str,
+    changes: tuple[str, ...],
+    name: str | None,
+    **given: Any,
+) -> None:
     """Run a grid, or selected runs and what they need; finished runs are kept.
 
     Options after -- go to Snakemake. Exit status: 0 all done, 1 some runs failed, 2 bad input and nothing started.
     """
     from catscans_lib.runs.execute import timed
-    from catscans_lib.sweep import engine, plan, selection
 
     profile, keys = _profile_and_keys(words, profile)
-    os.environ[overrides.VARIABLE] = json.dumps(dict(overrides.parsed(changes)))  # read by all runs of this sweep
+    with experiments.defined(profile, changes, name, keep=not given["dry_run"]) as profile, timed() as started:
+        sys.exit(_run(profile, started, keys, options=context.meta[FOR_SNAKEMAKE], **given))
+
+
+def _run(
+    profile: str, started: float, keys: tuple[str, ...] = (), only: tuple[str, ...] = (), *, jobs: int | None,
+    cluster: str | None, trust: bool, dry_run: bool, options: tuple[str, ...],
+) -> int:  # fmt: skip
+    """Print the plan of a sweep and start it; return its exit status."""
+    from catscans_lib.sweep import engine, plan, selection
+
     runs = expand.grid(profile)
     profiles.check_measure(profile)
-    for name, value in overrides.given().items():
-        click.echo(f"--set: {', '.join(profiles.changed_places(profile, name))} = {value}, for this sweep")
     chosen = None
     if keys or only:
         chosen = tuple(selection.select(runs, keys, tuple(overrides.parsed(only, "--only"))))
-    if outdated := selection.outdated_by_code(profile, runs):
-        click.echo(selection.describe_outdated(outdated, runs, kept=trust))
-    if trust and not dry_run:
-        selection.trust(profile, outdated, runs)
-    task = engine.Sweep(profile, chosen, jobs, cluster, context.meta[FOR_SNAKEMAKE])
-    runs, done = engine.prepare(task)
+    kept = selection.outdated_by_code(profile, runs) if trust else []
+    if kept:
+        click.echo(f"Kept although their code has changed (--trust): {and_more(kept)}.")
+    if not dry_run:
+        selection.trust(profile, kept, runs)
+    task = engine.Sweep(profile, chosen, jobs, cluster, options)
+    prepared = engine.prepare(task, dry_run=dry_run)
     needed = selection.with_needs(runs, list(chosen or runs))
-    click.echo(plan.text(profile, runs, done, needed, with_gpu=task.has_gpu))
-    if dry_run:
-        sys.exit(engine.plan_only(task))
-    with timed() as started:
-        sys.exit(engine.run(task, runs, done, started))
+    said = plan.text(profile, runs, prepared.done, needed, with_gpu=task.has_gpu, n_parallel=task.n_parallel)
+    shared = Counter(prepared.shared.values())
+    lines = [f"  copied from results/{other}: {n} runs with the same recipe" for other, n in shared.items()]
+    click.echo("\n".join([said, *lines, *selection.describe_outdated(profile, runs, [*prepared.done, *kept])]))
+    return engine.plan_only(task) if dry_run else engine.run(task, prepared, started)
 
 
-@click.command(epilog="Example: catscans book --profile demo")
-@profile_option
-@jobs_option
-@cluster_option
+@click.command(cls=_WithSnakemakeOptions, epilog="Example: catscans book --profile demo --no-sweep")
+@run_options
+@click.option(
+    "--no-sweep", is_flag=True, help="Run nothing: build from finished runs, and name the others on the front page."
+)
 @click.option(
     "--evidence", is_flag=True, help="Only run the published evidence, then build the book with what is there."
 )
-def book(profile: str, jobs: int | None, cluster: str | None, evidence: bool) -> None:
+@click.pass_context
+def book(
+    context: click.Context,
+    profile: str,
+    changes: tuple[str, ...],
+    name: str | None,
+    no_sweep: bool,
+    evidence: bool,
+    **given: Any,
+) -> None:
     """Run the grid and build the book; the last line printed is the path of its front page."""
     from catscans_lib.runs.execute import say, timed
-    from catscans_lib.sweep import engine
+    from catscans_lib.sweep import selection
 
-    task = engine.Sweep(profile, ("evidence/all",) if evidence else None, jobs, cluster)
-    with timed() as started:
-        if status := engine.run(task, *engine.prepare(task), started):
-            sys.exit(status)
+    with experiments.defined(profile, changes, name, keep=not given["dry_run"]) as profile, timed() as started:
+        if not no_sweep:
+            keys = ("evidence/all",) if evidence else ()
+            status = _run(profile, started, keys, options=context.meta[FOR_SNAKEMAKE], **given)
+            if status == 1:
+                click.echo(
+                    f"Book of the finished runs: .venv/bin/catscans book --profile {profile} --no-sweep", err=True
+                )
+            if status or given["dry_run"]:
+                sys.exit(status)
+        gaps = selection.gaps(profile) if no_sweep else {}
+        for what, keys in gaps.items():
+            click.echo(f"{len(keys)} runs are {what}: {and_more(keys)}.")
         say(f"building the book of profile {profile}")
         from catscans_lib.book import build
 
-        index = build(profile)
+        index = build(profile, gaps)
         say(f"built the book of profile {profile}")
     click.echo(paths.relative(index))
 
@@ -124,9 +171,13 @@ def pdf(profile: str) -> None:
 @click.command(hidden=True, epilog="Example: catscans run transfer/dtd--chest --profile demo")
 @click.argument("key", metavar="STEP/NAME")
 @profile_option
-@click.option("--planned", help="The run as the sweep has planned it, as JSON. Default: the grid as it is now.")
+@click.option(
+    "--planned",
+    type=click.Path(path_type=Path),
+    help="File with the runs as the sweep has planned them. Default: the grid now.",
+)
 @click.option("--folds", type=int, nargs=2, help="Train only these folds of a transfer: the first, and how many.")
-def run(key: str, profile: str, planned: str | None, folds: tuple[int, int] | None) -> None:
+def run(key: str, profile: str, planned: Path | None, folds: tuple[int, int] | None) -> None:
     """Execute one run as the sweep does."""
     from catscans_lib.runs import execute
     from catscans_lib.sweep import failures
@@ -143,13 +194,13 @@ def run(key: str, profile: str, planned: str | None, folds: tuple[int, int] | No
         sys.exit(1)
 
 
-def _planned(key: str, profile: str, planned: str | None) -> expand.PlannedRun:
+def _planned(key: str, profile: str, planned: Path | None) -> expand.PlannedRun:
     from catscans_lib.sweep import selection
 
     if planned is None:
         runs = expand.grid(profile)
         return runs[selection.select(runs, (key,))[0]]
-    (step, name), plan = key.split("/"), json.loads(planned)
+    (step, name), plan = key.split("/"), json.loads(planned.read_text(encoding="utf-8"))[key]
     return expand.PlannedRun(step, name, validated(STEPS[step].settings, plan["parameters"], key), tuple(plan["needs"]))
 
 

@@ -10,6 +10,7 @@ from catscans_lib.datasets import own
 from catscans_lib.errors import Strict, unknown, validated
 from catscans_lib.evidence import studies
 from catscans_lib.grid import profiles
+from catscans_lib.grid.schema import Profile
 from catscans_lib.grid.steps import STEPS
 
 
@@ -47,16 +48,20 @@ class PlannedRun:
 
 def grid(profile: str) -> dict[str, PlannedRun]:
     """Return every run of a profile by its key, each after the runs it needs; InputError where the profile is not valid."""
-    loaded, runs = profiles.load(profile), {}
+    return runs(profiles.load(profile), profile, profiles.where(profile))
+
+
+def runs(loaded: Profile, profile: str, where: str) -> dict[str, PlannedRun]:
+    """Return the runs of a profile's content, as `grid` does; `where` begins the message of an InputError."""
+    found = {}
     for step in (step for step in STEPS.values() if step.rows):
         for row in step.rows(loaded):
-            place = f"{profiles.where(profile)}: {row.place}"
-            settings = validated(step.settings, {"profile": profile} | row.values, place)
+            settings = validated(step.settings, {"profile": profile} | row.values, f"{where}: {row.place}")
             run = PlannedRun(step.name, step.run_name.format(**row.values), settings, tuple(row.needs))
-            runs[run.key] = run
-    for name in {run.step for run in runs.values()}:
+            found[run.key] = run
+    for name in {run.step for run in found.values()}:
         STEPS[name].check_notebook()
-    return runs
+    return found
 
 
 def transfers(profile: str) -> list[tuple[str, str]]:

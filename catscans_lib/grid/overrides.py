@@ -1,8 +1,6 @@
-"""Changes of a grid for one sweep (`catscans sweep --set epochs=5`); the file in `params/` is not modified."""
+"""Changes of a grid for an experiment (`catscans sweep --set epochs=5`); the study's file is not modified."""
 
 import copy
-import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +9,6 @@ from pydantic import BaseModel
 
 from catscans_lib.errors import InputError
 
-VARIABLE = "CATSCANS_SET"  # set by the sweep for all its runs: JSON, name -> value
 Place = tuple[str, ...]
 Blocks = dict[Place, type[BaseModel]]
 
@@ -34,16 +31,12 @@ def parsed(words: tuple[str, ...], option: str = "--set") -> list[tuple[str, Any
     return pairs
 
 
-def given() -> dict[str, Any]:
-    """Return the changes of the sweep that this process belongs to."""
-    return json.loads(os.environ.get(VARIABLE) or "{}")
-
-
 def applied(content: Any, changes: dict[str, Any], blocks: Blocks) -> Any:
     """Return a changed copy of a profile's content; the values are validated later.
 
     A plain name changes every key of that name; if the file has none, it is added to the `blocks` whose record has such a
-    field. A name with dots is one place: `transfer.targets.chest.epochs`. InputError if the name is unknown.
+    field. A name with dots is one place, `transfer.targets.chest.epochs`, or a block and a name that changes only below it,
+    `transfer.epochs`. InputError if the name is unknown.
     """
     changed = copy.deepcopy(content)
     if isinstance(changed, dict):
@@ -55,21 +48,24 @@ def applied(content: Any, changes: dict[str, Any], blocks: Blocks) -> Any:
 
 def places(content: dict[str, Any], name: str, blocks: Blocks) -> list[Place]:
     """Return the places that a change of `name` goes to; InputError if the name is unknown."""
-    path = tuple(name.split("."))
-    if len(path) > 1:
-        if path[0] not in content:
-            raise InputError(f"--set {name}: unknown key '{path[0]}'; known: {', '.join(sorted(content))}.")
-        return [path]
+    *block, last = path = tuple(name.split("."))
+    if path[0] not in content and block:
+        raise InputError(f"--set {name}: unknown key '{path[0]}'; known: {', '.join(sorted(content))}.")
     keys = list(_keys(content))
-    if found := [place for place in keys if place[-1] == name]:
+    if block and path in keys:
+        return [path]
+    below = {place for place in (*keys, *blocks) if list(place[: len(block)]) == block}
+    if found := [place for place in keys if place[-1] == last and place in below]:
         return found
-    matching = [place for place, record in blocks.items() if name in record.model_fields]
+    matching = [place for place, record in blocks.items() if last in record.model_fields and place in below]
     if () in matching and len(matching) > 1:  # the top of the file states it for all blocks, which may state it too
         matching.remove(())
+    if not matching and block:
+        return [path]  # validated later
     if not matching:
         known = {place[-1] for place in keys} | {field for record in blocks.values() for field in record.model_fields}
         raise InputError(f"--set {name}: no run has such a parameter; known: {', '.join(sorted(known))}.")
-    return [(*place, name) for place in matching]
+    return [(*place, last) for place in matching]
 
 
 def _keys(content: dict[str, Any], above: Place = ()) -> Iterator[Place]:

@@ -25,25 +25,29 @@ def names() -> list[str]:
 
 
 def load(profile: str) -> Profile:
-    """Return a profile with the changes of `--set`; raises InputError for an unknown profile, key, type or dataset."""
+    """Return a profile; raises InputError for an unknown profile, key, type or dataset."""
+    return parsed(_text(profile), where(profile))
+
+
+def _text(profile: str) -> str:
     path = paths.params_path(profile)
     if not path.is_file():
         raise unknown("profile", profile, names())
-    return parsed(path.read_text(encoding="utf-8"), where(profile), overrides.given())
+    return path.read_text(encoding="utf-8")
 
 
 def where(profile: str) -> str:
-    """Return a profile's file and its changes, as messages show them."""
-    return f"params/{profile}.yaml" + "".join(f" --set {name}={value}" for name, value in overrides.given().items())
+    """Return a profile's file, as messages show it."""
+    return f"params/{profile}.yaml"
 
 
-def parsed(text: str, where: str, changes: dict[str, Any] | None = None) -> Profile:
-    """Return the validated content of a profile's file after changes; `where` begins the message of an InputError."""
+def parsed(text: str, where: str) -> Profile:
+    """Return the validated content of a profile's file; `where` begins the message of an InputError."""
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{where} is not readable as YAML: {error}") from None
-    profile = validated(Profile, overrides.applied(content, changes or {}, BLOCKS), where)
+    profile = validated(Profile, content, where)
     known_steps = [*steps.STEPS, "default"]
     for step in profile.resources:
         if step not in known_steps:
@@ -72,10 +76,10 @@ def check_measure(profile: str) -> None:
         raise InputError(f"{where(profile)}: primary: {unknown('measure', loaded.primary.measure, computed)}")
 
 
-def changed_places(profile: str, name: str) -> list[str]:
-    """Return the places that `--set name=...` changes, each as `block.key`."""
-    content = yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))
-    return [".".join(place) for place in overrides.places(content, name, BLOCKS)]
+def changed(profile: str, changes: dict[str, Any]) -> "CommentedMap":
+    """Return the content of a profile's file after changes (`overrides.applied`), with its comments."""
+    load(profile)
+    return overrides.applied(editor().load(_text(profile)), changes, BLOCKS)
 
 
 def resources(profile: str, step: str) -> Resources:
@@ -111,18 +115,18 @@ def add_dataset(
         raise InputError(
             f"Profile '{profile}' is new, and a profile needs a target. Add the dataset as target or as both."
         )
-    content = _new(like, profile) if is_new else _editor().load(path.read_text(encoding="utf-8"))
+    content = _new(like, profile) if is_new else editor().load(path.read_text(encoding="utf-8"))
     rows = content["datasets"]
     if dataset in rows:
         raise InputError(f"params/{profile}.yaml already has a row for '{dataset}'. Edit it there.")
     sizes = [row["size_px"] for row in rows.values()]
-    rows[dataset] = _editor().load(f"{{size_px: {size_px or max(sizes, key=sizes.count)}}}")
+    rows[dataset] = editor().load(f"{{size_px: {size_px or max(sizes, key=sizes.count)}}}")
     if "source" in roles:
         content["pretrain"]["sources"][dataset] = None
     if "target" in roles:
         content["transfer"]["targets"][dataset] = None
     text = io.StringIO()
-    _editor().dump(content, text)
+    editor().dump(content, text)
     parsed(text.getvalue(), f"params/{profile}.yaml")
     with paths.atomic_write(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
@@ -132,7 +136,7 @@ def add_dataset(
 def _new(like: str, profile: str) -> "CommentedMap":
     """Return the settings of a profile, without its datasets except those that come as weights."""
     load(like)
-    content = _editor().load(paths.params_path(like).read_text(encoding="utf-8"))
+    content = editor().load(paths.params_path(like).read_text(encoding="utf-8"))
     content.yaml_set_start_comment(
         f"Own data, with the settings of {like}.yaml; the same for all sources of a target.\n"
         f"Command: make book PROFILE={profile}"
@@ -148,7 +152,7 @@ def _new(like: str, profile: str) -> "CommentedMap":
     return content
 
 
-def _editor() -> Any:
+def editor() -> Any:
     """Return a reader and writer of YAML that keeps comments (an empty value loses its `null`)."""
     from ruamel.yaml import YAML
 

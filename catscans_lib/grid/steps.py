@@ -59,8 +59,7 @@ class Step:
         source = next((source for _, source, tags in self.cells() if "parameters" in tags), None)
         if source is None:
             raise InputError(f"notebooks/{self.name}.ipynb has no cell tagged 'parameters'.")
-        targets = [node.targets[0] for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-        return sorted(target.id for target in targets if isinstance(target, ast.Name))
+        return assigned(source)
 
     def check_notebook(self) -> None:
         """Raise InputError if the notebook lacks a parameter, of which papermill would only warn."""
@@ -70,6 +69,16 @@ class Step:
             raise InputError(
                 f"{where} has no parameter {', '.join(missing)}; its parameters cell has: {', '.join(found)}."
             )
+
+
+def assigned(code: str) -> list[str]:
+    """Return the names that a cell assigns, sorted.
+
+    >>> assigned("epochs = 5  # per fold\\nsource = None")
+    ['epochs', 'source']
+    """
+    targets = [node.targets[0] for node in ast.parse(code).body if isinstance(node, ast.Assign)]
+    return sorted(target.id for target in targets if isinstance(target, ast.Name))
 
 
 def _trained_sources(profile: Profile) -> list[str]:

@@ -57,17 +57,12 @@ def execute(run: PlannedRun, profile: str) -> Path:
         if recipe.is_current(run, profile) and not _lacks_images(run, profile):
             say(f"{run.key} is already up to date")
             return paths.run_dir(profile, run.step, run.name)
-        say(f"{run.key} ...")
-        started = time.time()
         work = results.new_work_dir(profile, run.step, run.name)
         try:
             recorded(profile, run.key, run.parameters, work, lambda: _papermill(run, profile, work))
         except OSError as error:
             raise RunFailed(f"{run.key} failed: cannot write its record: {error} {NO_SPACE}") from None
-        final = results.publish(profile, run.step, run.name)
-    n_done, n_all = progress(profile)
-    say(f"{run.key} done in {time.time() - started:.0f} s, {n_done} of {n_all} runs")
-    return final
+        return results.publish(profile, run.step, run.name)
 
 
 def execute_folds(run: PlannedRun, profile: str, first: int, n: int) -> None:
@@ -126,19 +121,6 @@ def _lacks_images(run: PlannedRun, profile: str) -> bool:
     return not stored and run.key in recipe.without_images(profile, expand.grid(profile))
 
 
-def progress(profile: str) -> tuple[int, int]:
-    """Return the number of runs that are done and of all runs of a profile.
-
-    Within a sweep, an earlier result counts only if the sweep has marked it as up to date.
-    """
-    started, keys = float(os.environ.get(STARTED, 0)), expand.grid(profile)
-    n_done = sum(
-        (paths.results_dir(profile) / key / MARK).exists() or results.finished_at(profile, key) >= started
-        for key in keys
-    )
-    return n_done, len(keys)
-
-
 @contextmanager
 def timed() -> Iterator[float]:
     """Yield the current time (seconds since 1970); meanwhile `say`, also in child processes, prints the time since then."""
@@ -161,7 +143,8 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    variables = {results.WORK_DIR: str(work), results.ORIGIN: json.dumps(recipe.origin(run, profile)._asdict())}
+    variables = {results.WORK_DIR: str(work)}
+    (work / results.ORIGIN).write_text(json.dumps(recipe.origin(run, profile)._asdict()), encoding="utf-8")
     # Jupyter's folders of the user do not count: a kernel `python3` of another Python, start-up files, a shared history.
     jupyter = str(paths.notes_dir() / "jupyter")
     variables |= dict.fromkeys(("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"), jupyter) | {

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from catscans_lib import figures, paths, results
 from catscans_lib.errors import Strict, unknown
-from catscans_lib.grid import expand, profiles
+from catscans_lib.grid import expand, profiles, steps
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.training import keras_settings
@@ -123,18 +123,33 @@ class Run:
 def start(step: str, **given: Any) -> Run:
     """Start a run of `params/<profile>.yaml`; a parameter that is not None replaces the file's.
 
-    InputError if the run is not in the grid, a value is not valid, or a run it needs is not done.
+    InputError if the run is not in the grid, a value is not valid, papermill was given an unknown parameter, or a run it needs
+    is not done.
     """
+    if injected := _injected():
+        known = steps.STEPS[step].parameters()
+        if wrong := [name for name in injected if name not in known]:
+            raise unknown(f"parameter of {step}.ipynb", wrong[0], known)
     planned = expand.find(step, **given)
     profile = given["profile"]
-    passed = os.environ.get(results.ORIGIN)
-    origin = recipe.Origin(**json.loads(passed)) if passed else recipe.origin(planned, profile)
     by_sweep = os.environ.get(results.WORK_DIR)
     output = profile if by_sweep else f"{profile}/scratch"
     work = Path(by_sweep) if by_sweep else results.new_work_dir(output, step, planned.name)
+    if (passed := work / results.ORIGIN).is_file():
+        origin = recipe.Origin(**json.loads(passed.read_text(encoding="utf-8")))
+        passed.unlink()
+    else:
+        origin = recipe.origin(planned, profile)
     figures.set_style()
     pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # paths are shown in full
     return Run(step, planned.name, profile, output, planned.settings, work, origin)
+
+
+def _injected() -> list[str]:
+    """Return the names of the parameters that papermill was given (`-p`, `-y`); it only warns of unknown ones."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    cells = shell.user_ns.get("In", []) if shell else []
+    return [name for cell in cells if cell.startswith("# Parameters\n") for name in steps.assigned(cell)]
 
 
 def peak_memory_mb() -> float:

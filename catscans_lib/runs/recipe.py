@@ -46,9 +46,13 @@ def fingerprint(*parts: object) -> str:
 
 
 def recipe(run: PlannedRun, profile: str, code: str | None = None) -> str:
-    """Return the fingerprint of all that a result depends on; `code` is the code's fingerprint (None: of the code now)."""
+    """Return the fingerprint of all that a result depends on; `code` is the code's fingerprint (None: of the code now).
+
+    The name of the profile is no part of it: profiles share what they make in the same way.
+    """
     code = code_fingerprint(run.step) if code is None else code
-    return fingerprint(run.parameters, code, run_ids(run, profile), run.inputs)
+    settings = run.settings.model_dump(exclude={"profile"})
+    return fingerprint(settings, code, run_ids(run, profile), run.inputs)
 
 
 def run_ids(run: PlannedRun, profile: str) -> dict[str, str]:

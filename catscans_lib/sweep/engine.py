@@ -1,34 +1,36 @@
 """Starts Snakemake on the selected runs, one sweep at a time, and reports what failed."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import click
+import psutil
 import yaml
 
-from catscans_lib import paths, results
+from catscans_lib import paths
 from catscans_lib.errors import InputError, unknown
 from catscans_lib.grid import expand
 from catscans_lib.runs import recipe
 from catscans_lib.runs.execute import MARK, say
 from catscans_lib.runs.records import observers
-from catscans_lib.sweep import failures
-from catscans_lib.sweep.selection import Runs
+from catscans_lib.sweep import failures, plan, reuse
+from catscans_lib.sweep.progress import Progress, printed
+from catscans_lib.sweep.selection import Runs, with_needs
 from catscans_lib.training import keras_settings
 
 ELSEWHERE = {"--executor", "-e", "--workflow-profile", "--profile"}  # Snakemake's options that say where runs go
 GPU = Path("/dev/nvidia0")
 BAD_OPTIONS = 2  # Snakemake's exit status for unknown options
 LATENCY_S = 60  # until a file must be visible, on a slow shared disk; a cluster's profile has its own
-POLL_S = 1.0  # between two looks at which runs on a cluster have finished
 NO_TRIGGER = "software-env"  # never fires here: our recipes decide what reruns, not Snakemake's triggers
 
 
@@ -53,36 +55,61 @@ class Sweep:
         """Whether runs that ask for a GPU get one: always on a cluster, here if there is one."""
         return GPU.exists() or not self.is_here
 
+    @property
+    def n_parallel(self) -> int:
+        """Number of runs at a time."""
+        stated = cluster_profile(self.cluster)[1] if self.cluster else {}
+        found = self.jobs or stated.get("jobs") or (os.cpu_count() if stated else 0)
+        return found if isinstance(found, int) and found else default_jobs()
 
-def prepare(sweep: Sweep) -> tuple[Runs, list[str]]:
-    """Return the grid and the keys of the runs that are up to date.
 
-    InputError if a folder that is read is missing, or Keras cannot have the settings it needs.
+class Prepared(NamedTuple):
+    """The grid; the keys of the runs that are up to date; those of them that another profile has made, and that profile."""
+
+    runs: Runs
+    done: list[str]
+    shared: dict[str, str]
+
+
+def prepare(sweep: Sweep, *, dry_run: bool = False) -> Prepared:
+    """Return what a sweep will do; InputError if a folder that is read is missing, or Keras cannot have its settings.
+
+    Runs that another profile has made from the same recipe are copied from it first, except in a dry run.
     """
     keras_settings()
     runs = expand.grid(sweep.profile)
     observers.check(sweep.profile)
-    without_images = recipe.without_images(sweep.profile, runs)
-    done = [key for key in recipe.current(sweep.profile, runs) if key not in without_images]
+    if (shared := reuse.found(sweep.profile, runs)) and not dry_run:
+        with one_sweep_at_a_time():
+            reuse.take(sweep.profile, runs, shared)
+    without_images = [key for key in recipe.without_images(sweep.profile, runs) if key not in shared]
+    current = {*recipe.current(sweep.profile, runs), *shared} - set(without_images)
+    done = [key for key in runs if key in current]
     used = {variable for key, run in runs.items() if key not in done for variable in run.inputs}
     for variable in sorted(used & paths.GIVEN.keys()):
         paths.given_dir(variable)
     for key in without_images:  # imported results without their images
         _mark_of(sweep.profile, key).unlink(missing_ok=True)
-    return runs, done
+    return Prepared(runs, done, shared)
 
 
-def run(sweep: Sweep, runs: Runs, done: list[str], started: float) -> int:
+def run(sweep: Sweep, prepared: Prepared, started: float) -> int:
     """Run the sweep and report failures; return 0 if every selected run is done, 1 if not, 2 for bad Snakemake options.
 
-    `runs` and `done` are those of `prepare`; `started` is that of `execute.timed`.
+    `started` is that of `execute.timed`.
     """
+    runs, done, _ = prepared
     wanted = list(sweep.keys or runs)
+    waiting = [key for key in with_needs(runs, wanted) if key not in done]
+    costs = plan.costs_of(sweep.profile, runs, waiting, with_gpu=sweep.has_gpu)
+    seconds = {key: cost.seconds for key, cost in costs.items()}
+    shown = Progress(sweep.profile, runs, set(done), seconds, sweep.n_parallel, started)
     command = snakemake(sweep)
     _check_writable(paths.notes_dir())
-    with one_sweep_at_a_time() as lock, _followed(sweep, runs, done, started):
+    with one_sweep_at_a_time() as lock, printed(shown):
         for folder in (paths.results_dir(sweep.profile), paths.features_dir(sweep.profile).parent):
             _check_writable(folder)
+        save_plan(sweep.profile, runs)
         _update_marks(sweep.profile, runs, set(done))
         status = _in_foreground(command, lock)
     if not status and set(wanted) <= set(done):
@@ -122,6 +149,13 @@ def _update_marks(profile: str, runs: Runs, done: set[str]) -> None:
             mark.touch()
 
 
+def save_plan(profile: str, runs: Runs) -> None:
+    """Write what every run executes, in a file, because all inputs of a run may be too long for a command line."""
+    planned = {key: {"parameters": run.parameters, "needs": run.needs} for key, run in runs.items()}
+    with paths.atomic_write(paths.planned_path(profile)) as part:
+        part.write_text(json.dumps(planned), encoding="utf-8")
+
+
 def plan_only(sweep: Sweep) -> int:
     """Let Snakemake plan the sweep; return its status, and print its error if it cannot."""
     status, error = _planning_error(snakemake(sweep))
@@ -132,13 +166,18 @@ def plan_only(sweep: Sweep) -> int:
 def snakemake(sweep: Sweep) -> list[str]:
     """Return the command that runs the sweep."""
     marks = [paths.relative(_mark_of(sweep.profile, key)) for key in sweep.keys or ()]
-    settings, where = [f"profile={sweep.profile}"], ["--latency-wait", str(LATENCY_S)] * sweep.is_here
+    settings, content = [f"profile={sweep.profile}"], {}
+    where = ["--latency-wait", str(LATENCY_S)] * sweep.is_here
     if sweep.cluster:
         folder, content = cluster_profile(sweep.cluster)
         settings += [word for word in content.get("config", []) if not str(word).startswith("profile=")]
         where = ["--workflow-profile", str(folder)]
     if sweep.jobs or (sweep.is_here and not sweep.cluster):
         where += ["--cores" if sweep.is_here else "--jobs", str(sweep.jobs or default_jobs())]
+    if (
+        sweep.is_here and "--resources" not in sweep.options
+    ):  # the runs at a time fit into memory; a larger one goes alone
+        where += ["--resources", f"mem_mb={memory_mb()}", *content.get("resources", [])]
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(paths.root() / "Snakefile"), "--directory", str(paths.root()),
         "--keep-going", "--rerun-incomplete", "--rerun-triggers", NO_TRIGGER, "--quiet", "all", *where, *sweep.options,
@@ -161,11 +200,15 @@ def default_jobs() -> int:
     Measured on the demo, 2 cores: 9 min with two runs at a time, 8 min 14 s with three.
     """
     import joblib
-    import psutil
 
     if GPU.exists():  # TensorFlow takes all its memory
         return 1
-    return max(1, min(joblib.cpu_count() + 1, psutil.virtual_memory().total // 2**31))
+    return max(1, min(joblib.cpu_count() + 1, memory_mb() // 2048))
+
+
+def memory_mb() -> int:
+    """Return the memory of this machine (MB)."""
+    return psutil.virtual_memory().total // 2**20
 
 
 def _planning_error(command: list[str]) -> tuple[int, str]:
@@ -176,34 +219,6 @@ def _planning_error(command: list[str]) -> tuple[int, str]:
     if plan.returncode == BAD_OPTIONS:  # the error follows pages of known options
         return BAD_OPTIONS, f"Snakemake: {plan.stderr[plan.stderr.rfind('error: ') :]}"
     return (1, plan.stdout + plan.stderr) if plan.returncode else (0, "")
-
-
-@contextmanager
-def _followed(sweep: Sweep, runs: Runs, done: list[str], started: float) -> Iterator[None]:
-    """Print which runs are done while they execute on a cluster, where their own output is not seen."""
-    if sweep.is_here:
-        yield
-        return
-    ended = threading.Event()
-    waiting = [key for key in runs if key not in done]
-
-    def follow() -> None:
-        is_last = False
-        while not is_last:
-            is_last = ended.wait(POLL_S)
-            for key in list(waiting):
-                with suppress(FileNotFoundError):  # the run is just replacing its older result
-                    if results.finished_at(sweep.profile, key) >= started:
-                        waiting.remove(key)
-                        say(f"{key} done, {len(runs) - len(waiting)} of {len(runs)} runs")
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _in_foreground(command: list[str], lock: TextIO) -> int:

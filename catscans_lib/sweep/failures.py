@@ -45,15 +45,18 @@ def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since
 
 def report(profile: str, key: str, since: float = 0) -> str:
     """Return the message and traceback of a run that has failed since `since`; "" if it has not."""
-    step, name = key.split("/")
-    work = paths.work_dir(profile, step, name)
-    candidates = [work / ERROR, *fold_errors(profile, key)]
-    found = [path for path in candidates if path.is_file() and path.stat().st_mtime >= since]
+    found = files(profile, key, since)
     if not found:
         return ""
     first, *rest = found[0].read_text(encoding="utf-8").splitlines()
-    lines = _traceback(work / f"{step}.ipynb") if found[0].name == ERROR else []
+    lines = _traceback(found[0].with_name(f"{key.split('/')[0]}.ipynb")) if found[0].name == ERROR else []
     return "\n".join([first, *(f"    {line}" for line in lines), *rest])
+
+
+def files(profile: str, key: str, since: float = 0) -> list[Path]:
+    """Return the files with the errors of a run and of its folds that have failed since `since`."""
+    found = [paths.work_dir(profile, *key.split("/")) / ERROR, *fold_errors(profile, key)]
+    return [path for path in found if path.is_file() and path.stat().st_mtime >= since]
 
 
 def _traceback(notebook: Path) -> list[str]:

@@ -48,18 +48,19 @@ class Cost:
     source: str
 
 
-def text(profile: str, runs: dict[str, PlannedRun], done: list[str], chosen: list[str], *, with_gpu: bool) -> str:
+def text(
+    profile: str, runs: dict[str, PlannedRun], done: list[str], chosen: list[str], *, with_gpu: bool, n_parallel: int
+) -> str:
     """Return the plan of the runs `chosen` (with all they need), of which `done` are up to date.
 
-    `with_gpu`: runs that ask for a GPU get one.
+    `with_gpu`: runs that ask for a GPU get one; `n_parallel` go at a time.
     """
     waiting = [key for key in chosen if key not in set(done)]
     of_all = f"{len(chosen)} of " if len(chosen) < len(runs) else ""
     head = f"params/{profile}.yaml: {of_all}{len(runs)} runs, {len(chosen) - len(waiting)} done, {len(waiting)} to run"
     if not waiting:
         return head
-    cost_of = estimator(profile, with_gpu=with_gpu)
-    costs = {key: cost_of(runs[key]) for key in waiting}
+    costs = costs_of(profile, runs, waiting, with_gpu=with_gpu)
     lines = [head, f"  {'step':16}{'runs':>6}{'done':>6}{'to run':>8}{'time':>11}"]
     for step in dict.fromkeys(runs[key].step for key in chosen):
         here = [key for key in chosen if runs[key].step == step]
@@ -67,7 +68,10 @@ def text(profile: str, runs: dict[str, PlannedRun], done: list[str], chosen: lis
         lines.append(f"  {step:16}{len(here):>6}{len(here) - len(todo):>6}{len(todo):>8}{_time(todo):>11}")
     if len(waiting) < len(chosen):
         lines.append(f"  to run: {and_more(waiting)}")
-    return "\n".join([*lines, *_total(list(costs.values()))])
+    seconds = {key: cost.seconds or 0.0 for key, cost in costs.items()}
+    known = "" if all(cost.seconds is not None for cost in costs.values()) else " for the runs with a known time"
+    wall = f"{about(wall_seconds(seconds, runs, n_parallel))}{known}, {n_parallel} at a time"
+    return "\n".join([*lines, *_total(list(costs.values()), wall)])
 
 
 def _time(costs: list[Cost]) -> str:
@@ -80,15 +84,43 @@ def _time(costs: list[Cost]) -> str:
     return shown + ("+" if len(known) < len(costs) else "")
 
 
-def _total(costs: list[Cost]) -> list[str]:
+def about(seconds: float) -> str:
+    """Return a rough duration.
+
+    >>> about(40), about(290), about(9000)
+    ('less than 1 min', 'about 5 min', 'about 2.5 h')
+    """
+    if seconds < 60:
+        return "less than 1 min"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:,.1f} h"
+
+
+def wall_seconds(seconds: dict[str, float], runs: dict[str, PlannedRun], n_parallel: int) -> float:
+    """Return how long runs take with `n_parallel` at a time: the sum's share, but at least the longest chain of needs.
+
+    `seconds` of each run, in the grid's order.
+    """
+    ends: dict[str, float] = {}
+    for key, own in seconds.items():
+        ends[key] = own + max((ends.get(need, 0.0) for need in runs[key].needs), default=0.0)
+    return max(sum(seconds.values()) / n_parallel, *ends.values(), 0.0)
+
+
+def _total(costs: list[Cost], wall: str) -> list[str]:
     by_kind = {"GPU": [cost for cost in costs if cost.on_gpu], "CPU": [cost for cost in costs if not cost.on_gpu]}
     times = [f"{_time(part)} of {kind} time" for kind, part in by_kind.items() if part]
     n_bytes = sum(cost.n_bytes for cost in costs)
     space = f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
     return [
-        f"  expected: {' and '.join(times)} if one run follows the other, {space} on disk",
+        f"  expected: {wall} ({' and '.join(times)}), {space} on disk",
         f"  based on: {'; '.join(dict.fromkeys(cost.source for cost in costs))}",
     ]
+
+
+def costs_of(profile: str, runs: dict[str, PlannedRun], keys: list[str], *, with_gpu: bool) -> dict[str, Cost]:
+    """Return the expected costs of runs; `with_gpu` as in `text`."""
+    cost_of = estimator(profile, with_gpu=with_gpu) if keys else None
+    return {key: cost_of(runs[key]) for key in keys}
 
 
 def estimator(profile: str, *, with_gpu: bool) -> Callable[[PlannedRun], Cost]:

@@ -2,14 +2,17 @@
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 from catscans_lib import paths, results
-from catscans_lib.errors import InputError, and_more
+from catscans_lib.errors import InputError
+from catscans_lib.grid import expand
 from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.runs import recipe
 
+CODE = "because their code changed"
 Runs = dict[str, PlannedRun]
 
 
@@ -83,13 +86,29 @@ def trust(profile: str, keys: list[str], runs: Runs) -> None:
             part.write_text(json.dumps(note, indent=2), encoding="utf-8")
 
 
-def describe_outdated(keys: list[str], runs: Runs, *, kept: bool) -> str:
-    """Return the message about runs that changed code has made out of date; "" if there are none."""
-    if not keys:
-        return ""
-    counts = Counter(runs[key].step for key in keys)
-    notebooks = ", ".join(f"notebooks/{step}.ipynb ({n} run{'s' * (n > 1)})" for step, n in counts.items())
-    head = f"The code behind finished runs has changed: {notebooks}."
-    if kept:
-        return f"{head} Kept (--trust): {and_more(keys)}."
-    return f"{head} They run again, and so does what reads them; --trust keeps them."
+def describe_outdated(profile: str, runs: Runs, done: Collection[str]) -> list[str]:
+    """Return lines that say which finished runs are not among those that are up to date (`done`), by step, and why."""
+    by_code = outdated_by_code(profile, runs)
+    reasons = Counter(
+        (runs[key].step, CODE if key in by_code else _reason(runs[key], profile))
+        for key in runs
+        if key not in done and results.is_done(profile, key)
+    )
+    lines = [f"  outdated: {n} {step} run{'s' * (n > 1)}, {reason}" for (step, reason), n in reasons.items()]
+    return lines + ["  --trust keeps the runs whose code alone has changed"] * bool(by_code)
+
+
+def gaps(profile: str) -> dict[str, list[str]]:
+    """Return the runs of a grid that are missing, and those that are outdated, by these words; {} if all are up to date."""
+    runs = expand.grid(profile)
+    current = recipe.current(profile, runs)
+    found: dict[str, list[str]] = {"missing": [], "outdated": []}
+    for key in [key for key in runs if key not in current]:
+        found["outdated" if results.is_done(profile, key) else "missing"].append(key)
+    return {what: keys for what, keys in found.items() if keys}
+
+
+def _reason(run: PlannedRun, profile: str) -> str:
+    before = results.record(profile, run.key).get("parameters", {})
+    changed = [name for name, value in run.parameters.items() if before.get(name, value) != value]
+    return f"because settings changed: {', '.join(changed)}" if changed else "because an input changed"

@@ -9,6 +9,7 @@ import tomllib
 import nbformat
 import pandas as pd
 import pytest
+from finished import pages
 from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
 
 from catscans_lib import book, datasets, errors, paths
@@ -260,6 +261,36 @@ def test_the_front_page_says_which_profile_it_is_and_from_which_commit(results):
     assert "Profile DEMO: made-up images, not a medical result" in chapter("index", profile="demo")
     assert "Profile SAMPLE" in sample and f"from commit `{commit}`" in sample
     assert re.search(r"Built \d+ \w+ \d{4}, \d\d:\d\d UTC", sample)
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "message"),
+    [
+        (
+            "results.md",
+            "# Results\n\n{{ no_such_number }}\n",
+            r"book/results\.md, line 3, .*: .*'no_such_number' is undefined",
+        ),
+        ("results.md", "# Results\n{{ profile.title.words }}\n", r"book/results\.md, line 2, .*'words'"),
+        ("results.md", "# Results\n{% if demo %}\n", r"book/results\.md, line 2, .*Unexpected end of template"),
+        ("results.md", "# Results\n{{ profile | signed }}\n", r"book/results\.md, line 2, .*ValueError"),
+        ("_answer.md", "{{ answers[0].no_such_field }}\n", r"book/_answer\.md, line 1, .*'no_such_field'"),
+        ("_dataset.md", "\n\n\n{{ d.no_such_field }}\n", r"book/_dataset\.md, line 4, .*'no_such_field'"),
+        ("_run_head.md", "{{ run.no_such_field.name }}\n", r"book/_run_head\.md, line 1, .*'no_such_field'"),
+    ],
+)
+def test_a_faulty_chapter_is_reported_with_file_line_and_what_is_missing(results, name, template, message):
+    (results / "book" / name).write_text(template)
+    with pytest.raises(InputError, match=message):
+        book.assemble("sample")
+
+
+@pytest.mark.parametrize("content", ["backbone: densenet121\ntransfer: [", "", "title: {}\n"])
+def test_a_book_depends_on_its_own_profile_alone(results, content):
+    before = pages(book.assemble("sample"))
+    for name in ("paper", "demo"):
+        (results / "params" / f"{name}.yaml").write_text(content)
+    assert pages(book.assemble("sample")) == before
 
 
 def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(results):

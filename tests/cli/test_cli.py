@@ -11,7 +11,6 @@ import tiny
 from click.testing import CliRunner
 
 from catscans_lib.cli import main
-from catscans_lib.grid import overrides
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def folder(tmp_path_factory):
 
 def answers(folder, *arguments, **env):
     """Assert exit status 2 and that nothing was written; return the message. In this process, as a new one takes a second."""
-    others = {name: None for name in os.environ if name.startswith("CATSCANS_")} | {overrides.VARIABLE: None}
+    others = {name: None for name in os.environ if name.startswith("CATSCANS_")}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         result = CliRunner().invoke(main.main, arguments, env=others | {"CATSCANS_ROOT": str(folder)} | env)
@@ -91,6 +90,9 @@ def test_files_that_are_no_profile_and_selections_without_match_are_refused(fold
     assert unmatched in answers(folder, "sweep", "--only", "target=cats")
     message = answers(folder, "sweep", "--set", "learning_rate=1e-5")
     assert "demo.yaml --set learning_rate=1e-5: " in message and "got the text '1e-5'" in message
+    assert "Unknown experiment of demo 'short'; known: ." in answers(folder, "book", "--as", "short")
+    assert "--as got '../up'; a name of letters" in answers(folder, "sweep", "--set", "epochs=1", "--as", "../up")
+    assert not list((folder / "params").glob("*+*"))
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused(folder):

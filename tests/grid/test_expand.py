@@ -1,7 +1,5 @@
 """The grids, and the messages about faults in a params file."""
 
-import json
-
 import pytest
 import tiny
 import yaml
@@ -9,15 +7,18 @@ import yaml
 from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, overrides, profiles
+from catscans_lib.grid.schema import BLOCKS
 from catscans_lib.grid.steps import STEPS
 
 
 @pytest.fixture
 def changed(monkeypatch):
     """Return a function that changes one value of demo.yaml (dotted key) and reads its grid."""
+    text = (tiny.ROOT / "params/demo.yaml").read_text()
 
     def grid(dotted, value):
-        monkeypatch.setenv(overrides.VARIABLE, json.dumps({dotted: value}))
+        content = overrides.applied(yaml.safe_load(text), {dotted: value}, BLOCKS)
+        monkeypatch.setattr(profiles, "_text", lambda profile: yaml.safe_dump(content))
         return expand.grid("demo")
 
     return grid
@@ -81,14 +82,14 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
         ("transfer.seed", 1, "unknown key 'transfer.seed'; known: defaults"),
         ("transfer.defaults.augmentation.flip", True, "unknown key 'augmentation.flip'; known: horizontal_flip"),
         ("transfer.modes", ["finetune"], "got 'finetune'"),
-        ("pretrain.sources.dtd.epochs", "5", "params/demo.yaml .*: pretrain.sources.dtd: epochs got the text '5'"),
+        ("pretrain.sources.dtd.epochs", "5", "params/demo.yaml: pretrain.sources.dtd: epochs got the text '5'"),
         ("folds.n_folds", 1, "folds.n_folds got 1"),
         ("transfer.long_learning_rate", 2e-3, "longer baseline differs in epochs alone.*Delete the line"),
         ("transfer.long_epochs", None, r"fine_tune_long needs long_epochs above epochs \(8\); long_epochs is None"),
         ("transfer.targets.chest.epochs", 16, r"chest: mode fine_tune_long needs .* \(16\); long_epochs is 16"),
         ("pretrain.defaults.validation_share", 0.99, "validation_share got 0.99: known are 0 .* and 0.05 to 0.95"),
         ("title", None, "title got None"),
-        ("primary", {"mode": "fine_tune"}, "params/demo.yaml .*: 'primary.measure' is missing"),
+        ("primary", {"mode": "fine_tune"}, "params/demo.yaml: 'primary.measure' is missing"),
         ("primary.statistic", "rho", "primary.statistic got 'rho': .*'spearman'"),
         ("primary.test", "t", "primary.test got 't': .*'nadeau_bengio'"),
         ("primary.margin", 1.5, "primary.margin got 1.5"),

@@ -1,20 +1,19 @@
-"""`--set` changes the grid for one sweep, as a change of the file would."""
-
-import json
+"""`--set` changes the grid of an experiment, as a change of the study's file would."""
 
 import pytest
 
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand, overrides, profiles
+from catscans_lib.grid import expand, experiments
 
 
 @pytest.fixture
-def changed(project, monkeypatch):
+def changed(project):
     """Return a function from changes to the parameters of the tiny grid's runs."""
 
     def grid(*words):
-        monkeypatch.setenv(overrides.VARIABLE, json.dumps(dict(overrides.parsed(words))))
-        return {key: run.parameters for key, run in expand.grid("demo").items()}
+        with experiments.defined("demo", words, "changed" if words else None, keep=False) as profile:
+            runs = expand.grid(profile).items()
+            return {key: run.parameters | {"profile": "demo"} for key, run in runs}
 
     return grid
 
@@ -33,6 +32,21 @@ def test_a_name_with_dots_changes_one_place(changed):
     assert after["transfer/none--chest"]["batch_size"] == 16
 
 
+@pytest.mark.parametrize(
+    ("word", "keys"),
+    [
+        ("transfer.epochs=9", ["transfer/dtd--chest", "transfer/none--chest"]),
+        ("transfer.patience=9", ["transfer/dtd--chest", "transfer/none--chest"]),  # not in the file
+        ("pretrain.epochs=9", ["pretrain/dtd"]),
+        ("transfer.seeds=[9]", ["transfer/dtd--chest", "transfer/none--chest"]),
+        ("evaluate.draw_seed=9", ["evaluate/all"]),
+    ],
+)
+def test_a_block_and_a_name_change_the_runs_of_that_block_alone(changed, word, keys):
+    before, after = changed(), changed(word)
+    assert sorted(key for key in after if after[key] != before[key]) == keys
+
+
 def test_a_name_missing_in_the_file_is_added_to_the_blocks_that_allow_it(changed):
     after = changed("patience=2", "threads=3")
     assert [after[key]["patience"] for key in ("pretrain/dtd", "transfer/dtd--chest")] == [2, 2]
@@ -47,7 +61,6 @@ def test_values_are_parsed_as_yaml_and_null_removes_a_value(changed):
 def test_the_size_of_a_dataset_changes_in_all_its_runs(changed):
     after = changed("datasets.chest.size_px=32")
     assert {after[key]["size_px"] for key in ("ingest/chest", "transfer/dtd--chest")} == {32}
-    assert profiles.load("demo").datasets["chest"].size_px == 32
 
 
 @pytest.mark.parametrize(
@@ -67,12 +80,3 @@ def test_the_size_of_a_dataset_changes_in_all_its_runs(changed):
 def test_an_invalid_change_is_refused(changed, word, message):
     with pytest.raises(InputError, match=message):
         changed(word)
-
-
-def test_the_changed_places_are_listed(changed):
-    assert changed("epochs=7")
-    assert profiles.changed_places("demo", "epochs") == [
-        "pretrain.defaults.epochs",
-        "pretrain.sources.dtd.epochs",
-        "transfer.defaults.epochs",
-    ]

@@ -1,21 +1,25 @@
 """A run takes its place only when every cell has completed; an earlier result stays until then."""
 
 import json
-import os
+import re
 import subprocess
 import sys
 import threading
 from dataclasses import replace
 
 import nbformat
+import papermill
 import psutil
 import pytest
+import tiny
+from papermill.exceptions import PapermillExecutionError
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
 from catscans_lib.runs import execute, recipe
 from catscans_lib.runs.in_notebook import start
+from catscans_lib.sweep import engine
 
 PARAMETERS = "profile = 'demo'\nlogs = None"
 
@@ -34,11 +38,15 @@ def project(project, monkeypatch):
 
 def run_notebook(*cells):
     """Replace stability.ipynb by a notebook with these cells and execute it."""
+    write_notebook("stability", *cells)
+    return execute.execute(expand.grid("demo")["stability/all"], "demo")
+
+
+def write_notebook(step, *cells):
     notebook = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python"}})
     notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
     notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
-    nbformat.write(notebook, paths.notebook_path("stability"))
-    return execute.execute(expand.grid("demo")["stability/all"], "demo")
+    nbformat.write(notebook, paths.notebook_path(step))
 
 
 START = "from catscans_lib.runs import in_notebook; run = in_notebook.start('stability', profile=profile)"
@@ -53,6 +61,26 @@ def test_a_run_is_done_when_its_last_cell_is_and_its_record_holds_its_parameters
     assert not paths.work_dir("demo", "stability", "all").exists()
 
 
+@pytest.mark.slow
+def test_a_run_of_a_grid_of_101_sources_and_50_targets_starts_with_all_its_inputs(project):
+    """The text of its plan alone is longer than the 128 KiB that Linux allows for one argument or variable."""
+    needs = [f"transfer/source_{source:03d}--target_{target:03d}" for source in range(101) for target in range(50)]
+    for key in needs:
+        folder = paths.results_dir("demo") / key
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(
+            json.dumps({"status": "completed", "run_id": key.replace("/", "-") + "-0" * 12})
+        )
+    write_notebook("evaluate", START.replace("stability", "evaluate"), "run.finish()")
+    run = replace(expand.grid("demo")["evaluate/all"], needs=tuple(needs))
+    engine.save_plan("demo", {run.key: run})
+    rules = paths.root().joinpath("Snakefile").read_text()
+    command = re.search(r'"catscans (run .*)"', rules)[1].format(params=run, config={"profile": "demo"})
+    done = tiny.catscans(paths.root(), *command.split())
+    assert done.returncode == 0, done.stderr
+    assert list(results.record("demo", run.key)["inputs"]) == needs
+
+
 def test_a_run_is_repeated_only_if_its_recipe_has_changed(project, capsys):
     finished = run_notebook(START, "run.finish(n=1)") / "run.json"
     time = finished.stat().st_mtime_ns
@@ -65,17 +93,6 @@ def test_a_run_is_repeated_only_if_its_recipe_has_changed(project, capsys):
     time = finished.stat().st_mtime_ns
     run_notebook(START, "run.finish(n=2)")
     assert finished.stat().st_mtime_ns > time
-
-
-def test_progress_counts_runs_of_this_sweep_and_marked_ones(project, monkeypatch):
-    assert execute.progress("demo") == (2, 11)  # the fixture's transfers
-    records = [paths.results_dir("demo") / f"transfer/{name}--chest/run.json" for name in ("none", "dtd")]
-    for path, finished in zip(records, (100, 300), strict=True):
-        os.utime(path, (finished, finished))
-    monkeypatch.setenv(execute.STARTED, "200")
-    assert execute.progress("demo") == (1, 11)
-    (records[0].parent / execute.MARK).touch()
-    assert execute.progress("demo") == (2, 11)
 
 
 def test_a_line_shows_the_time_since_the_start_of_the_sweep_only_within_one(monkeypatch, capsys):
@@ -121,6 +138,24 @@ def test_a_run_that_fails_or_never_finishes_is_not_done(project, cells, message)
     with pytest.raises(execute.RunFailed, match=message):
         run_notebook(*cells)
     assert not results.is_done("demo", "stability/all")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"log": "a.csv"}, "Unknown parameter of stability.ipynb 'log'; known: logs, profile."),
+        (
+            {"logs": "[a.csv]"},
+            "stability.ipynb: logs got the text '[a.csv]'; a list is needed. Pass it with -y: -y 'logs: [a.csv]'",
+        ),
+    ],
+)
+def test_papermill_is_told_of_unknown_parameters_and_of_lists_given_as_text(project, given, message):
+    write_notebook("stability", f"{START[:-1]}, logs=logs)")
+    with pytest.raises(PapermillExecutionError) as raised:
+        papermill.execute_notebook(paths.notebook_path("stability"), None, given, kernel_name="python3", cwd=project)
+    assert raised.value.evalue == message
 
 
 def test_a_killed_kernel_is_reported_with_its_log(project):

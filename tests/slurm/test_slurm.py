@@ -63,7 +63,7 @@ def test_a_sweep_on_slurm_gives_the_tables_of_a_local_sweep_and_prints_its_progr
     assert {"tables/aucs.csv", "transfer/dtd--chest/predictions.csv"} <= set(expected)
     assert set(found) == set(expected)
     assert [name for name in expected if found[name] != expected[name]] == []
-    assert "transfer/dtd--chest done, " in result.stdout and ", 11 of 11 runs" in result.stdout
+    assert "transfer/dtd--chest done in " in result.stdout and ": 11 of 11 runs done, 0 running" in result.stdout
 
 
 def test_every_run_and_every_fold_is_a_job_with_the_resources_of_the_profile(swept, slurm):

@@ -60,7 +60,7 @@ def test_the_message_of_a_stopped_sweep_names_each_run_once_and_cuts_long_lists(
         failed(key)
     monkeypatch.setattr(engine, "_in_foreground", lambda command, lock: 1)
     monkeypatch.setattr(engine, "_planning_error", lambda command: (0, ""))
-    assert engine.run(engine.Sweep("demo"), many, [], started=0.0) == 1
+    assert engine.run(engine.Sweep("demo"), engine.Prepared(many, [], {}), started=0.0) == 1
     said = capsys.readouterr().err
     assert said.startswith("catscans: the sweep stopped with 60 of 60 runs unfinished.\ningest/s0 failed: ValueError")
     assert "\nAlso failed: ingest/s20, ingest/s21\nNot finished: ingest/s22, ingest/s23, " in said

@@ -224,17 +224,17 @@ def test_changed_code_is_reported_by_notebook_and_trust_keeps_the_results(swept)
     library.write_text(library.read_text() + "\nCHANGED = 1\n")
     before = tiny.done(swept)
     result = faulting.catscans(swept, "sweep", "--dry-run")
-    assert "notebooks/stability.ipynb (1 run)" in result.stdout
-    assert "--trust keeps them" in result.stdout
-    assert "notebooks/transfer.ipynb" not in result.stdout
+    assert "outdated: 1 stability run, because their code changed" in result.stdout
+    assert "--trust keeps the runs whose code alone has changed" in result.stdout
+    assert result.stdout.count("outdated") == 1
     result = faulting.catscans(swept, "sweep", "--trust")
     assert result.returncode == 0, result.stderr
-    assert "Kept (--trust): stability/all" in result.stdout
+    assert "Kept although their code has changed (--trust): stability/all." in result.stdout
     assert "nothing to do: all 11 runs are up to date" in result.stdout
     note = json.loads((swept / "results/demo/stability/all/trusted.json").read_text())
     assert note["made_by_code"] != note["kept_under_code"]
     again = faulting.catscans(swept, "sweep")  # trusted until the code changes again
-    assert "has changed" not in again.stdout and "nothing to do" in again.stdout
+    assert "changed" not in again.stdout and "nothing to do" in again.stdout
     assert tiny.done(swept) == before
     library.write_text(library.read_text() + "\nCHANGED_AGAIN = 2\n")
     result = faulting.catscans(swept, "sweep")

@@ -53,7 +53,7 @@ def test_the_cost_of_a_network_without_measurement_is_unknown(project):
     content["datasets"] = {key: row | {"size_px": 32} for key, row in content["datasets"].items()}
     tiny.write_grid(project, content)
     runs = expand.grid("demo")
-    text = plan.text("demo", runs, [], list(runs), with_gpu=False)
+    text = plan.text("demo", runs, [], list(runs), with_gpu=False, n_parallel=2)
     assert "pretrain             1     0       1          ?" in text
     assert "nothing for mobilenet, which was not measured" in text
     assert "+ of CPU time" in text
@@ -73,8 +73,21 @@ def test_runs_that_ask_for_a_gpu_count_as_gpu_time_only_if_they_get_one(project)
 def test_the_plan_counts_finished_runs_and_shows_no_cost_if_all_are_finished(project):
     runs = expand.grid("demo")
     chosen = ["ingest/dtd", "ingest/chest", "pretrain/dtd"]
-    lines = plan.text("demo", runs, ["ingest/dtd"], chosen, with_gpu=False).splitlines()
+    lines = plan.text("demo", runs, ["ingest/dtd"], chosen, with_gpu=False, n_parallel=2).splitlines()
     assert lines[0] == "params/demo.yaml: 3 of 11 runs, 1 done, 2 to run"
     assert [line.split()[:4] for line in lines[2:4]] == [["ingest", "2", "1", "1"], ["pretrain", "1", "0", "1"]]
-    complete = plan.text("demo", runs, list(runs), list(runs), with_gpu=False)
+    complete = plan.text("demo", runs, list(runs), list(runs), with_gpu=False, n_parallel=2)
     assert complete == "params/demo.yaml: 11 runs, 11 done, 0 to run"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "n_parallel", "wall"),
+    [
+        ({}, 2, 0),
+        ({"ingest/dtd": 10, "ingest/chest": 20, "pretrain/dtd": 40}, 1, 70),  # one after the other
+        ({"ingest/dtd": 10, "ingest/chest": 20, "pretrain/dtd": 40}, 3, 60),  # pretraining waits for the slower ingest
+        ({"transfer/none--chest": 30, "transfer/dtd--chest": 30}, 2, 30),
+    ],
+)
+def test_the_wall_time_is_the_share_of_the_sum_or_the_longest_chain(project, seconds, n_parallel, wall):
+    assert plan.wall_seconds(seconds, expand.grid("demo"), n_parallel) == wall

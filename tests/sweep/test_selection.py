@@ -1,6 +1,7 @@
 """Which runs a sweep is about, and which finished runs are kept although their code has changed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -72,7 +73,13 @@ def write(run, recipe):
     folder = paths.run_dir("demo", run.step, run.name)
     folder.mkdir(parents=True, exist_ok=True)
     code = {"fingerprint": run_recipe.code_fingerprint(run.step)}
-    record = {"status": "completed", "run_id": f"{run.key}-1", "recipe": recipe, "code": code}
+    record = {
+        "status": "completed",
+        "run_id": f"{run.key}-1",
+        "recipe": recipe,
+        "code": code,
+        "parameters": run.parameters,
+    }
     (folder / "run.json").write_text(json.dumps(record))
 
 
@@ -83,16 +90,27 @@ def change_code(monkeypatch, step):
 
 def test_runs_made_with_the_current_code_are_not_outdated(finished):
     assert outdated_by_code("demo", finished) == []
-    assert describe_outdated([], finished, kept=False) == ""
+    assert describe_outdated("demo", finished, run_recipe.current("demo", finished)) == []
 
 
 def test_changed_code_outdates_the_runs_of_its_notebook_and_the_message_names_it(finished, monkeypatch):
     change_code(monkeypatch, "ingest")
     found = outdated_by_code("demo", finished)
     assert found == ["ingest/dtd", "ingest/chest"]
-    message = describe_outdated(found, finished, kept=False)
-    assert "notebooks/ingest.ipynb (2 runs)." in message and "--trust keeps them" in message
-    assert "Kept (--trust): ingest/dtd, ingest/chest." in describe_outdated(found, finished, kept=True)
+    assert describe_outdated("demo", finished, run_recipe.current("demo", finished)) == [
+        "  outdated: 2 ingest runs, because their code changed",
+        "  outdated: 1 overlaps run, because an input changed",
+        "  --trust keeps the runs whose code alone has changed",
+    ]
+
+
+def test_changed_settings_are_named(finished):
+    runs = {
+        key: replace(run, settings=run.settings.model_copy(update={"size_px": 25}))
+        for key, run in finished.items()
+        if run.step == "ingest"
+    }
+    assert describe_outdated("demo", runs, []) == ["  outdated: 2 ingest runs, because settings changed: size_px"]
 
 
 def test_trusted_runs_are_up_to_date_until_their_code_changes_again(finished, monkeypatch):

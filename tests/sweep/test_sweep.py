@@ -57,7 +57,7 @@ def test_named_runs_execute_only_with_what_they_need_and_a_planning_error_is_pri
     result = tiny.catscans(folder, "sweep", "ingest/dtd")
     assert result.returncode == 0, result.stderr
     assert set(tiny.done(folder)) == {"ingest/dtd"}
-    assert re.search(r"ingest/dtd done in \d+ s, 1 of 11 runs", result.stdout)
+    assert re.search(r"ingest/dtd done in \d+ s: 1 of 11 runs done, 0 running, less than 1 min left", result.stdout)
     (folder / "Snakefile").write_text("rule all:\n    input: 'nobody makes this'\n")
     result = tiny.catscans(folder, "sweep")
     assert result.returncode == 1
@@ -65,8 +65,13 @@ def test_named_runs_execute_only_with_what_they_need_and_a_planning_error_is_pri
 
 
 def test_progress_shows_running_and_finished_runs_with_the_elapsed_time(swept):
-    assert re.search(r"^\[\d\d:\d\d\] evaluate/all \.\.\.$", swept["end"].stdout, flags=re.M), swept["end"].stdout
-    assert re.search(r"^\[\d\d:\d\d\] \S+ done in \d+ s, 11 of 11 runs$", swept["end"].stdout, flags=re.M)
+    counts = r"\d+ of 11 runs done, [1-9] running, (about \d+|less than 1) min left$"
+    assert re.search(rf"^\[\d\d:\d\d\] evaluate/all starts: {counts}", swept["end"].stdout, flags=re.M), swept[
+        "end"
+    ].stdout
+    assert re.search(
+        r"^\[\d\d:\d\d\] \S+ done in \d+ s: 11 of 11 runs done, 0 running", swept["end"].stdout, flags=re.M
+    )
 
 
 def test_no_temporary_files_are_left(project):
@@ -163,10 +168,10 @@ def test_a_changed_parameter_reruns_only_that_run_and_its_dependants(project):
 def test_a_dry_run_prints_the_plan_and_starts_nothing(project):
     before = tiny.done(project)
     assert dry_run(project)[1] == (11, 11, 0)
-    text, counts = dry_run(project, "--set", "transfer.defaults.epochs=1", "--only", "step=evaluate")
-    assert "--set: transfer.defaults.epochs = 1, for this sweep" in text
+    text, counts = dry_run(project, "--set", "transfer.epochs=1", "--as", "short", "--only", "step=evaluate")
     assert "6 of 11 runs" in text and counts == (11, 3, 3)  # the transfers and the evaluation; not ingest and pretrain
-    assert "based on: finished runs of this profile" in text
+    assert "copied from results/demo: 5 runs with the same recipe" in text
+    assert not (project / "params/demo+short.yaml").exists() and not (project / "results/demo+short").exists()
     assert tiny.done(project) == before
 
 

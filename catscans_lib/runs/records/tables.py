@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+import yaml
 from tabulate import tabulate
 
-from catscans_lib import paths
+from catscans_lib import paths, results
 from catscans_lib.runs.records.reading import Record, flat
 
 MISSING = "–"
@@ -36,12 +37,41 @@ def differences(a: Record, b: Record) -> dict[str, dict[str, list[Any]]]:
     Sections are parameters, code, data, inputs, versions, keras, machine and results; a section without differences is empty.
     """
     left, right = _sections(a), _sections(b)
-    found = {}
-    for section in left:
-        pairs = {name: [left[section].get(name), right[section].get(name)] for name in left[section] | right[section]}
-        # NaN equals NaN
-        found[section] = {name: [x, y] for name, (x, y) in pairs.items() if x != y and (x == x or y == y)}
-    return found
+    return {section: _differing(left[section], right[section]) for section in left}
+
+
+def _differing(left: dict[str, Any], right: dict[str, Any]) -> dict[str, list[Any]]:
+    pairs = {name: [left.get(name), right.get(name)] for name in left | right}
+    return {name: [x, y] for name, (x, y) in pairs.items() if x != y and (x == x or y == y)}  # NaN equals NaN
+
+
+def compared_profiles(a: str, b: str) -> dict[str, Any]:
+    """Return the settings that differ between two profiles (name -> the two values), and their AUCs side by side.
+
+    `aucs` has a row per target, mode and source: the means over folds and seeds, and b minus a; None where a profile has none.
+    """
+    grids = [flat(yaml.safe_load(paths.params_path(name).read_text(encoding="utf-8"))) for name in (a, b)]
+    columns = ["target", "mode", "source"]
+    tables = [results.optional(name, "tables/aucs.csv", [*columns, "auc"]) for name in (a, b)]
+    means = [table.groupby(columns, sort=False)["auc"].mean() for table in tables]
+    aucs = pd.concat(means, axis="columns", keys=["a", "b"]).astype(float)
+    aucs = aucs.assign(difference=aucs["b"] - aucs["a"]).reset_index().sort_values(columns, kind="stable")
+    settings = _differing(*grids)
+    settings.pop("title", None)
+    return {"settings": settings, "aucs": aucs.astype(object).where(aucs.notna(), None).to_dict("records")}
+
+
+def compared_profiles_text(a: str, b: str) -> str:
+    """Return `compared_profiles` as text."""
+    found = compared_profiles(a, b)
+    settings = [(name, _cut(x), _cut(y)) for name, (x, y) in found["settings"].items()]
+    aucs = [
+        [*list(row.values())[:3], *(_text(row[name]) for name in ("a", "b", "difference"))] for row in found["aucs"]
+    ]
+    parts = [_aligned(settings, ("setting", a, b)) if settings else "settings: the same"]
+    heads = ("target", "mode", "source", f"AUC {a}", f"AUC {b}", "difference")
+    parts.append(_aligned(aucs, heads, ["left"] * 3 + ["right"] * 3) if aucs else "AUCs: none yet in either")
+    return "\n\n".join(parts)
 
 
 def list_text(records: list[Record]) -> str:

@@ -60,11 +60,10 @@ def of_networks(profile: str) -> Iterator[tuple[str, str]]:
     """
     from catscans_lib.book import templates
 
-    template = templates.template("_model_card.md", {})
     for step in ("pretrain", "transfer"):
         for name in results.finished(profile, step):
             if (paths.run_dir(profile, step, name) / "model.keras").is_file():
-                yield f"{step}/{name}", template.render(_facts(profile, step, name))
+                yield f"{step}/{name}", templates.rendered("_model_card.md", **_facts(profile, step, name))
 
 
 def _facts(profile: str, step: str, name: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ MIN_BOUND = 2**30  # bytes of a crate
 MIN_NETWORK_BOUND = 2**26  # bytes of one network, which Keras saves without compression
 MAX_METADATA_BYTES = 2**28
 PICKLES = {".pkl", ".pickle", ".joblib", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".dill"}  # each can hold a pickle
-PROFILE = re.compile(r"params/([A-Za-z0-9][A-Za-z0-9_-]*)\.yaml")
+PROFILE = re.compile(r"params/([A-Za-z0-9][A-Za-z0-9_.+-]*)\.yaml")
 OR_ELSE = (
     ", or unzip the crate: it is a project of its own. "
     "With --other-code its results are imported all the same, and `make book` may run them again."

@@ -1,0 +1,108 @@
+"""Prints a line when a run of a sweep starts or ends: how many are done and running, and the time that is expected to be left.
+
+It looks into the folders of the runs, so that it sees runs on this machine and on a cluster in the same way.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from catscans_lib import paths, results
+from catscans_lib.grid.expand import PlannedRun
+from catscans_lib.runs.execute import MARK, say
+from catscans_lib.sweep import failures, plan
+
+POLL_S = 1.0  # between two looks
+TRUSTED_S = 60.0  # so many seconds of finished runs count as much as the plan
+
+
+@dataclass
+class Progress:
+    """The runs of a sweep that began at `since` (seconds since 1970): all, those that are done, and the costs of the others."""
+
+    profile: str
+    runs: dict[str, PlannedRun]
+    done: set[str]
+    costs: dict[str, float | None]  # seconds of the runs to execute, in the grid's order
+    n_parallel: int
+    since: float
+    started: dict[str, float] = field(default_factory=dict)  # running runs
+    took: dict[str, float] = field(default_factory=dict)  # seconds of runs that were seen to start and to end
+
+    def look(self, now: float) -> list[str]:
+        """Return a line for every run that has started or ended since the last look."""
+        active, lines = self._active(), []
+        for key in [key for key in self.started if key not in active]:
+            if self._is_done(key):
+                self.took[key] = now - self.started.pop(key)
+                self.done.add(key)
+                lines.append(f"{key} done in {self.took[key]:.0f} s: {self._counts(now)}")
+            elif failures.files(self.profile, key, self.since):
+                del self.started[key]
+                lines.append(f"{key} failed: {self._counts(now)}")
+        for key in active:
+            if key not in self.started:
+                self.started[key] = now
+                lines.append(f"{key} starts: {self._counts(now)}")
+        return lines
+
+    def last(self, now: float) -> list[str]:
+        """Return the lines of the last look, which also counts runs that were too short to be seen."""
+        lines = self.look(now)
+        missed = [key for key in self.costs if key not in self.done and self._is_done(key)]
+        self.done.update(missed)
+        return lines + [f"{key} done: {self._counts(now)}" for key in missed]
+
+    def _is_done(self, key: str) -> bool:
+        is_marked = (paths.run_dir(self.profile, *key.split("/")) / MARK).exists()
+        return is_marked or results.finished_at(self.profile, key) >= self.since
+
+    def _active(self) -> list[str]:
+        """Return the runs that have a work folder, or a checkpoint of folds that are trained ahead, of this sweep."""
+        found = []
+        for step in dict.fromkeys(key.split("/")[0] for key in self.costs):
+            for folder in (paths.results_dir(self.profile) / step).glob(".*"):
+                key = f"{step}/{folder.stem.removeprefix('.')}"
+                with suppress(FileNotFoundError):  # the run is just moving its folder
+                    is_new = folder.suffix in (".work", ".checkpoint") and folder.stat().st_mtime >= self.since
+                    if is_new and key in self.costs and key not in self.done:
+                        found.append(key)
+        return [key for key in dict.fromkeys(found) if not failures.files(self.profile, key, self.since)]
+
+    def _counts(self, now: float) -> str:
+        left = self.seconds_left(now)
+        rest = "" if left is None else f", {plan.about(left)} left"
+        return f"{len(self.done)} of {len(self.runs)} runs done, {len(self.started)} running{rest}"
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the expected wall time of all runs that are not done, by their costs and how long others took; None: unknown."""
+        costs = {key: cost for key, cost in self.costs.items() if key not in self.done}
+        if None in costs.values():
+            return None
+        planned = sum(self.costs[key] or 0.0 for key in self.took)
+        pace = (sum(self.took.values()) + TRUSTED_S) / (planned + TRUSTED_S)
+        left = {key: max(0.0, pace * cost - (now - self.started.get(key, now))) for key, cost in costs.items()}
+        return plan.wall_seconds(left, self.runs, self.n_parallel)
+
+
+@contextmanager
+def printed(progress: Progress) -> Iterator[None]:
+    """Print progress while the sweep runs."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(POLL_S):
+            for line in progress.look(time.time()):
+                say(line)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        for line in progress.last(time.time()):
+            say(line)
