@@ -17,11 +17,10 @@ from papermill.exceptions import PapermillExecutionError
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import execute, recipe
 from catscans_lib.runs.in_notebook import start
 from catscans_lib.sweep import engine
-
-PARAMETERS = "profile = 'demo'\nlogs = None"
 
 
 @pytest.fixture
@@ -44,7 +43,9 @@ def run_notebook(*cells):
 
 def write_notebook(step, *cells):
     notebook = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python"}})
-    notebook.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    parameters = "\n".join(f"{name} = None" for name in STEPS[step].settings.model_fields)
+    parameters = parameters.replace("profile = None", "profile = 'demo'")
+    notebook.cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
     nbformat.write(notebook, paths.notebook_path(step))
 
