@@ -32,7 +32,7 @@ def main() -> None:
 
 
 for command in (
-    sweep.check, sweep.sweep, sweep.run, sweep.book, sweep.pdf, data.download, data.dataset, records.records,
+    sweep.check, sweep.sweep, sweep.run, sweep.book, sweep.pdf, sweep.readme, data.download, data.dataset, records.records,
     share.export, share.import_, share.osf,
 ):  # fmt: skip
     main.add_command(command)

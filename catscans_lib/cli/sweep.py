@@ -168,6 +168,16 @@ def pdf(profile: str) -> None:
     click.echo(paths.relative(print_pdf(profile)))
 
 
+@click.command(hidden=True, epilog="Example: catscans readme --profile demo")
+@profile_option
+def readme(profile: str) -> None:
+    """Write the README's first paragraph and picture from the run evidence/all."""
+    from catscans_lib.book import readme
+
+    readme.write(profile)
+    click.echo(f"README.md, {readme.PICTURE}")
+
+
 @click.command(hidden=True, epilog="Example: catscans run transfer/dtd--chest --profile demo")
 @click.argument("key", metavar="STEP/NAME")
 @profile_option

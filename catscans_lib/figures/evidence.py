@@ -40,7 +40,7 @@ def source_forest(
         for text, row in zip(ax.get_yticklabels(), rows, strict=True):
             text.set_fontweight("bold" if row["kind"] == "study" else "normal")
         ax.set(xlim=(-REACH, REACH), ylim=(-max(map(len, blocks)) + 0.4, 0.7))
-        ax.set_xlabel(f"Difference, {DIFFERENCE}\n← medical better      natural better →", fontsize=9)
+        ax.set_xlabel(f"Difference, {DIFFERENCE}\n← medical better | natural better →", fontsize=9)
     shown = [name for name in MODALITIES if name in set(contrasts["modality"])]
     handles = [Line2D([], [], color=MODALITIES[name], marker="o", label=name) for name in shown]
     handles.append(Line2D([], [], color="black", marker="D", lw=0.8, label="mean of a study; line: next target"))

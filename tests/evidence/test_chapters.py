@@ -1,12 +1,16 @@
 """The notebook runs on the published tables, and the chapters print its numbers."""
 
+import re
+import shutil
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 from catscans_lib import figures, results
-from catscans_lib.book import templates
+from catscans_lib.book import readme, templates
+from catscans_lib.errors import InputError
 from catscans_lib.evidence import chapters, studies
 from catscans_lib.grid import expand
 
@@ -81,6 +85,27 @@ def test_without_the_run_the_chapters_say_how_to_compute_it(monkeypatch, tmp_pat
     assert chapters.numbers("demo") is None
     for name in CHAPTERS:
         assert ".venv/bin/catscans sweep --profile demo evidence/all" in render(name, None)
+
+
+def test_the_readme_has_the_answer_and_the_picture_that_its_command_writes(ran, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(ran))
+    committed = (ROOT / "README.md").read_text()
+    assert committed.partition(readme.BEGIN)[2].partition(readme.END)[0] == readme.paragraph("demo")
+    drawn = (ran / "results/demo/evidence/all/figures/forest.svg").read_text()
+    one, other = (re.findall(r">([^<>]+)</text>", text) for text in ((ROOT / readme.PICTURE).read_text(), drawn))
+    assert one == other
+    places = [np.array(re.findall(r"-?\d+\.\d+", text), float) for text in ((ROOT / readme.PICTURE).read_text(), drawn)]
+    np.testing.assert_allclose(*places, atol=1)  # points; fonts differ between machines
+    (ran / "README.md").write_text(f"# Title\n\n{readme.BEGIN}old\n{readme.END}rest\n")
+    (ran / "book").unlink()
+    shutil.copytree(ROOT / "book", ran / "book")
+    readme.write("demo")
+    assert (ran / "README.md").read_text() == f"# Title\n\n{readme.BEGIN}{readme.paragraph('demo')}{readme.END}rest\n"
+    (ran / "README.md").write_text("# Title\n")
+    with pytest.raises(InputError, match="README.md lacks the lines"):
+        readme.write("demo")
+    with pytest.raises(InputError, match="Profile 'sample' has no evidence. Make it: catscans sweep"):
+        readme.paragraph("sample")
 
 
 def test_every_profile_computes_the_evidence_and_again_when_a_table_changes():
