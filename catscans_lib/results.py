@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Sequence
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +26,7 @@ NUMBERS = (  # an empty cell means a missing number
     "constant_loss", "chance_auc", "sd_draws", "noise", "self_distance",
 )  # fmt: skip
 RECORD = "run.json"
+TIMES = "seconds.csv"  # a run's table of times, which differ in every run
 SWEEP = ".venv/bin/catscans sweep --profile"
 # `runs.execute` gives both to the notebook of a run in a sweep; a notebook run by hand has neither.
 WORK_DIR = (
@@ -44,17 +49,66 @@ def publish(output: str, step: str, name: str) -> Path:
     for table in sorted((work / "tables").glob("*.csv")):
         with paths.atomic_write(paths.tables_dir(output) / table.name) as part:
             shutil.copy2(table, part)
+    for path in (*work.rglob("*"), work):  # a power cut must leave no folder with files that are empty or cut
+        _sync(path)
     paths.replace_folder(work, final)
+    _sync(final.parent)
     paths.remove_folder(paths.checkpoint_dir(output, step, name))
     return final
 
 
+def _sync(path: Path) -> None:
+    """Wait until a file, or the list of files in a folder, is on disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError:  # some network file systems sync no folders
+        if path.is_file():
+            raise
+    finally:
+        os.close(opened)
+
+
+def content(folder: Path) -> str:
+    """Return the SHA-256 of the tables and networks in a run's folder.
+
+    Equal results give equal digests: neither times nor the notebook and its figures count, and of a network only its layers and
+    weights: the file holds the time at which it was saved, and names that count the networks built before.
+    """
+    files = [path for pattern in ("*.csv", "tables/*.csv", "*.keras") for path in sorted(folder.glob(pattern))]
+    digest = hashlib.sha256()
+    for path in (file for file in files if file.name != TIMES):
+        parts = _network(path) if path.suffix == ".keras" else [path.read_bytes()]
+        digest.update(path.name.encode())
+        for part in parts:
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _network(path: Path) -> Iterator[bytes]:
+    """Give the configuration and the weights of a saved network."""
+    import h5py
+
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+        config["config"]["name"], config["compile_config"] = "", None
+        yield json.dumps(config, sort_keys=True).encode()
+        with archive.open("model.weights.h5") as stored, h5py.File(stored, "r") as file:
+            found: dict[str, h5py.Group | h5py.Dataset] = {}
+            file.visititems(found.__setitem__)
+            for name, item in sorted(found.items()):
+                if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+                    yield f"{name} {item.dtype} {item.shape}".encode()
+                    yield item[()].tobytes()
+
+
 class Facts(NamedTuple):
-    """Identity of a finished run: its id, the fingerprints of its recipe and of the code; "" if unknown."""
+    """Identity of a finished run: its id, the fingerprints of its recipe and of the code ("" if unknown), digests of files."""
 
     run_id: str
     recipe: str
     code: str
+    files: dict[str, str]
 
 
 def facts(profile: str, key: str) -> Facts | None:
@@ -69,10 +123,15 @@ def facts(profile: str, key: str) -> Facts | None:
 
 @lru_cache(maxsize=2**17)  # each of thousands of runs asks for the facts of its inputs
 def _facts(path: Path, *version: int) -> Facts | None:
-    record = json.loads(path.read_text())
-    if record.get("status") != "completed":
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["status"] != "completed":
+            return None
+        code = record.get("code", {}).get("fingerprint", "")
+        return Facts(record.get("run_id", ""), record.get("recipe", ""), code, record.get("files", {}))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        print(f"{paths.relative(path)} is damaged, so its run counts as not done and runs again.", file=sys.stderr)
         return None
-    return Facts(record.get("run_id", ""), record.get("recipe", ""), record.get("code", {}).get("fingerprint", ""))
 
 
 def _record_path(profile: str, key: str) -> Path:

@@ -18,7 +18,7 @@ import yaml
 from catscans_lib import paths
 from catscans_lib.grid import expand
 from catscans_lib.images import store
-from catscans_lib.runs import recipe
+from catscans_lib.runs import contents, recipe
 from catscans_lib.sharing.crate.export import PROJECT
 
 SIZE = 24
@@ -108,7 +108,8 @@ def _run(run, folder, secret):
     record = {
         "run_id": f"{run.step}-{run.name}-{'0' * 12}", "recipe": recipe.recipe(run, "demo"), "step": run.step,
         "name": run.name, "parameters": run.parameters,
-        "code": {"commit": COMMIT, "fingerprint": recipe.code_fingerprint(run.step)}, "data": {},
+        "code": {"commit": COMMIT, "fingerprint": recipe.code_fingerprint(run.step, run.parameters)},
+        "files": contents.of_run(run), "data": {},
         "started": "2026-11-25T13:29:02+00:00", "seconds": 9.81, "peak_memory_mb": 979.3, "status": "completed",
         "n_images": 6,
     }  # fmt: skip

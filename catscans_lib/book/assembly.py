@@ -19,6 +19,7 @@ from catscans_lib import paths
 from catscans_lib.book import architecture, interactive, run_pages, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
+from catscans_lib.grid import profiles
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import recipe
 
@@ -151,7 +152,7 @@ def _toc(staged: Iterable[str], demo: bool) -> bytes:
 
 def _config(profile: str) -> bytes:
     config = yaml.safe_load((paths.root() / "_config.yml").read_text(encoding="utf-8"))
-    if profile == "demo":
+    if profiles.is_demo(profile):
         config["title"] += " (DEMO)"
         config["html"]["announcement"] = f"{templates.DEMO_NOTE}. The part Evidence shows real, published results."
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode()

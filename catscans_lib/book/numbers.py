@@ -12,6 +12,7 @@ from catscans_lib.datasets import demo
 from catscans_lib.evaluation import learning
 from catscans_lib.evaluation.tables import CELL
 from catscans_lib.evidence import chapters
+from catscans_lib.grid import profiles
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs.records.reading import flat
 from catscans_lib.sweep import plan
@@ -36,7 +37,7 @@ def numbers(profile: str) -> dict[str, Any]:
     named = {run["name"] for step in ("ingest", "pretrain") for run in runs.get(step, [])} | evaluated["sources"]
     found = {
         "profile": profile,
-        "demo": profile == "demo",
+        "demo": (is_demo := profiles.is_demo(profile)),
         "settings": list(flat(grid).items()),
         "datasets": [_dataset(profile, name) for name in datasets.known() if name in named],
         "overlaps": _overlaps(profile) if "overlaps" in runs else None,
@@ -44,7 +45,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "stability": _stability(profile) if "stability" in runs else None,
         "runs": runs,
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),
-        "factors": demo.shared_factors() if profile == "demo" else None,
+        "factors": demo.shared_factors() if is_demo else None,
         "budgets": budgets.of_sources(profile, [name for name in datasets.known() if name in evaluated["sources"]]),
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"], grid["primary"]),

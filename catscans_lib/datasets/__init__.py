@@ -43,10 +43,10 @@ def titles() -> dict[str, str]:
 
 def parts_of_the_same(name: str, others: Iterable[str]) -> list[str]:
     """Return the `others` of common origin with a dataset: parts of one larger dataset, or one a part of the other."""
-    return [other for other in others if _origin(other) == _origin(name)]
+    return [other for other in others if origin(other) == origin(name)]
 
 
-def _origin(name: str) -> str:
+def origin(name: str) -> str:
     """Return the largest dataset that a dataset is a part of, or its own name."""
     seen = {name}
     while name in known() and (parent := get(name).part_of) and parent not in seen:

@@ -56,6 +56,8 @@ class DatasetInfo:
     is_below_data_dir: bool = True  #: whether the dataset lies below the folder that DATA names
     #: name of the larger dataset whose image ids and groups it keeps; the same id is the same image in any size or format
     part_of: str | None = None
+    #: patterns, below the data folder, of all files and folders that `read` looks at; a change there ingests the dataset again
+    files: tuple[str, ...] = ("*",)
     groups_from: str = ""  #: how to get the groups, where the dataset is refused as a target without them
 
     def __post_init__(self) -> None:

@@ -41,6 +41,7 @@ CARD = DatasetInfo(
     url="https://data.mendeley.com/datasets/rscbjbr9sj",
     citation="kermany2018",
     read=read,
+    files=("chest_xray",),
     downloads=(
         Download(  # version 2, without the archive of retinas; its size is published, a checksum is not
             "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/f12eaf6d-6023-432f-acc9-80c9d7393433/file_downloaded",

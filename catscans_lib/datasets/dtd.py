@@ -54,6 +54,7 @@ CARD = DatasetInfo(
     url="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
     citation="cimpoi2014",
     read=read,
+    files=("dtd/images", "dtd/labels"),
     downloads=(
         Download(
             "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",

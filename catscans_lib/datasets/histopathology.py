@@ -177,6 +177,7 @@ _BOTH = {
     "url": "https://github.com/basveeling/pcam",
     "citation": "veeling2018",
     "part_of": "pcam",
+    "files": ("pcam", "pcamv1", "PCam"),
     "downloads": tuple(Download(_FILES + name, checksum, folder="pcam") for name, checksum in _CHECKSUMS.items()),
 }
 _MIDDLE = partial(read_part, n_patches=N_MIDDLE, is_small=False)
@@ -195,6 +196,7 @@ KIMIA960 = DatasetInfo(
     url="https://kimialab.uwaterloo.ca/kimia/index.php/pathology-images-kimia-path960/",
     citation="kumar2017",
     read=read_kimia960,
+    files=("kimia_path_960", "KimiaPath960"),
     by_hand="""Fill in the form on the home page; the address of the archive comes by mail.
 Unpack it so that the 960 .tif files lie in DATA/kimia_path_960.""",
 )

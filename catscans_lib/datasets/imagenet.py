@@ -179,6 +179,7 @@ CARD = DatasetInfo(
     url="https://www.image-net.org",
     citation="russakovsky2015",
     read=read,
+    files=("imagenet", TAR),
     by_hand="""Register at https://www.image-net.org/signup.php and accept the terms.
 On the page of ILSVRC 2012, download 'Training images (Task 1 & 2)', 138 GB.
 Put ILSVRC2012_img_train.tar into DATA/imagenet as it is, or unpack it to DATA/imagenet/train/<wnid>/*.JPEG.
@@ -196,6 +197,7 @@ STI10_CARD = DatasetInfo(
     citation="vandenbrandt2021",
     part_of="imagenet",
     read=read_sti10,
+    files=("sti10",),
     by_hand="""The study's own list of images is no longer available; the synsets are.
 Register at https://www.image-net.org/signup.php and accept the terms.
 Download the tar of each wnid (ImageNet-21k): """

@@ -15,6 +15,7 @@ from catscans_lib.images.listing import Listing, Problem, Row, image_names, make
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 INPUT = "ISIC2018_Task3_Training_Input"
 OTHER_SETS = re.compile("test|validation", re.IGNORECASE)
+TABLES = ("*GroundTruth.csv", "*LesionGroupings.csv", "HAM10000_metadata.csv")
 FILES = "https://isic-challenge-data.s3.amazonaws.com/2018"
 
 
@@ -45,7 +46,7 @@ def _labels(root: Path, below: str, problems: list[Problem]) -> dict[str, str | 
     """Class of every image in the ground truth; None, and reported, if it does not have exactly one."""
     import pandas as pd
 
-    path = _find(root, "*GroundTruth.csv")
+    path = _find(root, TABLES[0])
     table = read_csv(path, ("image", *CLASSES)).drop_duplicates()
     hot = table[list(CLASSES)].apply(pd.to_numeric, errors="coerce") == 1
     labels: dict[str, str | None] = {}
@@ -60,8 +61,8 @@ def _labels(root: Path, below: str, problems: list[Problem]) -> dict[str, str | 
 
 
 def _lesions(root: Path) -> dict[str, str]:
-    path = _find(root, "*LesionGroupings.csv", "HAM10000_metadata.csv")
-    image = "image_id" if path.name == "HAM10000_metadata.csv" else "image"
+    path = _find(root, *TABLES[1:])
+    image = "image_id" if path.name == TABLES[2] else "image"
     table = read_csv(path, (image, "lesion_id"))
     return dict(zip(table[image], table["lesion_id"], strict=True))
 
@@ -97,6 +98,7 @@ CARD = DatasetInfo(
     citation="codella2019",
     part_of="isic",  # the ISIC archive, whose image ids both challenges keep
     read=read,
+    files=("ISIC2018", INPUT, *(f"{folder}{table}" for folder in ("", "*/") for table in TABLES)),
     downloads=(  # the publisher gives no checksums
         Download(f"{FILES}/{INPUT}.zip", folder="ISIC2018", unpack=True, n_bytes_unpacked=8 * 10**9),
         Download(f"{FILES}/ISIC2018_Task3_Training_GroundTruth.zip", folder="ISIC2018", unpack=True),

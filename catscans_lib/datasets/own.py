@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
@@ -107,6 +107,20 @@ def card(name: str) -> DatasetInfo:
     same = own.model_dump(include={"title", "modality", "group", "licence", "url", "n_per_class", "part_of"})
     is_below = not Path(own.place).is_absolute()
     return DatasetInfo(name=name, classes=(), citation="", read=own.read, is_below_data_dir=is_below, **same)
+
+
+def places(name: str, data_dir: Path) -> list[tuple[str, Path]]:
+    """Return the files and folders that hold an own dataset, each with its name below the card's place."""
+    own = _parsed(text(name), f"params/datasets/{name}.yaml")
+    place = data_dir / own.place
+    listed = own._table(place)["path"] if own.form == "table" and place.is_file() else ()
+    return [("", place), *((path, place.parent / path) for path in sorted(listed))]
+
+
+def reading(name: str) -> dict[str, Any]:
+    """Return what a card says about reading its dataset, without the place and what only a person reads."""
+    own = _parsed(text(name), f"params/datasets/{name}.yaml")
+    return own.model_dump(exclude={"place", "title", "modality", "licence", "url"})
 
 
 @lru_cache(maxsize=1024)

@@ -70,6 +70,7 @@ CARD = DatasetInfo(
     url="https://cs.stanford.edu/~acoates/stl10/",
     citation="coates2011",
     read=read,
+    files=("stl10_binary/t*", "stl10/t*"),  # without the unlabelled images
     downloads=(
         Download(  # 2.6 GB, most of it unlabelled images
             "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",

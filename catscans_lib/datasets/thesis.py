@@ -111,6 +111,7 @@ CARDS = (
         url="https://www.microsoft.com/en-us/download/details.aspx?id=54765",
         citation="elson2007",
         read=read_catdog,
+        files=("PetImages", "dogs-vs-cats/train", "catdog"),
         downloads=(
             Download(
                 "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip",
@@ -131,6 +132,7 @@ CARDS = (
         url="https://www.kaggle.com/datasets/prasunroy/natural-images",
         citation="roy2018",
         read=read_natural,
+        files=("natural_images", "natural"),
         by_hand=KAGGLE + "Download https://www.kaggle.com/datasets/prasunroy/natural-images and unpack it in DATA, to\n"
         "DATA/natural_images/<class>/*.jpg.",
     ),
@@ -146,6 +148,7 @@ CARDS = (
         url="https://www.kaggle.com/c/diabetic-retinopathy-detection",
         citation="eyepacs2015",
         read=read_diabetic_retinopathy,
+        files=("diabetic-retinopathy-detection", "diabetic_retinopathy"),
         by_hand=KAGGLE
         + "Download train.zip.001 to .005 and trainLabels.csv.zip of the competition diabetic-retinopathy-detection.\n"
         "Join the parts (cat train.zip.00? > train.zip) and unpack both in DATA/diabetic-retinopathy-detection.",
@@ -162,6 +165,7 @@ CARDS = (
         url="https://challenge.isic-archive.com/data/#2017",
         citation="codella2018",
         read=read_isic2017,
+        files=("ISIC-2017_Training_*", "ISIC2017", "isic2017"),
         downloads=(  # the publisher gives no checksums
             Download(f"{ISIC}/ISIC-2017_Training_Data.zip", unpack=True, n_bytes_unpacked=20 * 10**9),
             Download(f"{ISIC}/ISIC-2017_Training_Part3_GroundTruth.csv"),
@@ -181,6 +185,7 @@ CARDS = (
         url="https://www.kaggle.com/datasets/paultimothymooney/blood-cells",
         citation="mooney2018",
         read=read_bloodcell,
+        files=("dataset2-master", "bloodcell"),
         by_hand=KAGGLE
         + "Download https://www.kaggle.com/datasets/paultimothymooney/blood-cells and unpack it in DATA, to\n"
         "DATA/dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg.\n"

@@ -1,6 +1,5 @@
 """Reads and checks the published tables in `evidence/`: one record per study, one tidy CSV of its outcomes."""
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -122,9 +121,3 @@ def _refuse(file: str, table: pd.DataFrame, column: str, is_wrong: pd.Series, ru
     if is_wrong.any():
         place = int(is_wrong.to_numpy().argmax())
         raise InputError(f"{file}, line {place + 2}: {column} is '{table[column].iloc[place]}'; {rule}.")
-
-
-def fingerprint() -> str:
-    """Return 64 hexadecimal digits that change when any file of the folder does."""
-    files = {path.relative_to(folder()).as_posix(): paths.sha256(path) for path in sorted(folder().rglob("*.*"))}
-    return hashlib.sha256(repr(files).encode()).hexdigest()

@@ -34,9 +34,9 @@ def set_style() -> None:
     mpl.rc("svg", fonttype="none", hashsalt="catscans")  # the same figure gives the same file
 
 
-def save(figure: Figure, folder: Path, name: str, table: pd.DataFrame, profile: str) -> None:
-    """Save a figure as SVG and PNG, and the table it shows as CSV, all named `name`; mark generated images as DEMO."""
-    if profile.split("/")[0] == "demo" and not any(text.get_text().startswith("DEMO") for text in figure.texts):
+def save(figure: Figure, folder: Path, name: str, table: pd.DataFrame, *, is_demo: bool) -> None:
+    """Save a figure as SVG and PNG, and the table it shows as CSV, all named `name`; mark results of generated images as DEMO."""
+    if is_demo and not any(text.get_text().startswith("DEMO") for text in figure.texts):
         text = DEMO_STAMP if figure.get_figwidth() > 3.5 else DEMO_STAMP.replace(", ", ",\n")
         figure.supxlabel(text, fontsize=8, color="#B00020", weight="bold", x=0.01, ha="left")
     folder.mkdir(parents=True, exist_ok=True)

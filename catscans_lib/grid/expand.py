@@ -1,14 +1,11 @@
 """From a profile to the grid of its runs: which notebook runs with which parameters, and after which other runs."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from catscans_lib import datasets
-from catscans_lib.datasets import own
 from catscans_lib.errors import Strict, unknown, validated
-from catscans_lib.evidence import studies
 from catscans_lib.grid import profiles
 from catscans_lib.grid.schema import Profile
 from catscans_lib.grid.steps import STEPS
@@ -34,16 +31,14 @@ class PlannedRun:
         return self.settings.model_dump()
 
     @property
-    def inputs(self) -> dict[str, str]:
-        """Inputs other than runs: folders that the environment names, a user's dataset card, the published tables' hash."""
+    def folders(self) -> set[str]:
+        """The variables of `paths.GIVEN` that name a folder which the run reads."""
         dataset = self.parameters.get("dataset") if self.parameters.get("data") == "native" else None
         used = {
             "CATSCANS_DATA": dataset is not None and datasets.get(dataset).is_below_data_dir,
             "CATSCANS_WEIGHTS": self.parameters.get("weights") not in (None, "keras"),
         }
-        folders = {variable: os.environ.get(variable, "") for variable, is_used in used.items() if is_used}
-        contents = {"card": own.text(dataset)} if dataset in own.names() else {}
-        return folders | contents | ({"evidence": studies.fingerprint()} if self.step == "evidence" else {})
+        return {variable for variable, is_used in used.items() if is_used}
 
 
 def grid(profile: str) -> dict[str, PlannedRun]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from catscans_lib import datasets, paths
+from catscans_lib import datasets, paths, results
 from catscans_lib.errors import InputError, unknown, validated
 from catscans_lib.grid import overrides, steps
 from catscans_lib.grid.schema import BLOCKS, Profile, Resources
@@ -91,13 +91,24 @@ def resources(profile: str, step: str) -> Resources:
     return found
 
 
+def is_demo(profile: str) -> bool:
+    """Return whether results of a profile are of generated images: its file says so now, or said so when it was ingested.
+
+    Everything that shows such results marks them DEMO.
+    """
+    ingested = (results.record(profile, f"ingest/{name}")["parameters"] for name in results.finished(profile, "ingest"))
+    return load(profile).data == "demo" or any(parameters.get("data") == "demo" for parameters in ingested)
+
+
 def study(profile: str) -> Study:
     """Return what measures and advice need to know of a profile; InputError where it has no block `similarity`."""
     loaded = load(profile)
     if loaded.similarity is None:
         raise InputError(f"params/{profile}.yaml has no block 'similarity'. Copy it from params/demo.yaml.")
     sizes_px = {name: row.size_px for name, row in loaded.datasets.items()}
-    return Study(profile, loaded.backbone, loaded.similarity["probe"], sizes_px, tuple(loaded.transfer.targets))
+    return Study(
+        profile, loaded.backbone, loaded.similarity["probe"], sizes_px, tuple(loaded.transfer.targets), is_demo(profile)
+    )
 
 
 def add_dataset(

@@ -59,10 +59,41 @@ class Step:
         source = next((source for _, source, tags in self.cells() if "parameters" in tags), None)
         if source is None:
             raise InputError(f"notebooks/{self.name}.ipynb has no cell tagged 'parameters'.")
-        return assigned(source)
+        return assigned(self._as_python(source))
+
+    def code(self) -> str:
+        """Return the notebook's code as Python, without the default values of its parameters: a run gets all its settings."""
+        found = []
+        for _, source, tags in (cell for cell in self.cells() if cell[0] == "code"):
+            source = self._as_python(source)
+            if "parameters" in tags:
+                statements = [
+                    node for node in ast.parse(source).body if _assigned(node) not in self.settings.model_fields
+                ]
+                source = ast.unparse(ast.Module(statements, []))
+            found.append(source)
+        return "\n".join(found)
+
+    def _as_python(self, cell: str) -> str:
+        """Return a cell with IPython's magics (`%time`, `!ls`) as calls of functions; InputError if it is not Python."""
+        try:
+            compile(cell, "cell", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            return cell
+        except SyntaxError:
+            from IPython.core.inputtransformer2 import TransformerManager
+        python = TransformerManager().transform_cell(cell)
+        try:
+            compile(python, "cell", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        except SyntaxError as error:
+            place = f"line {error.lineno}: {(error.text or '').strip()}"
+            raise InputError(
+                f"notebooks/{self.name}.ipynb has a cell that is not Python ({error.msg}, {place})."
+            ) from None
+        return python
 
     def check_notebook(self) -> None:
-        """Raise InputError if the notebook lacks a parameter, of which papermill would only warn."""
+        """Raise InputError if a cell is not Python, or a parameter is missing, of which papermill would only warn."""
+        self.code()
         found = self.parameters()
         if missing := sorted(set(self.settings.model_fields) - set(found)):
             where = f"notebooks/{self.name}.ipynb"
@@ -77,8 +108,15 @@ def assigned(code: str) -> list[str]:
     >>> assigned("epochs = 5  # per fold\\nsource = None")
     ['epochs', 'source']
     """
-    targets = [node.targets[0] for node in ast.parse(code).body if isinstance(node, ast.Assign)]
-    return sorted(target.id for target in targets if isinstance(target, ast.Name))
+    return sorted(filter(None, map(_assigned, ast.parse(code).body)))
+
+
+def _assigned(statement: ast.stmt) -> str | None:
+    """Return the name that a statement gives a value, if it is a single name."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    if isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else None
 
 
 def _trained_sources(profile: Profile) -> list[str]:

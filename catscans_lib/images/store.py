@@ -33,7 +33,7 @@ class ImageStore:
     classes: tuple[str, ...]  #: classes that have an image, in the order of the dataset's card
     dataset: str
     size_px: int
-    fingerprint: str  #: SHA-256 over ids, labels, groups, SHA-256 of each image, size and reader version
+    fingerprint: str  #: SHA-256 over pixels, classes and table, without the paths of the files
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,10 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
 
     with paths.atomic_write(path) as part, h5py.File(part, "w") as file:
         pixels = file.create_dataset("images", (len(names), size_px, size_px, 3), np.uint8)
-        start, rest = 0, readable()
+        start, rest, seen = 0, readable(), hashlib.sha256()
         while block := list(islice(rest, BLOCK)):
             pixels[start : start + len(block)] = np.stack(block)
+            seen.update(pixels[start : start + len(block)])
             start += len(block)
         if not kept:
             first = f" First problem: {problems[0][0]}: {problems[0][1]}." if problems else ""
@@ -95,7 +96,7 @@ def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_process
         if listing.joins_near_duplicates:
             hashes = duplicates.perceptual_hashes(pixels)[: len(table)]
             table["group"] = table["group"].to_numpy()[duplicates.groups(hashes)]
-        _describe(file, table, listing.classes, dataset, size_px)
+        _describe(file, table, listing.classes, dataset, size_px, seen.hexdigest())
     return pd.DataFrame(problems, columns=["path", "problem"], dtype=str)
 
 
@@ -161,7 +162,9 @@ def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarr
     return rows[np.random.default_rng(seed).permutation(codes.max() + 1)[codes] % 2 == which]
 
 
-def _describe(file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int) -> None:
+def _describe(
+    file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int, pixels: str
+) -> None:
     found = set(table["label"])
     for name in COLUMNS:
         file.create_dataset(f"table/{name}", data=table[name].astype(object).to_numpy(), dtype=h5py.string_dtype())
@@ -169,7 +172,7 @@ def _describe(file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], da
     file.attrs["size_px"] = size_px
     file.attrs["classes"] = [label for label in classes if label in found]
     file.attrs["reader_version"] = READER_VERSION
-    digest = hashlib.sha256(f"{READER_VERSION}\n{size_px}\n".encode())
-    for row in zip(*(table[name] for name in ("image_id", "label", "group", "sha256")), strict=True):
+    digest = hashlib.sha256(f"{READER_VERSION}\n{size_px}\n{pixels}\n{file.attrs['classes']}\n".encode())
+    for row in zip(*(table[name] for name in COLUMNS if name != "path"), strict=True):
         digest.update("\t".join((*row, "\n")).encode())
     file.attrs["fingerprint"] = digest.hexdigest()

@@ -47,11 +47,11 @@ def recommend(
     Returns
     -------
     dict
-        Plain values: place, profile, mode, n_images, classes (number of images used of each), n_groups (None: unknown),
-        measures, advice (rows of `model.rank`, with title), evidence (slope, slope_sd, n_targets, effect_sd, noise_sd), check
-        (rows of `model.check`), warnings (sentences; also each measure that failed, with its reason, and each source that no
-        measure ranks). InputError if the images cannot be read, no measure has a value, or the profile has no results to learn
-        from (names the command that makes them).
+        Plain values: place, profile, demo (True: its images are generated), mode, n_images, classes (number of images used of
+        each), n_groups (None: unknown), measures, advice (rows of `model.rank`, with title), evidence (slope, slope_sd,
+        n_targets, effect_sd, noise_sd), check (rows of `model.check`), warnings (sentences; also each measure that failed, with
+        its reason, and each source that no measure ranks). InputError if the images cannot be read, no measure has a value, or
+        the profile has no results to learn from (names the command that makes them).
     """
     aucs, similarity = _evidence(study.profile)
     mode = mode or str(aucs["mode"].iloc[0])
@@ -80,7 +80,7 @@ def recommend(
         name: getattr(calibration, name) for name in ("slope", "slope_sd", "n_targets", "effect_sd", "noise_sd")
     }
     told = {
-        "place": str(place), "profile": study.profile, "mode": mode, **facts, "measures": measures,
+        "place": str(place), "profile": study.profile, "demo": study.is_demo, "mode": mode, **facts, "measures": measures,
         "advice": table.to_dict("records"), "evidence": evidence, "check": check.to_dict("records"),
     }  # fmt: skip
     unranked = [name for name in [*sources, *files] if name not in set(table["source"])]
@@ -165,7 +165,7 @@ def _distances(similarity: pd.DataFrame, found: pd.DataFrame) -> tuple[float, fl
 
 def _warnings(told: dict[str, Any], distances: tuple[float, float] | None, check: pd.DataFrame) -> list[str]:
     evidence, found = told["evidence"], []
-    if told["profile"].split("/")[0] == "demo":
+    if told["demo"]:
         found.append(
             "The demo's networks were trained on made-up images: this shows the procedure and recommends nothing."
         )

@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,11 @@ class Run:
         values = {name: str(value) for name, value in self.settings.model_dump().items()}
         return pd.DataFrame({"value": values}).rename_axis("setting")
 
+    @cached_property
+    def is_demo(self) -> bool:
+        """Whether the run's profile has generated images."""
+        return profiles.is_demo(self.profile)
+
     @property
     def study(self) -> Study:
         """What measures and advice need to know of the run's profile."""
@@ -88,8 +94,8 @@ class Run:
             shutil.copy2(path, self.work / path.name)
 
     def save_figure(self, name: str, figure: Figure, table: pd.DataFrame) -> None:
-        """Save a figure (SVG and PNG) with the table it shows; figures of the demo are marked DEMO."""
-        figures.save(figure, self.work / "figures", name, table, self.profile)
+        """Save a figure (SVG and PNG) with the table it shows; those of generated images are marked DEMO."""
+        figures.save(figure, self.work / "figures", name, table, is_demo=self.is_demo)
 
     def finish(self, **facts: Any) -> None:
         """Write `run.json`, with `facts` added; a run started by hand also takes its final place."""
@@ -97,7 +103,7 @@ class Run:
         # Jobs that trained folds ahead have their own times; `seconds` is the notebook's alone.
         fold_jobs = notes(paths.checkpoint_dir(self.output, self.step, self.name), self.origin.recipe)
         record = {
-            "run_id": f"{self.step}-{self.name}-{recipe.fingerprint(self.origin.recipe, self.data, facts)}",
+            "run_id": f"{self.step}-{self.name}-{recipe.fingerprint(self._content(facts))}",
             "recipe": self.origin.recipe,
             "step": self.step,
             "name": self.name,
@@ -105,6 +111,7 @@ class Run:
             "seed": parameters.get("seed", parameters.get("seeds")),
             "code": self.origin.code,
             "data": self.data,
+            "files": self.origin.files,
             "inputs": self.origin.inputs,
             "versions": self.origin.versions,
             **({"keras": keras_settings()} if "keras" in sys.modules else {}),
@@ -118,6 +125,13 @@ class Run:
         (self.work / results.RECORD).write_text(json.dumps(record, indent=2))
         if not os.environ.get(results.WORK_DIR):
             print(f"Saved in {paths.relative(results.publish(self.output, self.step, self.name))}")
+
+    def _content(self, facts: dict[str, Any]) -> list[Any]:
+        """Return what other runs may read of this one: of an ingest run images and folds, else tables, networks, record."""
+        folds = paths.folds_path(self.output, self.name)
+        if "data_written" in facts:
+            return [facts["data_written"], paths.sha256(folds) if folds.is_file() else ""]
+        return [results.content(self.work), facts, self.settings.model_dump(exclude={"profile"})]
 
 
 def start(step: str, **given: Any) -> Run:

@@ -2,33 +2,41 @@
 
 import hashlib
 import json
+import os
 import subprocess
-from functools import cache
+import sys
+from functools import cache, lru_cache, partial
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from catscans_lib import paths, results
+from catscans_lib import datasets, paths, results
+from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
 from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.grid.steps import STEPS
-from catscans_lib.runs import code_scope
+from catscans_lib.networks import registry
+from catscans_lib.runs import code_scope, contents
+from catscans_lib.training import keras_settings
 
 PROJECT = "catscans"
 CODE = ("catscans_lib", "notebooks", "params", "Snakefile")
 CHANGES = "+changes"
-RECIPES = "recipes.json"  # in imported results: what each run was made from on the other machine
 TRUSTED = "trusted.json"  # in the folder of a run kept by `sweep --trust`: the recipe it would be made from then
+NETWORKS = f"{code_scope.LIBRARY.name}.networks.build.backbone"
+RUN = f"{code_scope.LIBRARY.name}.runs.in_notebook.Run"
+SHOWS = {"card", "finish", "save_figure"}  # methods of a notebook's run that change none of its tables
 
 
 class Origin(NamedTuple):
-    """Recipe, ids of the runs that are read, commit and fingerprint of the code, versions of packages."""
+    """Recipe, digests of the files and ids of the runs that are read, commit and fingerprint of the code, package versions."""
 
     recipe: str
+    files: dict[str, str]
     inputs: dict[str, str]
     code: dict[str, str]
     versions: dict[str, str]
@@ -36,8 +44,9 @@ class Origin(NamedTuple):
 
 def origin(run: PlannedRun, profile: str) -> Origin:
     """Return what a run that starts now is made from; takes a third of a second, so the sweep passes it to the kernel."""
-    code = {"commit": commit(), "fingerprint": code_fingerprint(run.step)}
-    return Origin(recipe(run, profile, code["fingerprint"]), run_ids(run, profile), code, versions())
+    code = {"commit": commit(), "fingerprint": code_fingerprint(run.step, run.parameters)}
+    made_from = recipe(run, profile, code["fingerprint"])
+    return Origin(made_from, _files(run, profile), run_ids(run, profile), code, versions())
 
 
 def fingerprint(*parts: object) -> str:
@@ -50,9 +59,30 @@ def recipe(run: PlannedRun, profile: str, code: str | None = None) -> str:
 
     The name of the profile is no part of it: profiles share what they make in the same way.
     """
-    code = code_fingerprint(run.step) if code is None else code
+    code = code_fingerprint(run.step, run.parameters) if code is None else code
     settings = run.settings.model_dump(exclude={"profile"})
-    return fingerprint(settings, code, run_ids(run, profile), run.inputs)
+    return fingerprint(settings, code, run_ids(run, profile), _files(run, profile), _entries(run))
+
+
+def _files(run: PlannedRun, profile: str) -> dict[str, str]:
+    """Return the digests of the files that a run reads; of files that are not on this machine, those in its record."""
+    made = results.facts(profile, run.key)
+    return {name: now or (made.files.get(name, "") if made else "") for name, now in contents.of_run(run).items()}
+
+
+def _entries(run: PlannedRun) -> list[Any]:
+    """Return what the library's tables of datasets and networks say about those that a run names, itself or by its needs."""
+    values = run.parameters
+    words = {word for key in (run.key, *run.needs) for word in key.split("/")[1].split("--")}
+    words |= {word for name in ("datasets", "sources", "exclude") for word in values.get(name) or ()}
+    named = [name for name in datasets.known() if name in words] or list(datasets.PUBLISHED)
+    cards = [(name, datasets.origin(name), datasets.get(name)) for name in named]
+    facts = [
+        (name, origin, card.classes, card.group, card.n_images, card.count_classes()) for name, origin, card in cards
+    ]
+    network = repr(registry.find(values["backbone"])) if "backbone" in values else None
+    is_own = values.get("data") == "native" and values["dataset"] in own.names()
+    return [facts, network, own.reading(values["dataset"]) if is_own else None]
 
 
 def run_ids(run: PlannedRun, profile: str) -> dict[str, str]:
@@ -69,8 +99,7 @@ def is_current(run: PlannedRun, profile: str, code: str | None = None) -> bool:
     if not all(results.is_done(profile, key) for key in (run.key, *run.needs)):
         return False
     now = recipe(run, profile, code)
-    made_from = results.facts(profile, run.key).recipe
-    return made_from == now or _is_trusted(run, profile, now) or _is_current_import(run, profile)
+    return results.facts(profile, run.key).recipe == now or _is_trusted(run, profile, now)
 
 
 def _is_trusted(run: PlannedRun, profile: str, now: str) -> bool:
@@ -79,76 +108,118 @@ def _is_trusted(run: PlannedRun, profile: str, now: str) -> bool:
     return note.is_file() and json.loads(note.read_text(encoding="utf-8"))["recipe"] == now
 
 
-def portable(run: PlannedRun, profile: str) -> dict[str, str]:
-    """Return a run's id and its recipe without the paths of folders, which differ on another machine."""
-    card = yaml.safe_load(run.inputs.get("card", "{}"))
-    card.pop("place", None)
-    made_from = fingerprint(run.parameters, code_fingerprint(run.step), run_ids(run, profile), card)
-    return {"run_id": results.record(profile, run.key)["run_id"], "recipe": made_from}
-
-
-def _is_current_import(run: PlannedRun, profile: str) -> bool:
-    """Return whether an imported run is up to date; not if a folder is given here, which may hold other images."""
-    recipes = paths.results_dir(profile) / RECIPES
-    is_given = any(folder for name, folder in run.inputs.items() if name != "card")
-    if is_given or not run.inputs or not recipes.is_file():
-        return False
-    return json.loads(recipes.read_text()).get(run.key) == portable(run, profile)
-
-
 def current(profile: str, runs: dict[str, PlannedRun]) -> list[str]:
     """Return the keys of the runs that are up to date together with all they need; `runs` in the grid's order."""
     found: dict[str, None] = {}
     codes = code_fingerprints(runs)
     for key, run in runs.items():
-        if all(need in found for need in run.needs) and is_current(run, profile, codes[run.step]):
+        if all(need in found for need in run.needs) and is_current(run, profile, codes[key]):
             found[key] = None
     return list(found)
 
 
-def without_images(profile: str, runs: dict[str, PlannedRun]) -> list[str]:
-    """Return the ingest runs whose image store is missing (imports have none) although an outdated run reads it."""
-    made = set(current(profile, runs))
+def without_images(profile: str, runs: dict[str, PlannedRun], made: list[str] | None = None) -> list[str]:
+    """Return the ingest runs whose image store is missing (imports have none) although an outdated run reads it.
+
+    `made` is what `current` returned, if known.
+    """
+    made = set(current(profile, runs) if made is None else made)
     read = {need for key, run in runs.items() if key not in made for need in run.needs if runs[need].step == "ingest"}
     stores = {key: (runs[key].parameters["dataset"], runs[key].parameters["size_px"]) for key in read}
     return [key for key, store in stores.items() if not paths.store_path(profile, *store).exists()]
 
 
-def code_fingerprint(step: str) -> str:
-    """Return the fingerprint of a step's notebook and of all library files it reaches, without comments and docstrings."""
-    _, *files = sources(step)
-    meanings = {str(path.relative_to(code_scope.LIBRARY)): code_scope.meaning(path) for path in files}
-    if STEPS[step].ignores_figure_code:
-        meanings = {name: meaning for name, meaning in meanings.items() if not name.startswith("figures/")}
-    return fingerprint([source for _, source, _ in STEPS[step].cells()], meanings)
+def code_fingerprint(step: str, parameters: dict[str, Any]) -> str:
+    """Return the fingerprint of the code that a result depends on: its notebook's, what that uses, and Keras's settings."""
+    return _code_fingerprint(step, _reader(parameters), STEPS[step].code())
+
+
+@lru_cache(maxsize=256)  # asked for every run of a grid, and for every profile that it may share runs with
+def _code_fingerprint(step: str, reader: str, notebook: str) -> str:
+    used = _reached(step, reader)
+    settings = keras_settings() if NETWORKS in used else None
+    parts = code_scope.definitions(notebook.encode(), "notebook").items()
+    return fingerprint({name: part for name, part in parts if not part.is_import}, used, settings)
 
 
 def code_fingerprints(runs: dict[str, PlannedRun]) -> dict[str, str]:
-    """Return the code fingerprint of every step in `runs`."""
-    return {step: code_fingerprint(step) for step in {run.step for run in runs.values()}}
+    """Return the code fingerprint of every run by its key."""
+    kinds = {key: (run.step, _reader(run.parameters)) for key, run in runs.items()}
+    one_of = {kind: runs[key] for key, kind in kinds.items()}
+    found = {kind: code_fingerprint(run.step, run.parameters) for kind, run in one_of.items()}
+    return {key: found[kind] for key, kind in kinds.items()}
 
 
-def sources(step: str) -> list[Path]:
-    """Return a step's notebook and every library file it reaches."""
-    code = "\n".join(source for kind, source, _ in STEPS[step].cells() if kind == "code")
-    return [paths.notebook_path(step), *sorted(code_scope.reached(code))]
+def sources(step: str, parameters: dict[str, Any]) -> list[Path]:
+    """Return a step's notebook and the library's files with code that its result depends on."""
+    found = {code_scope.file_of(name) for name in _reached(step, _reader(parameters))}
+    return [paths.notebook_path(step), *sorted(found)]
+
+
+def _reached(step: str, reader: str) -> dict[str, str]:
+    """Return the meaning of what a notebook uses of the library: by its names, by its settings and by the methods of its run."""
+    notebook = code_scope.definitions(STEPS[step].code().encode(), "notebook")
+    uses = {use for part in notebook.values() if not part.is_import for use in part.uses}
+    words = {use.split(".")[2] for use in uses if use.startswith("notebook.") and use.count(".") > 1}
+    methods = {method for word in words - SHOWS if code_scope.defines(method := f"{RUN}.{word}")}
+    settings = STEPS[step].settings
+    return code_scope.reached(
+        {*uses, f"{settings.__module__}.{settings.__name__}"}, {*methods, *filter(None, [reader])}
+    )
+
+
+def _reader(parameters: dict[str, Any]) -> str:
+    """Return the full name of what lists or draws a run's dataset; "" if the run reads no files."""
+    package = f"{code_scope.LIBRARY.name}.datasets"
+    if parameters.get("data") not in ("demo", "native"):
+        return ""
+    if parameters["data"] == "demo":
+        return f"{package}.demo.make"
+    card = datasets.PUBLISHED.get(parameters["dataset"])
+    return f"{package}.own.card" if card is None else _place_of(card)
+
+
+def _place_of(card: datasets.DatasetInfo) -> str:
+    """Return the full name of a published card, or of the tuple of cards that it is in."""
+    read = card.read
+    while isinstance(read, partial):
+        read = read.func
+    names = vars(sys.modules[read.__module__]).items()
+    held = (
+        name
+        for name, value in names
+        if value is card or (isinstance(value, tuple) and any(one is card for one in value))
+    )
+    return ".".join([read.__module__, *islice(held, 1)])
 
 
 def commit() -> str:
     """Return the project's git commit, with `+changes` if tracked files differ or code is untracked; "" outside git."""
+    head = _git("rev-parse", "HEAD")[0]
+    untracked = ("ls-files", "--others", "--exclude-standard", "--", *CODE)
+    differs = head and (_git("status", "--porcelain", "--untracked-files=no")[0] or _git(*untracked)[0])
+    return head + (CHANGES if differs else "")
 
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(paths.root()), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
 
-    try:
-        head = git("rev-parse", "HEAD")
-        untracked = ("ls-files", "--others", "--exclude-standard", "--", *CODE)
-        differs = git("status", "--porcelain", "--untracked-files=no") or git(*untracked)
-    except FileNotFoundError:  # git is not installed
+def why_no_commit() -> str:
+    """Return why records name no commit although the project is a git repository; "" if they do, or it is none."""
+    said = _git("rev-parse", "HEAD")[1]
+    if "dubious ownership" not in said:
         return ""
-    return head + (CHANGES if head and differs else "")
+    return (
+        "Records name no commit: another user owns the project's folder, so git refuses to read it. To allow it: "
+        f"git config --global --add safe.directory '{paths.root()}'"
+    )
+
+
+def _git(*arguments: str) -> tuple[str, str]:
+    """Return what git prints ("" if it fails or is not installed), and its error."""
+    command = ["git", "-C", str(paths.root()), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"})
+    except FileNotFoundError:
+        return "", "git is not installed"
+    return (done.stdout.strip() if done.returncode == 0 else ""), done.stderr
 
 
 @cache

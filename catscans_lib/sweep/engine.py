@@ -82,11 +82,12 @@ def prepare(sweep: Sweep, *, dry_run: bool = False) -> Prepared:
     if (shared := reuse.found(sweep.profile, runs)) and not dry_run:
         with one_sweep_at_a_time():
             reuse.take(sweep.profile, runs, shared)
-    without_images = [key for key in recipe.without_images(sweep.profile, runs) if key not in shared]
-    current = {*recipe.current(sweep.profile, runs), *shared} - set(without_images)
+    made = recipe.current(sweep.profile, runs)
+    without_images = [key for key in recipe.without_images(sweep.profile, runs, made) if key not in shared]
+    current = {*made, *shared} - set(without_images)
     done = [key for key in runs if key in current]
-    used = {variable for key, run in runs.items() if key not in done for variable in run.inputs}
-    for variable in sorted(used & paths.GIVEN.keys()):
+    used = {variable for key, run in runs.items() if key not in done for variable in run.folders}
+    for variable in sorted(used):
         paths.given_dir(variable)
     for key in without_images:  # imported results without their images
         _mark_of(sweep.profile, key).unlink(missing_ok=True)
@@ -104,6 +105,8 @@ def run(sweep: Sweep, prepared: Prepared, started: float) -> int:
     costs = plan.costs_of(sweep.profile, runs, waiting, with_gpu=sweep.has_gpu)
     seconds = {key: cost.seconds for key, cost in costs.items()}
     shown = Progress(sweep.profile, runs, set(done), seconds, sweep.n_parallel, started)
+    if reason := recipe.why_no_commit():
+        say(reason)
     command = snakemake(sweep)
     _check_writable(paths.notes_dir())
     with one_sweep_at_a_time() as lock, printed(shown):

@@ -59,7 +59,7 @@ def with_needs(runs: Runs, keys: list[str]) -> list[str]:
 def outdated_by_code(profile: str, runs: Runs) -> list[str]:
     """Return the finished runs that are out of date only because their code has changed, in the grid's order."""
     codes = recipe.code_fingerprints(runs)
-    return [key for key, run in runs.items() if _only_code_differs(run, profile, codes[run.step])]
+    return [key for key, run in runs.items() if _only_code_differs(run, profile, codes[key])]
 
 
 def _only_code_differs(run: PlannedRun, profile: str, code_now: str) -> bool:
@@ -78,7 +78,7 @@ def trust(profile: str, keys: list[str], runs: Runs) -> None:
         note = {
             "recipe": recipe.recipe(run, profile),
             "made_by_code": results.facts(profile, key).code,
-            "kept_under_code": recipe.code_fingerprint(run.step),
+            "kept_under_code": recipe.code_fingerprint(run.step, run.parameters),
             "commit": commit,
             "since": since,
         }

@@ -59,7 +59,7 @@ class Study:
     """The settings of a profile that measures and advice need.
 
     `probe` is the source whose network sees all images, `sizes_px` the side of each dataset's stored images, `targets` those
-    with known AUCs.
+    with known AUCs. `is_demo` says that the images are generated.
     """
 
     profile: str
@@ -67,3 +67,4 @@ class Study:
     probe: str
     sizes_px: Mapping[str, int]
     targets: tuple[str, ...]
+    is_demo: bool = False

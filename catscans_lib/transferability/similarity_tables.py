@@ -196,13 +196,13 @@ def best_elsewhere(results: pd.DataFrame) -> pd.DataFrame:
     return table.assign(measure="best_elsewhere", larger_is_closer=True)
 
 
-def declared_shares(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return the ground truth of the demo as a table of similarity, for the measured pairs; empty for other profiles.
+def declared_shares(similarity: pd.DataFrame, *, is_demo: bool) -> pd.DataFrame:
+    """Return the ground truth of the demo as a table of similarity, for the measured pairs; empty for real images.
 
     It is the share of a target's class factors that also determine the source's labels.
     """
     columns = [*PAIR, "measure", "value", "larger_is_closer"]
-    if profile.split("/")[0] != "demo":
+    if not is_demo:
         return pd.DataFrame(columns=columns)
     shares = demo.shared_factors().rename(columns={"share": "value"})
     measured = shares.merge(similarity[PAIR].drop_duplicates())

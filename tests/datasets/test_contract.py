@@ -1,6 +1,9 @@
 """What holds for every dataset: generated, in its published layout, or a user's own."""
 
+import os
 import re
+import sys
+from pathlib import Path
 
 import fixtures
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from catscans_lib import datasets
 from catscans_lib.datasets import Ingest, demo, ingest, own
 from catscans_lib.images import folds, store
+from catscans_lib.runs import contents
 
 SIZE = 24
 SPLITS = {"", "train", "val", "valid", "test"}
@@ -82,6 +86,33 @@ def test_native_layout(layout, tmp_path, monkeypatch):
     monkeypatch.setenv("CATSCANS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     keeps_the_contract(name, "native", tmp_path / "x.h5")
+
+
+opened = None  # the files and folders that a test has seen opened
+
+
+def _note(event, arguments):
+    if (
+        opened is not None
+        and event in ("open", "os.scandir", "os.listdir")
+        and isinstance(arguments[0], str | os.PathLike)
+    ):
+        opened.append(Path(arguments[0]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_card_names_all_files_that_are_read(layout, tmp_path, monkeypatch):
+    """A change in these files, and only in these, ingests the dataset again (`runs.contents`)."""
+    name, write = LAYOUTS[layout]
+    fixtures.write_all(tmp_path / "data")
+    write(tmp_path / "data")
+    sys.addaudithook(_note)
+    monkeypatch.setattr(sys.modules[__name__], "opened", [])
+    listing = datasets.read(name, tmp_path / "data")
+    read = {path for path in opened if path.is_file() and path.is_relative_to(tmp_path)}
+    files = listing.images["path"].str.replace(r"(\.tar|\.bin|\.h5):.*", r"\1", regex=True).unique()
+    named = dict(contents._files(contents._images(name, tmp_path / "data")))
+    assert read | {tmp_path / "data" / file for file in files} <= set(named.values())
 
 
 @pytest.mark.parametrize("form", OWN)

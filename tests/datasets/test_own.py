@@ -186,7 +186,7 @@ def test_an_invalid_card_is_reported_with_its_place(project, content, message):
         datasets.get("moles")
 
 
-def test_an_own_dataset_in_the_demo_is_read_not_generated_and_its_card_is_an_input(project, tmp_path):
+def test_an_own_dataset_in_the_demo_is_read_not_generated(project, tmp_path):
     write_folder(tmp_path / "moles")
     add("moles", tmp_path / "moles")
     content = tiny.grid()
@@ -195,7 +195,7 @@ def test_an_own_dataset_in_the_demo_is_read_not_generated_and_its_card_is_an_inp
     tiny.write_grid(project, content)
     runs = expand.grid("demo")
     assert (runs["ingest/moles"].settings.data, runs["ingest/chest"].settings.data) == ("native", "demo")
-    assert runs["ingest/moles"].inputs == {"card": own.text("moles")}
+    assert own.reading("moles")["form"] == "folder" and "place" not in own.reading("moles")
     assert "transfer/dtd--moles" in runs
 
 

@@ -124,15 +124,15 @@ def test_bars_show_every_fold_with_n_the_longer_baseline_and_the_bootstrap_inter
     assert drawn == [(0.60, 0.80), (0.65, 0.85), (0.70, 0.90), (0.85, 0.97)]
 
 
-def test_figures_of_demo_profiles_say_demo_and_others_do_not(tmp_path):
-    for profile, is_demo in (("demo", True), ("demo/scratch", True), ("sample", False)):
-        figures.save(plt.figure(), tmp_path / profile, "empty", pd.DataFrame(), profile)
-        assert ("DEMO" in (tmp_path / profile / "empty.svg").read_text()) is is_demo
+def test_figures_of_generated_images_say_demo_and_others_do_not(tmp_path):
+    for is_demo in (True, False):
+        figures.save(plt.figure(), tmp_path, "empty", pd.DataFrame(), is_demo=is_demo)
+        assert ("DEMO" in (tmp_path / "empty.svg").read_text()) is is_demo
 
 
 def test_the_same_figure_gives_identical_files_and_a_table(tmp_path):
     for folder in ("one", "two"):
-        figures.save(bars().figure, tmp_path / folder, "bars", aucs(), "demo")
+        figures.save(bars().figure, tmp_path / folder, "bars", aucs(), is_demo=True)
         plt.close("all")
     for name in ("bars.svg", "bars.png", "bars.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -9,7 +9,9 @@ import pytest
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
+from catscans_lib.grid import expand
 from catscans_lib.grid.steps import STEPS
+from catscans_lib.runs import code_scope
 
 PLAY = "reanalysis"  # for `make lab`: it reads the results of the steps
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -55,3 +57,26 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path, monkeypatch):
     path.write_text('{"cells": []}')
     with pytest.raises(InputError, match="has no cell tagged 'parameters'"):
         step.parameters()
+
+
+MAGICS = {
+    "%matplotlib inline\nx = 1": None,
+    "!ls\nx = (": "that is not Python",
+    "%%bash\nls": None,
+    "await f()": None,
+    "x =": "line 1: x =",
+}
+
+
+@pytest.mark.parametrize("cell", MAGICS)
+def test_magics_are_understood_and_a_cell_that_is_not_python_is_named(cell, project):
+    path = paths.notebook_path("stability")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(cell))
+    nbformat.write(notebook, path)
+    if message := MAGICS[cell]:
+        with pytest.raises(InputError, match=f"notebooks/stability.ipynb has a cell .*{message}"):
+            expand.grid("demo")
+    else:
+        expand.grid("demo")
+        code_scope.parsed(STEPS["stability"].code(), "notebook")

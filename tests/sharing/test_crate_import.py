@@ -6,6 +6,7 @@ import shutil
 import zipfile
 
 import finished
+import fixtures
 import h5py
 import pytest
 import tiny
@@ -109,11 +110,11 @@ def test_a_dataset_is_ingested_again_if_a_changed_run_needs_its_images(made, the
     assert recipe.without_images("demo", runs) == ["ingest/chest"]
 
 
-def test_results_from_a_data_folder_are_up_to_date_elsewhere_until_another_folder_is_given(tmp_path, monkeypatch):
+def test_results_from_a_data_folder_are_up_to_date_elsewhere_until_other_images_are_given(tmp_path, monkeypatch):
     theirs, ours = tmp_path / "their data", tmp_path / "our data"
-    for folder in (theirs, ours):
-        folder.mkdir()
-        (folder / "file").touch()
+    for write in (fixtures.write_chest, fixtures.write_dtd):
+        write(theirs)
+    shutil.copytree(theirs, ours, copy_function=shutil.copyfile)
     monkeypatch.setenv("CATSCANS_DATA", str(theirs))
     monkeypatch.setenv("CATSCANS_ROOT", str(finished.make(tmp_path / "origin", native=True)))
     export("demo", tmp_path / "crate.zip")
@@ -124,7 +125,10 @@ def test_results_from_a_data_folder_are_up_to_date_elsewhere_until_another_folde
     runs = expand.grid("demo")
     assert recipe.current("demo", runs) == list(runs)
     monkeypatch.setenv("CATSCANS_DATA", str(ours))
-    assert recipe.current("demo", expand.grid("demo")) == []
+    assert recipe.current("demo", runs) == list(runs)
+    image = next((ours / "chest_xray").rglob("*.jpeg"))
+    image.write_bytes(image.read_bytes() + b"x")
+    assert recipe.current("demo", runs) == ["ingest/dtd"]
     assert str(theirs).encode() not in b"".join(finished.files_in(folder).values())
 
 
@@ -244,7 +248,7 @@ def test_a_crate_of_another_version_or_of_other_code_says_what_to_do(made, there
     with pytest.raises(InputError, match="is of version 9.9 of the project, this is .* unzip the crate"):
         restore(old)
     notebook = there / "notebooks/evaluate.ipynb"
-    notebook.write_text(notebook.read_text().replace("profile = ", "profile= "))
+    notebook.write_text(notebook.read_text().replace("tables.summary(aucs)", "tables.summary(aucs[:])"))
     with pytest.raises(
         InputError, match=rf"other code than this \(1 of evaluate; commit {finished.COMMIT}\).*--other-code"
     ):

@@ -72,7 +72,7 @@ def finished(project):
 def write(run, recipe):
     folder = paths.run_dir("demo", run.step, run.name)
     folder.mkdir(parents=True, exist_ok=True)
-    code = {"fingerprint": run_recipe.code_fingerprint(run.step)}
+    code = {"fingerprint": run_recipe.code_fingerprint(run.step, run.parameters)}
     record = {
         "status": "completed",
         "run_id": f"{run.key}-1",
@@ -85,7 +85,7 @@ def write(run, recipe):
 
 def change_code(monkeypatch, step):
     plain = run_recipe.code_fingerprint
-    monkeypatch.setattr(run_recipe, "code_fingerprint", lambda name: plain(name) + "x" * (name == step))
+    monkeypatch.setattr(run_recipe, "code_fingerprint", lambda name, values: plain(name, values) + "x" * (name == step))
 
 
 def test_runs_made_with_the_current_code_are_not_outdated(finished):

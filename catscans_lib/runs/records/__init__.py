@@ -33,7 +33,7 @@ def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill:
     Raises what `fill` raises, with secrets masked; the record then says FAILED.
     """
     mask = masking.Mask.of_environment()
-    experiment = _experiment(profile, key, mask)
+    experiment = _experiment(profile, key, config, mask)
     experiment.add_config(mask.plain({name: value for name, value in config.items() if name != "seed"}))
     # Without a seed Sacred would draw one that nothing uses, and records of equal runs would differ.
     seed = config.get("seed", *(config.get("seeds") or [0])[:1])
@@ -63,7 +63,7 @@ def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill:
             observers.export_to_neptune(profile, str(started[0]._id))
 
 
-def _experiment(profile: str, key: str, mask: masking.Mask) -> Any:
+def _experiment(profile: str, key: str, config: dict[str, Any], mask: masking.Mask) -> Any:
     sys.modules.setdefault("pandas", None)  # or Sacred would import pandas, which takes half a second
     try:
         with warnings.catch_warnings():
@@ -88,7 +88,7 @@ def _experiment(profile: str, key: str, mask: masking.Mask) -> Any:
     experiment.logger = logging.getLogger("catscans.sacred")
     experiment.logger.setLevel(logging.CRITICAL)
     experiment.captured_out_filter = mask
-    for path in recipe.sources(key.split("/")[0]):
+    for path in recipe.sources(key.split("/")[0], config):
         experiment.add_source_file(str(path))
     for name, version in recipe.versions().items():
         experiment.add_package_dependency(name, version)

@@ -83,7 +83,7 @@ def _facts(profile: str, step: str, name: str) -> dict[str, Any]:
         "network": registry.find(parameters["backbone"]),
         "used": [datasets.get(key) for key in (target, source) if key and key != "none"],
         "settings": {key: known[key] for key in SETTINGS if key in known},
-        "is_demo": profiles.load(profile).data == "demo",
+        "is_demo": profiles.is_demo(profile),
         "published": datasets.PUBLISHED,
         "titles": datasets.titles(),
         "rows": intervals[is_asked].to_dict("records"),

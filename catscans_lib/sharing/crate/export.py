@@ -44,11 +44,11 @@ def export(
     missing or outdated; after an import, `make book` executes them. Raises InputError for such runs otherwise, for a missing
     file of the project or image store, a book older than a result, and a result of a kind that an import would refuse.
     """
-    current, clean = _current_runs(profile, partial), cleaner()
+    _check_runs(profile, partial)
+    clean = cleaner()
     found = _project(profile) | _results(profile, models)
     found |= (_stores(profile) if data else {}) | (_book(profile) if book else {})
-    recipes = {key: recipe.portable(run, profile) for key, run in current.items()}  # for the check after an import
-    found |= _cards(profile, models) | {f"results/{profile}/{recipe.RECIPES}": _json(recipes)}
+    found |= _cards(profile, models)
     listed = {}
     with paths.atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(found):
@@ -100,8 +100,8 @@ def refuse_kinds(names: list[str]) -> None:
         )
 
 
-def _current_runs(profile: str, partial: bool) -> dict[str, expand.PlannedRun]:
-    """The runs that are up to date: all of them, unless `partial`."""
+def _check_runs(profile: str, partial: bool) -> None:
+    """Raise InputError unless all runs are up to date; with `partial`, unless one is finished."""
     runs = expand.grid(profile)
     current = recipe.current(profile, runs)
     if not any(results.is_done(profile, key) for key in runs):
@@ -111,7 +111,6 @@ def _current_runs(profile: str, partial: bool) -> dict[str, expand.PlannedRun]:
             f"{len(missing)} of {len(runs)} runs of profile '{profile}' are missing or were made from other settings or code: "
             f"{and_more(missing, 5)}. Run `make book PROFILE={profile}` first, or pass --partial."
         )
-    return {key: runs[key] for key in current}
 
 
 def _project(profile: str) -> dict[str, Content]:
@@ -133,7 +132,7 @@ def _results(profile: str, models: bool) -> dict[str, Content]:
     for path in folder.rglob("*"):
         place = path.relative_to(folder)
         is_hidden = any(part.startswith(".") for part in place.parts)
-        is_omitted = place.parts[0] in ("scratch", CARDS, recipe.RECIPES) or (path.suffix == ".keras" and not models)
+        is_omitted = place.parts[0] in ("scratch", CARDS) or (path.suffix == ".keras" and not models)
         if path.is_file() and not is_hidden and not is_omitted:
             found[f"results/{profile}/{place.as_posix()}"] = path
     refuse_kinds(list(found))
@@ -165,7 +164,7 @@ def _book(profile: str) -> dict[str, Content]:
 def _cards(profile: str, models: bool) -> dict[str, Content]:
     """The cards of the datasets, each with the table of its images, and of the networks."""
     folder, found = f"results/{profile}/{CARDS}", {}
-    is_demo = profiles.load(profile).data == "demo"
+    is_demo = profiles.is_demo(profile)
     for name, row in profiles.load(profile).datasets.items():
         place, table = paths.store_path(profile, name, row.size_px), f"{folder}/datasets/{name}.csv"
         if place.is_file():

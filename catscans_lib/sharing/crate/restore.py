@@ -68,9 +68,14 @@ def restore(archive: Path, *, other_code: bool = False) -> Restored:
             _move(folder / name, paths.root() / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    record = re.compile(rf"results/{re.escape(profile)}/((?!records/)[^/]+/[^/]+)/{re.escape(results.RECORD)}")
-    runs = tuple(match[1] for match in map(record.fullmatch, wanted) if match)
+    runs = tuple(filter(None, (_run_of(name, profile) for name in wanted)))
     return Restored(profile, len(new), len(wanted) - len(new), runs)
+
+
+def _run_of(name: str, profile: str) -> str:
+    """Return the key of the run whose record a file is; "" for other files."""
+    match = re.fullmatch(rf"results/{re.escape(profile)}/((?!records/)[^/]+/[^/]+)/{re.escape(results.RECORD)}", name)
+    return match[1] if match else ""
 
 
 def outdated(profile: str) -> tuple[int, list[str]]:
@@ -145,20 +150,19 @@ def _is_wanted(name: str, profile: str) -> bool:
 
 
 def _refuse_other_code(folder: Path, archive: Path, profile: str, listed: Listed) -> None:
-    """Refuse results of another version, or that were up to date where they were made, but are not here: the code differs."""
+    """Refuse results of another version, or of runs whose code differs from the code here."""
     graph = _json(folder / metadata.NAME)["@graph"]
     theirs = next((entity.get("version") for entity in graph if entity.get("@id") == "./"), None)
     if theirs != (ours := installed.version(recipe.PROJECT)):
         raise InputError(f"The crate is of version {theirs} of the project, this is {ours}. Use that version{OR_ELSE}")
-    others, commits, place = Counter[str](), set(), f"results/{profile}"
+    others, commits = Counter[str](), set()
     try:
-        for key in _json(folder / place / recipe.RECIPES):
-            if (name := f"{place}/{key}/{results.RECORD}") in listed:
-                code, step = _json(folder / name)["code"], key.split("/")[0]
-                if code["fingerprint"] != recipe.code_fingerprint(step):
-                    others[step] += 1
-                    commits.add(code["commit"] or "unknown")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        for record in (_json(folder / name) for name in listed if _run_of(name, profile)):
+            code, step = record["code"], record["step"]
+            if code["fingerprint"] != recipe.code_fingerprint(step, record["parameters"]):
+                others[step] += 1
+                commits.add(code["commit"] or "unknown")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _refused(archive, f"its records do not say which code made them: {error!r}") from None
     if others:
         steps = ", ".join(f"{n} of {step}" for step, n in others.items())

@@ -1,0 +1,83 @@
+"""Digests of the files that a run reads and no run has made: images as published, weights, published tables, answers.
+
+A digest depends on what the files contain and on their names below the folder that the user names, not on that folder's path.
+Hashing a large dataset takes minutes, so digests are cached in `.snakemake/files/` by path, size and times of every file.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from catscans_lib import datasets, paths
+from catscans_lib.datasets import own
+from catscans_lib.grid.expand import PlannedRun
+
+Places = list[tuple[str, Path]]  # files and folders, each with its name below the folder that the user names
+
+
+def of_run(run: PlannedRun) -> dict[str, str]:
+    """Return the digest of each kind of files that a run reads, by its name; "" where they are not on this machine."""
+    return {name: _digest(list(_files(places))) for name, places in _read(run).items()}
+
+
+def _read(run: PlannedRun) -> dict[str, Places]:
+    """Return what a run reads besides the results of other runs."""
+    values, root, found = run.parameters, paths.root(), {}
+    given = {name: Path(os.environ[name]) for name in paths.GIVEN if os.environ.get(name)}
+    if values.get("data") == "native":
+        found["images"] = _images(values["dataset"], given.get("CATSCANS_DATA"))
+    if isinstance(file := values.get("weights"), str) and file != "keras":
+        found["weights"] = [(file, folder / file) for name, folder in given.items() if name == "CATSCANS_WEIGHTS"]
+    if run.step == "evidence":
+        found["evidence"] = [("", root / "evidence")]
+    for name in ("answers", "logs"):
+        files = values.get(name) or []
+        found |= (
+            {name: [(file, root / file) for file in ([files] if isinstance(files, str) else files)]} if files else {}
+        )
+    return found
+
+
+def _images(dataset: str, data_dir: Path | None) -> Places:
+    card = datasets.get(dataset)
+    if card.is_below_data_dir and data_dir is None:
+        return []
+    if dataset in own.names():
+        return own.places(dataset, data_dir or Path())
+    found = {path for pattern in card.files for path in data_dir.glob(pattern)}
+    return [(path.relative_to(data_dir).as_posix(), path) for path in sorted(found)]
+
+
+def _files(places: Places) -> Iterator[tuple[str, Path]]:
+    """Give the files among places and in their folders, without hidden ones; each once, in a fixed order."""
+    for name, place in places:
+        if place.is_file():
+            yield name, place
+        for folder, below, files in os.walk(place, followlinks=True):
+            below[:] = sorted(one for one in below if not one.startswith("."))
+            inside = Path(folder).relative_to(place).as_posix()
+            yield from ((f"{name}/{inside}/{file}", Path(folder, file)) for file in sorted(files) if file[0] != ".")
+
+
+def _digest(files: Places) -> str:
+    """Return a digest of names and contents; "" without files."""
+    stats = [path.stat() for _, path in files]
+    state = [
+        (str(path), one.st_size, one.st_mtime_ns, one.st_ctime_ns) for (_, path), one in zip(files, stats, strict=True)
+    ]
+    key = hashlib.sha256(json.dumps([[name for name, _ in files], state]).encode()).hexdigest()
+    cached = paths.notes_dir() / "files" / f"{key}.txt"
+    if not files or (cached.is_file() and cached.stat().st_size):
+        return cached.read_text(encoding="utf-8") if files else ""
+    with ThreadPoolExecutor() as pool:
+        hashes = pool.map(paths.sha256, (path for _, path in files))
+        lines = [f"{name}\t{sha256}\n" for (name, _), sha256 in zip(files, hashes, strict=True)]
+    found = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    if paths.notes_dir().is_dir():  # a sweep has made it
+        with suppress(OSError), paths.atomic_write(cached) as part:  # a read-only project: hashes again next time
+            part.write_text(found, encoding="utf-8")
+    return found

@@ -1,0 +1,94 @@
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from catscans_lib import paths, results
+from catscans_lib.errors import InputError
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The folder of a finished run."""
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    folder = paths.run_dir("demo", "stability", "all")
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"status": "completed", "run_id": "one"}))
+    return folder
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"status": "comp', "[]", "null", "{}", "\0" * 9, '{"status": "failed"}'])
+def test_a_run_with_a_damaged_record_is_not_done_and_is_named_in_one_line(run, damage, capsys):
+    assert results.is_done("demo", "stability/all")
+    (run / "run.json").write_text(damage)
+    assert not results.is_done("demo", "stability/all")
+    assert results.finished("demo", "stability") == []
+    assert results.finished_at("demo", "stability/all") == float("-inf")
+    with pytest.raises(InputError, match="stability/all is not done in profile demo. Make it"):
+        results.record("demo", "stability/all")
+    said = capsys.readouterr().err.splitlines()
+    is_damaged = "failed" not in damage
+    assert (
+        said
+        == ["results/demo/stability/all/run.json is damaged, so its run counts as not done and runs again."]
+        * is_damaged
+    )
+
+
+def test_a_finished_run_is_on_disk_before_it_takes_its_place(run, monkeypatch):
+    work = results.new_work_dir("demo", "stability", "all")
+    for name in ("run.json", "history.csv", "figures/one.svg"):
+        (work / name).parent.mkdir(exist_ok=True)
+        (work / name).touch()
+    synced, moved = [], []
+    monkeypatch.setattr(os, "fsync", lambda opened: synced.append(str(Path(f"/proc/self/fd/{opened}").readlink())))
+    replace = paths.replace_folder
+    monkeypatch.setattr(paths, "replace_folder", lambda *given: moved.append(set(synced)) or replace(*given))
+    results.publish("demo", "stability", "all")
+    assert moved[0] >= {str(work), *(str(work / name) for name in ("run.json", "history.csv", "figures/one.svg"))}
+    assert synced[-1] == str(run.parent)
+
+
+def network(bias=0.0):
+    model = keras.Sequential([keras.Input((3,), name="image"), keras.layers.Dense(2, name="head")])
+    model.compile("adam", "mse")
+    model.set_weights([np.ones((3, 2)), np.full(2, bias)])
+    return model
+
+
+CHANGES = {  # what is done to the folder, and whether its content stays
+    "the record, the notebook and figures": (lambda run: [(run / name).write_text("x") for name in ("run.json", "a.svg")], True),
+    "times": (lambda run: (run / "seconds.csv").write_text("other"), True),
+    "the same network saved again": (lambda run: (network().save(run / "model.keras"), _stamp(run / "model.keras")), True),
+    "the same network built after another": (lambda run: network().save(run / "model.keras"), True),
+    "other weights": (lambda run: network(0.1).save(run / "model.keras"), False),
+    "a table": (lambda run: (run / "history.csv").write_text("epoch\n2\n"), False),
+    "a shared table": (lambda run: (run / "tables/aucs.csv").write_text("auc\n0.6\n"), False),
+    "a table less": (lambda run: (run / "history.csv").unlink(), False),
+}  # fmt: skip
+
+
+def _stamp(path):
+    """Give a saved network another date."""
+    with zipfile.ZipFile(path) as archive:
+        held = {info.filename: archive.read(info) for info in archive.infolist()}
+    held["metadata.json"] = b'{"date_saved": "2001-01-01"}'
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in held.items():
+            archive.writestr(zipfile.ZipInfo(name, (2001, 1, 1, 0, 0, 0)), content)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_content_of_a_run_is_its_tables_and_networks(run, change):
+    do, stays = CHANGES[change]
+    (run / "tables").mkdir()
+    for name, text in (("history.csv", "epoch\n1\n"), ("seconds.csv", "1"), ("tables/aucs.csv", "auc\n0.5\n")):
+        (run / name).write_text(text)
+    network().save(run / "model.keras")
+    before = results.content(run)
+    do(run)
+    assert (results.content(run) == before) is stays
