@@ -28,7 +28,7 @@ def write(profile: str) -> None:
     _, end, after = rest.partition(END)
     if not end:
         raise InputError(
-            f"README.md lacks the lines {BEGIN.strip()} and {END.strip()}, between which the answer stands."
+            f"README.md lacks the lines {BEGIN.strip()} and {END.strip()} around its answer. Restore them."
         )
     path.write_text(before + BEGIN + text + END + after, encoding="utf-8")
     shutil.copyfile(paths.run_dir(profile, chapters.STEP, "all") / "figures" / "forest.svg", paths.root() / PICTURE)

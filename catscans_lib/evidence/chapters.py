@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from catscans_lib import datasets, paths, results
@@ -56,10 +57,8 @@ def numbers(profile: str) -> dict[str, Any] | None:
 
 def _counts(contrasts: pd.DataFrame) -> dict[str, int]:
     """Count targets whose interval lies above 0 (natural better), below 0 (medical better), or that are open."""
-    natural, medical = (contrasts["low"] > 0).sum(), (contrasts["high"] < 0).sum()
-    with_interval = contrasts["se"].notna().sum()
-    counts = {"all": len(contrasts), "with_interval": with_interval, "natural": natural, "medical": medical}
-    return {name: int(n) for name, n in counts.items()}
+    low, high = contrasts["low"], contrasts["high"]
+    return {"all": len(low), "with_interval": low.count(), "natural": (low > 0).sum(), "medical": (high < 0).sum()}
 
 
 def _beat_rules(predictions: dict[str, list[dict[str, Any]]]) -> list[str]:
@@ -73,9 +72,7 @@ def _original(found: dict[str, pd.DataFrame], study: studies.Study) -> dict[str,
     correlations, r = found["correlations"], found["random_draws"]["r"]
     spread = {"mean": r.mean(), "sd": r.std(ddof=1), "low": r.quantile(0.025), "high": r.quantile(0.975), "n": len(r)}
     return {
-        "correlations": {
-            measure: part.set_index("pairs").to_dict("index") for measure, part in correlations.groupby("measure", sort=False)
-        },
+        "correlations": {name: part.set_index("pairs").to_dict("index") for name, part in correlations.groupby("measure")},
         "spread": spread | {"share_below": (r < original.PUBLISHED["r"]).mean()},
         "published": original.PUBLISHED,
         "floor": found["noise_floor"].to_dict("records"),
@@ -98,12 +95,9 @@ def _predictions(
         facts = {row["statistic"]: row for row in part.to_dict("records")}
         is_score = part["kind"].iloc[0] == "measure"
         versus = lost.loc[(evidence, measure)].to_dict("index") if is_score else {}
-        row = {
-            "measure": measure,
-            "title": titles.get(measure, measure),
-            "is_score": is_score,
-            **facts,
-            "versus": versus,
-        }
-        found.setdefault(evidence, []).append(row | {"n": int(part["n"].iloc[0])})
-    return {name: sorted(rows, key=lambda row: -row["kendall"]["value"]) for name, rows in found.items()}
+        facts |= {"measure": measure, "title": titles.get(measure, measure), "is_score": is_score, "versus": versus}
+        found.setdefault(evidence, []).append(facts | {"n": part["n"].iloc[0]})
+    return {
+        name: sorted(rows, key=lambda row: -np.nan_to_num(row["kendall"]["value"], nan=-2))
+        for name, rows in found.items()
+    }

@@ -8,11 +8,8 @@ from catscans_lib.evidence.studies import Study
 
 REPEATS = {"folds": "fold", "seeds": "seed"}  # column of a study's repeats
 METHODS = {
-    "folds": "corrected t over folds",
-    "seeds": "t over seeds",
-    "interval": "published intervals",
-    "none": "no repetition",
-}
+    "folds": "corrected t over folds", "seeds": "t over seeds", "interval": "published intervals", "none": "no repetition"
+}  # fmt: skip
 NATURAL, MEDICAL = "natural", "medical"
 SUMMARY = ("mean", "low", "high", "prediction_low", "prediction_high", "tau", "i2")
 SIZES = ("up to 1,000", "1,000 to 10,000", "more than 10,000", "not stated")  # training images
@@ -52,13 +49,10 @@ def contrasts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
         chosen = pd.DataFrame([_choice(wide, one, elsewhere, kinds) for one in wide.index], index=wide.index)
         if chosen.notna().all(axis=None):
             best = {kind: wide.mean()[wide.columns[kinds[wide.columns] == kind]].max() for kind in (NATURAL, MEDICAL)}
-            rows.append(
-                dict(zip(keys, of_keys, strict=True))
-                | {kind: chosen[kind].mode()[0] for kind in (NATURAL, MEDICAL)}
-                | _interval(wide, chosen, part.set_index("candidate"), study)
-                | {"n_train": part["n_train"].median(), "best_of_each": best[NATURAL] - best[MEDICAL]}
-                | {"n_medical": int((kinds[wide.columns] == MEDICAL).sum())}
-            )
+            facts = {kind: chosen[kind].mode()[0] for kind in (NATURAL, MEDICAL)}
+            facts |= {"n_train": part["n_train"].median(), "best_of_each": best[NATURAL] - best[MEDICAL]}
+            facts |= {"n_medical": (kinds[wide.columns] == MEDICAL).sum(), **dict(zip(keys, of_keys, strict=True))}
+            rows.append(facts | _interval(wide, chosen, part.set_index("candidate"), study))
     return pd.DataFrame(rows).assign(study=table["study"].iloc[0], mode=study.mode, method=METHODS[study.repeats])
 
 
@@ -85,10 +79,10 @@ def _choice(wide: pd.DataFrame, repeat: float, elsewhere: pd.Series, kinds: pd.S
 
 def _interval(wide: pd.DataFrame, chosen: pd.DataFrame, rows: pd.DataFrame, study: Study) -> dict[str, float]:
     """Return difference, low, high, se and n of one target."""
-    natural, medical = (
-        np.array([wide.loc[one, name] for one, name in chosen[kind].items()]) for kind in (NATURAL, MEDICAL)
+    differences = np.array(
+        [wide.loc[one, row[NATURAL]] - wide.loc[one, row[MEDICAL]] for one, row in chosen.iterrows()]
     )
-    differences, n = natural - medical, len(wide)
+    n = len(wide)
     mean, se, t = differences.mean(), np.nan, stats.norm.ppf(0.975)
     if study.repeats in REPEATS and n > 1:
         shared = 1 / (n - 1) if study.repeats == "folds" else 0  # held-out images per training image: folds share those
@@ -138,10 +132,9 @@ def summaries(contrasts: pd.DataFrame) -> pd.DataFrame:
     groups += [("size", name, tuned[sizes == name]) for name in SIZES]
     with_interval = tuned.dropna(subset="se")
     groups += [("without", name, tuned[tuned["study"] != name]) for name in with_interval["study"].unique()]
-    rows = [
-        {"kind": kind, "group": name, "n": len(part), "n_higher": int((part["difference"] > 0).sum())}
-        | {"unweighted": part["difference"].mean()}
-        | pooled(part)
-        for kind, name, part in groups
-    ]
+    rows = []
+    for kind, name, part in groups:
+        found = part["difference"]
+        facts = {"kind": kind, "group": name, "n": len(part), "n_higher": (found > 0).sum(), "unweighted": found.mean()}
+        rows.append(facts | pooled(part))
     return pd.DataFrame(rows)

@@ -87,10 +87,8 @@ def size_panels(contrasts: pd.DataFrame, noise: pd.DataFrame, *, titles: Titles)
     `contrasts` has a row per target and n_per_class, `noise` is as `evidence.sizes.by_size` returns it, in ascending order.
     """
     _, axes = plt.subplots(1, 2, figsize=(10, 3.6))
-    sizes = list(dict.fromkeys(noise["n_per_class"]))
-    places = {
-        size: number for number, size in enumerate(sorted(sizes, key=lambda size: (size == "all", len(size), size)))
-    }
+    sizes = sorted(set(noise["n_per_class"]), key=lambda size: (size == "all", len(size), size))
+    places = {size: number for number, size in enumerate(sizes)}
     for number, target in enumerate(dict.fromkeys(noise["target"])):
         style = {"color": COLOURS[number], "label": titles.get(target, target), "lw": 1.3}
         here = contrasts[contrasts["target"] == target].sort_values("n_per_class", key=lambda names: names.map(places))

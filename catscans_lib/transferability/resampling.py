@@ -15,8 +15,8 @@ class Sample:
     """Draws of every target's results; they depend on the seed alone, so two measures are compared on the same draws.
 
     `observed`, `within` (sources drawn anew for each target) and `shared` (drawn once for all targets) hold one entry per
-    target. `folds` (n_targets, n_draws, n_sources) are mean results of drawn folds for the sources as they are. `maps` (1 or
-    n_targets, n_draws, n_sources) are permutations.
+    target. `folds` (n_targets, n_draws, n_sources) are mean results of drawn folds for the sources as they are. `maps` (n_draws,
+    n_sources) are permutations.
     """
 
     observed: list[Draws]
@@ -27,9 +27,9 @@ class Sample:
     has_folds: bool  # whether there is more than one fold to draw
 
 
-def sample(results: np.ndarray, n_draws: int, seed: int, *, together: bool) -> Sample:
-    """Draw from results (n_targets, n_sources, n_folds), NaN if missing; `together`: sources once for all targets."""
-    n_targets, n_sources, n_folds = results.shape
+def sample(results: np.ndarray, n_draws: int, seed: int) -> Sample:
+    """Draw from results (n_targets, n_sources, n_folds), NaN if missing."""
+    _, n_sources, n_folds = results.shape
     rngs = [np.random.default_rng([seed, number]) for number in range(4)]
     counts = rngs[0].multinomial(n_sources, np.full(n_sources, 1 / n_sources), n_draws)
     observed, within, shared, folds = [], [], [], []
@@ -39,18 +39,17 @@ def sample(results: np.ndarray, n_draws: int, seed: int, *, together: bool) -> S
         mean = _fold_means(y, np.ones((1, n_folds)))
         observed.append(ranks.draws(mean, np.ones_like(mean)))
         within.append(ranks.draws(drawn, rngs[2].multinomial(here.sum(), here / max(here.sum(), 1), n_draws)))
-        shared.append(ranks.draws(drawn, counts) if together else within[-1])
+        shared.append(ranks.draws(drawn, counts))
         folds.append(drawn)
-    n_maps = 1 if together else n_targets
-    maps = rngs[3].permuted(np.tile(np.arange(n_sources), (n_maps, n_draws, 1)), axis=2)
+    maps = rngs[3].permuted(np.tile(np.arange(n_sources), (n_draws, 1)), axis=1)
     return Sample(observed, within, shared, np.stack(folds), maps, n_folds > 1)
 
 
 def permuted_apart(drawn: Sample, mask: np.ndarray) -> list[Draws]:
     """Permute each target's results among the sources in `mask`, (n_targets, n_sources); other cells stay as they are."""
     found = []
-    for number, (one, here) in enumerate(zip(drawn.observed, mask, strict=True)):
-        image = _restricted(drawn.maps[number % len(drawn.maps)], here)
+    for one, here in zip(drawn.observed, mask, strict=True):
+        image = _restricted(drawn.maps, here)
         found.append(ranks.draws(_results(one)[image], np.ones(image.shape)))
     return found
 
@@ -63,7 +62,7 @@ def permuted_together(drawn: Sample, mask: np.ndarray) -> list[Draws]:
     unrelated measures be found too often.
     """
     y = np.stack([_results(one) for one in drawn.observed])
-    is_missing, image = np.isnan(y), _restricted(drawn.maps[0], mask.any(axis=0))
+    is_missing, image = np.isnan(y), _restricted(drawn.maps, mask.any(axis=0))
     centre = known_mean(y, axis=1)[:, None]
     filled = np.where(is_missing, centre + known_mean(y - centre, axis=0), y)
     return [

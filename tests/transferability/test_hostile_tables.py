@@ -70,7 +70,7 @@ def test_every_interval_of_regret_contains_its_estimate(n_folds, n_targets):
 def test_a_permutation_keeps_the_missing_pairs_and_a_source_s_results_together():
     results, similarity = drawn_tables(1)
     arranged = module.panel(results, similarity)
-    drawn = resampling.sample(arranged.results, 300, 0, together=True)
+    drawn = resampling.sample(arranged.results, 300, 0)
     mask = ~np.isnan(arranged.values[0]) & ~np.isnan(arranged.results).all(axis=2)
     together, apart = resampling.permuted_together(drawn, mask), resampling.permuted_apart(drawn, mask)
     for here, one, other, observed in zip(mask, together, apart, drawn.observed, strict=True):
@@ -98,7 +98,7 @@ def test_unrelated_tables_are_rejected_at_the_nominal_rate(missing):
     p = {name: [] for name in ("all", "targets")}
     for seed in range(60):
         arranged = module.panel(*drawn_tables(seed, n_measures=5, missing=missing))
-        drawn = resampling.sample(arranged.results, 199, seed, together=True)
+        drawn = resampling.sample(arranged.results, 199, seed)
         observed = np.stack([resampling.values(x, drawn.observed, drawn.observed) for x in arranged.values])
         found = module._p(observed, module._extremity(module._permuted(arranged, drawn)))[
             ..., STATISTICS.index("spearman")
