@@ -71,13 +71,8 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--only", multiple=True, metavar="NAME=VALUE", help="Only runs with this parameter. Repeatable.")
 @click.pass_context
 def sweep(
-    context: click.Context,
-    words: tuple[str, ...],
-    profile: str,
-    changes: tuple[str, ...],
-    name: str | None,
-    **given: Any,
-) -> None:
+    context: click.Context, words: tuple[str, ...], profile: str, changes: tuple[str, ...], name: str | None, **given: Any
+) -> None:  # fmt: skip
     """Run a grid, or selected runs and what they need; finished runs are kept.
 
     Options after -- go to Snakemake. Exit status: 0 all done, 1 some runs failed, 2 bad input and nothing started.

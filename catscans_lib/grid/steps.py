@@ -262,7 +262,7 @@ _ALL = (
     ),
     Step(
         "transfer", Transfer, "{source}--{target}", _transfer,
-        seconds=5.8, trains=True, has_figures=False, ignores_figure_code=True,
+        seconds=16.0, trains=True, has_figures=False, ignores_figure_code=True,
     ),
     Step("evaluate", Evaluate, "all", _evaluate, seconds=23.0),
     Step("stability", Stability, "all", _stability, seconds=14.0),

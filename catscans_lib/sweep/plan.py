@@ -29,7 +29,7 @@ class Rate:
 
 CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
     "resnet50": Rate(96.0, 96, "benchmarks/RESULTS.md, 2 cores of an Intel Xeon with AMX"),
-    "small_resnet": Rate(2400.0, 32, "benchmarks/RESULTS.md, 2 cores"),
+    "small_resnet": Rate(700.0, 32, "the demo, three runs at a time on 2 cores"),
 }
 GPU_RATES = {  # images from the store, augmented, deterministic
     "resnet50": Rate(2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before prefetching"),

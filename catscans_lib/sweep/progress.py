@@ -31,15 +31,16 @@ class Progress:
     started: dict[str, float] = field(default_factory=dict)  # running runs
     took: dict[str, float] = field(default_factory=dict)  # seconds of runs that were seen to start and to end
 
-    def look(self, now: float) -> list[str]:
-        """Return a line for every run that has started or ended since the last look."""
+    def look(self, now: float, *, is_last: bool = False) -> list[str]:
+        """Return a line for every run that has started or ended since the last look; the last one counts runs not seen before."""
         active, lines = self._active(), []
-        for key in [key for key in self.started if key not in active]:
+        for key in [key for key in (self.costs if is_last else self.started) if key not in {*active, *self.done}]:
             if self._is_done(key):
-                self.took[key] = now - self.started.pop(key)
                 self.done.add(key)
-                lines.append(f"{key} done in {self.took[key]:.0f} s: {self._counts(now)}")
-            elif failures.files(self.profile, key, self.since):
+                took = now - self.started.pop(key, now)
+                self.took[key] = took
+                lines.append(f"{key} done in {took:.0f} s: {self._counts(now)}")
+            elif key in self.started and failures.files(self.profile, key, self.since):
                 del self.started[key]
                 lines.append(f"{key} failed: {self._counts(now)}")
         for key in active:
@@ -47,13 +48,6 @@ class Progress:
                 self.started[key] = now
                 lines.append(f"{key} starts: {self._counts(now)}")
         return lines
-
-    def last(self, now: float) -> list[str]:
-        """Return the lines of the last look, which also counts runs that were too short to be seen."""
-        lines = self.look(now)
-        missed = [key for key in self.costs if key not in self.done and self._is_done(key)]
-        self.done.update(missed)
-        return lines + [f"{key} done: {self._counts(now)}" for key in missed]
 
     def _is_done(self, key: str) -> bool:
         is_marked = (paths.run_dir(self.profile, *key.split("/")) / MARK).exists()
@@ -93,8 +87,10 @@ def printed(progress: Progress) -> Iterator[None]:
     ended = threading.Event()
 
     def follow() -> None:
-        while not ended.wait(POLL_S):
-            for line in progress.look(time.time()):
+        is_last = False
+        while not is_last:
+            is_last = ended.wait(POLL_S)
+            for line in progress.look(time.time(), is_last=is_last):
                 say(line)
 
     thread = threading.Thread(target=follow, daemon=True)
@@ -104,5 +100,3 @@ def printed(progress: Progress) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        for line in progress.last(time.time()):
-            say(line)

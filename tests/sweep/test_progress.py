@@ -85,7 +85,8 @@ def test_a_run_too_short_to_be_seen_is_counted_at_the_end_and_an_unknown_cost_le
     progress.costs["pretrain/dtd"] = None
     end("ingest/chest", START - 5, mark=True)  # up to date already: Snakemake has marked it
     end("ingest/dtd", START + 1)
-    assert progress.last(START + 2) == [
-        "ingest/dtd done: 10 of 11 runs done, 0 running",
-        "ingest/chest done: 10 of 11 runs done, 0 running",
+    assert progress.look(START + 2) == []
+    assert progress.look(START + 2, is_last=True) == [
+        "ingest/dtd done in 0 s: 9 of 11 runs done, 0 running",
+        "ingest/chest done in 0 s: 10 of 11 runs done, 0 running",
     ]

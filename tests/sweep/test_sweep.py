@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 
 import keras
 import nbformat
@@ -197,6 +198,25 @@ def test_a_notebook_run_by_hand_leaves_the_results_alone_and_names_missing_runs(
     assert result.returncode != 0
     assert "stability/all needs transfer/none--chest" in result.stderr
     assert "catscans sweep --profile empty transfer/none--chest" in result.stderr
+
+
+def test_a_named_experiment_executes_only_what_differs_and_is_used_by_its_name(project, swept):
+    since = time.time()
+    result = tiny.catscans(project, "sweep", "--set", "transfer.epochs=1", "--as", "short", "-j", "2")
+    assert result.returncode == 0, result.stderr
+    found = tiny.done(project, "demo+short")
+    assert set(found) == set(swept["first"])
+    executed = {key for key, finished in found.items() if finished > since * 1e9}
+    later = {"evaluate/all", "stability/all", "feature_maps/chest", "transferability/all"}
+    assert executed == {"transfer/none--chest", "transfer/dtd--chest"} | later
+    assert tiny.done(project) == swept["first"]
+    again = tiny.catscans(project, "sweep", "--profile", "demo+short")
+    assert "nothing to do" in again.stdout and tiny.done(project, "demo+short") == found
+    assert "pretrain/dtd" in tiny.catscans(project, "records", "show", "pretrain/dtd", "--profile", "demo+short").stdout
+    compared = tiny.catscans(project, "records", "diff", "demo", "short").stdout
+    assert re.search(r"transfer.defaults.epochs +2 +1\n", compared)
+    assert re.search(r"chest +fine_tune +dtd( +[-+]?0\.\d+){3}", compared)
+    assert book.assemble("demo+short").joinpath("results.md").is_file()
 
 
 def test_the_book_of_the_sweep_builds_without_a_warning_and_prints_its_numbers(project):
