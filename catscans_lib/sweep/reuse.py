@@ -18,7 +18,7 @@ Runs = dict[str, PlannedRun]
 def found(profile: str, runs: Runs) -> dict[str, str]:
     """Return the runs that are not up to date in a profile, but in another one: their keys, and that other profile."""
     mine, shared = set(recipe.current(profile, runs)), {}
-    folders = sorted(paths.results_dir(profile).parent.glob("[!.]*/"))
+    folders = sorted(paths.results_dir(profile).parent.glob("[!.]*/")) if len(mine) < len(runs) else []
     for other in (folder.name for folder in folders if folder.name != profile):
         for key in recipe.current(other, runs):
             if key not in mine | shared.keys() and all(

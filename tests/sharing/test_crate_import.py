@@ -43,6 +43,20 @@ def there(tmp_path, monkeypatch):
     return folder
 
 
+def test_an_experiment_is_exported_and_imported_by_its_name(made, there, tmp_path, monkeypatch):
+    shutil.copytree(made[0], tmp_path / "study")
+    for place in ("params/{}.yaml", "results/{}", "data/{}"):
+        (tmp_path / "study" / place.format("demo")).rename(tmp_path / "study" / place.format("demo+short"))
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path / "study"))
+    export("demo+short", tmp_path / "crate.zip")
+    with zipfile.ZipFile(tmp_path / "crate.zip") as archive:
+        graph = json.loads(archive.read("ro-crate-metadata.json"))["@graph"]
+    assert "params/demo+short.yaml" in {entity["@id"] for entity in graph}
+    monkeypatch.setenv("CATSCANS_ROOT", str(there))
+    done = restore(tmp_path / "crate.zip")
+    assert (done.profile, set(done.runs)) == ("demo+short", set(expand.grid("demo+short")))
+
+
 def test_results_come_back_byte_for_byte_and_give_the_same_book_without_a_run(made, there, monkeypatch):
     before = finished.files_in(there)
     done = restore(made[1])

@@ -6,17 +6,20 @@ RO-Crate: the Snakefile is the workflow, each notebook a tool, each finished run
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from importlib.metadata import version as installed
 from mimetypes import MimeTypes
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote
+from urllib import parse
 
 import yaml
 
 from catscans_lib import paths, results
 from catscans_lib.grid import expand, profiles
 from catscans_lib.runs import recipe
+
+quote = partial(parse.quote, safe="/+")
 
 NAME = "ro-crate-metadata.json"
 CRATE = "https://w3id.org/ro/crate/1.1"  # the version that the profiles require
