@@ -78,3 +78,11 @@ def test_the_container_recipe_passes_hadolint():
         pytest.skip("no hadolint for this machine")
     done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("given", ["/my data/", "~/my data", "relative"])
+def test_make_passes_a_folder_on_as_it_is_written_and_replaces_a_home_that_cannot_be_written(given):
+    command = ["make", "--silent", "--eval", "show: ; @printenv CATSCANS_DATA HOME", "show", f"DATA={given}"]
+    env = {**os.environ, "HOME": "/proc/nowhere", "MAKEFLAGS": ""}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [given, str(ROOT / ".snakemake/home")]

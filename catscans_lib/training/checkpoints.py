@@ -4,7 +4,6 @@ A run that was killed continues from its checkpoint and ends with the same numbe
 """
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ class Checkpoint:
         if alone:
             for other in folder.glob("*"):
                 if other.name != recipe:
-                    shutil.rmtree(other) if other.is_dir() else other.unlink()
+                    paths.remove_folder(other) if other.is_dir() else other.unlink()
         (folder / recipe).mkdir(parents=True, exist_ok=True)
         return cls(folder / recipe)
 
@@ -39,7 +38,7 @@ class Checkpoint:
     def finish(self, part: str, **tables: pd.DataFrame) -> None:
         """Save the tables of a part, which counts as finished from now on, and delete its training states."""
         hidden = self.folder / f".{part}"
-        shutil.rmtree(hidden, ignore_errors=True)
+        paths.remove_folder(hidden)
         hidden.mkdir()
         for name, table in tables.items():
             table.to_csv(hidden / f"{name}.csv", index=False)

@@ -164,6 +164,13 @@ def test_a_killed_kernel_is_reported_with_its_log(project):
         run_notebook(START, "import os; os.write(2, b'last words'); os.kill(os.getpid(), 9)", "run.finish()")
 
 
+@pytest.mark.slow
+def test_a_kernel_that_does_not_start_in_time_is_reported(project, monkeypatch):
+    monkeypatch.setattr(execute, "START_S", 0)
+    with pytest.raises(execute.RunFailed, match="stability/all: the kernel did not start: Kernel didn't respond in 0 "):
+        run_notebook(START, "run.finish()")
+
+
 def test_kernel_output_outside_of_cells_is_not_printed(project, capfd):
     folder = run_notebook(START, "import subprocess; subprocess.run('echo greetings >&2', shell=True)", "run.finish()")
     assert "greetings" not in capfd.readouterr().err
