@@ -75,7 +75,8 @@ def test_differences_are_listed_by_section_and_printed_as_aligned_columns(projec
     found = json.loads(said("diff", "1", "2", "--json"))
     assert found["parameters"] == {"source": ["dtd", "none"], "learning_rate": [0.001, 0.002]}
     assert found["results"] == {"auc.fine_tune": [pytest.approx(0.875), 1.0]}  # (3/4 + 1) / 2
-    assert [name for name, pairs in found.items() if not pairs] == ["code", "data", "inputs", "versions", "machine"]
+    same = ["code", "data", "inputs", "versions", "keras", "machine"]
+    assert [name for name, pairs in found.items() if not pairs] == same
     lines = said("diff", "transfer/dtd--chest", "transfer/none--chest").splitlines()
     assert "  learning_rate  0.001  0.002  +0.001" in lines
     assert "  auc.fine_tune  0.875  1.0  +0.125" in lines
