@@ -110,7 +110,7 @@ def add_results(profile):
     add_run(profile, "overlaps", "all", counts=counts)
     for name in ("dtd", "imagenet", "none"):
         add_run(profile, "transfer", f"{name}--isic2018")
-    figures = ("auc_heatmap_fine_tune", "auc_heatmap_linear_probe", "auc_bars_isic2018_fine_tune")
+    figures = ("summary_fine_tune", "summary_linear_probe")
     add_run(profile, "evaluate", "all", figures=figures)
     add_run(profile, "stability", "all", figures=("stability", "learning_curves_isic2018"))
     add_run(profile, "feature_maps", "isic2018", figures=("feature_maps",))

@@ -100,8 +100,8 @@ def plain(text: str) -> str:
 def figure_label(step: str, name: str, stem: str) -> str:
     """Return the label of a figure for cross-references.
 
-    >>> figure_label("evaluate", "all", "auc_heatmap_fine_tune"), figure_label("similarity", "chest", "ranks")
-    ('fig-evaluate-auc-heatmap-fine-tune', 'fig-similarity-chest-ranks')
+    >>> figure_label("evaluate", "all", "summary_fine_tune"), figure_label("similarity", "chest", "ranks")
+    ('fig-evaluate-summary-fine-tune', 'fig-similarity-chest-ranks')
     """
     parts = [step, *([] if name == "all" else [name]), stem]
     return "fig-" + "-".join(parts).replace("_", "-")

@@ -30,7 +30,9 @@ class Reanalysis:
 
     def show_target(self, target: str, mode: str) -> None:
         """Plot the AUC of every source on a target, with its interval."""
-        figures.auc_bars(self.tables["aucs"], target, mode, titles=self.titles, intervals=self.tables["auc_intervals"])
+        aucs = self.tables["aucs"]
+        here = aucs[aucs["target"] == target]
+        figures.auc_panels(here, self.tables["auc_intervals"], mode, titles=self.titles)
         plt.show()
 
     def show_measure(self, measure: str, mode: str) -> None:

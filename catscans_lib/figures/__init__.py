@@ -12,12 +12,9 @@ from catscans_lib.figures.associations import (
     rank_map,
 )
 from catscans_lib.figures.aucs import (
-    auc_bars,
-    auc_heatmap,
     auc_panels,
     calibration_curves,
     difference_panels,
-    gain_heatmap,
     roc_curves,
 )
 from catscans_lib.figures.curves import curve_grid, learning_curves, rate_curves, stability_points

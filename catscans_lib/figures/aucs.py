@@ -1,4 +1,4 @@
-"""AUCs and transfer scores of sources: bars, panels, heat maps, ROC and calibration curves."""
+"""AUCs of sources and their differences; ROC and calibration curves."""
 
 from collections.abc import Mapping
 
@@ -6,54 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import CenteredNorm, Normalize
 
-from catscans_lib.figures.style import COLOURS, DASHES, Titles, heatmap, ordered
-
-AVERAGED = {
-    "binary": "AUC", "weighted": "weighted one-vs-rest AUC", "macro": "macro one-vs-rest AUC",
-    "micro": "micro-averaged AUC", "ovo_macro": "one-vs-one AUC", "ovo_weighted": "weighted one-vs-one AUC",
-}  # fmt: skip
-
+from catscans_lib.figures.style import COLOURS, DASHES, Titles, ordered
 
 Failed = Mapping[tuple[str, str, str], str]  # source, target, mode of networks that did not learn, and the words for it
 NOT_SOURCES = {"none_long": "random weights, longer", "none_features": "random features"}
-BASELINES = {"fine_tune_long": "random weights, longer", "linear_probe": "random features, logistic regression"}
-
-
-def auc_bars(
-    aucs: pd.DataFrame, target: str, mode: str, *, titles: Titles, intervals: pd.DataFrame, failed: Failed | None = None
-) -> Axes:
-    """Plot the AUC of every source on one target: a bar for the mean, a faint point per fold and seed, the best on top.
-
-    Takes the tables of `inference`; of the intervals the bootstrap's are drawn. Grey bars are the baseline, also with its
-    longer budget, and logistic regression on random features, if they were run. `failed` are `learning.failures`.
-    """
-    failed, here = failed or {}, aucs[aucs["target"] == target]
-    bars, lows = _bars(here, mode, titles), []
-    is_shown = (intervals["target"] == target) & intervals["method"].str.startswith("bootstrap")
-    ends = intervals[is_shown].set_index(["source", "mode"])[["low", "high"]]
-    _, ax = plt.subplots(figsize=(7, 1.1 + 0.34 * len(bars)))
-    for place, (_, source, values, of) in enumerate(bars):
-        colour = "#999999" if source == "none" else COLOURS[0]
-        ax.barh(place, values.mean(), color=colour, alpha=0.55, height=0.62, zorder=1)
-        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-        ax.scatter(values, place + spread, s=14, color="#333333", alpha=0.45, linewidths=0, zorder=2)
-        ax.scatter(values.mean(), place, s=44, color=colour, edgecolor="black", marker="D", zorder=4)
-        ax.plot(ends.loc[(source, of)], [place, place], color="black", lw=1.6, zorder=3, solid_capstyle="butt")
-        lows += [values.min(), ends.loc[(source, of), "low"]]
-    notes = [
-        ", ".join(filter(None, (f"n = {len(values)}", failed.get((source, target, of)))))
-        for _, source, values, of in bars
-    ]
-    ax.set_yticks(range(len(bars)), [f"{bar[0]} ({note})" for bar, note in zip(bars, notes, strict=True)])
-    what = AVERAGED.get(here["average"].iloc[0], "AUC")
-    note = "points: folds and seeds; diamond: mean\nline: 95 % bootstrap over groups"
-    ax.set_xlabel(f"{what} on held-out fold\n{note}")
-    ax.set_xlim(min(0.5, np.floor(np.nanmin(lows) * 10) / 10), 1.0)
-    ax.axvline(0.5, color="#BBBBBB", lw=0.8, zorder=0)
-    ax.set_title(f"{titles[target]}, {mode.replace('_', '-')}")
-    return ax
 
 
 def auc_panels(
@@ -152,32 +109,6 @@ def calibration_curves(table: pd.DataFrame, *, titles: Titles) -> Axes:
     return ax
 
 
-def auc_heatmap(summary: pd.DataFrame, mode: str, *, titles: Titles, failed: Failed | None = None) -> Axes:
-    """Plot the mean AUC of every source (row) and target (column) in one mode, from the table of `tables.summary`.
-
-    Cells of networks that did not learn (`failed`, `learning.failures`) are crossed out.
-    """
-    means = summary.loc[summary["mode"] == mode, ["source", "target", "auc_mean"]]
-    norm = Normalize(min([0.5, *means["auc_mean"].dropna()]), 1.0)
-    ax = _source_heatmap(means, "{:.3f}", "cividis", norm, "Mean AUC on held-out folds", titles)
-    sources, targets = ordered(means["source"]), ordered(means["target"])
-    for source, target, of in failed or {}:
-        if of == mode:
-            ax.plot(
-                targets.index(target), sources.index(source), "x", color="#D55E00", markersize=24, markeredgewidth=1.5
-            )
-    ax.set_title(f"AUC, {mode.replace('_', '-')}")
-    return ax
-
-
-def gain_heatmap(gains: pd.DataFrame, mode: str, *, titles: Titles) -> Axes:
-    """Plot the gain over random weights of every source and target in one mode, from the table of `inference.gains`."""
-    here = gains.loc[gains["mode"] == mode, ["source", "target", "gain"]]
-    ax = _source_heatmap(here, "{:+.3f}", "RdBu", CenteredNorm(0), "AUC minus that of random weights", titles)
-    ax.set_title(f"Gain in AUC, {mode.replace('_', '-')}")
-    return ax
-
-
 def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> np.ndarray:
     """Plot the best source of every target minus each other one: a panel per target, intervals, the margin as a grey band.
 
@@ -200,26 +131,3 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
         ax.set_title(f"{titles[target]}:\n{titles[here['best'].iloc[0]]} minus ...")
     panels[0, len(targets) // 2].set_xlabel("Difference in AUC, 95 % interval of the primary test")
     return panels[0]
-
-
-def _source_heatmap(table: pd.DataFrame, form: str, cmap: str, norm: Normalize, label: str, titles: Titles) -> Axes:
-    """Plot the third column of a table of source and target."""
-    values = table.pivot(index="source", columns="target", values=table.columns[2])
-    values = values.reindex(ordered(table["source"]), columns=ordered(table["target"]))
-    size = (2.6 + 1.25 * values.shape[1], 1.3 + 0.36 * values.shape[0])
-    ax = heatmap(values, cmap, norm, form, label=label, titles=titles, size=size)
-    for row, column in np.argwhere(values.index.to_numpy()[:, None] == values.columns.to_numpy()):
-        if np.isnan(values.iloc[row, column]):
-            ax.text(column, row, "itself", ha="center", va="center", color="#777777", fontsize=8)
-    ax.set(xlabel="Target", ylabel="Source")
-    return ax
-
-
-def _bars(aucs: pd.DataFrame, mode: str, titles: Titles) -> list[tuple[str, str, np.ndarray, str]]:
-    """Return label, source, AUCs and mode of every bar, from the bottom: the baselines, then sources by mean."""
-    groups = aucs[aucs["mode"] == mode].groupby("source", sort=False)["auc"]
-    bars = [(titles[source], source, values.to_numpy(), mode) for source, values in groups]
-    for of, title in BASELINES.items() if mode == "fine_tune" else ():
-        if len(values := aucs.loc[(aucs["mode"] == of) & (aucs["source"] == "none"), "auc"]):
-            bars.append((title, "none", values.to_numpy(), of))
-    return sorted(bars, key=lambda bar: (bar[1] != "none", bar[2].mean()))

@@ -305,13 +305,13 @@ def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(res
 
 
 def test_a_figure_links_to_its_numbers_run_and_notebook_and_has_an_alternative_text():
-    place = "figures/evaluate/all/auc_heatmap_fine_tune"
+    place = "figures/evaluate/all/summary_fine_tune"
     staged = {f"{place}.svg", f"{place}.csv", "runs/evaluate/all.ipynb", "notebooks/evaluate.ipynb"}
-    figures, name = templates.Figures(staged), ("evaluate", "all", "auc_heatmap_fine_tune")
+    figures, name = templates.Figures(staged), ("evaluate", "all", "summary_fine_tune")
     text = figures.figure(*name, "AUC of *every* source {cite}`holm1979`.")
-    label = "fig-evaluate-auc-heatmap-fine-tune"
+    label = "fig-evaluate-summary-fine-tune"
     assert f":::{{figure}} /{place}.svg\n:name: {label}\n:alt: AUC of every source holm1979." in text
-    assert f"Numbers: {{download}}`auc_heatmap_fine_tune.csv </{place}.csv>`" in text
+    assert f"Numbers: {{download}}`summary_fine_tune.csv </{place}.csv>`" in text
     notebook = "{download}`evaluate.ipynb </notebooks/evaluate.ipynb>`"
     assert f"made in [this run](/runs/evaluate/all.ipynb) of {notebook}." in text
     assert figures.numbered(*name) == f"{{numref}}`{label}`"
