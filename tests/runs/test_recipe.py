@@ -129,3 +129,16 @@ def test_a_change_of_code_outdates_exactly_the_runs_whose_results_it_may_change(
     finally:
         (folder / name).write_text(text)
     assert {run for run in RUNS if after[run] != before[run]} == expected
+
+
+def test_the_backend_of_keras_outdates_the_runs_that_compute_with_networks_and_no_others(monkeypatch):
+    def codes():
+        recipe._code_fingerprint.cache_clear()
+        return {key: recipe.code_fingerprint(key.split("/")[0], values) for key, values in RUNS.items()}
+
+    before = codes()
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    after = codes()
+    assert {key for key in RUNS if after[key] != before[key]} == TRAINING | {"similarity", "feature_maps", "recommend"}
+    monkeypatch.undo()
+    assert codes() == before
