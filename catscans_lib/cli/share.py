@@ -102,9 +102,8 @@ def _list(what: str, lines: Iterable[str]) -> None:
 @click.option("--profile", default="demo", show_default=True, help="Profile whose results to export.")
 @click.option("--no-book", is_flag=True, help="Omit the built book.")
 @click.option("--no-models", is_flag=True, help="Omit the networks.")
-@click.option("--with-data", is_flag=True, help="Include the decoded images; mind the terms of their datasets.")
 @click.option("--partial", is_flag=True, help="Export although runs are missing or outdated.")
-def export(path: Path, profile: str, no_book: bool, no_models: bool, with_data: bool, partial: bool) -> None:
+def export(path: Path, profile: str, no_book: bool, no_models: bool, partial: bool) -> None:
     """Write a profile as an RO-Crate.
 
     OUT.zip holds settings, executed notebooks, tables, figures, networks, book, code and the locked environment, described as a
@@ -113,7 +112,7 @@ def export(path: Path, profile: str, no_book: bool, no_models: bool, with_data: 
     from catscans_lib.sharing.crate import export as crate
 
     started = time.monotonic()
-    files = crate.export(profile, path, book=not no_book, models=not no_models, data=with_data, partial=partial)
+    files = crate.export(profile, path, book=not no_book, models=not no_models, partial=partial)
     has_book = f"{crate.HTML}/index.html" in files
     book = "" if has_book or no_book else "; without the book, which has not been built"
     size, packed = (f"{n / 1e6:.1f} MB" for n in (sum(size for size, _ in files.values()), path.stat().st_size))
@@ -131,8 +130,7 @@ def card(name: str) -> None:
 
 @click.command("import", epilog="Example: catscans import crate.zip")
 @click.argument("path", type=click.Path(path_type=Path), metavar="CRATE.zip")
-@click.option("--other-code", is_flag=True, help="Accept results of another version of the project or of other code.")
-def import_(path: Path, other_code: bool) -> None:
+def import_(path: Path) -> None:
     """Import the results of a crate, so that `make book` builds its book without running anything.
 
     Nothing is overwritten: if other results of the same profile are here, the import is refused and names them. Code in the
@@ -142,7 +140,7 @@ def import_(path: Path, other_code: bool) -> None:
     from catscans_lib.sweep import engine
 
     with engine.one_sweep_at_a_time():
-        done = restore.restore(path, other_code=other_code)
+        done = restore.restore(path)
     there = f" ({done.n_there:,} were here already)" if done.n_there else ""
     folder = paths.relative(paths.results_dir(done.profile))
     click.echo(f"{folder}: {len(done.runs)} runs, {done.n_new:,} new files{there}.")

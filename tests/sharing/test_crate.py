@@ -209,15 +209,15 @@ def test_the_card_of_a_network_trained_on_real_images_names_their_licence(tmp_pa
     assert "made up" not in card
 
 
-def test_networks_and_images_are_optional(project, tmp_path):
+def test_networks_are_optional_and_images_are_never_exported(project, tmp_path):
     export("demo", tmp_path / "bare.zip", models=False)
-    export("demo", tmp_path / "full.zip", data=True)
+    export("demo", tmp_path / "full.zip")
     bare, full = (set(zipfile.ZipFile(tmp_path / name).namelist()) for name in ("bare.zip", "full.zip"))
     assert {name for name in full - bare if not name.startswith("results/demo/cards/models/")} == {
-        "data/demo/chest_24px.h5", "data/demo/dtd_24px.h5",
-        *(f"results/demo/{run}/model.keras" for run in ("pretrain/dtd", "transfer/dtd--chest", "transfer/none--chest")),
-    }  # fmt: skip
+        f"results/demo/{run}/model.keras" for run in ("pretrain/dtd", "transfer/dtd--chest", "transfer/none--chest")
+    }
     assert not [name for name in bare if name.endswith(".keras") or "cards/models" in name]
+    assert not [name for name in full if name.startswith("data/")]
 
 
 def test_missing_or_outdated_results_are_exported_only_on_request(copied, tmp_path):

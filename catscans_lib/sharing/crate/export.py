@@ -36,18 +36,18 @@ Content = bytes | Path
 
 
 def export(
-    profile: str, path: Path, *, book: bool = True, models: bool = True, data: bool = False, partial: bool = False
+    profile: str, path: Path, *, book: bool = True, models: bool = True, partial: bool = False
 ) -> dict[str, tuple[int, str]]:
     """Write a profile's crate to a zip, which replaces a file of that name; return size and SHA-256 of every file in it.
 
-    `book` (if it has been built), `models` and `data` (the image stores) say what to include. With `partial`, runs may be
+    `book` (if it has been built) and `models` say what to include; images never are. With `partial`, runs may be
     missing or outdated; after an import, `make book` executes them. Raises InputError for such runs otherwise, for a missing
-    file of the project or image store, a book older than a result, and a result of a kind that an import would refuse.
+    file of the project, a book older than a result, and a result of a kind that an import would refuse.
     """
     _check_runs(profile, partial)
     clean = cleaner()
     found = _project(profile) | _results(profile, models)
-    found |= (_stores(profile) if data else {}) | (_book(profile) if book else {})
+    found |= _book(profile) if book else {}
     found |= _cards(profile, models)
     listed = {}
     with paths.atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
@@ -137,15 +137,6 @@ def _results(profile: str, models: bool) -> dict[str, Content]:
             found[f"results/{profile}/{place.as_posix()}"] = path
     refuse_kinds(list(found))
     return found
-
-
-def _stores(profile: str) -> dict[str, Content]:
-    used = profiles.load(profile).datasets
-    ingested = [name for name in results.finished(profile, "ingest") if name in used]
-    stores = [paths.store_path(profile, name, used[name].size_px) for name in ingested]
-    if missing := [paths.relative(path) for path in stores if not path.is_file()]:
-        raise InputError(f"Missing image stores: {and_more(missing, 5)}. Run the sweep, or omit --with-data.")
-    return {f"data/{profile}/{path.name}": path for path in stores}
 
 
 def _book(profile: str) -> dict[str, Content]:

@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 import zipfile
-from collections import Counter
-from importlib import metadata as installed
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -24,10 +22,6 @@ MIN_NETWORK_BOUND = 2**26  # bytes of one network, which Keras saves without com
 MAX_METADATA_BYTES = 2**28
 PICKLES = {".pkl", ".pickle", ".joblib", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".dill"}  # each can hold a pickle
 PROFILE = re.compile(r"params/([A-Za-z0-9][A-Za-z0-9_.+-]*)\.yaml")
-OR_ELSE = (
-    ", or unzip the crate: it is a project of its own. "
-    "With --other-code its results are imported all the same, and `make book` may run them again."
-)
 
 Listed = dict[str, tuple[int, str]]  # place of a file -> number of bytes and SHA-256
 
@@ -41,14 +35,13 @@ class Restored(NamedTuple):
     runs: tuple[str, ...]
 
 
-def restore(archive: Path, *, other_code: bool = False) -> Restored:
-    """Move the results, settings and image stores (if any) of a crate into this project; never code, chapters or the book.
+def restore(archive: Path) -> Restored:
+    """Move the results and settings of a crate into this project; never code, chapters, images or the book.
 
     No file is ever overwritten; files that are here already with the same content are skipped, so a second import completes
-    an interrupted one. `other_code` accepts results of another version of the project or of other code; `make book` may then
-    run them again. Raises InputError, and changes nothing, if the archive is damaged or unsafe (see `archives.unpack`),
-    differs from its list of files, holds something that could run code, lead out of the project or fill the disk, was made
-    by another version or other code, or would replace results or settings.
+    an interrupted one. Runs made by other code are imported, too: they are out of date here. Raises InputError, and changes
+    nothing, if the archive is damaged or unsafe (see `archives.unpack`), differs from its list of files, holds something that
+    could run code, lead out of the project or fill the disk, or would replace results or settings.
     """
     if not archive.is_file():
         raise InputError(f"No archive '{archive}'. Give a crate that `catscans export` wrote.")
@@ -58,8 +51,6 @@ def restore(archive: Path, *, other_code: bool = False) -> Restored:
     try:
         listed = _unpack(archive, folder)
         profile = _profile(archive, listed)
-        if not other_code:
-            _refuse_other_code(folder, archive, profile, listed)
         wanted = {name: facts for name, facts in listed.items() if _is_wanted(name, profile)}
         new = _new_files(profile, wanted)
         for name in new:
@@ -136,8 +127,8 @@ def _profile(archive: Path, listed: Listed) -> str:
     for name in listed:
         if name.startswith("params/datasets/") and not re.fullmatch(r"params/datasets/[a-z][a-z0-9_]*\.yaml", name):
             raise _refused(archive, f"{name} is not the card of a dataset")
-        if name.startswith("data/") and not re.fullmatch(rf"data/{re.escape(profile)}/[\w-]+\.h5", name):
-            raise _refused(archive, f"{name} is not an image store of profile '{profile}'")
+        if name.startswith("data/"):
+            raise _refused(archive, f"{name} is data, which a crate does not carry")
         if _is_wanted(name, profile) and any(part.startswith(".") for part in name.split("/")):
             raise _refused(archive, f"{name} is hidden")
     export.refuse_kinds(list(listed))
@@ -145,31 +136,8 @@ def _profile(archive: Path, listed: Listed) -> str:
 
 
 def _is_wanted(name: str, profile: str) -> bool:
-    places = (f"results/{profile}/", f"data/{profile}/", "params/datasets/")
+    places = (f"results/{profile}/", "params/datasets/")
     return name == f"params/{profile}.yaml" or name.startswith(places)
-
-
-def _refuse_other_code(folder: Path, archive: Path, profile: str, listed: Listed) -> None:
-    """Refuse results of another version, or of runs whose code differs from the code here."""
-    graph = _json(folder / metadata.NAME)["@graph"]
-    theirs = next((entity.get("version") for entity in graph if entity.get("@id") == "./"), None)
-    if theirs != (ours := installed.version(recipe.PROJECT)):
-        raise InputError(f"The crate is of version {theirs} of the project, this is {ours}. Use that version{OR_ELSE}")
-    others, commits = Counter[str](), set()
-    try:
-        for record in (_json(folder / name) for name in listed if _run_of(name, profile)):
-            code, step = record["code"], record["step"]
-            if code["fingerprint"] != recipe.code_fingerprint(step, record["parameters"]):
-                others[step] += 1
-                commits.add(code["commit"] or "unknown")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _refused(archive, f"its records do not say which code made them: {error!r}") from None
-    if others:
-        steps = ", ".join(f"{n} of {step}" for step, n in others.items())
-        raise InputError(
-            f"The crate's runs were made by other code than this ({steps}; commit {', '.join(sorted(commits))}): `make book` "
-            f"would run them again. Check out that commit{OR_ELSE}"
-        )
 
 
 def _new_files(profile: str, wanted: Listed) -> list[str]:
@@ -192,7 +160,7 @@ def _new_files(profile: str, wanted: Listed) -> list[str]:
 
 
 def _refuse_unsafe_content(path: Path, name: str) -> None:
-    """Refuse a network with more than Keras's own layers and numbers, and an image store that reads other files."""
+    """Refuse a network with more than Keras's own layers and numbers."""
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
@@ -200,27 +168,10 @@ def _refuse_unsafe_content(path: Path, name: str) -> None:
             if unpacked > max(MIN_NETWORK_BOUND, MAX_RATIO * path.stat().st_size):
                 raise InputError(f"{name} would unpack to {unpacked:,} bytes, too many. Nothing was imported.")
             weight_files.read(path)
-        elif path.suffix == ".h5" and (place := _reads_another_file(path)):
-            raise InputError(f"{name}: '{place}' reads another file. Nothing was imported.")
     except InputError:
         raise
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-        kind = "a network as Keras saves it" if path.suffix == ".keras" else "an image store"
-        raise InputError(f"{name} is not {kind}: {error}. Nothing was imported.") from None
-
-
-def _reads_another_file(store: Path) -> str | None:
-    """Name of an item in an HDF5 file whose content is in another file, if there is one."""
-    import h5py
-
-    links: dict[str, Any] = {}
-    with h5py.File(store, "r") as file:
-        file.visititems_links(links.__setitem__)
-        for place, link in links.items():
-            item = file.get(place) if isinstance(link, h5py.HardLink) else None
-            if item is None or (isinstance(item, h5py.Dataset) and (item.is_virtual or item.external)):
-                return place
-    return None
+        raise InputError(f"{name} is not a network as Keras saves it: {error}. Nothing was imported.") from None
 
 
 def _move(source: Path, target: Path) -> None:
