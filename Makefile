@@ -41,7 +41,7 @@ format: .venv/.complete
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/nbstripout notebooks/*.ipynb
 
 lab: .venv/.complete
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/reanalysis.ipynb
+	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/reanalysis.ipynb
 
 # Makes .venv with the first interpreter of PYTHON that fits; where none does, uv fetches one. .complete marks a complete
 # environment; an interrupted install starts again.
