@@ -34,8 +34,8 @@ def make(folder):
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "params").mkdir()
-    for profile in ("demo", "sample"):
-        (folder / "params" / f"{profile}.yaml").write_text(PARAMS)
+    for profile, data in (("demo", "demo"), ("sample", "native")):
+        (folder / "params" / f"{profile}.yaml").write_text(f"{PARAMS}data: {data}\n")
 
 
 def loads_from_outside(page):

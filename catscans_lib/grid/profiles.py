@@ -94,10 +94,10 @@ def resources(profile: str, step: str) -> Resources:
 def is_demo(profile: str) -> bool:
     """Return whether results of a profile are of generated images: its file says so now, or said so when it was ingested.
 
-    Everything that shows such results marks them DEMO.
+    Everything that shows such results marks them DEMO. A book may be made of a file that `load` refuses, such as an older one.
     """
     ingested = (results.record(profile, f"ingest/{name}")["parameters"] for name in results.finished(profile, "ingest"))
-    return load(profile).data == "demo" or any(parameters.get("data") == "demo" for parameters in ingested)
+    return yaml.safe_load(_text(profile)).get("data") == "demo" or any(parameters.get("data") == "demo" for parameters in ingested)
 
 
 def study(profile: str) -> Study:
