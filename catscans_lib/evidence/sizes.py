@@ -19,14 +19,9 @@ def by_size(table: pd.DataFrame) -> pd.DataFrame:
     for target, here in table.groupby("target", sort=False):
         cells = here.groupby([SIZE, "source", "backbone"])["value"]
         means, sds = cells.mean().unstack(SIZE), cells.std().unstack(SIZE)
-        for size in sorted(means, key=place):
+        for size in sorted(means, key=lambda size: np.inf if size == ALL_IMAGES else float(size)):
             pairs = means[[size, ALL_IMAGES]].dropna() if size != ALL_IMAGES else means[[]]
             tau = stats.kendalltau(pairs[size], pairs[ALL_IMAGES]).statistic if size != ALL_IMAGES else np.nan
             n_seeds = int(cells.size().unstack(SIZE)[size].max())
             rows.append((target, size, int(means[size].notna().sum()), n_seeds, sds[size].median(), tau))
     return pd.DataFrame(rows, columns=["target", SIZE, "n_sources", "n_seeds", "sd", "tau"])
-
-
-def place(size: str) -> float:
-    """Return a sort key of sizes: the number, infinity for all images."""
-    return np.inf if size == ALL_IMAGES else float(size)

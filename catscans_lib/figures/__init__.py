@@ -8,7 +8,6 @@ from catscans_lib.figures.associations import (
     advice_bars,
     association_forest,
     measure_against_auc,
-    noise_floor,
     rank_map,
 )
 from catscans_lib.figures.aucs import (

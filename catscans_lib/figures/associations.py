@@ -1,4 +1,4 @@
-"""Measures of similarity: against the AUC, their associations, their ranks of sources, their noise floor; and advice."""
+"""Measures of similarity: against the AUC, their associations, their ranks of sources; and advice."""
 
 from itertools import product
 
@@ -100,32 +100,6 @@ def _interval_rows(
         ax.scatter(getattr(row, value), place, s=40, edgecolor="black", linewidths=0.6, zorder=3, **style)
     ax.set_yticks(range(len(rows)), labels)
     ax.set_ylim(-0.7, len(rows) - 0.3)
-    return ax
-
-
-def noise_floor(floor: pd.DataFrame, *, titles: Titles | None = None) -> Axes:
-    """Plot the distance between two subsets of each dataset (bar) and its distances to other datasets (points).
-
-    Takes the table of `evidence.analyses.noise_floor`. A point within the bar is closer than the dataset is to itself.
-    """
-    own = floor[floor["kind"] == "self"].sort_values("mean", ascending=False)
-    cross = floor[floor["kind"] == "cross"]
-    _, ax = plt.subplots(figsize=(7, 1.4 + 0.42 * len(own)))
-    for place, row in enumerate(own.itertuples()):
-        of_set = cross[(cross["source"] == row.source) | (cross["target"] == row.source)]
-        is_below = of_set["mean"] < row.mean
-        ax.barh(place, row.mean, height=0.66, color=COLOURS[5], alpha=0.5, zorder=1)
-        ax.plot([row.mean - row.sd, row.mean + row.sd], [place, place], color=COLOURS[0], lw=1.4, zorder=2)
-        ax.scatter(row.mean, place, s=44, color=COLOURS[0], edgecolor="black", linewidths=0.6, marker="D", zorder=4)
-        for below, colour, size in ((False, "#888888", 22), (True, COLOURS[1], 44)):
-            at = of_set.loc[is_below == below, "mean"]
-            ax.scatter(at, np.full(len(at), place), s=size, color=colour, edgecolor="white", linewidths=0.4, zorder=3)
-    names = "to itself (line: ± 1 sd)", "to another dataset", "to another dataset, closer than to itself"
-    ax.legend(ax.collections[:3], names, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=3, fontsize=8)
-    ax.set_yticks(range(len(own)), [(titles or {}).get(name, name) for name in own["source"]])
-    ax.set_xlim(0, 1)
-    n_pairs = f"mean of n = {own['n'].iloc[0]:,} pairs of subsets"
-    ax.set_xlabel(f"Distance between two subsets, raw cosine of Task2Vec\n({n_pairs})")
     return ax
 
 

@@ -45,7 +45,7 @@ def test_the_chapters_print_the_numbers_of_the_run(ran, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(ran))
     found = chapters.numbers("demo")
     svgs = {path.name for path in ran.glob("results/demo/evidence/all/figures/*.svg")}
-    assert svgs == {"forest.svg", "sizes.svg", "noise_floor.svg"}
+    assert svgs == {"forest.svg", "sizes.svg"}
     assert not any(figures.DEMO_STAMP in path.read_text() for path in ran.rglob("*.svg"))
     staged = {f"figures/evidence/all/{name}" for name in svgs}
     text = {name: render(name, found, staged) for name in CHAPTERS}
