@@ -84,16 +84,18 @@ def test_a_run_of_a_grid_of_101_sources_and_50_targets_starts_with_all_its_input
 
 def test_a_run_is_repeated_only_if_its_recipe_has_changed(project, capsys):
     finished = run_notebook(START, "run.finish(n=1)") / "run.json"
-    time = finished.stat().st_mtime_ns
+    time, first = finished.stat().st_mtime_ns, json.loads(finished.read_text())["run_id"]
     run_notebook(START, "run.finish(n=1)")
     assert finished.stat().st_mtime_ns == time
     assert "stability/all is already up to date" in capsys.readouterr().out
     run_notebook(START, "run.finish(n=2)")
     assert json.loads(finished.read_text())["n"] == 2
     (paths.results_dir("demo") / "transfer/none--chest/run.json").write_text('{"status": "completed", "run_id": "s"}')
-    time = finished.stat().st_mtime_ns
+    time, second = finished.stat().st_mtime_ns, json.loads(finished.read_text())["run_id"]
     run_notebook(START, "run.finish(n=2)")
     assert finished.stat().st_mtime_ns > time
+    # Runs that read this one run again only if its results differ.
+    assert json.loads(finished.read_text())["run_id"] == second != first
 
 
 def test_a_line_shows_the_time_since_the_start_of_the_sweep_only_within_one(monkeypatch, capsys):
