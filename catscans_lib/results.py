@@ -90,7 +90,9 @@ def _network(path: Path) -> Iterator[bytes]:
     import h5py
 
     with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
+        config = json.loads(
+            archive.read("config.json"), object_hook=lambda part: part | {"shared_object_id": 0}
+        )  # addresses
         config["config"]["name"], config["compile_config"] = "", None
         yield json.dumps(config, sort_keys=True).encode()
         with archive.open("model.weights.h5") as stored, h5py.File(stored, "r") as file:

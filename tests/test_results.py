@@ -73,9 +73,10 @@ CHANGES = {  # what is done to the folder, and whether its content stays
 
 
 def _stamp(path):
-    """Give a saved network another date."""
+    """Give a saved network another date, and the mark of another process."""
     with zipfile.ZipFile(path) as archive:
         held = {info.filename: archive.read(info) for info in archive.infolist()}
+    held["config.json"] = held["config.json"].replace(b"{", b'{"shared_object_id": 139970398613968, ', 1)  # an address
     held["metadata.json"] = b'{"date_saved": "2001-01-01"}'
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in held.items():
