@@ -88,7 +88,7 @@ def trust(profile: str, keys: list[str], runs: Runs) -> None:
 
 def describe_outdated(profile: str, runs: Runs, done: Collection[str]) -> list[str]:
     """Return lines that say which finished runs are not among those that are up to date (`done`), by step, and why."""
-    by_code = outdated_by_code(profile, runs)
+    by_code = [key for key in outdated_by_code(profile, runs) if key not in done]
     reasons = Counter(
         (runs[key].step, CODE if key in by_code else _reason(runs[key], profile))
         for key in runs
@@ -110,5 +110,6 @@ def gaps(profile: str) -> dict[str, list[str]]:
 
 def _reason(run: PlannedRun, profile: str) -> str:
     before = results.record(profile, run.key).get("parameters", {})
-    changed = [name for name, value in run.parameters.items() if before.get(name, value) != value]
+    values = run.settings.model_dump(exclude={"profile"})
+    changed = [name for name, value in values.items() if before.get(name, value) != value]
     return f"because settings changed: {', '.join(changed)}" if changed else "because an input changed"
