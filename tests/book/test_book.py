@@ -263,6 +263,15 @@ def test_the_front_page_says_which_profile_it_is_and_from_which_commit(results):
     assert re.search(r"Built \d+ \w+ \d{4}, \d\d:\d\d UTC", sample)
 
 
+def test_the_front_page_names_the_runs_that_are_missing_or_outdated(results):
+    gaps = {"missing": ["transfer/a--b"], "outdated": [f"transfer/{n}--b" for n in range(40)]}
+    front = (book.assemble("sample", gaps) / "index.md").read_text()
+    assert "This book lacks results: 1 run of the grid is missing: `transfer/a--b`." in front
+    assert "40 runs of the grid are outdated, so older results are shown: `transfer/0--b`, " in front
+    assert "`transfer/28--b` and `transfer/29--b` and 10 more." in front
+    assert "This book lacks" not in chapter("index")
+
+
 @pytest.mark.parametrize(
     ("name", "template", "message"),
     [
@@ -392,7 +401,8 @@ def test_labels_are_unique_and_every_reference_has_one(results):
 def test_the_book_builds_without_warnings_shows_the_numbers_and_needs_no_network(project, monkeypatch):
     add_results("demo")
     add_similarity("demo")
-    index = book.build("demo")
+    index = book.build("demo", {"missing": ["transfer/stl10--isic2018"], "outdated": ["evaluate/all", "stability/all"]})
+    assert "transfer/stl10--isic2018" in index.read_text()
     front = (index.parent / "answer.html").read_text()
     run = r'<a [^>]*href="runs/transfer/dtd--isic2018.html"[^>]*>.*?0\.850.*?</a>'
     assert re.search(rf"\(AUC {run}, 95 % 0\.800 to 0\.910\)", front)

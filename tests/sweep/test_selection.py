@@ -10,7 +10,7 @@ from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
 from catscans_lib.runs import recipe as run_recipe
-from catscans_lib.sweep.selection import describe_outdated, outdated_by_code, select, trust, with_needs
+from catscans_lib.sweep.selection import describe_outdated, gaps, outdated_by_code, select, trust, with_needs
 
 
 @pytest.fixture
@@ -102,6 +102,13 @@ def test_changed_code_outdates_the_runs_of_its_notebook_and_the_message_names_it
         "  outdated: 1 overlaps run, because an input changed",
         "  --trust keeps the runs whose code alone has changed",
     ]
+
+
+def test_the_gaps_of_a_book_are_the_runs_that_are_missing_or_outdated(finished, monkeypatch):
+    change_code(monkeypatch, "ingest")
+    found = gaps("demo")
+    assert found["outdated"] == ["ingest/dtd", "ingest/chest", "overlaps/all"]
+    assert found["missing"] == [key for key in expand.grid("demo") if key not in found["outdated"]]
 
 
 def test_changed_settings_are_named(finished):
