@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from catscans_lib import paths
-from catscans_lib.grid import expand, profiles
+from catscans_lib.grid import expand, profiles, steps
+from catscans_lib.runs import forks
 
 PROFILE = config["profile"]
 RUNS = expand.grid(PROFILE)
@@ -17,7 +18,8 @@ FOLDS_PER_JOB = int(config.get("folds_per_job") or N_FOLDS)  # fewer than n_fold
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # contains catscans
 RUN = (
     "OMP_NUM_THREADS={threads} CATSCANS_MINUTES={resources.runtime} "
-    "catscans run {params.key} --profile {config[profile]} --planned .snakemake/{config[profile]}.planned.json"
+    f"{'python -m catscans_lib.runs.forks' if os.environ.get(forks.VARIABLE) else 'catscans'} run "
+    "{params.key} --profile {config[profile]} --planned .snakemake/{config[profile]}.planned.json"
 )
 
 
@@ -50,8 +52,7 @@ def asked(step):
 
 
 def threads_of(step):
-    cores = profiles.resources(PROFILE, step).threads or os.cpu_count()
-    return lambda wildcards: of(step)(wildcards).parameters.get("threads", 1) or cores
+    return lambda wildcards: profiles.threads(PROFILE, step, of(step)(wildcards).parameters)
 
 
 rule all:
@@ -67,6 +68,7 @@ for step in STEPS:
         params:
             key=f"{step}/{{name}}",
         threads: threads_of(step)
+        priority: steps.STEPS[step].seconds  # the longest runs first: the last ones keep all cores busy
         resources: **asked(step)
         retries: 1
         shell: RUN

@@ -57,12 +57,13 @@ def processes(folder: Path) -> dict[str, list[psutil.Process]]:
         "sweep": "catscans_lib.cli.main sweep",
         "snakemake": "-m snakemake",
         "papermill": "catscans run",
-        "kernel": "ipykernel_launcher",
+        "kernel": "kernel",
     }
     found: dict[str, list[psutil.Process]] = {kind: [] for kind in words}
     for process in psutil.process_iter():
         try:
             command, root = " ".join(process.cmdline()), process.environ().get("CATSCANS_ROOT")
+            command = process.name() if process.name().startswith("catscans ") else command  # a fork's is the server's
             is_alive = process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:  # it has ended, or belongs to another user
             continue

@@ -36,27 +36,30 @@ class BookError(RuntimeError):
 
 
 def build(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
-    """Assemble and build the HTML book of a profile; return the path of its front page, which names `gaps`.
+    """Assemble the HTML book of a profile, build it if anything has changed; return its front page, which names `gaps`.
 
     `gaps` are runs of the grid by what they are: "missing" or "outdated".
     InputError if the profile has no results; BookError if Jupyter Book fails or warns, for example of a dead link.
     """
     source = assemble(profile, gaps)
     folder = source.parent
+    index, log_path = folder / "_build" / "html" / "index.html", folder / "book.log"
+    read = (*source.rglob("*"), *architecture.LIBRARY.rglob("*.py"))  # also the folders, which change when files go
+    if index.exists() and log_path.exists() and log_path.stat().st_mtime > max(path.stat().st_mtime for path in read):
+        return index
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(folder)]
     command += ["-W", "-n", "--keep-going"]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}  # the library reference imports TensorFlow
     done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-    log_path = folder / "book.log"
-    log_path.write_text(log, encoding="utf-8")
-    index = folder / "_build" / "html" / "index.html"
     if done.returncode or not index.exists():
         # Sphinx caches the pages and would not repeat their warnings: the next build would pass.
         shutil.rmtree(folder / "_build", ignore_errors=True)
+        log_path.write_text(log, encoding="utf-8")
         warnings = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error", line)][:20]
         raise BookError("\n".join([f"The book of '{profile}' was not built. Complete log: {log_path}.", *warnings]))
     _finish(index.parent)
+    log_path.write_text(log, encoding="utf-8")  # at the end: its time says that the book is complete
     return index
 
 

@@ -3,6 +3,7 @@
 import re
 import traceback
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,15 @@ DEMO_NOTE = "DEMO: made-up images, not a medical result"
 
 def template(name: str, staged: Iterable[str]) -> jinja2.Template:
     """Return a chapter of `book/` as a template; a figure that is not in `staged`, the book's files, is left out."""
+    figures = Figures(set(staged))
+    given = {"figure": figures.figure, "numbered": figures.numbered, "staged": figures.staged, "demo_note": DEMO_NOTE}
+    return _environment(paths.root() / "book").get_template(name, globals=given)
+
+
+@cache
+def _environment(folder: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(paths.root() / "book"),
+        loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -25,10 +33,7 @@ def template(name: str, staged: Iterable[str]) -> jinja2.Template:
     )
     environment.filters |= {function.__name__: function for function in (number, code, clock, listed, linked)}
     environment.filters["signed"] = lambda value, digits=3: number(value, digits, "+")
-    figures = Figures(set(staged))
-    environment.globals |= {"figure": figures.figure, "numbered": figures.numbered, "staged": figures.staged}
-    environment.globals["demo_note"] = DEMO_NOTE
-    return environment.get_template(name)
+    return environment
 
 
 def rendered(name: str, staged: Iterable[str] = (), /, **context: Any) -> str:

@@ -35,14 +35,17 @@ def set_style() -> None:
 
 
 def save(figure: Figure, folder: Path, name: str, table: pd.DataFrame, *, is_demo: bool) -> None:
-    """Save a figure as SVG and PNG, and the table it shows as CSV, all named `name`; mark results of generated images as DEMO."""
+    """Save a figure as SVG, and the table it shows as CSV, both named `name`; mark results of generated images as DEMO."""
     if is_demo and not any(text.get_text().startswith("DEMO") for text in figure.texts):
         text = DEMO_STAMP if figure.get_figwidth() > 3.5 else DEMO_STAMP.replace(", ", ",\n")
         figure.supxlabel(text, fontsize=8, color="#B00020", weight="bold", x=0.01, ha="left")
     folder.mkdir(parents=True, exist_ok=True)
-    whole = {"bbox_inches": "tight", "pad_inches": 0.1}  # labels of a small grid reach beyond the axes
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, **whole)
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None}, **whole)
+    figure.draw_without_rendering()
+    figure.set_layout_engine(
+        "none"
+    )  # the layout is made: every further drawing would make it again, which takes most time
+    # labels of a small grid reach beyond the axes
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.1)
     table.to_csv(folder / f"{name}.csv", index=False)
 
 

@@ -1,7 +1,8 @@
 """Reads `params/<profile>.yaml`, and adds datasets to it."""
 
 import io
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,12 @@ def is_demo(profile: str) -> bool:
     ingested = (results.record(profile, f"ingest/{name}")["parameters"] for name in results.finished(profile, "ingest"))
     data = [yaml.safe_load(_text(profile)).get("data"), *(parameters.get("data") for parameters in ingested)]
     return "demo" in data
+
+
+def threads(profile: str, step: str, parameters: Mapping[str, Any]) -> int:
+    """Return the cores of a run: those of its parameters, else of its step's resources, else all if it trains and one if not."""
+    given = parameters.get("threads") or resources(profile, step).threads
+    return given or (os.cpu_count() or 1 if steps.STEPS[step].trains else 1)
 
 
 def study(profile: str) -> Study:

@@ -47,15 +47,19 @@ def cached(
 
     The file name depends on the weights, the number format, the images (by the store's fingerprint) and the rows.
     """
-    if folder is None:
-        return extract(backbone, store.images, rows, compute)
-    path = folder / f"{store.dataset}_{key(backbone, store, rows)}.npy"
-    if path.is_file():
+    path = folder and folder / f"{store.dataset}_{key(backbone, store, rows)}.npy"
+    return kept(path, lambda: extract(backbone, store.images, rows, compute))
+
+
+def kept(path: Path | None, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the array in a file, or else what `compute` returns, saved there for the next time (None: not saved)."""
+    if path and path.is_file():
         return np.load(path, allow_pickle=False)
-    features = extract(backbone, store.images, rows, compute)
-    with paths.atomic_write(path) as part, part.open("wb") as file:
-        np.save(file, features)
-    return features
+    array = compute()
+    if path:
+        with paths.atomic_write(path) as part, part.open("wb") as file:
+            np.save(file, array)
+    return array
 
 
 def key(backbone: keras.Model, store: ImageStore, rows: np.ndarray) -> str:

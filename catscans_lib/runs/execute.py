@@ -20,7 +20,7 @@ import psutil
 from catscans_lib import paths, results
 from catscans_lib.grid import expand
 from catscans_lib.grid.expand import PlannedRun
-from catscans_lib.runs import recipe
+from catscans_lib.runs import forks, recipe
 
 if TYPE_CHECKING:
     from catscans_lib.training.checkpoints import Checkpoint
@@ -143,7 +143,9 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    variables = {results.WORK_DIR: str(work)}
+    from catscans_lib.runs import forked_kernel
+
+    variables = forks.MEMORY | {results.WORK_DIR: str(work)}
     (work / results.ORIGIN).write_text(json.dumps(recipe.origin(run, profile)._asdict()), encoding="utf-8")
     # Jupyter's folders of the user do not count: a kernel `python3` of another Python, start-up files, a shared history.
     jupyter = str(paths.notes_dir() / "jupyter")
@@ -159,7 +161,7 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
                 str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
                 kernel_name="python3", cwd=str(paths.root()), progress_bar=False, start_timeout=START_S,
                 extra_arguments=["--log-level=40", "--HistoryManager.enabled=False"],
-                stdout_file=sys.stdout, stderr_file=sys.stdout,  # the record captures it
+                stdout_file=sys.stdout, stderr_file=sys.stdout, **forked_kernel.options(),  # the record captures it
             )  # fmt: skip
     except PapermillExecutionError as error:
         advice = f" {ADVICE[error.ename]}" if error.ename in ADVICE else ""

@@ -155,7 +155,8 @@ def start(step: str, **given: Any) -> Run:
     else:
         origin = recipe.origin(planned, profile)
     figures.set_style()
-    pd.set_option("display.max_colwidth", None, "display.max_rows", 200)  # paths are shown in full
+    # Paths are shown in full; 20 columns is what pandas chooses in a notebook, if it is imported there.
+    pd.set_option("display.max_colwidth", None, "display.max_rows", 200, "display.max_columns", 20)
     return Run(step, planned.name, profile, output, planned.settings, work, origin)
 
 

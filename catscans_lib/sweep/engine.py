@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -19,7 +19,7 @@ import yaml
 from catscans_lib import paths
 from catscans_lib.errors import InputError, unknown
 from catscans_lib.grid import expand
-from catscans_lib.runs import recipe
+from catscans_lib.runs import forks, recipe
 from catscans_lib.runs.execute import MARK, say
 from catscans_lib.runs.records import observers
 from catscans_lib.sweep import failures, plan, reuse
@@ -116,8 +116,14 @@ def run(sweep: Sweep, prepared: Prepared, started: float) -> int:
             _check_writable(folder)
         save_plan(sweep.profile, runs)
         _update_marks(sweep.profile, runs, set(done))
-        status = _in_foreground(command, lock)
-    if not status and set(wanted) <= set(done):
+        is_done = set(wanted) <= set(done)
+        if is_done and not sweep.options:  # Snakemake takes seconds to find that out
+            status = 0
+        else:
+            can_fork = sweep.is_here and not GPU.exists()  # no GPU's driver, no processes elsewhere
+            with forks.server() if can_fork else nullcontext(()) as inherited:
+                status = _in_foreground(command, lock, inherited)
+    if not status and is_done:
         say(f"nothing to do: all {len(wanted)} runs are up to date with these settings and this code")
     if status:
         current = recipe.current(sweep.profile, runs)  # the older result of a changed run does not count
@@ -226,12 +232,12 @@ def _planning_error(command: list[str]) -> tuple[int, str]:
     return (1, plan.stdout + plan.stderr) if plan.returncode else (0, "")
 
 
-def _in_foreground(command: list[str], lock: TextIO) -> int:
+def _in_foreground(command: list[str], lock: TextIO, inherited: tuple[int, ...]) -> int:
     """Run Snakemake in the terminal's foreground, after removing its lock if a killed sweep left one."""
     if any((paths.notes_dir() / "locks").glob("*")):
         subprocess.run([*command[: command.index("--")], "--unlock"], capture_output=True, check=False)
     # Snakemake inherits our lock: if this process is killed, the lock holds until Snakemake's runs have ended.
-    with subprocess.Popen(command, pass_fds=[lock.fileno()]) as process, _sigterm_passed_to(process):
+    with subprocess.Popen(command, pass_fds=[lock.fileno(), *inherited]) as process, _sigterm_passed_to(process):
         paths.sign(lock, process.pid)
         while True:
             try:

@@ -165,10 +165,12 @@ def _pairs(
         opened.table["image_id"].isin(folds.read(paths.folds_path(study.profile, target))["image_id"])
     )
     sides = {target: _side(networks, store.subset(opened, rows, n_images, seed), seed, needs)}
-    for source in settings.sources:
+    # Targets begin with different sources, so that runs at the same time find features and embeddings of each other.
+    for source in sorted(settings.sources, key=lambda source: (source < target, source)):
         if networks.parameters(source)["weights"] is None:
             sides[source] = _side(networks, _sample(study, source, n_images, seed), seed, needs)
-    sides = {name: replace(side, answers=answers.get(name)) for name, side in sides.items()}
+    named = [target, *settings.sources]
+    sides = {name: replace(sides[name], answers=answers.get(name)) for name in named if name in sides}
     described = [side.meta_features for side in sides.values() if side.meta_features is not None]
     scale = descriptions.scale(pd.DataFrame(described)) if len(described) > 1 else None
     halves = [store.half(opened, rows, seed, which) for which in (0, 1)]

@@ -1,6 +1,8 @@
 """What the pretrained networks of a profile's sources compute of images: features, class probabilities, embeddings."""
 
+import hashlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -10,8 +12,16 @@ from catscans_lib import paths, results
 from catscans_lib.images.store import Subset
 from catscans_lib.networks import build, features
 from catscans_lib.networks.features import Compute, inference
-from catscans_lib.similarity import task2vec
-from catscans_lib.similarity.squared_gradients import squared_gradients
+from catscans_lib.similarity import squared_gradients, task2vec
+
+
+@cache
+def _code() -> str:
+    """Return a hash of the code that computes embeddings: those of other code are not read."""
+    digest = hashlib.sha256(
+        b"".join(Path(file).read_bytes() for file in (task2vec.__file__, squared_gradients.__file__))
+    )
+    return digest.hexdigest()[:8]
 
 
 class SourceFeatures:
@@ -55,14 +65,23 @@ class SourceFeatures:
         return features.cached(network, images.store, images.rows, folder, fast).astype("float64")
 
     def fisher(self, images: Subset, found: np.ndarray, seed: int) -> np.ndarray | None:
-        """Return the Task2Vec embedding of images by the probe, `found` being its features of them; None without TensorFlow."""
+        """Return the Task2Vec embedding of images by the probe, `found` being its features of them; cached on disk.
+
+        None without TensorFlow.
+        """
         if keras.backend.backend() != "tensorflow":
             return None
         size_px = images.store.images.shape[1]
-        if size_px not in self.squares:
-            self.squares[size_px] = squared_gradients(self.built[self.probe, size_px])
-        rng = np.random.default_rng(seed)
-        return task2vec.embed(self.squares[size_px], images.store.images, images.rows, found, images.labels, rng)
+        network = self.built[self.probe, size_px]
+
+        def embedding() -> np.ndarray:
+            if size_px not in self.squares:
+                self.squares[size_px] = squared_gradients.squared_gradients(network)
+            rng = np.random.default_rng(seed)
+            return task2vec.embed(self.squares[size_px], images.store.images, images.rows, found, images.labels, rng)
+
+        name = f"{images.store.dataset}_{features.key(network, images.store, images.rows)}_fisher{seed}_{_code()}.npy"
+        return features.kept(paths.features_dir(self.profile) / name, embedding)
 
     def head(self, source: str, found: np.ndarray) -> np.ndarray | None:
         """Return the class probabilities of the source's own head for features; None if the source came as weights."""

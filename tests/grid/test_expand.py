@@ -1,5 +1,7 @@
 """The grids, and the messages about faults in a params file."""
 
+import os
+
 import pytest
 import tiny
 import yaml
@@ -146,3 +148,20 @@ def test_a_run_takes_given_parameters_and_the_others_from_the_file():
 def test_a_run_outside_the_grid_is_refused_with_the_known_runs():
     with pytest.raises(InputError, match=r"'chest--chest'; known: .*dtd--chest"):
         expand.find("transfer", profile="demo", source="chest", target="chest")
+
+
+@pytest.mark.parametrize(
+    ("step", "parameters", "resources", "expected"),
+    [
+        ("similarity", {}, {}, 1),
+        ("similarity", {}, {"similarity": {"threads": 3}}, 3),
+        ("feature_maps", {}, {"default": {"threads": 4}}, 4),
+        ("ingest", {}, {"default": {"threads": 4}, "ingest": {"threads": 8}}, 8),
+        ("transfer", {"threads": 1}, {"transfer": {"threads": 8}}, 1),
+        ("transfer", {"threads": None}, {"transfer": {"threads": 8}}, 8),
+        ("pretrain", {"threads": None}, {}, os.cpu_count()),
+    ],
+)
+def test_every_step_gets_the_threads_of_its_resources(project, step, parameters, resources, expected):
+    tiny.write_grid(project, tiny.grid() | {"resources": resources})
+    assert profiles.threads("demo", step, parameters) == expected
