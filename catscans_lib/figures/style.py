@@ -40,12 +40,11 @@ def save(figure: Figure, folder: Path, name: str, table: pd.DataFrame, *, is_dem
         text = DEMO_STAMP if figure.get_figwidth() > 3.5 else DEMO_STAMP.replace(", ", ",\n")
         figure.supxlabel(text, fontsize=8, color="#B00020", weight="bold", x=0.01, ha="left")
     folder.mkdir(parents=True, exist_ok=True)
-    figure.draw_without_rendering()
-    figure.set_layout_engine(
-        "none"
-    )  # the layout is made: every further drawing would make it again, which takes most time
-    # labels of a small grid reach beyond the axes
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.1)
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
+        figure.set_layout_engine("none")  # every drawing would make the layout again, which takes most of its time
+    whole = figure.get_tightbbox().padded(0.1)  # inches; labels of a small grid reach beyond the axes
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches=whole)
     table.to_csv(folder / f"{name}.csv", index=False)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from catscans_lib.runs import forks
 
-KEYS = ("transfer/dtd--chest", "similarity/chest", "overlaps/all")
+KEYS = ("transfer/dtd--chest", "overlaps/all")
 
 
 @pytest.mark.parametrize("given", [None, "off", "/no/server/there"])
