@@ -12,6 +12,7 @@ import pytest
 
 from catscans_lib.runs import forks
 
+START = "run = in_notebook.start("
 KEYS = ("transfer/dtd--chest", "overlaps/all")
 
 
@@ -70,7 +71,7 @@ def test_forked_and_started_runs_give_the_same_bytes(tmp_path):
 @pytest.mark.slow
 def test_a_fork_ends_with_who_asked_for_it_and_changed_code_is_started_anew(tmp_path, monkeypatch):
     folder = faulting.project(tmp_path / "project")
-    faulting.edit(folder / "notebooks/ingest.ipynb", "run = in_notebook.start(", "__import__('time').sleep(600)\\n")
+    faulting.edit(folder / "notebooks/ingest.ipynb", START, f"__import__('time').sleep(600)\\n{START}")
     for name, value in faulting.environment(folder).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(folder)
