@@ -158,8 +158,9 @@ def _files() -> dict[Path, tuple[int, int]]:
 
 def _run(connection: socket.socket) -> int:
     """Execute `catscans` as asked for, in a fork of the server; return its exit status, after sending it."""
-    from catscans_lib.cli.main import main as catscans
+    import pkgutil
 
+    catscans = pkgutil.resolve_name(f"{LIBRARY.name}.cli.main:main")  # rooms below do not import the command line
     words, status = receive(connection)["words"], 1
     connection.sendall(b"started\n")
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
