@@ -39,7 +39,6 @@ class Step:
     trains: bool = False  # a network, so that its time grows with images and epochs
     resources: Resources = field(default_factory=Resources)  # where the profile states nothing
     has_figures: bool = True  # for the book; those of other steps are seen only in their executed notebooks
-    ignores_figure_code: bool = False  # a change in figures/ does not repeat its long runs
 
     def cells(self) -> list[tuple[str, str, list[str]]]:
         """Return kind ("code" or "markdown"), text and tags of every cell; nbformat takes a second longer to load."""
@@ -254,15 +253,15 @@ def _evidence(profile: Profile) -> Iterator[Row]:
 
 
 _ALL = (
-    Step("ingest", Ingest, "{dataset}", _ingest, seconds=3.3, ignores_figure_code=True),
+    Step("ingest", Ingest, "{dataset}", _ingest, seconds=3.3),
     Step("overlaps", Overlaps, "all", _overlaps, seconds=1.3, has_figures=False),
     Step(
         "pretrain", Pretrain, "{source}", _pretrain,
-        seconds=5.8, trains=True, has_figures=False, ignores_figure_code=True,
+        seconds=5.8, trains=True, has_figures=False,
     ),
     Step(
         "transfer", Transfer, "{source}--{target}", _transfer,
-        seconds=16.0, trains=True, has_figures=False, ignores_figure_code=True,
+        seconds=16.0, trains=True, has_figures=False,
     ),
     Step("evaluate", Evaluate, "all", _evaluate, seconds=23.0),
     Step("stability", Stability, "all", _stability, seconds=14.0),

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from functools import cache, lru_cache, partial
 from importlib import metadata
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,8 +80,10 @@ def _entries(run: PlannedRun) -> list[Any]:
         (name, origin, card.classes, card.group, card.n_images, card.count_classes()) for name, origin, card in cards
     ]
     network = repr(registry.find(values["backbone"])) if "backbone" in values else None
-    is_own = values.get("data") == "native" and values["dataset"] in own.names()
-    return [facts, network, own.reading(values["dataset"]) if is_own else None]
+    name = values.get("dataset", "") if values.get("data") == "native" else ""
+    card = datasets.get(name) if name else None
+    read = own.reading(name) if name in own.names() else card and [dict(card.n_per_class), card.groups_from]
+    return [facts, network, read]
 
 
 def run_ids(run: PlannedRun, profile: str) -> dict[str, str]:
@@ -180,17 +181,12 @@ def _reader(parameters: dict[str, Any]) -> str:
 
 
 def _place_of(card: datasets.DatasetInfo) -> str:
-    """Return the full name of a published card, or of the tuple of cards that it is in."""
+    """Return the full name of a published card, or of its reader if the card has no name of its own."""
     read = card.read
     while isinstance(read, partial):
         read = read.func
-    names = vars(sys.modules[read.__module__]).items()
-    held = (
-        name
-        for name, value in names
-        if value is card or (isinstance(value, tuple) and any(one is card for one in value))
-    )
-    return ".".join([read.__module__, *islice(held, 1)])
+    named = (name for name, value in vars(sys.modules[read.__module__]).items() if value is card)
+    return f"{read.__module__}.{next(named, read.__name__)}"
 
 
 def commit() -> str:

@@ -45,6 +45,7 @@ def test_a_fingerprint_depends_on_values_and_not_on_the_order_of_keys():
 INGESTS = {
     "ingest/chest": {"data": "native", "dataset": "chest"},
     "ingest/isic2018": {"data": "native", "dataset": "isic2018"},
+    "ingest/natural": {"data": "native", "dataset": "natural"},
     "ingest/mine": {"data": "native", "dataset": "mine"},
     "ingest/demo": {"data": "demo", "dataset": "chest"},
 }
@@ -92,13 +93,14 @@ CHANGES = {  # file, text, its replacement, what runs again
     "the book": ("catscans_lib/book/templates.py", "DEMO_NOTE = ", "DEMO_NOTE = '' + ", NONE),
     "what writes records": ("catscans_lib/runs/in_notebook.py", '"completed"', '"finished"', NONE),
     "the reader of one dataset": ("catscans_lib/datasets/chest.py", "SPLITS = (", "SPLITS = ('all', ", {"ingest/chest"}),
+    "a reader beside others": ("catscans_lib/datasets/thesis.py", '"natural")', '"other")', {"ingest/natural"}),
     "the reader of own datasets": (
         "catscans_lib/datasets/own.py", "read_csv(place,", "read_csv(place,*", {"ingest/mine", "recommend"}
     ),
     "the demo's drawings": ("catscans_lib/datasets/demo/draw.py", "ndimage.", "ndimage.other.", {"ingest/demo"}),
     "a layout that readers share": (
         "catscans_lib/datasets/layouts.py", "has_splits = inside and", "has_splits = not inside and",
-        {"ingest/chest", "ingest/mine", "recommend"},
+        {"ingest/chest", "ingest/natural", "ingest/mine", "recommend"},
     ),
     "a new network": ("catscans_lib/networks/registry.py", "_OWN = (", "_OWN = (NetworkInfo(), ", NONE),
     "a new dataset": ("catscans_lib/datasets/__init__.py", "_STUDY = (", "_STUDY = (dtd.CARD, ", NONE),
