@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import faulting
 import pytest
@@ -74,6 +75,7 @@ def test_a_fork_ends_with_who_asked_for_it_and_changed_code_is_started_anew(tmp_
     faulting.edit(folder / "notebooks/ingest.ipynb", START, f"__import__('time').sleep(600)\\n{START}")
     for name, value in faulting.environment(folder).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))  # as Snakemake
     monkeypatch.chdir(folder)
 
     def kernel():
