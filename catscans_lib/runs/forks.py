@@ -34,6 +34,8 @@ def server() -> Iterator[tuple[int, ...]]:
     if not can_fork or os.environ.get(VARIABLE) == "off":
         yield ()
         return
+    from catscans_lib.runs.records import masking
+
     with TemporaryDirectory(prefix="catscans-") as folder:
         address, (ended, alive) = f"{folder}/forks", os.pipe()
         with socket.socket(socket.AF_UNIX) as listener:
@@ -45,9 +47,9 @@ def server() -> Iterator[tuple[int, ...]]:
             listener.listen(1024)
             given = (listener.fileno(), ended)
             command = [sys.executable, "-m", __name__, "serve", *map(str, given)]
-            process = subprocess.Popen(
-                command, pass_fds=given, env=MEMORY | DISPLAY | dict(os.environ) | {THREADS: "1"}
-            )
+            with masking.hidden():  # a kernel has no secrets, but shows what the server started with
+                env = MEMORY | DISPLAY | dict(os.environ) | {THREADS: "1"}
+                process = subprocess.Popen(command, pass_fds=given, env=env)
         os.close(ended)
         os.environ[VARIABLE] = address
         try:

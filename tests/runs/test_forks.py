@@ -76,6 +76,7 @@ def test_a_fork_ends_with_who_asked_for_it_and_changed_code_is_started_anew(tmp_
     for name, value in faulting.environment(folder).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))  # as Snakemake
+    monkeypatch.setenv("OSF_TOKEN", "secret")
     monkeypatch.chdir(folder)
 
     def kernel():
@@ -89,6 +90,7 @@ def test_a_fork_ends_with_who_asked_for_it_and_changed_code_is_started_anew(tmp_
             client = asked()
             faulting.wait_for(lambda folder: kernel(), folder)
             assert kernel()[0].name() == "catscans kernel"
+            assert "secret" not in kernel()[0].environ().values()
             client.kill()
             faulting.wait_for(lambda folder: not kernel() and not faulting.processes(folder)["papermill"], folder)
             (folder / "catscans_lib/results.py").touch()
