@@ -272,6 +272,12 @@ def test_the_front_page_names_the_runs_that_are_missing_or_outdated(results):
     assert "This book lacks" not in chapter("index")
 
 
+def test_a_profile_of_the_users_own_has_a_front_page(results):
+    for place in ("params/{}.yaml", "results/{}"):
+        (results / place.format("sample")).rename(results / place.format("demo+short"))
+    assert "The grid `params/demo+short.yaml`." in chapter("index", profile="demo+short")
+
+
 @pytest.mark.parametrize(
     ("name", "template", "message"),
     [
