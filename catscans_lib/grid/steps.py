@@ -10,7 +10,7 @@ from catscans_lib import paths
 from catscans_lib.datasets import Ingest, Overlaps, own
 from catscans_lib.errors import InputError, Strict
 from catscans_lib.evaluation import Evaluate, Stability
-from catscans_lib.evidence import Evidence, studies
+from catscans_lib.evidence import Evidence
 from catscans_lib.experiment import Pretrain, Transfer
 from catscans_lib.grid.schema import Profile, Resources
 from catscans_lib.inspection import FeatureMaps
@@ -248,7 +248,7 @@ def _transferability(profile: Profile) -> Iterator[Row]:
 
 
 def _evidence(profile: Profile) -> Iterator[Row]:
-    if studies.folder().is_dir():
+    if (paths.root() / "evidence").is_dir():
         yield Row({}, "evidence", ())
 
 

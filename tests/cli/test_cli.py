@@ -54,7 +54,7 @@ import sys
 from catscans_lib.cli import main
 from catscans_lib.runs import execute, records
 from catscans_lib.runs.records import masking
-records._experiment("demo", "ingest/dtd", masking.Mask.of_environment())
+records._experiment("demo", "ingest/dtd", {}, masking.Mask.of_environment())
 print(sorted({"h5py", "matplotlib", "pandas", "sacred", "scipy", "sklearn", "tensorflow"} & set(sys.modules)))
 import pandas
 print(pandas.DataFrame({"n": [1]}).to_json())
