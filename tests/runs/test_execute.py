@@ -76,8 +76,8 @@ def test_a_run_of_a_grid_of_101_sources_and_50_targets_starts_with_all_its_input
     run = replace(expand.grid("demo")["evaluate/all"], needs=tuple(needs))
     engine.save_plan("demo", {run.key: run})
     rules = paths.root().joinpath("Snakefile").read_text()
-    command = re.search(r'"catscans (run .*)"', rules)[1].format(params=run, config={"profile": "demo"})
-    done = tiny.catscans(paths.root(), *command.split())
+    command = re.search(r'"{params.key} (--profile .*)"', rules)[1].format(config={"profile": "demo"})
+    done = tiny.catscans(paths.root(), "run", run.key, *command.split())
     assert done.returncode == 0, done.stderr
     assert list(results.record("demo", run.key)["inputs"]) == needs
 
