@@ -97,7 +97,9 @@ def is_demo(profile: str) -> bool:
 
     Everything that shows such results marks them DEMO. A book may be made of a file that `load` refuses, such as an older one.
     """
-    ingested = (results.record(profile, f"ingest/{name}")["parameters"] for name in results.finished(profile, "ingest"))
+    ingested = (
+        results.record(profile, f"ingest/{name}").get("parameters", {}) for name in results.finished(profile, "ingest")
+    )
     data = [yaml.safe_load(_text(profile)).get("data"), *(parameters.get("data") for parameters in ingested)]
     return "demo" in data
 

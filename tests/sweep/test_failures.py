@@ -58,7 +58,7 @@ def test_the_message_of_a_stopped_sweep_names_each_run_once_and_cuts_long_lists(
     many = {f"ingest/s{n}": replace(runs["ingest/dtd"], name=f"s{n}") for n in range(60)}
     for key in list(many)[:22]:
         failed(key)
-    monkeypatch.setattr(engine, "_in_foreground", lambda command, lock: 1)
+    monkeypatch.setattr(engine, "_in_foreground", lambda command, lock, inherited: 1)
     monkeypatch.setattr(engine, "_planning_error", lambda command: (0, ""))
     assert engine.run(engine.Sweep("demo"), engine.Prepared(many, [], {}), started=0.0) == 1
     said = capsys.readouterr().err
