@@ -148,7 +148,7 @@ def _serve(listener: socket.socket, ended: int) -> int:
 
 def _collect(*_: object) -> None:
     """Collect forks that have ended; the system then counts their time as the server's and the sweep's."""
-    with suppress(ChildProcessError):  # there is none
+    with suppress(ChildProcessError):  # all have been collected
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 

@@ -94,7 +94,7 @@ class Run:
             shutil.copy2(path, self.work / path.name)
 
     def save_figure(self, name: str, figure: Figure, table: pd.DataFrame) -> None:
-        """Save a figure (SVG and PNG) with the table it shows; those of generated images are marked DEMO."""
+        """Save a figure (SVG) with the table it shows; those of generated images are marked DEMO."""
         figures.save(figure, self.work / "figures", name, table, is_demo=self.is_demo)
 
     def finish(self, **facts: Any) -> None:
