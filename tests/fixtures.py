@@ -192,9 +192,57 @@ def write_npz(path: Path, shape=(28, 28), n=12, n_classes=3):
     return arrays
 
 
+def write_malaria(data_dir: Path, n_patients=4):
+    """Two cells of each class for every patient."""
+    write_classes(
+        data_dir / "cell_images", ("Parasitized", "Uninfected"), "C{k}P6ThinF_IMG_2015_cell_1.png", 9900, n_patients
+    )
+    write_classes(
+        data_dir / "cell_images", ("Parasitized", "Uninfected"), "C{k}P6ThinF_IMG_2015_cell_2.png", 9950, n_patients
+    )
+
+
+def write_breast_ultrasound(data_dir: Path, n_per_class=3):
+    labels, folder = ("benign", "malignant", "normal"), data_dir / "Dataset_BUSI_with_GT"
+    write_classes(folder, labels, "{label} ({k}).png", 10_100, n_per_class)
+    write_classes(folder, labels, "{label} ({k})_mask.png", 10_150, n_per_class)
+
+
+def write_brain_mri(data_dir: Path, n_per_class=3):
+    write_classes(data_dir / "brain_tumor_dataset", ("no", "yes"), "{label} {k}.jpg", 10_400, n_per_class)
+
+
+def write_brain_tumours(data_dir: Path, n_per_class=2):
+    for seed, split in ((10_600, "Training"), (10_650, "Testing")):
+        labels = ("glioma", "meningioma", "notumor", "pituitary")
+        write_classes(data_dir / "brain_tumor_mri" / split, labels, split[:2] + "-{label}_{k}.jpg", seed, n_per_class)
+
+
+def write_covid_ct(data_dir: Path, n_papers=3):
+    for k in range(2):
+        write_classes(
+            data_dir / "COVID-CT", ("CT_COVID",), "2020.02.1{k}-p8-9%" + f"{k}.png", 11_000 + 50 * k, n_papers
+        )
+        write_classes(data_dir / "COVID-CT", ("CT_NonCOVID",), "1{k}%" + f"{k}.jpg", 11_100 + 50 * k, n_papers)
+
+
+def write_covid_xray(data_dir: Path, n_per_class=3):
+    write_classes(data_dir / "covid_xray", ("Covid-19",), "kjr-2{k}-g001-l-a.jpg", 11_300, n_per_class)
+    for seed, label in ((11_400, "No_findings"), (11_500, "Pneumonia")):
+        write_classes(data_dir / "covid_xray", (label,), "000015{k:02d}_004.png", seed, n_per_class)
+
+
+def write_imagenet64(data_dir: Path, n_per_class=3):
+    for wnid in WNIDS:
+        place = data_dir / "tiny-imagenet-200/train" / wnid
+        write_classes(place, ("images",), wnid + "_{k}.JPEG", int(wnid[1:5]) + 11_600, n_per_class)
+        (place / f"{wnid}_boxes.txt").write_text(f"{wnid}_0.JPEG\t0\t10\t63\t58\n")
+
+
 _ALL = (
     write_imagenet, write_stl10, write_sti10, write_dtd, write_isic2018, write_chest, write_kimia960, write_catdog,
-    write_natural, write_diabetic_retinopathy, write_isic2017, write_bloodcell,
+    write_natural, write_diabetic_retinopathy, write_isic2017, write_bloodcell, write_malaria,
+    write_breast_ultrasound, write_brain_mri, write_brain_tumours, write_covid_ct, write_covid_xray, write_imagenet64,
 )  # fmt: skip
 WRITERS = {write.__name__.removeprefix("write_"): write for write in _ALL}
 WRITERS |= {"pcam_middle": write_pcam, "pcam_small": write_pcam}

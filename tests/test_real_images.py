@@ -55,6 +55,10 @@ def project(tmp_path_factory):
     folder = tiny.project(tmp_path_factory.mktemp("real"))
     content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
     content["folds"]["n_folds"] = 3
+    targets = SOURCES[2:]
+    content["datasets"] = {name: {"size_px": 112} for name in SOURCES}
+    content["pretrain"]["sources"] = {name: content["pretrain"]["sources"][name] for name in SOURCES}
+    content["transfer"] |= {"targets": dict.fromkeys(targets), "seeds": [0]}
     content["pretrain"]["sources"] |= {name: {"epochs": 2} for name in SOURCES[1:]}
     content["transfer"] |= {"modes": ["linear_probe"], "include_none": False}
     measures = ["logme", "linear_probe_auc", "regularised_h_score", "sfda", "n_leep", "mmd_rbf"]

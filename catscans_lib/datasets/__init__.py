@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from catscans_lib.datasets import chest, dtd, histopathology, imagenet, isic2018, own, stl10, thesis
+from catscans_lib.datasets import chest, class_folders, dtd, histopathology, imagenet, isic2018, own, stl10, thesis
 from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.errors import Count, Strict, unknown
 from catscans_lib.images.listing import Listing
@@ -19,11 +19,12 @@ _STUDY = (
     imagenet.CARD, stl10.CARD, imagenet.STI10_CARD, dtd.CARD, isic2018.CARD, chest.CARD,
     histopathology.PCAM_MIDDLE, histopathology.PCAM_SMALL, histopathology.KIMIA960,
 )  # fmt: skip
-PUBLISHED = {card.name: card for card in (*_STUDY, *thesis.CARDS)}  # in the order of the study's tables
+_OTHERS = (*thesis.CARDS, *class_folders.CARDS, imagenet.TINY_CARD)
+PUBLISHED = {card.name: card for card in (*_STUDY, *_OTHERS)}  # in the order of the study's tables
 
 
 def known() -> tuple[str, ...]:
-    """Return all dataset keys: those of the study in the order of its tables, of the thesis, and the user's own."""
+    """Return all dataset keys: those of the study in the order of its tables, of the thesis, others, and the user's own."""
     return (*PUBLISHED, *own.names())
 
 

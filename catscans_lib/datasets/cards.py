@@ -58,6 +58,7 @@ class DatasetInfo:
     part_of: str | None = None
     #: patterns, below the data folder, of all files and folders that `read` looks at; a change there ingests the dataset again
     files: tuple[str, ...] = ("*",)
+    caveat: str = ""  #: known shortcuts and faults, shown wherever the dataset is a target; whole sentences
     groups_from: str = ""  #: how to get the groups, where the dataset is refused as a target without them
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
-"""ImageNet (ILSVRC 2012) and STI-10, ten of its textural synsets; classes are WordNet ids (wnids).
+"""ImageNet (ILSVRC 2012), Tiny ImageNet, and STI-10, ten textural synsets; classes are WordNet ids (wnids).
 
 ImageNet: ``imagenet/[train/]<wnid>/*.JPEG``, or ``ILSVRC2012_img_train.tar`` (138 GB, a tar of one tar per wnid), which stays
 packed. STI-10: ``sti10/<wnid>/*`` or ``sti10/<wnid>.tar``, also among other wnids.
+Tiny ImageNet: ``tiny-imagenet-200/train/<wnid>/images/*.JPEG``, or ``imagenet64/imagenet/<wnid>/*.JPEG`` for a part of it.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo
+from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo, Download
 from catscans_lib.datasets.layouts import class_images, native_dir
 from catscans_lib.errors import InputError
 from catscans_lib.images import listing
@@ -57,6 +58,20 @@ def read_sti10(data_dir: Path) -> Listing:
         if not (folder / wnid).is_dir() and not (folder / f"{wnid}.tar").is_file():
             problems.append(Problem(f"sti10/{wnid}", f"no such folder or tar, the synset of {name}"))
     return make_listing(rows, problems, folder, root=data_dir, classes=tuple(STI10.values()))
+
+
+def read_tiny(data_dir: Path) -> Listing:
+    """List the training images of Tiny ImageNet. Their numbers are its own, not those of ImageNet. No groups, no splits."""
+    folder = native_dir(data_dir, "tiny-imagenet-200/train", "imagenet64/imagenet")
+    problems: list[Problem] = []
+    rows = []
+    for place in sorted(folder.glob("n????????")):
+        place = place / "images" if (place / "images").is_dir() else place
+        below = place.relative_to(data_dir).as_posix()
+        wnid = place.relative_to(folder).parts[0]
+        names = listing.image_names(place, below, problems)
+        rows += [Row(stem(name), f"{below}/{name}", wnid, stem(name), "") for name in names]
+    return make_listing(rows, problems, folder, root=data_dir)
 
 
 def images(place: Path, root: Path, problems: list[Problem], wnids: Collection[str] | None = None) -> Found:
@@ -204,4 +219,26 @@ Download the tar of each wnid (ImageNet-21k): """
     + ", ".join(f"{wnid} ({name})" for wnid, name in STI10.items())
     + """.
 Put the tars into DATA/sti10 as they are, or draw 806 images of each: catscans dataset subset FOLDER DATA/sti10.""",
+)
+TINY_CARD = DatasetInfo(
+    name="imagenet64",
+    title="Tiny ImageNet (64 px)",
+    modality="natural images of objects, 64 px",
+    classes=(),  # wnids, 500 training images each
+    n_classes=200,
+    n_images=100_000,
+    group=None,
+    licence=IMAGENET_TERMS,
+    url="https://www.image-net.org",
+    citation="le2015",
+    part_of="imagenet",
+    read=read_tiny,
+    files=("tiny-imagenet-200/train", "imagenet64"),
+    downloads=(
+        Download(
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+            checksum="md5:90528d7ca1a48142e341f4ef8d21d0de",
+            unpack=True,
+        ),
+    ),
 )

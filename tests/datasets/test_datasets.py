@@ -26,8 +26,9 @@ N_IMAGES |= {"pcam_middle": 100_000, "pcam_small": 10_000, "kimia960": 960}
 
 def test_datasets_are_known_in_the_order_of_the_study_then_of_the_thesis_and_an_unknown_one_is_refused():
     study = "imagenet stl10 sti10 dtd isic2018 chest pcam_middle pcam_small kimia960"
-    assert datasets.known() == (*study.split(), "catdog", "natural", "diabetic_retinopathy", "isic2017", "bloodcell")
-    with pytest.raises(InputError, match="Unknown dataset 'isic'; known: bloodcell, catdog, chest"):
+    others = "catdog natural diabetic_retinopathy isic2017 bloodcell malaria breast_ultrasound brain_mri brain_tumours covid_ct"
+    assert datasets.known() == (*study.split(), *others.split(), "covid_xray", "imagenet64")
+    with pytest.raises(InputError, match="Unknown dataset 'isic'; known: bloodcell, brain_mri, brain_tumours"):
         datasets.get("isic")
 
 

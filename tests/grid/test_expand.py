@@ -74,7 +74,7 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
     [
         ("backbone", "resnet", "Unknown backbone 'resnet'; known: .*resnet50, .*small_resnet, squeezenet, "),
         ("backbone", "xception", "pretrain.* size_px got .*'xception' needs images of at least 71 px"),
-        ("transfer.targets.isic", {}, "Unknown dataset 'isic'; known: bloodcell, catdog, chest"),
+        ("transfer.targets.isic", {}, "Unknown dataset 'isic'; known: bloodcell, brain_mri, brain_tumours"),
         ("datasets.cifar10", {"size_px": 32}, "datasets: Unknown dataset 'cifar10'"),
         ("pretrain.sources.cats", None, "pretrain.sources: Unknown dataset 'cats'"),
         ("transfer.defaults.learning_rate", "1e-5", "got the text '1e-5'; a number is needed.*write 1.0e-05"),
