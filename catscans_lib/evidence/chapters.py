@@ -15,7 +15,7 @@ from catscans_lib.transferability.similarity_tables import BASELINES
 STEP = "evidence"
 TABLES = (
     "contrasts", "summaries", "associations", "against", "limits", "repeatability", "by_size", "correlations",
-    "random_draws", "noise_floor",
+    "random_draws", "noise_floor", "ranks",
 )  # fmt: skip
 RULES = BASELINES | {TRAINED_BEFORE: "outcome of the same pair, trained in 2023"}
 
@@ -68,15 +68,15 @@ def _beat_rules(predictions: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 
 def _original(found: dict[str, pd.DataFrame], study: studies.Study) -> dict[str, Any]:
-    """Return correlations (row by measure and pairs), spread (of r over random draws), floor (rows), titles of distances."""
+    """Return correlations (row by measure and pairs), spread (of r over random draws), published, ranks and floor (rows)."""
     correlations, r = found["correlations"], found["random_draws"]["r"]
     spread = {"mean": r.mean(), "sd": r.std(ddof=1), "low": r.quantile(0.025), "high": r.quantile(0.975), "n": len(r)}
     return {
         "correlations": {name: part.set_index("pairs").to_dict("index") for name, part in correlations.groupby("measure")},
-        "spread": spread | {"share_below": (r < original.PUBLISHED["r"]).mean()},
-        "published": original.PUBLISHED,
+        "spread": spread | {"share_below": (r < study.published["r"]).mean()},
+        "published": study.published,
+        "ranks": found["ranks"].replace({"source": datasets.titles()}).to_dict("records"),
         "floor": found["noise_floor"].to_dict("records"),
-        "titles": study.scores,
     }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ class Study(Strict):
         default_factory=dict
     )  # column and title of what a score has to beat; larger is closer
     also: dict[str, str] = Field(default_factory=dict)  # further columns and what they hold
+    published: dict[str, str | float] = Field(default_factory=dict)  # numbers of its text, for comparison
     keys: list[str] = Field(default_factory=list)  # those of them that tell rows apart
 
     @property

@@ -53,6 +53,14 @@ def test_all_correlations_agree_with_the_record(table):
         np.testing.assert_allclose(here.to_numpy(float), want.to_numpy(float), rtol=0, atol=2e-8)
 
 
+def test_ranks_of_the_published_table_have_friedman_s_p_by_permutation(table):
+    found = original.ranks(table)
+    assert (found["source"].iloc[0], found["mean_rank"].iloc[0], len(found)) == ("imagenet", 1, 7)
+    # 26,170 of 2,000,000 random permutations of the published table
+    assert found["friedman_p"].iloc[0] == pytest.approx(0.013085, abs=3 * np.sqrt(0.013 / 2e6))
+    assert found["chi_squared_p"].iloc[0] == pytest.approx(0.0430, abs=5e-4)
+
+
 def test_transfer_scores_and_random_draws_are_those_of_the_study(table):
     scores = original.outcomes(table)
     best = scores[(scores["source"] == "imagenet") & (scores["target"] == "isic2018")]
