@@ -70,7 +70,7 @@ def test_transfer_scores_and_random_draws_are_those_of_the_study(table):
     r = original.random_draws(table, 5000, np.random.default_rng(0))
     assert r.mean() == pytest.approx(-0.0458, abs=0.002)
     assert r.std() == pytest.approx(0.022, abs=0.004)
-    assert (r < original.PUBLISHED["r"]).mean() < 0.02
+    assert (r < studies.described()[original.NAME].published["r"]).mean() < 0.02
 
 
 def test_imagenet_has_the_distances_of_stl10_and_self_distances_are_0(table):
