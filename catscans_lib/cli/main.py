@@ -96,11 +96,12 @@ def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: boo
     PLACE is a folder with one subfolder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
-    from catscans_lib.training import keras_settings
+    from catscans_lib.training import keras_settings, silent_import
 
     keras_settings()
-    from catscans_lib.grid import profiles
-    from catscans_lib.recommend import report as advisor
+    with silent_import():
+        from catscans_lib.grid import profiles
+        from catscans_lib.recommend import report as advisor
 
     name = profile.removeprefix("results/").rstrip("/")
     advice = advisor.recommend(place, profiles.study(name), measures=list(measures) or None, **given)

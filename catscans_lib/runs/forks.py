@@ -119,11 +119,14 @@ def _serve(listener: socket.socket, ended: int) -> int:
 
     import psutil
 
+    from catscans_lib.training import silent_import
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     files = _files()
     library = (module.name for module in pkgutil.walk_packages([str(LIBRARY)], f"{LIBRARY.name}."))
-    for module in (*library, *LATE):
-        __import__(module)
+    with silent_import():
+        for module in (*library, *LATE):
+            __import__(module)
     from catscans_lib.runs import forked_kernel, recipe
 
     recipe.versions()

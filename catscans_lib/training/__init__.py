@@ -5,7 +5,11 @@ Runs on Keras's TensorFlow and JAX backends.
 """
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from tempfile import TemporaryFile
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -33,6 +37,24 @@ def keras_settings() -> dict[str, str]:
             f"{given[0]} is set, so Keras would end every training early. Unset it; `epochs` is in the grid."
         )
     return {"backend": name, "data_format": "channels_last", "float_type": "float32"}
+
+
+@contextmanager
+def silent_import() -> Iterator[None]:
+    """Hide what TensorFlow prints while it is imported, whatever TF_CPP_MIN_LOG_LEVEL says; if the import fails, show it."""
+    sys.stderr.flush()
+    shown = os.dup(2)
+    with TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            hidden.seek(0)
+            os.write(shown, hidden.read())
+            raise
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
 
 
 class Augmentation(Strict):

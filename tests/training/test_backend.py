@@ -86,3 +86,14 @@ def test_settings_of_keras_that_cannot_be_met_are_refused(monkeypatch, variable,
     monkeypatch.setattr(training, "find_spec", lambda name: None if name == "jax" else "found")
     with pytest.raises(InputError, match=message):
         training.keras_settings()
+
+
+def test_start_messages_of_a_library_are_hidden_unless_its_import_fails(capfd):
+    with training.silent_import():
+        os.write(2, b"operations are on\n")
+    os.write(2, b"shown\n")
+    assert capfd.readouterr().err == "shown\n"
+    with pytest.raises(ImportError), training.silent_import():
+        os.write(2, b"no such instruction\n")
+        raise ImportError
+    assert capfd.readouterr().err == "no such instruction\n"
