@@ -124,7 +124,7 @@ def test_an_own_table_joins_an_existing_grid_as_source_and_target(project, tmp_p
     assert "Class 'a' has 1 groups, too few for 5 folds. Lower folds.n_folds" in said
     assert "DATA=" in said  # the card names a place below it
     after = (project / "params/sample.yaml").read_text().splitlines()
-    assert [line for line in after if line not in before] == ["  cars: {size_px: 112}", "    cars:", "    cars:"]
+    assert [line for line in after if line not in before] == ["  cars: {size_px: 96}", "    cars:", "    cars:"]
     assert set(before) <= set(after)
     assert {"pretrain/cars", "transfer/cars--chest", "transfer/dtd--cars"} <= set(expand.grid("sample"))
     assert yaml.safe_load((project / "params/datasets/cars.yaml").read_text())["place"] == "cars.csv"
