@@ -1,4 +1,4 @@
-"""The commands about run records: list, show and compare them, and convert them for MLflow and Neptune."""
+"""The commands about run records: list, show and compare them, and convert them to MLflow."""
 
 import json
 from pathlib import Path
@@ -82,16 +82,13 @@ def table(profile: str, run: str | None) -> None:
 @records.command(epilog="Example: catscans records export --to mlflow FOLDER")
 @profile_option
 @run_option
-@click.option("--to", "target", type=click.Choice(["mlflow", "neptune"]), required=True, help="Format to convert to.")
+@click.option("--to", type=click.Choice(["mlflow"]), required=True, expose_value=False, help="Format.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-def export(profile: str, run: str | None, target: str, folder: Path) -> None:
-    """Convert records of ended runs to FOLDER; skip those that it holds already.
+def export(profile: str, run: str | None, folder: Path) -> None:
+    """Convert records of ended runs to MLflow runs in FOLDER, to browse with `mlflow ui`; skip those it holds already."""
+    from catscans_lib.runs.records.export import to_mlflow
 
-    mlflow: runs to browse with `mlflow ui`. neptune: offline runs, written by Neptune's own observer for Sacred.
-    """
-    from catscans_lib.runs.records import observers
-
-    click.echo(observers.export(target, _selected(profile, run), folder, experiment=f"catscans {profile}").rstrip())
+    click.echo(to_mlflow(_selected(profile, run), folder, experiment=f"catscans {profile}").rstrip())
 
 
 def _json(value: Any) -> str:

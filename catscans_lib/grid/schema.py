@@ -74,14 +74,6 @@ class Primary(Strict):
     margin: Annotated[float, Field(ge=0, lt=1)]
 
 
-class RecordsBlock(Strict):
-    """Sacred's file observer records every run; `neptune` also converts its records for Neptune."""
-
-    observers: Annotated[list[Literal["file", "neptune"]], Field(min_length=1)] = Field(
-        default_factory=lambda: ["file"]
-    )
-
-
 class Resources(Strict):
     """What one run asks for: cores (None: all), memory (MB), wall time (minutes, None: no limit), GPUs."""
 
@@ -109,7 +101,6 @@ class Profile(Strict):
     feature_maps: dict[str, Any]
     similarity: dict[str, Any] | None = None
     transferability: dict[str, Any] = Field(default_factory=dict)
-    records: RecordsBlock = RecordsBlock()
     resources: dict[str, Resources] = Field(default_factory=dict)
 
 

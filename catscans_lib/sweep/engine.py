@@ -21,7 +21,6 @@ from catscans_lib.errors import InputError, unknown
 from catscans_lib.grid import expand
 from catscans_lib.runs import forks, recipe
 from catscans_lib.runs.execute import MARK, say
-from catscans_lib.runs.records import observers
 from catscans_lib.sweep import failures, plan, reuse
 from catscans_lib.sweep.progress import Progress, printed
 from catscans_lib.sweep.selection import Runs, with_needs
@@ -78,7 +77,6 @@ def prepare(sweep: Sweep, *, dry_run: bool = False) -> Prepared:
     """
     keras_settings()
     runs = expand.grid(sweep.profile)
-    observers.check(sweep.profile)
     if (shared := reuse.found(sweep.profile, runs)) and not dry_run:
         with one_sweep_at_a_time():
             reuse.take(sweep.profile, runs, shared)

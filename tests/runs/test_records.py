@@ -17,8 +17,6 @@ import pytest
 import tiny
 
 from catscans_lib import paths
-from catscans_lib.errors import InputError
-from catscans_lib.grid import expand
 from catscans_lib.runs import recipe
 from catscans_lib.runs.records import reading, recorded
 
@@ -178,32 +176,3 @@ def test_runs_that_start_together_have_a_record_each(project):
     records = reading.load("demo")
     assert {record.config["worker"] for record in records} == {f"w{i}" for i in range(8)}
     assert all(record.output == record.config["worker"] + "\n" for record in records)
-
-
-def profile_with(project, names):
-    tiny.write_grid(project, tiny.grid() | {"records": {"observers": names}})
-
-
-def test_an_unknown_observer_is_refused_with_those_known(project):
-    profile_with(project, ["file", "mongodb"])
-    with pytest.raises(InputError, match=r"params/demo.yaml: records.observers.1 got 'mongodb': .*'neptune'"):
-        expand.grid("demo")
-
-
-def test_a_sweep_that_cannot_be_recorded_ends_before_anything_runs(project):
-    profile_with(project, ["file", "neptune"])
-    said = tiny.catscans(project, "sweep")
-    assert said.returncode == 2
-    assert "make neptune-env" in said.stderr
-    assert not (project / "results").exists()
-
-
-def test_a_failing_neptune_client_is_reported_and_the_run_still_counts(project, capsys):
-    profile_with(project, ["file", "neptune"])
-    python = project / ".venv-neptune/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text("#!/bin/sh\ncat > /dev/null\necho 'no such client' >&2\nexit 1\n")
-    python.chmod(0o755)
-    assert run().status == "COMPLETED"
-    message = "catscans: record 1: The records could not be converted to neptune: no such client"
-    assert message in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """Sacred records: how every run was executed, on what, from what, and how it ended.
 
 In: a run's folder and the function that fills it. Out: `results/<profile>/records/<number>/`, one folder per execution.
-`reading` loads them, `tables` lists and compares them, `observers` converts them for MLflow and Neptune.
+`reading` loads them, `tables` lists and compares them, `export` converts them to MLflow.
 """
 
 import json
@@ -19,7 +19,7 @@ import psutil
 
 from catscans_lib import paths, results
 from catscans_lib.runs import recipe
-from catscans_lib.runs.records import masking, observers
+from catscans_lib.runs.records import masking
 from catscans_lib.runs.records.reading import RUN_RECORD
 
 NOT_INFO = ("parameters", "versions", "step", "name", "status", "recipe", "code")  # Sacred records these elsewhere
@@ -37,14 +37,12 @@ def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill:
     experiment.add_config(mask.plain({name: value for name, value in config.items() if name != "seed"}))
     # Without a seed Sacred would draw one that nothing uses, and records of equal runs would differ.
     seed = config.get("seed", *(config.get("seeds") or [0])[:1])
-    started = []
 
     @experiment.main
     def main(_run):  # noqa: ANN001, ANN202 - Sacred passes its own run object
         commit = recipe.commit()
         code = {"commit": commit.removesuffix(recipe.CHANGES), "dirty": commit.endswith(recipe.CHANGES)}
         _run.info |= {"run": key, "code": code}
-        started.append(_run)
         try:
             with masking.hidden():
                 fill()
@@ -55,12 +53,8 @@ def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill:
             mask.folder(folder)
             _log(_run, folder)
 
-    try:
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-            experiment.run(config_updates={"seed": seed})
-    finally:
-        if started:
-            observers.export_to_neptune(profile, str(started[0]._id))
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        experiment.run(config_updates={"seed": seed})
 
 
 def _experiment(profile: str, key: str, config: dict[str, Any], mask: masking.Mask) -> Any:

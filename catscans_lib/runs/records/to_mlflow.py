@@ -1,11 +1,9 @@
-"""Writes records as MLflow runs or as offline Neptune runs. `observers` runs this script with the Python of `.venv-TARGET`.
+"""Writes records as MLflow runs. `export` runs this script with the Python of `.venv-mlflow`.
 
-python convert.py TARGET FOLDER EXPERIMENT < records.json
+python to_mlflow.py FOLDER EXPERIMENT < records.json
 """
 
 import json
-import logging
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +39,7 @@ def _to_mlflow(client: Any, place: str, record: dict) -> bool:
     start, name, ended = record["started_ms"], record["name"], record["ended_ms"]
     run = client.create_run(place, start_time=start, run_name=name, tags={ID: record["id"]}).info.run_id
     epochs = [
-        Metric(_key(name), value, round(time.timestamp() * 1000), step)
+        Metric(_key(name), value, _milliseconds(time), step)
         for name, curve in _curves(record).items()
         for value, step, time in zip(curve["values"], curve["steps"], curve["timestamps"], strict=True)
     ]
@@ -68,69 +66,15 @@ def _key(name: str) -> str:
     return "".join(sign if sign.isalnum() or sign in "_-. /" else "_" for sign in name)
 
 
-def to_neptune(folder: Path, _: str, records: list[dict]) -> None:
-    """Write every record that is not in the folder yet as an offline run below `folder/offline`."""
-    logging.getLogger("neptune").setLevel(logging.ERROR)
-    os.environ["NEPTUNE_DATA_DIRECTORY"] = str(folder)
-    list_path = folder / "records.txt"
-    done = list_path.read_text().splitlines() if list_path.is_file() else []
-    new = [record for record in records if record["id"] not in done]
-    for record in new:
-        _to_neptune(record)
-        with list_path.open("a") as file:
-            file.write(record["id"] + "\n")
-    print(f"{len(new)} runs written to {folder / 'offline'}, {len(records) - len(new)} were in the folder already.")
-
-
-def _to_neptune(record: dict) -> None:
-    """Replay to Neptune's observer what Sacred would have sent: configuration, machine, metrics, files and end."""
-    import neptune
-    from neptune.types import File
-    from neptune_sacred import NeptuneObserver
-
-    folder = Path(record["folder"])
-    entry = _json(folder / "run.json")
-    run = neptune.init_run(
-        mode="offline", project="catscans/records", capture_stdout=False, capture_stderr=False,
-        capture_hardware_metrics=False, capture_traceback=False, git_ref=False, source_files=[],
-    )  # fmt: skip
-    observer = NeptuneObserver(run)
-    observer.started_event(
-        ex_info=entry["experiment"], command=entry["command"], host_info=entry["host"], start_time=_time(entry["start_time"]),
-        config=_json(folder / "config.json"), meta_info=entry["meta"], _id=record["number"],
-    )  # fmt: skip
-    observer.log_metrics(_curves(record), _json(folder / "info.json"))
-    for name in entry["artifacts"]:
-        # Given a path, the client would only store the path; given the content, it stores a copy.
-        content, ending = (folder / name).read_bytes(), Path(name).suffix[1:]
-        observer.artifact_event(name, File.from_content(content, extension=ending))
-    ended = datetime.fromtimestamp(record["ended_ms"] / 1000, UTC)
-    if record["status"] == "COMPLETED":
-        observer.completed_event(ended, record["results"])
-    elif record["status"] == "FAILED":
-        observer.failed_event(ended, entry.get("fail_trace"))
-    else:
-        observer.interrupted_event(ended, record["status"])
-    run["experiment/status"] = record["status"]  # the observer does not set it
-    run.stop()
-
-
 def _curves(record: dict) -> dict[str, dict[str, list]]:
     """Values, steps (epochs) and timestamps of every metric."""
-    curves = _json(Path(record["folder"]) / "metrics.json")
-    for curve in curves.values():
-        curve["timestamps"] = [_time(text) for text in curve["timestamps"]]
-    return curves
-
-
-def _json(path: Path) -> dict:
+    path = Path(record["folder"]) / "metrics.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+def _milliseconds(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 if __name__ == "__main__":
-    convert = {"mlflow": to_mlflow, "neptune": to_neptune}[sys.argv[1]]
-    convert(Path(sys.argv[2]), sys.argv[3], json.load(sys.stdin))
+    to_mlflow(Path(sys.argv[1]), sys.argv[2], json.load(sys.stdin))
