@@ -1,7 +1,6 @@
-"""Commands that share results: on the Open Science Framework (push, pull, status, verify), and as one crate to cite."""
+"""Commands that share results: on the Open Science Framework (push, pull, status), and as one crate to cite."""
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -65,19 +64,6 @@ def status(**given: Any) -> None:
     click.echo(", ".join(f"{len(keys):,} {what}" for what, keys in found.items()) + ".")
     for what in ("to push", "to pull", "left alone by a pull"):
         _list(what, found[what])
-
-
-@osf.command(epilog="Example: catscans osf verify results/demo --project abc12")
-@sync_options
-def verify(**given: Any) -> None:
-    """Check by SHA-256 that FOLDER and OSF hold every run of the manifest; exit status 1 if not."""
-    n_runs, problems = _sync(**given).verify()
-    if not n_runs:
-        raise InputError("OSF has no manifest to check against. Push first.")
-    click.echo(f"{n_runs - len(problems):,} of {n_runs:,} runs are undamaged here and on OSF.")
-    _list("problem", [f"{key}: {problem}" for key, problem in problems.items()])
-    if problems:
-        sys.exit(1)
 
 
 def _sync(folder: Path, project: str, node: str | None, jobs: int, base_url: str, must_exist: bool = True) -> Any:

@@ -1,4 +1,4 @@
-"""Push, pull, status and verify: compare a folder of results with its copy on OSF, and move whole runs."""
+"""Push, pull and status: compare a folder of results with its copy on OSF, and move whole runs."""
 
 import re
 import shutil
@@ -84,18 +84,6 @@ class Sync:
             to_pull = [key for key in pull.move if key not in push.move]
             left = [f"{key} {why}" for key, why in pull.left.items()]
             return {"to push": list(push.move), "to pull": to_pull, "the same": pull.same, "left alone by a pull": left}
-
-    def verify(self) -> tuple[int, dict[str, str]]:
-        """Compare checksums here and on OSF; return the number of runs in the manifest, and what is wrong by run."""
-        with self._opened():
-            problems = {}
-            for key, versions in self.rows.items():
-                here = {part: runs.state(self.root, part) for part in versions[-1].parts}
-                found = [f"{part} is missing here" for part in here if not here[part]]
-                found += [f"{part} differs here" for part in here if here[part] not in ("", versions[-1].parts[part])]
-                found += [] if self.storage.has(versions[-1]) else ["its zip is missing or damaged on OSF"]
-                problems |= {key: ", ".join(found)} if found else {}
-            return len(self.rows), problems
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
