@@ -13,8 +13,6 @@ from catscans_lib.runs import forks
 PROFILE = config["profile"]
 RUNS = expand.grid(PROFILE)
 STEPS = list(dict.fromkeys(run.step for run in RUNS.values()))
-N_FOLDS = profiles.load(PROFILE).folds.n_folds
-FOLDS_PER_JOB = int(config.get("folds_per_job") or N_FOLDS)  # fewer than n_folds: the folds of a transfer become jobs
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # contains catscans
 RUN = (
     "OMP_NUM_THREADS={threads} CATSCANS_MINUTES={resources.runtime} "
@@ -34,15 +32,8 @@ def of(step):
 
 
 def needs(step):
-    """The marks of the runs that a run needs, and of its folds if they are separate jobs."""
-    return lambda wildcards: [done(key) for key in of(step)(wildcards).needs] + folds_of(step, wildcards.name)
-
-
-def folds_of(step, name):
-    if step != "transfer" or FOLDS_PER_JOB >= N_FOLDS or not RUNS[f"{step}/{name}"].settings.fine_tunes:
-        return []
-    parts = range(1, N_FOLDS + 1, FOLDS_PER_JOB)
-    return [f"results/{PROFILE}/transfer/.{name}.fold-{first}" for first in parts]
+    """The marks of the runs that a run needs."""
+    return lambda wildcards: [done(key) for key in of(step)(wildcards).needs]
 
 
 def asked(step):
@@ -72,16 +63,3 @@ for step in STEPS:
         resources: **asked(step)
         retries: 1
         shell: RUN
-
-
-rule folds:  # trains some folds of a transfer ahead; the run finds them in its checkpoint
-    input: lambda wildcards: [done(key) for key in of("transfer")(wildcards).needs]
-    output: temp(touch(f"results/{PROFILE}/transfer/.{{name}}.fold-{{first}}"))
-    wildcard_constraints: name="[^/]+", first="[0-9]+"
-    params:
-        key="transfer/{name}",
-        n=FOLDS_PER_JOB,
-    threads: threads_of("transfer")
-    resources: **asked("transfer")
-    retries: 1
-    shell: RUN + " --folds {wildcards.first} {params.n}"

@@ -79,17 +79,16 @@ def planned(folder: Path, command: list[str]) -> dict[str, object]:
 
 
 def planning(shape: Shape) -> Iterator[dict]:
-    """Plan one grid in both ways."""
+    """Plan one grid as a dry run does, and by Snakemake alone."""
     ways = {
         "sweep --dry-run": ["catscans_lib.cli.main", "sweep", "--profile", "scale", "--dry-run"],
-        "Snakemake, a fold a job": ["snakemake", "-n", "--quiet", "all", "-c2", "--config", "profile=scale", "folds_per_job=1"],
-    }  # fmt: skip
+        "Snakemake": ["snakemake", "-n", "--quiet", "all", "-c2", "--config", "profile=scale"],
+    }
     with tempfile.TemporaryDirectory() as folder:
         project(Path(folder), shape)
         n_transfers = shape.targets * (shape.sources + 1)  # and random weights
         for way, command in ways.items():
-            n_jobs = n_transfers * (1 + (shape.folds if "fold" in way else 0))
-            n_jobs += 2 * shape.sources + 3 * shape.targets + 4
+            n_jobs = n_transfers + 2 * shape.sources + 3 * shape.targets + 4
             yield {**shape._asdict(), "trainings": shape.trainings, "way": way, "jobs": n_jobs} | planned(
                 Path(folder), command
             )

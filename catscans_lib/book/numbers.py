@@ -15,7 +15,6 @@ from catscans_lib.evidence import chapters
 from catscans_lib.grid import profiles
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs.records.reading import flat
-from catscans_lib.sweep import plan
 
 INTEGRITY = ("problems", "duplicates", "near_duplicates", "split_groups")
 
@@ -60,7 +59,7 @@ def _records(profile: str, step: str) -> list[dict[str, Any]]:
     """Return the record of every finished run of a step, with its name, duration and page."""
     records = [results.record(profile, f"{step}/{name}") | {"name": name} for name in results.finished(profile, step)]
     pages = [auc_tables.page(profile, step, record["name"]) for record in records]
-    return [r | {"seconds": plan.seconds_of(r), "page": page} for r, page in zip(records, pages, strict=True)]
+    return [r | {"page": page} for r, page in zip(records, pages, strict=True)]
 
 
 def _dataset(profile: str, name: str) -> dict[str, Any]:

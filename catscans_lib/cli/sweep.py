@@ -181,18 +181,14 @@ def readme(profile: str) -> None:
     type=click.Path(path_type=Path),
     help="File with the runs as the sweep has planned them. Default: the grid now.",
 )
-@click.option("--folds", type=int, nargs=2, help="Train only these folds of a transfer: the first, and how many.")
-def run(key: str, profile: str, planned: Path | None, folds: tuple[int, int] | None) -> None:
+def run(key: str, profile: str, planned: Path | None) -> None:
     """Execute one run as the sweep does."""
     from catscans_lib.runs import execute
     from catscans_lib.sweep import failures
 
     wanted = _planned(key, profile, planned)
     try:
-        if folds:
-            execute.execute_folds(wanted, profile, *folds)
-        else:
-            execute.execute(wanted, profile)
+        execute.execute(wanted, profile)
     except execute.RunFailed as error:
         failures.note(profile, key, str(error))
         click.echo(f"catscans: {error}", err=True)

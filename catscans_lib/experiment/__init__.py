@@ -65,8 +65,3 @@ class Transfer(Network):
                 "Raise it, or leave the mode out"
             )
         return self
-
-    @property
-    def fine_tunes(self) -> bool:
-        """Whether any of the modes trains a network fold by fold."""
-        return set(self.modes) != {"linear_probe"}

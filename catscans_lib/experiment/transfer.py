@@ -3,7 +3,6 @@
 Every mode predicts each image of the target once, with a network that never saw it: fold by fold, on the saved folds.
 """
 
-from collections.abc import Collection
 from pathlib import Path
 
 import keras
@@ -77,20 +76,6 @@ def _concat(tables: list[pd.DataFrame], columns: list[str] | None) -> pd.DataFra
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
-def train_folds(
-    settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame, numbers: Collection[int], *,
-    checkpoint: Checkpoint,
-) -> None:  # fmt: skip
-    """Fine-tune only these folds, in every mode and seed, into the checkpoint that `all_modes` reads."""
-    for seed in settings.seeds:
-        for mode in (mode for mode in settings.modes if mode != "linear_probe"):
-            if not all(checkpoint.tables(f"{mode}-{seed}-{fold}") for fold in numbers):
-                backbone = source_backbone(settings, seed, weights_path)
-                fine_tune(
-                    backbone, store, target, settings, seed=seed, mode=mode, checkpoint=checkpoint, numbers=numbers
-                )
-
-
 def saved_model(checkpoint: Checkpoint) -> Path:
     """Return the path of the last network fine-tuned at the common budget, until the run is finished."""
     return checkpoint.folder / "model.keras"
@@ -98,11 +83,11 @@ def saved_model(checkpoint: Checkpoint) -> Path:
 
 def fine_tune(
     backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int, mode: str = "fine_tune",
-    checkpoint: Checkpoint, numbers: Collection[int] | None = None,
+    checkpoint: Checkpoint,
 ) -> keras.Model:  # fmt: skip
     """Train on each fold's training images from the same initial weights, and predict its held-out images.
 
-    Saves each unfinished fold (only those in `numbers`, if given) as a part of the checkpoint, with tables as `all_modes`
+    Saves each unfinished fold as a part of the checkpoint, with tables as `all_modes`
     returns them. Mode "fine_tune_long" differs in epochs alone (`long_epochs`). Returns the network of the last fold.
     """
     loop.freeze(backbone, settings.train_from, settings.batch_norm)
@@ -114,7 +99,7 @@ def fine_tune(
     folds, ordered, rows = _folds(target), target.reset_index(drop=True), target["row"].to_numpy()
     for fold, (train, held_out) in folds:
         name = f"{mode}-{seed}-{fold}"
-        if checkpoint.tables(name) or (numbers is not None and fold not in numbers):
+        if checkpoint.tables(name):
             continue
         kept, inner = loop.validation_split(ordered, train.index.to_numpy(), settings.validation_share, seed)
         model.set_weights(start)

@@ -1,18 +1,13 @@
-"""Executes the notebook of a run with papermill, and publishes the run when every cell has completed.
-
-On a cluster, some folds of a transfer may train ahead, in a job of their own; the notebook finds them in its checkpoint.
-"""
+"""Executes the notebook of a run with papermill, and publishes the run when every cell has completed."""
 
 import json
 import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nbformat
 import psutil
@@ -21,9 +16,6 @@ from catscans_lib import paths, results
 from catscans_lib.grid import expand
 from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.runs import forks, recipe
-
-if TYPE_CHECKING:
-    from catscans_lib.training.checkpoints import Checkpoint
 
 STARTED = "CATSCANS_STARTED"  # set by the sweep: its start (seconds since 1970)
 MINUTES = "CATSCANS_MINUTES"  # set by the sweep: wall time that a run may take; 0: no limit
@@ -63,57 +55,6 @@ def execute(run: PlannedRun, profile: str) -> Path:
         except OSError as error:
             raise RunFailed(f"{run.key} failed: cannot write its record: {error} {NO_SPACE}") from None
         return results.publish(profile, run.step, run.name)
-
-
-def execute_folds(run: PlannedRun, profile: str, first: int, n: int) -> None:
-    """Train up to `n` folds of a transfer from fold `first` on; RunFailed names the file with the traceback.
-
-    The results equal those of a notebook that trains all folds: every fold starts from the same weights and its own seed.
-    """
-    from catscans_lib.runs.in_notebook import peak_memory_mb
-    from catscans_lib.training.checkpoints import Checkpoint
-
-    if recipe.is_current(run, profile):
-        say(f"{run.key} is already up to date")
-        return
-    folder = paths.checkpoint_dir(profile, run.step, run.name)
-    checkpoint = Checkpoint.of(folder, recipe.recipe(run, profile), alone=False)
-    error_path, log = (checkpoint.folder / f"folds-{first}.{kind}" for kind in ("error.txt", "log"))
-    what = f"{run.key}, fold {first}" + (f" to {first + n - 1}" if n > 1 else "")
-    started = time.time()
-    say(f"{what} ...")
-    try:
-        with stderr_to(log):
-            _train_folds(run, profile, checkpoint, range(first, first + n))
-    except Exception as error:
-        message = f"{what} failed: {type(error).__name__}: {error}"
-        error_path.write_text(f"{message}\n{traceback.format_exc()}", encoding="utf-8")
-        raise RunFailed(f"{message}\nSee {paths.relative(error_path)}.") from error
-    for path in (error_path, log):
-        path.unlink(missing_ok=True)
-    seconds = time.time() - started
-    facts = {"first": first, "n": n, "seconds": round(seconds, 2), "peak_memory_mb": peak_memory_mb()}
-    checkpoint.note(f"folds-{first}", facts)
-    say(f"{what} done in {seconds:.0f} s")
-
-
-def fold_errors(profile: str, key: str) -> list[Path]:
-    """Return the files with the tracebacks of a run's failed folds."""
-    return sorted(paths.checkpoint_dir(profile, *key.split("/")).glob("*/folds-*.error.txt"))
-
-
-def _train_folds(run: PlannedRun, profile: str, checkpoint: "Checkpoint", folds: range) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from catscans_lib.experiment import transfer
-    from catscans_lib.images import store
-    from catscans_lib.training import backend
-
-    settings = run.settings
-    backend.start(settings)
-    images = store.open_store(paths.store_path(profile, settings.target, settings.size_px))
-    target = transfer.target_table(images, results.read_table(paths.folds_path(profile, settings.target)))
-    source = None if settings.source == "none" else paths.run_dir(profile, "pretrain", settings.source) / "model.keras"
-    transfer.train_folds(settings, source, images, target, folds, checkpoint=checkpoint)
 
 
 def _lacks_images(run: PlannedRun, profile: str) -> bool:

@@ -29,7 +29,7 @@ from catscans_lib.grid import expand, profiles, steps
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.training import keras_settings
-from catscans_lib.training.checkpoints import Checkpoint, notes
+from catscans_lib.training.checkpoints import Checkpoint
 from catscans_lib.transferability import Study
 
 
@@ -100,8 +100,6 @@ class Run:
     def finish(self, **facts: Any) -> None:
         """Write `run.json`, with `facts` added; a run started by hand also takes its final place."""
         parameters = self.settings.model_dump()
-        # Jobs that trained folds ahead have their own times; `seconds` is the notebook's alone.
-        fold_jobs = notes(paths.checkpoint_dir(self.output, self.step, self.name), self.origin.recipe)
         record = {
             "run_id": f"{self.step}-{self.name}-{recipe.fingerprint(self._content(facts))}",
             "recipe": self.origin.recipe,
@@ -118,7 +116,6 @@ class Run:
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.started, 2),
             "peak_memory_mb": peak_memory_mb(),
-            **({"fold_jobs": fold_jobs} if fold_jobs else {}),
             **facts,
             "status": "completed",
         }

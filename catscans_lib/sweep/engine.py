@@ -175,11 +175,10 @@ def plan_only(sweep: Sweep) -> int:
 def snakemake(sweep: Sweep) -> list[str]:
     """Return the command that runs the sweep."""
     marks = [paths.relative(_mark_of(sweep.profile, key)) for key in sweep.keys or ()]
-    settings, content = [f"profile={sweep.profile}"], {}
+    content = {}
     where = ["--latency-wait", str(LATENCY_S)] * sweep.is_here
     if sweep.cluster:
         folder, content = cluster_profile(sweep.cluster)
-        settings += [word for word in content.get("config", []) if not str(word).startswith("profile=")]
         where = ["--workflow-profile", str(folder)]
     if sweep.jobs or (sweep.is_here and not sweep.cluster):
         where += ["--cores" if sweep.is_here else "--jobs", str(sweep.jobs or default_jobs())]
@@ -190,7 +189,7 @@ def snakemake(sweep: Sweep) -> list[str]:
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(paths.root() / "Snakefile"), "--directory", str(paths.root()),
         "--keep-going", "--rerun-incomplete", "--rerun-triggers", NO_TRIGGER, "--quiet", "all", *where, *sweep.options,
-        "--config", *settings, "--", *marks,
+        "--config", f"profile={sweep.profile}", "--", *marks,
     ]  # fmt: skip
 
 

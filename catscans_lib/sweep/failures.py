@@ -9,7 +9,6 @@ import nbformat
 from catscans_lib import paths
 from catscans_lib.errors import and_more
 from catscans_lib.grid.expand import PlannedRun
-from catscans_lib.runs.execute import fold_errors
 from catscans_lib.sweep.selection import with_needs
 
 ERROR = "error.txt"  # in the work folder of a run that failed
@@ -45,18 +44,18 @@ def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since
 
 def report(profile: str, key: str, since: float = 0) -> str:
     """Return the message and traceback of a run that has failed since `since`; "" if it has not."""
-    found = files(profile, key, since)
-    if not found:
+    if not has_failed(profile, key, since):
         return ""
-    first, *rest = found[0].read_text(encoding="utf-8").splitlines()
-    lines = _traceback(found[0].with_name(f"{key.split('/')[0]}.ipynb")) if found[0].name == ERROR else []
-    return "\n".join([first, *(f"    {line}" for line in lines), *rest])
+    step, name = key.split("/")
+    work = paths.work_dir(profile, step, name)
+    first, *rest = (work / ERROR).read_text(encoding="utf-8").splitlines()
+    return "\n".join([first, *(f"    {line}" for line in _traceback(work / f"{step}.ipynb")), *rest])
 
 
-def files(profile: str, key: str, since: float = 0) -> list[Path]:
-    """Return the files with the errors of a run and of its folds that have failed since `since`."""
-    found = [paths.work_dir(profile, *key.split("/")) / ERROR, *fold_errors(profile, key)]
-    return [path for path in found if path.is_file() and path.stat().st_mtime >= since]
+def has_failed(profile: str, key: str, since: float = 0) -> bool:
+    """Return whether a run has failed since `since`."""
+    path = paths.work_dir(profile, *key.split("/")) / ERROR
+    return path.is_file() and path.stat().st_mtime >= since
 
 
 def _traceback(notebook: Path) -> list[str]:

@@ -157,11 +157,6 @@ def n_images(profile: Profile, dataset: str) -> int:
     return min(n, row.get("max_images") or n)
 
 
-def seconds_of(record: dict[str, Any]) -> float:
-    """Return how long a run took by its `run.json`, including the jobs that trained its folds ahead."""
-    return record["seconds"] + sum(job["seconds"] for job in record.get("fold_jobs", []))
-
-
 def _finished(profile: str, step: str, loaded: Profile) -> tuple[float, float, int]:
     """Return seconds, image passes and number of a step's finished runs whose datasets are still in the grid."""
     n_runs, seconds, n_passes = 0, 0.0, 0.0
@@ -170,7 +165,7 @@ def _finished(profile: str, step: str, loaded: Profile) -> tuple[float, float, i
         parameters = record["parameters"]
         if {parameters.get(role) for role in ("dataset", "source", "target")} - {None, "none"} <= set(loaded.datasets):
             n_runs += 1
-            seconds += seconds_of(record)
+            seconds += record["seconds"]
             n_passes += passes(step, parameters, loaded)
     return seconds, n_passes, n_runs
 

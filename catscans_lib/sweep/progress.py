@@ -40,7 +40,7 @@ class Progress:
                 took = now - self.started.pop(key, now)
                 self.took[key] = took
                 lines.append(f"{key} done in {took:.0f} s: {self._counts(now)}")
-            elif key in self.started and failures.files(self.profile, key, self.since):
+            elif key in self.started and failures.has_failed(self.profile, key, self.since):
                 del self.started[key]
                 lines.append(f"{key} failed: {self._counts(now)}")
         for key in active:
@@ -54,16 +54,16 @@ class Progress:
         return is_marked or results.finished_at(self.profile, key) >= self.since
 
     def _active(self) -> list[str]:
-        """Return the runs that have a work folder, or a checkpoint of folds that are trained ahead, of this sweep."""
+        """Return the runs that have a work folder of this sweep."""
         found = []
         for step in dict.fromkeys(key.split("/")[0] for key in self.costs):
-            for folder in (paths.results_dir(self.profile) / step).glob(".*"):
+            for folder in (paths.results_dir(self.profile) / step).glob(".*.work"):
                 key = f"{step}/{folder.stem.removeprefix('.')}"
                 with suppress(FileNotFoundError):  # the run is just moving its folder
-                    is_new = folder.suffix in (".work", ".checkpoint") and folder.stat().st_mtime >= self.since
+                    is_new = folder.stat().st_mtime >= self.since
                     if is_new and key in self.costs and key not in self.done:
                         found.append(key)
-        return [key for key in dict.fromkeys(found) if not failures.files(self.profile, key, self.since)]
+        return [key for key in found if not failures.has_failed(self.profile, key, self.since)]
 
     def _counts(self, now: float) -> str:
         left = self.seconds_left(now)

@@ -21,12 +21,11 @@ class Checkpoint:
     folder: Path
 
     @classmethod
-    def of(cls, folder: Path, recipe: str, *, alone: bool = True) -> "Checkpoint":
-        """Open a run's checkpoint; delete those of other recipes, unless jobs fill it side by side (`alone` is false)."""
-        if alone:
-            for other in folder.glob("*"):
-                if other.name != recipe:
-                    paths.remove_folder(other) if other.is_dir() else other.unlink()
+    def of(cls, folder: Path, recipe: str) -> "Checkpoint":
+        """Open a run's checkpoint; delete those of other recipes."""
+        for other in folder.glob("*"):
+            if other.name != recipe:
+                paths.remove_folder(other) if other.is_dir() else other.unlink()
         (folder / recipe).mkdir(parents=True, exist_ok=True)
         return cls(folder / recipe)
 
@@ -46,18 +45,9 @@ class Checkpoint:
         for path in self.folder.glob(f"{part}-*.npz"):
             path.unlink()
 
-    def note(self, name: str, facts: dict[str, Any]) -> None:
-        """Save what a job that filled a part of this checkpoint cost; `notes` reads it."""
-        (self.folder / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
-
     def state(self, name: str) -> "State":
         """Return the place of a training state; its name must begin with that of its part."""
         return State(self.folder / f"{name}.npz")
-
-
-def notes(folder: Path, recipe: str) -> list[dict[str, Any]]:
-    """Return what the jobs that filled a run's checkpoint have noted."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / recipe).glob("*.json"))]
 
 
 @dataclass(frozen=True)

@@ -150,21 +150,6 @@ def test_the_history_has_every_epoch_of_every_fold_and_the_longer_budget_differs
     assert history.groupby("mode")["learning_rate"].first().to_dict() == {"fine_tune": 3e-3, "fine_tune_long": 3e-3}
 
 
-def test_folds_trained_by_separate_jobs_in_any_order_give_the_same_numbers(
-    everything, brightness, target, saved, tmp_path, monkeypatch
-):
-    settings = TRANSFER.model_copy(update={"modes": ["fine_tune"]})
-    for numbers in ([3], [1, 2]):
-        job = Checkpoint.of(tmp_path, "recipe", alone=False)
-        transfer.train_folds(settings, saved[0], brightness, target, numbers, checkpoint=job)
-    monkeypatch.setattr(transfer, "fine_tune", None)  # nothing is left to be trained
-    tables = transfer.all_modes(settings, saved[0], brightness, target, checkpoint=Checkpoint.of(tmp_path, "recipe"))
-    for name, whole in (("predictions", everything[0]), ("history", everything[1])):
-        expected = whole[whole["mode"] == "fine_tune"].reset_index(drop=True)
-        pd.testing.assert_frame_equal(tables[name], expected, check_exact=True)
-    assert transfer.saved_model(job).is_file()
-
-
 def test_the_history_has_the_curves_of_all_rates_and_a_table_says_which_was_chosen(brightness, target, tmp_path):
     settings = TRANSFER.model_copy(update={"modes": ["fine_tune"], "epochs": 2, "other_learning_rates": [1e30, 1e-6]})
     checkpoint = Checkpoint.of(tmp_path, "recipe")

@@ -81,11 +81,3 @@ def test_a_dead_kernel_or_a_truncated_notebook_still_has_its_message_reported(ru
     (work / "ingest.ipynb").write_text('{"cells": [')
     for name in ("dtd", "chest"):
         assert failures.report("demo", f"ingest/{name}").startswith(f"ingest/{name} the kernel died\nSee results")
-
-
-def test_a_fold_that_failed_in_its_own_job_is_reported(runs):
-    folder = paths.checkpoint_dir("demo", "transfer", "dtd--chest") / "recipe"
-    folder.mkdir(parents=True)
-    message = "transfer/dtd--chest, fold 2 failed: ValueError: x\nTraceback\n  ValueError: x"
-    (folder / "folds-2.error.txt").write_text(message)
-    assert failures.report("demo", "transfer/dtd--chest") == message

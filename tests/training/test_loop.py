@@ -318,16 +318,14 @@ def test_weight_decay_shrinks_kernels_and_neither_biases_nor_scales():
         np.testing.assert_allclose(new, factor * old, err_msg=variable.path)
 
 
-def test_the_checkpoint_of_another_recipe_is_deleted_but_not_by_jobs_that_run_side_by_side(tmp_path):
-    Checkpoint.of(tmp_path, "two").state("part").save([np.arange(3)], {"epoch": 1})
-    jobs = [Checkpoint.of(tmp_path, "one", alone=False) for _ in range(2)]
-    jobs[0].state("fold-10-0.1").save([], {})
-    jobs[1].finish("fold-1", table=pd.DataFrame({"a": [1]}))
-    assert jobs[1].state("fold-10-0.1").load() is not None
-    assert jobs[0].tables("fold-1") is not None
-    assert Checkpoint.of(tmp_path, "two", alone=False).state("part").load()[1] == {"epoch": 1}
-    assert Checkpoint.of(tmp_path, "one").tables("fold-1") is not None
-    assert Checkpoint.of(tmp_path, "two").state("part").load() is None
+def test_the_checkpoint_of_another_recipe_is_deleted(tmp_path):
+    checkpoint = Checkpoint.of(tmp_path, "one")
+    checkpoint.state("fold-10-0.1").save([], {})
+    checkpoint.finish("fold-1", table=pd.DataFrame({"a": [1]}))
+    again = Checkpoint.of(tmp_path, "one")
+    assert again.state("fold-10-0.1").load() is not None
+    assert again.tables("fold-1") is not None
+    Checkpoint.of(tmp_path, "two")
     assert Checkpoint.of(tmp_path, "one").tables("fold-1") is None
 
 
