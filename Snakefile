@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from catscans_lib import paths
 from catscans_lib.grid import expand, profiles, steps
 from catscans_lib.runs import forks
 

@@ -146,6 +146,9 @@ def book(
         gaps = selection.gaps(profile) if no_sweep else {}
         for what, keys in gaps.items():
             click.echo(f"{len(keys)} runs are {what}: {and_more(keys)}.")
+        if given["dry_run"]:
+            click.echo(f"Without --dry-run, the book of profile {profile} would be built from its finished runs.")
+            return
         say(f"building the book of profile {profile}")
         from catscans_lib.book import build
 

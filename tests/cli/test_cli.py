@@ -95,6 +95,13 @@ def test_files_that_are_no_profile_and_selections_without_match_are_refused(fold
     assert not list((folder / "params").glob("*+*"))
 
 
+def test_a_dry_run_without_a_sweep_names_the_gaps_and_builds_no_book(folder):
+    said = tiny.catscans(folder, "book", "--no-sweep", "--dry-run", check=True).stdout
+    assert "11 runs are missing: ingest/" in said
+    assert "the book of profile demo would be built" in said
+    assert not (folder / "_build").exists()
+
+
 def test_a_second_sweep_in_the_same_folder_is_refused(folder):
     (folder / ".snakemake").mkdir(exist_ok=True)
     with (folder / ".snakemake/catscans.lock").open("w") as first:

@@ -49,6 +49,25 @@ def test_a_request_brings_environment_folder_and_output(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("code", "status", "said"), [(None, 0, ""), (3, 3, ""), ("no such run", 1, "no such run\n")])
+def test_a_fork_ends_with_the_status_of_its_command(tmp_path, code, status, said):
+    ours, theirs = socket.socketpair()
+    script = (
+        "import pkgutil, socket, sys\nfrom catscans_lib.runs import forks\n"
+        f"pkgutil.resolve_name = lambda name: lambda *words: sys.exit({code!r})\n"
+        f"sys.exit(forks._run(socket.socket(fileno={theirs.fileno()})))"
+    )
+    with (
+        (tmp_path / "error").open("w") as error,
+        subprocess.Popen([sys.executable, "-c", script], pass_fds=[theirs.fileno()]) as process,
+    ):
+        theirs.close()
+        forks.send(ours, {"words": [], "env": dict(os.environ), "cwd": str(tmp_path)}, [0, 1, error.fileno()])
+        assert ours.makefile().read() == f"started\n{status}\n"
+    assert process.returncode == status
+    assert (tmp_path / "error").read_text() == said
+
+
 def outputs(notebook):
     """Return what the cells of an executed notebook show."""
     cells = json.loads(notebook.read_text())["cells"]
