@@ -250,7 +250,7 @@ class _Osf(_Handler):
         attributes = {"kind": node.kind, "name": node.name, "path": node.path, "provider": "osfstorage", "extra": {}}
         if node.kind == "file":
             hashes = {kind: hashlib.new(kind, node.versions[-1]).hexdigest() for kind in ("md5", "sha256")}
-            attributes["extra"] = {"version": len(node.versions), "hashes": hashes}
+            attributes |= {"size": len(node.versions[-1]), "extra": {"version": len(node.versions), "hashes": hashes}}
         links = {"upload": f"{files}?kind=file"}
         return {"id": f"osfstorage{node.path}", "type": "files", "attributes": attributes, "links": links}
 

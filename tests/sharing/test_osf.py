@@ -20,8 +20,6 @@ from catscans_lib.cli.main import main
 from catscans_lib.errors import InputError
 from catscans_lib.sharing.osf import runs, storage
 
-MANIFEST = "demo/manifest.json"
-
 
 @pytest.fixture(name="root")
 def pushed(osf, tmp_path):
@@ -38,44 +36,32 @@ def pulled(osf, root, tmp_path):
     return copy
 
 
-def rows_on(osf):
-    return json.loads(osf.files(PROJECT)[MANIFEST])["runs"]
-
-
 def zips_on(osf):
     return {path: body for path, body in osf.files(PROJECT).items() if path.endswith(".zip")}
 
 
-def forge(osf, run, **changes):
-    """Change the row of a run in the manifest on OSF."""
-    rows = [row | changes if row["key"] == run else row for row in rows_on(osf)]
-    osf.write(PROJECT, MANIFEST, json.dumps({"version": 2, "runs": rows}).encode()).versions[:-1] = []
-
-
 def forge_zip(osf, key, members):
-    """Put another zip on OSF, and a row that vouches for it."""
+    """Put another zip of a run on OSF, newer than all others, whose name says that it holds the same files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    (row,) = [row for row in rows_on(osf) if row["key"] == key]
-    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-    name = runs.zip_name(key, row["run_id"], digest)
-    osf.write(PROJECT, f"demo/{name}", buffer.getvalue())
-    forge(osf, key, zip=name, sha256=digest, n_bytes=len(buffer.getvalue()))
+    (digest,) = [path.split(".")[2] for path in zips_on(osf) if path.startswith(f"demo/{key}.")]
+    sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
+    osf.write(PROJECT, f"demo/{key}.20301101T000000.{digest}.{sha256[:12]}.zip", buffer.getvalue())
 
 
 # There and back
 
 
-def test_each_run_is_one_zip_named_by_its_id_and_content_and_listed_with_its_checksum(osf, root):
-    for row in rows_on(osf):
-        body = osf.files(PROJECT)[f"demo/{row['zip']}"]
-        assert (row["n_bytes"], row["sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
-        assert row["zip"] == f"{row['key'].split('/')[0]}/{row['run_id']}-{row['sha256'][:12]}.zip"
-        assert row["finished"] == "2026-11-01T00:00:01.500000+00:00"
-    assert len(zips_on(osf)) == len(rows_on(osf)) == 3
-    ingested = zipfile.ZipFile(io.BytesIO(next(body for path, body in zips_on(osf).items() if "ingest-chest" in path)))
+def test_each_run_is_one_zip_named_by_its_end_and_its_content(osf, root):
+    assert len(zips_on(osf)) == len(osf.files(PROJECT)) == 3
+    for key in RUNS:
+        (path,) = [path for path in zips_on(osf) if path.startswith(f"demo/{key}.")]
+        _, finished, digest, sha256, _ = path.split(".")
+        assert (finished, digest) == ("20261101T000001", runs.digest(root, key))
+        assert sha256 == hashlib.sha256(zips_on(osf)[path]).hexdigest()[:12]
+    ingested = zipfile.ZipFile(io.BytesIO(next(body for path, body in zips_on(osf).items() if "ingest/chest." in path)))
     names = ("history.csv", "model.keras", "run.json")
     assert ingested.namelist() == ["folds/chest.csv", *(f"ingest/chest/{name}" for name in names)]
 
@@ -94,7 +80,7 @@ def test_pulled_are_the_pushed_bytes_a_second_time_nothing_is_moved_and_a_third_
     make(root, 2, RUNS[1:2])
     assert list(sync(osf, root).push().move) == list(there.pull().move) == [RUNS[1]]
     assert shown(there.root) == shown(root)
-    assert osf.count("files", "PUT") == n_puts + 2  # the zip and the manifest
+    assert osf.count("files", "PUT") == n_puts + 1
     assert len(zips_on(osf)) == 4  # the former version stays
 
 
@@ -123,21 +109,20 @@ def test_a_run_that_is_newer_here_is_never_replaced_unless_forced(root, there):
     assert shown(there.root) == shown(root)
 
 
-def test_an_edited_table_or_note_keeps_its_run_from_being_replaced_while_others_are_fetched(osf, root, there):
-    write(there.root, "tables/aucs.csv", "edited")
+def test_a_note_keeps_its_run_from_being_replaced_while_others_are_fetched(osf, root, there):
     write(there.root, "transfer/dtd--chest/my_notes.txt", "mine")
     sync(osf, make(root, 2)).push()
-    with pytest.raises(InputError, match="evaluate/all differs .* OSF, transfer/dtd--chest differs .* OSF. Push them"):
+    with pytest.raises(InputError, match="Not fetched: transfer/dtd--chest differs .* OSF. Push them"):
         there.pull()
-    assert (there.root / "tables/aucs.csv").read_text() == "edited"
+    assert (there.root / "tables/aucs.csv").read_text() == "version,2\n"
     assert (there.root / "transfer/dtd--chest/my_notes.txt").read_text() == "mine"
     assert versions_of(there.root, "ingest/chest") == {2} and versions_of(there.root, "transfer/dtd--chest") == {1}
 
 
 def test_what_is_missing_here_is_fetched_again(osf, root):
     before = shown(root)
-    (root / "folds/chest.csv").unlink()
-    shutil.rmtree(root / "transfer")
+    for folder in ("folds", "ingest", "transfer"):
+        shutil.rmtree(root / folder)
     assert list(sync(osf, root).push().move) == []
     assert sorted(sync(osf, root).pull().move) == ["ingest/chest", "transfer/dtd--chest"]
     assert shown(root) == before
@@ -147,7 +132,7 @@ def test_the_run_that_was_finished_last_is_the_one_that_is_pulled_whoever_pushed
     new, old = make(tmp_path / "new", 2), make(tmp_path / "old", 1)
     sync(osf, new).push()
     sync(osf, old).push()
-    assert len(zips_on(osf)) == len(rows_on(osf)) == 6
+    assert len(zips_on(osf)) == 6
     sync(osf, old).pull()
     assert shown(old) == shown(new)
 
@@ -170,7 +155,7 @@ def test_a_version_that_is_no_longer_on_osf_does_not_count_as_safe(osf, root, th
     sync(osf, make(root, 2)).push()
     before = shown(there.root)
     for path, body in zips_on(osf).items():
-        if "00000001-" in path:
+        if ".20261101T" in path:
             osf.write(PROJECT, path, body + b"damaged")
     with pytest.raises(InputError, match="differs here from every version on OSF"):
         there.pull()
@@ -179,34 +164,29 @@ def test_a_version_that_is_no_longer_on_osf_does_not_count_as_safe(osf, root, th
     assert sync(osf, root).pull().same == sorted(RUNS)
 
 
-@pytest.mark.parametrize("is_new", [True, False])
-def test_rows_that_another_machine_writes_at_the_same_moment_are_kept(osf, tmp_path, is_new):
+def test_pushes_of_two_machines_at_the_same_moment_both_arrive(osf, tmp_path):
     roots = [make(tmp_path / key, runs=[key]) for key in RUNS]
-    if not is_new:
-        sync(osf, roots.pop()).push()
     waiting = [sync(osf, root) for root in roots[1:]]
 
     def faults(where, method, path):
-        node = osf.nodes.get(path.split("/")[-1].split("?")[0])
-        is_manifest = "name=manifest.json" in path or (node and node.name == "manifest.json")
-        if method == "PUT" and is_manifest and waiting:
+        if method == "PUT" and waiting:
             waiting.pop().push()
 
     osf.faults = faults
     sync(osf, roots[0]).push()
     assert waiting == []
-    assert sorted(row["key"] for row in rows_on(osf)) == sorted(RUNS)
+    assert sorted(sync(osf, tmp_path / "there").pull().move) == sorted(RUNS)
 
 
-def test_an_interrupted_push_is_not_pulled_and_the_next_push_sends_only_the_rest(osf, root, there):
+def test_of_an_interrupted_push_whole_runs_are_pulled_and_the_next_push_sends_only_the_rest(osf, root, there):
     make(root, 2)
     n_puts = osf.count("files", "PUT") + 1
     osf.faults = lambda where, method, path: Fault("fails") if osf.count("files", "PUT") > n_puts else None
     with pytest.raises(InputError, match="OSF could not be reached after 5 retries.*answers 503.*same command again"):
         sync(osf, root, n_jobs=1).push()
     osf.faults = lambda *asked: None
-    there.pull()
-    assert {version for key in RUNS for version in versions_of(there.root, key)} == {1}
+    assert len(there.pull().move) == 1
+    assert sorted(version for key in RUNS for version in versions_of(there.root, key)) == [1, 1, 2]
     sync(osf, root).push()
     there.pull()
     assert shown(there.root) == shown(root)
@@ -236,39 +216,32 @@ def test_status_says_which_side_has_changed(osf, root, there):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"key": "../out"}, {"key": "/etc/out"}, {"key": "a/../../out"}, {"key": "a\\b/c"}, {"key": ".osf/lock"},
-        {"key": "tables/x"},
-        {"run_id": "../out"}, {"zip": "../out.zip"}, {"parts": {"ingest/chest": "0" * 64, "../out": "0" * 64}},
-        {"parts": {"ingest/chest": "0" * 64, "tables/../../out": "0" * 64}}, {"parts": {}}, {"sha256": "x"}, {"n_bytes": "1"},
-    ],
-)  # fmt: skip
-def test_a_manifest_that_leads_out_of_the_folder_is_refused(osf, root, tmp_path, changes):
-    forge(osf, "ingest/chest", **changes)
-    with pytest.raises(InputError, match="'demo/manifest.json' is refused: damaged. Delete it on OSF and push again"):
-        sync(osf, tmp_path / "there").pull()
-    assert shown(tmp_path / "there") == {} and sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"]
-
-
-@pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"ingest/chest/run.json": "{}"}, "does not hold the files that the manifest lists"),
+        ({"ingest/chest/run.json": "{}"}, "does not hold the files that its name stands for"),
         ({"../../../outside.txt": "out"}, "leads out of the folder"),
         ({"transfer/dtd--chest/run.json": "{}"}, "does not hold the files"),
         ({"ingest/chest/.hidden": "x"}, "does not hold the files"),  # beside all files of the run
+        ({"folds/dtd.csv": "x"}, "does not hold the files"),  # the same
     ],
 )
 def test_an_unsafe_or_wrong_zip_is_refused_and_the_run_stays_as_it_was(osf, root, there, tmp_path, members, message):
     before = shown(there.root)
     whole = {path: body for path, body in before.items() if path.startswith("ingest/") or path == "folds/chest.csv"}
-    forge_zip(osf, "ingest/chest", members | (whole if "ingest/chest/.hidden" in members else {}))
-    (there.root / "folds/chest.csv").unlink()  # so that the run is fetched
+    forge_zip(
+        osf, "ingest/chest", members | (whole if members.keys() & {"ingest/chest/.hidden", "folds/dtd.csv"} else {})
+    )
+    shutil.rmtree(there.root / "ingest")  # so that the run is fetched
     with pytest.raises(InputError, match=message):
         there.pull()
-    assert shown(there.root) == {path: body for path, body in before.items() if path != "folds/chest.csv"}
+    assert shown(there.root) == {path: body for path, body in before.items() if not path.startswith("ingest/")}
     assert not list(tmp_path.rglob("outside.txt"))
+
+
+@pytest.mark.parametrize("path", ["tables/x", ".osf/lock", "a:b/c", "ingest/..", "ingest/.x", "ingest"])
+def test_zips_that_stand_for_no_run_are_ignored(osf, root, tmp_path, path):
+    osf.write(PROJECT, f"demo/{path}.20301101T000000.0123456789ab.0123456789ab.zip", b"out")
+    assert sync(osf, root).status()["the same"] == sorted(RUNS)
 
 
 def test_files_on_osf_with_unsafe_names_are_ignored(osf, root):
@@ -277,21 +250,10 @@ def test_files_on_osf_with_unsafe_names_are_ignored(osf, root):
     assert len(sync(osf, root).status()["the same"]) == 3
 
 
-def test_something_else_in_the_place_of_the_manifest_or_nothing_is_reported(osf, tmp_path):
-    with pytest.raises(InputError, match="Nothing to pull: 'demo' on OSF has no manifest.json. Push first"):
+def test_a_folder_without_runs_is_reported(osf, tmp_path):
+    osf.write(PROJECT, "demo/ingest/notes.zip", b"not ours")
+    with pytest.raises(InputError, match="Nothing to pull: 'demo' on OSF has no runs. Push first"):
         sync(osf, tmp_path / "there").pull()
-    osf.write(PROJECT, MANIFEST, b"\xff\xfe<html>")
-    with pytest.raises(InputError, match="is refused"):
-        sync(osf, tmp_path / "there").pull()
-
-
-def test_a_former_version_takes_the_place_of_a_damaged_manifest_and_the_next_push_mends_it(osf, root, tmp_path):
-    before = rows_on(osf)
-    osf.write(PROJECT, MANIFEST, b"damaged")
-    sync(osf, tmp_path / "there").pull()
-    assert shown(tmp_path / "there") == shown(root)
-    sync(osf, root).push()
-    assert rows_on(osf) == before
 
 
 def test_a_file_in_the_place_of_a_folder_is_reported(osf, root, tmp_path):
@@ -319,7 +281,7 @@ def test_a_killed_pull_leaves_whole_runs_and_the_next_one_completes_it(osf, root
     there.pull()
     assert shown(there.root) == shown(root)
     assert not list(there.root.rglob(".osf/staging"))
-    assert osf.count("storage", "GET") == 5  # the manifest twice, each zip once
+    assert osf.count("storage", "GET") == 3  # each zip once
 
 
 def test_a_run_that_a_killed_pull_had_moved_aside_comes_back(there):
@@ -335,7 +297,7 @@ def test_a_push_killed_before_it_reads_an_answer_is_completed_by_the_next(osf, t
     killed("sharing.osf.storage._file", "push", sync(osf, root))
     assert len(zips_on(osf)) == 1
     sync(osf, root).push()
-    assert len(zips_on(osf)) == len(rows_on(osf)) == 3
+    assert len(zips_on(osf)) == 3
     assert {len(node.versions) for node in osf.nodes.values() if node.name.endswith(".zip")} == {1}
 
 
@@ -479,13 +441,13 @@ def test_a_run_that_changes_while_it_is_packed_is_an_error_and_the_next_push_sen
     monkeypatch.undo()
     monkeypatch.setenv("OSF_TOKEN", TOKEN)
     sync(osf, root).push()
-    assert [row["run_id"] for row in rows_on(osf)] == ["ingest-chest-000000000002"]
+    assert [path.split(".")[1] for path in zips_on(osf)] == ["20261102T000001"]
 
 
 def test_a_cut_download_is_resumed_by_the_next_pull(osf, tmp_path):
     root, there = make(tmp_path / "here", runs=RUNS[:1], n_bytes=10**6), sync(osf, tmp_path / "there")
     sync(osf, root).push()
-    (size,) = [row["n_bytes"] for row in rows_on(osf)]
+    (size,) = map(len, zips_on(osf).values())
     osf.asked.clear()
     faults = [Fault("cut"), *[Fault("reset")] * 5]
     osf.faults = lambda where, *_: where == "storage" and osf.count(where, "GET") > 1 and faults and faults.pop(0)
@@ -507,7 +469,7 @@ def test_the_command_line_pushes_pulls_and_compares(osf, tmp_path):
     assert "3 runs" in catscans(osf, 0, "pull", there)
     assert shown(there) == shown(root)
     assert "0 to push, 0 to pull, 3 the same, 0 left alone by a pull." in catscans(osf, 0, "status", there)
-    write(there, "tables/aucs.csv", "other")
+    write(there, "evaluate/all/history.csv", "other")
     assert "  to push: evaluate/all" in catscans(osf, 0, "status", there)
     said = catscans(osf, 2, "push", tmp_path / "nowhere")
     assert said.startswith("catscans: No folder") and not (tmp_path / "nowhere").exists()

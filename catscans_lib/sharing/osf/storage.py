@@ -1,10 +1,9 @@
-"""The storage of an OSF project: requests with the token, a profile's folder, uploads, downloads, the manifest."""
+"""The storage of an OSF project: requests with the token, a profile's folder, uploads, downloads."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
-from pydantic import ValidationError
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
@@ -20,13 +18,11 @@ from tqdm.utils import CallbackIOWrapper
 from catscans_lib.datasets.cards import Download
 from catscans_lib.errors import InputError
 from catscans_lib.sharing import transfer
-from catscans_lib.sharing.osf import runs
-from catscans_lib.sharing.osf.runs import Row, is_safe
+from catscans_lib.sharing.osf.runs import Version, is_safe, version_at
 
 TOKEN = "OSF_TOKEN"
 UPLOAD_TIMEOUT_S = (20.0, 600.0)  # OSF answers only once it has stored the file
 MAX_BYTES = int(4.9 * 2**30)  # OSF cuts larger files without notice
-N_MERGES = 5  # attempts to write the manifest while others write it, too
 ADVICE = {
     401: f"OSF needs a token, or does not accept this one. Set {TOKEN} to a personal access token of an account with "
     "access to the project (osf.io/settings/tokens).",
@@ -122,10 +118,10 @@ def explained(url: str) -> Iterator[None]:
 
 
 class File(NamedTuple):
-    """A file on OSF: SHA-256 and version number as OSF reports them, and its address."""
+    """A file on OSF: SHA-256 and size as OSF reports them, and its address."""
 
     sha256: str
-    version: int
+    n_bytes: int
     url: str
 
 
@@ -167,10 +163,15 @@ class Storage:
         folder, _, name = f"{self.node}/{path}".rpartition("/")
         return self.listed.get(folder, {}).get(name)
 
-    def has(self, row: Row) -> bool:
-        """Return whether the zip of a row is there, undamaged."""
-        file = self.file(row.zip)
-        return file is not None and file.sha256 == row.sha256
+    def versions(self) -> dict[str, list[Version]]:
+        """Return the undamaged versions of every run, the newest last; none for a run whose zips are all damaged."""
+        found: dict[str, list[Version]] = {}
+        for folder, files in self.listed.items():
+            for name, file in files.items():
+                version = version_at(f"{folder}/{name}".removeprefix(f"{self.node}/"), file.n_bytes)
+                if version and folder.startswith(f"{self.node}/"):
+                    found.setdefault(version.key, []).extend([version] * file.sha256.startswith(version.sha256))
+        return {key: sorted(versions, key=lambda version: version.finished) for key, versions in found.items()}
 
     def folder(self, path: str) -> str:
         """Return the address of a folder; make it if it is missing."""
@@ -209,58 +210,12 @@ class Storage:
         with explained(path):
             transfer.retrying(attempt, say=bar.set_postfix_str)
 
-    def download(self, row: Row, path: Path, bar: tqdm) -> None:
-        """Download the zip of a row to `path`; resume a partial download."""
-        url = self.file(row.zip).url
-        file = Download(url, f"sha256:{row.sha256}", row.n_bytes, name=path.name)
+    def download(self, version: Version, path: Path, bar: tqdm) -> None:
+        """Download a zip to `path`; resume a partial download."""
+        sha256, n_bytes, url = self.file(version.path)
+        file = Download(url, f"sha256:{sha256}", n_bytes, name=path.name)
         with explained(url):
             transfer.Transfer(self.session, url, path, file, bar).run()
-
-    def rows(self) -> list[Row]:
-        """Return the rows of the newest undamaged version of the manifest; none if there is no manifest."""
-        file = self.file(runs.MANIFEST)
-        for version in range(file.version if file else 0, 0, -1):
-            if (rows := self._version(file, version)) is not None:
-                return rows
-        if file:
-            raise InputError(f"'{self.node}/{runs.MANIFEST}' is refused: damaged. Delete it on OSF and push again.")
-        return []
-
-    def _version(self, file: File, version: int) -> list[Row] | None:
-        """Return the rows of one version of the manifest; None if it is damaged, or a path in it is not safe."""
-
-        def attempt() -> bytes:
-            text = self.session.once("GET", file.url, params={"version": str(version)}).content
-            if version == file.version and hashlib.sha256(text).hexdigest() != file.sha256:
-                raise transfer.Interrupted("the manifest arrived damaged")
-            return text
-
-        with explained(file.url), suppress(ValidationError):
-            return runs.Manifest.model_validate_json(transfer.retrying(attempt)).runs
-        return None
-
-    def publish(self, rows: list[Row]) -> None:
-        """Add rows to the manifest, and keep those that other machines add at the same moment.
-
-        OSF replaces a file without asking, but keeps each version under its number. So after writing, read every version
-        since the one that was read before, and write again if one has rows that the newest lacks.
-        """
-        n_read, url = 0, self.folder(self.node)
-        for _ in range(N_MERGES):
-            file, newest = self._list(self.node).get(runs.MANIFEST), None
-            for version in range(file.version if file else 0, n_read, -1):
-                found = self._version(file, version)
-                newest = found if version == file.version else newest
-                rows = runs.merged(rows, found or [])
-                if found is not None and not n_read:  # the older versions are in it
-                    break
-            if newest == rows:
-                return
-            n_read = file.version if file else 0
-            address, params = (file.url, {}) if file else (url, {"name": runs.MANIFEST})
-            text = runs.Manifest(runs=rows).model_dump_json(indent=1).encode()
-            self.session.call("PUT", address, (200, 201, 409), params={"kind": "file"} | params, data=text)
-        raise InputError(f"Others are pushing to '{self.node}', too. All runs are there: push again to list them.")
 
 
 def _address(entry: dict[str, Any]) -> str:
@@ -268,5 +223,5 @@ def _address(entry: dict[str, Any]) -> str:
 
 
 def _file(entry: dict[str, Any]) -> File:
-    extra = entry["attributes"]["extra"]
-    return File(extra["hashes"].get("sha256") or "", int(extra["version"]), _address(entry))
+    known = entry["attributes"]
+    return File(known["extra"]["hashes"].get("sha256") or "", int(known["size"]), _address(entry))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from catscans_lib import paths
 from catscans_lib.errors import InputError, and_more
 from catscans_lib.sharing.osf import runs
-from catscans_lib.sharing.osf.runs import Row, Run
+from catscans_lib.sharing.osf.runs import Run, Version
 from catscans_lib.sharing.osf.storage import Session, Storage, token
 
 
@@ -23,7 +23,7 @@ from catscans_lib.sharing.osf.storage import Session, Storage, token
 class Plan:
     """What a push or pull does: runs to move, runs that are the same, and why others are left alone, by key."""
 
-    move: dict[str, Run] = field(default_factory=dict)
+    move: dict[str, Run | Version] = field(default_factory=dict)
     same: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
 
@@ -46,7 +46,7 @@ class Sync:
     n_jobs: int = 4
 
     def push(self) -> Plan:
-        """Send the finished runs that OSF does not have, then list them in the manifest."""
+        """Send the finished runs that OSF does not have."""
         with self._opened():
             plan = self._plan_push()
             if not plan.move and not plan.same:
@@ -54,23 +54,23 @@ class Sync:
             for step in sorted({key.partition("/")[0] for key in plan.move}):
                 self.storage.folder(f"{self.node}/{step}")
             with _Bar("push", plan.n_bytes) as bar:
-                rows = bar.all([partial(self._send, run, bar) for run in plan.move.values()], self.n_jobs)
-            self.storage.publish(rows)
+                bar.all([partial(self._send, run, bar) for run in plan.move.values()], self.n_jobs)
             return plan
 
     def pull(self, *, force: bool = False) -> Plan:
-        """Fetch the newest version of every run in the manifest, and put each run in place as a whole.
+        """Fetch the newest version of every run on OSF, and put each run in place as a whole.
 
         A run here that no version on OSF holds is left alone, unless `force` lets OSF's version replace it; InputError names
         such runs once all others are in place.
         """
         with self._opened():
-            if not self.rows:
-                what = f"'{self.node}' on OSF has no {runs.MANIFEST}"
-                raise InputError(f"Nothing to pull: {what}. Push first, or check --node.")
+            if not self.versions:
+                raise InputError(f"Nothing to pull: '{self.node}' on OSF has no runs. Push first, or check --node.")
             plan = self._plan_pull(force)
             with _Bar("pull", plan.n_bytes) as bar:
-                bar.all([partial(self._fetch, row, plan, force, bar) for row in plan.move.values()], self.n_jobs)
+                bar.all(
+                    [partial(self._fetch, version, plan, force, bar) for version in plan.move.values()], self.n_jobs
+                )
             if plan.left:
                 said = and_more([f"{key} {why}" for key, why in sorted(plan.left.items())], 10)
                 advice = "Push them, or let OSF's versions replace them: pull with --force."
@@ -97,10 +97,9 @@ class Sync:
         try:
             with Session(self.base_url, token()) as session, paths.locked(hidden / "lock", self._refuse):
                 self.storage = Storage(session, self.project, self.node)
-                self.rows: dict[str, list[Row]] = {}  # the versions of each run, the newest last
-                for row in runs.merged(self.storage.rows(), []):
-                    self.rows.setdefault(row.key, []).append(row)
-                    paths.restore_folder(self.root / row.key)
+                self.versions = self.storage.versions()
+                for key in self.versions:
+                    paths.restore_folder(self.root / key)
                 yield
                 shutil.rmtree(self.staging, ignore_errors=True)
         except OSError as error:
@@ -112,14 +111,10 @@ class Sync:
     def _refuse(self, holder: str) -> None:
         raise InputError(f"Another push or pull uses '{self.root}': {holder}. Wait until it has ended.")
 
-    def _stored(self, key: str) -> list[Row]:
-        """Return the versions of a run whose zips are on OSF, undamaged; the newest last."""
-        return [row for row in self.rows.get(key, []) if self.storage.has(row)]
-
     def _plan_push(self) -> Plan:
         plan = Plan()
         for run in runs.finished_runs(self.root):
-            if any(run.parts.items() <= row.parts.items() for row in self._stored(run.key)):
+            if any(run.digest == version.digest for version in self.versions.get(run.key, [])):
                 plan.same.append(run.key)
             else:
                 plan.move[run.key] = run
@@ -127,46 +122,39 @@ class Sync:
 
     def _plan_pull(self, force: bool = False) -> Plan:
         plan = Plan()
-        for key in self.rows:
+        for key, versions in sorted(self.versions.items()):
             if why := self._why_left(key, force):
                 plan.left[key] = why
-            elif self._here(key) == self._stored(key)[-1].parts:
+            elif runs.digest(self.root, key) == versions[-1].digest:
                 plan.same.append(key)
             else:
-                plan.move[key] = self._stored(key)[-1]
+                plan.move[key] = versions[-1]
         return plan
 
-    def _here(self, key: str) -> dict[str, str]:
-        return {part: runs.state(self.root, part) for part in self._stored(key)[-1].parts}
-
     def _why_left(self, key: str, force: bool) -> str:
-        """Return why a pull leaves a run alone; "" if each of its parts here is missing or in a version on OSF."""
-        stored = self._stored(key)
-        if not stored:
-            return "is missing or damaged on OSF"
-        known = [("", *(row.parts.get(part) for row in stored)) for part in stored[-1].parts]
-        is_safe = force or all(digest in each for digest, each in zip(self._here(key).values(), known, strict=True))
-        return "" if is_safe else "differs here from every version on OSF"
+        """Return why a pull leaves a run alone; "" if the run is missing here, or this version of it is on OSF."""
+        if not self.versions[key]:
+            return "is damaged on OSF"
+        known = {"", *(version.digest for version in self.versions[key])}
+        return "" if force or runs.digest(self.root, key) in known else "differs here from every version on OSF"
 
-    def _send(self, run: Run, bar: "_Bar") -> Row:
-        path = self.staging / f"{run.run_id}.zip"
+    def _send(self, run: Run, bar: "_Bar") -> None:
+        path = self.staging / f"{run.key.replace('/', '.')}.zip"
         runs.pack(self.root, run, path)
-        sha256, n_bytes = paths.sha256(path), path.stat().st_size
-        bar.total += n_bytes - run.n_bytes
-        name = runs.zip_name(run.key, run.run_id, sha256)
-        self.storage.upload(name, path, sha256, bar)
+        sha256 = paths.sha256(path)
+        bar.total += path.stat().st_size - run.n_bytes
+        self.storage.upload(runs.zip_path(run, sha256), path, sha256, bar)
         path.unlink()
-        return Row(**run.model_dump() | {"zip": name, "sha256": sha256, "n_bytes": n_bytes})
 
-    def _fetch(self, row: Row, plan: Plan, force: bool, bar: "_Bar") -> None:
-        path = self.staging / Path(row.zip).name
+    def _fetch(self, version: Version, plan: Plan, force: bool, bar: "_Bar") -> None:
+        path = self.staging / Path(version.path).name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.is_file() or paths.sha256(path) != row.sha256:
-            self.storage.download(row, path, bar)
-        if why := self._why_left(row.key, force):  # a sweep has made the run meanwhile
-            plan.left[row.key] = why
+        if not (path.is_file() and paths.sha256(path).startswith(version.sha256)):
+            self.storage.download(version, path, bar)
+        if why := self._why_left(version.key, force):  # a sweep has made the run meanwhile
+            plan.left[version.key] = why
         else:
-            runs.install(self.root, row, path)
+            runs.install(self.root, version, path)
 
 
 class _Stopped(Exception):
