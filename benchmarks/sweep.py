@@ -135,7 +135,7 @@ def demo(names: list[str]) -> list[dict]:
             shutil.copy(ROOT / "Snakefile", folder)
             if names:
                 keep(folder / "params/demo.yaml", names)
-            seconds[jobs] = took(folder, *CLI, "sweep", "params/demo.yaml", "-j", str(jobs))
+            seconds[jobs] = took(folder, *CLI, "sweep", "-j", str(jobs))
     gain, what = seconds[1][0] / seconds[2][0], f"demo sweep of {', '.join(names)}" if names else "demo sweep"
     return [
         {"way": f"{what}, -j{jobs}", "wall s": f"{wall:.0f}", "processor s": f"{busy:.0f}"}

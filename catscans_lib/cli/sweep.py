@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from catscans_lib import paths
-from catscans_lib.errors import InputError, and_more, validated
+from catscans_lib.errors import and_more, validated
 from catscans_lib.grid import expand, experiments, overrides, profiles
 from catscans_lib.grid.steps import STEPS
 
@@ -66,12 +66,12 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(cls=_WithSnakemakeOptions, epilog="Example: catscans sweep --set transfer.epochs=5 --as short --dry-run")
-@click.argument("words", nargs=-1, metavar="[params/GRID.yaml] [STEP/NAME]...")
+@click.argument("keys", nargs=-1, metavar="[STEP/NAME]...")
 @run_options
 @click.option("--only", multiple=True, metavar="NAME=VALUE", help="Only runs with this parameter. Repeatable.")
 @click.pass_context
 def sweep(
-    context: click.Context, words: tuple[str, ...], profile: str, changes: tuple[str, ...], name: str | None, **given: Any
+    context: click.Context, keys: tuple[str, ...], profile: str, changes: tuple[str, ...], name: str | None, **given: Any
 ) -> None:  # fmt: skip
     """Run a grid, or selected runs and what they need; finished runs are kept.
 
@@ -79,7 +79,6 @@ def sweep(
     """
     from catscans_lib.runs.execute import timed
 
-    profile, keys = _profile_and_keys(words, profile)
     with experiments.defined(profile, changes, name, keep=not given["dry_run"]) as profile, timed() as started:
         sys.exit(_run(profile, started, keys, options=context.meta[FOR_SNAKEMAKE], **given))
 
@@ -206,19 +205,3 @@ def _planned(key: str, profile: str, planned: Path | None) -> expand.PlannedRun:
         return runs[selection.select(runs, (key,))[0]]
     (step, name), plan = key.split("/"), json.loads(planned.read_text(encoding="utf-8"))[key]
     return expand.PlannedRun(step, name, validated(STEPS[step].settings, plan["parameters"], key), tuple(plan["needs"]))
-
-
-def _profile_and_keys(words: tuple[str, ...], profile: str) -> tuple[str, tuple[str, ...]]:
-    """Separate the file of a grid from the names of runs."""
-    files = [word for word in words if word.endswith((".yaml", ".yml"))]
-    if len(files) > 1:
-        raise InputError(f"Got {len(files)} grids: {', '.join(files)}. Start one sweep after the other.")
-    if files:
-        path = Path(files[0])
-        if not path.is_file():
-            path = paths.root() / path
-        profile = path.stem
-        if path.resolve() != paths.params_path(profile).resolve():
-            folder = paths.relative(paths.params_path("x").parent)
-            raise InputError(f"Got the grid {files[0]}; grids are in {folder}/. Known: {', '.join(profiles.names())}.")
-    return profile, tuple(word for word in words if word not in files)

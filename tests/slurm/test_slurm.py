@@ -36,7 +36,7 @@ def project(folder):
 
 def command(*words):
     """Return the command of a sweep on the cluster, killed after `LIMIT_S`."""
-    front = [*tiny.CLI, "sweep", "params/demo.yaml", "--cluster", "slurm"]
+    front = [*tiny.CLI, "sweep", "--cluster", "slurm"]
     return ["timeout", "-k", "10", str(LIMIT_S), *front, *words, "--", *SQUEUE]
 
 

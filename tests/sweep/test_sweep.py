@@ -146,7 +146,7 @@ def test_every_figure_has_its_table_and_says_demo(project):
 
 def dry_run(project, *words):
     """Return the plan, and the numbers of runs, done and to run."""
-    result = tiny.catscans(project, "sweep", "params/demo.yaml", "--dry-run", *words)
+    result = tiny.catscans(project, "sweep", "--dry-run", *words)
     assert result.returncode == 0, result.stderr
     counts = re.search(r"(\d+) runs, (\d+) done, (\d+) to run", result.stdout)
     return result.stdout, tuple(map(int, counts.groups()))
