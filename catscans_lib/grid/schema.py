@@ -5,7 +5,7 @@ Blocks that are plain mappings are checked later, as parameters of the runs made
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from catscans_lib.datasets import Size
 from catscans_lib.errors import Count, Strict
@@ -48,16 +48,6 @@ class TransferBlock(Strict):
     long_epochs: int | None
     defaults: dict[str, Any]
     targets: Changes
-
-    @model_validator(mode="before")
-    @classmethod
-    def _longer_in_epochs_alone(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "long_learning_rate" in values:
-            raise ValueError(
-                "long_learning_rate is no longer a setting, because the longer baseline differs in epochs alone; it has the "
-                "learning_rate of the defaults. Delete the line"
-            )
-        return values
 
 
 class Primary(Strict):

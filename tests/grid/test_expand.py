@@ -86,7 +86,6 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
         ("transfer.modes", ["finetune"], "got 'finetune'"),
         ("pretrain.sources.dtd.epochs", "5", "params/demo.yaml: pretrain.sources.dtd: epochs got the text '5'"),
         ("folds.n_folds", 1, "folds.n_folds got 1"),
-        ("transfer.long_learning_rate", 2e-3, "longer baseline differs in epochs alone.*Delete the line"),
         ("transfer.long_epochs", None, r"fine_tune_long needs long_epochs above epochs \(8\); long_epochs is None"),
         ("transfer.targets.chest.epochs", 16, r"chest: mode fine_tune_long needs .* \(16\); long_epochs is 16"),
         ("pretrain.defaults.validation_share", 0.99, "validation_share got 0.99: known are 0 .* and 0.05 to 0.95"),
