@@ -3,14 +3,12 @@
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-import psutil
 
 from catscans_lib import paths, results
 from catscans_lib.grid import expand
@@ -18,7 +16,7 @@ from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.runs import forks, recipe
 
 STARTED = "CATSCANS_STARTED"  # set by the sweep: its start (seconds since 1970)
-MINUTES = "CATSCANS_MINUTES"  # set by the sweep: wall time that a run may take; 0: no limit
+MINUTES = "CATSCANS_MINUTES"  # set by the sweep: wall time that a cell of a run may take; 0: no limit
 START_S = 600  # a kernel may take so long to start: a slow shared disk, many at a time
 NO_SPACE = "Is the disk full, or the folder not writable? Finished runs are kept; start again when there is space."
 NO_MEMORY = "If memory is short: fewer runs at a time (--jobs 1), or a smaller batch_size."
@@ -81,7 +79,7 @@ def say(message: str) -> None:
 
 def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
     import papermill
-    from nbclient.exceptions import DeadKernelError
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     from catscans_lib.runs import forked_kernel
@@ -94,28 +92,29 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
         "JUPYTER_PATH": ""
     }
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no message about how TensorFlow was compiled
+    minutes = float(os.environ.get(MINUTES) or 0)
     executed, log = work / f"{run.step}.ipynb", work / "kernel.log"
     see = f"See {paths.relative(executed)}"
     try:
-        with stderr_to(log), _environment(variables), time_limit() as is_over:
+        with stderr_to(log), _environment(variables):
             papermill.execute_notebook(
                 str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
                 kernel_name="python3", cwd=str(paths.root()), progress_bar=False, start_timeout=START_S,
+                execution_timeout=round(60 * minutes) or None,
                 extra_arguments=["--log-level=40", "--HistoryManager.enabled=False"],
                 stdout_file=sys.stdout, stderr_file=sys.stdout, **forked_kernel.options(),  # the record captures it
             )  # fmt: skip
     except PapermillExecutionError as error:
         advice = f" {ADVICE[error.ename]}" if error.ename in ADVICE else ""
         raise RunFailed(f"{run.key} failed: {error.ename}: {error.evalue}{advice}\n{see}.") from error
+    except CellTimeoutError:
+        raise RunFailed(
+            f"{run.key} was stopped after its limit of {minutes:g} minutes. {see}. If it does not hang, raise the limit: "
+            f"resources: {{{run.step}: {{minutes: ...}}}} in params/{profile}.yaml. Training resumes at the last complete epoch."
+        ) from None
     except OSError as error:
         raise RunFailed(f"{run.key} failed: cannot write its notebook: {error} {NO_SPACE}") from None
     except DeadKernelError:
-        if is_over.is_set():
-            raise RunFailed(
-                f"{run.key} was stopped after its limit of {float(os.environ[MINUTES]):g} minutes. {see}. If it does not "
-                f"hang, raise the limit: resources: {{{run.step}: {{minutes: ...}}}} in params/{profile}.yaml. Training "
-                "resumes at the last complete epoch."
-            ) from None
         raise RunFailed(
             f"{run.key}: the kernel died (out of memory, or killed). {NO_MEMORY} {see} and {log.name} in the same folder."
         ) from None
@@ -126,26 +125,6 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
     if not _is_complete(executed) or not (work / results.RECORD).is_file():
         raise RunFailed(f"{run.key} ended before its last cell. {see}.")
     log.unlink()
-
-
-@contextmanager
-def time_limit() -> Iterator[threading.Event]:
-    """Kill all child processes after `CATSCANS_MINUTES`; the event is then set. Also a kernel that ignores interrupts dies."""
-    minutes, is_over = float(os.environ.get(MINUTES) or 0), threading.Event()
-
-    def stop() -> None:
-        is_over.set()
-        for process in psutil.Process().children(recursive=True):
-            process.kill()
-
-    timer = threading.Timer(60 * minutes, stop)
-    timer.daemon = True
-    if minutes:
-        timer.start()
-    try:
-        yield is_over
-    finally:
-        timer.cancel()
 
 
 @contextmanager
