@@ -123,15 +123,13 @@ def import_(path: Path) -> None:
     crate is not used.
     """
     from catscans_lib.sharing.crate import restore
-    from catscans_lib.sweep import engine
+    from catscans_lib.sweep import engine, selection
 
     with engine.one_sweep_at_a_time():
-        done = restore.restore(path)
-    there = f" ({done.n_there:,} were here already)" if done.n_there else ""
-    folder = paths.relative(paths.results_dir(done.profile))
-    click.echo(f"{folder}: {len(done.runs)} runs, {done.n_new:,} new files{there}.")
-    n_runs, outdated = restore.outdated(done.profile)
-    if outdated:
-        what = f"{len(outdated)} of the {n_runs} runs of params/{done.profile}.yaml are outdated or missing"
-        click.echo(f"{what}: {and_more(outdated, 5)}.")
-    click.echo(f"Next: make book PROFILE={done.profile}" + ("" if outdated else "; all its runs are here."))
+        profile, files, new = restore.restore(path)
+    there = f" ({len(files) - len(new):,} were here already)" if len(new) < len(files) else ""
+    click.echo(f"{paths.relative(paths.results_dir(profile))}: {len(new):,} new files{there}.")
+    gaps = selection.gaps(profile)
+    for what, keys in gaps.items():
+        click.echo(f"{what.capitalize()} runs ({len(keys)}): {and_more(keys, 5)}.")
+    click.echo(f"Next: make book PROFILE={profile}" + ("" if gaps else "; all its runs are here."))

@@ -144,7 +144,7 @@ def book(
                 sys.exit(status)
         gaps = selection.gaps(profile) if no_sweep else {}
         for what, keys in gaps.items():
-            click.echo(f"{len(keys)} runs are {what}: {and_more(keys)}.")
+            click.echo(f"{what.capitalize()} runs ({len(keys)}): {and_more(keys)}.")
         if given["dry_run"]:
             click.echo(f"Without --dry-run, the book of profile {profile} would be built from its finished runs.")
             return

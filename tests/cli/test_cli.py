@@ -95,7 +95,7 @@ def test_unknown_clusters_and_experiments_and_selections_without_match_are_refus
 
 def test_a_dry_run_without_a_sweep_names_the_gaps_and_builds_no_book(folder):
     said = tiny.catscans(folder, "book", "--no-sweep", "--dry-run", check=True).stdout
-    assert "11 runs are missing: ingest/" in said
+    assert "Missing runs (11): ingest/" in said
     assert "the book of profile demo would be built" in said
     assert not (folder / "_build").exists()
 

@@ -4,15 +4,12 @@ import json
 import re
 import shutil
 import zipfile
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
 from urllib.parse import unquote
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError, and_more
-from catscans_lib.grid import expand
 from catscans_lib.networks import weight_files
-from catscans_lib.runs import recipe
 from catscans_lib.sharing import archives
 from catscans_lib.sharing.crate import export, metadata
 
@@ -20,28 +17,20 @@ MAX_RATIO = 20  # of unpacked to packed bytes; below the bounds any ratio is all
 MIN_BOUND = 2**30  # bytes of a crate
 MIN_NETWORK_BOUND = 2**26  # bytes of one network, which Keras saves without compression
 MAX_METADATA_BYTES = 2**28
-PICKLES = {".pkl", ".pickle", ".joblib", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".dill"}  # each can hold a pickle
 PROFILE = re.compile(r"params/([A-Za-z0-9][A-Za-z0-9_.+-]*)\.yaml")
 
 Listed = dict[str, tuple[int, str]]  # place of a file -> number of bytes and SHA-256
 
 
-class Restored(NamedTuple):
-    """What an import did: the profile, number of new files and of files that were there already, runs of the crate."""
-
-    profile: str
-    n_new: int
-    n_there: int
-    runs: tuple[str, ...]
-
-
-def restore(archive: Path) -> Restored:
+def restore(archive: Path) -> tuple[str, list[str], list[str]]:
     """Move the results and settings of a crate into this project; never code, chapters, images or the book.
 
     No file is ever overwritten; files that are here already with the same content are skipped, so a second import completes
     an interrupted one. Runs made by other code are imported, too: they are out of date here. Raises InputError, and changes
     nothing, if the archive is damaged or unsafe (see `archives.unpack`), differs from its list of files, holds something that
     could run code, lead out of the project or fill the disk, or would replace results or settings.
+
+    Returns the profile, the results and settings in the crate, and which of these files are new here.
     """
     if not archive.is_file():
         raise InputError(f"No archive '{archive}'. Give a crate that `catscans export` wrote.")
@@ -59,26 +48,11 @@ def restore(archive: Path) -> Restored:
             _move(folder / name, paths.root() / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    runs = tuple(filter(None, (_run_of(name, profile) for name in wanted)))
-    return Restored(profile, len(new), len(wanted) - len(new), runs)
-
-
-def _run_of(name: str, profile: str) -> str:
-    """Return the key of the run whose record a file is; "" for other files."""
-    match = re.fullmatch(rf"results/{re.escape(profile)}/((?!records/)[^/]+/[^/]+)/{re.escape(results.RECORD)}", name)
-    return match[1] if match else ""
-
-
-def outdated(profile: str) -> tuple[int, list[str]]:
-    """Return the number of runs of a profile's grid, and the keys of those that `make book` would execute now."""
-    runs = expand.grid(profile)
-    current = recipe.current(profile, runs)
-    return len(runs), [key for key in runs if key not in current]
+    return profile, list(wanted), new
 
 
 def _unpack(archive: Path, folder: Path) -> Listed:
     """Unpack a crate, check that it holds exactly the files that it lists, and return that list."""
-    _refuse_names(archive)
     bound = max(MIN_BOUND, MAX_RATIO * archive.stat().st_size)
     archives.unpack(archive, folder, max_bytes=min(bound, shutil.disk_usage(folder).free))
     listed = _listed(archive, folder)
@@ -94,24 +68,13 @@ def _unpack(archive: Path, folder: Path) -> Listed:
     return listed
 
 
-def _refuse_names(archive: Path) -> None:
-    """Refuse a crate by the names of its members, before anything is unpacked."""
-    try:
-        with zipfile.ZipFile(archive) as file:
-            members = file.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
-        raise InputError(f"'{archive}' is not a zip: {error}. Give a crate that `catscans export` wrote.") from None
-    descriptions = [member for member in members if member.orig_filename == metadata.NAME]
-    if len(descriptions) != 1 or descriptions[0].file_size > MAX_METADATA_BYTES:
-        raise InputError(f"'{archive}' is not an RO-Crate: its {metadata.NAME} is missing or too large.")
-    names = [member.orig_filename for member in members]
-    if pickles := [name for name in names if PurePosixPath(name).suffix.lower() in PICKLES]:
-        raise _refused(archive, f"{and_more(pickles, 5)} may hold a pickle, which runs code when it is read")
-
-
 def _listed(archive: Path, folder: Path) -> Listed:
+    path = folder / metadata.NAME
+    if not path.is_file() or path.stat().st_size > MAX_METADATA_BYTES:
+        raise InputError(f"'{archive}' is not an RO-Crate: its {metadata.NAME} is missing or too large.")
     try:
-        files = [entity for entity in _json(folder / metadata.NAME)["@graph"] if "File" in entity["@type"]]
+        graph = json.loads(path.read_text(encoding="utf-8"))["@graph"]
+        files = [entity for entity in graph if "File" in entity["@type"]]
         return {unquote(file["@id"]): (int(file["contentSize"]), file["sha256"]) for file in files}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{metadata.NAME} does not list its files with contentSize and sha256: {error!r}"
@@ -177,10 +140,6 @@ def _refuse_unsafe_content(path: Path, name: str) -> None:
 def _move(source: Path, target: Path) -> None:
     with paths.atomic_write(target) as part:
         shutil.move(source, part)  # data/ may be on another disk
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _refused(archive: Path, reason: str) -> InputError:
