@@ -70,12 +70,7 @@ def _experiment(profile: str, key: str, config: dict[str, Any], mask: masking.Ma
             del sys.modules["pandas"]
     # Sacred would discover only the code and packages of this process, but the notebook runs in another one.
     SETTINGS.CAPTURE_MODE, SETTINGS.DISCOVER_SOURCES, SETTINGS.DISCOVER_DEPENDENCIES = "sys", "none", "none"
-    # `reading` uses the pid to check whether a run without an end still runs.
-    host = {
-        "pid": os.getpid(),
-        "cores": psutil.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-    }
+    host = {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30, 1)}
     getters = [HostInfoGetter(lambda fact=fact: fact, name) for name, fact in host.items()]
     settings = {"base_dir": str(paths.root()), "save_git_info": False, "additional_host_info": getters}
     experiment = Experiment(key.replace("/", "-"), **settings)

@@ -1,15 +1,12 @@
 """Reads the records of Sacred's file observer, and detects runs that died without an end."""
 
 import json
-import platform
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
@@ -58,9 +55,10 @@ class Record:
 
     @property
     def status(self) -> str:
-        """COMPLETED, FAILED, INTERRUPTED, RUNNING, or DIED: no end is recorded, but the process is gone."""
+        """COMPLETED, FAILED, INTERRUPTED, RUNNING, or DIED: no end is recorded, and the last heartbeat is old."""
         status = self.entry.get("status", "RUNNING")
-        return status if status != "RUNNING" or self._is_alive() else "DIED"
+        is_old = (datetime.now(UTC) - self.last_seen).total_seconds() > STALE_S
+        return "DIED" if status == "RUNNING" and is_old else status
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -145,11 +143,10 @@ class Record:
     def as_dict(self) -> dict[str, Any]:
         """Return the whole record except its metrics and printed output; without environment variables."""
         names = ("number", "status", "run_id", "seconds", "config", "info", "versions", "sources")
-        hidden = ("ENV", "pid")
         return {name: getattr(self, name) for name in names} | {
             "run": self.key,
             "started": self.started.isoformat(timespec="seconds"),
-            "host": {name: value for name, value in self.entry.get("host", {}).items() if name not in hidden},
+            "host": {name: value for name, value in self.entry.get("host", {}).items() if name != "ENV"},
             "artifacts": [path.name for path in self.artifacts],
             "error": self.trace,
         }
@@ -157,18 +154,6 @@ class Record:
     def _time(self, name: str) -> datetime | None:
         text = self.entry.get(name)
         return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
-
-    def _is_alive(self) -> bool:
-        """By its process on this machine, which may have slept meanwhile; by its heartbeat on another one."""
-        host = self.entry.get("host", {})
-        if host.get("hostname") != platform.node() or "pid" not in host:
-            return (datetime.now(UTC) - self.last_seen).total_seconds() < STALE_S
-        try:
-            process = psutil.Process(host["pid"])
-            is_same = process.create_time() < self.started.timestamp() + STALE_S  # a later process may reuse the number
-            return is_same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
 
 
 def load(profile: str) -> list[Record]:
