@@ -10,7 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from catscans_lib import datasets, paths, results
@@ -220,21 +219,6 @@ def _git(*arguments: str) -> tuple[str, str]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the installed version of every package that the project requires, directly or through others."""
-    found: dict[str, str] = {}
-    waiting, seen = [Requirement(PROJECT)], set()
-    while waiting:
-        wanted = waiting.pop()
-        name, extras = canonicalize_name(wanted.name), frozenset(wanted.extras)
-        if (name, extras) in seen:
-            continue
-        seen.add((name, extras))
-        try:
-            facts = metadata.metadata(name)
-        except metadata.PackageNotFoundError:  # an extra that is not installed
-            continue
-        found[name] = facts["Version"]
-        lines = facts.get_all("Requires-Dist", [])  # most belong to extras; parsing those takes half a second
-        needed = [Requirement(line) for line in lines if extras or "extra ==" not in line]
-        waiting += [r for r in needed if not r.marker or any(r.marker.evaluate({"extra": e}) for e in extras | {""})]
-    return dict(sorted(found.items()))
+    """Return the version of every installed package."""
+    found = [(one.metadata["Name"], one.version) for one in metadata.distributions()]
+    return dict(sorted((canonicalize_name(name), version) for name, version in found if name))
