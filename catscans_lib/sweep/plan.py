@@ -4,13 +4,12 @@ Costs come from finished runs, else from measured rates. Training is counted in 
 times epochs, for every fold, seed and learning rate.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from catscans_lib import datasets, results
 from catscans_lib.errors import and_more
-from catscans_lib.grid import expand, profiles
+from catscans_lib.grid import profiles
 from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.grid.schema import Profile
 from catscans_lib.grid.steps import STEPS
@@ -70,7 +69,7 @@ def text(
         lines.append(f"  to run: {and_more(waiting)}")
     seconds = {key: cost.seconds or 0.0 for key, cost in costs.items()}
     known = "" if all(cost.seconds is not None for cost in costs.values()) else " for the runs with a known time"
-    wall = f"{about(wall_seconds(seconds, runs, n_parallel))}{known}, {n_parallel} at a time"
+    wall = f"about {duration(wall_seconds(seconds, runs, n_parallel))}{known}, {n_parallel} at a time"
     return "\n".join([*lines, *_total(list(costs.values()), wall)])
 
 
@@ -79,20 +78,18 @@ def _time(costs: list[Cost]) -> str:
     known = [cost.seconds for cost in costs if cost.seconds is not None]
     if not known:
         return "?" if costs else "-"
-    total = sum(known)
-    shown = f"{total / 3600:,.1f} h" if total >= 3600 else f"{total / 60:.1f} min"
-    return shown + ("+" if len(known) < len(costs) else "")
+    return duration(sum(known)) + "+" * (len(known) < len(costs))
 
 
-def about(seconds: float) -> str:
-    """Return a rough duration.
+def duration(seconds: float) -> str:
+    """Return a rounded duration.
 
-    >>> about(40), about(290), about(9000)
-    ('less than 1 min', 'about 5 min', 'about 2.5 h')
+    >>> duration(40), duration(290), duration(9000)
+    ('40 s', '5 min', '2.5 h')
     """
     if seconds < 60:
-        return "less than 1 min"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:,.1f} h"
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def wall_seconds(seconds: dict[str, float], runs: dict[str, PlannedRun], n_parallel: int) -> float:
@@ -118,23 +115,15 @@ def _total(costs: list[Cost], wall: str) -> list[str]:
 
 
 def costs_of(profile: str, runs: dict[str, PlannedRun], keys: list[str], *, with_gpu: bool) -> dict[str, Cost]:
-    """Return the expected costs of runs; `with_gpu` as in `text`."""
-    cost_of = estimator(profile, with_gpu=with_gpu) if keys else None
-    return {key: cost_of(runs[key]) for key in keys}
-
-
-def estimator(profile: str, *, with_gpu: bool) -> Callable[[PlannedRun], Cost]:
-    """Return a function from a run of the profile to its cost; `with_gpu` as in `text`."""
-    loaded = profiles.load(profile)
-    steps = dict.fromkeys(run.step for run in expand.grid(profile).values())
+    """Return the expected costs of runs by their keys; `with_gpu` as in `text`."""
+    loaded, found = profiles.load(profile), {}
+    steps = dict.fromkeys(runs[key].step for key in keys)
     on_gpu = {step: with_gpu and profiles.resources(profile, step).gpus > 0 for step in steps}
     finished = {step: _finished(profile, step, loaded) for step in steps}
-
-    def cost(run: PlannedRun) -> Cost:
+    for run in (runs[key] for key in keys):
         seconds, source = _seconds(run, finished[run.step], loaded, on_gpu[run.step])
-        return Cost(seconds, on_gpu[run.step], _bytes(run, loaded), source)
-
-    return cost
+        found[run.key] = Cost(seconds, on_gpu[run.step], _bytes(run, loaded), source)
+    return found
 
 
 def passes(step: str, values: dict[str, Any], profile: Profile) -> float:

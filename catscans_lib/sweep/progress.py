@@ -67,7 +67,7 @@ class Progress:
 
     def _counts(self, now: float) -> str:
         left = self.seconds_left(now)
-        rest = "" if left is None else f", {plan.about(left)} left"
+        rest = f", about {plan.duration(left)} left" if left else ""
         return f"{len(self.done)} of {len(self.runs)} runs done, {len(self.started)} running{rest}"
 
     def seconds_left(self, now: float) -> float | None:

@@ -33,17 +33,17 @@ def test_image_passes_are_images_times_epochs_of_every_fold_seed_mode_and_rate(p
 
 def test_without_finished_runs_the_cost_follows_from_the_measured_rate_scaled_by_pixels(project, monkeypatch):
     monkeypatch.setitem(plan.CPU_RATES, "small_resnet", plan.Rate(100.0, 48, "a benchmark"))
-    estimate, runs = plan.estimator("demo", with_gpu=False), expand.grid("demo")
-    cost = estimate(runs["pretrain/dtd"])
+    runs = expand.grid("demo")
+    cost, ingest = plan.costs_of("demo", runs, ["pretrain/dtd", "ingest/dtd"], with_gpu=False).values()
     quarter = 180 * 0.9 / 100 / 4  # 24 px: a quarter of the pixels of 48
     assert cost.seconds == pytest.approx(STEPS["pretrain"].seconds + quarter)
     assert cost.source == "a benchmark"
-    assert estimate(runs["ingest/dtd"]).n_bytes == 180 * 24 * 24 * 3 + 5e5
+    assert ingest.n_bytes == 180 * 24 * 24 * 3 + 5e5
 
 
 def test_the_cost_follows_from_finished_runs_of_the_step_scaled_by_image_passes(project):
     finish("transfer/none--chest", 60.0, epochs=4)
-    cost = plan.estimator("demo", with_gpu=False)(expand.grid("demo")["transfer/dtd--chest"])
+    (cost,) = plan.costs_of("demo", expand.grid("demo"), ["transfer/dtd--chest"], with_gpu=False).values()
     assert cost.seconds == pytest.approx(60 * (120 * 2 * 2 * 0.9 + 48) / (120 * 2 * 4 * 0.9 + 48))
     assert cost.source == "finished runs of this profile"
 
@@ -63,8 +63,8 @@ def test_runs_that_ask_for_a_gpu_count_as_gpu_time_only_if_they_get_one(project)
     content = tiny.grid() | {"backbone": "resnet50", "resources": {"pretrain": {"gpus": 1}}}
     content["datasets"] = {key: row | {"size_px": 112} for key, row in content["datasets"].items()}
     tiny.write_grid(project, content)
-    run = expand.grid("demo")["pretrain/dtd"]
-    with_gpu, without = (plan.estimator("demo", with_gpu=there)(run) for there in (True, False))
+    runs, key = expand.grid("demo"), "pretrain/dtd"
+    with_gpu, without = (plan.costs_of("demo", runs, [key], with_gpu=there)[key] for there in (True, False))
     assert with_gpu.on_gpu and not without.on_gpu
     assert with_gpu.seconds == pytest.approx(5.8 + 162 / 2250)
     assert without.seconds == pytest.approx(5.8 + 162 * (112 / 96) ** 2 / 96)
