@@ -112,7 +112,7 @@ def test_a_run_that_is_newer_here_is_never_replaced_unless_forced(root, there):
 def test_a_note_keeps_its_run_from_being_replaced_while_others_are_fetched(osf, root, there):
     write(there.root, "transfer/dtd--chest/my_notes.txt", "mine")
     sync(osf, make(root, 2)).push()
-    with pytest.raises(InputError, match="Not fetched: transfer/dtd--chest differs .* OSF. Push them"):
+    with pytest.raises(InputError, match="Not fetched: transfer/dtd--chest differs .* OSF. Push again"):
         there.pull()
     assert (there.root / "tables/aucs.csv").read_text() == "version,2\n"
     assert (there.root / "transfer/dtd--chest/my_notes.txt").read_text() == "mine"
@@ -241,7 +241,8 @@ def test_an_unsafe_or_wrong_zip_is_refused_and_the_run_stays_as_it_was(osf, root
 @pytest.mark.parametrize("path", ["tables/x", ".osf/lock", "a:b/c", "ingest/..", "ingest/.x", "ingest"])
 def test_zips_that_stand_for_no_run_are_ignored(osf, root, tmp_path, path):
     osf.write(PROJECT, f"demo/{path}.20301101T000000.0123456789ab.0123456789ab.zip", b"out")
-    assert sync(osf, root).status()["the same"] == sorted(RUNS)
+    found = sync(osf, root).status()
+    assert (found["the same"], found["left alone by a pull"]) == (sorted(RUNS), [])
 
 
 def test_files_on_osf_with_unsafe_names_are_ignored(osf, root):

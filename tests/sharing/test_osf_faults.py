@@ -72,7 +72,8 @@ def go_through(osf, folder, seed, outcomes):
     osf.faults = schedule = Schedule(seed)
     tried(here.push, outcomes)
     osf.faults = lambda *asked: None
-    tried(witness.pull, Counter())
+    if any(path.startswith(f"demo{seed}/") for path in osf.files("abc12")):
+        tried(witness.pull, Counter())
     check_whole(witness.root, truths)
     here.push()
     osf.faults = schedule

@@ -170,7 +170,9 @@ class Storage:
             for name, file in files.items():
                 version = version_at(f"{folder}/{name}".removeprefix(f"{self.node}/"), file.n_bytes)
                 if version and folder.startswith(f"{self.node}/"):
-                    found.setdefault(version.key, []).extend([version] * file.sha256.startswith(version.sha256))
+                    versions = found.setdefault(version.key, [])
+                    if file.sha256.startswith(version.sha256):
+                        versions.append(version)
         return {key: sorted(versions, key=lambda version: version.finished) for key, versions in found.items()}
 
     def folder(self, path: str) -> str:

@@ -73,7 +73,7 @@ class Sync:
                 )
             if plan.left:
                 said = and_more([f"{key} {why}" for key, why in sorted(plan.left.items())], 10)
-                advice = "Push them, or let OSF's versions replace them: pull with --force."
+                advice = "Push again, or let OSF's versions replace yours: pull with --force."
                 raise InputError(f"Not fetched: {said}. {advice}")
             return plan
 
