@@ -110,12 +110,12 @@ def shown(url: str) -> str:
     return re.split(r"[?#]", re.sub(r"(?<=//)[^/]*@", "", url))[0]
 
 
-def fetch(file: Download, data_dir: Path, *, mirror: str | None = None) -> str | None:
+def fetch(file: Download, data_dir: Path, *, mirror: str | None = None) -> None:
     """Download a published file to the data folder, check it, and unpack it if it is an archive.
 
     Resumes partial downloads; safe to interrupt. Nothing is downloaded twice. A terminal shows a progress bar. `mirror` is the
-    URL of a folder that has the file under its name. Returns the SHA-256 of the file if no checksum was published. Raises
-    InputError if it cannot be downloaded, unpacked or written, or is not the published one.
+    URL of a folder that has the file under its name. Raises InputError if it cannot be downloaded, unpacked or written, or is not
+    the published one.
     """
     url = f"{mirror.rstrip('/')}/{quote(file.file_name)}" if mirror else file.url
     if not re.match(r"https?://[^/]", url, re.IGNORECASE):
@@ -129,7 +129,7 @@ def fetch(file: Download, data_dir: Path, *, mirror: str | None = None) -> str |
     try:
         with paths.locked(lock, refuse):
             try:
-                return _fetch(file, url, path)
+                _fetch(file, url, path)
             finally:
                 lock.unlink()
     except OSError as error:
@@ -139,22 +139,20 @@ def fetch(file: Download, data_dir: Path, *, mirror: str | None = None) -> str |
         ) from error
 
 
-def _fetch(file: Download, url: str, path: Path) -> str | None:
+def _fetch(file: Download, url: str, path: Path) -> None:
     notes = Notes(path)
     if names := notes.known.get("unpacked"):
         is_same = file.unpack and notes.known["checksum"] == file.checksum
         if is_same and all((path.parent / name).exists() for name in names):
             path.unlink(missing_ok=True)
-            return notes.known["sha256"]
+            return
     if not (path.exists() and is_published(file, path)):
         _download(file, url, path)
     notes.discard()
-    sha256 = None if file.checksum else paths.sha256(path)
     if file.unpack:
         names = unpack(path, path.parent, max_bytes=file.n_bytes_unpacked or max(20 * path.stat().st_size, 2**30))
-        notes.add(unpacked=names, checksum=file.checksum, sha256=sha256)
+        notes.add(unpacked=names, checksum=file.checksum)
         path.unlink()
-    return sha256
 
 
 def _download(file: Download, url: str, path: Path) -> None:

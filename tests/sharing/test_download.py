@@ -74,12 +74,11 @@ def killed(point, download, folder):
 
 def test_a_file_is_downloaded_checked_and_not_downloaded_again(server, tmp_path):
     download = Download(server.put("/a/cats.bin", RIGHT), f"md5:{hashlib.md5(BODY).hexdigest()}", len(BODY), "sub")
-    assert [fetch(download, tmp_path) for _ in range(2)] == [None, None]
+    for _ in range(2):
+        fetch(download, tmp_path)
     assert (tmp_path / "sub/cats.bin").read_bytes() == BODY
     assert len(server.asked["/a/cats.bin"]) == 1
     assert left_in(tmp_path) == ["cats.bin"]
-    unpublished = Download(server.put("/dogs.bin", RIGHT))
-    assert [f"sha256:{fetch(unpublished, tmp_path)}" for _ in range(2)] == [sha256(BODY)] * 2
 
 
 @pytest.mark.parametrize(("body", "length"), [(b"", "given"), (BODY, "chunked"), (BODY, "none")])
@@ -369,8 +368,8 @@ def test_an_archive_is_unpacked_once_and_deleted(server, tmp_path, has_checksum)
     body = zipped(tom=b"cat")
     checksum = sha256(body) if has_checksum else None
     download = Download(server.put("/cats.zip", Answer(body)), checksum, folder="sub", unpack=True)
-    found = None if has_checksum else sha256(body).removeprefix("sha256:")
-    assert [fetch(download, tmp_path) for _ in range(2)] == [found, found]
+    for _ in range(2):
+        fetch(download, tmp_path)
     assert (tmp_path / "sub/cats/tom").read_bytes() == b"cat"
     assert len(server.asked["/cats.zip"]) == 1
     assert left_in(tmp_path) == [".cats.zip.download", "tom"]
