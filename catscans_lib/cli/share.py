@@ -127,7 +127,7 @@ def import_(path: Path) -> None:
 
     with engine.one_sweep_at_a_time():
         profile, files, new = restore.restore(path)
-    there = f" ({len(files) - len(new):,} were here already)" if len(new) < len(files) else ""
+    there = f"; already here: {len(files) - len(new):,}" if len(new) < len(files) else ""
     click.echo(f"{paths.relative(paths.results_dir(profile))}: {len(new):,} new files{there}.")
     gaps = selection.gaps(profile)
     for what, keys in gaps.items():

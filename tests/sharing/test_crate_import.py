@@ -244,7 +244,7 @@ def test_nothing_is_imported_while_a_sweep_runs(made, there):
 def test_the_command_says_what_was_imported_and_what_to_do_next(made, there):
     done = CliRunner().invoke(main.main, ["import", str(made[1])])
     assert done.exit_code == 0, done.output
-    assert re.match(r"results/demo: \d+ new files\.", done.output)
+    assert re.match(r"results/demo: \d+ new files; already here: 1\.", done.output)
     assert done.output.endswith("Next: make book PROFILE=demo; all its runs are here.\n")
     nothing = CliRunner().invoke(main.main, ["import", str(made[0] / "LICENSE")])
     assert nothing.exit_code == 2
