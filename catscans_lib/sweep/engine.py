@@ -101,10 +101,11 @@ def run(sweep: Sweep, prepared: Prepared, started: float) -> int:
     """
     runs, done, _ = prepared
     wanted = list(sweep.keys or runs)
-    waiting = [key for key in with_needs(runs, wanted) if key not in done]
+    chosen = {key: runs[key] for key in with_needs(runs, wanted)}
+    waiting = [key for key in chosen if key not in done]
     costs = plan.costs_of(sweep.profile, runs, waiting, with_gpu=sweep.has_gpu)
     seconds = {key: cost.seconds for key, cost in costs.items()}
-    shown = Progress(sweep.profile, runs, set(done), seconds, sweep.n_parallel, started)
+    shown = Progress(sweep.profile, chosen, chosen.keys() & set(done), seconds, sweep.n_parallel, started)
     if reason := recipe.why_no_commit():
         say(reason)
     command = snakemake(sweep)

@@ -20,7 +20,7 @@ TRUSTED_S = 60.0  # so many seconds of finished runs count as much as the plan
 
 @dataclass
 class Progress:
-    """The runs of a sweep that began at `since` (seconds since 1970): all, those that are done, and the costs of the others."""
+    """The runs of a sweep that began at `since` (seconds since 1970): those it needs, those done, the costs of the others."""
 
     profile: str
     runs: dict[str, PlannedRun]
