@@ -156,7 +156,7 @@ def test_other_results_are_named_and_never_overwritten_nor_written_through_a_lin
         restore(made[1])
 
 
-def test_code_and_chapters_are_not_imported(made, there, tmp_path):
+def test_code_chapters_images_and_hidden_files_are_not_imported(made, there, tmp_path):
     before = finished.files_in(there)
     changes = {
         "Snakefile": b"import os",
@@ -164,11 +164,15 @@ def test_code_and_chapters_are_not_imported(made, there, tmp_path):
         "params/cluster/local/config.yaml": b"x",
         "Makefile": b"book:\n\trm -rf ~\n",
         "sitecustomize.py": b"",
+        "data/demo/dtd_24px.h5": b"x",
+        "results/demo/transfer/.x.work/run.json": b"{}",
+        "params/datasets/a/b.yaml": b"x",
     }
     restore(finished.rewritten(made[1], tmp_path / "c.zip", changes))
     after = finished.files_in(there)
     assert {name: after[name] for name in before} == before
-    assert all(name.startswith("results/demo/") for name in after.keys() - before.keys())
+    new = after.keys() - before.keys()
+    assert all(name.startswith("results/demo/") and "/." not in name for name in new)
 
 
 BAD = {
@@ -181,19 +185,16 @@ BAD = {
     "layer with code": ({f"{RUN}/model.keras": finished.network("Lambda")}, "has a layer 'Lambda'"),
     "layer of one's own": ({f"{RUN}/model.keras": finished.network("Own>Layer")}, "which is not part of Keras"),
     "no network": ({f"{RUN}/model.keras": b"\x80\x04pickle"}, "is not a network as Keras saves it"),
-    "images": ({"data/demo/dtd_24px.h5": b"x"}, "is data, which a crate does not carry"),
-    "hidden": ({"results/demo/transfer/.x.work/run.json": b"{}"}, "is hidden"),
     "two profiles": ({"params/other.yaml": b"x"}, "it has 2 profiles"),
     "no profile": ({"params/demo.yaml": None}, "it has 0 profiles"),
-    "no card": ({"params/datasets/a/b.yaml": b"x"}, "is not the card of a dataset"),
 }
 UNLISTED = {
-    "not listed": ({f"{RUN}/more.csv": b"x"}, "more.csv is not listed in it"),
+    "not listed": ({f"{RUN}/more.csv": b"x"}, "not listed in .*more.csv"),
     "changed": (
         {f"{RUN}/history.csv": b"x"},
-        "history.csv differs from its entry in the list: 1 bytes, sha256:2d711642",
+        "other than listed: .*history.csv",
     ),
-    "missing": ({f"{RUN}/history.csv": None}, "history.csv is listed, but missing"),
+    "missing": ({f"{RUN}/history.csv": None}, "missing, .*history.csv"),
     "no description": ({metadata.NAME: None}, "is not an RO-Crate"),
     "no list": ({metadata.NAME: b'{"@graph": [{"@id": "a", "@type": "File"}]}'}, "does not list its files"),
     "no JSON": ({metadata.NAME: b"["}, "does not list its files"),

@@ -18,6 +18,7 @@ MIN_BOUND = 2**30  # bytes of a crate
 MIN_NETWORK_BOUND = 2**26  # bytes of one network, which Keras saves without compression
 MAX_METADATA_BYTES = 2**28
 PROFILE = re.compile(r"params/([A-Za-z0-9][A-Za-z0-9_.+-]*)\.yaml")
+CARD = re.compile(r"params/datasets/[a-z][a-z0-9_]*\.yaml")
 
 Listed = dict[str, tuple[int, str]]  # place of a file -> number of bytes and SHA-256
 
@@ -41,6 +42,7 @@ def restore(archive: Path) -> tuple[str, list[str], list[str]]:
         listed = _unpack(archive, folder)
         profile = _profile(archive, listed)
         wanted = {name: facts for name, facts in listed.items() if _is_wanted(name, profile)}
+        export.refuse_kinds(list(wanted))
         new = _new_files(profile, wanted)
         for name in new:
             _refuse_unsafe_content(folder / name, name)
@@ -57,14 +59,9 @@ def _unpack(archive: Path, folder: Path) -> Listed:
     archives.unpack(archive, folder, max_bytes=min(bound, shutil.disk_usage(folder).free))
     listed = _listed(archive, folder)
     there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    del there[metadata.NAME]
-    if names := sorted(there.keys() - listed.keys()):
-        raise _refused(archive, f"{and_more(names, 5)} is not listed in it")
-    if names := sorted(listed.keys() - there.keys()):
-        raise _refused(archive, f"{and_more(names, 5)} is listed, but missing")
-    for name, path in there.items():
-        if (found := export.size_and_sha256(path)) != listed[name]:
-            raise _refused(archive, f"{name} differs from its entry in the list: {found[0]:,} bytes, sha256:{found[1]}")
+    found = {name: export.size_and_sha256(path) for name, path in there.items() if name != metadata.NAME}
+    if wrong := sorted(name for name in found.keys() | listed.keys() if found.get(name) != listed.get(name)):
+        raise _refused(archive, f"missing, not listed in {metadata.NAME} or other than listed: {and_more(wrong, 5)}")
     return listed
 
 
@@ -82,25 +79,17 @@ def _listed(archive: Path, folder: Path) -> Listed:
 
 
 def _profile(archive: Path, listed: Listed) -> str:
-    """Return the one profile of a crate; refuse files that it may not have."""
+    """Return the one profile of a crate."""
     found = [match[1] for match in map(PROFILE.fullmatch, listed) if match]
     if len(found) != 1:
         raise _refused(archive, f"it has {len(found)} profiles (params/*.yaml), not one")
-    profile = found[0]
-    for name in listed:
-        if name.startswith("params/datasets/") and not re.fullmatch(r"params/datasets/[a-z][a-z0-9_]*\.yaml", name):
-            raise _refused(archive, f"{name} is not the card of a dataset")
-        if name.startswith("data/"):
-            raise _refused(archive, f"{name} is data, which a crate does not carry")
-        if _is_wanted(name, profile) and any(part.startswith(".") for part in name.split("/")):
-            raise _refused(archive, f"{name} is hidden")
-    export.refuse_kinds(list(listed))
-    return profile
+    return found[0]
 
 
 def _is_wanted(name: str, profile: str) -> bool:
-    places = (f"results/{profile}/", "params/datasets/")
-    return name == f"params/{profile}.yaml" or name.startswith(places)
+    """Return whether a file is a result that is not hidden, the profile's settings, or the card of a user's dataset."""
+    is_result = name.startswith(f"results/{profile}/") and "/." not in name
+    return is_result or name == f"params/{profile}.yaml" or bool(CARD.fullmatch(name))
 
 
 def _new_files(profile: str, wanted: Listed) -> list[str]:
