@@ -81,16 +81,6 @@ def notebook_path(step: str) -> Path:
     return root() / "notebooks" / f"{step}.ipynb"
 
 
-def data_dir() -> Path:
-    """Return the folder with the downloaded datasets."""
-    return given_dir("CATSCANS_DATA")
-
-
-def weights_dir() -> Path:
-    """Return the folder with the pretrained weight files."""
-    return given_dir("CATSCANS_WEIGHTS")
-
-
 def given_dir(variable: str) -> Path:
     """Return a folder that the user names by an environment variable of `GIVEN`, which `make book OPTION=folder` sets."""
     given, option = os.environ.get(variable), variable.removeprefix("CATSCANS_")

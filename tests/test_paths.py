@@ -16,15 +16,15 @@ from catscans_lib.errors import InputError
 def test_a_folder_that_is_not_set_missing_or_empty_is_refused_with_how_to_set_it(monkeypatch, tmp_path):
     monkeypatch.delenv("CATSCANS_DATA", raising=False)
     with pytest.raises(InputError, match="DATA is not set. Set DATA: make book PROFILE=... DATA=folder"):
-        paths.data_dir()
+        paths.given_dir("CATSCANS_DATA")
     monkeypatch.setenv("CATSCANS_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="nowhere', which is not a folder"):
-        paths.data_dir()
+        paths.given_dir("CATSCANS_DATA")
     monkeypatch.setenv("CATSCANS_DATA", str(tmp_path))
     with pytest.raises(InputError, match="which is empty"):
-        paths.data_dir()
+        paths.given_dir("CATSCANS_DATA")
     (tmp_path / "file").touch()
-    assert paths.data_dir() == tmp_path
+    assert paths.given_dir("CATSCANS_DATA") == tmp_path
 
 
 def test_the_project_is_found_from_a_folder_below_it_and_nowhere_else(monkeypatch, tmp_path):
@@ -156,7 +156,7 @@ def test_folders_are_found_with_blanks_with_a_tilde_and_relative_to_the_current_
     monkeypatch.setenv("CATSCANS_DATA", given.format(home=tmp_path))
     paths.adapt_environment()
     monkeypatch.chdir("/")  # a kernel or a job works elsewhere
-    assert paths.data_dir() == tmp_path / "my data"
+    assert paths.given_dir("CATSCANS_DATA") == tmp_path / "my data"
 
 
 def test_a_user_without_a_name_or_a_home_gets_a_number_and_a_folder_of_the_project(project, monkeypatch):

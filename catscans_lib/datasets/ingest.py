@@ -25,7 +25,7 @@ def store_dataset(settings: Ingest, path: Path) -> tuple[pd.DataFrame, pd.DataFr
         store.write_arrays(path, images, table, classes, dataset=settings.dataset, size_px=settings.size_px)
         return pd.DataFrame(columns=["path", "problem"]), pd.DataFrame(columns=["path", "mean_difference"])
     is_below = datasets.get(settings.dataset).is_below_data_dir
-    listing = datasets.read(settings.dataset, paths.data_dir() if is_below else Path())
+    listing = datasets.read(settings.dataset, paths.given_dir("CATSCANS_DATA") if is_below else Path())
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     named = {"dataset": settings.dataset, "size_px": settings.size_px}
     undecodable = store.write(path, listing, **named, n_processes=n_processes)

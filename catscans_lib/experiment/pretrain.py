@@ -88,6 +88,6 @@ def from_weights(settings: Pretrain) -> tuple[keras.Model, str]:
         )
     keras.utils.set_random_seed(settings.seed)
     backbone = build.backbone(settings.backbone, settings.size_px)
-    folder = None if settings.weights == "keras" else paths.weights_dir()
+    folder = None if settings.weights == "keras" else paths.given_dir("CATSCANS_WEIGHTS")
     origin = weights.load_weights(backbone, settings.backbone, settings.weights, folder)
     return build.build(backbone, 2, settings.dropout), origin
