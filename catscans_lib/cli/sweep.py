@@ -11,7 +11,7 @@ import click
 
 from catscans_lib import paths
 from catscans_lib.errors import and_more, validated
-from catscans_lib.grid import expand, experiments, overrides, profiles
+from catscans_lib.grid import expand, experiments, profiles
 from catscans_lib.grid.steps import STEPS
 
 FOR_SNAKEMAKE = "catscans.for_snakemake"  # the words after --
@@ -68,14 +68,14 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command(cls=_WithSnakemakeOptions, epilog="Example: catscans sweep --set transfer.epochs=5 --as short --dry-run")
 @click.argument("keys", nargs=-1, metavar="[STEP/NAME]...")
 @run_options
-@click.option("--only", multiple=True, metavar="NAME=VALUE", help="Only runs with this parameter. Repeatable.")
 @click.pass_context
 def sweep(
     context: click.Context, keys: tuple[str, ...], profile: str, changes: tuple[str, ...], name: str | None, **given: Any
 ) -> None:  # fmt: skip
     """Run a grid, or selected runs and what they need; finished runs are kept.
 
-    Options after -- go to Snakemake. Exit status: 0 all done, 1 some runs failed, 2 bad input and nothing started.
+    'transfer/*--chest' selects all runs of such names. Options after -- go to Snakemake. Exit status: 0 all done, 1 some runs
+    failed, 2 bad input and nothing started.
     """
     from catscans_lib.runs.execute import timed
 
@@ -84,7 +84,7 @@ def sweep(
 
 
 def _run(
-    profile: str, started: float, keys: tuple[str, ...] = (), only: tuple[str, ...] = (), *, jobs: int | None,
+    profile: str, started: float, keys: tuple[str, ...] = (), *, jobs: int | None,
     cluster: str | None, trust: bool, dry_run: bool, options: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Print the plan of a sweep and start it; return its exit status."""
@@ -92,9 +92,7 @@ def _run(
 
     runs = expand.grid(profile)
     profiles.check_measure(profile)
-    chosen = None
-    if keys or only:
-        chosen = tuple(selection.select(runs, keys, tuple(overrides.parsed(only, "--only"))))
+    chosen = tuple(selection.select(runs, keys)) if keys else None
     kept = selection.outdated_by_code(profile, runs) if trust else []
     if kept:
         click.echo(f"Kept although their code has changed (--trust): {and_more(kept)}.")

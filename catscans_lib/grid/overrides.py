@@ -13,7 +13,7 @@ Place = tuple[str, ...]
 Blocks = dict[Place, type[BaseModel]]
 
 
-def parsed(words: tuple[str, ...], option: str = "--set") -> list[tuple[str, Any]]:
+def parsed(words: tuple[str, ...]) -> list[tuple[str, Any]]:
     """Return `name=value` words as pairs, with values parsed as YAML.
 
     >>> parsed(("epochs=5", "transfer.seeds=[0, 1]"))
@@ -23,11 +23,11 @@ def parsed(words: tuple[str, ...], option: str = "--set") -> list[tuple[str, Any
     for word in words:
         name, equals, text = word.partition("=")
         if not (name and equals):
-            raise InputError(f"{option} got '{word}'; name=value is needed, such as {option} epochs=5.")
+            raise InputError(f"--set got '{word}'; name=value is needed, such as --set epochs=5.")
         try:
             pairs.append((name, yaml.safe_load(text)))
         except yaml.YAMLError:
-            raise InputError(f"{option} {name} got '{text}', which YAML cannot read.") from None
+            raise InputError(f"--set {name} got '{text}', which YAML cannot read.") from None
     return pairs
 
 

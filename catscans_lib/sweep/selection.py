@@ -1,10 +1,10 @@
-"""Which runs a sweep is about: selected by key or parameter, with what they need; and which are kept despite changed code."""
+"""Which runs a sweep is about: selected by name, with what they need; and which are kept despite changed code."""
 
 import json
 from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Any
+from fnmatch import fnmatchcase
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
@@ -16,33 +16,11 @@ CODE = "because their code changed"
 Runs = dict[str, PlannedRun]
 
 
-def select(runs: Runs, keys: tuple[str, ...] = (), only: tuple[tuple[str, Any], ...] = ()) -> list[str]:
-    """Return the keys of the selected runs in the grid's order; all runs without a selection.
-
-    `keys` names runs; `only` pairs a parameter (or `step`) with a value, which a list parameter must contain. Several values
-    of one name are alternatives; several names must all match. InputError if a name is unknown or nothing matches.
-    """
-    if wrong := [key for key in keys if key not in runs]:
-        raise InputError(f"Unknown run '{wrong[0]}'; known: {', '.join(runs)}.")
-    values = {key: {"step": run.step, **run.parameters} for key, run in runs.items()}
-    chosen = [key for key in runs if key in keys or not keys]
-    known, wanted = {name for row in values.values() for name in row}, {}
-    for name, value in only:
-        if name not in known:
-            raise InputError(f"--only {name}: no run has such a parameter; known: {', '.join(sorted(known))}.")
-        wanted.setdefault(name, []).append(value)
-    for name, alternatives in wanted.items():
-        chosen = [key for key in chosen if name in values[key] and _matches(values[key][name], alternatives)]
-    if not chosen:
-        asked = " --only ".join(f"{name}={value}" for name, value in only)
-        options = {name: sorted({str(row[name]) for row in values.values() if name in row}) for name in wanted}
-        lines = [f"{name} is one of: {', '.join(found)}." for name, found in options.items()]
-        raise InputError(f"--only {asked} matches no run. {' '.join(lines)}")
-    return chosen
-
-
-def _matches(value: Any, alternatives: list[Any]) -> bool:
-    return any(value == wanted or (isinstance(value, list) and wanted in value) for wanted in alternatives)
+def select(runs: Runs, patterns: Collection[str] = ()) -> list[str]:
+    """Return the keys of the runs that fit any of the patterns, such as `transfer/*--chest`; all runs without a pattern."""
+    if unknown := [pattern for pattern in patterns if not any(fnmatchcase(key, pattern) for key in runs)]:
+        raise InputError(f"Unknown run '{unknown[0]}'; known: {', '.join(runs)}.")
+    return [key for key in runs if not patterns or any(fnmatchcase(key, pattern) for pattern in patterns)]
 
 
 def with_needs(runs: Runs, keys: list[str]) -> list[str]:

@@ -84,8 +84,7 @@ def test_a_missing_or_empty_folder_is_reported_with_what_to_set(folder, tmp_path
 
 def test_unknown_clusters_and_experiments_and_selections_without_match_are_refused(folder):
     assert "Unknown cluster 'moon'" in answers(folder, "sweep", "--cluster", "moon")
-    unmatched = "--only target=cats matches no run. target is one of: chest."
-    assert unmatched in answers(folder, "sweep", "--only", "target=cats")
+    assert "Unknown run '*--cats'; known: ingest/" in answers(folder, "sweep", "*--cats")
     message = answers(folder, "sweep", "--set", "learning_rate=1e-5")
     assert "demo.yaml --set learning_rate=1e-5: " in message and "got the text '1e-5'" in message
     assert "Unknown experiment of demo 'short'; known: ." in answers(folder, "book", "--as", "short")
