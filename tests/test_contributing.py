@@ -117,8 +117,8 @@ def test_every_recipe_names_at_most_three_files_and_they_exist():
 def test_a_dataset_is_added_by_its_recipe(project):
     card, cards, fixtures = (project / path for path in files_of("A dataset", name="moles"))
     card.write_text(CARD)
-    text = cards.read_text().replace("import chest, dtd,", "import chest, dtd, moles,")
-    cards.write_text(text.replace("*thesis.CARDS)", "*thesis.CARDS, moles.CARD)"))
+    text = cards.read_text().replace("import chest,", "import chest, moles,")
+    cards.write_text(text.replace("*thesis.CARDS,", "*thesis.CARDS, moles.CARD,"))
     append(fixtures, WRITER)
     tests = "tests/datasets/test_contract.py::test_native_layout[moles]"
     assert "1 passed" in python(project, "-m", "pytest", "-p", "no:cacheprovider", tests)

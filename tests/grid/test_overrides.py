@@ -29,7 +29,7 @@ def test_a_name_with_dots_changes_one_place(changed):
     after = changed("transfer.targets.chest.epochs=9", "pretrain.sources.dtd.batch_size=8")
     assert after["transfer/none--chest"]["epochs"] == 9
     assert (after["pretrain/dtd"]["epochs"], after["pretrain/dtd"]["batch_size"]) == (1, 8)
-    assert after["transfer/none--chest"]["batch_size"] == 16
+    assert after["transfer/none--chest"]["batch_size"] == 32
 
 
 @pytest.mark.parametrize(
