@@ -137,7 +137,6 @@ def evaluated(shape: Shape, n_draws: int) -> Iterator[dict]:
         "auc_intervals": lambda: intervals.auc_intervals(made["aucs"], made["draws"], table),
         "comparisons": lambda: inference.comparisons(made["aucs"], made["draws"], table),
         "gains": lambda: inference.gains(made["transfer_scores"], made["comparisons"]),
-        "effects": lambda: inference.effects(made["aucs"], 0.01),
         "ranks": lambda: inference.ranks(made["aucs"]),
     }
     for step, work in steps.items():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TEXTS = ("image_id", "group", "label", "source", "target", "class", "split", "sha256", "probe")
 NUMBERS = (  # an empty cell means a missing number
     "value", "auc", "validation_loss", "difference", "statistic", "p", "p_adjusted", "low", "high", "fold_sd", "n_draws",
-    "cohens_d", "p_b_better", "p_equivalent", "p_a_better", "gain", "p_max", "regret", "regret_imagenet", "training_loss",
+    "gain", "p_max", "regret", "regret_imagenet", "training_loss",
     "constant_loss", "chance_auc", "sd_draws", "noise", "self_distance",
 )  # fmt: skip
 RECORD = "run.json"

@@ -30,7 +30,6 @@ TITLES = {  # of what each source is compared with, besides the other sources
 }
 TESTS = {
     "nadeau_bengio": "Nadeau and Bengio's corrected resampled t-test over folds",
-    "wilcoxon": "Wilcoxon's signed-rank test over folds",
     "delong": "DeLong's test over groups of images",
     "bootstrap": "the bootstrap over groups of images",
 }

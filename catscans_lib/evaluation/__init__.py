@@ -11,7 +11,7 @@ from pydantic import Field
 from catscans_lib.errors import Count, Strict
 
 Average = Literal["weighted", "macro", "micro", "ovo_macro", "ovo_weighted"]  # of AUCs of more than two classes
-Test = Literal["nadeau_bengio", "wilcoxon", "delong", "bootstrap"]  # of two sources, see `inference.comparisons`
+Test = Literal["nadeau_bengio", "delong", "bootstrap"]  # of two sources, see `inference.comparisons`
 
 
 class Evaluate(Strict):

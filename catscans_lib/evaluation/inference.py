@@ -1,6 +1,6 @@
-"""Comparisons of all pairs of sources: tests, verdicts, gains over random weights, effect sizes, ranks over targets."""
+"""Comparisons of all pairs of sources: tests, verdicts, gains over random weights, ranks over targets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,6 @@ ALPHA = 1 - LEVEL
 BASELINES = {LONGER: "none_long", "linear_probe": "none_features"}
 PAIR = ["target", "mode", "source_a", "source_b", "difference"]
 COLUMNS = [*PAIR, "test", "role", "statistic", "p", "p_adjusted", "low", "high", "verdict"]
-EFFECTS = [*PAIR, "n_folds", "cohens_d", "superiority", "margin", "p_b_better", "p_equivalent", "p_a_better"]
 GAINS = [*CELL, "gain", "low", "high", "p", "p_adjusted", "verdict", "auc", "baseline_auc", "transfer_score"]
 RANKS = ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"]
 NUMBERS = ["statistic", "p", "low", "high"]
@@ -50,7 +49,6 @@ def comparisons(
     statistic, p, p_adjusted (Holm), low, high (95 % interval of the difference), verdict. Tests:
 
     - nadeau_bengio: corrected resampled t-test over folds, seeds averaged first: other training and test images;
-    - wilcoxon: signed-rank test over folds; no row where p cannot fall below 5 %, as with five folds;
     - delong: for two classes, combined over folds, images of a group correlated: other test images for these networks;
     - bootstrap: over groups of images, and seeds if there are several; p is twice the smaller share of draws beyond 0.
 
@@ -67,8 +65,7 @@ def comparisons(
     for pairs in _pairs(aucs, sizes):
         here = pairs.target, pairs.mode
         tests = {
-            "nadeau_bengio": _on_own_folds(_nadeau_bengio, pairs),
-            "wilcoxon": _on_own_folds(_wilcoxon, pairs),
+            "nadeau_bengio": _nadeau_bengio(pairs),
             "bootstrap": _bootstrap(draws.xs(here, level=["target", "mode"]), pairs),
         }
         if (of_images := _delong(predictions.iloc[rows[here]], pairs)) is not None:
@@ -80,7 +77,6 @@ def comparisons(
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat(parts, ignore_index=True)
-    table = table[(table["test"] != "wilcoxon") | table["p"].notna()].reset_index(drop=True)
     if primary not in set(table["test"]):
         raise InputError(
             f"The primary test '{primary}' is not possible here; possible: {', '.join(table['test'].unique())}. "
@@ -141,23 +137,6 @@ def gains(scores: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     return table.join(tests).reset_index()[GAINS]
 
 
-def effects(aucs: pd.DataFrame, margin: float, sizes: pd.Series | None = None) -> pd.DataFrame:
-    """Return effect sizes of all pairs of sources; differences of AUC up to `margin` count as 0.
-
-    Columns target, mode, source_a, source_b, difference, n_folds, cohens_d (mean over sd of the folds' differences),
-    superiority (share of folds in which a is better, ties one half), margin, and the posterior probabilities of a Bayesian
-    correlated t-test: p_b_better, p_equivalent, p_a_better, which sum to 1; NaN if all folds differ by the same. `sizes` as
-    in `comparisons`.
-    """
-    parts = []
-    for pairs in _pairs(_with_baselines(aucs), sizes):
-        found = _on_own_folds(lambda *of: _effect(*of, margin), pairs)
-        keys = pairs.keys() | {"n_folds": (~np.isnan(pairs.difference)).sum(axis=1), "margin": margin}
-        names = [name for name in EFFECTS if name not in keys]
-        parts.append(pd.DataFrame(keys | dict(zip(names, found, strict=True)))[EFFECTS])
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=EFFECTS)
-
-
 def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
     """Rank sources over the targets (1 is the highest mean AUC), with Friedman's test and Nemenyi's critical difference.
 
@@ -170,8 +149,8 @@ def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
         here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
         wide = here.pivot_table(index="target", columns="source", values="auc", sort=False).dropna(axis=1)
         if min(len(wide), wide.shape[1] - 1) >= 2:
-            found, nemenyi = paired_tests.friedman(wide.to_numpy()), paired_tests.nemenyi(wide.to_numpy())
-            numbers = (found.mean_ranks, len(wide), found.p, nemenyi.critical_difference)
+            found, critical = paired_tests.friedman(wide.to_numpy()), paired_tests.critical_difference(*wide.shape)
+            numbers = (found.mean_ranks, len(wide), found.p, critical)
             tables.append(pd.DataFrame(dict(zip(RANKS, (mode, wide.columns, *numbers), strict=True))))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=RANKS)
 
@@ -213,33 +192,15 @@ def _by_fold(values: np.ndarray, known: np.ndarray, folds: np.ndarray) -> np.nda
     return np.stack([_mean(values[folds == fold], known[folds == fold]) for fold in np.unique(folds)])
 
 
-def _on_own_folds(measure: Callable[[np.ndarray, float], np.ndarray], pairs: Pairs) -> np.ndarray:
-    """Apply a measure to differences and mean ratio of each pair, shape (n_numbers, n_pairs); those with equal folds together."""
+def _nadeau_bengio(pairs: Pairs) -> np.ndarray:
+    """The corrected t-test of each pair on the folds that both have; pairs with the same folds are tested together."""
     patterns, pattern = np.unique(~np.isnan(pairs.difference), axis=0, return_inverse=True)
-    rows = [np.flatnonzero(pattern == number) for number in range(len(patterns))]
-    found = [
-        measure(pairs.difference[np.ix_(of, known)], pairs.ratio[known].mean())
-        for of, known in zip(rows, patterns, strict=True)
-    ]
-    return np.concatenate(found, axis=1)[:, np.argsort(np.concatenate(rows))]
-
-
-def _nadeau_bengio(difference: np.ndarray, ratio: float) -> np.ndarray:
-    found = paired_tests.nadeau_bengio(difference, ratio, LEVEL)
-    return np.array([found.t, found.p, found.low, found.high])
-
-
-def _wilcoxon(difference: np.ndarray, ratio: float) -> np.ndarray:
-    """NaN where the test cannot reject; it knows no ratio."""
-    none = np.full(len(difference), np.nan)
-    statistic, p = paired_tests.wilcoxon(difference)
-    can_reject = paired_tests.smallest_wilcoxon_p(difference) < ALPHA
-    return np.array([np.where(can_reject, statistic, np.nan), np.where(can_reject, p, np.nan), none, none])
-
-
-def _effect(difference: np.ndarray, ratio: float, margin: float) -> np.ndarray:
-    posterior = paired_tests.correlated_bayes(difference, ratio, margin)
-    return np.array([paired_tests.cohens_d(difference), paired_tests.superiority(difference), *posterior])
+    tests = np.empty((len(NUMBERS), len(pairs.first)))
+    for number, known in enumerate(patterns):
+        here = pattern == number
+        found = paired_tests.nadeau_bengio(pairs.difference[np.ix_(here, known)], pairs.ratio[known].mean(), LEVEL)
+        tests[:, here] = found.t, found.p, found.low, found.high
+    return tests
 
 
 def _bootstrap(draws: pd.DataFrame, pairs: Pairs) -> np.ndarray:

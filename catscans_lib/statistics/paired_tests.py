@@ -1,11 +1,8 @@
-"""Tests and effect sizes for differences between sources, from AUCs on few folds or targets.
+"""Tests of differences between sources, from AUCs on few folds or targets.
 
 Missing values raise a ValueError everywhere: the caller chooses, and reports, which folds or targets two sources share.
-Functions of differences also take many comparisons at once, shape (n_comparisons, n_folds); their numbers then become
-arrays of shape (n_comparisons,).
 """
 
-from functools import lru_cache
 from itertools import permutations
 from math import factorial, prod
 from typing import NamedTuple
@@ -32,109 +29,71 @@ class CorrectedT(NamedTuple):
     df: int
 
 
-class Wilcoxon(NamedTuple):
-    """Smaller sum of signed ranks, and two-sided p."""
-
-    statistic: float | np.ndarray
-    p: float | np.ndarray
-
-
 class Friedman(NamedTuple):
-    """Chi-squared, its p by permutation, mean ranks (1: best), shape (n_sources,), Kendall's W in [0, 1], and is_exact."""
+    """p by permutation, mean ranks (1: best), shape (n_sources,), and is_exact."""
 
-    chi2: float
     p: float
     mean_ranks: np.ndarray
-    kendall_w: float
     is_exact: bool  # p counts all permutations, not a random draw of them
-
-
-class Nemenyi(NamedTuple):
-    """Critical difference of mean ranks, and p of all pairs, shape (n_sources, n_sources)."""
-
-    critical_difference: float
-    p: np.ndarray
-
-
-class Posterior(NamedTuple):
-    """Probabilities that the difference is below, in and above the region of practical equivalence; they sum to 1."""
-
-    p_left: float | np.ndarray
-    p_rope: float | np.ndarray
-    p_right: float | np.ndarray
 
 
 def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float = 0.95) -> CorrectedT:
     """Corrected resampled t-test: a paired t-test whose variance accounts for overlapping training sets.
 
     `difference`, shape (n_folds,) or (n_comparisons, n_folds), is the AUC of one source minus that of the other on the same
-    folds, at least two. `test_train_ratio` is the number of held-out images per training image: 1 / (k - 1) in k-fold
-    cross-validation. ``t = mean / sqrt((1 / n_folds + test_train_ratio) * variance)`` has n_folds - 1 degrees of freedom. If all
-    differences are equal, the interval is NaN; t is 0 and p is 1 if they are 0, otherwise both are NaN. Reference: Nadeau and
-    Bengio (2003), Machine Learning 52(3), equation 9.
+    folds, at least two; many comparisons give arrays of shape (n_comparisons,). `test_train_ratio` is the number of held-out
+    images per training image: 1 / (k - 1) in k-fold cross-validation. ``t = mean / sqrt((1 / n_folds + test_train_ratio) *
+    variance)`` has n_folds - 1 degrees of freedom. If all differences are equal, the interval is NaN; t is 0 and p is 1 if they
+    are 0, otherwise both are NaN. Reference: Nadeau and Bengio (2003), Machine Learning 52(3), equation 9.
     """
-    difference = _differences(difference)
+    difference = np.asarray(difference, dtype=float)
+    if difference.ndim not in (1, 2) or difference.shape[-1] < 2:
+        raise ValueError(f"A comparison needs at least two paired differences; got shape {difference.shape}.")
+    if missing := (~np.isfinite(difference)).sum():
+        raise ValueError(f"{missing} of {difference.size} differences are missing. Pass only the folds that both have.")
     if not 0 < level < 1:
         raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")
-    mean, scale, df = _location(difference, test_train_ratio)
-    t = np.where(mean == 0, 0.0, mean / scale)[()]
-    half = scale * special.stdtrit(df, (1 + level) / 2)
-    return CorrectedT(mean, t, 2 * special.stdtr(df, -abs(t)), mean - half, mean + half, df)
-
-
-def wilcoxon(difference: ArrayLike) -> Wilcoxon:
-    """Wilcoxon's signed-rank test; zeros are left out, and p is 1 if all differences are 0."""
-    ranks = np.sort(_signed_ranks(_differences(difference)), axis=-1)
-    kinds, kind = np.unique(np.atleast_2d(ranks), axis=0, return_inverse=True)
-    found = np.array([_of_signed_ranks(tuple(row[row != 0].tolist())) for row in kinds])[kind]
-    return Wilcoxon(*found.T) if ranks.ndim > 1 else Wilcoxon(*found[0])
-
-
-def smallest_wilcoxon_p(difference: ArrayLike) -> float | np.ndarray:
-    """Return the smallest p that Wilcoxon's test can have with n differences other than 0, ``2 ** (1 - n)``: 0.0625 for five."""
-    return np.minimum(1.0, 2.0 ** (1 - (_differences(difference) != 0).sum(axis=-1)))
-
-
-def _signed_ranks(difference: np.ndarray) -> np.ndarray:
-    """Ranks of the absolute differences with the sign of the difference; a zero is not ranked and gets 0."""
-    size = ties.merged(np.abs(difference), np.ones(difference.shape[:-1]))  # 1: the scale of AUCs
-    size[size <= ties.TIED] = 0
-    n_zeros = (size == 0).sum(axis=-1, keepdims=True)
-    return np.sign(difference) * (size > 0) * (stats.rankdata(size, axis=-1) - n_zeros)
-
-
-@lru_cache(maxsize=100_000)  # the test depends on the signed ranks alone, and few folds have few of them
-def _of_signed_ranks(ranks: tuple[float, ...]) -> Wilcoxon:
-    if not ranks:
-        return Wilcoxon(0.0, 1.0)
-    found = stats.wilcoxon(ranks)
-    return Wilcoxon(float(found.statistic), float(found.pvalue))
+    if not 0 < test_train_ratio < np.inf:
+        raise ValueError(f"test_train_ratio must be above 0 (0.25 for five folds); got {test_train_ratio}.")
+    difference = np.where(np.abs(difference) <= FLAT, 0, difference)
+    n, mean = difference.shape[-1], difference.mean(axis=-1)
+    sd = np.where(np.ptp(difference, axis=-1) <= FLAT, np.nan, difference.std(axis=-1, ddof=1))[()]
+    error = np.sqrt(1 / n + test_train_ratio) * sd
+    t = np.where(mean == 0, 0.0, mean / error)[()]
+    half = error * special.stdtrit(n - 1, (1 + level) / 2)
+    return CorrectedT(mean, t, 2 * special.stdtr(n - 1, -abs(t)), mean - half, mean + half, n - 1)
 
 
 def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0, max_sums: int = MAX_SUMS) -> Friedman:
     """Friedman's rank test that sources do not differ over blocks (targets or folds); p by permutation within blocks.
 
     Takes AUCs, shape (n_blocks, n_sources): at least two blocks and three sources, no missing values. Ties get their mean
-    rank, and chi2 is corrected for them. With few blocks, the chi-squared distribution is a poor approximation. p is therefore
-    the exact share of permutations with a chi2 at least as large. If these need more than `max_sums` rank sums, p is
-    ``(1 + count) / (1 + n_draws)`` of seeded random permutations. If all sources tie in all blocks, chi2 is 0 and p is 1.
-    Reference: Friedman (1937), JASA 32. Phipson and Smyth (2010), SAGMB 9(1), for the 1.
+    rank. With few blocks, the chi-squared distribution is a poor approximation. p is therefore the exact share of permutations
+    with a statistic at least as large. If these need more than `max_sums` rank sums, p is ``(1 + count) / (1 + n_draws)`` of
+    seeded random permutations. If all sources tie in all blocks, p is 1. Reference: Friedman (1937), JASA 32. Phipson and Smyth
+    (2010), SAGMB 9(1), for the 1.
     """
-    matrix = _matrix(matrix)
-    n, k = matrix.shape
+    matrix = np.asarray(matrix, dtype=float)
+    if matrix.ndim != 2 or matrix.shape[0] < 2 or matrix.shape[1] < 3:
+        raise ValueError(
+            f"Ranks need at least two blocks (rows) and three sources (columns); got shape {matrix.shape}."
+        )
+    if missing := (~np.isfinite(matrix).all(axis=1)).sum():
+        raise ValueError(
+            f"{missing} of {len(matrix)} blocks lack a source. Pass complete blocks, or the sources that all blocks have."
+        )
     ranks = stats.rankdata(-ties.merged(matrix), axis=1)
     if np.ptp(ranks, axis=1).max() == 0:
-        return Friedman(0.0, 1.0, ranks.mean(axis=0), 0.0, is_exact=True)
-    chi2 = float(stats.friedmanchisquare(*ranks.T).statistic)
+        return Friedman(1.0, ranks.mean(axis=0), is_exact=True)
     doubled = (2 * ranks).astype(int)  # whole numbers, also with ties
     doubled = doubled[np.argsort([_n_orders(row) for row in doubled])]
-    observed = (doubled.sum(axis=0) ** 2).sum()  # grows with chi2, as permutations keep the ties of each block
+    observed = (doubled.sum(axis=0) ** 2).sum()  # grows with chi-squared, as permutations keep the ties of each block
     p = _exact_p(doubled, observed, max_sums)
     is_exact = p is not None
     if not is_exact:
         shuffled = np.random.default_rng(seed).permuted(np.repeat(doubled[None], n_draws, axis=0), axis=2).sum(axis=1)
         p = (1 + ((shuffled**2).sum(axis=1) >= observed).sum()) / (1 + n_draws)
-    return Friedman(chi2, float(p), ranks.mean(axis=0), chi2 / (n * (k - 1)), is_exact)
+    return Friedman(float(p), ranks.mean(axis=0), is_exact)
 
 
 def _n_orders(row: np.ndarray) -> int:
@@ -174,20 +133,15 @@ def _orders(block: np.ndarray) -> np.ndarray:
     return np.unique(list(permutations(block.tolist())), axis=0)
 
 
-def nemenyi(matrix: ArrayLike, alpha: float = 0.05) -> Nemenyi:
-    """Compare the mean ranks of all pairs of sources after Friedman's test, which takes the same matrix.
+def critical_difference(n_blocks: int, n_sources: int, alpha: float = 0.05) -> float:
+    """Return the difference of two mean ranks that is significant after Friedman's test, by Nemenyi's test.
 
-    `alpha` is the family-wise error rate of the critical difference. Reference: Nemenyi (1963). Demsar (2006), JMLR 7.
+    `alpha` is the family-wise error rate over all pairs of sources. Reference: Nemenyi (1963). Demsar (2006), JMLR 7.
     """
-    matrix = _matrix(matrix)
-    n, k = matrix.shape
     if not 0 < alpha < 1:
         raise ValueError(f"alpha lies in (0, 1), such as 0.05; got {alpha}.")
-    mean_ranks = stats.rankdata(-ties.merged(matrix), axis=1).mean(axis=0)
-    error = np.sqrt(k * (k + 1) / (12 * n))  # the quantile of the studentized range contains the sqrt(2)
-    apart, place = np.unique(np.abs(np.subtract.outer(mean_ranks, mean_ranks)).round(12), return_inverse=True)
-    p = stats.studentized_range.sf(apart / error, k, np.inf)[place].reshape(k, k)
-    return Nemenyi(float(stats.studentized_range.ppf(1 - alpha, k, np.inf) * error), np.where(np.eye(k) == 1, 1.0, p))
+    error = np.sqrt(n_sources * (n_sources + 1) / (12 * n_blocks))  # the studentized range contains the sqrt(2)
+    return float(stats.studentized_range.ppf(1 - alpha, n_sources, np.inf) * error)
 
 
 def holm(p: ArrayLike) -> np.ndarray:
@@ -205,69 +159,3 @@ def holm(p: ArrayLike) -> np.ndarray:
     stricter = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(stricter), 1)
     return adjusted
-
-
-def cohens_d(difference: ArrayLike) -> float | np.ndarray:
-    """Mean of the paired differences over their standard deviation (d_z); 0 if all are 0, NaN if another constant."""
-    difference = _differences(difference)
-    return np.where(difference.any(axis=-1), difference.mean(axis=-1) / _sd(difference), 0.0)[()]
-
-
-def superiority(difference: ArrayLike) -> float | np.ndarray:
-    """Share of differences above 0, zeros as one half: 0.5 is no effect, 1 means always better."""
-    difference = _differences(difference)
-    return np.mean((np.sign(difference) + 1) / 2, axis=-1)
-
-
-def correlated_bayes(difference: ArrayLike, test_train_ratio: float, rope: float) -> Posterior:
-    """Bayesian correlated t-test: the probability that the true difference is practically relevant.
-
-    Arguments as in `nadeau_bengio`; true differences from -rope to rope count as 0. The posterior is a Student distribution
-    around the mean difference with n - 1 degrees of freedom and scale ``sqrt((1 / n + rho / (1 - rho)) * variance)``, where rho
-    is the held-out share of all images. If all differences are equal, the scale is unknown and the probabilities are NaN.
-    Reference: Corani and Benavoli (2015), Machine Learning 100(2-3). Benavoli et al. (2017), JMLR 18(77).
-    """
-    difference = _differences(difference)
-    if not rope >= 0:
-        raise ValueError(f"rope must be at least 0; got {rope}.")
-    mean, scale, df = _location(difference, test_train_ratio)
-    left, right = (special.stdtr(df, (-rope - to) / scale) for to in (mean, -mean))
-    return Posterior(left, 1 - left - right, right)
-
-
-def _location(difference: np.ndarray, test_train_ratio: float) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the mean, its corrected standard error (NaN if all differences are equal), and the degrees of freedom.
-
-    Both papers agree: with rho = test / (train + test), rho / (1 - rho) = test / train.
-    """
-    if not 0 < test_train_ratio < np.inf:
-        raise ValueError(f"test_train_ratio must be above 0 (0.25 for five folds); got {test_train_ratio}.")
-    n = difference.shape[-1]
-    return difference.mean(axis=-1), np.sqrt(1 / n + test_train_ratio) * _sd(difference), n - 1
-
-
-def _sd(difference: np.ndarray) -> np.ndarray:
-    """Standard deviation (ddof 1) over the folds; NaN if all differences are equal, since it cannot be estimated."""
-    return np.where(np.ptp(difference, axis=-1) <= FLAT, np.nan, difference.std(axis=-1, ddof=1))[()]
-
-
-def _differences(difference: ArrayLike) -> np.ndarray:
-    difference = np.asarray(difference, dtype=float)
-    if difference.ndim not in (1, 2) or difference.shape[-1] < 2:
-        raise ValueError(f"A comparison needs at least two paired differences; got shape {difference.shape}.")
-    if missing := (~np.isfinite(difference)).sum():
-        raise ValueError(f"{missing} of {difference.size} differences are missing. Pass only the folds that both have.")
-    return np.where(np.abs(difference) <= FLAT, 0, difference)
-
-
-def _matrix(matrix: ArrayLike) -> np.ndarray:
-    matrix = np.asarray(matrix, dtype=float)
-    if matrix.ndim != 2 or matrix.shape[0] < 2 or matrix.shape[1] < 3:
-        raise ValueError(
-            f"Ranks need at least two blocks (rows) and three sources (columns); got shape {matrix.shape}."
-        )
-    if missing := (~np.isfinite(matrix).all(axis=1)).sum():
-        raise ValueError(
-            f"{missing} of {len(matrix)} blocks lack a source. Pass complete blocks, or the sources that all blocks have."
-        )
-    return matrix
