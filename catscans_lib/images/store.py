@@ -43,7 +43,6 @@ class Subset:
     store: ImageStore
     rows: np.ndarray  #: of the store
     labels: np.ndarray  #: classes, numbered from 0 among those that occur, shape (n_images,)
-    n_available: int  #: number of images that the subset was drawn from
 
     @property
     def groups(self) -> np.ndarray:
@@ -51,11 +50,6 @@ class Subset:
         units = folds.linked(self.store.table)
         first = np.unique(units, return_index=True)[1]
         return self.store.table["group"].to_numpy()[first[units[self.rows]]]
-
-    @property
-    def images(self) -> np.ndarray:
-        """Pixels, uint8."""
-        return self.store.images[self.rows]
 
 
 def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_processes: int = 1) -> pd.DataFrame:
@@ -144,7 +138,7 @@ def subset(store: ImageStore, rows: np.ndarray, n_images: int, seed: int) -> Sub
     """Draw about `n_images` of the given rows of a store, as `draw` does."""
     names = store.table["label"].to_numpy()
     chosen = rows[draw(names[rows], n_images, seed)]
-    return Subset(store, chosen, np.unique(names[chosen], return_inverse=True)[1], len(rows))
+    return Subset(store, chosen, np.unique(names[chosen], return_inverse=True)[1])
 
 
 def draw(labels: np.ndarray, n_images: int, seed: int) -> np.ndarray:

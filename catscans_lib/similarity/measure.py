@@ -25,15 +25,10 @@ class Inputs:
         Patient, lesion or slide of the target's images.
     source_head : array_like of float, shape (n_images, n_source_classes)
         Source-class probabilities of the target's images, by the source's network with its own head.
-    source_features, source_labels, source_groups : array_like
+    source_features, source_labels : array_like
         The same for the source's images, which may differ in number.
-    images, source_images : numpy.ndarray of uint8, shape (n_images, height, width, 3)
     fisher, source_fisher : array_like of float, shape (n_filters,)
         Task2Vec embeddings: diagonal of the Fisher information of one probe network fitted to each dataset.
-    meta_features, source_meta_features : pandas.Series
-        As `descriptions.describe` returns them.
-    meta_scale : pandas.Series
-        Standard deviation of every meta-feature over all datasets that are compared.
     answers, source_answers : pandas.DataFrame
         Questionnaire answers about each dataset: columns rater, question, answer.
     """
@@ -44,14 +39,8 @@ class Inputs:
     source_head: np.ndarray | None = None
     source_features: np.ndarray | None = None
     source_labels: np.ndarray | None = None
-    source_groups: np.ndarray | None = None
-    images: np.ndarray | None = None
-    source_images: np.ndarray | None = None
     fisher: np.ndarray | None = None
     source_fisher: np.ndarray | None = None
-    meta_features: pd.Series | None = None
-    source_meta_features: pd.Series | None = None
-    meta_scale: pd.Series | None = None
     answers: pd.DataFrame | None = None
     source_answers: pd.DataFrame | None = None
 
@@ -86,8 +75,8 @@ class Measure:
 
     @property
     def uses_labels(self) -> bool:
-        """Whether it needs the classes of the target's images; Task2Vec's probe is fitted to them, meta-features count them."""
-        return not self.needs.isdisjoint({"labels", "fisher", "meta_features"})
+        """Whether it needs the classes of the target's images; Task2Vec's probe is fitted to them."""
+        return not self.needs.isdisjoint({"labels", "fisher"})
 
     def compute(self, inputs: Inputs, seed: int = 0) -> float:
         """Return the value of the measure; InputError if a needed field is missing or invalid, or the value is not finite."""

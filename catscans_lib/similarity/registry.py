@@ -9,15 +9,9 @@ from collections.abc import Iterable
 from catscans_lib.errors import unknown
 from catscans_lib.similarity import task2vec
 from catscans_lib.similarity.measure import Inputs, Measure
-from catscans_lib.similarity.measures import (
-    classifiers,
-    descriptions,
-    distribution,
-    feature_based,
-    label_based,
-)
+from catscans_lib.similarity.measures import distribution, experts, feature_based, label_based, linear_probe
 
-FAMILIES = (label_based, feature_based, classifiers, distribution, task2vec, descriptions)
+FAMILIES = (label_based, feature_based, linear_probe, distribution, task2vec, experts)
 MEASURES: dict[str, Measure] = {measure.name: measure for family in FAMILIES for measure in family.MEASURES}
 
 # Shown before all others: those of `catscans recommend`, the rule that scores with labels have to beat among them, the standard

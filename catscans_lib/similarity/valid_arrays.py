@@ -60,13 +60,13 @@ def labelled(values: ArrayLike, classes: ArrayLike, what: str = "features") -> t
     return values, labels(classes, len(values))
 
 
-def groups(values: ArrayLike | None, n_images: int, what: str = "groups") -> np.ndarray:
+def groups(values: ArrayLike | None, n_images: int) -> np.ndarray:
     """Return groups numbered from 0, shape (n_images,); for None, every image is its own group."""
     if values is None:
         return np.arange(n_images)
     values = np.asarray(values)
     if values.shape != (n_images,):
-        raise InputError(f"{what} must have shape ({n_images},), one per image; got {values.shape}.")
+        raise InputError(f"groups must have shape ({n_images},), one per image; got {values.shape}.")
     return np.unique(values, return_inverse=True)[1]
 
 
@@ -92,15 +92,3 @@ def same_space(target: ArrayLike, source: ArrayLike) -> tuple[np.ndarray, np.nda
             f"got {target.shape[1]} and {source.shape[1]} features."
         )
     return target, source
-
-
-def images(values: np.ndarray, what: str = "images") -> np.ndarray:
-    """Return images, uint8, shape (n_images, height, width, 3), at least 8 pixels high and wide."""
-    values = np.asarray(values)
-    is_rgb = values.ndim == 4 and values.shape[-1] == 3 and values.dtype == np.uint8
-    if not is_rgb or min(values.shape[1:3]) < 8 or not len(values):
-        raise InputError(
-            f"{what} must be uint8, shape (n_images, height, width, 3), at least 8 pixels high and wide; "
-            f"got {values.dtype}, {values.shape}."
-        )
-    return values

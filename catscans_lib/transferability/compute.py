@@ -16,7 +16,6 @@ from catscans_lib.images.listing import read_csv
 from catscans_lib.images.store import Subset
 from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs, Measure
-from catscans_lib.similarity.measures import descriptions
 from catscans_lib.transferability import Similarity, Study
 from catscans_lib.transferability.source_features import SourceFeatures
 
@@ -50,14 +49,13 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """One dataset's sample of images, its features by the probe network, and what the measures need besides.
+    """One dataset's sample of images, its features and its Task2Vec embedding by the probe network, and answers about it.
 
-    `missing` names the fields that could not be computed, with the reasons.
+    `missing` has the reason why there is no embedding, under "fisher".
     """
 
     images: Subset
     features: np.ndarray
-    meta_features: pd.Series | None
     fisher: np.ndarray | None
     missing: dict[str, str]
     answers: pd.DataFrame | None = None
@@ -98,7 +96,7 @@ def of_images(
             yield _by_network(networks, source, own)
             if source not in networks.files and _store_path(study, source).is_file():
                 others = _sample(study, source, n_images, seed)
-                yield _between(source, own, _side(networks, others, seed, needs), None, study.probe)
+                yield _between(source, own, _side(networks, others, seed, needs), study.probe)
 
     return _measured(_rows(pairs(), "own", measures, seed))
 
@@ -171,14 +169,12 @@ def _pairs(
             sides[source] = _side(networks, _sample(study, source, n_images, seed), seed, needs)
     named = [target, *settings.sources]
     sides = {name: replace(sides[name], answers=answers.get(name)) for name in named if name in sides}
-    described = [side.meta_features for side in sides.values() if side.meta_features is not None]
-    scale = descriptions.scale(pd.DataFrame(described)) if len(described) > 1 else None
     halves = [store.half(opened, rows, seed, which) for which in (0, 1)]
     parts = [_side(networks, store.subset(opened, half, n_images, seed), seed, needs) for half in halves]
-    yield _between(target, *parts, scale, settings.probe)
+    yield _between(target, *parts, settings.probe)
     for source in settings.sources:
         if source in sides:
-            yield _between(source, sides[target], sides[source], scale, settings.probe)
+            yield _between(source, sides[target], sides[source], settings.probe)
         yield _by_network(networks, source, sides[target])
 
 
@@ -192,27 +188,17 @@ def _sample(study: Study, source: str, n_images: int, seed: int) -> Subset:
 
 
 def _side(networks: SourceFeatures, images: Subset, seed: int, needs: frozenset[str]) -> Side:
-    found, described, embedding, missing = networks.features(networks.probe, images), None, None, {}
-    if "meta_features" in needs:
-        described, missing["meta_features"] = _attempt(_described, images, found)
+    found, embedding, reason = networks.features(networks.probe, images), None, ""
     if "fisher" in needs:
-        embedding, missing["fisher"] = _attempt(networks.fisher, images, found, seed)
-    return Side(images, found, described, embedding, {field: reason for field, reason in missing.items() if reason})
+        embedding, reason = _attempt(networks.fisher, images, found, seed)
+    return Side(images, found, embedding, {"fisher": reason} if reason else {})
 
 
-def _described(images: Subset, found: np.ndarray) -> pd.Series:
-    described = descriptions.describe(images.labels, images.images, found)
-    described["log10_n_images"] = np.log10(images.n_available)  # of the dataset, not of the sample
-    return described
-
-
-def _between(name: str, target: Side, source: Side, scale: pd.Series | None, probe: str) -> Pair:
+def _between(name: str, target: Side, source: Side, probe: str) -> Pair:
     """Inputs of measures that compare two sets of images by the probe's features; `name` is that of the source."""
     inputs = Inputs(
-        features=target.features, labels=target.images.labels, groups=target.images.groups, images=target.images.images,
-        fisher=target.fisher, meta_features=target.meta_features, answers=target.answers, meta_scale=scale,
-        source_features=source.features, source_labels=source.images.labels, source_groups=source.images.groups,
-        source_images=source.images.images, source_fisher=source.fisher, source_meta_features=source.meta_features,
+        features=target.features, labels=target.images.labels, fisher=target.fisher, answers=target.answers,
+        source_features=source.features, source_labels=source.images.labels, source_fisher=source.fisher,
         source_answers=source.answers,
     )  # fmt: skip
     missing = {f"source_{field}": f"{reason} (source)" for field, reason in source.missing.items()}

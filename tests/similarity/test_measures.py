@@ -9,7 +9,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.mixture import GaussianMixture
 
 from catscans_lib.errors import InputError
-from catscans_lib.similarity.measures import classifiers, distribution, feature_based, label_based
+from catscans_lib.similarity.measures import distribution, feature_based, label_based, linear_probe
 
 TWO = np.array([0, 0, 1, 1])
 
@@ -56,15 +56,6 @@ def test_gbc_of_two_classes_on_a_line_by_hand():
     x = np.array([[-1.0], [1.0], [2.0], [6.0]])  # means 0 and 4, variances 1 and 4
     distance = 16 / 2.5 / 8 + np.log(2.5 / np.sqrt(1 * 4)) / 2
     assert feature_based.gbc(x, TWO) == pytest.approx(-2 * np.exp(-distance))
-
-
-def test_trans_rate_on_a_line_by_hand():
-    x = np.array([[-3.0], [-1.0], [1.0], [3.0]])
-    whole, each = (np.log(1 + mean_square / 1e-4) / 2 for mean_square in (5, 5))
-    assert feature_based.trans_rate(x, TWO) == pytest.approx(whole - each)
-    x = np.array([[-3.0], [3.0], [-1.0], [1.0]])
-    saved = np.log(1 + 5e4) - (np.log(1 + 9e4) + np.log(1 + 1e4)) / 2
-    assert feature_based.trans_rate(x, TWO) == pytest.approx(saved / 2)
 
 
 def test_sfda_is_two_shrinkage_discriminants_with_images_mixed_in_between():
@@ -142,40 +133,20 @@ def test_n_leep_is_leep_on_a_mixture_of_five_components_per_class_on_four_fifths
     assert label_based.n_leep(x, y, seed=4) == pytest.approx(expected, rel=1e-6)
 
 
-def test_nearest_neighbours_of_the_same_patient_do_not_vote():
-    x = np.array([[0.0], [0.1], [1.0], [1.1], [0.2], [1.2]])
-    labels, patients = np.array([0, 0, 1, 1, 1, 0]), np.array([1, 1, 2, 2, 3, 4])
-    assert classifiers.knn_accuracy(x, labels, 1) == pytest.approx(4 / 6)
-    assert classifiers.knn_accuracy(x, labels, 1, groups=patients) == 0.0
-
-
 def test_a_linear_probe_with_groups_does_not_profit_from_recognising_patients():
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(40), 5)
     x, labels = rng.normal(size=(40, 60))[patients] + 0.01 * rng.normal(size=(200, 60)), patients % 2
-    assert classifiers.linear_probe_auc(x, labels) > 0.95
-    assert classifiers.linear_probe_auc(x, labels, groups=patients) == pytest.approx(0.5, abs=0.15)
-
-
-def test_a_domain_classifier_with_groups_does_not_profit_from_recognising_patients():
-    patients, known, unknown = np.repeat(np.arange(40), 5), [], []
-    for seed in range(5):
-        rng = np.random.default_rng(seed)
-        x, z = (rng.normal(size=(40, 60))[patients] + 0.01 * rng.normal(size=(200, 60)) for _ in range(2))
-        unknown.append(classifiers.domain_auc(x, z))
-        known.append(classifiers.domain_auc(x, z, groups=patients, source_groups=patients))
-    assert np.mean(unknown) > 0.9
-    assert np.mean(known) == pytest.approx(0.5, abs=0.1)
+    assert linear_probe.linear_probe_auc(x, labels) > 0.95
+    assert linear_probe.linear_probe_auc(x, labels, groups=patients) == pytest.approx(0.5, abs=0.15)
 
 
 def test_groups_that_are_not_one_per_image_or_leave_a_class_one_patient_are_refused():
     x, labels = blobs(20, 3, n_classes=2)
     with pytest.raises(InputError, match="Class '1' has 1 group, fewer than 2 folds"):
-        classifiers.linear_probe_auc(x, labels, groups=np.where(labels == 1, 99, np.arange(20)))
+        linear_probe.linear_probe_auc(x, labels, groups=np.where(labels == 1, 99, np.arange(20)))
     with pytest.raises(InputError, match=r"groups must have shape \(20,\), one per image; got \(19,\)"):
-        classifiers.linear_probe_auc(x, labels, groups=np.arange(19))
-    with pytest.raises(InputError, match=r"source_groups must have shape \(20,\), one per image; got \(3,\)"):
-        classifiers.domain_auc(x, x, source_groups=[1, 2, 3])
+        linear_probe.linear_probe_auc(x, labels, groups=np.arange(19))
 
 
 def test_the_frechet_distance_on_a_line_is_that_of_means_and_standard_deviations():
@@ -198,12 +169,6 @@ def test_the_kernel_of_the_squared_discrepancy_does_not_depend_on_the_source():
     h = np.median(pdist(x, "sqeuclidean"))
     of_the_pair = np.exp(-((far[0] - far[1]) ** 2).sum() / h)  # the target's images are too far to see it
     assert distribution.mmd_rbf(x, far) == pytest.approx(np.exp(-pdist(x, "sqeuclidean") / h).mean() + of_the_pair)
-
-
-def test_the_exact_distance_is_that_of_the_best_matching():
-    x, z = blobs(6, 3)[0], blobs(6, 3, seed=1)[0]
-    cost = cdist(x, z, "sqeuclidean")
-    assert distribution.wasserstein(x, z) == pytest.approx(cost[optimize.linear_sum_assignment(cost)].mean())
 
 
 def test_otdd_ignores_the_numbering_of_classes_but_not_their_shape():

@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 
 from catscans_lib.inspection import layer_similarity
 from catscans_lib.similarity import task2vec
-from catscans_lib.similarity.measures import classifiers, distribution, feature_based, label_based
+from catscans_lib.similarity.measures import distribution, feature_based, label_based
 
 
 def _gram(features):
@@ -30,16 +30,12 @@ COVERED = {
     "hscore": lambda v: feature_based.h_score(v["X"], v["y"]),
     "hscore_stable": lambda v: feature_based.h_score(v["X"], v["y"]),
     "hscore_regularized": lambda v: feature_based.regularised_h_score(v["X"], v["y"]),
-    "transrate_weighted": lambda v: feature_based.trans_rate(v["X"], v["y"]),
     "gbc_diagonal": lambda v: feature_based.gbc(v["X"], v["y"]),
     "parc_exact_ties": lambda v: feature_based.parc(v["X"], v["y"]),
-    "knn1_loo_accuracy": lambda v: classifiers.knn_accuracy(v["X"], v["y"], 1),
-    "knn5_loo_accuracy": lambda v: classifiers.knn_accuracy(v["X"], v["y"]),
     "cka_linear_debiased": lambda v: layer_similarity.linear_cka(*(_gram(v[key].astype(float)) for key in ("X", "X2"))),
     "fid": lambda v: distribution.frechet_distance(v["X"], v["Z"]),
     "mmd_rbf_unbiased": lambda v: distribution.mmd_rbf(v["X"], v["Z"], bandwidth=_median_of_both(v["X"], v["Z"])),
     "otdd_exact_squared": lambda v: distribution.otdd(v["X"], v["y"], v["Z"], v["z"]),
-    "w2_exact_squared": lambda v: distribution.wasserstein(v["X"], v["Z"]),
 }
 
 

@@ -1,4 +1,4 @@
-"""Distances of two sets of images in the features of one network: Frechet, MMD, Wasserstein, and OTDD, which uses labels."""
+"""Distances of two sets of images in the features of one network: Frechet, MMD, and OTDD, which uses labels."""
 
 import os
 
@@ -63,16 +63,6 @@ def mmd_rbf(features: ArrayLike, source_features: ArrayLike, bandwidth: float | 
     return within - 2 * total(x, z) / (len(x) * len(z))
 
 
-def wasserstein(features: ArrayLike, source_features: ArrayLike) -> float:
-    """Exact squared Wasserstein-2 distance of two sets of features, all images weighted equally.
-
-    Arguments as in `frechet_distance`. In squared units of the features; 0 for a set and itself. Peyre and Cuturi (2019),
-    arXiv:1803.00567.
-    """
-    x, z = valid_arrays.same_space(features, source_features)
-    return _transport(cdist(x, z, "sqeuclidean"))
-
-
 def otdd(
     features: ArrayLike, labels: ArrayLike, source_features: ArrayLike, source_labels: ArrayLike
 ) -> float:  # fmt: skip
@@ -85,7 +75,12 @@ def otdd(
     x, z = valid_arrays.same_space(features, source_features)
     y = valid_arrays.labels(labels, len(x))
     y_source = valid_arrays.labels(source_labels, len(z), "source_labels")
-    return _transport(cdist(x, z, "sqeuclidean") + class_distances(x, y, z, y_source)[y[:, None], y_source])
+    for backend in ("TENSORFLOW", "PYTORCH", "JAX", "CUPY"):  # POT would load them, which takes seconds
+        os.environ.setdefault(f"POT_BACKEND_DISABLE_{backend}", "1")
+    import ot
+
+    cost = cdist(x, z, "sqeuclidean") + class_distances(x, y, z, y_source)[y[:, None], y_source]
+    return float(ot.emd2([], [], cost, numItermax=MOST_PIVOTS))  # all images weighted equally
 
 
 def class_distances(x: np.ndarray, y: np.ndarray, z: np.ndarray, y_source: np.ndarray) -> np.ndarray:
@@ -93,15 +88,6 @@ def class_distances(x: np.ndarray, y: np.ndarray, z: np.ndarray, y_source: np.nd
     own = [_moments(x[y == number]) for number in range(y.max() + 1)]
     others = [_moments(z[y_source == number]) for number in range(y_source.max() + 1)]
     return np.array([[_gaussian_distance(one, other) for other in others] for one in own])
-
-
-def _transport(cost: np.ndarray) -> float:
-    """Return the least mean cost of a transport plan between uniform weights; cost has shape (n_images, n_source_images)."""
-    for backend in ("TENSORFLOW", "PYTORCH", "JAX", "CUPY"):  # POT would load them, which takes seconds
-        os.environ.setdefault(f"POT_BACKEND_DISABLE_{backend}", "1")
-    import ot
-
-    return float(ot.emd2([], [], cost, numItermax=MOST_PIVOTS))
 
 
 _TWO = {"arguments": ("features", "source_features"), "larger_is_closer": False, "is_symmetric": True}
@@ -119,12 +105,6 @@ MEASURES = (
         reference="gretton2012, JMLR 13(25)", invariances=_RIGID | {"scale"},
         blind_to="labels; how far a source is beyond the typical distance between the target's images: all look equally far",
         why="does not depend on the number of images; `recommend` uses it to warn of unfamiliar images",
-    ),
-    Measure(
-        name="wasserstein", title="Wasserstein distance", function=wasserstein, **_TWO, range=(0, np.inf),
-        invariances=_RIGID, cost="O(n n_s d + n^3 log n) at worst", reference="peyre2019, arXiv:1803.00567",
-        blind_to="labels. With many features, even two samples of one dataset are far apart",
-        why="OTDD without labels: the difference shows what labels add",
     ),
     Measure(
         name="otdd", title="OTDD", function=otdd, arguments=("features", "labels", "source_features", "source_labels"),
