@@ -112,7 +112,7 @@ def add_results(profile):
         add_run(profile, "transfer", f"{name}--isic2018")
     figures = ("summary_fine_tune", "summary_linear_probe")
     add_run(profile, "evaluate", "all", figures=figures)
-    add_run(profile, "stability", "all", figures=("stability", "learning_curves_isic2018"))
+    add_run(profile, "stability", "all", figures=("learning_curves_isic2018",))
     add_run(profile, "feature_maps", "isic2018", figures=("feature_maps",))
     key = {"target": "isic2018", "seed": 0}
     rows = [

@@ -26,10 +26,6 @@ class Evaluate(Strict):
 
 
 class Stability(Strict):
-    """Parameters of `stability.ipynb`.
-
-    `logs` lists files of Keras's CSVLogger, absolute or below the project's folder, to show instead of the profile's curves.
-    """
+    """Parameters of `stability.ipynb`."""
 
     profile: str
-    logs: Annotated[list[str], Field(min_length=1)] | None = None

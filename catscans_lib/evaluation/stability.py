@@ -1,7 +1,7 @@
 """How stable training was: numbers per learning curve, a verdict per source by stated rules, agreement between seeds.
 
-A **curve** is one training: a source, target, mode, fold, seed and learning rate, or one log file. It is judged on its inner
-validation images, or on the training images if there are none.
+A **curve** is one training: a source, target, mode, fold, seed and learning rate. It is judged on its inner validation images,
+or on the training images if there are none.
 
 It **diverged** if the training loss became non-finite, or ended (mean over the late epochs) more than a tenth above its first
 epoch. A rising validation loss is not divergence, because it may be overfitting. A learning rate so high that already the first
@@ -17,20 +17,17 @@ The **verdict** on a group of curves is the first that applies:
 
 The thresholds are absolute, so a verdict does not depend on the other sources; the column `times_median` compares with them.
 0.01 is the difference of AUC that the study counts as none: for a stable network one epoch more or less would not have mattered.
-With few inner validation images an AUC moves in coarse steps, and few networks are stable. Logs without an AUC are judged by
+With few inner validation images an AUC moves in coarse steps, and few networks are stable. Curves without an AUC are judged by
 their accuracy under the same rules. With the loss alone, or fewer than four epochs, the verdict is "unknown" unless a curve
 diverged.
 """
 
-from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from catscans_lib.errors import InputError
 from catscans_lib.statistics import ties
 
 MEASURED = ("epoch", "split", "metric", "value")  # all other columns of a history identify its curves
@@ -45,22 +42,15 @@ SETTLED_SD, SETTLED_GAIN = 0.01, 0.01
 
 
 def by_target(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the fine-tuning curves by target (the baseline's longer budget is left out); logs are all under "logs"."""
-    if "log" in history:
-        return {"logs": history}
+    """Return the fine-tuning curves by target; the baseline's longer budget is left out."""
     return dict(iter(history[history["mode"] == "fine_tune"].groupby("target", sort=False)))
-
-
-def n_rates(history: pd.DataFrame) -> int:
-    """Return the number of learning rates; 0 if they are not recorded."""
-    return history["learning_rate"].nunique() if "learning_rate" in history else 0
 
 
 def numbers(history: pd.DataFrame) -> pd.DataFrame:
     """Return a row per curve: variation of the late epochs, worst step back, final values, and whether it diverged.
 
     Takes a history: epoch, split, metric, value, and the columns that identify a curve (source, target, mode, fold, seed,
-    learning_rate; or log). Returns these; split (which it is judged on); n_epochs; of the loss: late_sd (ddof 1, over the last
+    learning_rate). Returns these; split (which it is judged on); n_epochs; of the loss: late_sd (ddof 1, over the last
     third of the epochs, at least two) and largest_rise (between two epochs, 0 if it never rose); of AUC and accuracy:
     <metric>_late_sd, <metric>_largest_drop, <metric>_late_gain (mean of the late epochs minus that of as many before) and
     <metric>_final (last epoch); diverged. Non-finite values are skipped; a number is NaN if too few are left. Raises
@@ -83,20 +73,18 @@ def numbers(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, "split", "n_epochs", "late_sd", "largest_rise", *OF_METRICS, "diverged"])
 
 
-def summary(numbers: pd.DataFrame, by: Sequence[str] = SOURCE) -> pd.DataFrame:
-    """Return a row per group of curves with equal columns `by`: means of the columns of `numbers`, and the verdict.
+def summary(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per source, target and mode: means of the columns of `numbers` over its curves, and the verdict.
 
     Further columns: divergence_rate (share of the curves), n (curves), times_median (late sd of the judged metric, divided by
-    its median over the groups that differ only in source or log).
+    its median over the sources of the target).
     """
-    groups = numbers.groupby(list(by), sort=False, dropna=False)
+    groups = numbers.groupby(SOURCE, sort=False)
     table = groups[["late_sd", "largest_rise", *OF_METRICS]].mean()
     table["divergence_rate"] = groups["diverged"].mean()
     table["n"] = groups.size()
     judged = table[[f"{metric}_late_sd" for metric in METRICS]].bfill(axis=1).iloc[:, 0]
-    others = [key for key in by if key not in ("source", "log")]
-    median = judged.groupby(level=others).transform("median") if others else judged.median()
-    table["times_median"] = judged / median
+    table["times_median"] = judged / judged.groupby(level=["target", "mode"]).transform("median")
     table["verdict"] = [verdict(row) for _, row in table.iterrows()]
     return table.reset_index()
 
@@ -147,57 +135,9 @@ def rank_agreement(aucs: pd.DataFrame) -> pd.DataFrame:
 
 
 def final_aucs(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Return source, target, mode, fold, seed and AUC of the last epoch on inner validation images; logs give no rows."""
-    here = numbers[(numbers["split"] == "validation") & numbers["auc_final"].notna() & ("log" not in numbers)]
+    """Return source, target, mode, fold, seed and AUC of the last epoch on inner validation images."""
+    here = numbers[(numbers["split"] == "validation") & numbers["auc_final"].notna()]
     return here.rename(columns={"auc_final": "auc"}).reindex(columns=[*SOURCE, "fold", "seed", "auc"])
-
-
-def read_keras_logs(paths: Sequence[Path]) -> pd.DataFrame:
-    """Read CSV files of `keras.callbacks.CSVLogger`, separated by commas, semicolons or tabs, as a history.
-
-    Columns log (file name without suffix), learning_rate (of the first epoch, if logged), epoch (from 1), split (train or
-    validation), metric, value. Metrics get plain names (binary_accuracy is accuracy, auc_1 is auc) unless two would then be
-    equal. Missing values (NA) and per-class metrics (lists) have no row. Raises InputError if two files have the same name,
-    or a file is not such a log.
-    """
-    names = [path.stem for path in paths]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"Curves are named after their files, but two logs are called {', '.join(twice)}. Rename one.")
-    return pd.concat(map(_read_keras_log, paths), ignore_index=True)
-
-
-def _read_keras_log(path: Path) -> pd.DataFrame:
-    try:
-        head = path.read_text(encoding="utf-8").partition("\n")[0]
-        separator = max(",;\t", key=head.count)
-        cells = pd.read_csv(path, dtype=str, sep=separator, keep_default_na=False, na_values=["NA", ""])
-        cells = cells.loc[:, [not column.str.startswith(("[", '"[')).any() for _, column in cells.items()]]
-        table = cells.astype(float)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path.name} is not a log of keras.callbacks.CSVLogger: {error}") from error
-    if not {"epoch", "loss"} <= set(table) or table.empty:
-        raise InputError(
-            f"{path.name} is not a log of keras.callbacks.CSVLogger: it has {len(table)} epochs and the columns "
-            f"{', '.join(table)}. It needs epoch and loss, and at least one epoch."
-        )
-    if (table["epoch"] % 1 != 0).any() or (table["epoch"].diff() <= 0).any():
-        raise InputError(
-            f"{path.name}: epochs must be whole numbers that increase; got {', '.join(cells['epoch'][:12])}. "
-            "Split a file with several trainings into one file each."
-        )
-    accuracies = r"^(val_)?(?:acc|(?:binary|categorical|sparse_categorical)_accuracy)$"
-    plain = table.columns.str.replace(r"_\d+$", "", regex=True).str.replace(accuracies, r"\1accuracy", regex=True)
-    cells.columns = table.columns = np.where(plain.duplicated(keep=False), table.columns, plain)
-    rate = [name for name in ("learning_rate", "lr") if name in table]  # lr until Keras 2
-    history, text = (columns.drop(columns=rate).melt("epoch", var_name="metric") for columns in (table, cells))
-    history = history[text["value"].notna()].astype({"epoch": int})
-    history["epoch"] += 1
-    history.insert(1, "split", np.where(history["metric"].str.startswith("val_"), "validation", "train"))
-    history["metric"] = history["metric"].str.removeprefix("val_")
-    for name in rate:
-        history.insert(0, "learning_rate", table[name].iloc[0])
-    history.insert(0, "log", path.stem)
-    return history
 
 
 def _values(curves: pd.DataFrame, split: str, metric: str) -> pd.Series:

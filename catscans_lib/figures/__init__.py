@@ -16,7 +16,7 @@ from catscans_lib.figures.aucs import (
     difference_panels,
     roc_curves,
 )
-from catscans_lib.figures.curves import curve_grid, learning_curves, rate_curves, stability_points
+from catscans_lib.figures.curves import learning_curves, rate_curves
 from catscans_lib.figures.evidence import size_panels, source_forest
 from catscans_lib.figures.inspection import (
     before_after_grid,

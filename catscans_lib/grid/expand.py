@@ -79,5 +79,4 @@ def find(step: str, **given: Any) -> PlannedRun:
         known = [run.name for run in runs.values() if run.step == step]
         raise unknown(f"{step} run of profile {given['profile']}", name, known)
     run = runs[f"{step}/{name}"]
-    needs = () if changed.get("logs") else run.needs  # learning curves from a user's files need no run
-    return replace(run, settings=validated(record.settings, run.parameters | changed, f"{step}.ipynb"), needs=needs)
+    return replace(run, settings=validated(record.settings, run.parameters | changed, f"{step}.ipynb"))

@@ -34,11 +34,8 @@ def _read(run: PlannedRun) -> dict[str, Places]:
         found["weights"] = [(file, folder / file) for name, folder in given.items() if name == "CATSCANS_WEIGHTS"]
     if run.step == "evidence":
         found["evidence"] = [("", root / "evidence")]
-    for name in ("answers", "logs"):
-        files = values.get(name) or []
-        found |= (
-            {name: [(file, root / file) for file in ([files] if isinstance(files, str) else files)]} if files else {}
-        )
+    if file := values.get("answers"):
+        found["answers"] = [(file, root / file)]
     return found
 
 

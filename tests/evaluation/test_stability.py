@@ -1,12 +1,10 @@
 from itertools import product
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
 
 from catscans_lib import figures, results
-from catscans_lib.errors import InputError
 from catscans_lib.evaluation import stability
 
 NAN = float("nan")
@@ -158,80 +156,6 @@ def test_agreement_needs_two_seeds_and_two_common_sources():
     assert (row["tau_b"], row["n_sources"]) == (-1, 2)
 
 
-def test_a_log_of_keras_equals_the_history_that_keras_returned(tmp_path):
-    rng = np.random.default_rng(0)
-    inputs, labels = rng.random((8, 3)).astype("float32"), np.arange(8) % 2
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, "sigmoid")])
-    model.compile("sgd", "binary_crossentropy", metrics=["binary_accuracy", keras.metrics.AUC()])
-    logger = keras.callbacks.CSVLogger(tmp_path / "own.csv", separator=";")
-    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))
-    given = {"epochs": 3, "validation_data": (inputs, labels), "verbose": 0, "callbacks": [schedule, logger]}
-    logs = model.fit(inputs, labels, **given).history
-    found = stability.read_keras_logs([tmp_path / "own.csv"])
-    assert set(found["log"]) == {"own"} and found["learning_rate"].unique() == pytest.approx([0.1])
-    wide = found.pivot(index="epoch", columns=["split", "metric"], values="value")
-    assert wide.index.tolist() == [1, 2, 3] and len(wide.columns) == 6
-    expected = {("train", "loss"): "loss", ("validation", "accuracy"): "val_binary_accuracy"}
-    expected[("validation", "auc")] = next(name for name in logs if name.startswith("val_auc"))
-    for key, name in expected.items():
-        assert wide[key].tolist() == pytest.approx(logs[name])
-
-
-def log(tmp_path, text, name="log.csv"):
-    (tmp_path / name).write_text(text)
-    return stability.read_keras_logs([tmp_path / name])
-
-
-def test_a_missing_value_has_no_row_and_a_non_finite_loss_has_one(tmp_path):
-    found = log(tmp_path, 'epoch,loss,lr,per_class,val_loss\n0,0.5,1e-3,"""[0.1, 0.2]""",NA\n1,nan,1e-3,"[1, 2]",NA\n')
-    assert found[["split", "metric", "epoch"]].to_numpy().tolist() == [["train", "loss", 1], ["train", "loss", 2]]
-    assert found["value"][0] == 0.5 and np.isnan(found["value"][1])
-    assert only(stability.numbers(found))["diverged"]
-
-
-def test_two_metrics_whose_plain_names_are_equal_keep_their_own(tmp_path):
-    found = log(tmp_path, "epoch,auc_1,auc_2,loss,val_auc_1\n0,0.6,0.7,1,0.5\n")
-    assert (found["split"] + " " + found["metric"]).tolist() == [
-        "train auc_1",
-        "train auc_2",
-        "train loss",
-        "validation auc",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "log.csv is not a log of keras.callbacks.CSVLogger: No columns"),
-        ("a,b\n1,2\n", "log.csv is not a log .* the columns a, b. It needs epoch and loss"),
-        ("epoch,loss\n", "it has 0 epochs"),
-        ("epoch,loss\n0,1\n1,high\n", 'log.csv is not a log .* could not convert string to float: .high.'),
-        ("epoch,loss\n0,1\n1,1\n0,1\n", "log.csv: epochs must be whole numbers that increase; got 0, 1, 0. Split a file"),
-        ("epoch,loss\n0.5,1\n", "log.csv: epochs must be whole numbers"),
-    ],
-)  # fmt: skip
-def test_a_file_that_is_not_a_log_raises_an_error_that_names_the_problem(tmp_path, text, message):
-    with pytest.raises(InputError, match=message):
-        log(tmp_path, text)
-
-
-def test_curves_of_logs_are_named_after_their_files(tmp_path):
-    with pytest.raises(InputError, match="absent.csv is not a log of keras.callbacks.CSVLogger"):
-        stability.read_keras_logs([tmp_path / "absent.csv"])
-    for name in ("a.csv", "b.csv"):
-        log(tmp_path, "epoch,loss,accuracy\n0,1,0.5\n1,0.9,0.5\n", name)
-    both = stability.read_keras_logs([tmp_path / "a.csv", tmp_path / "b.csv"])
-    assert stability.n_rates(both) == 0 and list(stability.by_target(both)) == ["logs"]
-    numbers = stability.numbers(both)
-    table = stability.summary(numbers, ["log"])
-    assert table["log"].tolist() == ["a", "b"] and set(table["verdict"]) == {"unknown"}
-    assert stability.final_aucs(numbers).empty
-    axes = figures.stability_points(numbers, titles={})
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["b", "a"]
-    with pytest.raises(InputError, match="two logs are called a"):
-        stability.read_keras_logs([tmp_path / "a.csv", tmp_path / "a.csv"])
-
-
 @pytest.fixture
 def two_rates():
     """Two sources, folds, rates, splits and metrics; three epochs."""
@@ -239,20 +163,6 @@ def two_rates():
     every = product(("dtd", "none"), (1, 2), (1e-5, 1e-6), ("train", "validation"), ("accuracy", "loss"))
     columns = ["source", "fold", "learning_rate", "split", "metric"]
     return pd.concat([history([1.0, 2.0, 3.0], **dict(zip(columns, keys, strict=True))) for keys in every])
-
-
-def test_the_grid_of_curves_has_rows_for_sources_colours_for_rates_and_dashes_for_training(two_rates):
-    axes = figures.curve_grid(two_rates, titles={"dtd": "Textures"})
-    assert axes.shape == (2, 2)
-    assert [ax.get_title(loc="left") for ax in axes[:, 0]] == ["Textures", "none"]
-    assert [ax.get_ylabel() for ax in axes[0]] == ["Loss", "Accuracy"]
-    assert len(axes[0, 0].lines) == 2 * 2 * (2 + 1)  # rates, splits; two folds and their mean
-    means = [line for line in axes[0, 0].lines if line.get_linewidth() == 2]
-    assert {line.get_label(): line.get_linestyle() for line in means} == {
-        "learning rate 1e-05, training": "--", "learning rate 1e-05, inner validation": "-",
-        "learning rate 1e-06, training": "--", "learning rate 1e-06, inner validation": "-",
-    }  # fmt: skip
-    assert len({line.get_color() for line in means}) == 2
 
 
 def test_rate_curves_are_sorted_and_share_their_axes(two_rates):

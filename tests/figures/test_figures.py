@@ -123,14 +123,6 @@ def test_the_image_grid_shows_every_image():
     assert [text.get_text() for text in figure.axes[0].texts] == list("abcde")
 
 
-def test_stability_points_show_the_common_budget_only():
-    keys = {"source": ["dtd", "none"] * 2, "mode": ["fine_tune"] * 2 + ["fine_tune_long"] * 2}
-    numbers = pd.DataFrame(keys | {"target": "chest", "fold": 1, "late_sd": 0.1, "largest_rise": 0.2})
-    axes = figures.stability_points(numbers, titles=TITLES)
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["random weights", "Describable Textures (DTD)"]
-    assert len(axes[0].collections[0].get_offsets()) == 2
-
-
 def test_a_calibration_point_pools_all_classes_of_its_bin():
     table = pd.DataFrame(
         {

@@ -58,7 +58,7 @@ def test_a_run_is_done_when_its_last_cell_is_and_its_record_holds_its_parameters
     record = json.loads((folder / "run.json").read_text())
     assert folder == paths.run_dir("demo", "stability", "all")
     assert results.is_done("demo", "stability/all")
-    assert (record["n"], record["step"], record["parameters"]) == (3, "stability", {"profile": "demo", "logs": None})
+    assert (record["n"], record["step"], record["parameters"]) == (3, "stability", {"profile": "demo"})
     assert not paths.work_dir("demo", "stability", "all").exists()
 
 
@@ -148,17 +148,17 @@ def test_a_run_that_fails_or_never_finishes_is_not_done(project, cells, message)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"log": "a.csv"}, "Unknown parameter of stability.ipynb 'log'; known: logs, profile."),
+        ({"dataset": "dtd"}, "Unknown parameter of overlaps.ipynb 'dataset'; known: datasets, profile."),
         (
-            {"logs": "[a.csv]"},
-            "stability.ipynb: logs got the text '[a.csv]'; a list is needed. Pass it with -y: -y 'logs: [a.csv]'",
+            {"datasets": "[dtd]"},
+            "overlaps.ipynb: datasets got the text '[dtd]'; a list is needed. Pass it with -y: -y 'datasets: [dtd]'",
         ),
     ],
 )
 def test_papermill_is_told_of_unknown_parameters_and_of_lists_given_as_text(project, given, message):
-    write_notebook("stability", f"{START[:-1]}, logs=logs)")
+    write_notebook("overlaps", f"{START[:-1].replace('stability', 'overlaps')}, datasets=datasets)")
     with pytest.raises(PapermillExecutionError) as raised:
-        papermill.execute_notebook(paths.notebook_path("stability"), None, given, kernel_name="python3", cwd=project)
+        papermill.execute_notebook(paths.notebook_path("overlaps"), None, given, kernel_name="python3", cwd=project)
     assert raised.value.evalue == message
 
 

@@ -19,7 +19,7 @@ from catscans_lib.runs import recipe
 from catscans_lib.runs.records import reading, recorded
 
 KEY = "stability/all"
-CONFIG = {"profile": "demo", "logs": None, "seed": 7}
+CONFIG = {"profile": "demo", "seed": 7}
 
 
 def run(fill=lambda folder: None, key=KEY, config=CONFIG, **facts):
