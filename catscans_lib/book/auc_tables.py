@@ -1,4 +1,4 @@
-"""The evaluation as the book shows it: the best source of each target, AUC tables, comparisons, an interactive heat map."""
+"""The evaluation as the book shows it: the best source of each target, AUC tables, comparisons, a sortable table."""
 
 from typing import Any
 
@@ -214,7 +214,7 @@ def _ranks(here: pd.DataFrame) -> dict[str, Any]:
 
 
 def _interactive(intervals: pd.DataFrame, modes: dict[str, str], failed: dict[tuple, str]) -> dict[str, str]:
-    """Return the interactive heat map and the sortable table of AUCs as HTML."""
+    """Return the sortable table of AUCs as HTML."""
     from itables import options
     from itables.javascript import generate_init_offline_itables_html
 
@@ -230,7 +230,6 @@ def _interactive(intervals: pd.DataFrame, modes: dict[str, str], failed: dict[tu
         }
     )  # fmt: skip
     return {
-        "auc_heatmap": interactive.auc_heatmap(intervals, modes=modes, failed=failed),
         "table_script": generate_init_offline_itables_html(options.dt_bundle),  # once on a page, before its first table
         "auc_table": interactive.table(table, "auc-table", "AUC on held-out folds; 95 % by bootstrap over groups."),
     }

@@ -7,7 +7,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from catscans_lib import datasets
-from catscans_lib.figures.aucs import Failed
 from catscans_lib.figures.style import COLOURS, ordered
 from catscans_lib.transferability.similarity_tables import closer
 
@@ -28,83 +27,40 @@ def script() -> bytes:
     return get_plotlyjs().encode()
 
 
-def auc_heatmap(intervals: pd.DataFrame, *, modes: dict[str, str], failed: Failed | None = None) -> str:
-    """Return a heat map of the mean AUC of every source and target, with a selector of the mode.
-
-    Pointing at a cell shows n and the interval over groups, from the table `auc_intervals`; `modes` maps modes to titles,
-    `failed` has the cells of networks that did not learn (`learning.failures`).
-    """
-    shown = intervals[intervals["method"].str.startswith("bootstrap")]
-    cells = [_auc_cells(shown[shown["mode"] == mode], mode, failed or {}) for mode in modes]
-    selector = {"mode": ("Use of the source", modes)}
-    return _heatmap(cells, shown["source"].nunique(), "auc-heatmap", "the AUC", selector)
-
-
-def _auc_cells(cells: pd.DataFrame, mode: str, failed: Failed) -> go.Heatmap:
-    lines = cells.set_index(["source", "target"]).apply(
-        lambda cell: (
-            f"AUC {cell['auc']:.3f}<br>95 % {cell['low']:.3f} to {cell['high']:.3f} ({cell['method']})<br>"
-            f"spread of folds {cell['fold_sd']:.3f}<br>{cell['n_images']:,} images, {cell['n_groups']:,} groups, "
-            f"{cell['n_folds']} folds, {cell['n_seeds']} seed{'s' * (cell['n_seeds'] > 1)}"
-            + (f"<br>{failed[*cell.name, mode]}" if (*cell.name, mode) in failed else "")
-        ),
-        axis=1,
-    )
-    return _cells(
-        cells.set_index(["source", "target"])["auc"], lines, meta={"mode": mode}, texttemplate="%{z:.3f}",
-        colorscale="Cividis", zmin=min(0.5, cells["auc"].min()), zmax=1, bar="AUC, mean of folds",
-    )  # fmt: skip
-
-
 def similarity_heatmap(similarity: pd.DataFrame, *, measures: dict[str, str]) -> str:
     """Return a heat map of a measure for every source and target, with a selector of the measure.
 
     The colour is the source's rank for the target. Values are means over draws of images. `similarity` must not have rows
     of a dataset with itself; `measures` maps keys to titles.
     """
-    by_measure = {name: similarity[similarity["measure"] == name] for name in measures}
-    cells = [_measure_cells(rows, name, measures[name]) for name, rows in by_measure.items()]
-    selector = {"measure": ("Measure", measures)}
-    return _heatmap(cells, similarity["source"].nunique(), "similarity-heatmap", "a measure", selector)
+    figure = go.Figure([_ranks(similarity[similarity["measure"] == name], name, measures[name]) for name in measures])
+    height = 130 + 34 * similarity["source"].nunique()
+    _layout(figure, height=height, xaxis_title="Target (rows: sources)")
+    figure.update_layout(plot_bgcolor="rgba(128,128,128,0.15)", yaxis_autorange="reversed")
+    figure.update_xaxes(showgrid=False).update_yaxes(showgrid=False)
+    text = "Heat map of a measure for every source and target; the table below has its numbers"
+    return _html(figure, "similarity-heatmap", text, {"measure": ("Measure", measures)})
 
 
-def _measure_cells(rows: pd.DataFrame, name: str, title: str) -> go.Heatmap:
-    larger = bool(rows["larger_is_closer"].iloc[0])
+def _ranks(rows: pd.DataFrame, name: str, title: str) -> go.Heatmap:
+    """Return the ranks by one measure as a heat map, sources and targets in the order of the study's tables."""
+    larger, titles = bool(rows["larger_is_closer"].iloc[0]), datasets.titles()
     values = rows.groupby(["source", "target"], sort=False)["value"].mean()
     ranks = closer(rows)[name].groupby("target").rank(ascending=False).reorder_levels(values.index.names)[values.index]
     counts = values.groupby("target").transform("count")
     lines = "rank " + ranks.map("{:g}".format) + " of " + counts.map("{:.0f}".format) + f"<br>{CLOSER[larger]}"
-    return _cells(
-        ranks, title + " " + values.map("{:.4g}".format) + "<br>" + lines, meta={"measure": name},
-        text=values.map("{:.3g}".format), texttemplate="%{text}", colorscale="Cividis_r", zmin=1, bar="rank (1: closest)",
-    )  # fmt: skip
-
-
-def _cells(
-    colour: pd.Series, lines: pd.Series, *, bar: str, text: pd.Series | None = None, **look: object
-) -> go.Heatmap:  # fmt: skip
-    """Return a heat map of values indexed by (source, target), in the order of the study's tables."""
-    titles = datasets.titles()
-    sources, targets = (ordered(colour.index.get_level_values(level)) for level in ("source", "target"))
+    sources, targets = ordered(rows["source"]), ordered(rows["target"])
 
     def grid(of: pd.Series, nothing: str | None = None) -> list[list]:
         return of.unstack().reindex(index=sources, columns=targets).to_numpy(dtype=object, na_value=nothing).tolist()
 
     return go.Heatmap(
-        z=grid(colour), x=[titles[name] for name in targets], y=[titles[name] for name in sources],
-        customdata=grid(lines), text=None if text is None else grid(text, ""), hoverongaps=False, xgap=2, ygap=2,
-        hovertemplate="%{y} → %{x}<br>%{customdata}<extra></extra>",
-        colorbar={"title": {"text": bar, "side": "right"}, "thickness": 14}, **look,
+        z=grid(ranks), x=[titles[name] for name in targets], y=[titles[name] for name in sources], meta={"measure": name},
+        customdata=grid(title + " " + values.map("{:.4g}".format) + "<br>" + lines), hoverongaps=False, xgap=2, ygap=2,
+        hovertemplate="%{y} → %{x}<br>%{customdata}<extra></extra>", colorscale="Cividis_r", zmin=1,
+        text=grid(values.map("{:.3g}".format), ""), texttemplate="%{text}",
+        colorbar={"title": {"text": "rank (1: closest)", "side": "right"}, "thickness": 14},
     )  # fmt: skip
-
-
-def _heatmap(cells: list[go.Heatmap], n_rows: int, name: str, what: str, selector: Selectors) -> str:
-    figure = go.Figure(cells)
-    _layout(figure, height=130 + 34 * n_rows, xaxis_title="Target (rows: sources)")
-    figure.update_layout(plot_bgcolor="rgba(128,128,128,0.15)", yaxis_autorange="reversed")
-    figure.update_xaxes(showgrid=False).update_yaxes(showgrid=False)
-    text = f"Heat map of {what} for every source and target; the table below has its numbers"
-    return _html(figure, name, text, selector)
 
 
 def scatter(similarity: pd.DataFrame, aucs: pd.DataFrame, *, measures: dict[str, str], modes: dict[str, str]) -> str:

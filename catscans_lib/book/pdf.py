@@ -17,7 +17,7 @@ PARTS = ("Evidence", "The study", DEMO_PART)  # and the references; runs and the
 SCREEN_ONLY = (
     ".headerlink, details, script, .selectors, .interactive-figure, .prev-next-footer, .toctree-wrapper, link, style"
 )
-INTERACTIVE = "point-sort-and-search"  # id of the sections with interactive figures
+INTERACTIVE = "sort-and-search"  # in the ids of the sections with interactive figures
 
 
 def print_pdf(profile: str) -> Path:
@@ -69,7 +69,7 @@ def joined(html: Path, toc: Path) -> BeautifulSoup:
 def _article(path: Path, name: str, names: list[str]) -> Tag:
     """Return the text of a page without interactive parts, with ids that are unique in the joined page."""
     article = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").find("article")
-    for section in article.select(f"section[id^={INTERACTIVE}]"):
+    for section in article.select(f"section[id*={INTERACTIVE}]"):
         section.decompose()
     for node in article.select(SCREEN_ONLY):
         node.decompose()

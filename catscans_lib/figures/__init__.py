@@ -20,7 +20,6 @@ from catscans_lib.figures.curves import learning_curves, rate_curves
 from catscans_lib.figures.evidence import size_panels, source_forest
 from catscans_lib.figures.inspection import (
     before_after_grid,
-    change_heatmap,
     cka_matrices,
     feature_map_grid,
     grad_cam_grid,

@@ -10,12 +10,6 @@ from matplotlib.colors import Normalize
 
 from catscans_lib.figures.style import COLOURS, MARKERS, Titles, heatmap, ordered
 
-AXES = {
-    "pearson": "Pearson's r", "spearman": "Spearman's ρ", "kendall": "Kendall's τ", "weighted_kendall": "Weighted Kendall's τ",
-    "regret": "Regret: best AUC minus AUC of the source chosen", "accuracy": "Share of pairs whose better source is found",
-}  # fmt: skip
-CHANCE = {"accuracy": 0.5}  # 0 for the others; regret has no chance level
-
 
 def measure_against_auc(
     results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Titles | None = None,
@@ -52,28 +46,24 @@ def measure_against_auc(
     return axes[0]
 
 
-def association_forest(
-    associations: pd.DataFrame, statistic: str, *, n_draws: int, titles: Titles | None = None
-) -> Axes:
-    """Plot one statistic of every measure over all targets with its interval, the best on top; simple rules are orange.
+def association_forest(associations: pd.DataFrame, *, n_draws: int, titles: Titles | None = None) -> Axes:
+    """Plot Spearman's correlation of every measure over all targets with its interval, the best on top; rules are orange.
 
     Takes the table of `transferability.associations` for one evidence and mode. Measures without a value are left out.
     """
-    here = associations[(associations["statistic"] == statistic) & (associations["target"] == "all")]
-    here = here.dropna(subset="value").sort_values("value", ascending=statistic != "regret", kind="stable")
+    here = associations[(associations["statistic"] == "spearman") & (associations["target"] == "all")]
+    here = here.dropna(subset="value").sort_values("value", kind="stable")
     of_rule, of_measure = {"color": COLOURS[1], "marker": "D"}, {"color": COLOURS[0], "marker": "o"}
     styles = [of_rule if kind == "baseline" else of_measure for kind in here["kind"]]
     labels = [(titles or {}).get(name, name) for name in here["measure"]]
     ax = _interval_rows(here, "value", labels, styles, 0.27)
-    if statistic != "regret":
-        ax.axvline(CHANCE.get(statistic, 0), color="#999999", lw=0.9, zorder=0)
+    ax.axvline(0, color="#999999", lw=0.9, zorder=0)
     for label, kind in zip(ax.get_yticklabels(), here["kind"], strict=True):
         label.set_color("#A34700" if kind == "baseline" else "black")
     n = here["n"].unique() if len(here) else np.array([0])
     count = f"n = {n[0]} pairs" if len(n) == 1 else f"n = {n.min()} to {n.max()} pairs"
     line = f"line: 95 % bootstrap over sources and folds, {n_draws:,} draws"
-    line = "line: 95 %, Student's t over targets" if statistic == "regret" else line
-    ax.set_xlabel(f"{AXES[statistic]} ({count})\n{line}\ndiamond: simple rule")
+    ax.set_xlabel(f"Spearman's ρ ({count})\n{line}\ndiamond: simple rule")
     return ax
 
 

@@ -5,13 +5,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.ticker import LogLocator
 from PIL import Image
 
-from catscans_lib.figures.style import COLOURS, Titles, draw_cells, ordered
+from catscans_lib.figures.style import COLOURS, Titles, draw_cells, heatmap, ordered
 
 GAP = 0.08  # between pictures, relative to their side
 SMALL_PX = 48  # smallest side of a drawn picture: a small map is enlarged
@@ -136,45 +134,23 @@ def cka_matrices(table: pd.DataFrame, *, titles: Titles) -> np.ndarray:
     figure, axes = plt.subplots(1, len(layers), figsize=size, sharey=True, squeeze=False)
     for ax, layer in zip(axes[0], layers, strict=True):
         wide = table[table["layer"] == layer].pivot(index="source", columns="other", values="cka")
-        picture = _layer_cells(ax, wide.loc[sources, sources], Normalize(0, 1, clip=True), titles, "{:.2f}", 5.5)
+        picture = draw_cells(ax, wide.loc[sources, sources], "cividis", Normalize(0, 1, clip=True), "{:.2f}", 5.5)
+        ax.set_xticks(range(len(sources)), [titles[name] for name in sources], rotation=90, fontsize=7)
+        ax.set_yticks(range(len(sources)), [titles[name] for name in sources], fontsize=8)
         ax.set_title(layer, fontsize=9)
         ax.set_aspect("equal")
     figure.colorbar(picture, ax=axes, label=f"linear CKA, n = {table['n_images'].iloc[0]} images", shrink=0.6)
     return axes[0]
 
 
-def change_heatmap(table: pd.DataFrame, *, titles: Titles) -> Axes:
-    """Plot the relative change of each layer's weights, a row per source, from the table of `weight_changes.relative`."""
-    positive = table.loc[table["change"] > 0, "change"].tolist() or [1.0]
-    norm = LogNorm(min(*positive, max(positive) / 10), max(positive), clip=True)  # 0 gets the darkest colour
-    return _by_layer(table, "change", norm, "||after − before|| / ||before||", "{:#.2g}", titles)
-
-
 def kept_heatmap(table: pd.DataFrame, *, titles: Titles) -> Axes:
     """Plot each layer's similarity before and after fine-tuning, a row per source, from `layer_similarity.kept`."""
-    label = f"linear CKA, n = {table['n_images'].iloc[0]} images"
-    return _by_layer(table, "cka", Normalize(0, 1, clip=True), label, "{:.2f}", titles)
-
-
-def _by_layer(table: pd.DataFrame, column: str, norm: Normalize, label: str, form: str, titles: Titles) -> Axes:
-    wide = table.pivot(index="source", columns="layer", values=column)
+    wide = table.pivot(index="source", columns="layer", values="cka")
     wide = wide.loc[ordered(table["source"]), table["layer"].unique()]
-    _, ax = plt.subplots(figsize=(min(11.0, 3.2 + 0.42 * wide.shape[1]), 1.6 + 0.26 * len(wide)))
-    picture = _layer_cells(ax, wide, norm, titles, form if wide.shape[1] <= 16 else None, 6.5)
+    label = f"linear CKA, n = {table['n_images'].iloc[0]} images"
+    titles = {**titles, **{layer: layer for layer in wide.columns}}
+    size = (3.2 + 0.8 * wide.shape[1], 1.6 + 0.26 * len(wide))
+    ax = heatmap(wide, "cividis", Normalize(0, 1, clip=True), "{:.2f}", label=label, titles=titles, size=size)
     ax.set_xlabel("Layer, from the image to the head")
-    bar = ax.figure.colorbar(picture, ax=ax, label=label, format="%.2g")
-    if isinstance(norm, LogNorm):
-        bar.set_ticks(LogLocator(subs=(1, 2, 5)))
-        bar.ax.minorticks_off()
+    ax.tick_params(axis="x", rotation=60)
     return ax
-
-
-def _layer_cells(
-    ax: Axes, wide: pd.DataFrame, norm: Normalize, titles: Titles, form: str | None, size: float
-) -> AxesImage:
-    picture = draw_cells(ax, wide, "cividis", norm, form, size)
-    names = [titles.get(name, name) for name in wide.columns]
-    shown = range(0, len(names), -(-len(names) // 40))
-    ax.set_xticks(shown, [names[place] for place in shown], rotation=90, fontsize=7)
-    ax.set_yticks(range(len(wide)), [titles[name] for name in wide.index], fontsize=8)
-    return picture

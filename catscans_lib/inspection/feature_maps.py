@@ -82,17 +82,6 @@ def _largest(numbers: np.ndarray, n: int) -> np.ndarray:
     return np.argsort(-numbers.mean(axis=0), kind="stable")[:n]
 
 
-def strengths(maps: dict[str, np.ndarray], image_ids: list[str]) -> pd.DataFrame:
-    """Return mean and standard deviation of every map: columns source, image_id, map (from 1), mean, sd."""
-    rows = [
-        (source, image_id, number, float(one.mean()), float(one.std()))
-        for source, here in maps.items()
-        for image_id, of_image in zip(image_ids, here, strict=True)
-        for number, one in enumerate(np.moveaxis(of_image, -1, 0), start=1)
-    ]
-    return pd.DataFrame(rows, columns=["source", "image_id", "map", "mean", "sd"])
-
-
 def differences(pairs: dict[str, Pair]) -> pd.DataFrame:
     """Return how much fine-tuning changed every map.
 

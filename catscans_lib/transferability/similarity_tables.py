@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import leaves_list, linkage
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import demo
@@ -105,21 +104,14 @@ def noise(similarity: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index()
 
 
-def ranks(values: pd.DataFrame, names: list[str] | None = None) -> pd.DataFrame:
-    """Rank the sources of one target by every measure, averaged over seeds; 1 is the closest, ties share the mean rank.
+def ranks(values: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Rank the sources of one target by the measures `names`, averaged over seeds; 1 is the closest, ties share the mean rank.
 
-    Returns columns measure, source, rank, without rows of the target with itself; the measures `names` in this order, or all of
-    them (None), those with similar rankings as neighbours.
+    Returns columns measure (in the order of `names`), source, rank, without rows of the target with itself.
     """
     means = closer(values).droplevel("target")
     table = means.groupby("measure").rank(ascending=False).rename("rank").reset_index()
-    if names is not None:
-        return table.set_index("measure").loc[names].reset_index()
-    wide = table.pivot(index="measure", columns="source", values="rank")
-    filled = wide.T.fillna(wide.T.mean()).T  # a source without a value gets the mean rank
-    order = filled.index[leaves_list(linkage(filled, "average"))] if len(filled) > 2 else filled.index
-    place = {name: number for number, name in enumerate(order)}
-    return table.sort_values("measure", key=lambda names: names.map(place), kind="stable", ignore_index=True)
+    return table.set_index("measure").loc[names].reset_index()
 
 
 def uses_labels(measures: Sequence[str], similarity: pd.DataFrame) -> list[bool]:

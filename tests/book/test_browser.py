@@ -117,14 +117,14 @@ def test_equations_are_rendered_numbered_and_referred_to(visit):
     assert page.locator("a.reference[href='#equation-eq-auc']").first.inner_text() == "(1)"
 
 
-def test_hovering_shows_the_interval_and_a_selector_changes_the_figure(visit):
-    page = visit("results")
-    figure = page.locator("#auc-heatmap")
+def test_hovering_shows_the_rank_and_a_selector_changes_the_figure(visit):
+    page = visit("similarity")
+    figure = page.locator("#similarity-heatmap")
     figure.scroll_into_view_if_needed()
     cell = figure.locator(".heatmaplayer image").first.bounding_box()
     page.mouse.move(cell["x"] + cell["width"] * 0.1, cell["y"] + cell["height"] * 0.05)
-    page.wait_for_selector("#auc-heatmap .hoverlayer .hovertext")
-    assert "95 %" in figure.locator(".hovertext").first.text_content()
+    page.wait_for_selector("#similarity-heatmap .hoverlayer .hovertext")
+    assert "rank" in figure.locator(".hovertext").first.text_content()
 
     page = drawn(visit("transferability"))
     shown = "document.querySelector('#transfer-scatter').data.filter(t => t.visible).map(t => t.meta.measure)"

@@ -11,30 +11,6 @@ from catscans_lib.book import interactive
 TITLES = datasets.titles()
 
 
-def intervals():
-    rows = [
-        (source, "chest", mode, auc, auc - 0.05, auc + 0.05, method)
-        for source, auc in (("dtd", 0.9), ("none", 0.7))
-        for mode in ("fine_tune", "linear_probe")
-        for method in ("bootstrap over groups", "DeLong over images")
-    ]
-    table = pd.DataFrame(rows, columns=["source", "target", "mode", "auc", "low", "high", "method"])
-    return table.assign(fold_sd=0.02, n_images=600, n_groups=330, n_folds=5, n_seeds=1, n_draws=2000)
-
-
-def test_hovering_over_a_cell_shows_its_interval_and_sample_size():
-    modes = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
-    piece = interactive.auc_heatmap(intervals(), modes=modes, failed={("none", "chest", "fine_tune"): "did not learn"})
-    text = piece.replace("\\u003c", "<").replace("\\u003e", ">")
-    assert "AUC 0.900<br>95 % 0.850 to 0.950 (bootstrap over groups)<br>" in text
-    assert "<br>spread of folds 0.020<br>600 images, 330 groups" in text
-    assert "linear probe" in text
-    assert text.count("<br>did not learn") == 1
-    assert piece.count("</script>") == 1  # no text of a table ends it
-    assert "DeLong" not in text
-    assert 'aria-label="' in piece
-
-
 def similarity():
     rows = [("logme", True, "dtd", 0.5), ("logme", True, "imagenet", 0.3)]
     rows += [("kid", False, "dtd", 0.5), ("kid", False, "imagenet", 0.3)]

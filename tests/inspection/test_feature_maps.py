@@ -31,15 +31,6 @@ def test_an_unknown_layer_or_one_without_maps_is_answered_with_the_layers_with_m
             feature_maps.activations(network, image, layer)
 
 
-def test_strengths_are_mean_and_standard_deviation_of_every_map():
-    maps = {"dtd": np.stack([np.zeros((1, 2, 2)), np.array([[[0.0, 2.0], [2.0, 4.0]]])], axis=3)}
-    table = feature_maps.strengths(maps, ["i1"])
-    assert table.to_dict("list") == {
-        "source": ["dtd", "dtd"], "image_id": ["i1", "i1"], "map": [1, 2], "mean": [0.0, 2.0],
-        "sd": [0.0, pytest.approx(np.sqrt(2))],
-    }  # fmt: skip
-
-
 def test_images_are_the_named_ones_in_their_order_or_the_first_of_each_class(images):
     assert feature_maps.chosen(images)["image_id"].tolist() == ["i00", "i03"]
     named = feature_maps.chosen(images, ["i20", "i01"])
