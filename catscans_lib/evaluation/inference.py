@@ -10,6 +10,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.evaluation.intervals import LEVEL, interval, mean_over_runs
 from catscans_lib.evaluation.tables import CELL, KEYS, LONGER, classes_of, score_columns, shared_modes
 from catscans_lib.statistics import bootstrap, delong, paired_tests
+from catscans_lib.statistics.ranks import known_mean
 
 ALPHA = 1 - LEVEL
 # Modes of random weights that fine-tuning is compared with, and their names as sources.
@@ -35,7 +36,7 @@ class Pairs(NamedTuple):
     def keys(self) -> dict[str, object]:
         """Return the columns `PAIR`, the mean difference last."""
         one, other = self.sources[self.first], self.sources[self.second]
-        return dict(zip(PAIR, (self.target, self.mode, one, other, _mean(self.difference.T)), strict=True))
+        return dict(zip(PAIR, (self.target, self.mode, one, other, known_mean(self.difference.T)), strict=True))
 
 
 def comparisons(
@@ -180,16 +181,9 @@ def _pairs(aucs: pd.DataFrame, sizes: pd.Series | None) -> Iterator[Pairs]:
             yield Pairs(target, mode, names, first[compared], second[compared], difference[compared], ratio)
 
 
-def _mean(values: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """Mean over the first axis of the known values (None: those that are not NaN); NaN if there are none."""
-    known = ~np.isnan(values) if known is None else known
-    n = known.sum(axis=0)
-    return np.where(known, values, 0).sum(axis=0) / np.where(n == 0, np.nan, n)
-
-
 def _by_fold(values: np.ndarray, known: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Average the seeds of each fold: from shape (n_folds_and_seeds, n_pairs) to (n_folds, n_pairs)."""
-    return np.stack([_mean(values[folds == fold], known[folds == fold]) for fold in np.unique(folds)])
+    return np.stack([known_mean(values[folds == fold], known=known[folds == fold]) for fold in np.unique(folds)])
 
 
 def _nadeau_bengio(pairs: Pairs) -> np.ndarray:
@@ -241,4 +235,4 @@ def _delong(predictions: pd.DataFrame, pairs: Pairs) -> np.ndarray | None:
     apart, variance = (_by_fold(each, shared, np.array([fold for fold, _ in rows])) for each in (apart, variance))
     shared = ~np.isnan(apart)
     # Folds hold different images, so their variances add up; seeds repeat the same images.
-    return np.array(delong.z_test(_mean(apart), _mean(variance, shared) / shared.sum(axis=0), LEVEL))
+    return np.array(delong.z_test(known_mean(apart), known_mean(variance, known=shared) / shared.sum(axis=0), LEVEL))

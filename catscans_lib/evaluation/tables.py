@@ -145,15 +145,6 @@ def summary(aucs: pd.DataFrame) -> pd.DataFrame:
     return aucs.groupby(CELL, sort=False)["auc"].agg(auc_mean="mean", auc_sd="std", n="count").reset_index()
 
 
-def auc_table(summary: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
-    """Format the summary for readers: a row per mode and source, a column per target, cells "mean ± sd"."""
-    text = summary["auc_mean"].map("{:.3f}".format) + " ± " + summary["auc_sd"].map("{:.3f}".format)
-    named = summary.assign(text=text, source=summary["source"].map(titles), target=summary["target"].map(titles))
-    wide = named.pivot(index=["mode", "source"], columns="target", values="text").fillna("–")
-    rows = list(dict.fromkeys(zip(named["mode"], named["source"], strict=True)))
-    return wide.reindex(index=rows, columns=list(dict.fromkeys(named["target"])))
-
-
 def best_and_baseline(predictions: pd.DataFrame, aucs: pd.DataFrame, target: str, mode: str) -> pd.DataFrame:
     """Return a target's predictions by its best source and from random weights; empty if the mode did not run."""
     here = aucs[(aucs["target"] == target) & (aucs["mode"] == mode)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from catscans_lib.images.duplicates import BLOCK, close_pairs, names, perceptual_hashes
+from catscans_lib.images.duplicates import close_pairs, names, perceptual_hashes
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -67,20 +67,6 @@ def near_duplicates(images: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
             bits = int(np.bitwise_count(hashes[first] ^ hashes[second]))
             rows.append((*names(part), bits, _across(part)))
     return pd.DataFrame(rows, columns=["one", "other", "bits", "across"])
-
-
-def channel_statistics(images: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return channel, mean and sd (0 to 255, over all pixels), and the mean image, uint8 (size, size, 3)."""
-    total, squares = np.zeros(images.shape[1:]), np.zeros(3)
-    for start in range(0, len(images), BLOCK):
-        block = images[start : start + BLOCK].astype("float64")
-        total += block.sum(axis=0)
-        squares += (block**2).sum(axis=(0, 1, 2))
-    mean_image = total / len(images)
-    mean = mean_image.mean(axis=(0, 1))
-    sd = np.sqrt(np.maximum(squares / (len(images) * mean_image[..., 0].size) - mean**2, 0))
-    table = pd.DataFrame({"channel": ["red", "green", "blue"], "mean": mean, "sd": sd})
-    return table, mean_image.round().astype(np.uint8)
 
 
 def _across(part: pd.DataFrame) -> str:

@@ -43,18 +43,18 @@ def embed(
     """
     counts = np.bincount(labels)
     weights = len(labels) / len(counts) / counts[labels]
-    head = fit_head(features, labels, weights=weights)
+    head = fit_head(features, labels, weights)
     return fisher_information(squares, head, images, rows, features, rng, weights=weights)
 
 
-def fit_head(features: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | None = None) -> Head:
+def fit_head(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Head:
     """Fit a logistic regression on standardised features, and return it as a head on the unscaled features.
 
     Its penalised loss has one minimum, so the head depends on images and labels alone. The published code takes some steps
     of Adam instead, and its head depends on their number, their size and a random start.
 
     `labels` are 0 to n_classes - 1, each with an image; InputError if there are fewer than two classes. `weights` are those of
-    the images in the loss; None: 1 for all.
+    the images in the loss.
     """
     from sklearn.linear_model import LogisticRegression
 

@@ -70,10 +70,14 @@ def over_targets(found: Sequence[Found]) -> Found:
     """
     sums = np.sum([one.sums for one in found], axis=0)
     rest = np.stack([one.values[N_POOLED:] for one in found])
-    known = ~np.isnan(rest)
-    with np.errstate(invalid="ignore"):  # 0 / 0: defined on no target
-        means = np.where(known, rest, 0).sum(axis=0) / known.sum(axis=0)
-    return Found(np.concatenate([_ratio(*sums.swapaxes(0, 1)), means]), sums)
+    return Found(np.concatenate([_ratio(*sums.swapaxes(0, 1)), known_mean(rest)]), sums)
+
+
+def known_mean(values: np.ndarray, axis: int = 0, known: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean along an axis of the values that are `known` (None: those that are not NaN); NaN if there are none."""
+    known = ~np.isnan(values) if known is None else known
+    n = known.sum(axis=axis)
+    return np.where(known, values, 0).sum(axis=axis) / np.where(n == 0, np.nan, n)
 
 
 def regret(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -22,8 +22,7 @@ COLUMNS = (
     "p", "p_adjusted", "p_max",
 )  # fmt: skip
 REGRET = STATISTICS.index("regret")
-# The rule, and measures that are the probe itself.
-PROBES = ("linear_probe", "linear_probe_auc", "linear_probe_accuracy")
+PROBES = ("linear_probe", "linear_probe_auc")  # a rule and a measure that are the mode linear_probe itself
 
 
 @dataclass(frozen=True)

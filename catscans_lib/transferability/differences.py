@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.statistics.bootstrap import interval
-from catscans_lib.statistics.ranks import STATISTICS
+from catscans_lib.statistics.ranks import STATISTICS, known_mean
 from catscans_lib.transferability import resampling
 from catscans_lib.transferability.associations import LEVEL, REGRET, Panel, panels
 from catscans_lib.transferability.resampling import sample
@@ -65,7 +65,7 @@ def _compared(arranged: Panel, n_draws: int, seed: int) -> Callable[[int, int], 
         value, draws = (value - value_of_other)[:, 0], draws - draws_of_other
         lost = observed[one] - observed[other]
         limits = np.column_stack(interval(draws, LEVEL))
-        value[REGRET], limits[REGRET] = resampling.known_mean(lost, axis=0), resampling.mean_interval(lost, LEVEL)
+        value[REGRET], limits[REGRET] = known_mean(lost), resampling.mean_interval(lost, LEVEL)
         return np.column_stack([value, limits]), int(mask.sum())
 
     return compared

@@ -5,9 +5,8 @@ import pandas as pd
 from scipy import special
 
 from catscans_lib.statistics import ranks
-from catscans_lib.statistics.ranks import STATISTICS
+from catscans_lib.statistics.ranks import STATISTICS, known_mean
 from catscans_lib.transferability.associations import panel, panels
-from catscans_lib.transferability.resampling import known_mean
 
 CORRELATIONS = STATISTICS[:4]
 POWER, LEVEL = 0.8, 0.05

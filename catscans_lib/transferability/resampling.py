@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special
 
 from catscans_lib.statistics import ranks
-from catscans_lib.statistics.ranks import Draws
+from catscans_lib.statistics.ranks import Draws, known_mean
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,6 @@ def values(x: np.ndarray, drawn: Sequence[Draws], for_all: Sequence[Draws]) -> n
         return np.stack([one.values for one in (*found, ranks.over_targets(found))])
     over_all = [ranks.on_target(here, one) for here, one in zip(x, for_all, strict=True)]
     return np.stack([one.values for one in (*found, ranks.over_targets(over_all))])
-
-
-def known_mean(y: np.ndarray, axis: int) -> np.ndarray:
-    """Return the mean along `axis`, ignoring NaN; NaN where all values are NaN."""
-    n = (~np.isnan(y)).sum(axis=axis)
-    return np.where(n > 0, np.nan_to_num(y).sum(axis=axis) / np.maximum(n, 1), np.nan)
 
 
 def _fold_means(y: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -163,16 +163,11 @@ def _best_known(similarity: pd.DataFrame) -> dict[str, pd.Series]:
     Where a head is needed, ImageNet's published weights have no value: then the next score takes the place.
     """
     means = closer(similarity[similarity["measure"].isin(BEST_KNOWN)])
-    wide = (
-        means.unstack("measure")
-        .reorder_levels(PAIR)
-        .dropna(axis="columns")
-        .reindex(columns=BEST_KNOWN)
-        .dropna(axis="columns")
-    )
+    wide = means.unstack("measure").reorder_levels(PAIR).dropna(axis="columns")
     targets = wide.groupby("target")
     scaled = (wide - targets.transform("mean")) / targets.transform("std", ddof=0)
-    return {name: scaled[name].fillna(0) for name in wide.columns[:3]}  # all values equal: 0 / 0
+    found = [name for name in BEST_KNOWN if name in wide][:3]
+    return {name: scaled[name].fillna(0) for name in found}  # all values equal: 0 / 0
 
 
 def best_elsewhere(results: pd.DataFrame) -> pd.DataFrame:

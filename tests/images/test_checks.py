@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 import pandas as pd
-import pytest
 from fixtures import picture
 from PIL import Image, ImageEnhance
 
@@ -65,11 +64,3 @@ def test_byte_identical_images_are_no_near_duplicates():
     images, table = store_of([picture(0, (32, 32))] * 2)
     assert len(checks.near_duplicates(images, table)) == 1
     assert checks.near_duplicates(images, table.assign(sha256="s")).empty
-
-
-def test_channel_statistics_are_those_of_numpy():
-    images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), dtype=np.uint8)
-    statistics, mean_image = checks.channel_statistics(images)
-    assert statistics["mean"].to_numpy() == pytest.approx(images.mean(axis=(0, 1, 2)))
-    assert statistics["sd"].to_numpy() == pytest.approx(images.std(axis=(0, 1, 2)))
-    assert np.abs(mean_image - images.mean(axis=0)).max() <= 0.5

@@ -34,7 +34,7 @@ def test_a_head_predicts_what_scikit_learn_predicts_on_standardised_features(n_c
 
 def test_a_head_needs_two_classes():
     with pytest.raises(InputError, match="all images have the same class. Take more images"):
-        task2vec.fit_head(np.ones((4, 2)), np.zeros(4, int))
+        task2vec.fit_head(np.ones((4, 2)), np.zeros(4, int), np.ones(4))
 
 
 @pytest.fixture(scope="module")
