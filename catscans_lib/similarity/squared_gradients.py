@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import layers
 
 from catscans_lib.errors import InputError
@@ -22,25 +21,13 @@ KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 NORMS = layers.BatchNormalization | layers.LayerNormalization
 
 
-def counted(network: keras.Model) -> pd.DataFrame:
-    """List the weights that count: columns layer, weight, n_filters, in the order of the squared gradients.
-
-    As in the published code these are the kernels of all convolutions and inner dense layers, one number per output channel
-    (the mean over the rest of the kernel), and the scales of normalisation layers, but no biases or shifts.
-    """
-    rows = [
-        (layer.name, weight.name, _n_filters(layer, weight)) for layer in network.layers for weight in _weights(layer)
-    ]
-    return pd.DataFrame(rows, columns=["layer", "weight", "n_filters"])
-
-
 def squared_gradients(network: keras.Model) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Return a function that maps images and gradients with respect to their features to squared gradients of the weights.
 
     The network is a graph of layers, each used once: images -> features. It runs in float32 and in inference mode, however it
     was built. The function takes (n, size, size, 3) and (n, n_features) and returns, for each image, the mean of the squares
-    over each filter: (n, n_filters), float64, at least 0, in the order of `counted`. Raises InputError on another backend than
-    TensorFlow, or if the network contains another network or uses a layer twice.
+    over each filter: (n, n_filters), float64, at least 0, in the order of the layers and of the weights in each. Raises
+    InputError on another backend than TensorFlow, or if the network contains another network or uses a layer twice.
     """
     _check(network)
     import tensorflow as tf
@@ -77,6 +64,11 @@ def _check(network: keras.Model) -> None:
 
 
 def _weights(layer: layers.Layer) -> list[keras.Variable]:
+    """Return the weights of a layer that count, as in the published code.
+
+    These are the kernels of all convolutions and inner dense layers, one number per output channel (the mean over the rest of
+    the kernel), and the scales of normalisation layers, but no biases or shifts.
+    """
     names = ("gamma",) if isinstance(layer, NORMS) else KERNELS
     found = [getattr(layer, name, None) for name in names]
     return [weight for weight in found if weight is not None]

@@ -94,7 +94,7 @@ def fisher_information(
     Returns
     -------
     numpy.ndarray of float64, shape (n_filters,)
-        At least 0; one number for each filter that `squared_gradients.counted` lists.
+        At least 0; one number for each filter, in the order of `squares`.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Agreement of a measure with the AUCs of a target's sources: six statistics, for many bootstrap draws at once.
+"""Agreement of a measure with the AUCs of a target's sources: five statistics, for many bootstrap draws at once.
 
 A draw gives a weight to each source. All statistics but Pearson's r depend on the order alone, so a draw weights the signs
 of pairwise differences instead of copying sources.
@@ -11,7 +11,7 @@ import numpy as np
 
 from catscans_lib.statistics import ties
 
-STATISTICS = ("pearson", "spearman", "kendall", "weighted_kendall", "regret", "accuracy")
+STATISTICS = ("pearson", "spearman", "kendall", "regret", "accuracy")
 N_POOLED = 2  # over targets, the first two statistics are pooled from sums; the others are averaged
 
 
@@ -26,7 +26,7 @@ class Draws(NamedTuple):
 class Found(NamedTuple):
     """Statistics of one measure, on one target or over several."""
 
-    values: np.ndarray  # in the order of `STATISTICS`, NaN where a draw does not define it; shape (6, n_draws)
+    values: np.ndarray  # in the order of `STATISTICS`, NaN where a draw does not define it; shape (5, n_draws)
     sums: np.ndarray  # of products and both squares around the target's mean, of values and of ranks; (2, 3, n_draws)
 
 
@@ -40,26 +40,23 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
     """Compute all statistics of a measure on one target.
 
     `x`, shape (n_sources,), holds the values of the measure, rounding errors merged by `ties`; larger is closer, and a source
-    with NaN is left out. pearson,
-    spearman, kendall (tau-b) and weighted_kendall (additive hyperbolic weights, mean over both rankings) are in [-1, 1], NaN
-    if all values or all results are equal. accuracy is the share of the pairs with different results in which the better source
-    has the larger value (ties one half), in [0, 1]. `regret` is the function of that name. Reference: Kendall (1945), Biometrika
-    33(3). Vigna (2015), WWW '15, for the weighted one.
+    with NaN is left out. pearson, spearman and kendall (tau-b) are in [-1, 1], NaN if all values or all results are equal.
+    accuracy is the share of the pairs with different results in which the better source has the larger value (ties one half),
+    in [0, 1]. `regret` is the function of that name. Reference: Kendall (1945), Biometrika 33(3).
     """
     m, lost = drawn.counts * ~np.isnan(x), regret(x, drawn.y, drawn.counts)
     x, y = np.nan_to_num(x), drawn.y
     above_x, above_y = np.sign(x[:, None] - x), drawn.above
     # For each source: pairs in which x and y agree minus disagree, pairs that differ in x, pairs that differ in y.
     rows = _row_sums(above_x * above_y, m), m @ np.abs(above_x), _row_sums(np.abs(above_y), m)
+    agree, differ_in_x, differ_in_y = ((m * row).sum(axis=1) for row in rows)
     moments = _products(_centred(np.broadcast_to(x, y.shape), m), _centred(y, m), m)
     ranks = _products(m @ above_x.T, _row_sums(above_y, m), m)  # wins minus losses: twice the centred rank
-    is_flat = ((m * rows[1]).sum(axis=1) == 0) | ((m * rows[2]).sum(axis=1) == 0)
-    sums = np.where(is_flat, 0, np.stack([moments, ranks]))
-    tops = [_top_weights(np.where(one != 0, one, other), m) for one, other in ((above_x, above_y), (above_y, above_x))]
-    tau, *weighted = (_tau(*rows, weight) for weight in (m, *tops))
+    sums = np.where((differ_in_x == 0) | (differ_in_y == 0), 0, np.stack([moments, ranks]))
     with np.errstate(invalid="ignore"):  # 0 / 0: all results are the same
-        accuracy = (1 + (m * rows[0]).sum(axis=1) / (m * rows[2]).sum(axis=1)) / 2
-    return Found(np.stack([*_ratio(*sums.swapaxes(0, 1)), tau, np.mean(weighted, axis=0), lost, accuracy]), sums)
+        accuracy = (1 + agree / differ_in_y) / 2
+    tau = _ratio(agree, differ_in_x, differ_in_y)
+    return Found(np.stack([*_ratio(*sums.swapaxes(0, 1)), tau, lost, accuracy]), sums)
 
 
 def over_targets(found: Sequence[Found]) -> Found:
@@ -111,15 +108,3 @@ def _products(x: np.ndarray, y: np.ndarray, m: np.ndarray) -> np.ndarray:
 def _ratio(products: np.ndarray, squares_x: np.ndarray, squares_y: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # 0 / 0: all the same
         return np.clip(products / np.sqrt(squares_x * squares_y), -1, 1)
-
-
-def _tau(both: np.ndarray, in_x: np.ndarray, in_y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return _ratio(*((weight * row).sum(axis=1) for row in (both, in_x, in_y)))
-
-
-def _top_weights(above: np.ndarray, m: np.ndarray) -> np.ndarray:
-    """Sum of 1 / place over the copies of each source; place 1 is the best, and copies and ties share their places."""
-    harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, m.sum(axis=1).max() + 1))])
-    first = _row_sums((above < 0).astype(float), m).astype(int)  # number of sources above
-    tied = _row_sums((above == 0).astype(float), m)
-    return m / np.maximum(tied, 1) * (harmonic[first + tied.astype(int)] - harmonic[first])

@@ -14,9 +14,7 @@ from catscans_lib.datasets import Key
 from catscans_lib.errors import Strict
 from catscans_lib.evaluation import Average
 
-Statistic = Literal[
-    "pearson", "spearman", "kendall", "weighted_kendall", "regret", "accuracy"
-]  # see `statistics.ranks`
+Statistic = Literal["pearson", "spearman", "kendall", "regret", "accuracy"]  # see `statistics.ranks`
 
 
 class Similarity(Strict):

@@ -211,7 +211,7 @@ def _of_panel(arranged: Panel, kinds: pd.DataFrame, n_draws: int, seed: int) -> 
 
 
 def _limits(values: np.ndarray, drawn: Sample, observed: np.ndarray) -> np.ndarray:
-    """Low, high and number of undefined draws, (n_measures, n_targets + 1, 6, 3)."""
+    """Low, high and number of undefined draws, (n_measures, n_targets + 1, 5, 3)."""
     found = np.empty((*observed.shape[:-1], 3))
     for number, x in enumerate(values):
         draws, lost = resampling.values(x, drawn.within, drawn.shared), observed[number, :-1, REGRET, 0]
@@ -230,7 +230,7 @@ def _limits(values: np.ndarray, drawn: Sample, observed: np.ndarray) -> np.ndarr
 
 
 def _permuted(arranged: Panel, drawn: Sample) -> np.ndarray:
-    """Statistics of every measure for permuted results, (n_measures, n_targets + 1, 6, n_draws).
+    """Statistics of every measure for permuted results, (n_measures, n_targets + 1, 5, n_draws).
 
     The results are permuted among the sources that have a value: others may lack one because they are good, as ImageNet's
     published weights do.
@@ -246,7 +246,7 @@ def _permuted(arranged: Panel, drawn: Sample) -> np.ndarray:
 
 
 def _extremity(values: np.ndarray) -> np.ndarray:
-    """Distance of values, (..., 6, n_draws), from what chance gives; for regret, small is extreme."""
+    """Distance of values, (..., 5, n_draws), from what chance gives; for regret, small is extreme."""
     place, away = STATISTICS.index, np.abs(values)
     away[..., place("accuracy"), :] = np.abs(values[..., place("accuracy"), :] - 0.5)
     away[..., REGRET, :] = -values[..., REGRET, :]

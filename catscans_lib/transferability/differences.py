@@ -47,7 +47,7 @@ def against_rules(
 
 
 def _compared(arranged: Panel, n_draws: int, seed: int) -> Callable[[int, int], tuple[np.ndarray, int]]:
-    """Return a function from two measures to value, low and high of the difference of each statistic, (6, 3), and n."""
+    """Return a function from two measures to value, low and high of the difference of each statistic, (5, 3), and n."""
     drawn, known = sample(arranged.results, n_draws, seed), {}
     masks = ~np.isnan(arranged.values) & ~np.isnan(arranged.results).all(axis=2)
     observed = [resampling.values(x, drawn.observed, drawn.observed)[:-1, REGRET, 0] for x in arranged.values]

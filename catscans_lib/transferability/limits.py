@@ -8,7 +8,7 @@ from catscans_lib.statistics import ranks
 from catscans_lib.statistics.ranks import STATISTICS, known_mean
 from catscans_lib.transferability.associations import panel, panels
 
-CORRELATIONS = STATISTICS[:4]
+CORRELATIONS = STATISTICS[:3]
 POWER, LEVEL = 0.8, 0.05
 COLUMNS = [
     "mode", "statistic", "n_sources", "n_targets", "detectable_apart", "detectable_alike", "reliability", "ceiling", "repeats",

@@ -103,7 +103,7 @@ def mean_interval(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def values(x: np.ndarray, drawn: Sequence[Draws], for_all: Sequence[Draws]) -> np.ndarray:
-    """Statistics of one measure, x (n_targets, n_sources), on every target and over all: (n_targets + 1, 6, n_draws)."""
+    """Statistics of one measure, x (n_targets, n_sources), on every target and over all: (n_targets + 1, 5, n_draws)."""
     found = [ranks.on_target(here, one) for here, one in zip(x, drawn, strict=True)]
     if for_all is drawn:
         return np.stack([one.values for one in (*found, ranks.over_targets(found))])

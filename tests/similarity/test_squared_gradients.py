@@ -2,12 +2,13 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 
 from catscans_lib.errors import InputError
 from catscans_lib.networks import build
-from catscans_lib.similarity.squared_gradients import counted, squared_gradients
+from catscans_lib.similarity.squared_gradients import _n_filters, _weights, squared_gradients
 
 
 def tiny():
@@ -45,6 +46,12 @@ def inputs(network, n=5):
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (n, *network.input_shape[1:]), dtype=np.uint8)
     return images, rng.standard_normal((n, network.output_shape[-1]))
+
+
+def counted(network):
+    """The weights that count, in the order of the squared gradients."""
+    rows = [(one.name, weight.name, _n_filters(one, weight)) for one in network.layers for weight in _weights(one)]
+    return pd.DataFrame(rows, columns=["layer", "weight", "n_filters"])
 
 
 def one_by_one(network, images, pull):
