@@ -165,7 +165,7 @@ def test_every_citation_of_cards_and_chapters_is_in_the_bibliography():
 
 def test_the_python_examples_of_the_chapters_import_what_exists():
     examples = re.findall(r"^```python\n(.*?)^```", CHAPTERS, flags=re.M | re.S)
-    assert len(examples) >= 3
+    assert len(examples) >= 2
     for example in examples:
         exec("\n".join(re.findall(r"^(?:from|import) .*", example, flags=re.M)), {})
 
