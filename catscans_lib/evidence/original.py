@@ -72,7 +72,7 @@ def ranks(table: pd.DataFrame) -> pd.DataFrame:
     facts = {
         "n_targets": len(means),
         "friedman_p": found.p,
-        "chi_squared_p": stats.chi2.sf(found.chi2, means.shape[1] - 1),
+        "chi_squared_p": stats.friedmanchisquare(*means.to_numpy().T).pvalue,
     }
     return pd.DataFrame({"source": means.columns, "mean_rank": found.mean_ranks, **facts}).sort_values("mean_rank")
 
