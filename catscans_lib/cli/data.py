@@ -34,7 +34,7 @@ def download(names: tuple[str, ...], data_dir: Path | None) -> None:
     for card in cards:
         if not card.downloads:
             steps = "\n".join(f"  {n}. {line}" for n, line in enumerate(card.by_hand.splitlines(), start=1))
-            click.echo(f"{card.title} needs a login:\n{steps}")
+            click.echo(f"{card.title} is downloaded by hand, from {card.url}:\n{steps}")
             continue
         for file in card.downloads:
             fetch(file, data_dir, mirror=os.environ.get("CATSCANS_MIRROR"))

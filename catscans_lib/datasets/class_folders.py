@@ -1,6 +1,5 @@
 """Medical datasets that are downloaded as one folder per class: radiology, and cells with malaria parasites."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,9 +11,11 @@ from catscans_lib.images.listing import Listing
 
 KAGGLE = "Log in at https://www.kaggle.com.\n"
 MASK = "_mask"  # BUSI has the outline of each lesion beside its image: benign (1).png, benign (1)_mask.png
-# What a file name adds to that of the paper or the patient: figure, page of the PDF, day, projection
-FIGURE = re.compile(r"-fx\d|-gr\d|-main\b|\.pdf|[-_.][Ff]ig|_f\d|-day\d|-PA|-g\d")
-CT_FIGURE = re.compile(r"(.+?)(?:-p\d+[-_].*)?(?:%\d+)?")
+# Functions from a file name to its group: what is before the number of a cell, a figure, a page of a PDF, a day, a projection.
+PATIENT_OF_CELL = layouts.group_by_pattern(r"(C\d+)\D.*")
+BEFORE_PAGE = layouts.group_by_pattern(r"(.+?)(?:-p\d+[-_].*)?(?:%\d+)?")  # matches every name
+FIGURE = r"-fx\d|-gr\d|-main\b|\.pdf|[-_.][Ff]ig|_f\d|-day\d|-PA|-g\d"
+PATIENT_OF_XRAY = layouts.group_by_pattern(rf"(.+?)(?:(?<=^\d{{8}})_\d{{3}}|(?<=case\d)[a-z]|(?:{FIGURE}).*)?")
 
 
 def read(
@@ -29,35 +30,10 @@ def read(
     return replace(listing, images=images, joins_near_duplicates=group is None)
 
 
-def patient_of_cell(name: str) -> str | None:
-    """Return the patient in the name of a cell.
-
-    >>> patient_of_cell("C101P62ThinF_IMG_20150918_151507_cell_51")
-    'C101'
-    """
-    match = re.fullmatch(r"(C\d+)\D.*", name)
-    return match and match[1]
-
-
 def paper_of_ct(name: str) -> str:
-    """Return the paper that a slice was cut out of, or the number of a case without COVID.
-
-    >>> paper_of_ct("2020.02.26.20027938-p6-80_1%0"), paper_of_ct("91%0")
-    ('2020.02.26.20027938', 'case 91')
-    """
-    paper = CT_FIGURE.fullmatch(name)[1]  # matches every name
+    """Return the paper that a slice was cut out of, or the number of a case without COVID."""
+    paper = BEFORE_PAGE(name)
     return f"case {paper}" if paper.isdigit() else paper
-
-
-def patient_of_xray(name: str) -> str:
-    """Return the patient of an image of NIH, or the paper or case of another.
-
-    >>> patient_of_xray("00001543_004"), patient_of_xray("nejmc2001573_f1a"), patient_of_xray("lancet-case2b")
-    ('00001543', 'nejmc2001573', 'lancet-case2')
-    """
-    if match := re.fullmatch(r"(\d{8})_\d{3}", name):
-        return match[1]
-    return re.sub(r"(case\d+)[a-z]$", r"\1", FIGURE.split(name)[0])
 
 
 CELL_CLASSES = ("Parasitized", "Uninfected")
@@ -72,7 +48,7 @@ MALARIA = DatasetInfo(
     url="https://lhncbc.nlm.nih.gov/LHC-research/LHC-projects/image-processing/malaria-datasheet.html",
     citation="rajaraman2018",
     caveat="Only infected patients have cells of both classes; the healthy ones have cells of one class.",
-    read=partial(read, places=("cell_images",), classes=CELL_CLASSES, group=patient_of_cell),
+    read=partial(read, places=("cell_images",), classes=CELL_CLASSES, group=PATIENT_OF_CELL),
     files=("cell_images",),
     downloads=(Download("https://data.lhncbc.nlm.nih.gov/public/Malaria/cell_images.zip", unpack=True),),
 )
@@ -91,8 +67,7 @@ BREAST = DatasetInfo(
     "about 600 patients who are not named, and some images are copies, a few of them with two labels.",
     read=partial(read, places=("Dataset_BUSI_with_GT",), classes=BREAST_CLASSES),
     files=("Dataset_BUSI_with_GT",),
-    by_hand="Download Dataset_BUSI.zip from https://scholar.cu.edu.eg/?q=afahmy/pages/dataset and unpack it in DATA, to\n"
-    "DATA/Dataset_BUSI_with_GT/<class>/*.png. The masks in it are left out.",
+    by_hand="Download Dataset_BUSI.zip from its page and unpack it to DATA/Dataset_BUSI_with_GT/<class>/*.png.",
 )
 TUMOUR = ("no", "yes")
 BRAIN = DatasetInfo(
@@ -109,9 +84,7 @@ BRAIN = DatasetInfo(
     "over height is 1.00 without and 0.85 with a tumour, which still shows in squares. Several images are copies.",
     read=partial(read, places=("brain_tumor_dataset",), classes=TUMOUR),
     files=("brain_tumor_dataset",),
-    by_hand=KAGGLE
-    + "Download the dataset navoneel/brain-mri-images-for-brain-tumor-detection and unpack it in DATA, to\n"
-    "DATA/brain_tumor_dataset/{yes,no}/*.jpg.",
+    by_hand=KAGGLE + "Unpack the dataset of its page to DATA/brain_tumor_dataset/{yes,no}/*.jpg.",
 )
 TUMOUR_TYPES = ("glioma", "meningioma", "notumor", "pituitary")
 BRAIN_TYPES = DatasetInfo(
@@ -128,8 +101,7 @@ BRAIN_TYPES = DatasetInfo(
     "not named, may be in different folds.",
     read=partial(read, places=("brain_tumor_mri", "brain-tumor-mri-dataset"), classes=TUMOUR_TYPES),
     files=("brain_tumor_mri", "brain-tumor-mri-dataset"),
-    by_hand=KAGGLE + "Download version 1 of the dataset masoudnickparvar/brain-tumor-mri-dataset and unpack it in\n"
-    "DATA/brain_tumor_mri, to DATA/brain_tumor_mri/{Training,Testing}/<class>/*.jpg.",
+    by_hand=KAGGLE + "Unpack version 1 of the dataset to DATA/brain_tumor_mri/{Training,Testing}/<class>/*.jpg.",
 )
 CT_CLASSES = ("CT_COVID", "CT_NonCOVID")
 COVID_CT = DatasetInfo(
@@ -146,8 +118,7 @@ COVID_CT = DatasetInfo(
     "source. Some copies of the dataset, among them the project's sample, are cropped to the lungs.",
     read=partial(read, places=("COVID-CT/Images-processed", "COVID-CT"), classes=CT_CLASSES, group=paper_of_ct),
     files=("COVID-CT",),
-    by_hand="Download CT_COVID.zip and CT_NonCOVID.zip from the folder Images-processed of\n"
-    "https://github.com/UCSD-AI4H/COVID-CT and unpack them in DATA/COVID-CT, to DATA/COVID-CT/<class>/*.",
+    by_hand="Unpack both archives of the folder Images-processed of its repository to DATA/COVID-CT/<class>.",
 )
 XRAY_CLASSES = ("Covid-19", "No_findings", "Pneumonia")
 COVID_XRAY = DatasetInfo(
@@ -162,9 +133,8 @@ COVID_XRAY = DatasetInfo(
     citation="ozturk2020",
     caveat="X-rays with COVID come from papers and websites, the others from one hospital (NIH). A network can tell them apart "
     "by their look alone.",
-    read=partial(read, places=("covid_xray", "X-Ray Image DataSet"), classes=XRAY_CLASSES, group=patient_of_xray),
+    read=partial(read, places=("covid_xray", "X-Ray Image DataSet"), classes=XRAY_CLASSES, group=PATIENT_OF_XRAY),
     files=("covid_xray", "X-Ray Image DataSet"),
-    by_hand="Get the folder 'X-Ray Image DataSet' of https://github.com/muhammedtalo/COVID-19 and save it as\n"
-    "DATA/covid_xray, to DATA/covid_xray/<class>/*.",
+    by_hand="Save the folder 'X-Ray Image DataSet' of its repository as DATA/covid_xray, with a folder per class.",
 )
 CARDS = (MALARIA, BREAST, BRAIN, BRAIN_TYPES, COVID_CT, COVID_XRAY)

@@ -11,6 +11,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,15 +64,9 @@ def read_sti10(data_dir: Path) -> Listing:
 def read_tiny(data_dir: Path) -> Listing:
     """List the training images of Tiny ImageNet. Their numbers are its own, not those of ImageNet. No groups, no splits."""
     folder = native_dir(data_dir, "tiny-imagenet-200/train", "imagenet64/imagenet")
-    problems: list[Problem] = []
-    rows = []
-    for place in sorted(folder.glob("n????????")):
-        place = place / "images" if (place / "images").is_dir() else place
-        below = place.relative_to(data_dir).as_posix()
-        wnid = place.relative_to(folder).parts[0]
-        names = listing.image_names(place, below, problems)
-        rows += [Row(stem(name), f"{below}/{name}", wnid, stem(name), "") for name in names]
-    return make_listing(rows, problems, folder, root=data_dir)
+    found = sorted(folder.glob("n????????/images/*.JPEG")) or sorted(folder.glob("n????????/*.JPEG"))
+    places = [(path.stem, path.relative_to(data_dir).as_posix(), path.relative_to(folder).parts[0]) for path in found]
+    return make_listing([Row(*place, place[0], "") for place in places], [], folder, root=data_dir)
 
 
 def images(place: Path, root: Path, problems: list[Problem], wnids: Collection[str] | None = None) -> Found:
@@ -220,25 +215,21 @@ Download the tar of each wnid (ImageNet-21k): """
     + """.
 Put the tars into DATA/sti10 as they are, or draw 806 images of each: catscans dataset subset FOLDER DATA/sti10.""",
 )
-TINY_CARD = DatasetInfo(
+TINY_CARD = replace(
+    CARD,
     name="imagenet64",
     title="Tiny ImageNet (64 px)",
     modality="natural images of objects, 64 px",
-    classes=(),  # wnids, 500 training images each
     n_classes=200,
-    n_images=100_000,
-    group=None,
-    licence=IMAGENET_TERMS,
-    url="https://www.image-net.org",
+    n_images=100_000,  # 500 training images of each class
     citation="le2015",
     part_of="imagenet",
     read=read_tiny,
     files=("tiny-imagenet-200/train", "imagenet64"),
+    by_hand="",
     downloads=(
         Download(
-            "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-            checksum="md5:90528d7ca1a48142e341f4ef8d21d0de",
-            unpack=True,
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de", unpack=True
         ),
     ),
 )

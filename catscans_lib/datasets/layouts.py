@@ -13,10 +13,8 @@ from catscans_lib.images.listing import IMAGE_SUFFIXES, Listing, Problem, Row, i
 if TYPE_CHECKING:
     import pandas as pd
 
-SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
-    "testing": "test",
-}  # fmt: skip
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS["testing"] = "test"
 
 
 def native_dir(data_dir: Path, *places: str) -> Path:

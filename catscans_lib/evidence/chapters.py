@@ -7,7 +7,7 @@ import pandas as pd
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.evidence import original, studies
-from catscans_lib.evidence.contrasts import main
+from catscans_lib.evidence.contrasts import main, pooled
 from catscans_lib.evidence.prediction import TRAINED_BEFORE
 from catscans_lib.transferability.associations import ALL
 from catscans_lib.transferability.similarity_tables import BASELINES
@@ -15,7 +15,8 @@ from catscans_lib.transferability.similarity_tables import BASELINES
 STEP = "evidence"
 TABLES = (
     "contrasts", "summaries", "associations", "against", "limits", "repeatability", "by_size", "correlations",
-    "random_draws", "noise_floor", "ranks",
+    "random_draws", "noise_floor", "ranks", "own_aucs",
+    "own_equal",
 )  # fmt: skip
 RULES = BASELINES | {TRAINED_BEFORE: "outcome of the same pair, trained in 2023"}
 
@@ -25,7 +26,8 @@ def numbers(profile: str) -> dict[str, Any] | None:
 
     studies (by name: its record `about`, the rows of its contrasts, its summary), summaries (by kind and group), counts (of
     targets), sizes (rows of contrasts where a study varies the number of images), predictions (by study: a row per score and
-    rule over all targets), beat_rules (titles), limits (row by study), repeatability and by_size (rows), original (`_original`).
+    rule over all targets), beat_rules (titles), limits (row by study), repeatability and by_size (rows), original (`_original`),
+    own (by study: `_own`), equal (by study: contrasts of sources of equal size, and their mean).
     """
     if not results.is_done(profile, f"{STEP}/all"):
         return None
@@ -52,6 +54,8 @@ def numbers(profile: str) -> dict[str, Any] | None:
         "repeatability": found["repeatability"].to_dict("records"),
         "by_size": found["by_size"].to_dict("records"),
         "original": _original(found, described[original.NAME]),
+        "own": {name: _own(part) for name, part in found["own_aucs"].groupby("study")},
+        "equal": {name: (part.to_dict("records"), pooled(part)) for name, part in found["own_equal"].groupby("study")},
     }
 
 
@@ -80,6 +84,21 @@ def _original(found: dict[str, pd.DataFrame], study: studies.Study) -> dict[str,
     }  # fmt: skip
 
 
+def _own(cells: pd.DataFrame) -> dict[str, Any]:
+    """Return by mode the sources (titles by name) and the rows of one of our own studies.
+
+    A row is a target: title, caveat, n_images, n_groups, n_seeds and cells (row of `own.aucs` by source).
+    """
+    modes: dict[str, Any] = {}
+    for (mode, target), part in cells.groupby(["mode", "target"]):
+        of_mode = cells.loc[cells["mode"] == mode, "source"].to_numpy()
+        sources = {name: title for name, title in datasets.titles().items() if name in of_mode}
+        counts = part.iloc[0][["n_images", "n_groups", "n_seeds"]].to_dict()
+        row = vars(datasets.get(target)) | counts | {"cells": part.set_index("source").to_dict("index")}
+        modes.setdefault(mode, {"sources": sources, "rows": []})["rows"].append(row)
+    return modes
+
+
 def _predictions(
     associations: pd.DataFrame, against: pd.DataFrame, described: dict[str, studies.Study]
 ) -> dict[str, list[dict[str, Any]]]:
@@ -87,14 +106,15 @@ def _predictions(
 
     versus holds the difference in tau to each rule, by the rule's name.
     """
-    lost = against[against["statistic"] == "kendall"].set_index(["evidence", "measure", "rule"]).sort_index()
+    kendall = against[against["statistic"] == "kendall"].groupby(["evidence", "measure"])
+    lost = {pair: part.set_index("rule").to_dict("index") for pair, part in kendall}  # without a score that is all ties
     found: dict[str, list[dict[str, Any]]] = {}
     over_all = associations[associations["target"] == ALL]
     for (evidence, measure), part in over_all.groupby(["evidence", "measure"], sort=False):
         titles = RULES | described[evidence].scores | described[evidence].rules
         facts = {row["statistic"]: row for row in part.to_dict("records")}
         is_score = part["kind"].iloc[0] == "measure"
-        versus = lost.loc[(evidence, measure)].to_dict("index") if is_score else {}
+        versus = lost.get((evidence, measure), {})
         facts |= {"measure": measure, "title": titles.get(measure, measure), "is_score": is_score, "versus": versus}
         found.setdefault(evidence, []).append(facts | {"n": part["n"].iloc[0]})
     return {

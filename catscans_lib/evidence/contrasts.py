@@ -44,7 +44,7 @@ def contrasts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     keys = ["target", "modality", "metric", *study.keys]
     for of_keys, part in here.groupby(keys, sort=False):
         repeat = part[REPEATS[study.repeats]] if study.repeats in REPEATS else pd.Series(0, part.index)
-        wide = part.assign(repeat=repeat).pivot(index="repeat", columns="candidate", values="value")
+        wide = part.assign(repeat=repeat).pivot_table("value", "repeat", "candidate")  # folds: means over seeds
         elsewhere = centred.drop(index=of_keys[0]).mean()
         chosen = pd.DataFrame([_choice(wide, one, elsewhere, kinds) for one in wide.index], index=wide.index)
         if chosen.notna().all(axis=None):

@@ -30,20 +30,23 @@ def panels(tables: dict[str, pd.DataFrame], studies: dict[str, Study]) -> Iterat
         table = tables[name]
         is_asked = (table["mode"] == study.mode) & (table["source"] != table["target"])
         here = table[is_asked & (table["modality"] != "photographs")]
+        probes = table[(table["mode"] == "linear_probe") & (table["mode"] != study.mode)]
         has_scores = here.groupby("target")[list(study.scores)].transform("count").gt(0).all(axis=1)
         if study.scores and has_scores.any():
-            yield name, _panel(here[has_scores], study, tables[EARLIER] if name == LATER else None)
+            yield name, _panel(here[has_scores], probes, study, tables[EARLIER] if name == LATER else None)
 
 
-def _panel(here: pd.DataFrame, study: Study, before: pd.DataFrame | None) -> Panel:
+def _panel(here: pd.DataFrame, probes: pd.DataFrame, study: Study, before: pd.DataFrame | None) -> Panel:
     filled = here.assign(fold=here["fold"].fillna(1), seed=here["seed"].fillna(0), auc=here["value"])
     pairs = here.drop_duplicates(PAIR)
-    scores = _long(pairs, study.scores).assign(larger_is_closer=not study.scores_are_distances)
-    scores["uses_labels"] = scores["measure"] != "experts"
+    scores = _long(pairs, study.scores)
+    scores["larger_is_closer"] = ~scores["measure"].isin(study.distances)
+    scores["uses_labels"] = ~scores["measure"].isin(study.without_labels)
     facts = {"source_images": "n_images", "source_classes": "n_classes"}
     sources = pairs.drop_duplicates("source").rename(columns=facts)
     sources = sources[["source", *(column for column in facts.values() if column in sources)]]
-    rules = [similarity_tables.baselines(filled, sources, scores), _long(pairs, study.rules)]
+    both = pd.concat([filled, probes[probes["target"].isin(filled["target"])].assign(auc=probes["value"])])
+    rules = [similarity_tables.baselines(both, sources, scores), _long(pairs, study.rules)]
     if before is not None:
         rules.append(_long(before.assign(**{TRAINED_BEFORE: before["value"]}), {TRAINED_BEFORE: ""}))
     return Panel(filled[[*PAIR, "mode", "fold", "seed", "auc"]], scores, pd.concat(rules).assign(larger_is_closer=True))
@@ -62,9 +65,16 @@ def judged(panels: dict[str, Panel], n_draws: int, seed: int) -> dict[str, pd.Da
     found = {
         "associations": [associations.associations(*one, evidence=name, **options) for name, one in panels.items()],
         "against": [differences.against_rules(*one, evidence=name, **options) for name, one in panels.items()],
-        "limits": [limits.limits(*one[:2], "kendall").assign(evidence=name) for name, one in panels.items()],
+        "limits": [_limits(one).assign(evidence=name) for name, one in panels.items()],
     }
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+
+
+def _limits(panel: Panel) -> pd.DataFrame:
+    """Return what `limits.limits` does, and seed_ceiling: the highest tau if only the seed, not the images, changed."""
+    of_seeds = panel.results.assign(fold=panel.results["seed"])
+    ceiling = limits.ceiling(associations.panel(of_seeds, panel.scores).results, "kendall")[1]
+    return limits.limits(*panel[:2], "kendall").assign(seed_ceiling=ceiling, n_seeds=panel.results["seed"].nunique())
 
 
 def repeatability(tables: dict[str, pd.DataFrame], studies: dict[str, Study]) -> pd.DataFrame:

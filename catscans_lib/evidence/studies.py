@@ -28,9 +28,10 @@ class Study(Strict):
     """What a table in `evidence/` is, where it comes from and what it cannot show."""
 
     title: Text
-    citation: Text  # key in book/references.bib
-    repository: Text  # owner and name on GitHub
+    citation: str = ""  # key in book/references.bib; empty, as the repository, for our own runs
+    repository: str = ""  # owner and name on GitHub
     commit: Text
+    versions: dict[str, str] = Field(default_factory=dict)  # of the libraries that made our own runs
     licence: Text
     rows: Count
     metrics: Annotated[list[str], Field(min_length=1)]
@@ -38,7 +39,8 @@ class Study(Strict):
     mode: str  # in which sources are compared
     caveats: Annotated[list[Text], Field(min_length=1)]
     scores: dict[str, str] = Field(default_factory=dict)  # column and title of what should predict the outcome
-    scores_are_distances: bool = False
+    distances: list[str] = Field(default_factory=list)  # those of the scores for which smaller is closer
+    without_labels: list[str] = Field(default_factory=list)  # those that do not need the labels of the target
     rules: dict[str, str] = Field(
         default_factory=dict
     )  # column and title of what a score has to beat; larger is closer

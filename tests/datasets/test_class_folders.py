@@ -59,11 +59,11 @@ def test_training_and_testing_folders_are_splits_of_one_dataset(tmp_path):
     [
         (class_folders.paper_of_ct, ["2020.03.01.20029769-p21-73_1%0", "2020.03.01.20029769-p22-4", "2020.03.01.20029769%3"]),
         (class_folders.paper_of_ct, ["91%0", "91%1", "91"]),
-        (class_folders.patient_of_xray, ["1-s2.0-S16-main.pdf-001", "1-s2.0-S16-fx1_lrg", "1-s2.0-S16-gr2_lrg-b"]),
-        (class_folders.patient_of_xray, ["covid-19-pneumonia-24-day12", "covid-19-pneumonia-24-PA", "covid-19-pneumonia-24"]),
-        (class_folders.patient_of_xray, ["00001543_004", "00001543_010"]),
-        (class_folders.patient_of_xray, ["lancet-case2a", "lancet-case2b"]),
-        (class_folders.patient_of_cell, ["C47P8thin_IMG_1_cell_1", "C47P8thinOriginalOlympusCX21_IMG_2_cell_3"]),
+        (class_folders.PATIENT_OF_XRAY, ["1-s2.0-S16-main.pdf-001", "1-s2.0-S16-fx1_lrg", "1-s2.0-S16-gr2_lrg-b"]),
+        (class_folders.PATIENT_OF_XRAY, ["covid-19-pneumonia-24-day12", "covid-19-pneumonia-24-PA", "covid-19-pneumonia-24"]),
+        (class_folders.PATIENT_OF_XRAY, ["00001543_004", "00001543_010"]),
+        (class_folders.PATIENT_OF_XRAY, ["lancet-case2a", "lancet-case2b"]),
+        (class_folders.PATIENT_OF_CELL, ["C47P8thin_IMG_1_cell_1", "C47P8thinOriginalOlympusCX21_IMG_2_cell_3"]),
     ],
 )  # fmt: skip
 def test_images_of_one_paper_or_patient_share_a_group(group, same):
@@ -75,10 +75,10 @@ def test_images_of_one_paper_or_patient_share_a_group(group, same):
     [
         (class_folders.paper_of_ct, ["9", "91", "2020.03.01"]),
         (
-            class_folders.patient_of_xray,
+            class_folders.PATIENT_OF_XRAY,
             ["covid-19-pneumonia-2", "covid-19-pneumonia-24", "00001543_004", "00015430_004"],
         ),
-        (class_folders.patient_of_cell, ["C4_IMG_cell_1", "C47P8_IMG_cell_1"]),
+        (class_folders.PATIENT_OF_CELL, ["C4_IMG_cell_1", "C47P8_IMG_cell_1"]),
     ],
 )
 def test_other_papers_and_patients_have_other_groups(group, apart):

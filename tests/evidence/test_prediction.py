@@ -19,7 +19,12 @@ def panels(tables):
 
 def test_the_panels_hold_the_foreign_pairs_of_medical_targets_with_scores(panels):
     counts = {name: len(panel.results.drop_duplicates(["source", "target"])) for name, panel in panels.items()}
-    assert counts == {"cats_scans": 21, "medmnist": 154, "scores_2024": 30, "scores_2023": 30}
+    assert {name: n for name, n in counts.items() if not name.startswith("own_")} == {
+        "cats_scans": 21,
+        "medmnist": 154,
+        "scores_2024": 30,
+        "scores_2023": 30,
+    }
     rules = {name: set(panel.rules["measure"]) for name, panel in panels.items()}
     assert {"always_imagenet", "largest_source", "most_classes", "random"} <= rules["cats_scans"]
     assert {"imagenet_top1", "trained_before"} <= rules["scores_2024"] and "trained_before" not in rules["scores_2023"]
