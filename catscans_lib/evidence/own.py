@@ -75,7 +75,9 @@ def modality(name: str) -> str:
 def _scores(profile: str, targets: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return measures that have a value on every target (columns; mean over draws) by pair, and facts by source."""
     values = similarity_tables.between_datasets(results.of_similarities(profile))
-    values = values[values["target"].isin(targets)]
+    values = values[
+        values["target"].isin(targets) & values["measure"].isin(registry.known())
+    ]  # older runs may have others
     wide = values.pivot_table("value", PAIR, "measure")
     wide = wide.loc[:, wide.notna().groupby("target").any().all()]
     facts = similarity_tables.facts_of_sources(profile, values).set_index("source")
