@@ -66,10 +66,14 @@ def native_data(tmp_path, native_template):
 
 @pytest.fixture
 def native_project(tmp_path, monkeypatch, native_data):
-    """A project of the profile "sample" that reads the tiny native datasets, with two folds."""
+    """A project of a part of the profile "sample", which reads the tiny native datasets, with two folds."""
     folder = tiny.project(tmp_path / "project")
-    content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
-    tiny.write_grid(folder, content | {"folds": {"n_folds": 2, "seed": 0}}, "sample")
+    content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text()) | {"folds": {"n_folds": 2, "seed": 0}}
+    kept = ("imagenet", "dtd", "isic2018", "chest")
+    for block in (content["datasets"], content["pretrain"]["sources"], content["transfer"]["targets"]):
+        for name in block.keys() - set(kept):
+            del block[name]
+    tiny.write_grid(folder, content, "sample")
     monkeypatch.setenv("CATSCANS_ROOT", str(folder))
     monkeypatch.setenv("CATSCANS_DATA", str(native_data))
     monkeypatch.delenv("CATSCANS_WORK_DIR", raising=False)

@@ -141,7 +141,7 @@ def test_the_notebooks_parameters_are_the_fields_of_its_settings(step):
 def test_a_run_takes_given_parameters_and_the_others_from_the_file():
     run = expand.find("transfer", profile="demo", source="dtd", target="chest", epochs=3, batch_size=None)
     assert run.key == "transfer/dtd--chest"
-    assert (run.settings.epochs, run.settings.batch_size) == (3, 16)
+    assert (run.settings.epochs, run.settings.batch_size) == (3, 32)
 
 
 def test_a_run_outside_the_grid_is_refused_with_the_known_runs():
