@@ -9,6 +9,7 @@ from catscans_lib import datasets, paths, results
 from catscans_lib.book import interactive
 from catscans_lib.evaluation import inference, learning
 from catscans_lib.evaluation import tables as evaluation
+from catscans_lib.grid import profiles
 from catscans_lib.grid.schema import Primary
 
 MODES = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
@@ -45,7 +46,7 @@ def numbers(profile: str) -> dict[str, Any]:
     """
     found = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in COLUMNS.items()}
     failed = learning.failures(found["learning"])
-    aucs, titles = found["aucs"], datasets.titles()
+    aucs, titles = found["aucs"], profiles.titles(profile)
     targets = [target for target in datasets.known() if target in set(aucs["target"])]
     primary = Primary(**yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))["primary"])
     in_order = sorted(MODES, key=lambda mode: mode != primary.mode)
@@ -54,15 +55,17 @@ def numbers(profile: str) -> dict[str, Any]:
     cells = _cells(profile, found, failed)
     return {
         "sources": set(aucs["source"]),
-        "targets": [_target(profile, target, modes, found, cells) for target in targets],
+        "targets": [_target(profile, target, modes, found, cells, titles) for target in targets],
         "modes": modes,
-        "results": {mode: _rows(mode, targets, cells) for mode in modes},
+        "results": {mode: _rows(mode, targets, cells, titles) for mode in modes},
         "few_groups": [titles[t] for t in targets if any(cells[key]["few_groups"] for key in cells if key[1] == t)],
         "primary_test": TESTS[primary.test],
         "margin": primary.margin,
         "missing": [{"source": titles[row.source], "target": titles[row.target]} for row in missing.itertuples()],
-        "ranks": {mode: _ranks(here) for mode, here in found["ranks"].groupby("mode", sort=False)},
-        "interactive": _interactive(found["auc_intervals"], modes, failed) if len(found["auc_intervals"]) else {},
+        "ranks": {mode: _ranks(here, titles) for mode, here in found["ranks"].groupby("mode", sort=False)},
+        "interactive": _interactive(found["auc_intervals"], modes, failed, titles)
+        if len(found["auc_intervals"])
+        else {},
     }
 
 
@@ -96,10 +99,15 @@ def page(profile: str, step: str, name: str) -> str:
 
 
 def _target(
-    profile: str, target: str, modes: dict[str, str], found: dict[str, pd.DataFrame], cells: Cells
+    profile: str,
+    target: str,
+    modes: dict[str, str],
+    found: dict[str, pd.DataFrame],
+    cells: Cells,
+    titles: dict[str, str],
 ) -> dict[str, Any]:
     folds = results.optional(profile, f"folds/{target}.csv", ["group", "fold", "label"])
-    answers = [_answer(target, mode, found, cells) for mode in modes]
+    answers = [_answer(target, mode, found, cells, titles) for mode in modes]
     return {
         "name": target,
         "card": datasets.get(target),
@@ -111,7 +119,9 @@ def _target(
     }
 
 
-def _answer(target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells) -> dict[str, Any] | None:
+def _answer(
+    target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells, titles: dict[str, str]
+) -> dict[str, Any] | None:
     """Return the best source of a target in one mode against the baselines and the next best; None without AUCs."""
     aucs = found["aucs"][found["aucs"]["target"] == target]
     wide = aucs.pivot_table(index=["fold", "seed"], columns=["mode", "source"], values="auc")
@@ -128,7 +138,7 @@ def _answer(target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells
     def versus(other: str, way: str = mode) -> dict[str, Any] | None:
         if (way, other) not in wide.columns:
             return None
-        title = TITLES[way] if other == "none" else datasets.titles()[other]
+        title = TITLES[way] if other == "none" else titles[other]
         if failed := cells[other, target, way]["failed"]:
             return {"source": other, "title": title, "failed": failed}
         of_pair = tests.get(other if way == mode else inference.BASELINES[way], {})
@@ -138,7 +148,7 @@ def _answer(target: str, mode: str, found: dict[str, pd.DataFrame], cells: Cells
         "mode": mode,
         "mode_title": MODES[mode],
         "best": best,
-        "title": datasets.titles()[best],
+        "title": titles[best],
         **{name: cells[best, target, mode][name] for name in ("mean", "low", "high", "page")},
         "n_folds": runs.get_level_values("fold").nunique(),
         "n_seeds": runs.get_level_values("seed").nunique(),
@@ -189,9 +199,8 @@ def _verdicts(comparisons: pd.DataFrame, target: str, mode: str) -> dict[str, in
     }
 
 
-def _rows(mode: str, targets: list[str], cells: Cells) -> list[dict[str, Any]]:
+def _rows(mode: str, targets: list[str], cells: Cells, titles: dict[str, str]) -> list[dict[str, Any]]:
     """Return the AUC table of one mode: a row per source, a cell (or None) per target, the baselines last."""
-    titles = datasets.titles()
     keys = [(source, mode, titles[source]) for source in datasets.known()]
     ways = [mode, "fine_tune_long", "linear_probe"] if mode == "fine_tune" else [mode]
     keys += [("none", way, TITLES[way]) for way in ways]
@@ -206,19 +215,20 @@ def _rows(mode: str, targets: list[str], cells: Cells) -> list[dict[str, Any]]:
     return [row for row in rows if any(row["cells"])]
 
 
-def _ranks(here: pd.DataFrame) -> dict[str, Any]:
+def _ranks(here: pd.DataFrame, titles: dict[str, str]) -> dict[str, Any]:
     """Return p of Friedman's test, critical difference, number of targets and sources, and the first source of one mode."""
     first = here.loc[here["mean_rank"].idxmin()]
     facts = first[["friedman_p", "critical_difference", "n_targets", "mean_rank"]].to_dict()
-    return facts | {"n_sources": len(here), "first": datasets.titles()[first["source"]]}
+    return facts | {"n_sources": len(here), "first": titles[first["source"]]}
 
 
-def _interactive(intervals: pd.DataFrame, modes: dict[str, str], failed: dict[tuple, str]) -> dict[str, str]:
+def _interactive(
+    intervals: pd.DataFrame, modes: dict[str, str], failed: dict[tuple, str], titles: dict[str, str]
+) -> dict[str, str]:
     """Return the sortable table of AUCs as HTML."""
     from itables import options
     from itables.javascript import generate_init_offline_itables_html
 
-    titles = datasets.titles()
     shown = intervals[intervals["method"].str.startswith("bootstrap")]
     table = pd.DataFrame(
         {

@@ -6,6 +6,7 @@ import numpy as np
 
 from catscans_lib import datasets, results
 from catscans_lib.evaluation import learning
+from catscans_lib.grid import profiles
 
 
 def of_sources(profile: str, sources: list[str]) -> list[dict[str, Any]]:
@@ -21,11 +22,12 @@ def of_sources(profile: str, sources: list[str]) -> list[dict[str, Any]]:
 
 def _row(profile: str, source: str) -> dict[str, Any]:
     record, card = results.record(profile, f"pretrain/{source}"), datasets.get(source)
+    title = profiles.titles(profile)[source]
     settings = record["parameters"]
     trained = dict.fromkeys(("epochs", "n_seen", "learning_rate", "validation_loss", "constant_loss"), np.nan)
     if settings["weights"]:
         facts = {"n_images": card.n_images, "n_classes": card.count_classes()}
-        return {"source": source, "title": card.title, "weights": settings["weights"], **facts, **trained}
+        return {"source": source, "title": title, "weights": settings["weights"], **facts, **trained}
     history = results.table(profile, "pretrain", source, "history")
     n_per_class = results.table(profile, "ingest", source, "summary").groupby("class")["n_images"].sum()
     curve = history[(history["split"] == "validation") & (history["metric"] == "loss")].set_index("epoch")["value"]
@@ -37,4 +39,4 @@ def _row(profile: str, source: str) -> dict[str, Any]:
         "constant_loss": learning.constant_loss(n_per_class, settings["class_weights"] == "balanced"),
     }
     facts = {"n_images": record["n_images"], "n_classes": int((n_per_class > 0).sum())}
-    return {"source": source, "title": card.title, "weights": None, **facts, **trained}
+    return {"source": source, "title": title, "weights": None, **facts, **trained}

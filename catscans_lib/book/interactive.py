@@ -27,13 +27,14 @@ def script() -> bytes:
     return get_plotlyjs().encode()
 
 
-def similarity_heatmap(similarity: pd.DataFrame, *, measures: dict[str, str]) -> str:
+def similarity_heatmap(similarity: pd.DataFrame, *, measures: dict[str, str], titles: dict[str, str]) -> str:
     """Return a heat map of a measure for every source and target, with a selector of the measure.
 
     The colour is the source's rank for the target. Values are means over draws of images. `similarity` must not have rows
-    of a dataset with itself; `measures` maps keys to titles.
+    of a dataset with itself; `measures` and `titles` name measures and datasets.
     """
-    figure = go.Figure([_ranks(similarity[similarity["measure"] == name], name, measures[name]) for name in measures])
+    by_measure = {name: similarity[similarity["measure"] == name] for name in measures}
+    figure = go.Figure([_ranks(rows, name, measures[name], titles) for name, rows in by_measure.items()])
     height = 130 + 34 * similarity["source"].nunique()
     _layout(figure, height=height, xaxis_title="Target (rows: sources)")
     figure.update_layout(plot_bgcolor="rgba(128,128,128,0.15)", yaxis_autorange="reversed")
@@ -42,9 +43,9 @@ def similarity_heatmap(similarity: pd.DataFrame, *, measures: dict[str, str]) ->
     return _html(figure, "similarity-heatmap", text, {"measure": ("Measure", measures)})
 
 
-def _ranks(rows: pd.DataFrame, name: str, title: str) -> go.Heatmap:
+def _ranks(rows: pd.DataFrame, name: str, title: str, titles: dict[str, str]) -> go.Heatmap:
     """Return the ranks by one measure as a heat map, sources and targets in the order of the study's tables."""
-    larger, titles = bool(rows["larger_is_closer"].iloc[0]), datasets.titles()
+    larger = bool(rows["larger_is_closer"].iloc[0])
     values = rows.groupby(["source", "target"], sort=False)["value"].mean()
     ranks = closer(rows)[name].groupby("target").rank(ascending=False).reorder_levels(values.index.names)[values.index]
     counts = values.groupby("target").transform("count")
@@ -63,11 +64,13 @@ def _ranks(rows: pd.DataFrame, name: str, title: str) -> go.Heatmap:
     )  # fmt: skip
 
 
-def scatter(similarity: pd.DataFrame, aucs: pd.DataFrame, *, measures: dict[str, str], modes: dict[str, str]) -> str:
+def scatter(
+    similarity: pd.DataFrame, aucs: pd.DataFrame, *, measures: dict[str, str], modes: dict[str, str], titles: dict[str, str]
+) -> str:  # fmt: skip
     """Return a scatter plot of mean AUC against a measure, a point per source, with selectors of measure, target and mode.
 
-    Values are means over draws of images, AUCs over folds and seeds. `measures` and `modes` map keys to titles; at first the
-    figure shows the first of each, with all targets.
+    Values are means over draws of images, AUCs over folds and seeds. `measures`, `modes` and `titles` (of datasets) map keys to
+    names; at first the figure shows the first of each, with all targets.
     """
     values = similarity.groupby(["measure", "target", "source"], sort=False)["value"].mean().reset_index()
     means = aucs.groupby(["mode", "target", "source"], sort=False)["auc"].mean().reset_index()
@@ -76,7 +79,7 @@ def scatter(similarity: pd.DataFrame, aucs: pd.DataFrame, *, measures: dict[str,
     targets = ordered(points["target"])
     points = points[points["measure"].isin(measures) & points["mode"].isin(modes)]
     groups = points.groupby(["measure", "mode", "target"], sort=False)
-    figure = go.Figure([_points(here, key, targets, measures, closer) for key, here in groups])
+    figure = go.Figure([_points(here, key, targets, measures, closer, titles) for key, here in groups])
     _layout(figure, height=480, xaxis_title="Measure", yaxis_title="AUC, mean of folds")
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     chosen = {"measure": ("Measure", measures), "mode": ("Use of the source", modes)}
@@ -87,9 +90,10 @@ def scatter(similarity: pd.DataFrame, aucs: pd.DataFrame, *, measures: dict[str,
 
 
 def _points(
-    here: pd.DataFrame, key: tuple[str, str, str], targets: list[str], measures: dict[str, str], closer: pd.Series
+    here: pd.DataFrame, key: tuple[str, str, str], targets: list[str], measures: dict[str, str], closer: pd.Series,
+    titles: dict[str, str],
 ) -> go.Scatter:  # fmt: skip
-    titles, (measure, mode, target) = datasets.titles(), key
+    measure, mode, target = key
     number = targets.index(target)
     return go.Scatter(
         x=here["value"].tolist(), y=here["auc"].round(5).tolist(), text=here["source"].map(titles).tolist(), mode="markers",

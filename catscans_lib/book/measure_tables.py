@@ -4,8 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from catscans_lib import datasets, results
+from catscans_lib import results
 from catscans_lib.book import interactive
+from catscans_lib.grid import profiles
 from catscans_lib.similarity import registry
 from catscans_lib.transferability import similarity_tables
 from catscans_lib.transferability.similarity_tables import ABSENT, BASELINES
@@ -86,7 +87,7 @@ def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dic
             mode: here[["regret", "regret_imagenet", "regret_random", "covered"]].mean().to_dict() | {"n": len(here)}
             for mode, here in tables["advice_check"].groupby("mode", sort=False)
         },
-        "explore": _explore(tables, titles, modes, predictions),
+        "explore": _explore(tables, titles, profiles.titles(profile), modes, predictions),
     }
 
 
@@ -94,7 +95,7 @@ def _similarity(profile: str, names: list[str], measures: dict[str, dict[str, An
     """Return ``leading``, ``closest``, ``problems`` and ``n_draws`` from the similarity runs with these names."""
     kinds = {"similarity": COLUMNS["similarity"], "noise": NOISE, "problems": PROBLEMS}
     tables = {kind: _of_runs(profile, names, kind, columns) for kind, columns in kinds.items()}
-    noise, titles = tables["noise"].groupby("measure")[NOISE[2:]].mean(), datasets.titles()
+    noise, titles = tables["noise"].groupby("measure")[NOISE[2:]].mean(), profiles.titles(profile)
     primary = results.record(profile, f"similarity/{names[0]}")["parameters"].get("primary", "") if names else ""
     leading = [name for name in registry.leading(primary, noise.index) if name in measures]
     closer = similarity_tables.closer(tables["similarity"])
@@ -115,21 +116,25 @@ def _of_runs(profile: str, names: list[str], kind: str, columns: list[str]) -> p
 
 
 def _explore(
-    tables: dict[str, pd.DataFrame], titles: dict[str, str], modes: dict[str, str], predictions: dict[str, Rows]
+    tables: dict[str, pd.DataFrame],
+    titles: dict[str, str],
+    names: dict[str, str],
+    modes: dict[str, str],
+    predictions: dict[str, Rows],
 ) -> dict[str, str]:
-    """Return interactive figures and sortable tables as HTML, as far as their tables exist."""
+    """Return interactive figures and sortable tables as HTML; `titles` are of measures, `names` of datasets."""
     similarity, aucs = tables["similarity"], tables["aucs"]
     between = similarity[similarity["source"] != similarity["target"]]
     chosen = {name: title for name, title in titles.items() if name in set(between["measure"])}
     pieces = {}
     if chosen:
-        pieces["similarity_heatmap"] = interactive.similarity_heatmap(between, measures=chosen)
+        pieces["similarity_heatmap"] = interactive.similarity_heatmap(between, measures=chosen, titles=names)
         pieces["similarity_table"] = interactive.table(
-            _similarity_table(between, titles), "similarity-table",
+            _similarity_table(between, titles, names), "similarity-table",
             "Value of every measure: mean over draws of images.", n_digits=4,
         )  # fmt: skip
     if chosen and len(aucs):
-        pieces["transfer_scatter"] = interactive.scatter(between, aucs, measures=chosen, modes=modes)
+        pieces["transfer_scatter"] = interactive.scatter(between, aucs, measures=chosen, modes=modes, titles=names)
     if predictions:
         rows = [row | {"mode": modes.get(mode, mode)} for mode, of_mode in predictions.items() for row in of_mode]
         pieces["predictions_table"] = interactive.table(
@@ -138,8 +143,7 @@ def _explore(
     return pieces
 
 
-def _similarity_table(between: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
-    names = datasets.titles()
+def _similarity_table(between: pd.DataFrame, titles: dict[str, str], names: dict[str, str]) -> pd.DataFrame:
     shown = between.assign(
         measure=between["measure"].map(titles), source=between["source"].map(names), target=between["target"].map(names)
     )

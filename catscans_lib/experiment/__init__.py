@@ -32,14 +32,21 @@ class Network(Training):
 class Pretrain(Network):
     """Parameters of `pretrain.ipynb`.
 
-    `exclude` lists targets whose images are taken out of the source; with `weights`, a file (or "keras") takes
-    the place of training.
+    `exclude` lists targets whose images are taken out of the source; with `weights`, a file ("keras": Keras's own; the name of
+    the network: those of its package) takes the place of training.
     """
 
     source: Key
     seed: int
     exclude: list[str]
     weights: str | None
+
+    @field_validator("weights")
+    @classmethod
+    def _of_this_network(cls, weights: str | None, others: ValidationInfo) -> str | None:
+        if "backbone" in others.data:
+            registry.check_weights(others.data["backbone"], weights)
+        return weights
 
 
 class Transfer(Network):

@@ -11,7 +11,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.experiment import Pretrain
 from catscans_lib.images import folds
 from catscans_lib.images.store import ImageStore
-from catscans_lib.networks import build, weights
+from catscans_lib.networks import build, registry, weights
 from catscans_lib.training import loop
 from catscans_lib.training.checkpoints import Checkpoint
 
@@ -76,7 +76,7 @@ def pretrain(
 
 
 def from_weights(settings: Pretrain) -> tuple[keras.Model, str]:
-    """Return a network with the weights of a file (or Keras's own) and their origin.
+    """Return a network with published weights (`weights.load_weights`) and their origin.
 
     Its head is random by the seed and has two classes, as transfer uses the backbone alone. InputError if the weights belong
     to a dataset that a target is a part of: they have seen its images.
@@ -88,6 +88,6 @@ def from_weights(settings: Pretrain) -> tuple[keras.Model, str]:
         )
     keras.utils.set_random_seed(settings.seed)
     backbone = build.backbone(settings.backbone, settings.size_px)
-    folder = None if settings.weights == "keras" else paths.given_dir("CATSCANS_WEIGHTS")
+    folder = paths.given_dir("CATSCANS_WEIGHTS") if registry.is_file(settings.weights) else None
     origin = weights.load_weights(backbone, settings.backbone, settings.weights, folder)
     return build.build(backbone, 2, settings.dropout), origin

@@ -9,6 +9,7 @@ from catscans_lib.errors import Strict, unknown, validated
 from catscans_lib.grid import profiles
 from catscans_lib.grid.schema import Profile
 from catscans_lib.grid.steps import STEPS
+from catscans_lib.networks import registry
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PlannedRun:
         dataset = self.parameters.get("dataset") if self.parameters.get("data") == "native" else None
         used = {
             "CATSCANS_DATA": dataset is not None and datasets.get(dataset).is_below_data_dir,
-            "CATSCANS_WEIGHTS": self.parameters.get("weights") not in (None, "keras"),
+            "CATSCANS_WEIGHTS": self.step == "pretrain" and registry.is_file(self.parameters["weights"]),
         }
         return {variable for variable, is_used in used.items() if is_used}
 

@@ -12,6 +12,7 @@ from catscans_lib import datasets, paths, results
 from catscans_lib.errors import InputError, unknown, validated
 from catscans_lib.grid import overrides, steps
 from catscans_lib.grid.schema import BLOCKS, Profile, Resources
+from catscans_lib.networks import registry
 from catscans_lib.transferability import Study
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def parsed(text: str, where: str) -> Profile:
     except yaml.YAMLError as error:
         raise InputError(f"{where} is not readable as YAML: {error}") from None
     profile = validated(Profile, content, where)
+    rows = {f"transfer.targets.{target}": row for target, row in profile.transfer.targets.items()}
+    rows |= {"transfer.defaults": profile.transfer.defaults, "pretrain.defaults": profile.pretrain.defaults}
+    if place := next((place for place, row in rows.items() if "backbone" in (row or {})), None):
+        raise InputError(
+            f"{where}: {place}.backbone: a network belongs to a source. Set pretrain.sources.<source>.backbone, or the backbone "
+            "at the top of the file for all sources."
+        )
     known_steps = [*steps.STEPS, "default"]
     for step in profile.resources:
         if step not in known_steps:
@@ -102,6 +110,17 @@ def is_demo(profile: str) -> bool:
     )
     data = [yaml.safe_load(_text(profile)).get("data"), *(parameters.get("data") for parameters in ingested)]
     return "demo" in data
+
+
+def titles(profile: str) -> dict[str, str]:
+    """Return `datasets.titles`, with the network of every source that has another one than the profile's."""
+    content, found = yaml.safe_load(_text(profile)), datasets.titles()
+    for source, row in content["pretrain"]["sources"].items():
+        name = (row or {}).get("backbone", content["backbone"])
+        if source in found and name != content["backbone"]:
+            role = "as a source: " if source in content["transfer"]["targets"] else ""
+            found[source] += f" ({role}{registry.find(name).title})"
+    return found
 
 
 def threads(profile: str, step: str, parameters: Mapping[str, Any]) -> int:

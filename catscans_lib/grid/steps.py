@@ -127,10 +127,10 @@ def _read(profile: Profile) -> list[str]:
     return list(dict.fromkeys([*_trained_sources(profile), *profile.transfer.targets]))
 
 
-def _shared(profile: Profile, dataset: str) -> dict[str, Any]:
-    """Return the parameters that all training runs share."""
+def _shared(profile: Profile, dataset: str, source: str) -> dict[str, Any]:
+    """Return the parameters that all training runs share; the network is the source's own or the profile's."""
     return {
-        "backbone": profile.backbone,
+        "backbone": (profile.pretrain.sources.get(source) or {}).get("backbone", profile.backbone),
         "precision": profile.precision,
         "threads": profile.threads,
         "deterministic": profile.deterministic,
@@ -164,7 +164,7 @@ def _pretrain(profile: Profile) -> Iterator[Row]:
         targets = list(profile.transfer.targets)
         values = {
             "source": key,
-            **_shared(profile, key),
+            **_shared(profile, key, key),
             "seed": profile.pretrain.seed,
             "exclude": [target for target in targets if target != key],
             "weights": None,
@@ -185,7 +185,7 @@ def _transfer(profile: Profile) -> Iterator[Row]:
             values = {
                 "source": source,
                 "target": target,
-                **_shared(profile, target),
+                **_shared(profile, target, source),
                 # Sources are compared at an equal budget: the longer one is for the baseline alone.
                 "modes": [mode for mode in block.modes if mode != "fine_tune_long" or source == "none"],
                 "seeds": block.seeds,

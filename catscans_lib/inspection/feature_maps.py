@@ -57,7 +57,7 @@ def of_sources(networks: SourceNetworks, images: np.ndarray, layer: str | None, 
     The same channels for all images, those with the largest spatial variation first.
     """
     maps = {}
-    for source in networks.sources:
+    for source in networks.alike:
         found = activations(networks.pretrained(source), images, layer)
         maps[source] = found[..., _largest(found.std(axis=(1, 2)), n_maps)]
     return maps
@@ -69,7 +69,7 @@ def before_and_after(networks: SourceNetworks, image: np.ndarray, layer: str | N
     Both of shape (height, width, n_maps), the channels that changed most first.
     """
     pairs = {}
-    for source in networks.sources:
+    for source in networks.alike:
         before = activations(networks.pretrained(source), image, layer)
         after = activations(networks.fine_tuned(source), image, layer)
         most = _largest(np.abs(after - before).mean(axis=(1, 2)), n_maps)

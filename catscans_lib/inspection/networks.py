@@ -1,16 +1,20 @@
 """The backbones of a target's sources before and after fine-tuning."""
 
+from collections import Counter
 from pathlib import Path
 
 import keras
 
 from catscans_lib import paths, results
 from catscans_lib.experiment import Transfer, transfer
-from catscans_lib.networks import weights
+from catscans_lib.networks import registry, weights
 
 
 class SourceNetworks:
     """The backbone of each source of a target, one at a time.
+
+    `alike` are the sources whose backbone is that of most sources: layers and weights of others cannot be compared with theirs,
+    so the methods below serve these sources alone.
 
     All methods but `random` fill and return the same network, so use it before you ask for the next: it is built once, and
     memory does not grow with the number of sources. Source "none" is the network with random weights. InputError if the
@@ -19,10 +23,19 @@ class SourceNetworks:
 
     def __init__(self, profile: str, target: str, sources: list[str]) -> None:
         self.profile, self.target, self.sources = profile, target, sources
-        parameters = [results.record(profile, f"transfer/{source}--{target}")["parameters"] for source in sources]
-        self._settings = Transfer.model_validate(parameters[0])
+        found = {source: results.record(profile, f"transfer/{source}--{target}")["parameters"] for source in sources}
+        names = {source: parameters["backbone"] for source, parameters in found.items()}
+        self.backbone = Counter(names.values()).most_common(1)[0][0]
+        self.alike = [source for source, name in names.items() if name == self.backbone]
+        self._settings = Transfer.model_validate(found[self.alike[0]])
         self.network = self.random(self._settings.seeds[-1])
         self._start = self.network.get_weights()  # of source "none" before fine-tuning
+
+    def left_out(self) -> str:
+        """Return a sentence that names the sources with another backbone; "" without any."""
+        others = [source for source in self.sources if source not in self.alike]
+        why = f"their networks are not the {registry.find(self.backbone).title} of the others"
+        return f"Left out of comparisons of layers and weights: {', '.join(others)}; {why}." if others else ""
 
     def pretrained(self, source: str) -> keras.Model:
         """Return the backbone of a source before fine-tuning."""
@@ -53,5 +66,5 @@ class SourceNetworks:
         return all(self.model_path(source).is_file() for source in self.sources)
 
     def _filled(self, path: Path) -> keras.Model:
-        weights.fill_from_file(self.network, self._settings.backbone, path)
+        weights.fill_from_file(self.network, self.backbone, path)
         return self.network

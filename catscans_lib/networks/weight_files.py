@@ -1,4 +1,4 @@
-"""Reads weights files of Keras as named arrays; nothing in a file is ever run, unpickled or built.
+"""Reads weights files as named arrays; nothing in a file is ever run or built. State dicts of PyTorch: `torch_files`.
 
 Keras has two layouts. Version 3 (`.weights.h5`, also inside a `.keras` archive) names every layer; the legacy layout
 (`.h5`, in which `keras.applications` publishes its weights) also keeps their order.
@@ -16,8 +16,9 @@ import h5py
 import numpy as np
 
 from catscans_lib.errors import InputError
+from catscans_lib.networks import torch_files
 
-SUFFIXES = (".keras", ".h5", ".hdf5")  # .weights.h5 is an .h5
+SUFFIXES = (".keras", ".h5", ".hdf5", ".pth")  # .weights.h5 is an .h5
 CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}  # run code from the file
 LAYER = re.compile(r"((?:.+/)?layers/[^/]+)/vars")
 
@@ -38,12 +39,14 @@ class Stored:
 def read(path: Path) -> Stored:
     """Read a weights file; of a model with a nested `backbone`, only the backbone.
 
-    InputError if it is not a weights file of Keras, or its model contains code or classes from outside Keras.
+    InputError if it is not a weights file of Keras or PyTorch, or its model contains code or classes from outside Keras.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(
             f"Weights file '{path.name}': only {', '.join(SUFFIXES)} are read; other formats could run code."
         )
+    if path.suffix == ".pth":
+        return Stored(torch_files.layers(torch_files.read(path)), ordered=False, own=False)
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
@@ -61,6 +64,14 @@ def read(path: Path) -> Stored:
             f"Weights file '{path.name}' is not a weights file of Keras; other files are not opened, as a pickle could "
             f"run code: {error}"
         ) from error
+
+
+def check(name: str, weights: str, folder: Path | None) -> None:
+    """Fill a network with weights and forget it, which takes seconds; InputError if they do not fit (`weights.load_weights`)."""
+    from catscans_lib.networks import build, registry
+    from catscans_lib.networks import weights as filling
+
+    filling.load_weights(build.backbone(name, registry.find(name).smallest_px), name, weights, folder)
 
 
 def _refuse_code(name: str, config: dict) -> None:

@@ -29,11 +29,17 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
 def load_weights(network: keras.Model, name: str, weights: str, folder: Path | None) -> str:
     """Fill a backbone with published or saved weights, in place; return their origin with a SHA-256.
 
-    `weights` is "keras" (`keras.applications` downloads its ImageNet weights) or a file in `folder`: `.keras` or `.weights.h5`
-    (its head is left out), or `.h5` as `keras.applications` publishes them. Where published weights expect BGR, the first
-    convolution is reversed, so that the network takes RGB from 0 to 255. InputError if the file is missing, contains code or
-    another network (names the first layer that does not fit), or the download fails.
+    `weights` is "keras" (`keras.applications` downloads its ImageNet weights), the network's name (the weights of an installed
+    package, `registry.PACKAGES`) or a file in `folder`: `.keras` or `.weights.h5` (its head is left out), `.h5` as
+    `keras.applications` publishes them, or `.pth` (a state dict of PyTorch with the names of our layers). Where published weights
+    expect BGR, the first convolution is reversed, so that the network takes RGB from 0 to 255. InputError if the file is missing,
+    contains code or another network (names the first layer that does not fit), or the download fails.
     """
+    registry.check_weights(name, weights)
+    if weights in registry.PACKAGES:
+        path = registry.PACKAGES[weights].path()
+        fill_from_file(network, name, path)
+        return f"{registry.PACKAGES[weights].name}, {path.name} sha256:{registry.PACKAGES[weights].sha256}"
     if weights == "keras":
         stored = _published(name)
         _fill(network, name, stored, "Keras's weights")
@@ -57,8 +63,6 @@ def fill_from_file(network: keras.Model, name: str, path: Path) -> None:
 
 def _published(name: str) -> Stored:
     function = registry.find(name).application
-    if function is None:
-        raise InputError(f"Keras offers no ImageNet weights for '{name}'. Put a file in WEIGHTS and name it instead.")
     own = Path(os.environ["KERAS_HOME"])
     with suppress(OSError):  # Keras's settings are our own, but downloaded weights are shared with other projects
         (own.parent / "models").mkdir(parents=True, exist_ok=True)

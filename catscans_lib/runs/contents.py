@@ -15,6 +15,7 @@ from pathlib import Path
 from catscans_lib import datasets, paths
 from catscans_lib.datasets import own
 from catscans_lib.grid.expand import PlannedRun
+from catscans_lib.networks import registry
 
 Places = list[tuple[str, Path]]  # files and folders, each with its name below the folder that the user names
 
@@ -30,7 +31,7 @@ def _read(run: PlannedRun) -> dict[str, Places]:
     given = {name: Path(os.environ[name]) for name in paths.GIVEN if os.environ.get(name)}
     if values.get("data") == "native":
         found["images"] = _images(values["dataset"], given.get("CATSCANS_DATA"))
-    if isinstance(file := values.get("weights"), str) and file != "keras":
+    if isinstance(file := values.get("weights"), str) and registry.is_file(file):
         found["weights"] = [(file, folder / file) for name, folder in given.items() if name == "CATSCANS_WEIGHTS"]
     if run.step == "evidence":
         found["evidence"] = [("", root / "evidence")]

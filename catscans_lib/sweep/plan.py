@@ -33,8 +33,13 @@ CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
 GPU_RATES = {  # images from the store, augmented, deterministic
     "resnet50": Rate(2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before prefetching"),
 }
-MODEL_MB = {"resnet50": 95.0, "small_resnet": 1.2, "squeezenet": 3.0}  # of a saved network
-N_FEATURES = {"resnet50": 2048, "small_resnet": 128, "squeezenet": 512}  # per image, 4 bytes each
+MODEL_MB = {"resnet50": 95.0, "small_resnet": 1.2, "squeezenet": 3.0, "efficientnet_lite0": 14.0}  # of a saved network
+N_FEATURES = {
+    "resnet50": 2048,
+    "small_resnet": 128,
+    "squeezenet": 512,
+    "efficientnet_lite0": 1280,
+}  # per image, 4 bytes each
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+"""Reads a state dict of PyTorch as named arrays, without PyTorch (`.pth` as PyTorch saved it before version 1.6).
+
+Such a file is a row of pickles, followed by the numbers of every storage. A pickle can call any function, so the unpickler
+knows three kinds of names, those of tensors, storages and OrderedDict, and refuses every other one.
+"""
+
+import os
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from catscans_lib.errors import InputError
+
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+DTYPES = {
+    "HalfStorage": "<f2", "FloatStorage": "<f4", "DoubleStorage": "<f8", "IntStorage": "<i4", "LongStorage": "<i8",
+}  # fmt: skip
+PARTS = ("weight", "bias", "running_mean", "running_var")  # of a layer, in the order of Keras
+NOT_READ = (pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+
+
+class Storage(NamedTuple):
+    """A row of numbers: its name in the file, a key of `DTYPES`, and the number of numbers."""
+
+    key: str
+    kind: str
+    n: int
+
+
+class Tensor(NamedTuple):
+    """Which numbers of a storage form an array: the place of the first, shape, and steps (in numbers) along the axes."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    steps: tuple[int, ...]
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _tensor
+        if module == "torch" and name in DTYPES:
+            return name
+        raise InputError(f"it asks for '{module}.{name}', which is no part of a state dict and could run code; refused")
+
+    def persistent_load(self, pid: Any) -> Storage:
+        match pid:
+            case ("storage", str(kind), str(key), str(), int(n), None) if kind in DTYPES and n >= 0:
+                return Storage(key, kind, n)
+        raise ValueError(f"it refers to {pid!r}, which is no storage")
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, steps: Any, *_: Any) -> Tensor:
+    numbers = (offset, *shape, *steps)
+    if not isinstance(storage, Storage) or len(shape) != len(steps) or any(type(one) is not int for one in numbers):
+        raise ValueError("a tensor has no storage, or no valid shape")
+    n = np.prod(shape, dtype=object)
+    last = offset + sum((size - 1) * step for size, step in zip(shape, steps, strict=True))
+    if min(numbers) < 0 or n > storage.n or (n and last >= storage.n):
+        raise ValueError(f"a tensor of shape {shape} exceeds its storage of {storage.n} numbers")
+    return Tensor(storage, offset, tuple(shape), tuple(steps))
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a state dict by name; InputError if the file has another format or is damaged."""
+    try:
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                raise ValueError(
+                    "it has PyTorch's newer zip format. Save it with torch.save(..., _use_new_zipfile_serialization=False)"
+                )
+            file.seek(0)
+            return _read(file)
+    except NOT_READ as error:
+        raise InputError(
+            f"Weights file '{path.name}' is not read as a state dict of PyTorch: {error or type(error).__name__}."
+        ) from error
+
+
+def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+    magic, protocol, system, state, keys = (_Unpickler(file).load() for _ in range(5))
+    if (magic, protocol) != (MAGIC, PROTOCOL) or not system["little_endian"]:
+        raise ValueError("its first pickles are not those of such a file")
+    if type(state) is not OrderedDict or not all(isinstance(one, Tensor) for one in OrderedDict.values(state)):
+        raise ValueError("it has other objects than tensors by name; save model.state_dict()")
+    storages = {tensor.storage.key: tensor.storage for tensor in OrderedDict.values(state)}
+    if sorted(storages) != sorted(keys):
+        raise ValueError("its list of storages is not that of its tensors")
+    numbers = {key: _numbers(file, storages[key]) for key in keys}
+    if file.read(1):
+        raise ValueError("it goes on after its last storage")
+    return {str(name): _array(tensor, numbers) for name, tensor in OrderedDict.items(state)}
+
+
+def _numbers(file: BinaryIO, storage: Storage) -> np.ndarray:
+    dtype, n = np.dtype(DTYPES[storage.kind]), int.from_bytes(file.read(8), "little")
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    if n != storage.n or left < n * dtype.itemsize:
+        raise ValueError(
+            f"storage {storage.key} should have {storage.n} numbers; the file says {n} and has {left} more bytes"
+        )
+    return np.frombuffer(file.read(n * dtype.itemsize), dtype)
+
+
+def _array(tensor: Tensor, numbers: dict[str, np.ndarray]) -> np.ndarray:
+    held = numbers[tensor.storage.key]
+    if held.dtype != DTYPES[tensor.storage.kind] or len(held) != tensor.storage.n:
+        raise ValueError(f"storage {tensor.storage.key} has two types or sizes")
+    steps = [step * held.itemsize for step in tensor.steps]
+    return np.lib.stride_tricks.as_strided(held[tensor.offset :], tensor.shape, steps).copy()
+
+
+def layers(state: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """Return the arrays of every layer as Keras orders and shapes them; `_blocks.0._bn1.weight` is of layer `blocks_0_bn1`."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in state.items():
+        layer, _, part = name.rpartition(".")
+        if part != "num_batches_tracked":
+            found.setdefault(layer.replace("._", "_").replace(".", "_").lstrip("_"), {})[part] = _as_keras(array)
+    if unknown := {part for parts in found.values() for part in parts} - set(PARTS):
+        raise InputError(f"The state dict has '{min(unknown)}' of a layer; known: {', '.join(PARTS)}.")
+    return {layer: [parts[part] for part in PARTS if part in parts] for layer, parts in found.items()}
+
+
+def _as_keras(array: np.ndarray) -> np.ndarray:
+    """Move the axes of a kernel, (out, in, height, width) or (out, in); of depthwise convolutions, `in` is 1."""
+    if array.ndim == 4:
+        return array.transpose(2, 3, 0, 1) if array.shape[1] == 1 else array.transpose(2, 3, 1, 0)
+    return array.T
