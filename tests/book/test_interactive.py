@@ -25,7 +25,7 @@ def traces(figure):
 
 
 def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
-    piece = interactive.similarity_heatmap(similarity(), measures={"logme": "LogME", "kid": "KID"})
+    piece = interactive.similarity_heatmap(similarity(), measures={"logme": "LogME", "kid": "KID"}, titles=TITLES)
     logme, kid = traces(piece)
     assert logme["y"] == [TITLES["imagenet"], TITLES["dtd"]]
     assert (logme["z"], logme["text"]) == ([[2.0], [1.0]], [["0.4"], ["0.6"]])
@@ -36,7 +36,7 @@ def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
 
 def test_a_cell_without_a_value_is_empty():
     both = pd.concat([similarity(), similarity().query("source == 'imagenet'").assign(target="isic2018")])
-    piece = interactive.similarity_heatmap(both, measures={"logme": "LogME"})
+    piece = interactive.similarity_heatmap(both, measures={"logme": "LogME"}, titles=TITLES)
     assert traces(piece)[0]["text"] == [["0.4", "0.4"], ["", "0.6"]]
     assert traces(piece)[0]["z"][1][0] is None
 
@@ -51,7 +51,9 @@ def test_points_are_means_over_draws_and_folds():
     values = [("dtd", 1, 0.91), ("dtd", 2, 0.92), ("imagenet", 1, 0.81), ("imagenet", 2, 0.82)]
     aucs = pd.DataFrame(values, columns=["source", "fold", "auc"]).assign(target="chest", mode="fine_tune", seed=0)
     measures = {"logme": "LogME", "kid": "KID"}
-    piece = interactive.scatter(similarity(), aucs, measures=measures, modes={"fine_tune": "fine-tuning"})
+    piece = interactive.scatter(
+        similarity(), aucs, measures=measures, modes={"fine_tune": "fine-tuning"}, titles=TITLES
+    )
     shown = [trace for trace in traces(piece) if trace["meta"]["measure"] == "logme"]
     assert len(shown) == 1
     assert shown[0]["text"] == [TITLES["dtd"], TITLES["imagenet"]]

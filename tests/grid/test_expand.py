@@ -6,7 +6,7 @@ import pytest
 import tiny
 import yaml
 
-from catscans_lib import paths
+from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, overrides, profiles
 from catscans_lib.grid.schema import BLOCKS
@@ -74,6 +74,29 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
     [
         ("backbone", "resnet", "Unknown backbone 'resnet'; known: .*resnet50, .*small_resnet, squeezenet, "),
         ("backbone", "xception", "pretrain.* size_px got .*'xception' needs images of at least 71 px"),
+        (
+            "pretrain.sources.dtd.backbone",
+            "resnet",
+            "sources.dtd: backbone got .*Unknown backbone 'resnet'; known: .*xception",
+        ),
+        ("pretrain.sources.dtd.backbone", "xception", "pretrain.sources.dtd: size_px got 32.* at least 71 px"),
+        (
+            "pretrain.sources.dtd.weights",
+            "efficientnet_lite0",
+            "'efficientnet_lite0' are not for backbone 'small_resnet'",
+        ),
+        (
+            "pretrain.sources.dtd.weights",
+            "keras",
+            "sources.dtd: weights got 'keras': Keras offers no .* for 'small_resnet'",
+        ),
+        (
+            "transfer.defaults.backbone",
+            "vgg16",
+            "transfer.defaults.backbone: a network belongs to a source. Set pretrain",
+        ),
+        ("pretrain.defaults.backbone", "vgg16", "pretrain.defaults.backbone: a network belongs to a source"),
+        ("transfer.targets.chest.backbone", "vgg16", "transfer.targets.chest.backbone: a network belongs to a source"),
         ("transfer.targets.isic", {}, "Unknown dataset 'isic'; known: bloodcell, brain_mri, brain_tumours"),
         ("datasets.cifar10", {"size_px": 32}, "datasets: Unknown dataset 'cifar10'"),
         ("pretrain.sources.cats", None, "pretrain.sources: Unknown dataset 'cats'"),
@@ -100,6 +123,18 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
 def test_a_wrong_value_is_refused_with_its_place_and_the_known_values(changed, dotted, value, message):
     with pytest.raises(InputError, match=message):
         changed(dotted, value)
+
+
+def test_a_source_may_have_a_network_of_its_own_which_its_transfers_use_and_its_title_names(changed):
+    runs = changed("pretrain.sources.isic2018", {"backbone": "squeezenet"})
+    own = {key for key, run in runs.items() if run.parameters.get("backbone") == "squeezenet"}
+    assert own == {"pretrain/isic2018", "transfer/isic2018--chest", "transfer/isic2018--pcam_middle"}
+    assert runs["transfer/none--isic2018"].settings.backbone == "small_resnet"
+    assert profiles.titles("demo") == datasets.titles() | {"isic2018": "ISIC 2018 (as a source: SqueezeNet 1.1)"}
+    runs = changed("pretrain.sources.dtd", {"backbone": "efficientnet_lite0", "weights": "efficientnet_lite0"})
+    assert runs["pretrain/dtd"].folders == set()  # the package's file, none in WEIGHTS
+    assert "ingest/dtd" not in runs
+    assert profiles.titles("demo")["dtd"] == f"{datasets.titles()['dtd']} (EfficientNet-Lite0)"
 
 
 def test_the_primary_measure_is_one_that_the_profile_computes(changed):

@@ -1,3 +1,5 @@
+import shutil
+
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +11,7 @@ from published import assert_same_weights, shorten
 from catscans_lib import figures, paths
 from catscans_lib.errors import InputError
 from catscans_lib.experiment import Transfer, transfer
-from catscans_lib.inspection import feature_maps
+from catscans_lib.inspection import feature_maps, weight_changes
 from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
 
@@ -49,6 +51,21 @@ def test_networks_are_the_saved_ones_and_random_weights_those_before_the_transfe
     start = transfer.source_backbone(Transfer(**saved_networks.PARAMETERS, source="none"), 7, None)
     assert not np.array_equal(networks.random(8).get_weights()[0], start.get_weights()[0])
     assert_same_weights(networks.pretrained("none"), start)
+
+
+def test_sources_with_another_network_than_most_are_named_and_left_out_of_comparisons_of_layers(images):
+    run = paths.run_dir("demo", "transfer", "dtd--chest") / "run.json"
+    shutil.copytree(run.parent, run.parents[1] / "kimia960--chest")
+    assert SourceNetworks("demo", "chest", ["dtd", "none", "kimia960"]).left_out() == ""
+    run.write_text(run.read_text().replace("small_resnet", "squeezenet"))
+    networks = SourceNetworks("demo", "chest", ["dtd", "none", "kimia960"])
+    assert networks.alike == ["none", "kimia960"]
+    assert networks.left_out() == (
+        "Left out of comparisons of layers and weights: dtd; their networks are not the small residual network of the others."
+    )
+    shutil.copytree(paths.run_dir("demo", "pretrain", "dtd"), paths.run_dir("demo", "pretrain", "kimia960"))
+    assert list(feature_maps.of_sources(networks, images.images[:1], None, 2)) == networks.alike
+    assert set(weight_changes.relative(networks)["source"]) == set(networks.alike)
 
 
 def test_linear_probes_leave_no_fine_tuned_network_and_a_missing_transfer_is_named(images):
