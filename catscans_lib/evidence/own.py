@@ -47,7 +47,9 @@ def write(profile: str, needed: Mapping[str, Sequence[str]], mode: str) -> list[
     aucs = tables.aucs(predictions, results.run_ids(profile))
     records = [results.record(profile, run) for target in targets for run in needed[target]]
     scores, facts = _scores(profile, targets)
-    table = _outcomes(aucs, predictions, mode, scores, facts, records[0]["parameters"]["backbone"])
+    trained = [record["parameters"] for record in records if "backbone" in record["parameters"]]
+    backbones = {parameters["source"]: parameters["backbone"] for parameters in trained}
+    table = _outcomes(aucs, predictions, mode, scores, facts, backbones)
     study = _record(records, table, mode, scores)
     cells = _cells(profile, aucs, predictions).assign(study=name)[CELLS]
     for path, content in ((f"{name}.csv", table[study.columns]), (f"more/{name}_aucs.csv", cells)):
@@ -85,7 +87,12 @@ def _scores(profile: str, targets: list[str]) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def _outcomes(
-    aucs: pd.DataFrame, predictions: pd.DataFrame, mode: str, scores: pd.DataFrame, facts: pd.DataFrame, backbone: str
+    aucs: pd.DataFrame,
+    predictions: pd.DataFrame,
+    mode: str,
+    scores: pd.DataFrame,
+    facts: pd.DataFrame,
+    backbones: dict[str, str],
 ) -> pd.DataFrame:
     """Return a row per source, target, mode, fold and seed, in the columns of every study."""
     table = aucs.rename(columns={"auc": "value"}).sort_values(tables.KEYS, ignore_index=True)
@@ -96,7 +103,7 @@ def _outcomes(
     pairs = zip(table["source"], table["target"], strict=True)
     table = table.assign(
         source_kind=[kinds.get(known[name], "medical") for name in table["source"]],
-        pretraining_data=table["source"].map(titles), backbone=backbone, metric="auc", low=np.nan, high=np.nan,
+        pretraining_data=table["source"].map(titles), backbone=table["source"].map(backbones), metric="auc", low=np.nan, high=np.nan,
         overlap=["possible" if datasets.parts_of_the_same(source, [target]) else "none" for source, target in pairs],
         modality=table["target"].map(known), n_train=table["target"].map(n_images) - table["n_images"],
     ).join(facts, on="source").join(scores, on=PAIR)  # fmt: skip

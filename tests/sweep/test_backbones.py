@@ -27,7 +27,7 @@ def test_a_source_with_a_network_of_its_own_is_pretrained_transferred_measured_a
     values = results.table("demo", "similarity", "chest", "similarity")
     of_own = values[values["source"] == "kimia960"].set_index("measure")
     assert of_own["probe"].fillna("").to_dict() == {"mmd_rbf": "dtd", "logme": "", "leep": ""}
-    alike = results.table("demo", "feature_maps", "chest", "figures/cka")
+    alike = results.table("demo", "feature_maps", "chest", "cka")
     assert set(alike["source"]) == {"dtd", "none", "other"}
     assert set(results.table("demo", "feature_maps", "chest", "figures/grad_cam")["source"]) == {
         "dtd",
