@@ -103,7 +103,8 @@ def _outcomes(
     pairs = zip(table["source"], table["target"], strict=True)
     table = table.assign(
         source_kind=[kinds.get(known[name], "medical") for name in table["source"]],
-        pretraining_data=table["source"].map(titles), backbone=table["source"].map(backbones), metric="auc", low=np.nan, high=np.nan,
+        pretraining_data=table["source"].map(titles), backbone=table["source"].map(backbones), metric="auc",
+        low=np.nan, high=np.nan,
         overlap=["possible" if datasets.parts_of_the_same(source, [target]) else "none" for source, target in pairs],
         modality=table["target"].map(known), n_train=table["target"].map(n_images) - table["n_images"],
     ).join(facts, on="source").join(scores, on=PAIR)  # fmt: skip
