@@ -47,8 +47,9 @@ def write(profile: str, needed: Mapping[str, Sequence[str]], mode: str) -> list[
     aucs = tables.aucs(predictions, results.run_ids(profile))
     records = [results.record(profile, run) for target in targets for run in needed[target]]
     scores, facts = _scores(profile, targets)
-    trained = [record["parameters"] for record in records if "backbone" in record["parameters"]]
-    backbones = {parameters["source"]: parameters["backbone"] for parameters in trained}
+    pairs = aucs[PAIR].drop_duplicates().itertuples(index=False)
+    transfers = {pair.source: results.record(profile, f"transfer/{pair.source}--{pair.target}") for pair in pairs}
+    backbones = {source: record["parameters"]["backbone"] for source, record in transfers.items()}
     table = _outcomes(aucs, predictions, mode, scores, facts, backbones)
     study = _record(records, table, mode, scores)
     cells = _cells(profile, aucs, predictions).assign(study=name)[CELLS]
