@@ -92,7 +92,7 @@ def _overlaps(profile: str) -> list[dict[str, Any]]:
 
 def _excluded(profile: str, sources: list[str]) -> list[dict[str, Any]]:
     """Return source (title) and by target (title) n_removed, n_groups, for every source that was trained on its images."""
-    titles, rows = datasets.titles(), []
+    titles, rows = profiles.titles(profile), []
     for source in sources:
         removed = results.optional(profile, f"pretrain/{source}/removed.csv", ["target"])
         if len(removed):
@@ -103,7 +103,7 @@ def _excluded(profile: str, sources: list[str]) -> list[dict[str, Any]]:
 
 def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of summary (a verdict per source, target and mode), seed_spread and rank_agreement, with titles."""
-    titles, found = datasets.titles(), {}
+    titles, found = profiles.titles(profile), {}
     failed = learning.failures(results.optional(profile, "tables/learning.csv", [*CELL, "verdict"]))
     for name in ("summary", "seed_spread", "rank_agreement"):
         stem = "stability_summary" if name == "summary" else name

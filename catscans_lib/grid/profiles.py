@@ -136,7 +136,13 @@ def study(profile: str) -> Study:
         raise InputError(f"params/{profile}.yaml has no block 'similarity'. Copy it from params/demo.yaml.")
     sizes_px = {name: row.size_px for name, row in loaded.datasets.items()}
     return Study(
-        profile, loaded.backbone, loaded.similarity["probe"], sizes_px, tuple(loaded.transfer.targets), is_demo(profile)
+        profile,
+        loaded.backbone,
+        loaded.similarity["probe"],
+        sizes_px,
+        tuple(loaded.transfer.targets),
+        titles(profile),
+        is_demo(profile),
     )
 
 

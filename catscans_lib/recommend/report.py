@@ -73,7 +73,7 @@ def recommend(
     enough = calibration.n_targets > 2
     check = model.check(aucs, similarity, measures) if enough else pd.DataFrame(columns=model.CHECK)
     table = model.rank(calibration, model.closeness(found, measures)["own"], seed)
-    table.insert(1, "title", table["source"].map(datasets.titles()).fillna(table["source"]))
+    table.insert(1, "title", table["source"].map(study.titles).fillna(table["source"]))
     if not (card.get("group_column") or card.get("group_pattern")):
         facts["n_groups"] = None
     evidence = {

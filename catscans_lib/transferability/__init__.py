@@ -57,7 +57,7 @@ class Study:
     """The settings of a profile that measures and advice need.
 
     `probe` is the source whose network sees all images, `sizes_px` the side of each dataset's stored images, `targets` those
-    with known AUCs. `is_demo` says that the images are generated.
+    with known AUCs, `titles` what sources are called. `is_demo` says that the images are generated.
     """
 
     profile: str
@@ -65,4 +65,5 @@ class Study:
     probe: str
     sizes_px: Mapping[str, int]
     targets: tuple[str, ...]
+    titles: Mapping[str, str]
     is_demo: bool = False
