@@ -113,11 +113,16 @@ def is_demo(profile: str) -> bool:
 
 
 def titles(profile: str) -> dict[str, str]:
-    """Return `datasets.titles`, with the network of every source that has another one than the profile's."""
+    """Return `datasets.titles`, with the network of every source that has another one than the profile's.
+
+    As in `is_demo`, the file may be one that `load` refuses.
+    """
     content, found = yaml.safe_load(_text(profile)), datasets.titles()
-    for source, row in content["pretrain"]["sources"].items():
-        name = (row or {}).get("backbone", content["backbone"])
-        if source in found and name != content["backbone"]:
+    own = {
+        source: (row or {}).get("backbone") for source, row in content.get("pretrain", {}).get("sources", {}).items()
+    }
+    for source, name in own.items():
+        if source in found and name not in (None, content.get("backbone")):
             role = "as a source: " if source in content["transfer"]["targets"] else ""
             found[source] += f" ({role}{registry.find(name).title})"
     return found
