@@ -131,16 +131,22 @@ def add_results(profile):
 
 
 def add_similarity(profile):
-    """Add three measures of two sources, for the interactive figures and tables."""
+    """Add three measures of two sources, for the interactive figures and tables, and one that the library no longer has."""
     columns = ["measure", "source", "value"]
     values = [("logme", "dtd", 0.3), ("logme", "imagenet", 0.2), ("parc", "dtd", 0.4)]
-    values += [("parc", "imagenet", 0.6), ("mmd_rbf", "dtd", 0.1)]
+    values += [("parc", "imagenet", 0.6), ("mmd_rbf", "dtd", 0.1), ("gone", "dtd", 1.0)]
     table = pd.DataFrame(values, columns=columns).assign(target="isic2018", probe="imagenet", n_images=4, seed=0)
     table["larger_is_closer"] = table["measure"] != "mmd_rbf"
     table.to_csv(paths.tables_dir(profile) / "similarity.csv", index=False)
-    titles = {"measure": ["logme", "parc", "mmd_rbf"], "title": ["LogME", "PARC", "Kernel distance"]}
-    noise = {"measure": titles["measure"], "target": "isic2018", "n_draws": 2, "noise": [0.25, 0.5, 1], "distance": 0.4}
-    noise |= {"self_distance": [None, None, 0.01]}
+    titles = {"measure": ["logme", "parc", "mmd_rbf", "gone"], "title": ["LogME", "PARC", "Kernel distance", "Gone"]}
+    noise = {
+        "measure": titles["measure"],
+        "target": "isic2018",
+        "n_draws": 2,
+        "noise": [0.25, 0.5, 1, 1],
+        "distance": 0.4,
+    }
+    noise |= {"self_distance": [None, None, 0.01, None]}
     problem = {"measure": ["logme"], "source": "stl10", "target": "isic2018", "seed": 0, "problem": "no | convergence"}
     about = titles | {"closer": "larger", "blind to": "size"}
     tables = {"measures": about, "similarity": table, "noise": noise, "problems": problem}
