@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from catscans_lib.evidence.studies import Study
+from catscans_lib.evidence.studies import OWN, Study
 
 REPEATS = {"folds": "fold", "seeds": "seed"}  # column of a study's repeats
 METHODS = {
@@ -120,10 +120,12 @@ def summaries(contrasts: pd.DataFrame) -> pd.DataFrame:
 
     Columns kind and group: every study by itself; `alike`, where differences of AUCs are alike (`fine-tuned`: whole networks;
     `frozen`: linear heads; `all AUCs`); for fine-tuned networks, every modality, every class of n_train, and `without` one study
-    after the other. n and n_higher (targets; those with a difference above 0), unweighted (mean over them, with or without
-    intervals), and the columns of `pooled`, from those with intervals.
+    after the other. Our own runs, whose sources differ a thousandfold in size, are in none of these groups. n and n_higher
+    (targets; those with a difference above 0), unweighted (mean over them, with or without intervals), and the columns of
+    `pooled`, from those with intervals.
     """
-    aucs = contrasts[contrasts["metric"].isin(("auc", "macro_auc"))]
+    published = contrasts[~contrasts["study"].str.startswith(OWN)]
+    aucs = published[published["metric"].isin(("auc", "macro_auc"))]
     tuned = aucs[aucs["mode"] == "fine_tune"]
     sizes = pd.cut(tuned["n_train"], [0, 1000, 10000, np.inf], labels=list(SIZES[:3])).astype(object).fillna(SIZES[3])
     groups = [("study", name, part) for name, part in contrasts.groupby("study", sort=False)]

@@ -14,7 +14,6 @@ from catscans_lib.evidence import studies
 from catscans_lib.similarity import registry
 from catscans_lib.transferability import similarity_tables
 
-PREFIX = "own_"  # of the study's name and of its files
 PAIR = ["source", "target"]
 MODALITIES = {  # a word of a card's modality, and the name that studies share
     "natural images": "photographs", "X-ray": "X-ray", "skin": "skin", "retina": "retina", "ultrasound": "ultrasound",
@@ -42,7 +41,7 @@ def write(profile: str, needed: Mapping[str, Sequence[str]], mode: str) -> list[
     targets = [target for target, runs in needed.items() if all(results.is_done(profile, run) for run in runs)]
     if not targets:
         raise InputError(f"No target of '{profile}' has all its transfers and similarities. Run the sweep first.")
-    name, predictions = PREFIX + profile, results.of_transfers(profile, "predictions")
+    name, predictions = studies.OWN + profile, results.of_transfers(profile, "predictions")
     predictions = predictions[predictions["target"].isin(targets)]
     aucs = tables.aucs(predictions, results.run_ids(profile))
     records = [results.record(profile, run) for target in targets for run in needed[target]]
@@ -63,7 +62,7 @@ def write(profile: str, needed: Mapping[str, Sequence[str]], mode: str) -> list[
 
 def aucs() -> pd.DataFrame:
     """Return the mean AUC of every source, target and mode of our own studies with its interval; empty without any."""
-    files = sorted((studies.folder() / "more").glob(f"{PREFIX}*_aucs.csv"))
+    files = sorted((studies.folder() / "more").glob(f"{studies.OWN}*_aucs.csv"))
     return pd.concat([pd.DataFrame(columns=CELLS), *map(pd.read_csv, files)], ignore_index=True)
 
 

@@ -11,6 +11,7 @@ from catscans_lib import paths
 from catscans_lib.errors import Count, InputError, Strict, unknown, validated
 
 Text = Annotated[str, Field(min_length=3)]
+OWN = "own_"  # begins the names of our own runs
 KEY = ["source", "backbone", "target", "mode", "n_train", "metric", "fold", "seed"]
 COLUMNS = [
     "source", "source_kind", "pretraining_data", "overlap", "backbone", "target", "modality", "mode", "n_train", "metric", "fold",

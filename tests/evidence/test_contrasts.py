@@ -123,3 +123,13 @@ def test_summaries_keep_frozen_networks_and_accuracies_apart():
     assert set(found.loc["without"].index) == {"cats_scans", "radimagenet", "xray_scale"}
     tuned, frozen = found.loc[("alike", "fine-tuned")], found.loc[("alike", "frozen")]
     assert tuned["low"] > 0 > tuned["prediction_low"] and frozen["high"] < 0
+
+
+def test_our_own_runs_are_summarised_by_themselves_alone():
+    of_all = contrasts.main(contrasts.of_all(*published()))
+    one = of_all[of_all["study"] == "radimagenet"]
+    with_ours = pd.concat([of_all, one.assign(study="own_sample", difference=0.5)])
+    expected, found = contrasts.summaries(of_all), contrasts.summaries(with_ours)
+    is_ours = found["group"] == "own_sample"
+    assert found.loc[is_ours, ["kind", "n"]].to_numpy().tolist() == [["study", len(one)]]
+    pd.testing.assert_frame_equal(found[~is_ours].reset_index(drop=True), expected)
