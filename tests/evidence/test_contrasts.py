@@ -128,7 +128,7 @@ def test_summaries_keep_frozen_networks_and_accuracies_apart():
 def test_our_own_runs_are_summarised_by_themselves_alone():
     of_all = contrasts.main(contrasts.of_all(*published()))
     one = of_all[of_all["study"] == "radimagenet"]
-    with_ours = pd.concat([of_all, one.assign(study="own_sample", difference=0.5)])
+    with_ours = pd.concat([of_all, one.assign(study="own_sample", difference=one["difference"] + 0.5)])
     expected, found = contrasts.summaries(of_all), contrasts.summaries(with_ours)
     is_ours = found["group"] == "own_sample"
     assert found.loc[is_ours, ["kind", "n"]].to_numpy().tolist() == [["study", len(one)]]
