@@ -210,7 +210,8 @@ def test_a_run_is_stopped_at_its_time_limit(project, monkeypatch):
     raised = (
         r"was stopped after its limit of 0.15 minutes.*resources: \{stability: \{minutes: ...\}\} in params/demo.yaml"
     )
+    before = psutil.Process().children(recursive=True)  # of earlier tests
     with pytest.raises(execute.RunFailed, match=raised):
         run_notebook("import time; time.sleep(600)")
-    children = psutil.Process().children(recursive=True)
+    children = set(psutil.Process().children(recursive=True)) - set(before)
     assert [child for child in children if child.status() != psutil.STATUS_ZOMBIE] == []  # ended, not yet collected
