@@ -27,9 +27,8 @@ def auc_panels(
     here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
     relative = here["auc"] - here.groupby("target")["auc"].transform("mean")
     sources = relative.groupby(here["source"]).mean().sort_values().index.tolist()
-    size = (1.9 + 2.3 * len(targets), 1.3 + 0.3 * len(sources))
-    _, panels = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
-    for ax, target in zip(panels[0], targets, strict=True):
+    panels = _panels(len(targets), 5, 2.3, 1.1 + 0.3 * len(sources), sharey=True)
+    for ax, target in zip(panels, targets, strict=True):
         _rows_of_sources(ax, here[here["target"] == target], intervals[intervals["target"] == target], mode, sources)
         none = aucs[(aucs["target"] == target) & (aucs["source"] == "none")]
         # Random weights are solid with the same budget; beside fine-tuning, dashed with the longer one, dotted without training.
@@ -40,9 +39,22 @@ def auc_panels(
             if len(values := none.loc[none["mode"] == of, "auc"]):
                 ax.axvline(values.mean(), color="#666666", lw=1.2, ls=dash, zorder=1)
         ax.set_title(titles[target])
-    panels[0, 0].set_yticks(range(len(sources)), [titles[source] for source in sources])
-    panels[0, len(targets) // 2].set_xlabel(f"AUC on held-out images, {mode.replace('_', '-')}")
-    return panels[0]
+    panels[0].set_yticks(range(len(sources)), [titles[source] for source in sources])
+    panels[0].figure.supxlabel(f"AUC on held-out images, {mode.replace('_', '-')}", fontsize=10)
+    return panels
+
+
+def _panels(n: int, n_columns: int, width: float, height: float, **shared: bool) -> np.ndarray:
+    """Return the axes of `n` panels of this size (inches), in rows of at most `n_columns`; `shared`: sharex or sharey."""
+    n_columns = min(n, n_columns)
+    n_rows = -(-n // n_columns)
+    size = (1.9 + width * n_columns, 0.3 + height * n_rows)
+    _, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, **shared)
+    for ax in axes.flat[n:]:
+        ax.remove()
+    for ax in axes.flat[:n]:
+        ax.tick_params(labelbottom=True)
+    return axes.flat[:n]
 
 
 def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode: str, sources: list[str]) -> None:
@@ -116,9 +128,8 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
     """
     targets = ordered(best["target"])
     n_rows = best.groupby("target").size().max()
-    size = (0.6 + 3.4 * len(targets), 1.4 + 0.28 * n_rows)
-    _, panels = plt.subplots(1, len(targets), figsize=size, sharex=True, squeeze=False)
-    for ax, target in zip(panels[0], targets, strict=True):
+    panels = _panels(len(targets), 3, 3.2, 1.1 + 0.28 * n_rows, sharex=True)
+    for ax, target in zip(panels, targets, strict=True):
         here = best[best["target"] == target].sort_values("difference", ascending=False)
         ax.axvspan(-margin, margin, color="#DDDDDD", zorder=0)
         ax.axvline(0, color="#888888", lw=0.8, zorder=1)
@@ -129,5 +140,5 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
             ax.scatter(row.difference, place, s=34, facecolor="white" if row.verdict == "open" else colour, **style)
         ax.set_yticks(range(len(here)), [titles.get(name, NOT_SOURCES.get(name, name)) for name in here["other"]])
         ax.set_title(f"{titles[target]}:\n{titles[here['best'].iloc[0]]} minus ...")
-    panels[0, len(targets) // 2].set_xlabel("Difference in AUC, 95 % interval of the primary test")
-    return panels[0]
+    panels[0].figure.supxlabel("Difference in AUC, 95 % interval of the primary test", fontsize=10)
+    return panels
