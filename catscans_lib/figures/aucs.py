@@ -27,7 +27,8 @@ def auc_panels(
     here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
     relative = here["auc"] - here.groupby("target")["auc"].transform("mean")
     sources = relative.groupby(here["source"]).mean().sort_values().index.tolist()
-    panels = _panels(len(targets), 5, 2.3, 1.1 + 0.3 * len(sources), sharey=True)
+    label = f"AUC on held-out images, {mode.replace('_', '-')}"
+    panels = _panels(len(targets), label, 5, 2.3, 1.1 + 0.3 * len(sources), sharey=True)
     for ax, target in zip(panels, targets, strict=True):
         _rows_of_sources(ax, here[here["target"] == target], intervals[intervals["target"] == target], mode, sources)
         none = aucs[(aucs["target"] == target) & (aucs["source"] == "none")]
@@ -40,12 +41,14 @@ def auc_panels(
                 ax.axvline(values.mean(), color="#666666", lw=1.2, ls=dash, zorder=1)
         ax.set_title(titles[target])
     panels[0].set_yticks(range(len(sources)), [titles[source] for source in sources])
-    panels[0].figure.supxlabel(f"AUC on held-out images, {mode.replace('_', '-')}", fontsize=10)
     return panels
 
 
-def _panels(n: int, n_columns: int, width: float, height: float, **shared: bool) -> np.ndarray:
-    """Return the axes of `n` panels of this size (inches), in rows of at most `n_columns`; `shared`: sharex or sharey."""
+def _panels(n: int, label: str, n_columns: int, width: float, height: float, **shared: bool) -> np.ndarray:
+    """Return the axes of `n` panels of this size (inches), in rows of at most `n_columns`; `shared`: sharex or sharey.
+
+    The middle panel of the last row has the label of the x axis.
+    """
     n_columns = min(n, n_columns)
     n_rows = -(-n // n_columns)
     size = (1.9 + width * n_columns, 0.3 + height * n_rows)
@@ -54,6 +57,8 @@ def _panels(n: int, n_columns: int, width: float, height: float, **shared: bool)
         ax.remove()
     for ax in axes.flat[:n]:
         ax.tick_params(labelbottom=True)
+    last = axes.flat[(n_rows - 1) * n_columns : n]
+    last[len(last) // 2].set_xlabel(label)
     return axes.flat[:n]
 
 
@@ -128,7 +133,8 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
     """
     targets = ordered(best["target"])
     n_rows = best.groupby("target").size().max()
-    panels = _panels(len(targets), 3, 3.2, 1.1 + 0.28 * n_rows, sharex=True)
+    label = "Difference in AUC, 95 % interval of the primary test"
+    panels = _panels(len(targets), label, 3, 3.2, 1.1 + 0.28 * n_rows, sharex=True)
     for ax, target in zip(panels, targets, strict=True):
         here = best[best["target"] == target].sort_values("difference", ascending=False)
         ax.axvspan(-margin, margin, color="#DDDDDD", zorder=0)
@@ -140,5 +146,4 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
             ax.scatter(row.difference, place, s=34, facecolor="white" if row.verdict == "open" else colour, **style)
         ax.set_yticks(range(len(here)), [titles.get(name, NOT_SOURCES.get(name, name)) for name in here["other"]])
         ax.set_title(f"{titles[target]}:\n{titles[here['best'].iloc[0]]} minus ...")
-    panels[0].figure.supxlabel("Difference in AUC, 95 % interval of the primary test", fontsize=10)
     return panels

@@ -83,7 +83,7 @@ def panel():
 
 def test_panels_show_every_fold_and_the_bootstrap_interval_of_their_own_mode():
     ax = panel()
-    assert ax.figure.get_supxlabel() == "AUC on held-out images, fine-tune"
+    assert ax.get_xlabel() == "AUC on held-out images, fine-tune"
     assert sum(len(collection.get_offsets()) for collection in ax.collections) == 2 * (3 + 1)
     assert [tuple(line.get_xdata()) for line in ax.lines if line.get_lw() == 1.8] == [(0.70, 0.90), (0.85, 0.97)]
 
