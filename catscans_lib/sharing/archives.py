@@ -15,6 +15,8 @@ from pathlib import Path
 
 from catscans_lib.errors import InputError
 
+MAX_MEMBERS = 5_000_000  # ImageNet has 1.4 million
+MAX_HEADER_BYTES = 2**20  # tarfile reads a header of variable length into memory as a whole
 JUNK = re.compile(r"__MACOSX|\.DS_Store|\._.*")
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold; real ones would change the bytes
 COMPRESSED = {".keras", ".png", ".h5", ".woff2"}  # stored without compressing them again
@@ -64,11 +66,12 @@ def add_file(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None
 
 @dataclass
 class _Guard:
-    """Checks every member just before it is extracted to `folder`; counts files and bytes."""
+    """Checks every member just before it is extracted to `folder`; counts members, files and bytes."""
 
     archive: Path
     folder: Path
     max_bytes: int
+    n_members: int = 0
     n_files: int = 0
     n_bytes: int = 0
     name: str = ""
@@ -76,6 +79,9 @@ class _Guard:
     def accepts(self, name: str, n_bytes: int, *, is_folder: bool, is_special: bool) -> bool:
         """Return False for a member to skip; raise InputError for one that makes the archive unsafe."""
         self.name = name
+        self.n_members += 1
+        if self.n_members > MAX_MEMBERS:
+            raise InputError(f"'{self.archive}' has more than {MAX_MEMBERS:,} members. {BY_HAND}")
         if is_special:
             raise self.refused(name, "is a link or a device")
         parts = name.split("/")
@@ -162,6 +168,11 @@ class _Header(tarfile.TarInfo):
             return super().frombuf(buf, encoding, errors)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError) as error:
             raise tarfile.ReadError(str(error)) from None
+
+    def _proc_member(self, tarfile: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in b"xgXLK" and not 0 <= self.size <= MAX_HEADER_BYTES:  # pax headers and long names
+            raise ValueError(f"a header of {self.size:,} bytes")
+        return super()._proc_member(tarfile)
 
 
 def _move(source: Path, target: Path) -> None:

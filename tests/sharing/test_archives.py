@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from catscans_lib.errors import InputError
+from catscans_lib.sharing import archives
 from catscans_lib.sharing.archives import unpack
 
 NOISE = np.random.default_rng(0).bytes(300_000)
@@ -145,9 +146,11 @@ def test_a_member_must_not_take_the_place_of_its_archive(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_bytes_are_bounded(tmp_path, suffix):
+def test_bytes_and_members_are_bounded(tmp_path, monkeypatch, suffix):
     archive = write(tmp_path / f"a.{suffix}", [("cats/zeros", bytes(2_000_000)), ("cats/more", bytes(2_000_000))])
     refused(archive, "'cats/more' exceeds the 3,999,999 bytes", max_bytes=3_999_999)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 1)
+    refused(archive, "has more than 1 members")
 
 
 def test_a_zip_that_declares_less_than_it_holds_is_refused(tmp_path):
@@ -218,7 +221,9 @@ def test_a_damaged_header_or_a_second_tar_is_not_taken_for_the_end(tmp_path):
     refused(archive, "member 'cats/tom.jpg' or the one after it: bad checksum")
 
 
-def test_a_tar_header_that_would_lead_backwards_is_refused(tmp_path):
+def test_a_tar_header_that_would_fill_the_memory_or_lead_backwards_is_refused(tmp_path):
+    long = write(tmp_path / "long.tar", [(tar_member("long", tarfile.XHDTYPE), bytes(2**20 + 1)), ("tom.jpg", b"")])
+    refused(long, r"Cannot unpack .*a header of 1,048,577 bytes")
     back = tarfile.TarInfo("tom.jpg")
     back.pax_headers = {"size": "-1024"}
     refused(write(tmp_path / "back.tar", [(back, b"")]), "'tom.jpg' has a negative size")
