@@ -100,8 +100,9 @@ def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: boo
 
     keras_settings()
     with silent_import():
-        from catscans_lib.grid import profiles
-        from catscans_lib.recommend import report as advisor
+        import keras  # noqa: F401  (imports TensorFlow)
+    from catscans_lib.grid import profiles
+    from catscans_lib.recommend import report as advisor
 
     name = profile.removeprefix("results/").rstrip("/")
     advice = advisor.recommend(place, profiles.study(name), measures=list(measures) or None, **given)
