@@ -19,7 +19,7 @@ _STUDY = (
     imagenet.CARD, stl10.CARD, imagenet.STI10_CARD, dtd.CARD, isic2018.CARD, chest.CARD,
     histopathology.PCAM_MIDDLE, histopathology.PCAM_SMALL, histopathology.KIMIA960,
 )  # fmt: skip
-_OTHERS = (*thesis.CARDS, *class_folders.CARDS, imagenet.TINY_CARD)
+_OTHERS = (*thesis.CARDS, *class_folders.CARDS, imagenet.TINY_CARD, imagenet.SECOND_CARD)
 PUBLISHED = {card.name: card for card in (*_STUDY, *_OTHERS)}  # in the order of the study's tables
 
 

@@ -30,10 +30,13 @@ def contrasts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
         Columns study, target, modality, metric, mode, n_train (median over folds; NaN: not stated), the study's own keys, natural
         and medical (the source most often chosen), difference (natural minus medical; above 0, natural images were better),
         low, high (95 %), se (all three NaN without repetition), n (repeats), method, best_of_each (difference of the two
-        maxima, as most papers report it) and n_medical (candidates). Empty for a study with one kind of source.
+        maxima, as most papers report it) and n_medical (candidates). Empty for a study with one kind of source. In a study
+        of one network, sources with another network are left out.
     """
     here = table[(table["mode"] == study.mode) & (table["modality"] != "photographs") & (table["overlap"] != "known")]
     here = here[here["source_kind"].isin((NATURAL, MEDICAL))]
+    if study.of_one_network:
+        here = here[here.groupby("backbone")["source_kind"].transform("nunique") == 2]
     several = here.groupby("source")["backbone"].transform("nunique") > 1
     here = here.assign(candidate=here["source"].where(~several, here["source"] + " (" + here["backbone"] + ")"))
     kinds, rows = here.drop_duplicates("candidate").set_index("candidate")["source_kind"], []

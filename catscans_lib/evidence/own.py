@@ -23,7 +23,8 @@ PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "numpy", "scikit-learn")  #
 SHORT = re.compile(r"^(\w{12})\w*")  # of a commit; "+changes" stays
 ALSO = {"source_images": "images of the source", "source_classes": "classes of the source"}
 CAVEATS = (
-    "Small samples of public datasets, shrunk to few pixels, and one small network; others may order the sources differently.",
+    "Small samples of public datasets, shrunk to few pixels, and small networks; others may order the sources differently.",
+    "A source with a network of its own differs from the others in both; natural and medical sources are compared through one.",
     "Sources that were trained here saw a few hundred images many times, ImageNet's weights 1.28 million: number and content of "
     "images cannot be told apart.",
     "ImageNet came as weights: scores that need a source's images or its own classifier have no value for it.",
@@ -126,7 +127,7 @@ def _record(records: list[dict], table: pd.DataFrame, mode: str, scores: pd.Data
     measures = {name: registry.get(name) for name in scores}
     return studies.Study(
         title="Our own runs", licence="MIT, as this project; numbers only", rows=len(table), metrics=["auc"],
-        repeats="folds", mode=mode,
+        repeats="folds", mode=mode, of_one_network=True,
         commit=", ".join(sorted({SHORT.sub(r"\1", record["code"]["commit"]) or "not recorded" for record in records})),
         versions={name: version for name, version in records[0]["versions"].items() if name in PACKAGES}, also=ALSO,
         caveats=list(CAVEATS),

@@ -38,6 +38,7 @@ class Study(Strict):
     metrics: Annotated[list[str], Field(min_length=1)]
     repeats: Literal["folds", "seeds", "interval", "none"]  # interval: a published 95 % interval per row
     mode: str  # in which sources are compared
+    of_one_network: bool = False  # natural and medical sources are compared only through networks that both kinds have
     caveats: Annotated[list[Text], Field(min_length=1)]
     scores: dict[str, str] = Field(default_factory=dict)  # column and title of what should predict the outcome
     distances: list[str] = Field(default_factory=list)  # those of the scores for which smaller is closer

@@ -253,22 +253,22 @@ def _evidence(profile: Profile) -> Iterator[Row]:
 
 
 _ALL = (
-    Step("ingest", Ingest, "{dataset}", _ingest, seconds=3.3),
-    Step("overlaps", Overlaps, "all", _overlaps, seconds=1.3, has_figures=False),
+    Step("ingest", Ingest, "{dataset}", _ingest, seconds=1.8),
+    Step("overlaps", Overlaps, "all", _overlaps, seconds=0.9, has_figures=False),
     Step(
         "pretrain", Pretrain, "{source}", _pretrain,
-        seconds=5.8, trains=True, has_figures=False,
+        seconds=0.5, trains=True, has_figures=False,
     ),
     Step(
         "transfer", Transfer, "{source}--{target}", _transfer,
-        seconds=16.0, trains=True, has_figures=False,
+        seconds=5.0, trains=True, has_figures=False,
     ),
-    Step("evaluate", Evaluate, "all", _evaluate, seconds=23.0),
-    Step("stability", Stability, "all", _stability, seconds=14.0),
-    Step("feature_maps", FeatureMaps, "{target}", _feature_maps, seconds=24.0),
-    Step("similarity", Similarity, "{target}", _similarity, seconds=64.0),
-    Step("transferability", Transferability, "all", _transferability, seconds=14.0),
-    Step("evidence", Evidence, "all", _evidence, seconds=23.0),
+    Step("evaluate", Evaluate, "all", _evaluate, seconds=7.0),
+    Step("stability", Stability, "all", _stability, seconds=2.0),
+    Step("feature_maps", FeatureMaps, "{target}", _feature_maps, seconds=11.0),
+    Step("similarity", Similarity, "{target}", _similarity, seconds=27.0),
+    Step("transferability", Transferability, "all", _transferability, seconds=7.0),
+    Step("evidence", Evidence, "all", _evidence, seconds=9.0),
     Step("recommend", Recommend, "{place}", needs=("transferability/all", "evaluate/all")),
 )  # fmt: skip
 STEPS = {step.name: step for step in _ALL}

@@ -227,9 +227,9 @@ def cluster_profile(name: str) -> tuple[Path, dict]:
 
 
 def default_jobs() -> int:
-    """Return cores + 1, because a kernel idles while it starts; at most one per 2 GB of memory, and one on a GPU.
+    """Return cores + 1, because runs wait for files and for each other; at most one per 2 GB of memory, and one on a GPU.
 
-    Measured on the demo, 2 cores: 9 min with two runs at a time, 8 min 14 s with three.
+    Measured on the demo, 2 cores: 348 s with two runs at a time, 342 s with three, at the same cost.
     """
     import joblib
 

@@ -28,7 +28,7 @@ class Rate:
 
 CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
     "resnet50": Rate(96.0, 96, "benchmarks/RESULTS.md, 2 cores of an Intel Xeon with AMX"),
-    "small_resnet": Rate(700.0, 32, "the demo, three runs at a time on 2 cores"),
+    "small_resnet": Rate(1000.0, 32, "the demo, three runs at a time on 2 cores"),
 }
 GPU_RATES = {  # images from the store, augmented, deterministic
     "resnet50": Rate(2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before prefetching"),
@@ -110,11 +110,11 @@ def wall_seconds(seconds: dict[str, float], runs: dict[str, PlannedRun], n_paral
 
 def _total(costs: list[Cost], wall: str) -> list[str]:
     by_kind = {"GPU": [cost for cost in costs if cost.on_gpu], "CPU": [cost for cost in costs if not cost.on_gpu]}
-    times = [f"{_time(part)} of {kind} time" for kind, part in by_kind.items() if part]
+    times = [f"{_time(part)} on {kind}s" for kind, part in by_kind.items() if part]
     n_bytes = sum(cost.n_bytes for cost in costs)
     space = f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
     return [
-        f"  expected: {wall} ({' and '.join(times)}), {space} on disk",
+        f"  expected: {wall} (one after the other: {' and '.join(times)}), {space} on disk",
         f"  based on: {'; '.join(dict.fromkeys(cost.source for cost in costs))}",
     ]
 
@@ -137,7 +137,7 @@ def passes(step: str, values: dict[str, Any], profile: Profile) -> float:
         return 0.0
     kept = (1 - values["validation_share"]) * (1 + len(values["other_learning_rates"]))
     if step == "pretrain":
-        return n_images(profile, values["source"]) * values["epochs"] * kept
+        return _n_stored(profile, values["source"]) * values["epochs"] * kept
     n, k = n_images(profile, values["target"]), profile.folds.n_folds
     epochs = {"fine_tune": values["epochs"], "fine_tune_long": values["long_epochs"] or 0, "linear_probe": 0}
     per_seed = sum((k - 1) * n * epochs[mode] * kept + n * FORWARD for mode in values["modes"])
@@ -145,10 +145,14 @@ def passes(step: str, values: dict[str, Any], profile: Profile) -> float:
 
 
 def n_images(profile: Profile, dataset: str) -> int:
-    """Return the number of images of a dataset that are used, as far as known before reading them."""
-    row = profile.transfer.targets.get(dataset) or {}
-    n = profile.datasets[dataset].n_images or datasets.get(dataset).n_images or 0
+    """Return the number of images of a target that are used, as far as known before reading them."""
+    row, n = profile.transfer.targets.get(dataset) or {}, _n_stored(profile, dataset)
     return min(n, row.get("max_images") or n)
+
+
+def _n_stored(profile: Profile, dataset: str) -> int:
+    """Return the number of images that are ingested: a source is trained on all of them, a target uses `max_images`."""
+    return profile.datasets[dataset].n_images or datasets.get(dataset).n_images or 0
 
 
 def _finished(profile: str, step: str, loaded: Profile) -> tuple[float, float, int]:
@@ -183,7 +187,7 @@ def _seconds(
 def _bytes(run: PlannedRun, loaded: Profile) -> float:
     values, n_bytes = run.parameters, 5e5  # the notebook with its figures and tables, predictions included
     if run.step == "ingest":
-        n_bytes += n_images(loaded, values["dataset"]) * values["size_px"] ** 2 * 3
+        n_bytes += _n_stored(loaded, values["dataset"]) * values["size_px"] ** 2 * 3
     if STEPS[run.step].trains:
         n_bytes += 1e6 * MODEL_MB.get(values["backbone"], 100.0)
     if run.step == "transfer" and "linear_probe" in values["modes"]:

@@ -21,13 +21,13 @@ def edit_csv(path, change):
 
 # ILSVRC 2012, STL-10, DTD, ISIC 2018 task 3 and KimiaPath960 as published; subsets of PCam as in the study
 N_IMAGES = {"imagenet": 1_281_167, "stl10": 13_000, "dtd": 5_640, "isic2018": 10_015, "chest": 5_856}
-N_IMAGES |= {"pcam_middle": 100_000, "pcam_small": 10_000, "kimia960": 960}
+N_IMAGES |= {"imagenet1k": N_IMAGES["imagenet"], "pcam_middle": 100_000, "pcam_small": 10_000, "kimia960": 960}
 
 
 def test_datasets_are_known_in_the_order_of_the_study_then_of_the_thesis_and_an_unknown_one_is_refused():
     study = "imagenet stl10 sti10 dtd isic2018 chest pcam_middle pcam_small kimia960"
     others = "catdog natural diabetic_retinopathy isic2017 bloodcell malaria breast_ultrasound brain_mri brain_tumours covid_ct"
-    assert datasets.known() == (*study.split(), *others.split(), "covid_xray", "imagenet64")
+    assert datasets.known() == (*study.split(), *others.split(), "covid_xray", "imagenet64", "imagenet1k")
     with pytest.raises(InputError, match="Unknown dataset 'isic'; known: bloodcell, brain_mri, brain_tumours"):
         datasets.get("isic")
 

@@ -133,3 +133,16 @@ def test_our_own_runs_are_summarised_by_themselves_alone():
     is_ours = found["group"] == "own_sample"
     assert found.loc[is_ours, ["kind", "n"]].to_numpy().tolist() == [["study", len(one)]]
     pd.testing.assert_frame_equal(found[~is_ours].reset_index(drop=True), expected)
+
+
+def test_in_a_study_of_one_network_a_source_with_another_network_takes_no_part_unless_both_kinds_have_it():
+    rows = three_sources({"imagenet": [0.8, 0.8], "chest": [0.7, 0.7], "skin": [0.6, 0.6]})
+    larger = rows[rows["source"] == "imagenet"].assign(source="imagenet1k", backbone="larger", value=0.95)
+    both = pd.concat([rows, larger])
+    (row,) = contrasts.contrasts(both, study("seeds", of_one_network=True)).to_dict("records")
+    assert (row["natural"], round(row["difference"], 6)) == ("imagenet", 0.1)
+    (row,) = contrasts.contrasts(both, study("seeds")).to_dict("records")
+    assert (row["natural"], round(row["difference"], 6)) == ("imagenet1k", 0.25)
+    medical = rows[rows["source"] == "chest"].assign(source="mri", backbone="larger", value=0.9)
+    (row,) = contrasts.contrasts(pd.concat([both, medical]), study("seeds", of_one_network=True)).to_dict("records")
+    assert (row["natural"], row["medical"], round(row["difference"], 6)) == ("imagenet1k", "mri", 0.05)
