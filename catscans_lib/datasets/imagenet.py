@@ -215,7 +215,9 @@ Download the tar of each wnid (ImageNet-21k): """
     + """.
 Put the tars into DATA/sti10 as they are, or draw 806 images of each: catscans dataset subset FOLDER DATA/sti10.""",
 )
-SECOND_CARD = replace(CARD, name="imagenet1k", title="ImageNet-1k", part_of="imagenet")  # for a source with another network
+SECOND_CARD = replace(
+    CARD, name="imagenet1k", title="ImageNet-1k", part_of="imagenet"
+)  # for a source with another network
 TINY_CARD = replace(
     CARD,
     name="imagenet64",
