@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 TEXTS = ("image_id", "group", "label", "source", "target", "class", "split", "sha256", "probe")
 NUMBERS = (  # an empty cell means a missing number
     "value", "auc", "validation_loss", "difference", "statistic", "p", "p_adjusted", "low", "high", "fold_sd", "n_draws",
-    "gain", "p_max", "regret", "regret_imagenet", "training_loss",
-    "constant_loss", "chance_auc", "sd_draws", "noise", "self_distance",
+    "gain", "p_max", "regret", "regret_imagenet", "regret_elsewhere", "regret_probe",
+    "training_loss", "constant_loss", "chance_auc", "sd_draws", "noise", "self_distance",
 )  # fmt: skip
 RECORD = "run.json"
 TIMES = "seconds.csv"  # a run's table of times, which differ in every run

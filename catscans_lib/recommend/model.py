@@ -1,151 +1,262 @@
-"""Which source for a new target? Measures of similarity, calibrated on targets whose AUCs are known."""
+"""Which source for a new target? AUCs of sources on known targets, and the scores of the candidates on the new one.
 
+The model is that of `posterior`: on the logit scale, an AUC depends on the target's level, and, times a scale of the target, on
+the source's family, the source itself and its score. What is expected on a new target is drawn from it and told as AUC.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import special, stats
 
 from catscans_lib.evaluation.tables import shared_modes
-from catscans_lib.transferability.similarity_tables import closer
+from catscans_lib.recommend import known, posterior
 
-# These look at the target through a source's network.
-MEASURES = ("logme", "linear_probe_auc", "regularised_h_score", "sfda", "n_leep")
-CHECK = ["target", "advised", "regret", "regret_imagenet", "regret_random", "covered"]
-N_DRAWS = 20_000
-SHARES = np.linspace(0, 0.95, 20)  # grid over the share of variance that a source has in common on all targets
-WIDE = 10.0  # prior sd of the slope, in units of the residuals' sd per sd of the measures: uninformative
+# These look at the target through a source's network. Published tables have the last one in place of the AUC.
+MEASURES = ("logme", "linear_probe_auc", "regularised_h_score", "sfda", "n_leep", "linear_probe_accuracy")
+PROBES = ["linear_probe_auc", "linear_probe_accuracy"]
+REGRETS = ["regret", "regret_imagenet", "regret_elsewhere", "regret_random", "regret_probe"]
+CHECK = ["study", "target", "n", "advised", "best", *REGRETS, "covered", "p_advised", "p_best"]
+CELL = ["study", "target"]
+NETWORK = ["source", "backbone"]
+LEVEL, LEVEL_SD = 1.5, 0.5  # prior of a target's mean logit AUC: one target's worth of knowledge
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """How AUCs depend on the measures: ``auc - target's mean = slope * closeness + source's own effect + noise``.
+class Fit:
+    """What the known targets say about sources, and how to place new candidates.
 
-    `slope` is in AUC per standard deviation of `closeness`. `effect` (n_sources,) is the mean AUC of each source beyond its
-    measures, over all targets, shrunk to 0. `covariance` (1 + n_sources, 1 + n_sources) is the posterior covariance of the slope
-    and the effects. `effect_sd` and `noise_sd` are standard deviations, of the effects and of the noise.
+    `networks` and `families` name the columns of `draws.source` and `draws.family`. `units` is the standard deviation of each
+    measure between the sources of a target, `lead` by how much ImageNet's score exceeds that of the others, in these units.
+    `levels` has columns level (mean logit AUC) and probe (mean logit AUC of linear probes) of each known target. `merit_sd` and
+    `score_sd` are standard deviations, between a target's sources, of what their own merit and their scores predict (logits).
     """
 
-    slope: float
-    slope_sd: float
-    sources: list[str]
-    effect: np.ndarray
-    covariance: np.ndarray
-    effect_sd: float
-    noise_sd: float
+    measures: list[str]
+    networks: list[tuple[str, str]]
+    families: list[str]
+    draws: posterior.Draws
+    units: pd.Series
+    lead: float
+    levels: pd.DataFrame
+    merit_sd: float
+    score_sd: float
     n_targets: int
 
 
-def closeness(similarity: pd.DataFrame, measures: list[str]) -> pd.Series:
-    """Return the closeness of sources and targets: mean over measures of z-scores within a target; larger is closer.
+def logit(auc: pd.Series) -> pd.Series:
+    """Return the logarithm of the odds of an AUC, which is kept within .001 and .999."""
+    return special.logit(auc.clip(0.001, 0.999))
 
-    `similarity` has columns source, target, measure, value, larger_is_closer; seeds are averaged, and noise floors (rows whose
-    source is the target) are left out. A measure with the same value for all sources counts 0. The result is indexed by
-    target and source.
+
+def fit(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int = 0) -> Fit:
+    """Fit the model to `known.evidence`; rows without any of the measures are left out, except those of source none.
+
+    Raises ValueError with fewer than two targets that have two such sources.
     """
-    means = closer(similarity[similarity["measure"].isin(measures)]).unstack("measure")
-    by_target = means.groupby(level="target")
-    spread = by_target.transform("std").replace(0.0, np.nan)
-    return ((means - by_target.transform("mean")) / spread).mean(axis=1).fillna(0.0)
+    measures = [name for name in measures if name in evidence and evidence[name].notna().any()]
+    return _fit(_placed(evidence, measures), measures, _units(evidence, measures), seed)
 
 
-def calibrate(aucs: pd.DataFrame, near: pd.Series) -> Calibration:
-    """Fit the calibration to all targets with known AUCs, as a Bayesian linear model.
+def rank(fitted: Fit, candidates: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Rank the candidates for a new target by expected loss, the best first.
 
-    The share of variance between sources is the most likely one of a grid; the rest has a closed form. With few targets the
-    effects of sources are shrunk strongly.
+    `candidates` has columns source, family (one of `known.FAMILIES`; another name is a family of its own), backbone, and the
+    scores of the new target; those without any score are left out, except source none.
 
-    `aucs` has columns source, target, auc of one mode; folds and seeds are averaged, source `none` is left out. `near` is as
-    `closeness` returns it. Raises ValueError if fewer than two targets, or fewer than three sources on one, have both.
+    Returns columns source, closeness (mean of the scores, in standard deviations of the known ones, minus ImageNet's), gain
+    (expected AUC minus the mean of the candidates), low, high (95 %), p_best (probability of being the best of them), loss (AUC
+    that one expects to lose by choosing it).
     """
-    y, x, codes, sources, n_targets = _points(aucs, near)
-    slopes = np.column_stack([x, np.eye(len(sources))[codes]])
-    best = None
-    for share in SHARES:
-        prior = np.concatenate([[1 / WIDE**2], np.full(len(sources), (1 - share) / max(share, 1e-6))])
-        precision = slopes.T @ slopes + np.diag(prior)
-        mean = np.linalg.solve(precision, slopes.T @ y)
-        error = float(y @ y - mean @ precision @ mean)
-        n = len(y) - n_targets  # a mean was subtracted from every target
-        evidence = (np.log(prior).sum() - np.linalg.slogdet(precision)[1] - n * np.log(error / n)) / 2
-        if best is None or evidence > best[0]:
-            best = (evidence, mean, np.linalg.inv(precision) * error / n, share, np.sqrt(error / n))
-    _, mean, covariance, share, noise = best
-    effect_sd, slope_sd = noise * np.sqrt(share / (1 - share)), np.sqrt(covariance[0, 0])
-    return Calibration(
-        slope=float(mean[0]), slope_sd=float(slope_sd), sources=sources, effect=mean[1:], covariance=covariance,
-        effect_sd=float(effect_sd), noise_sd=float(noise), n_targets=n_targets,
-    )  # fmt: skip
+    here = _candidates(fitted, candidates)
+    return _ranked(here, _aucs(fitted, here, np.random.default_rng(seed)))
 
 
-def _points(aucs: pd.DataFrame, near: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str], int]:
-    """AUC and closeness minus their target's means, number of the source, sources, number of targets."""
-    means = aucs[aucs["source"] != "none"].groupby(["target", "source"])["auc"].mean()
-    table = pd.DataFrame({"auc": means, "near": near}).dropna()
-    sizes = table.groupby(level="target").size()
-    if len(sizes) < 2 or sizes.min() < 3:
-        raise ValueError(
-            "A calibration needs two targets with AUCs of three sources each; the number of sources by target is "
-            f"{sizes.to_dict() or 'zero'}. Run the sweep and its similarity runs first."
-        )
-    table -= table.groupby(level="target").transform("mean")
-    sources = sorted(table.index.get_level_values("source").unique())
-    codes = pd.Index(sources).get_indexer(table.index.get_level_values("source"))
-    return table["auc"].to_numpy(), table["near"].to_numpy(), codes, sources, len(sizes)
+def draws(fitted: Fit, candidates: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Return draws of the candidates' AUCs on the new target, from which `rank` is made: a column per ranked candidate."""
+    here = _candidates(fitted, candidates)
+    return pd.DataFrame(_aucs(fitted, here, np.random.default_rng(seed)), columns=here["source"])
 
 
-def rank(calibration: Calibration, near: pd.Series, seed: int = 0) -> pd.DataFrame:
-    """Rank the sources of a new target by expected loss, the best first; `near` is the closeness of each source to it.
+def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int = 0) -> pd.DataFrame:
+    """Leave out each known target in turn and rank its sources from the others: would the advice have been right?
 
-    Returns columns source, closeness, gain (expected AUC minus the mean of these sources), low, high (95 %), p_best (probability
-    of being the best of them), loss (AUC that one expects to lose by choosing it).
+    Targets of the same images (`known.origin`) are left out together. Returns columns study, target, n (sources), advised, best
+    (by AUC), the AUC lost by: the advice (regret), always ImageNet, the best source on the other targets of the study, a random
+    choice, the best linear probe (NaN where there is none); covered (share of sources whose AUC lies in its interval), p_advised
+    and p_best (probability of being best that the advised, and the best source were given).
     """
-    rng = np.random.default_rng(seed)
-    mean = np.concatenate([[calibration.slope], calibration.effect])
-    drawn = rng.multivariate_normal(mean, calibration.covariance, N_DRAWS, method="svd")
-    places = pd.Index(calibration.sources).get_indexer(near.index)
-    effects = np.where(places >= 0, drawn[:, 1 + np.maximum(places, 0)], 0.0)
-    effects[:, places < 0] = rng.normal(0, calibration.effect_sd, (N_DRAWS, int((places < 0).sum())))
-    aucs = drawn[:, :1] * (near - near.mean()).to_numpy() + effects + rng.normal(0, calibration.noise_sd, effects.shape)
-    gain = aucs - aucs.mean(axis=1, keepdims=True)
-    low, high = np.quantile(gain, [0.025, 0.975], axis=0)
-    table = pd.DataFrame(
-        {
-            "source": near.index, "closeness": near.to_numpy(), "gain": gain.mean(axis=0), "low": low, "high": high,
-            "p_best": np.bincount(aucs.argmax(axis=1), minlength=len(near)) / N_DRAWS,
-            "loss": (aucs.max(axis=1, keepdims=True) - aucs).mean(axis=0),
-        }
-    )  # fmt: skip
-    return table.sort_values("loss", kind="stable", ignore_index=True)
+    measures = [name for name in measures if name in evidence and evidence[name].notna().any()]
+    placed, units = _placed(evidence, measures), _units(evidence, measures)
+    origins = placed["target"].map(known.origin)
+    rows = []
+    for (study, target), here in placed.groupby(CELL, sort=False):
+        others = placed[origins != known.origin(target)]
+        if len(here) < 2:
+            continue
+        fitted = _fit(others, measures, units, seed)
+        aucs = _aucs(fitted, here, np.random.default_rng(seed), with_errors=True)
+        ranked = _ranked(here, aucs).set_index("source").loc[here["source"]]
+        truth = here.set_index("source")["auc"]
+        gain, regret = truth - truth.mean(), truth.max() - truth
+        advised, best = ranked["loss"].idxmin(), truth.idxmax()
+        elsewhere = others[others["study"] == study]
+        centred = elsewhere["auc"] - elsewhere.groupby("target")["auc"].transform("mean")
+        merit = centred.groupby(elsewhere["source"]).mean().reindex(truth.index)
+        probe = here.set_index("source").reindex(columns=PROBES).astype(float).bfill(axis=1).iloc[:, 0]
+        rules = [regret.get("imagenet", np.nan), *(_lost(regret, rule) for rule in (merit, truth * 0, probe))]
+        covered = ((ranked["low"] <= gain) & (gain <= ranked["high"])).mean()
+        odds = ranked.loc[[advised, best], "p_best"]
+        rows.append((study, target, len(here), advised, best, regret[advised], *rules, covered, *odds))
+    return pd.DataFrame(rows, columns=CHECK)
 
 
 def check_modes(aucs: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return `check` of every common mode, by the available `MEASURES`; empty with too few targets."""
-    measures = [name for name in MEASURES if name in set(similarity["measure"])]
+    """Return `check` of the common modes of a profile's tables, with a column mode; empty with too few targets."""
     parts = []
     for mode in shared_modes(aucs):
         try:
-            parts.append(check(aucs[aucs["mode"] == mode], similarity, measures).assign(mode=mode))
+            parts.append(check(known.of_tables(aucs, similarity, mode)).assign(mode=mode))
         except ValueError as error:
             print(f"{mode}: not checked. {error}")
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*CHECK, "mode"])
 
 
-def check(aucs: pd.DataFrame, similarity: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
-    """Leave out each known target in turn and rank its sources from the others: would the recommendation have been right?
+def conclusion(fitted: Fit, checked: pd.DataFrame) -> str:
+    """Say in a sentence or two what the advice rests on, and whether it beat always choosing ImageNet on the known targets."""
+    share = fitted.merit_sd**2 / (fitted.merit_sd**2 + fitted.score_sd**2)
+    merit, score = "how good a source was on other targets", "how it scores on the new images"
+    first, second = (merit, score) if share >= 0.5 else (score, merit)
+    shares = f"{max(share, 1 - share):.0%} and {min(share, 1 - share):.0%} of the expected differences"
+    rests = f"The advice rests mostly on {first}, less on {second} ({shares})."
+    both = checked.dropna(subset="regret_imagenet")
+    if len(both) < 2:
+        return f"{rests} Whether it beats always ImageNet is not known: that needs three known targets with ImageNet."
+    saved = both["regret_imagenet"] - both["regret"]
+    half = stats.t.ppf(0.975, len(saved) - 1) * saved.sem()
+    low, high = saved.mean() - half, saved.mean() + half
+    verdict = "it beats always ImageNet" if low > 0 else "it does not beat always ImageNet"
+    return (
+        f"{rests} On {len(both)} known targets, each left out in turn, {verdict}: it lost {both['regret'].mean():.3f} AUC, "
+        f"always ImageNet {both['regret_imagenet'].mean():.3f} (saved {saved.mean():+.3f}, 95 % {low:+.3f} to {high:+.3f})."
+    )
 
-    Returns columns target, advised (source), regret (AUC lost by following the recommendation), regret_imagenet (by always
-    choosing ImageNet; NaN without it), regret_random (expected of a random choice), covered (share of sources whose AUC lies in
-    its interval).
-    """
-    near = closeness(similarity, measures)
-    means = aucs[aucs["source"] != "none"].groupby(["target", "source"])["auc"].mean()
-    rows = []
-    for target in means.index.get_level_values("target").unique():
-        calibration = calibrate(aucs[aucs["target"] != target], near.drop(target, level="target", errors="ignore"))
-        here = near[target].reindex(means[target].index).dropna()
-        ranked, truth = rank(calibration, here), means[target][here.index]
-        ends, gain = ranked.set_index("source").loc[here.index], truth - truth.mean()
-        covered = ((ends["low"] <= gain) & (gain <= ends["high"])).mean()
-        advised, regret = ranked["source"].iloc[0], truth.max() - truth
-        rows.append((target, advised, regret[advised], regret.get("imagenet", np.nan), regret.mean(), covered))
-    return pd.DataFrame(rows, columns=CHECK)
+
+def _lost(regret: pd.Series, values: pd.Series) -> float:
+    """AUC lost by choosing the largest value; the mean over ties, NaN without values."""
+    return float(regret[values == values.max()].mean())
+
+
+def _units(evidence: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
+    """Return the standard deviation of each measure between a target's sources, pooled, by study; NaN without differences."""
+    values, study = evidence[measures].astype(float), evidence["study"]
+    cells = values.groupby([evidence[key] for key in CELL])
+    freedom = values.groupby(study).count() - (cells.count() > 0).groupby("study").sum()
+    squares = ((values - cells.transform("mean")) ** 2).groupby(study).sum()
+    units = np.sqrt(squares / freedom.where(freedom > 0))
+    return units.where(units > 1e-9 * values.abs().groupby(study).max()).loc[study.unique()]
+
+
+def _closeness(values: pd.DataFrame, families: pd.Series, keys: list[pd.Series], lead: float) -> pd.Series:
+    """Return the mean of measures in units, minus that of ImageNet on the target, or, without it, where it is expected."""
+    centred = (values - values.groupby(keys).transform("mean")).mean(axis=1)
+    reference = centred.where(families == "imagenet").groupby(keys).transform("mean")
+    others = centred.where(families != "imagenet").groupby(keys).transform("mean") + lead
+    near = centred - reference.fillna(others)
+    return near.mask((families == "none") & near.isna(), 0.0)
+
+
+def _placed(evidence: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
+    """Evidence with its closeness, without the rows that have none."""
+    units = _units(evidence, measures).loc[evidence["study"]].set_axis(evidence.index)
+    near = _closeness(
+        evidence[measures].astype(float) / units, evidence["family"], [evidence[key] for key in CELL], 0.0
+    )
+    return evidence.assign(closeness=near)[near.notna()]
+
+
+def _fit(placed: pd.DataFrame, measures: list[str], units: pd.DataFrame, seed: int) -> Fit:
+    sizes = placed.groupby(CELL)["source"].transform("size")
+    here = placed[sizes > 1]
+    targets = pd.MultiIndex.from_frame(here[CELL]).factorize()
+    if len(targets[1]) < 2:
+        raise ValueError(
+            "Advice needs two known targets with AUCs and scores of two sources each. Run the sweep first."
+        )
+    networks, families = pd.MultiIndex.from_frame(here[NETWORK]).factorize(), here["family"].factorize()
+    y, x = logit(here["auc"]), here["closeness"]
+    data = posterior.Data(
+        y.to_numpy(), here["se"].fillna(0).to_numpy(float), x.to_numpy(), targets[0], networks[0], families[0]
+    )
+    drawn = posterior.sample(data, seed)
+    keys = [here[key] for key in CELL]
+    merit = pd.Series(drawn.family.mean(axis=0)[families[0]] + drawn.source.mean(axis=0)[networks[0]], here.index)
+    within = pd.DataFrame({"merit": merit, "score": drawn.slope.mean() * x}).groupby(keys)
+    merit_sd, score_sd = np.sqrt(within.var().mean())
+    probe = logit(here.reindex(columns=PROBES)["linear_probe_auc"].astype(float))
+    levels = pd.DataFrame({"level": y, "probe": probe}).groupby(keys).mean()
+    lead = -x[~here["family"].isin(["imagenet", "none"])].mean()
+    return Fit(
+        measures=measures, networks=list(networks[1]), families=list(families[1]), draws=drawn, units=units.bfill().iloc[0],
+        lead=float(np.nan_to_num(lead)), levels=levels, merit_sd=float(merit_sd), score_sd=float(score_sd),
+        n_targets=len(targets[1]),
+    )  # fmt: skip
+
+
+def _candidates(fitted: Fit, candidates: pd.DataFrame) -> pd.DataFrame:
+    values = candidates.reindex(columns=fitted.measures).astype(float) / fitted.units
+    near = _closeness(values, candidates["family"], [pd.Series(0, candidates.index)], fitted.lead)
+    return candidates.assign(closeness=near)[near.notna()]
+
+
+def _aucs(fitted: Fit, here: pd.DataFrame, rng: np.random.Generator, with_errors: bool = False) -> np.ndarray:
+    """Draw AUCs, (n_draws, n_candidates), on a target like the known ones; `with_errors`: as measured with the errors `se`."""
+    drawn, n = fitted.draws, len(fitted.draws.slope)
+    sds = {name: sd[:, None] for name, sd in drawn.sds.items()}
+    family = _effects(drawn.family, pd.Index(fitted.families), pd.Index(here["family"]), sds["family"], rng)
+    networks = pd.MultiIndex.from_tuples(fitted.networks)
+    source = _effects(drawn.source, networks, pd.MultiIndex.from_frame(here[NETWORK]), sds["source"], rng)
+    slope = drawn.slope[:, None] + sds["slopes"] * rng.normal(size=(n, 1))
+    merit = family + source + slope * here["closeness"].to_numpy() + sds["noise"] * rng.normal(size=(n, len(here)))
+    merit = np.exp(sds["scales"] * rng.normal(size=(n, 1))) * (merit - merit.mean(axis=1, keepdims=True))
+    logits = _level(fitted, here, rng, n)[:, None] + merit
+    if with_errors:
+        logits += here["se"].fillna(0).to_numpy(float) * rng.normal(size=merit.shape)
+    return special.expit(logits)
+
+
+def _effects(
+    drawn: np.ndarray, names: pd.Index, wanted: pd.Index, sd: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws of the effects of `wanted` names; one that is not known is drawn anew."""
+    codes, unique = wanted.factorize()
+    places = names.get_indexer(unique)
+    new = sd * rng.normal(size=(len(drawn), len(unique)))
+    return np.where(places >= 0, drawn[:, np.maximum(places, 0)], new)[:, codes]
+
+
+def _level(fitted: Fit, here: pd.DataFrame, rng: np.random.Generator, n_draws: int) -> np.ndarray:
+    """Draw the mean logit AUC of a new target: near that of its linear probes if they are known, else near the known levels."""
+    probe = logit(here.reindex(columns=PROBES)["linear_probe_auc"].astype(float)).mean()
+    has_probe = np.isfinite(probe) and fitted.levels["probe"].notna().any()
+    base = probe if has_probe else LEVEL
+    known_levels = (fitted.levels["level"] - (fitted.levels["probe"] if has_probe else LEVEL)).dropna()
+    n = len(known_levels)
+    squares = 2 * LEVEL_SD**2 + known_levels.var(ddof=0) * n + n / (n + 1) * known_levels.mean() ** 2
+    sd = np.sqrt(squares / (n + 2) * (1 + 1 / (n + 1)))
+    return base + known_levels.sum() / (n + 1) + sd * rng.standard_t(n + 2, n_draws)
+
+
+def _ranked(here: pd.DataFrame, aucs: np.ndarray) -> pd.DataFrame:
+    gain = aucs - aucs.mean(axis=1, keepdims=True)
+    low, high = np.quantile(gain, [0.025, 0.975], axis=0)
+    table = pd.DataFrame(
+        {
+            "source": here["source"].to_numpy(), "closeness": here["closeness"].to_numpy(), "gain": gain.mean(axis=0), "low": low,
+            "high": high, "p_best": np.bincount(aucs.argmax(axis=1), minlength=len(here)) / len(aucs),
+            "loss": (aucs.max(axis=1, keepdims=True) - aucs).mean(axis=0),
+        }
+    )  # fmt: skip
+    return table.sort_values("loss", kind="stable", ignore_index=True)

@@ -12,8 +12,7 @@ import pandas as pd
 from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
-from catscans_lib.evaluation import learning
-from catscans_lib.recommend import Recommend, model
+from catscans_lib.recommend import Recommend, known, model
 from catscans_lib.transferability import Study, similarity_tables
 
 if TYPE_CHECKING:
@@ -49,17 +48,16 @@ def recommend(
     dict
         Plain values: place, profile, demo (True: its images are generated), mode, n_images, classes (number of images used of
         each), n_groups (None: unknown), measures, advice (rows of `model.rank`, with title), evidence (slope, slope_sd,
-        n_targets, effect_sd, noise_sd), check (rows of `model.check`), warnings (sentences; also each measure that failed, with
-        its reason, and each source that no measure ranks). InputError if the images cannot be read, no measure has a value, or
-        the profile has no results to learn from (names the command that makes them).
+        n_targets, merit_sd, score_sd; in logits), conclusion (what the advice rests on), check (rows of `model.check`), warnings
+        (sentences; also each measure that failed, with its reason, and each source that no measure ranks). InputError if the
+        images cannot be read, no measure has a value, or the profile has no results to learn from (names the command that makes
+        them).
     """
-    aucs, similarity = _evidence(study.profile)
-    mode = mode or str(aucs["mode"].iloc[0])
-    aucs = aucs[aucs["mode"] == mode]
-    if aucs.empty:
-        raise InputError(f"Profile {study.profile} has no AUCs of mode '{mode}'.")
+    mode = mode or str(results.optional(study.profile, "tables/aucs.csv", ["mode"])["mode"].get(0, "fine_tune"))
+    evidence = known.of_profile(study.profile, mode)
+    similarity = results.optional(study.profile, "tables/similarity.csv")
     measures = _measures(measures, set(similarity["measure"]))
-    sources = sorted(set(similarity["source"]) & set(aucs["source"]))
+    sources = sorted(set(similarity["source"]) & set(evidence["source"]))
     owned = own.OwnCard(title=place.name, form=own.form_of(place), place=str(place.resolve()), **card)
     listing, files = owned.read(place.parent), _named(weights, sources)
     (found, _, problems), facts = _measured(listing, study, sources, measures, n_images, seed, files)
@@ -67,21 +65,18 @@ def recommend(
     if not found["measure"].isin(measures).any():
         raise InputError("No source can be ranked: no measure has a value.\n" + "\n".join(failed))
     try:
-        calibration = model.calibrate(aucs, model.closeness(similarity, measures))
+        fitted = model.fit(evidence, measures)
     except ValueError as error:
         raise InputError(f"Profile {study.profile}: {error}") from error
-    enough = calibration.n_targets > 2
-    check = model.check(aucs, similarity, measures) if enough else pd.DataFrame(columns=model.CHECK)
-    table = model.rank(calibration, model.closeness(found, measures)["own"], seed)
+    check = model.check(evidence, measures) if fitted.n_targets > 2 else pd.DataFrame(columns=model.CHECK)
+    table = model.rank(fitted, _candidates(found, evidence), seed)
     table.insert(1, "title", table["source"].map(study.titles).fillna(table["source"]))
     if not (card.get("group_column") or card.get("group_pattern")):
         facts["n_groups"] = None
-    evidence = {
-        name: getattr(calibration, name) for name in ("slope", "slope_sd", "n_targets", "effect_sd", "noise_sd")
-    }
     told = {
         "place": str(place), "profile": study.profile, "demo": study.is_demo, "mode": mode, **facts, "measures": measures,
-        "advice": table.to_dict("records"), "evidence": evidence, "check": check.to_dict("records"),
+        "advice": table.to_dict("records"), "evidence": _numbers(fitted), "conclusion": model.conclusion(fitted, check),
+        "check": check.to_dict("records"),
     }  # fmt: skip
     unranked = [name for name in [*sources, *files] if name not in set(table["source"])]
     warnings = [f"Not ranked, as no measure has a value: {', '.join(unranked)}."] if unranked else []
@@ -95,17 +90,20 @@ def of_settings(settings: Recommend, study: Study) -> dict[str, Any]:
     return recommend(place, study, **given, weights=weights)
 
 
-def _evidence(profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """AUCs and measures of a profile; InputError if there are none."""
-    aucs, similarity = (results.optional(profile, f"tables/{name}.csv") for name in ("aucs", "similarity"))
-    if aucs.empty or similarity.empty:
-        missing = "evaluate/all" if aucs.empty else "transferability/all"
-        raise InputError(
-            f"Profile {profile} has no results to learn from. Make them: .venv/bin/catscans sweep --profile {profile} {missing}"
-        )
-    return learning.without_failures(
-        aucs, results.optional(profile, "tables/learning.csv", learning.COLUMNS)
-    ), similarity
+def _candidates(found: pd.DataFrame, evidence: pd.DataFrame) -> pd.DataFrame:
+    """Scores of the sources on the own images, as `model.rank` takes them."""
+    table = similarity_tables.closer(found).unstack("measure").droplevel("target").reset_index()
+    known_as = evidence.drop_duplicates("source").set_index("source")
+    family, backbone = (table["source"].map(known_as[key]) for key in ("family", "backbone"))
+    return table.assign(family=family.fillna("unknown"), backbone=backbone.fillna(""))
+
+
+def _numbers(fitted: model.Fit) -> dict[str, float]:
+    slope = fitted.draws.slope
+    return {
+        "slope": float(slope.mean()), "slope_sd": float(slope.std()), "n_targets": fitted.n_targets,
+        "merit_sd": fitted.merit_sd, "score_sd": fitted.score_sd,
+    }  # fmt: skip
 
 
 def _measures(asked: list[str] | None, known: set[str]) -> list[str]:
@@ -177,7 +175,7 @@ def _warnings(told: dict[str, Any], distances: tuple[float, float] | None, check
     if evidence["slope"] < 2 * evidence["slope_sd"]:
         found.append(
             f"On the {evidence['n_targets']} known targets the measures do not clearly order the sources (slope "
-            f"{evidence['slope']:.4f}, sd {evidence['slope_sd']:.4f} AUC): the ranking mostly repeats what was best there."
+            f"{evidence['slope']:.3f}, sd {evidence['slope_sd']:.3f} logits): the ranking mostly repeats what was best there."
         )
     if check.empty:
         found.append("Not checked by leaving out known targets: that needs at least three.")

@@ -1,110 +1,146 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
-from catscans_lib.recommend import model
+from catscans_lib.recommend import known, model
 
-SOURCES = [f"s{number}" for number in range(8)]
+SOURCES = {
+    "imagenet": "imagenet", "a": "natural", "b": "natural", "c": "medical", "d": "medical", "e": "medical", "f": "texture",
+    "g": "texture",
+}  # fmt: skip
 
 
-def world(n_targets, slope, effect=0.0, noise=0.005, seed=0):
-    """AUCs that follow one measure by `slope`, with an effect of each source; values of the measure differ in scale by target."""
+def world(n_targets, slope, effect=0.0, noise=0.05, scales=None, seed=0):
+    """Evidence whose AUCs follow one score by `slope` (logits), with an effect of each source and a scale of each target."""
     rng = np.random.default_rng(seed)
-    effects, aucs, values = effect * rng.normal(size=len(SOURCES)), [], []
+    effects, rows = effect * rng.normal(size=len(SOURCES)), []
     for number in range(n_targets):
         near = rng.normal(size=len(SOURCES))
-        z = (near - near.mean()) / near.std(ddof=1)
-        auc = 0.8 + slope * z + effects + noise * rng.normal(size=len(SOURCES))
-        for place, source in enumerate(SOURCES):
-            key = {"source": source, "target": f"t{number}"}
-            aucs += [
-                key | {"mode": "fine_tune", "fold": fold, "auc": auc[place] + 0.01 * (fold - 2)} for fold in (1, 2, 3)
-            ]
-            values.append(key | {"measure": "m", "value": -(10.0**number) * near[place], "larger_is_closer": False})
-    values.append({"source": "t0", "target": "t0", "measure": "m", "value": 1e9, "larger_is_closer": False})
-    return pd.DataFrame(aucs), pd.DataFrame(values)
+        scale = 1.0 if scales is None else scales[number]
+        logits = rng.normal(1.5, 0.5) + scale * (slope * near + effects + noise * rng.normal(size=len(SOURCES)))
+        key = {"study": "made", "target": f"t{number}", "backbone": "small", "se": np.nan}
+        rows += [
+            key | {"source": source, "family": family, "auc": auc, "logme": 5 + 0.01 * x}
+            for (source, family), auc, x in zip(SOURCES.items(), special.expit(logits), near, strict=True)
+        ]
+    return pd.DataFrame(rows)
 
 
-def test_closeness_ignores_scale_direction_noise_floors_and_a_measure_with_one_value_for_all_sources():
-    _, values = world(2, 0.02)
-    near = model.closeness(values, ["m"])
-    np.testing.assert_allclose(near.groupby(level="target").mean(), 0, atol=1e-12)
-    np.testing.assert_allclose(near.groupby(level="target").std(), 1)
-    flipped = values.assign(value=-3 * values["value"], larger_is_closer=True)
-    pd.testing.assert_series_equal(model.closeness(flipped, ["m"]), near)
-    both = pd.concat([values, values.assign(measure="constant", value=1.0)])
-    pd.testing.assert_series_equal(model.closeness(both, ["m", "constant"]), near)
-    assert (model.closeness(both, ["constant"]) == 0).all()
-    rounding = 1 + 1e-15 * np.arange(len(values))
-    noisy = pd.concat([values, values.assign(measure="constant", value=rounding)])
-    assert (model.closeness(noisy, ["constant"]) == 0).all()
+def candidates(scores):
+    near = pd.Series(scores, dtype=float)
+    return pd.DataFrame({"source": near.index, "backbone": "small", "logme": -3 + 0.01 * near.to_numpy()}).assign(
+        family=lambda table: table["source"].map(SOURCES).fillna("medical")
+    )
+
+
+def test_closeness_counts_from_imagenet_in_units_of_the_known_scores():
+    evidence = world(4, 0.3)
+    unit = evidence.groupby("target")["logme"].std().pow(2).mean() ** 0.5
+    table = model.rank(model.fit(evidence), candidates({"imagenet": 1.0, "a": 3.0, "b": 1.0})).set_index("source")
+    assert table["closeness"].to_dict() == pytest.approx({"imagenet": 0, "a": 0.02 / unit, "b": 0}, abs=1e-6)
+    other = evidence.assign(n_leep=2.0, sfda=evidence["logme"] * 1000)  # no differences; other units
+    again = model.rank(
+        model.fit(other), candidates({"imagenet": 1.0, "a": 3.0, "b": 1.0}).assign(n_leep=7, sfda=np.nan)
+    )
+    assert again.set_index("source")["closeness"].to_dict() == pytest.approx(table["closeness"].to_dict())
 
 
 def test_the_slope_of_simulated_results_is_recovered():
-    aucs, values = world(6, 0.03)
-    calibration = model.calibrate(aucs, model.closeness(values, ["m"]))
-    assert calibration.slope == pytest.approx(0.03, abs=3 * calibration.slope_sd)
-    assert calibration.slope_sd < 0.003
-    assert calibration.noise_sd == pytest.approx(0.005, rel=0.3)
-    assert (calibration.n_targets, calibration.sources) == (6, SOURCES)
+    evidence = world(8, 0.3, scales=[0.5, 1, 2, 1, 0.5, 2, 1, 1])
+    slopes = model.fit(evidence).draws.slope
+    assert slopes.mean() == pytest.approx(0.3, abs=3 * slopes.std())
+    assert slopes.std() < 0.12
 
 
 def test_without_a_relation_no_slope_is_found_and_no_source_is_sure_to_be_best():
-    aucs, values = world(6, 0.0, noise=0.02)
-    calibration = model.calibrate(aucs, model.closeness(values, ["m"]))
-    assert abs(calibration.slope) < 3 * calibration.slope_sd
-    table = model.rank(calibration, pd.Series(np.linspace(-1, 1, 8), index=SOURCES))
+    fitted = model.fit(world(6, 0.0, noise=0.3))
+    assert abs(fitted.draws.slope.mean()) < 3 * fitted.draws.slope.std()
+    table = model.rank(fitted, candidates(dict(zip(SOURCES, np.linspace(-1, 1, 8), strict=True))))
     assert table["p_best"].max() < 0.5
 
 
-def test_a_source_that_is_good_everywhere_is_ranked_first_also_without_a_measure():
-    aucs, values = world(5, 0.0, noise=0.002)
-    aucs.loc[aucs["source"] == "s3", "auc"] += 0.05
-    calibration = model.calibrate(aucs, model.closeness(values, ["m"]))
-    table = model.rank(calibration, pd.Series(0.0, index=SOURCES))
-    assert table["source"].iloc[0] == "s3"
-    assert table["p_best"].iloc[0] > 0.95
-    assert table["gain"].iloc[0] == pytest.approx(0.05 * 7 / 8, abs=0.01)
+def test_a_source_that_is_good_everywhere_is_ranked_first_also_without_a_difference_in_score():
+    evidence = world(5, 0.0, noise=0.05)
+    good = evidence["source"] == "c"
+    evidence.loc[good, "auc"] = special.expit(special.logit(evidence.loc[good, "auc"]) + 0.8)
+    fitted = model.fit(evidence)
+    table = model.rank(fitted, candidates(dict.fromkeys(SOURCES, 0.0)))
+    assert table["source"].iloc[0] == "c" and table["p_best"].iloc[0] > 0.9
+    assert "mostly on how good a source was on other targets" in model.conclusion(fitted, model.check(evidence))
 
 
-def test_the_ranking_follows_the_measure_and_its_numbers_are_consistent():
-    aucs, values = world(6, 0.03)
-    calibration = model.calibrate(aucs, model.closeness(values, ["m"]))
-    near = pd.Series(np.linspace(-1.5, 1.5, 8), index=SOURCES)
-    table = model.rank(calibration, near)
-    assert table["source"].iloc[0] == "s7"
+def test_the_ranking_follows_the_score_and_its_numbers_are_consistent():
+    fitted = model.fit(world(6, 0.3))
+    here = candidates(dict(zip(SOURCES, np.linspace(-1.5, 1.5, 8), strict=True)))
+    table = model.rank(fitted, here)
+    assert table["source"].iloc[0] == "g"
     assert table["p_best"].sum() == pytest.approx(1)
     assert table["gain"].sum() == pytest.approx(0, abs=1e-9)
     assert ((table["low"] < table["gain"]) & (table["gain"] < table["high"])).all()
     assert table["loss"].is_monotonic_increasing and table["loss"].min() > 0
-    pd.testing.assert_frame_equal(table, model.rank(calibration, near))
+    pd.testing.assert_frame_equal(table, model.rank(fitted, here))
+    drawn = model.draws(fitted, here)
+    assert drawn.sub(drawn.mean(axis=1), axis=0).mean().to_dict() == pytest.approx(
+        table.set_index("source")["gain"].to_dict()
+    )
 
 
-def test_a_source_without_any_known_result_gets_a_wider_interval():
-    aucs, values = world(6, 0.01, effect=0.03)
-    calibration = model.calibrate(aucs, model.closeness(values, ["m"]))
-    near = pd.Series(0.0, index=[*SOURCES, "new"])
-    table = model.rank(calibration, near).set_index("source")
+def test_a_source_without_any_known_result_gets_a_wider_interval_and_the_mean_of_its_family():
+    evidence = world(6, 0.0, effect=0.3, noise=0.05)
+    textures = evidence["family"] == "texture"
+    evidence.loc[textures, "auc"] = special.expit(special.logit(evidence.loc[textures, "auc"]) - 2)
+    here = candidates(dict.fromkeys(["imagenet", "a", "c", "new", "rough"], 0.0))
+    here.loc[here["source"] == "rough", "family"] = "texture"
+    table = model.rank(model.fit(evidence), here).set_index("source")
     width = table["high"] - table["low"]
-    assert width["new"] > 1.5 * width[SOURCES].max()
+    assert width["new"] > 1.2 * width["c"]
+    assert table["gain"].idxmin() == "rough"
 
 
-def test_intervals_cover_the_aucs_of_targets_that_were_left_out(monkeypatch):
-    monkeypatch.setattr(model, "N_DRAWS", 4000)
-    covered = [model.check(*world(4, 0.02, effect=0.01, noise=0.01, seed=seed), ["m"])["covered"] for seed in range(15)]
-    assert 0.85 <= np.mean(np.concatenate(covered)) <= 1.0
+def test_random_weights_need_no_score_and_others_without_one_are_left_out():
+    evidence = world(4, 0.2)
+    evidence.loc[evidence["source"] == "g", ["source", "family", "logme"]] = ["none", "none", np.nan]
+    here = candidates({"imagenet": 0.0, "none": np.nan, "a": np.nan}).assign(family=["imagenet", "none", "natural"])
+    assert set(model.rank(model.fit(evidence), here)["source"]) == {"imagenet", "none"}
 
 
-def test_the_ranking_is_better_than_chance_if_the_measure_is():
-    check = model.check(*world(4, 0.03), ["m"])
+def test_a_good_score_makes_the_advice_better_than_chance():
+    check = model.check(world(5, 0.4))
     assert list(check.columns) == model.CHECK
     assert check["regret"].mean() < 0.3 * check["regret_random"].mean()
-    assert check["regret_imagenet"].isna().all()
+    assert check["regret"].mean() < check["regret_imagenet"].mean()
+    assert check["regret_probe"].isna().all()
+    assert check["covered"].mean() > 0.85
+
+
+def test_where_imagenet_is_best_anyway_the_advice_says_that_it_does_not_beat_it():
+    evidence = world(5, 0.0, noise=0.05)
+    first = evidence["source"] == "imagenet"
+    evidence.loc[first, "auc"] = special.expit(special.logit(evidence.loc[first, "auc"]) + 1)
+    check = model.check(evidence)
+    assert (check["advised"] == "imagenet").all() and check["regret"].max() == 0
+    assert "On 5 known targets, each left out in turn, it does not beat always ImageNet" in model.conclusion(
+        model.fit(evidence), check
+    )
+
+
+def test_targets_of_the_same_images_are_left_out_together():
+    evidence = world(4, 0.2).replace({"target": {"t0": "chest", "t1": "pneumoniamnist"}})
+    seen = []
+    original = model._fit
+
+    def spy(placed, *rest):
+        seen.append(set(placed["target"]))
+        return original(placed, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "_fit", spy)
+        model.check(evidence)
+    assert seen[0] == seen[1] == {"t2", "t3"}
+    assert {known.origin("chest"), known.origin("pneumoniamnist")} == {"chest"}
 
 
 def test_one_target_is_not_enough():
-    aucs, values = world(1, 0.02)
-    with pytest.raises(
-        ValueError, match="two targets with AUCs of three sources each; the number of sources by target is {'t0': 8}"
-    ):
-        model.calibrate(aucs, model.closeness(values, ["m"]))
+    with pytest.raises(ValueError, match="two known targets with AUCs and scores of two sources each"):
+        model.fit(world(1, 0.2))

@@ -1,0 +1,115 @@
+"""Does the advice mean what it says? Coverage of its intervals and calibration of its odds, on simulated studies.
+
+    .venv/bin/python -m benchmarks.advice [--worlds 300] [--seed 0]
+
+A world has 2, 3, 5 or 10 known targets, seven sources of five kinds, and a new target with one more source that nobody knows.
+Its numbers are not drawn from the model's priors: effects are uniform or double exponential, noise is Student's t, slopes may be
+negative, scales of targets are all equal or between a third and three. Prints a table per cell; takes minutes.
+"""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from catscans_lib.recommend import model
+
+SOURCES = {
+    "imagenet": "imagenet", "photos": "natural", "objects": "natural", "moles": "medical", "lungs": "medical",
+    "radiology": "medical_large", "none": "none",
+}  # fmt: skip
+NEW = ("mine", "medical")  # a source without any known result
+EDGES = np.array([0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0])  # of the reliability curve
+
+
+def world(rng: np.random.Generator, n_targets: int, unequal: bool, missing: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return evidence as `known.evidence` does, and the candidates for a new target with their true AUCs (column truth)."""
+    sources, families = [*SOURCES, NEW[0]], [*SOURCES.values(), NEW[1]]
+    wide, narrow = rng.uniform(0, 0.8), rng.uniform(0, 0.4)
+    kinds = {name: wide * rng.uniform(-1, 1) for name in dict.fromkeys(families)}
+    effects = np.array([kinds[name] for name in families]) + narrow * rng.laplace(size=len(sources)) / np.sqrt(2)
+    noise, slope, slope_sd = rng.uniform(0.04, 0.4), rng.uniform(-0.1, 0.4), rng.uniform(0, 0.15)
+    rows = []
+    for number in range(n_targets + 1):
+        x = 0.7 * rng.normal(size=len(sources)) + 0.7 * (effects - effects.mean()) / effects.std()
+        scale = np.exp(rng.uniform(-1.1, 1.1)) if unequal else 1.0
+        scatter = noise * rng.standard_t(5, len(sources)) * np.sqrt(3 / 5)
+        merit = effects + (slope + slope_sd * rng.uniform(-1.7, 1.7)) * x + scatter
+        truth, error = rng.normal(1.5, 0.8) + scale * merit, rng.uniform(0.03, 0.2)
+        seen = truth + error * rng.normal(size=len(sources))
+        se = error * np.sqrt(rng.chisquare(20) / 20)
+        score = np.where(np.array(sources) == "none", np.nan, 3.0 + 0.02 * x)
+        table = {
+            "target": f"t{number}",
+            "source": sources,
+            "family": families,
+            "truth": special.expit(truth),
+            "logme": score,
+        }
+        rows.append(pd.DataFrame(table).assign(study="simulated", backbone="", auc=special.expit(seen), se=se))
+    new, old = rows.pop(), pd.concat(rows, ignore_index=True)
+    old = old[old["source"] != NEW[0]]
+    lost = pd.Series(rng.uniform(size=len(old)) < missing, old.index)
+    few = old.assign(there=~lost).groupby("target")["there"].transform("sum") < 3
+    return old[~lost | few], new
+
+
+def one(rng: np.random.Generator, n_targets: int, unequal: bool, missing: float) -> pd.DataFrame:
+    """Return p_best, covered, is_best and loss of every candidate of one simulated world."""
+    old, new = world(rng, n_targets, unequal, missing)
+    table = model.rank(model.fit(old), new).merge(new[["source", "truth"]])
+    gain = table["truth"] - table["truth"].mean()
+    return table.assign(
+        covered=(table["low"] <= gain) & (gain <= table["high"]), is_best=gain == gain.max(), width=table["high"] - table["low"],
+        lost=gain.max() - gain,
+    )  # fmt: skip
+
+
+def reliability(found: pd.DataFrame) -> pd.DataFrame:
+    """Return by bin of the stated probability of being best: its mean, the share that was best, and the number."""
+    bins = pd.cut(found["p_best"], EDGES, include_lowest=True)
+    return found.groupby(bins, observed=True).agg(
+        stated=("p_best", "mean"), true=("is_best", "mean"), n=("is_best", "size")
+    )
+
+
+def summary(found: pd.DataFrame) -> dict[str, float]:
+    """Return coverage with its standard error over worlds, the furthest bin of the reliability curve, log scores, AUC lost."""
+    by_world = found.groupby("world")
+    covered, best = by_world["covered"].mean(), found[found["is_best"]]
+    curve = reliability(found)
+    far = (curve["stated"] - curve["true"]).abs()[curve["n"] >= 50]
+    return {
+        "coverage": covered.mean(), "se": covered.sem(), "furthest bin": far.max(),
+        "expected error": float(np.average((curve["stated"] - curve["true"]).abs(), weights=curve["n"])),
+        "log score": np.log(best["p_best"].clip(1e-4)).mean(), "base rate": -np.log(by_world.size()).mean(),
+        "advice lost": found.loc[by_world["loss"].idxmin(), "lost"].mean(), "random lost": found["lost"].mean(),
+    }  # fmt: skip
+
+
+def run(n_worlds: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the summary of every cell, and the reliability curve over all cells."""
+    cells, parts = {}, []
+    for number, (unequal, missing, n_targets) in enumerate(
+        (unequal, missing, n) for unequal in (False, True) for missing in (0.0, 0.3) for n in (2, 3, 5, 10)
+    ):
+        rng = np.random.default_rng([seed, number])
+        found = pd.concat([one(rng, n_targets, unequal, missing).assign(world=place) for place in range(n_worlds)])
+        cells[n_targets, "unequal" if unequal else "equal", missing] = summary(found.reset_index(drop=True))
+        parts.append(found)
+        print(
+            f"{n_targets:>3} targets, {'unequal' if unequal else 'equal'} scales, {missing:.0%} missing done",
+            flush=True,
+        )
+    table = pd.DataFrame(cells).T.rename_axis(["targets", "scales", "missing"])
+    return table, reliability(pd.concat(parts))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    table, curve = run(given.worlds, given.seed)
+    print(table.round(3).to_string(), curve.round(3).to_string(), sep="\n\n")
