@@ -13,7 +13,14 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class InputError(ValueError):
-    """Bad input. The message says what was got, what is known and what to do next."""
+    """Bad input. The message says what was got, what is known and what to do next.
+
+    `instead`: an argument as given and a better one; the command line prints the whole command with it, ready to paste.
+    """
+
+    def __init__(self, message: str, instead: tuple[Any, Any] | None = None) -> None:
+        super().__init__(message)
+        self.instead = instead
 
 
 class Strict(BaseModel):

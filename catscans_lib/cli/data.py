@@ -10,12 +10,13 @@ from catscans_lib import datasets, paths
 from catscans_lib.datasets import imagenet, own
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, profiles
+from catscans_lib.images import inventory
 
 data_option = click.option(
     "--data", "data_dir", envvar="CATSCANS_DATA", type=click.Path(path_type=Path),
     help="Folder of the datasets as downloaded; default: CATSCANS_DATA.",
 )  # fmt: skip
-N_SHOWN = 5
+strict_option = click.option("--strict", is_flag=True, help="Fail (status 2) if any image is left out or read in part.")
 
 
 @click.command(epilog="Example: catscans download dtd stl10 --data ~/data")
@@ -59,13 +60,14 @@ def list_all() -> None:
 @dataset.command(epilog="Example: catscans dataset check chest isic2018 --data ~/data")
 @click.argument("names", nargs=-1, required=True, metavar="DATASET...")
 @data_option
-def check(names: tuple[str, ...], data_dir: Path | None) -> None:
+@strict_option
+def check(names: tuple[str, ...], data_dir: Path | None, strict: bool) -> None:
     """Compare the images found with the published numbers.
 
     Decodes nothing; `ingest` reports files that cannot be decoded.
     """
     for card in [datasets.get(name) for name in names]:
-        _compare(card, _given(data_dir) if card.is_below_data_dir else Path())
+        _compare(card, _given(data_dir) if card.is_below_data_dir else Path(), strict)
 
 
 @dataset.command(epilog="Example: catscans dataset add moles ~/moles --group patient --group-pattern '(p[0-9]+)_.*'")
@@ -91,7 +93,10 @@ def check(names: tuple[str, ...], data_dir: Path | None) -> None:
     help="Use of the dataset in the profile: pretrain on it (source), transfer to it (target), or both.",
 )  # fmt: skip
 @click.option("--size-px", type=click.IntRange(8, 1024), help="Side of the stored images; default: the profile's.")
-def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int | None, **given: Any) -> None:
+@strict_option
+def add(
+    name: str, place: Path, profile: str, like: str, role: str, size_px: int | None, strict: bool, **given: Any
+) -> None:
     """Add your own images as a dataset.
 
     Writes a card to params/datasets and a row to a profile. PLACE is a folder with one folder per class (or train, val and
@@ -103,6 +108,8 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
     card = own.OwnCard(form=own.form_of(place), place=_place(place), class_names=names, **given)
     data_dir = Path(os.environ.get("CATSCANS_DATA", ""))
     listing = card.read(data_dir)
+    if strict:
+        inventory.refuse_losses(inventory.inventory(listing.images, listing.problems))
     card_path = own.add(name, card, listing, taken=datasets.known())
     try:
         roles = profiles.ROLES if role == "both" else (role,)
@@ -115,8 +122,6 @@ def add(name: str, place: Path, profile: str, like: str, role: str, size_px: int
     for label, n in n_groups[(n_groups < n_folds) & (role != "source")].items():
         short = f"Class '{label}' has {n} groups, too few for {n_folds} folds."
         click.echo(f"{short} Lower folds.n_folds or drop the class.")
-    if card.group is None:
-        click.echo("No groups: images of one patient may land in different folds, which inflates the AUC.")
     click.echo(f"Wrote {paths.relative(card_path)} and a row in {paths.relative(profile_path)}.")
     try:
         expand.grid(profile)
@@ -162,18 +167,17 @@ def _place(place: Path) -> str:
     return place.relative_to(data_dir).as_posix() if data_dir and place.is_relative_to(data_dir) else str(place)
 
 
-def _compare(card: datasets.DatasetInfo, data_dir: Path) -> None:
-    """Print the images found, and how they differ from the published numbers."""
+def _compare(card: datasets.DatasetInfo, data_dir: Path, strict: bool = False) -> None:
+    """Print how the images found differ from the published numbers, and the inventory."""
     listing = card.read(data_dir)
     n, counts = len(listing.images), listing.images["label"].value_counts()
     published = f" of {card.n_images:,}" if card.n_images and card.n_images != n else ""
     groups = f", {listing.images['group'].nunique():,} groups ({card.group})" if card.group else ""
     click.echo(f"{card.name}: {n:,}{published} images in {len(listing.classes)} classes{groups}.")
-    found = {label: int(counts.get(label, 0)) for label in card.n_per_class}
-    expected = card.n_per_class.items()
-    lines = [f"{label}: {found[label]:,} images, {n:,} were published" for label, n in expected if found[label] != n]
-    lines += [f"{path}: {problem}" for path, problem in listing.problems.itertuples(index=False)]
-    for line in lines[:N_SHOWN]:
-        click.echo(f"  {line}")
-    if len(lines) > N_SHOWN:
-        click.echo(f"  and {len(lines) - N_SHOWN:,} more; the ingest page lists every file that was left out")
+    for label, n_published in card.n_per_class.items():
+        if (found := int(counts.get(label, 0))) != n_published:
+            click.echo(f"  {label}: {found:,} images, {n_published:,} were published")
+    told = inventory.inventory(listing.images, listing.problems, group=card.group)
+    click.echo(inventory.as_text(told))
+    if strict:
+        inventory.refuse_losses(told)

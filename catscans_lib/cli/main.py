@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,11 +19,22 @@ from catscans_lib.evaluation import Average
 class _Group(click.Group):
     """Prints an InputError as one message and exits with status 2."""
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.meta["words"] = list(args)
+        return super().parse_args(context, args)
+
     def invoke(self, context: click.Context) -> Any:
+        words = context.meta["words"]
         try:
+            if empty := [option for option, value in pairwise(words) if option.startswith("--") and value == ""]:
+                raise InputError(f"{empty[0]} got an empty value. Leave it out, or give a value.")
             return super().invoke(context)
         except InputError as error:
             click.echo(f"catscans: {error}", err=True)
+            if error.instead:
+                given, better = (Path(path).resolve() for path in error.instead)
+                command = [str(better) if Path(word).resolve() == given else word for word in words]
+                click.echo(f"Try: .venv/bin/catscans {shlex.join(command)}", err=True)
             sys.exit(2)
 
 

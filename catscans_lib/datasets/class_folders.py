@@ -10,7 +10,6 @@ from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.images.listing import Listing
 
 KAGGLE = "Log in at https://www.kaggle.com.\n"
-MASK = "_mask"  # BUSI has the outline of each lesion beside its image: benign (1).png, benign (1)_mask.png
 # Functions from a file name to its group: what is before the number of a cell, a figure, a page of a PDF, a day, a projection.
 PATIENT_OF_CELL = layouts.group_by_pattern(r"(C\d+)\D.*")
 BEFORE_PAGE = layouts.group_by_pattern(r"(.+?)(?:-p\d+[-_].*)?(?:%\d+)?")  # matches every name
@@ -26,8 +25,7 @@ def read(
     Without `group`, near duplicates form a group.
     """
     listing = layouts.from_folder(layouts.native_dir(data_dir, *places), data_dir, classes=classes, group=group)
-    images = listing.images[~listing.images["path"].str.contains(MASK, regex=False)].reset_index(drop=True)
-    return replace(listing, images=images, joins_near_duplicates=group is None)
+    return replace(listing, joins_near_duplicates=group is None)
 
 
 def paper_of_ct(name: str) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import from_names, native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images import listing
+from catscans_lib.images import listing, tables
 from catscans_lib.images.listing import Listing, Problem, Row, in_array, make_listing
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _rows(images: Path, place: str, split: str, problems: list[Problem]) -> list
     meta = images.with_name(images.name.replace("_x.h5", "_meta.csv"))
     ids = [f"{split}_{index:06d}" for index in range(len(labels))]
     if meta.is_file():
-        slides = list(listing.read_csv(meta, ["wsi"])["wsi"])
+        slides = list(tables.read_csv(meta, ["wsi"])["wsi"])
         if len(slides) != len(ids):
             raise InputError(f"'{meta}' has {len(slides)} rows for {len(ids)} patches. Download both again.")
     else:

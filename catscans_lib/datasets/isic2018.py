@@ -10,7 +10,8 @@ from pathlib import Path
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import Listing, Problem, Row, image_names, make_listing, read_csv, stem
+from catscans_lib.images.listing import Listing, Problem, Row, image_names, make_listing, stem
+from catscans_lib.images.tables import read_csv
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 INPUT = "ISIC2018_Task3_Training_Input"

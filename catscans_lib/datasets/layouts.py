@@ -1,20 +1,15 @@
-"""Layouts that several datasets share: class folders, file names that tell the class, and tables of paths and labels."""
+"""Layouts that several datasets share: class folders, and file names that tell the class."""
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from catscans_lib.datasets import folders
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import IMAGE_SUFFIXES, Listing, Problem, Row, image_names, make_listing, stem
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-SPLITS["testing"] = "test"
+from catscans_lib.images.listing import Listing, Problem, Row, image_names, make_listing, stem
 
 
 def native_dir(data_dir: Path, *places: str) -> Path:
@@ -60,26 +55,22 @@ def from_folder(
 ) -> Listing:
     """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``; paths are relative to `root`.
 
-    With `classes`, other folders are reported. `splits` maps folders to splits, and missing ones are reported; default:
-    detect them by common names. `group` returns the group of a file name without suffix; images for which it returns None
-    are reported and left out.
+    With `classes`, images in other folders are reported. `splits` is as in `folders.find`. `group` returns the group of a path
+    below the class folder, without suffix (a file name, where classes have no folders); images for which it returns None are
+    reported and left out.
     """
     problems: list[Problem] = []
     rows = []
-    if splits is None:
-        inside = [entry.name for entry in _folders(folder)]
-        has_splits = inside and all(name.lower() in SPLITS for name in inside)
-        splits = {name: SPLITS[name.lower()] for name in inside} if has_splits else {"": ""}
-    for name, split in splits.items():
-        if not (folder / name).is_dir():
-            problems.append(Problem((folder / name).relative_to(root).as_posix(), "no such folder"))
+    for split, label, below, path in folders.find(folder, root, problems, splits):
+        if classes and label not in classes:
+            problems.append(Problem(path, f"in no folder of a class; known: {', '.join(classes)}; left out"))
             continue
-        for label, path in class_images(folder / name, root, problems, "|".join(classes) or ".+"):
-            image_id = "/".join(filter(None, (split, label, stem(path))))
-            if image_group := group(stem(path)) if group else image_id:
-                rows.append(Row(image_id, path, label, image_group, split))
-            else:
-                problems.append(Problem(path, "no group in the file name; left out"))
+        within = posixpath.join(posixpath.dirname(below), stem(below))
+        image_id = "/".join(filter(None, (split, label, within)))
+        if image_group := group(within) if group else image_id:
+            rows.append(Row(image_id, path, label, image_group, split))
+        else:
+            problems.append(Problem(path, "no group in the file name; left out"))
     return make_listing(rows, problems, folder, root=root, classes=classes)
 
 
@@ -100,27 +91,10 @@ def from_names(folder: Path, root: Path, classes: tuple[str, ...], pattern: str,
     return make_listing(rows, problems, folder, root=root, classes=classes)
 
 
-def from_table(table: pd.DataFrame, root: Path, source: Path, classes: tuple[str, ...] = ()) -> Listing:
-    """List the images of a table with path (below `root`) and label, and optionally group and split; all text.
-
-    `source` is the file that the table was read from, for messages.
-    """
-    problems: list[Problem] = []
-    rows = []
-    table = table.map(str.strip)
-    twice = table["path"].duplicated(keep=False) & ~table.duplicated(keep=False)
-    for row, differs in zip(table.drop_duplicates().to_dict("records"), twice[~table.duplicated()], strict=True):
-        path = Path(row["path"]).as_posix()
-        if said := _problem(row, root / path, differs):
-            problems.append(Problem(path, f"{said}; left out"))
-        else:
-            image_id = path[: -len(Path(path).suffix)]
-            rows.append(Row(image_id, path, row["label"], row.get("group", image_id), row.get("split", "")))
-    return make_listing(rows, problems, source, root=root, classes=classes)
-
-
 def group_by_pattern(pattern: str) -> Callable[[str], str | None]:
     """Return a function for `from_folder` that takes the group from a file name: the part of `pattern` in parentheses.
+
+    A pattern with a slash is matched against the path below the class folder.
 
     >>> group_by_pattern(r"(person\\d+)_.*")("person7_bacteria_1")
     'person7'
@@ -131,21 +105,9 @@ def group_by_pattern(pattern: str) -> Callable[[str], str | None]:
         raise InputError(f"'{pattern}' is not a regular expression: {error}.") from None
     if compiled.groups != 1:
         raise InputError(f"'{pattern}' has {compiled.groups} parts in parentheses; put exactly one around the group.")
-    return lambda name: match[1] if (match := compiled.fullmatch(name)) else None
+    whole = "/" in pattern
+    return lambda path: match[1] if (match := compiled.fullmatch(path if whole else path.rsplit("/", 1)[-1])) else None
 
 
 def _folders(parent: Path) -> list[Path]:
     return sorted(entry for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _problem(row: dict[str, str], file: Path, differs: bool) -> str:
-    """Why a row of a table cannot be used; "" if it can."""
-    if differs:
-        return "listed twice with different values"
-    if not row["label"]:
-        return "no label"
-    if "group" in row and not row["group"]:
-        return "no group, so it cannot be kept in one fold"
-    if file.suffix.lower() not in IMAGE_SUFFIXES:
-        return f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}"
-    return "" if file.is_file() else "in the table, but there is no such file"

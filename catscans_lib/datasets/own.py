@@ -6,19 +6,17 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
 
 from catscans_lib import paths
-from catscans_lib.datasets import layouts, medmnist
+from catscans_lib.datasets import label_tables, layouts, medmnist
 from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.errors import InputError, Strict, validated
-from catscans_lib.images.listing import Listing, read_csv
-
-if TYPE_CHECKING:
-    import pandas as pd
+from catscans_lib.images import tables
+from catscans_lib.images.listing import Listing, Problem
 
 NAME = r"[a-z][a-z0-9_]*"
 Text = Annotated[str, Field(min_length=1)]
@@ -28,8 +26,9 @@ class OwnCard(Strict):
     """The content of a card.
 
     `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place`
-    is its path, absolute or below DATA. Table: the names of its columns; its paths are relative to the CSV, or to the folder
-    `image_dir` next to it, and `suffix` (".jpg") is appended to them. Folder: `group_pattern` takes the group from the file
+    is its path, absolute or below DATA. Table: the names of its columns (of a one-hot table, `label_column` may name several,
+    joined by commas); its paths are relative to the CSV, or to the folders `image_dir` next to it; a missing suffix is looked
+    for, or is `suffix` (".jpg"). Folder: `group_pattern` takes the group from the file
     name. Arrays: `class_names` are the names of the labels 0, 1, .... `part_of` names the dataset from which the images
     were selected, if they keep its image ids (and its groups, if they have groups).
     """
@@ -41,7 +40,7 @@ class OwnCard(Strict):
     label_column: Text = "label"
     group_column: Text | None = None
     split_column: Text | None = None
-    image_dir: Text | None = None
+    image_dir: Text | list[Text] | None = None
     suffix: Text | None = None
     group_pattern: Text | None = None
     class_names: list[str] = Field(default_factory=list)
@@ -61,19 +60,37 @@ class OwnCard(Strict):
         if self.form == "arrays":
             return medmnist.from_npz(place, self.class_names)
         if self.form == "table":
-            return layouts.from_table(self._table(place), place.parent, place)
+            table, problems = self._table(place)
+            return label_tables.from_table(table, place.parent, place, files=self._files(place), problems=problems)
         group = layouts.group_by_pattern(self.group_pattern) if self.group_pattern else None
         return layouts.from_folder(place, place, group=group)
 
-    def _table(self, place: Path) -> pd.DataFrame:
-        columns = {"path": self.path_column, "label": self.label_column}
-        columns |= {"group": self.group_column} if self.group_column else {}
-        columns |= {"split": self.split_column} if self.split_column else {}
+    def _table(self, place: Path) -> tables.Table:
+        """The columns path, label, and optionally group, split and fault."""
+        columns = {"path": self.path_column, "group": self.group_column, "split": self.split_column}
+        columns = {name: column for name, column in columns.items() if column}
         advice = "Name its columns: --path-column and so on; in a card path_column and so on."
-        table = read_csv(place, list(columns.values()), advice)
-        table = table[list(columns.values())].set_axis(list(columns), axis=1)
-        folder, suffix = Path(self.image_dir or ""), self.suffix or ""
-        return table.assign(path=[(folder / (path.strip() + suffix)).as_posix() for path in table["path"]])
+        rows, problems = tables.read(place, list(columns.values()), advice)
+        hot = [name.strip() for name in self.label_column.split(",")]
+        if len(hot) == 1 or not set(hot) <= set(rows):
+            others = rows.drop(columns=list(columns.values()))
+            is_there = self.label_column.lower() in map(str.lower, others)
+            hot = [] if is_there or self.label_column != "label" else tables.one_hot_columns(others)
+        table = rows[list(columns.values())].set_axis(list(columns), axis=1)
+        if not hot:
+            return tables.Table(
+                table.assign(label=tables.spelled(rows, place, [self.label_column], advice)[self.label_column]),
+                problems,
+            )
+        labels, faults = tables.one_hot(rows, hot)
+        note = Problem("", f"The label is the one of these columns that is 1: {', '.join(hot)}.")
+        return tables.Table(table.assign(label=labels, fault=faults), [*problems, note])
+
+    def _files(self, place: Path) -> label_tables.Files:
+        folders = [self.image_dir] if isinstance(self.image_dir, str) else self.image_dir or []
+        if missing := [folder for folder in folders if not (place.parent / folder).is_dir()]:
+            raise InputError(f"No folder '{missing[0]}' beside '{place}'; --image-dir is relative to the table.")
+        return label_tables.Files(place.parent, folders, self.suffix or "")
 
 
 def form_of(place: Path) -> str:
@@ -113,7 +130,8 @@ def places(name: str, data_dir: Path) -> list[tuple[str, Path]]:
     """Return the files and folders that hold an own dataset, each with its name below the card's place."""
     own = _parsed(text(name), f"params/datasets/{name}.yaml")
     place = data_dir / own.place
-    listed = own._table(place)["path"] if own.form == "table" and place.is_file() else ()
+    files = own._files(place) if own.form == "table" and place.is_file() else None
+    listed = {path for text in own._table(place).rows["path"] for path in files.find(text)} if files else ()
     return [("", place), *((path, place.parent / path) for path in sorted(listed))]
 
 

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from catscans_lib.datasets import layouts
+from catscans_lib.datasets import label_tables, layouts
 from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import Listing, Problem, read_csv, stem
+from catscans_lib.images.listing import Listing, Problem, stem
+from catscans_lib.images.tables import read_csv
 
 PETS = ("cat", "dog")
 NATURAL = ("airplane", "car", "cat", "dog", "flower", "fruit", "motorbike", "person")
@@ -47,7 +48,7 @@ def read_diabetic_retinopathy(data_dir: Path) -> Listing:
     below = (folder / "train").relative_to(data_dir).as_posix()
     label, group = table["level"].astype(int).map(dict(enumerate(GRADES))), table["image"].str.rsplit("_", n=1).str[0]
     rows = pd.DataFrame({"path": f"{below}/" + table["image"] + ".jpeg", "label": label, "group": group})
-    return layouts.from_table(rows, data_dir, path, GRADES)
+    return label_tables.from_table(rows, data_dir, path, GRADES)
 
 
 def read_isic2017(data_dir: Path) -> Listing:
@@ -63,7 +64,7 @@ def read_isic2017(data_dir: Path) -> Listing:
     codes = {(1, 0): LESIONS[0], (0, 1): LESIONS[1], (0, 0): LESIONS[2]}
     label = [codes.get(tuple(row), "") for row in hot.tolist()]  # "": reported as without label
     rows = pd.DataFrame({"path": f"{below}/" + table["image_id"] + ".jpg", "label": label})
-    listing = layouts.from_table(rows, data_dir, path, LESIONS)
+    listing = label_tables.from_table(rows, data_dir, path, LESIONS)
     ids = listing.images["path"].map(stem)  # of the ISIC archive, as in ISIC 2018
     return replace(listing, images=listing.images.assign(image_id=ids, group=ids))
 

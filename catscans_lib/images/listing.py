@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+RUBBISH = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"}
+MASK = re.compile(
+    r"(.+?)[ _.-](?:masks?|seg|segmentations?|ground[ _-]?truth|gt|annotations?)(?:[ _-]?\d+)?", re.IGNORECASE
+)
 # An image in a tar file: "train.tar:n01440764/n01440764_1.JPEG:1536+83456" (tar, member, first byte, length)
 TAR_MEMBER = re.compile(r"(.+\.tar):(.+):(\d+)\+(\d+)")
 # Reads images that lie in an array: paths such as "train_X.bin:00000017" -> uint8 (height, width, 3) RGB images, in order.
@@ -56,20 +61,57 @@ class Listing:
     joins_near_duplicates: bool = False  #: make near duplicates a group, where copies exist but groups are unknown
 
 
-def image_names(folder: Path, below: str, problems: list[Problem]) -> list[str]:
-    """Return the sorted names of the images in a folder; other files become problems, hidden and .txt files are ignored."""
+def image_names(folder: Path, below: str, problems: list[Problem], *, skip_folders: bool = False) -> list[str]:
+    """Return the sorted names of the images in a folder; other files and masks of other images become problems.
+
+    Hidden files, .txt files and those of file managers are ignored.
+    """
     names = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        suffix = Path(entry.name).suffix.lower()
-        if entry.name.startswith(".") or suffix == ".txt":
+        if is_rubbish(entry.name) or entry.name.lower().endswith(".txt") or (skip_folders and entry.is_dir()):
             continue
-        if not entry.name.isprintable():  # also catches names that are not UTF-8, which a CSV cannot hold
-            problems.append(Problem(f"{below}/{entry.name!a}", "file name is not printable text; rename it"))
-        elif suffix not in IMAGE_SUFFIXES or not entry.is_file():
-            problems.append(Problem(f"{below}/{entry.name}", f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}"))
+        if fault := name_fault(entry.name):
+            problems.append(Problem(f"{below}/{entry.name!a}", f"{fault}; left out"))
+        elif said := no_image(Path(entry.path)):
+            problems.append(Problem(f"{below}/{entry.name}", said))
         else:
             names.append(entry.name)
-    return names
+    stems = set(map(stem, names))
+    masks = [name for name in names if (match := MASK.fullmatch(stem(name))) and match[1] in stems]
+    problems += [Problem(f"{below}/{name}".lstrip("/"), "mask of another image; left out") for name in masks]
+    return sorted(set(names) - set(masks)) if masks else names
+
+
+def no_image(file: Path) -> str:
+    """Return why a file is no image; "" if it is one."""
+    is_one = file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+    return "" if is_one else f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}"
+
+
+def is_rubbish(name: str) -> bool:
+    """Return whether a file or folder is hidden or was made by a file manager or an archiver."""
+    return name.startswith(".") or name.lower() in RUBBISH
+
+
+def name_fault(name: str) -> str:
+    """Return why the name of a file or folder cannot be used; "" if it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "name is not UTF-8; rename it"  # neither a CSV nor a store can hold it
+    return "name has control characters; rename it" if any(unicodedata.category(one) == "Cc" for one in name) else ""
+
+
+def class_key(label: str) -> str:
+    """Return what spellings of one class have in common: not case, spaces, _ and -, Unicode form, or 1.0 for 1.
+
+    >>> class_key("Basal_cell  CARCINOMA") == class_key("basal-cell carcinoma")
+    True
+    """
+    text = unicodedata.normalize("NFC", label.casefold())
+    text = "".join(one for one in text if unicodedata.category(one) != "Cf")  # invisible, such as a zero-width space
+    text = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text.strip())
+    return re.sub(r"([+-]?\d+)[.,]0+", r"\1", text) if re.fullmatch(r"[+-]?\d+[.,]0+", text) else text
 
 
 def make_listing(
@@ -83,6 +125,7 @@ def make_listing(
 ) -> Listing:
     """Sort the rows, keep the first image of each id, and drop classes without images.
 
+    Without `classes`, different spellings of one class (`class_key`) are read as the most frequent one, and noted.
     InputError if no image is left; the message names `searched`, the folder or file that was read.
     """
     import pandas as pd
@@ -96,6 +139,9 @@ def make_listing(
     again = images["image_id"].duplicated()
     repeated = images.loc[again, ["path"]].assign(problem="same name as another image in its folder; left out")
     images = images[~again].reset_index(drop=True)
+    if not classes:
+        images, notes = _one_spelling(images)
+        problems = pd.concat([problems, notes], ignore_index=True)
     found = set(images["label"])
     absent = [Problem("", f"class {label} has no image") for label in classes if label not in found]
     absent = pd.DataFrame(absent, columns=Problem._fields, dtype=str)
@@ -103,9 +149,28 @@ def make_listing(
     return Listing(images, tuple(c for c in classes or sorted(found) if c in found), problems, root, pixels)
 
 
+def _one_spelling(images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    import pandas as pd
+
+    spellings: dict[str, list[str]] = {}
+    for label in images["label"].value_counts(sort=True).index:
+        spellings.setdefault(class_key(label), []).append(label)
+    notes = [
+        Problem(
+            "",
+            f"Read as one class, '{label}', as they differ only in spelling: {', '.join(map(repr, [label, *others]))}.",
+        )
+        for label, *others in spellings.values()
+        if others
+    ]
+    labels = {one: same[0] for same in spellings.values() for one in same}
+    return images.assign(label=images["label"].map(labels)), pd.DataFrame(notes, columns=Problem._fields, dtype=str)
+
+
 def stem(path: str) -> str:
-    """Return the file name without folder and suffix."""
-    return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    """Return the file name without folder and suffix of an image; names of DICOM files may consist of numbers and dots."""
+    name = path.rsplit("/", 1)[-1]
+    return next((name[: -len(one)] for one in IMAGE_SUFFIXES if name.lower().endswith(one)), name)
 
 
 def in_array(path: str, index: int) -> str:
@@ -124,16 +189,3 @@ def file_or_slice(root: Path, path: str) -> Path | Slice:
     if match := TAR_MEMBER.fullmatch(path):
         return Slice(root / match[1], int(match[3]), int(match[4]))
     return root / path
-
-
-def read_csv(path: Path, columns: Sequence[str], advice: str = "Download it again.") -> pd.DataFrame:
-    """Read a table as text; InputError, which ends with `advice`, if it cannot be read or lacks one of `columns`."""
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # pandas' parser errors and wrong encodings are ValueErrors
-        raise InputError(f"Cannot read '{path}': {error}. {advice}") from error
-    if missing := [column for column in columns if column not in table]:
-        raise InputError(f"'{path}' lacks {', '.join(missing)}; it has {', '.join(table)}. {advice}")
-    return table

@@ -87,7 +87,7 @@ def test_what_is_downloaded_is_read_as_it_comes(project, tmp_path, monkeypatch, 
         said = catscans("download", name, "--data", tmp_path / "data")
         assert f"{name}: {n_images} of {card.n_images:,} images in" in said
         n_asked = sum(map(len, server.asked.values()))
-        assert catscans("download", name, "--data", tmp_path / "data").count(" images in ") == 1
+        assert catscans("download", name, "--data", tmp_path / "data").count("Read: ") == 1
         assert sum(map(len, server.asked.values())) == n_asked == len(card.downloads)
     fixtures.WRITERS[name](tmp_path / "plain")
     ids = [list(datasets.read(name, tmp_path / folder).images["image_id"]) for folder in ("data", "plain")]
@@ -97,7 +97,8 @@ def test_what_is_downloaded_is_read_as_it_comes(project, tmp_path, monkeypatch, 
 def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings_once(project, tmp_path):
     fixtures.write_natural(tmp_path, n_per_class=5)
     said = catscans("dataset", "add", "objects", tmp_path / "natural_images", "--title", "My objects")
-    assert said.startswith("objects: 40 images in 8 classes.\nNo groups: images of one patient may land in different")
+    assert said.startswith("objects: 40 images in 8 classes.\nRead: 40 images in 8 classes (airplane 5, car 5, ")
+    assert "\nGroups: none. Images of one patient may land in different folds" in said
     assert "Wrote params/datasets/objects.yaml and a row in params/mine.yaml.\n" in said
     runs = expand.grid("mine")
     transfers = [key for key in runs if key.startswith("transfer/")]
@@ -122,7 +123,7 @@ def test_an_own_table_joins_an_existing_grid_as_source_and_target(project, tmp_p
         "dataset", "add", "cars", tmp_path / "data/cars.csv", "--label-column", "kind", "--group-column", "owner",
         "--group", "owner", "--profile", "sample", "--as", "both",
     )  # fmt: skip
-    assert "cars: 2 images in 2 classes, 2 groups (owner).\n" in said and "No groups" not in said
+    assert "cars: 2 images in 2 classes, 2 groups (owner).\n" in said and "Groups (owner): 2;" in said
     assert "Class 'a' has 1 groups, too few for 5 folds. Lower folds.n_folds" in said
     assert "DATA=" in said  # the card names a place below it
     after = (project / "params/sample.yaml").read_text().splitlines()
@@ -151,7 +152,7 @@ def test_own_arrays_get_the_names_of_their_labels_and_a_size_that_the_network_ca
         (["objects", "{data}/natural_images", "--as", "source"], "Profile 'mine' is new, and a profile needs a target"),
         (["objects", "{data}/natural_images", "--like", "papers"], "Unknown profile 'papers'; known: demo, paper"),
         (["chest", "{data}/natural_images"], "A dataset 'chest' exists"),
-        (["objects", "{data}/natural_images/car"], "No image found in"),
+        (["objects", "{data}/natural_images/car"], "2 images lie directly in"),
     ],
 )
 def test_what_cannot_be_added_says_why_and_leaves_neither_card_nor_grid(project, tmp_path, arguments, message):

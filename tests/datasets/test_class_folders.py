@@ -40,10 +40,11 @@ def test_copies_in_the_real_sample_are_in_one_fold(name, realdata, tmp_path):
     assert made.groupby(["label", "fold"]).size().min() > 0
 
 
-def test_masks_are_no_images_and_no_problems(tmp_path):
+def test_masks_are_no_images_and_are_reported(tmp_path):
     fixtures.write_breast_ultrasound(tmp_path)
     listing = datasets.read("breast_ultrasound", tmp_path)
-    assert len(listing.images) == 9 and listing.problems.empty
+    assert len(listing.images) == 9 and len(listing.problems) == 9
+    assert set(listing.problems["problem"]) == {"mask of another image; left out"}
     assert not listing.images["path"].str.contains("mask").any()
 
 

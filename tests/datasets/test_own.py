@@ -76,12 +76,13 @@ def test_unusable_rows_are_reported_and_the_rest_is_kept(tmp_path):
     rows += [("wart/p0_1.png", "", "d"), ("wart/p1_2.png", "wart", " "), ("list.csv", "wart", "d")]
     card = card_of(form="table", place=str(table_of(tmp_path, rows)), group_column="group")
     listing = card.read(tmp_path)
-    assert list(listing.images["path"]) == ["mole/p0_0.png", "wart/p0_0.png"]
+    assert list(listing.images["path"]) == ["mole/p0_0.png", "wart/p0_0.png", "wart/p1_2.png"]
+    assert listing.images["group"].iloc[2] == "wart/p1_2"
     assert fixtures.problems(listing) == {
         "mole/p0_1.png": "listed twice with different values; left out",
         "gone.png": "in the table, but there is no such file; left out",
         "wart/p0_1.png": "no label; left out",
-        "wart/p1_2.png": "no group, so it cannot be kept in one fold; left out",
+        "": "3 images in the same folders are not in the table, such as 'mole/p1_2.png'.",
         "list.csv": "not an image file; known: .jpg, .jpeg, .png, .tif, .tiff; left out",
     }
     with pytest.raises(InputError, match="lacks patient; it has path, label, group. Name its columns: --path-column"):

@@ -12,10 +12,10 @@ from catscans_lib.images import folds, store
 
 def test_cats_and_dogs_are_read_from_microsofts_and_from_kaggles_form(tmp_path):
     fixtures.write_catdog(tmp_path)
-    (tmp_path / "PetImages/Cat/Thumbs.db").write_bytes(b"x")
+    (tmp_path / "PetImages/Cat/notes.pdf").write_bytes(b"x")
     listing = datasets.read("catdog", tmp_path)
     assert listing.images["label"].value_counts().to_dict() == {"cat": 3, "dog": 3}
-    assert "not an image file" in fixtures.problems(listing)["PetImages/Cat/Thumbs.db"]
+    assert "not an image file" in fixtures.problems(listing)["PetImages/Cat/notes.pdf"]
     for path in listing.images["path"]:
         _, label, name = path.split("/")
         target = tmp_path / "kaggle/dogs-vs-cats/train" / f"{label.lower()}.{name}"

@@ -1,0 +1,247 @@
+"""Where the classes lie in a folder tree: below splits, one level too deep, or with folders inside the class folders.
+
+Reads a tree where its levels are certain; InputError otherwise, with the level at which images were found.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from catscans_lib.errors import InputError, and_more
+from catscans_lib.images.listing import Problem, class_key, image_names, is_rubbish, name_fault
+
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
+SPLITS |= {"test": "test", "testing": "test"}
+AFTER_SPLIT = re.compile(r"[ _-]?(?:set|data|images|split|folder)$")
+PICTURES = re.compile(r"images?|imgs?|pictures?|photos?|originals?|pngs?|jpe?gs?|tiffs?|bmps?|\d+x", re.IGNORECASE)
+MASKS = re.compile(r".*masks?|seg|segmentations?|annotations?|labels?|ground[ _-]?truths?|gt", re.IGNORECASE)
+# The name of one patient, slide, ... and never of a class: a number, or such a word and a number.
+UNIT = re.compile(r"(?:patient|pat|p|person|subject|sub|case|slide|series|study|scan|id)?[ _-]*\d+.*", re.IGNORECASE)
+CLASS_LEVEL = "Give a folder with one folder per class, or a CSV with path and label."
+NESTED = (
+    "The class folders hold folders, such as '{}'. If each is a patient: --group patient --group-pattern '([^/]+)/.*'"
+)
+ALIKE = 0.75  # similarity of two names from which they may be spellings of one
+
+
+class Found(NamedTuple):
+    """One image: its split ("": none), class, path below the class folder, and path below the root."""
+
+    split: str
+    label: str
+    below: str
+    path: str
+
+
+@dataclass
+class Tree:
+    """A folder: its images, what else is in it, and the folders in it that have images at any level."""
+
+    path: Path
+    below: str  #: path below the root, for messages
+    images: list[str] = field(default_factory=list)
+    folders: list["Tree"] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    def all(self) -> Iterator[str]:
+        """Yield the paths of the images at all levels."""
+        yield from (f"{self.below}/{name}".lstrip("/") for name in self.images)
+        for folder in self.folders:
+            yield from folder.all()
+
+    def lose(self, why: str) -> list[Problem]:
+        """Return a problem for each image at all levels."""
+        return [Problem(path, f"{why}; left out") for path in self.all()]
+
+
+def scan(path: Path, root: Path) -> Tree:
+    """Return the tree of a folder. Folders whose names cannot be used become problems."""
+    tree = Tree(path, "" if path == root else path.relative_to(root).as_posix())
+    try:
+        tree.images = image_names(path, tree.below, tree.problems, skip_folders=True)
+    except OSError as error:
+        tree.problems.append(Problem(tree.below or ".", f"folder cannot be read: {error.strerror}"))
+        return tree
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        is_loop = entry.is_symlink() and path.resolve().is_relative_to(Path(entry.path).resolve())
+        if not entry.is_dir() or is_loop or is_rubbish(entry.name):
+            continue
+        folder = scan(Path(entry.path), root)
+        if fault := name_fault(entry.name):
+            lost = folder.lose(f"folder {fault}")
+            tree.problems += [one._replace(path=ascii(one.path)[1:-1]) for one in lost]
+        elif any(folder.all()) or folder.problems:
+            tree.folders.append(folder)
+    return tree
+
+
+def find(folder: Path, root: Path, problems: list[Problem], splits: Mapping[str, str] | None = None) -> Iterator[Found]:
+    """Yield the images of the classes in a folder; paths are below `root`. Images without a class become problems.
+
+    `splits` maps folders to splits, and missing ones are reported; None: finds the level of the splits and of the classes.
+    InputError if a level is not certain.
+    """
+    top = scan(folder, root)
+    if splits is None:
+        parents = _levels(top, problems)
+    else:
+        by_name = {one.name: one for one in top.folders}
+        missing = [name for name in splits if not (folder / name).is_dir()]
+        problems += [Problem(f"{top.below}/{name}".lstrip("/"), "no such folder") for name in missing]
+        parents = [(split, by_name[name]) for name, split in splits.items() if name in by_name]
+    found = [one for split, parent in parents for one in _classes(split, parent, problems)]
+    if not found:
+        problems += [problem for tree in _trees(top) for problem in tree.problems]
+    _compare(found, problems, folder)
+    yield from found
+
+
+def split_of(name: str) -> str:
+    """Return the split that a folder's name means; "" if none.
+
+    >>> split_of("Training Set"), split_of("VALID"), split_of("benign")
+    ('train', 'val', '')
+    """
+    return SPLITS.get(AFTER_SPLIT.sub("", name.lower()), "")
+
+
+def _trees(tree: Tree) -> Iterator[Tree]:
+    yield tree
+    for folder in tree.folders:
+        yield from _trees(folder)
+
+
+def _levels(top: Tree, problems: list[Problem]) -> list[tuple[str, Tree]]:
+    """Return the folders that hold the class folders, each with its split."""
+    above, tree = top, _without_masks(top, problems)
+    while True:
+        named = [one for one in tree.folders if split_of(one.name)]
+        if len(named) == 1 < len(tree.folders):
+            others = and_more([one.name for one in tree.folders if one not in named], 3)
+            raise InputError(
+                f"'{named[0].name}' in '{tree.path}' looks like a split, but beside it are {others}. {CLASS_LEVEL}",
+                instead=(top.path, named[0].path),
+            )
+        if named:
+            for one in tree.folders:
+                problems += [] if one in named else one.lose("beside the folders of the splits")
+            problems += Tree(tree.path, tree.below, tree.images).lose("beside the folders of the splits")
+            if tree is not top:
+                problems.append(
+                    Problem("", f"Read in '{tree.below}', which holds {and_more([one.name for one in named])}.")
+                )
+            return [(split_of(one.name), _inner(one, problems)) for one in named]
+        if tree.images or len(tree.folders) != 1:
+            break
+        above, tree = tree, _without_masks(tree.folders[0], problems)
+    if tree is top and top.images and not top.folders:
+        raise InputError(f"{len(top.images):,} images lie directly in '{top.path}', without a class. {CLASS_LEVEL}")
+    if tree is top or not tree.folders:
+        return [("", tree if tree is top else above)]
+    inside = and_more([one.name for one in tree.folders], 5)
+    raise InputError(
+        f"'{top.path}' has no class folders: images were found below '{tree.below}', which holds {inside}. {CLASS_LEVEL}",
+        instead=(top.path, tree.path),
+    )
+
+
+def _inner(tree: Tree, problems: list[Problem]) -> Tree:
+    """Skip folders that only repeat the name of the split, or hold all its images."""
+    tree = _without_masks(tree, problems)
+    while not tree.images and len(tree.folders) == 1:
+        only = tree.folders[0]
+        if only.name.lower() != tree.name.lower() and not split_of(only.name) and not PICTURES.fullmatch(only.name):
+            break
+        tree = _without_masks(only, problems)
+    return tree
+
+
+def _without_masks(tree: Tree, problems: list[Problem]) -> Tree:
+    """Return the folder of the images where those of masks lie beside it, or else `tree`."""
+    pictures = [one for one in tree.folders if PICTURES.fullmatch(one.name)]
+    masks = [one for one in tree.folders if MASKS.fullmatch(one.name)]
+    if tree.images or len(pictures) != 1 or not masks or len(tree.folders) != 1 + len(masks):
+        return tree
+    problems += [problem for one in masks for problem in one.lose("in a folder of masks")]
+    return pictures[0]
+
+
+def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Found]:
+    """Yield the images of the class folders of `parent`."""
+    problems += Tree(parent.path, parent.below, parent.images).lose("in no class folder")
+    names = {one.name for one in parent.folders}
+    inner: dict[str, set[str]] = {}  # of every class, the folders that are no part of the form
+    classes = []
+    for one in parent.folders:
+        if not one.images and len({folder.name for folder in one.folders} & names) > 1:
+            problems += one.lose("in a copy of the folders beside it")
+        else:
+            classes.append(one)
+            if not one.images and not all(split_of(folder.name) for folder in one.folders):
+                inner[one.name] = {folder.name.lower() for folder in one.folders if not _is_form(folder.name)}
+    found = [name for named in inner.values() for name in named]
+    is_apart = len(inner) > 1 and len(set(found)) == len(found) and all(re.search(r"\d", name) for name in found)
+    if found and not is_apart and not all(UNIT.fullmatch(name) for name in found):
+        one = next(one for one in classes if inner.get(one.name))
+        below = next(folder for folder in one.folders if not _is_form(folder.name))
+        raise InputError(
+            f"Images were found two levels down, such as in '{below.below}': is '{one.name}' or '{below.name}' the class? "
+            f"{CLASS_LEVEL}",
+            instead=(parent.path, one.path),
+        )
+    if found:
+        problems.append(Problem("", NESTED.format(next(iter(found)))))
+    for one in classes:
+        n_before = len(problems)
+        yield from _images(one, one, split, problems)
+        if len(problems) == n_before and not any(one.all()):
+            problems.append(Problem(one.below, "class folder without images"))
+
+
+def _is_form(name: str) -> bool:
+    return bool(PICTURES.fullmatch(name) or MASKS.fullmatch(name))
+
+
+def _images(tree: Tree, of: Tree, split: str, problems: list[Problem]) -> Iterator[Found]:
+    """Yield the images of a folder of the class folder `of`."""
+    problems += tree.problems
+    for name in tree.images:
+        path = f"{tree.below}/{name}"
+        yield Found(split, of.name, path.removeprefix(f"{of.below}/"), path)
+    has_pictures = tree.images or any(PICTURES.fullmatch(one.name) for one in tree.folders)
+    for one in tree.folders:
+        if has_pictures and MASKS.fullmatch(one.name):
+            problems += one.lose("in a folder of masks")
+        elif tree.images and not PICTURES.fullmatch(one.name):
+            problems += one.lose("in a folder beside the images of a class")
+        else:
+            yield from _images(one, of, split or split_of(one.name), problems)
+
+
+def _compare(found: list[Found], problems: list[Problem], folder: Path) -> None:
+    """Note classes that some split lacks; InputError if two of them are likely one class with two names."""
+    where: dict[str, dict[str, str]] = {}  # by class: of every split, the name of the class
+    for one in found:
+        where.setdefault(class_key(one.label), {})[one.split] = one.label
+    splits = {one.split for one in found}
+    partial = {key: of for key, of in where.items() if len(of) < len(splits)}
+    for (key, of), (other, in_others) in combinations(partial.items(), 2):
+        is_alike = SequenceMatcher(None, key, other).ratio() > ALIKE or key.startswith(other) or other.startswith(key)
+        if is_alike and not of.keys() & in_others.keys():
+            said = [f"'{next(iter(one.values()))}' only in {', '.join(sorted(one))}" for one in (of, in_others)]
+            raise InputError(
+                f"One class with two names? {' and '.join(said)} of '{folder}'. Rename the folders of one."
+            )
+    for of in partial.values():
+        label, missing = next(iter(of.values())), ", ".join(sorted(splits - of.keys()))
+        problems.append(Problem("", f"Class '{label}' has no images in {missing or 'the other splits'}."))

@@ -1,0 +1,124 @@
+"""The images of a table with a row for each: where their files lie, and rows that say no single label."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catscans_lib.images.listing import Listing, Problem, Row, make_listing, no_image, stem
+from catscans_lib.images.tables import NO_GROUP, NO_LABEL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Files:
+    """Finds the files that a table names, in the folders `folders` below `root`."""
+
+    def __init__(self, root: Path, folders: Sequence[str] = (), suffix: str = "") -> None:
+        self._root, self._folders, self._suffix = root, folders or ("",), suffix
+        self._names: dict[str, dict[str, list[str]]] = {}  # by folder and name without suffix
+        self._foreign = ""  # folder of another computer that paths begin with
+
+    def find(self, text: str) -> list[str]:
+        """Return the paths below `root` of the files that `text` may mean, each once; none if there is none.
+
+        Understands backslashes, `..`, missing suffixes, and absolute paths of another computer whose last parts exist here.
+        """
+        for path in dict.fromkeys((text, text.replace("\\", "/").removeprefix(self._foreign))):
+            if found := self._in_folders(path):
+                return found
+        text = text.replace("\\", "/")
+        if re.match(r"/|[A-Za-z]:/", text):
+            parts = text.split("/")
+            for start in range(1, len(parts)):
+                if found := self._in_folders("/".join(parts[start:])):
+                    self._foreign = "/".join(parts[:start]) + "/"
+                    return found
+        return []
+
+    def unlisted(self, listed: Iterable[str]) -> list[str]:
+        """Return the images in the folders that were looked into whose paths are not among `listed`."""
+        found = ((folder, names) for folder, by_stem in self._names.items() for names in by_stem.values())
+        paths = {posixpath.join(folder, name) for folder, names in found for name in names}
+        return sorted(path for path in paths - set(listed) if stem(path) != path.rsplit("/", 1)[-1])
+
+    def _in_folders(self, text: str) -> list[str]:
+        found = {}
+        for folder in self._folders:
+            path = posixpath.normpath(posixpath.join(folder, text))
+            within, name = posixpath.split(path.removeprefix(f"{self._root.as_posix()}/"))
+            same = self._in_folder(within).get(stem(name), [])
+            if name not in same and stem(name) == name:  # without a suffix
+                same = [one for one in same if not self._suffix or one == f"{name}{self._suffix}"]
+                found |= {posixpath.join(within, one): None for one in same}
+            elif name in same:
+                found[posixpath.join(within, name)] = None
+        return list(found)
+
+    def _in_folder(self, folder: str) -> dict[str, list[str]]:
+        """Return the names of the files in a folder, by name without suffix."""
+        if folder not in self._names:
+            self._names[folder] = {}
+            with suppress(OSError):  # no such folder
+                for entry in os.scandir(self._root / folder):
+                    if entry.is_file():
+                        self._names[folder].setdefault(stem(entry.name), []).append(entry.name)
+        return self._names[folder]
+
+
+def from_table(
+    table: pd.DataFrame,
+    root: Path,
+    source: Path,
+    classes: tuple[str, ...] = (),
+    *,
+    files: Files | None = None,
+    problems: Iterable[Problem] = (),
+) -> Listing:
+    """List the images of a table with path (below `root`) and label, and optionally group, split and fault; all text.
+
+    A row with a fault is left out, and so are all rows of an image that is listed with different values. An image whose group
+    is blank or a word such as "unknown" is a group of its own. `source` is the file that the table was read from, for
+    messages; `files` finds the files of an own table, and then images that it does not list are noted.
+    """
+    found, problems = files or Files(root), list(problems)
+    by_path: dict[str, list[dict[str, str]]] = {}
+    for number, row in enumerate(table.to_dict("records"), start=2):
+        paths = found.find(row["path"]) if row["path"] else []
+        if len(paths) == 1:
+            by_path.setdefault(paths[0], []).append(row)
+        else:
+            said = f"may be {' or '.join(paths)}" if paths else "in the table, but there is no such file"
+            problems.append(Problem(row["path"] or f"{source.name}: row {number}", f"{said}; left out"))
+    rows, ungrouped, n_repeated = [], [], 0
+    for path, same in by_path.items():
+        values = {(row["label"], row.get("group"), row.get("split")) for row in same}
+        fault = "listed twice with different values" if len(values) > 1 else _fault(same[0])
+        if fault := fault or no_image(root / path):
+            problems += [Problem(path, f"{fault}; left out")] * len(same)
+            continue
+        row, image_id = same[0], posixpath.join(posixpath.dirname(path), stem(path))
+        n_repeated += len(same) - 1
+        group = row.get("group", image_id)
+        if group.lower() in NO_GROUP:
+            ungrouped.append(group)
+            group = image_id
+        rows.append(Row(image_id, path, row["label"], group, row.get("split", "")))
+    notes = [f"{n_repeated:,} rows repeat another row; each image is read once."] if n_repeated else []
+    if ungrouped:
+        words = ", ".join(f"'{word}'" for word in sorted(set(ungrouped)))
+        notes.append(f"{len(ungrouped):,} images have no group ({words}): each of them is a group of its own.")
+    if files and (others := files.unlisted(by_path)):
+        notes.append(f"{len(others):,} images in the same folders are not in the table, such as '{others[0]}'.")
+    return make_listing(rows, [*problems, *(Problem("", note) for note in notes)], source, root=root, classes=classes)
+
+
+def _fault(row: dict[str, str]) -> str:
+    """Why the label of a row cannot be used; "" if it can."""
+    return (row.get("fault") or "no label") if row["label"].lower() in NO_LABEL else ""

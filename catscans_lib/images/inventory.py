@@ -1,0 +1,100 @@
+"""What was read of a dataset, what was left out and why: one block that every command which reads images or tables ends with."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from catscans_lib.errors import InputError, and_more
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VARIABLE = re.compile(r"'[^']*'|\d+(?:[.,]\d+)*")  # what differs between problems of one kind: quoted names and numbers
+
+
+def inventory(
+    images: pd.DataFrame, problems: pd.DataFrame, *, group: str | None = None, near: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """Return what was read, as plain values.
+
+    Parameters
+    ----------
+    images : pandas.DataFrame
+        The images that were read: path, label, group.
+    problems : pandas.DataFrame
+        path, problem. A path among the images: that image was read in part (such as the first of several pages). An empty
+        path: a note on the whole dataset. Any other path was left out.
+    group : str, optional
+        What a group is, such as patient; None: unknown, so groups are not counted.
+    near : pandas.DataFrame, optional
+        Near duplicates as `checks.near_duplicates` returns them; None: not looked for.
+
+    Returns
+    -------
+    dict
+        n_read, classes (number of images by name), group, n_groups and largest_group (None: unknown); left_out and read_in_part
+        (lists of reason, n, example), notes (sentences), near_duplicates (n_pairs, n_across_classes, example; None: not looked
+        for).
+    """
+    is_note, is_read = problems["path"] == "", problems["path"].isin(images["path"])
+    sizes = images["group"].value_counts() if group else None
+    return {
+        "n_read": len(images),
+        "classes": {str(label): int(n) for label, n in images["label"].value_counts().sort_index().items()},
+        "group": group,
+        "n_groups": None if sizes is None else len(sizes),
+        "largest_group": None if sizes is None else int(sizes.max()),
+        "left_out": _by_reason(problems[~is_note & ~is_read]),
+        "read_in_part": _by_reason(problems[is_read]),
+        "notes": list(problems.loc[is_note, "problem"]),
+        "near_duplicates": None if near is None else _near(near),
+    }
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """Format an inventory for the terminal; the last lines of a command."""
+    counts = and_more([f"{label} {n:,}" for label, n in found["classes"].items()], 12)
+    lines = [f"Read: {found['n_read']:,} images in {len(found['classes'])} classes ({counts})."]
+    if found["n_groups"] is None:
+        lines.append("Groups: none. Images of one patient may land in different folds, which inflates the AUC.")
+    else:
+        largest = f"the largest has {found['largest_group']:,} images"
+        lines.append(f"Groups ({found['group']}): {found['n_groups']:,}; {largest}.")
+    for title, key in (("Left out", "left_out"), ("Read in part", "read_in_part")):
+        lines.append(f"{title}: {sum(row['n'] for row in found[key]):,}." if found[key] else f"{title}: nothing.")
+        lines += [f"  {row['n']:,} x {row['reason']}. Example: {row['example']}" for row in found[key]]
+    if (near := found["near_duplicates"]) is None:
+        lines.append("Near duplicates: not looked for here; `ingest` finds them.")
+    else:
+        across = f", {near['n_across_classes']:,} of them with two labels" if near["n_across_classes"] else ""
+        example = f". Example: {near['example']}" if near["n_pairs"] else ""
+        lines.append(f"Near duplicates: {near['n_pairs']:,} pairs{across}{example}")
+    return "\n".join([*lines, *(f"Note: {note}" for note in found["notes"])])
+
+
+def refuse_losses(found: dict[str, Any]) -> None:
+    """InputError if anything was left out or read in part: what the option --strict asks for."""
+    if losses := [*found["left_out"], *found["read_in_part"]]:
+        n, first = sum(row["n"] for row in losses), losses[0]
+        raise InputError(f"--strict: {n:,} losses. First: {first['reason']}: {first['example']}.")
+
+
+def _by_reason(problems: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return reason (of the first such problem), n and example (a path), most frequent first."""
+    problems = problems.assign(kind=problems["problem"].str.replace(VARIABLE, "", regex=True))
+    found = problems.groupby("kind", sort=False).agg(
+        reason=("problem", "first"), n=("path", "size"), example=("path", "first")
+    )
+    rows = found.sort_values("n", ascending=False, kind="stable").to_dict("records") if len(problems) else []
+    return [
+        {"reason": row["reason"].removesuffix("; left out"), "n": int(row["n"]), "example": row["example"]}
+        for row in rows
+    ]
+
+
+def _near(near: pd.DataFrame) -> dict[str, Any]:
+    across = near["across"].str.contains("label")
+    first = near[across] if across.any() else near
+    example = " and ".join(first.iloc[0][["one", "other"]]) if len(near) else ""
+    return {"n_pairs": len(near), "n_across_classes": int(across.sum()), "example": example}

@@ -1,0 +1,148 @@
+"""Tables as people have them: a CSV of any common dialect, read as text, with the rows that could not be read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DELIMITERS = (",", ";", "\t", "|")
+NO_GROUP = {"", "-", "?", "na", "n/a", "nan", "<na>", "none", "null", "unk", "unknown", "missing", "not available"}
+NO_LABEL = {"", "na", "n/a", "nan", "<na>", "null"}
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
+
+
+class Table(NamedTuple):
+    """A table as text: its rows without surrounding blanks, and problems (lines that were left out, notes)."""
+
+    rows: pd.DataFrame
+    problems: list[Problem]
+
+
+def read(path: Path, columns: Sequence[str] = (), advice: str = "Download it again.") -> Table:
+    """Read a table; InputError, which ends with `advice`, if it cannot be read or lacks one of `columns`.
+
+    The delimiter is the one that cuts the first line into most parts. Encodings: UTF-8, UTF-16, and Windows-1252 (noted) where
+    a file is none of these. Column names match in any case, and are then spelled as in `columns`.
+    """
+    import pandas as pd
+
+    problems: list[Problem] = []
+    lines = _lines(_text(path, problems, advice), path, advice)
+    header, rows = lines[0], lines[1:]
+    if rows and all(len(row) == len(header) + 1 for row in rows) and any(row[-1] for row in rows):
+        header = ["", *header]  # R does not name the column of row names
+    whole = []
+    for number, row in enumerate(rows, start=2):
+        if any(row[len(header) :]):
+            said = f"has {len(row)} values, the first line {len(header)}; quote values that contain the delimiter"
+            problems.append(Problem(f"{path.name}: row {number}", f"{said}; left out"))
+        else:
+            whole.append((row + [""] * len(header))[: len(header)])
+    table = pd.DataFrame(whole, columns=range(len(header)), dtype=str)
+    named = [number for number, name in enumerate(header) if name]
+    table = table[named].set_axis([header[number] for number in named], axis=1)
+    return Table(spelled(table, path, columns, advice), problems)
+
+
+def read_csv(path: Path, columns: Sequence[str], advice: str = "Download it again.") -> pd.DataFrame:
+    """Return the rows of a published table as `read` does; InputError also if a line could not be read."""
+    rows, problems = read(path, columns, advice)
+    if problems:
+        raise InputError(f"Cannot read '{path}': {problems[0].path or path.name}: {problems[0].problem}. {advice}")
+    return rows
+
+
+def numbers(column: pd.Series) -> np.ndarray:
+    """Return text as numbers, NaN where it is none. A comma is a decimal comma unless a value has a point or it may
+    separate thousands in all values."""
+    import pandas as pd
+
+    commas = column[column.str.contains(",", regex=False)]
+    if len(commas) and not column.str.contains(".", regex=False).any() and not commas.str.fullmatch(THOUSANDS).all():
+        column = column.str.replace(",", ".", regex=False)
+    return pd.to_numeric(column, errors="coerce").to_numpy(float)
+
+
+def one_hot(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return, for every row, the one column that is 1 ("" if it is not exactly one), and what is wrong ("": nothing)."""
+    is_hot = np.column_stack([numbers(table[column]) == 1 for column in columns])
+    named = [[column for column, hot in zip(columns, row, strict=True) if hot] for row in is_hot]
+    labels = [found[0] if len(found) == 1 else "" for found in named]
+    faults = [f"{len(found)} classes ({', '.join(found)}) instead of one" if len(found) != 1 else "" for found in named]
+    return labels, faults
+
+
+def one_hot_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns that hold only 0 and 1, if there are at least two and most rows have exactly one 1; else none."""
+    found = [name for name in table if table[name].str.fullmatch(r"[01](?:[.,]0*)?").all()]
+    labels = one_hot(table, found)[0] if len(found) > 1 else []
+    return found if sum(label != "" for label in labels) > 0.5 * len(table) else []
+
+
+def _text(path: Path, problems: list[Problem], advice: str) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"Cannot read '{path}': {error.strerror}. {advice}") from error
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    nulls = [data[start:400:2].count(0) for start in (0, 1)]
+    encoding = (
+        "utf-16" if wide else "utf-16-le" if nulls[1] > 20 > nulls[0] else "utf-16-be" if nulls[0] > 20 else "utf-8-sig"
+    )
+    for name in (encoding, "cp1252"):
+        try:
+            text = data.decode(name)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            break
+        if name == "cp1252":
+            problems.append(Problem("", f"{path.name} is not UTF-8; read as Windows-1252. Check letters with accents."))
+        return text
+    raise InputError(f"'{path}' is not a text file. Save the table as CSV (UTF-8).")
+
+
+def _lines(text: str, path: Path, advice: str) -> list[list[str]]:
+    """Return the values of every line that is not blank; the first is the header."""
+    if match := re.match(r"sep=(.)\r?\n", text):  # written by Excel
+        text = text[match.end() :]
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = match[1] if match else max(DELIMITERS, key=lambda one: len(next(_rows(first, one), [])))
+    try:
+        lines = list(_rows(text, delimiter, strict=True))
+    except csv.Error:  # a single quotation mark, which may swallow the lines that follow: quotes are only cut off
+        lines = [[value.strip('"') for value in row] for row in _rows(text, delimiter, quoting=csv.QUOTE_NONE)]
+    lines = [line for line in ([value.strip(" \t\r\n") for value in row] for row in lines) if any(line)]
+    if not lines:
+        raise InputError(f"'{path}' is empty. {advice}")
+    return lines
+
+
+def _rows(text: str, delimiter: str, **how: int) -> csv.reader:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, **how)
+
+
+def spelled(table: pd.DataFrame, path: Path, columns: Sequence[str], advice: str) -> pd.DataFrame:
+    """Rename the columns that differ from `columns` in case only; InputError if one is missing or there twice."""
+    names = list(table)
+    for wanted in columns:
+        same = [name for name in names if name == wanted] or [name for name in names if name.lower() == wanted.lower()]
+        if len(same) > 1:
+            raise InputError(f"'{path}' has {len(same)} columns '{wanted}'. Rename one. {advice}")
+        if same:
+            names[names.index(same[0])] = wanted
+    if missing := [column for column in columns if column not in names]:
+        raise InputError(f"'{path}' lacks {', '.join(missing)}; it has {', '.join(table)}. {advice}")
+    return table.set_axis(names, axis=1)
