@@ -46,7 +46,9 @@ class Tree:
     below: str  #: path below the root, for messages
     images: list[str] = field(default_factory=list)
     folders: list["Tree"] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    empty: list["Tree"] = field(default_factory=list)  #: folders without images
+    problems: list[Problem] = field(default_factory=list)  #: other files
+    lost: list[Problem] = field(default_factory=list)  #: images in folders whose names cannot be used
 
     @property
     def name(self) -> str:
@@ -78,10 +80,9 @@ def scan(path: Path, root: Path) -> Tree:
             continue
         folder = scan(Path(entry.path), root)
         if fault := name_fault(entry.name):
-            lost = folder.lose(f"folder {fault}")
-            tree.problems += [one._replace(path=ascii(one.path)[1:-1]) for one in lost]
-        elif any(folder.all()) or folder.problems:
-            tree.folders.append(folder)
+            tree.lost += [one._replace(path=ascii(one.path)[1:-1]) for one in folder.lose(f"folder {fault}")]
+        else:
+            (tree.folders if any(folder.all()) else tree.empty).append(folder)
     return tree
 
 
@@ -100,8 +101,7 @@ def find(folder: Path, root: Path, problems: list[Problem], splits: Mapping[str,
         problems += [Problem(f"{top.below}/{name}".lstrip("/"), "no such folder") for name in missing]
         parents = [(split, by_name[name]) for name, split in splits.items() if name in by_name]
     found = [one for split, parent in parents for one in _classes(split, parent, problems)]
-    if not found:
-        problems += [problem for tree in _trees(top) for problem in tree.problems]
+    problems += [problem for tree in _trees(top) for problem in tree.lost + ([] if found else tree.problems)]
     _compare(found, problems, folder)
     yield from found
 
@@ -117,7 +117,7 @@ def split_of(name: str) -> str:
 
 def _trees(tree: Tree) -> Iterator[Tree]:
     yield tree
-    for folder in tree.folders:
+    for folder in tree.folders + tree.empty:
         yield from _trees(folder)
 
 
@@ -202,10 +202,9 @@ def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Foun
     if found:
         problems.append(Problem("", NESTED.format(next(iter(found)))))
     for one in classes:
-        n_before = len(problems)
         yield from _images(one, one, split, problems)
-        if len(problems) == n_before and not any(one.all()):
-            problems.append(Problem(one.below, "class folder without images"))
+    for one in parent.empty:
+        problems += [*one.problems, Problem(one.below, "class folder without images")]
 
 
 def _is_form(name: str) -> bool:

@@ -121,12 +121,15 @@ def _lines(text: str, path: Path, advice: str) -> list[list[str]]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = match[1] if match else max(DELIMITERS, key=lambda one: len(next(_rows(first, one), [])))
     try:
-        lines = list(_rows(text, delimiter, strict=True))
-    except csv.Error:  # a single quotation mark, which may swallow the lines that follow: quotes are only cut off
-        lines = [[value.strip('"') for value in row] for row in _rows(text, delimiter, quoting=csv.QUOTE_NONE)]
+        try:
+            lines = list(_rows(text, delimiter, strict=True))
+        except csv.Error:  # a single quotation mark, which may swallow the lines that follow: quotes are only cut off
+            lines = [[value.strip(' "') for value in row] for row in _rows(text, delimiter, quoting=csv.QUOTE_NONE)]
+    except csv.Error as error:
+        raise InputError(f"Cannot read '{path}' as a CSV: {error}. {advice}") from error
     lines = [line for line in ([value.strip(" \t\r\n") for value in row] for row in lines) if any(line)]
     if not lines:
-        raise InputError(f"'{path}' is empty. {advice}")
+        raise InputError(f"Cannot read '{path}': it is empty. {advice}")
     return lines
 
 

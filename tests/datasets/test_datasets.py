@@ -85,7 +85,7 @@ def test_other_files_are_reported_but_hidden_and_text_files_are_ignored(native_d
     listing = datasets.read("dtd", native_data)
     assert fixtures.problems(listing) == {
         "dtd/images/banded/movie.mp4": "not an image file; known: .jpg, .jpeg, .png, .tif, .tiff",
-        r"dtd/images/banded/'\udcff.jpg'": "file name is not printable text; rename it",
+        r"dtd/images/banded/'\udcff.jpg'": "name is not UTF-8; rename it; left out",
         "dtd/images/banded/banded_0000.png": "same name as another image in its folder; left out",
     }
     listing.problems.to_csv().encode()
@@ -115,10 +115,14 @@ def test_chest_groups_by_patient_across_splits_and_leaves_out_images_without_one
     assert (groups["split"].nunique() > 1).any()
     Image.new("L", (4, 4)).save(native_data / "chest_xray/test/NORMAL/IM-0001-0001.jpeg")
     Image.new("L", (4, 4)).save(native_data / "chest_xray/train/NORMAL/scan.jpeg")
-    (native_data / "chest_xray/train/COVID").mkdir()
+    fixtures.save(native_data / "chest_xray/train/COVID/IM-0001-0001.jpeg", 1)
+    (native_data / "chest_xray/train/PNEUMONIA/empty").mkdir()
+    (native_data / "chest_xray/train/empty").mkdir()
     listing = datasets.read("chest", native_data)
     assert "no group in the file name" in fixtures.problems(listing)["chest_xray/train/NORMAL/scan.jpeg"]
-    assert "NORMAL|PNEUMONIA" in fixtures.problems(listing)["chest_xray/train/COVID"]
+    path = "chest_xray/train/COVID/IM-0001-0001.jpeg"
+    assert fixtures.problems(listing)[path] == "in no folder of a class; known: NORMAL, PNEUMONIA; left out"
+    assert fixtures.problems(listing)["chest_xray/train/empty"] == "class folder without images"
     assert listing.classes == ("NORMAL", "PNEUMONIA") and len(listing.images) == 13
     images = listing.images
     ids = images.loc[images["image_id"].str.endswith("IM-0001-0001"), "image_id"]

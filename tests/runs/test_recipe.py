@@ -95,11 +95,11 @@ CHANGES = {  # file, text, its replacement, what runs again
     "the reader of one dataset": ("catscans_lib/datasets/chest.py", "SPLITS = (", "SPLITS = ('all', ", {"ingest/chest"}),
     "a reader beside others": ("catscans_lib/datasets/thesis.py", '"natural")', '"other")', {"ingest/natural"}),
     "the reader of own datasets": (
-        "catscans_lib/datasets/own.py", "read_csv(place,", "read_csv(place,*", {"ingest/mine", "recommend"}
+        "catscans_lib/datasets/own.py", "tables.read(place,", "tables.read(place,*", {"ingest/mine", "recommend"}
     ),
     "the demo's drawings": ("catscans_lib/datasets/demo/draw.py", "ndimage.", "ndimage.other.", {"ingest/demo"}),
     "a layout that readers share": (
-        "catscans_lib/datasets/layouts.py", "has_splits = inside and", "has_splits = not inside and",
+        "catscans_lib/datasets/folders.py", "len(inner) > 1 and", "len(inner) > 2 and",
         {"ingest/chest", "ingest/natural", "ingest/mine", "recommend"},
     ),
     "a new network": ("catscans_lib/networks/registry.py", "_OWN = (", "_OWN = (NetworkInfo(), ", NONE),
