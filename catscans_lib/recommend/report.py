@@ -106,13 +106,13 @@ def _numbers(fitted: model.Fit) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _measures(asked: list[str] | None, known: set[str]) -> list[str]:
-    if unknown := sorted(set(asked or []) - known):
-        raise InputError(f"No values of measure '{unknown[0]}' in this profile; it has: {', '.join(sorted(known))}.")
-    chosen = asked or [name for name in model.MEASURES if name in known]
+def _measures(asked: list[str] | None, available: set[str]) -> list[str]:
+    if unknown := sorted(set(asked or []) - available):
+        raise InputError(f"No values of measure '{unknown[0]}' in this profile; it has: {', '.join(sorted(available))}.")
+    chosen = asked or [name for name in model.MEASURES if name in available]
     if not chosen:
         raise InputError(
-            f"This profile has none of {', '.join(model.MEASURES)}. Choose --measure from: {', '.join(sorted(known))}."
+            f"This profile has none of {', '.join(model.MEASURES)}. Choose --measure from: {', '.join(sorted(available))}."
         )
     return chosen
 
@@ -153,11 +153,11 @@ def _measured(
 
 def _distances(similarity: pd.DataFrame, found: pd.DataFrame) -> tuple[float, float] | None:
     """Distance of the own images to their nearest source, and the largest such distance of any known target."""
-    known = similarity[(similarity["measure"] == FAR_MEASURE) & (similarity["source"] != similarity["target"])]
+    between = similarity[(similarity["measure"] == FAR_MEASURE) & (similarity["source"] != similarity["target"])]
     own_values = found.loc[found["measure"] == FAR_MEASURE, "value"]
-    if known.empty or own_values.empty:
+    if between.empty or own_values.empty:
         return None
-    means = known.groupby(["target", "source"])["value"].mean()
+    means = between.groupby(["target", "source"])["value"].mean()
     return float(own_values.min()), float(means.groupby(level="target").min().max())
 
 
