@@ -108,7 +108,9 @@ def _numbers(fitted: model.Fit) -> dict[str, float]:
 
 def _measures(asked: list[str] | None, available: set[str]) -> list[str]:
     if unknown := sorted(set(asked or []) - available):
-        raise InputError(f"No values of measure '{unknown[0]}' in this profile; it has: {', '.join(sorted(available))}.")
+        raise InputError(
+            f"No values of measure '{unknown[0]}' in this profile; it has: {', '.join(sorted(available))}."
+        )
     chosen = asked or [name for name in model.MEASURES if name in available]
     if not chosen:
         raise InputError(
