@@ -64,11 +64,12 @@ def rank(fitted: Fit, candidates: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Rank the candidates for a new target by expected loss, the best first.
 
     `candidates` has columns source, family (one of `known.FAMILIES`; another name is a family of its own), backbone, and the
-    scores of the new target; those without any score are left out, except source none.
+    scores of the new target; those without any score are left out, except source none. If no candidate has a score, each gets
+    the typical one of its kind.
 
-    Returns columns source, closeness (mean of the scores, in standard deviations of the known ones, minus ImageNet's), gain
-    (expected AUC minus the mean of the candidates), low, high (95 %), p_best (probability of being the best of them), loss (AUC
-    that one expects to lose by choosing it).
+    Returns, with the index of `candidates`, columns source, closeness (mean of the scores, in standard deviations of the known
+    ones, minus ImageNet's), gain (expected AUC minus the mean of the candidates), low, high (95 %), p_best (probability of being
+    the best of them), loss (AUC that one expects to lose by choosing it).
     """
     here = _candidates(fitted, candidates)
     return _ranked(here, _aucs(fitted, here, np.random.default_rng(seed)))
@@ -152,7 +153,7 @@ def _lost(regret: pd.Series, values: pd.Series) -> float:
 def _units(evidence: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
     """Return the standard deviation of each measure between a target's sources, pooled, by study; NaN without differences."""
     values, study = evidence[measures].astype(float), evidence["study"]
-    cells = values.groupby([evidence[key] for key in CELL])
+    cells = values.groupby(_keys(evidence))
     freedom = values.groupby(study).count() - (cells.count() > 0).groupby("study").sum()
     squares = ((values - cells.transform("mean")) ** 2).groupby(study).sum()
     units = np.sqrt(squares / freedom.where(freedom > 0))
@@ -160,21 +161,36 @@ def _units(evidence: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
 
 
 def _closeness(values: pd.DataFrame, families: pd.Series, keys: list[pd.Series], lead: float) -> pd.Series:
-    """Return the mean of measures in units, minus that of ImageNet on the target, or, without it, where it is expected."""
+    """Return the mean of measures in units, minus that of ImageNet on the target, or, without it, where it is expected.
+
+    On a target without any value, all sources but ImageNet and random weights are `lead` below ImageNet; NaN elsewhere.
+    """
     centred = (values - values.groupby(keys).transform("mean")).mean(axis=1)
-    reference = centred.where(families == "imagenet").groupby(keys).transform("mean")
-    others = centred.where(families != "imagenet").groupby(keys).transform("mean") + lead
-    near = centred - reference.fillna(others)
-    return near.mask((families == "none") & near.isna(), 0.0)
+    means = [
+        centred.where(rows).groupby(keys).transform("mean") for rows in (families == "imagenet", families != "imagenet")
+    ]
+    level = families.isin(["imagenet", "none"])
+    near = (centred - means[0].fillna(means[1] + lead)).mask((families == "none") & centred.isna(), 0.0)
+    return near.where(centred.groupby(keys).transform("count") > 0, np.where(level, 0.0, -lead))
 
 
 def _placed(evidence: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
     """Evidence with its closeness, without the rows that have none."""
-    units = _units(evidence, measures).loc[evidence["study"]].set_axis(evidence.index)
-    near = _closeness(
-        evidence[measures].astype(float) / units, evidence["family"], [evidence[key] for key in CELL], 0.0
+    values = evidence[measures].astype(float) / _units(evidence, measures).loc[evidence["study"]].set_axis(
+        evidence.index
     )
+    lead = _lead(evidence.assign(closeness=_closeness(values, evidence["family"], _keys(evidence), np.nan)))
+    near = _closeness(values, evidence["family"], _keys(evidence), lead)
     return evidence.assign(closeness=near)[near.notna()]
+
+
+def _keys(table: pd.DataFrame) -> list[pd.Series]:
+    return [table[key] for key in CELL]
+
+
+def _lead(placed: pd.DataFrame) -> float:
+    """By how much ImageNet's score exceeds that of other sources, in the mean; 0 without both."""
+    return float(np.nan_to_num(-placed.loc[~placed["family"].isin(["imagenet", "none"]), "closeness"].mean()))
 
 
 def _fit(placed: pd.DataFrame, measures: list[str], units: pd.DataFrame, seed: int) -> Fit:
@@ -191,16 +207,15 @@ def _fit(placed: pd.DataFrame, measures: list[str], units: pd.DataFrame, seed: i
         y.to_numpy(), here["se"].fillna(0).to_numpy(float), x.to_numpy(), targets[0], networks[0], families[0]
     )
     drawn = posterior.sample(data, seed)
-    keys = [here[key] for key in CELL]
+    keys = _keys(here)
     merit = pd.Series(drawn.family.mean(axis=0)[families[0]] + drawn.source.mean(axis=0)[networks[0]], here.index)
     within = pd.DataFrame({"merit": merit, "score": drawn.slope.mean() * x}).groupby(keys)
     merit_sd, score_sd = np.sqrt(within.var().mean())
     probe = logit(here.reindex(columns=PROBES)["linear_probe_auc"].astype(float))
     levels = pd.DataFrame({"level": y, "probe": probe}).groupby(keys).mean()
-    lead = -x[~here["family"].isin(["imagenet", "none"])].mean()
     return Fit(
         measures=measures, networks=list(networks[1]), families=list(families[1]), draws=drawn, units=units.bfill().iloc[0],
-        lead=float(np.nan_to_num(lead)), levels=levels, merit_sd=float(merit_sd), score_sd=float(score_sd),
+        lead=_lead(here), levels=levels, merit_sd=float(merit_sd), score_sd=float(score_sd),
         n_targets=len(targets[1]),
     )  # fmt: skip
 
@@ -257,6 +272,7 @@ def _ranked(here: pd.DataFrame, aucs: np.ndarray) -> pd.DataFrame:
             "source": here["source"].to_numpy(), "closeness": here["closeness"].to_numpy(), "gain": gain.mean(axis=0), "low": low,
             "high": high, "p_best": np.bincount(aucs.argmax(axis=1), minlength=len(here)) / len(aucs),
             "loss": (aucs.max(axis=1, keepdims=True) - aucs).mean(axis=0),
-        }
+        },
+        index=here.index,
     )  # fmt: skip
-    return table.sort_values("loss", kind="stable", ignore_index=True)
+    return table.sort_values("loss", kind="stable")

@@ -4,8 +4,8 @@ On the logit scale, for source s (a member of family f) on target t, with a scor
 
     outcome = level_t + scale_t (family_f + source_s + (slope + slope_t) x + noise) + sampling error
 
-Family, source, slope_t and noise are normal with mean 0 and unknown standard deviations; scale_t is log-normal around 1; the
-levels are free. The standard deviations are drawn, too: with few targets they are uncertain, which widens what is predicted.
+Family, source, slope_t and noise are normal around 0 with unknown standard deviations; scale_t is log-normal around 1; the levels
+are free. The standard deviations are drawn, too: with few targets they are uncertain, which widens what is predicted.
 """
 
 from typing import NamedTuple
@@ -16,109 +16,140 @@ N_CHAINS, N_BURN, N_KEPT = 24, 100, 100  # chains run side by side, as arrays
 SDS = np.exp(np.linspace(np.log(0.005), np.log(3.0), 64))  # grid for standard deviations, in logits
 LOG_SCALES = np.linspace(-2.0, 2.0, 65)  # grid for the logarithm of a target's scale
 SLOPE_SD = 0.5  # prior, in logits per standard deviation of the score
-TYPICAL = {
-    "family": 0.4,
-    "source": 0.3,
-    "slopes": 0.15,
-    "noise": 0.2,
-    "scales": 0.4,
-}  # of half-t priors, 3 degrees of freedom
-PARTS = ("family", "source", "slopes", "noise")  # what a target's scale multiplies
+# Scales of the half-t priors (3 degrees of freedom) of the standard deviations. A target's scale multiplies all but its own.
+TYPICAL = {"family": 0.4, "source": 0.3, "slopes": 0.15, "noise": 0.2, "scales": 0.4}
+PARTS = ("family", "source", "slopes", "noise")
 
 
 class Data(NamedTuple):
-    """Rows are pairs of source and target; codes count from 0."""
+    """Arrays (n,), a row per pair of source and target; codes count from 0."""
 
-    y: np.ndarray  # (n,) logit AUC
-    se: np.ndarray  # (n,) its sampling error, 0: none, or part of the noise
-    x: np.ndarray  # (n,) score
-    target: np.ndarray  # (n,) codes
+    y: np.ndarray  # logit AUC
+    se: np.ndarray  # its sampling error; 0: none, or part of the noise
+    x: np.ndarray  # score
+    target: np.ndarray  # codes
     source: np.ndarray
     family: np.ndarray
 
 
 class Draws(NamedTuple):
-    """One row per draw."""
+    """One row per draw: effects (n_draws, n_families) and (n_draws, n_sources), slope and standard deviations (n_draws,)."""
 
-    family: np.ndarray  # (n_draws, n_families)
-    source: np.ndarray  # (n_draws, n_sources)
-    slope: np.ndarray  # (n_draws,)
-    sds: dict[str, np.ndarray]  # (n_draws,) standard deviations of the parts named in TYPICAL
+    family: np.ndarray
+    source: np.ndarray
+    slope: np.ndarray
+    sds: dict[str, np.ndarray]  # by the names in TYPICAL
 
 
 def sample(data: Data, seed: int) -> Draws:
     """Return draws from the posterior."""
-    rng = np.random.default_rng(seed)
-    n_targets, n_families, n_sources = (int(codes.max()) + 1 for codes in (data.target, data.family, data.source))
-    effects = [np.eye(n_families)[data.family], np.eye(n_sources)[data.source], data.x[:, None]]
-    design, member = np.hstack(effects), np.eye(n_targets)[data.target]  # (n, p), (n, n_targets)
-    sizes = member.sum(axis=0)
-
-    def centred(values: np.ndarray) -> np.ndarray:  # (..., n), minus their target's mean
-        return values - (values @ member / sizes)[..., data.target]
-
-    z, x = centred(design.T).T, centred(data.x)
-    gram, cross, spread = z.T @ z, member.T @ (z * x[:, None]), x**2 @ member
-    shape = (N_CHAINS, n_targets)
-    theta, log_scale = np.tile(data.y, (N_CHAINS, 1)), np.zeros(shape)
-    deviation = np.zeros(shape)
-    beta = np.zeros((N_CHAINS, design.shape[1]))
-    sds = {name: np.exp(rng.normal(np.log(typical), 0.5, N_CHAINS)) for name, typical in TYPICAL.items()}
-    noisy = data.se > 0
-    kept: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+    chains = _Chains(data, np.random.default_rng(seed))
+    kept = []
     for step in range(N_BURN + N_KEPT):
-        noise, slopes = sds["noise"], sds["slopes"]
-        # scales of the targets, with the levels integrated out
-        own, fitted = centred(theta), beta @ z.T + deviation[:, data.target] * x
-        log_scale = _scales(
-            rng, [(own**2) @ member, (own * fitted) @ member, (fitted**2) @ member], sizes, noise, sds["scales"]
-        )
-        scaled = own * np.exp(-log_scale)[:, data.target]
-        # effects and slope, with the levels and slopes of the targets integrated out
-        share = slopes[:, None] ** 2 / (noise[:, None] ** 2 + slopes[:, None] ** 2 * spread)
-        along = (scaled * x) @ member
-        prior = np.full((N_CHAINS, design.shape[1]), SLOPE_SD)
-        prior[:, :n_families], prior[:, n_families:-1] = sds["family"][:, None], sds["source"][:, None]
-        precision = (gram - np.einsum("ct,tp,tq->cpq", share, cross, cross, optimize=True)) / noise[:, None, None] ** 2
-        precision += np.eye(design.shape[1]) * prior[:, None] ** -2.0
-        right = (scaled @ z - (share * along) @ cross) / noise[:, None] ** 2
-        root = np.linalg.cholesky(precision)
-        half = np.linalg.solve(root, right[..., None]) + rng.normal(size=(*right.shape, 1))
-        beta = np.linalg.solve(root.transpose(0, 2, 1), half)[..., 0]
-        # slopes and levels of the targets
-        rest = scaled - beta @ z.T
-        exact = spread / noise[:, None] ** 2 + slopes[:, None] ** -2.0
-        deviation = (rest * x) @ member / noise[:, None] ** 2 / exact + rng.normal(size=shape) / np.sqrt(exact)
-        rest -= deviation[:, data.target] * x
-        scale = np.exp(log_scale)[:, data.target]
-        if noisy.any():
-            linear = beta @ design.T + deviation[:, data.target] * data.x
-            level = (theta / scale - linear) @ member / sizes + rng.normal(size=shape) * noise[:, None] / np.sqrt(sizes)
-            mean, sd = scale * (level[:, data.target] + linear), scale * noise[:, None]
-            weight = np.where(noisy, sd**2 / (sd**2 + data.se**2), 1.0)
-            theta = mean + weight * (data.y - mean) + np.sqrt(weight) * data.se * rng.normal(size=mean.shape)
-        # standard deviations
-        squares = {"family": beta[:, :n_families], "source": beta[:, n_families:-1], "slopes": deviation, "noise": rest}
-        for name, part in {**squares, "scales": log_scale}.items():
-            n = part.shape[1] - n_targets * (name == "noise")
-            sds[name] = _sds(rng, (part**2).sum(axis=1), n, TYPICAL[name])
-        # all scales up, all that they multiply down: the likelihood stays
-        shift = rng.normal(0, 0.3, N_CHAINS)
-        change = ((log_scale**2).sum(axis=1) - ((log_scale + shift[:, None]) ** 2).sum(axis=1)) / (
-            2 * sds["scales"] ** 2
-        )
-        change += beta[:, -1] ** 2 * (1 - np.exp(-2 * shift)) / (2 * SLOPE_SD**2) - shift
-        for name in PARTS:
-            change += _log_prior(sds[name] * np.exp(-shift), TYPICAL[name]) - _log_prior(sds[name], TYPICAL[name])
-        shift[np.log(rng.uniform(size=N_CHAINS)) > change] = 0.0
-        log_scale, down = log_scale + shift[:, None], np.exp(-shift)
-        beta, deviation = beta * down[:, None], deviation * down[:, None]
-        sds |= {name: sds[name] * down for name in PARTS}
+        chains.step()
         if step >= N_BURN:
-            kept.append((beta, dict(sds)))
-    beta = np.concatenate([each for each, _ in kept])
-    all_sds = {name: np.concatenate([each[name] for _, each in kept]) for name in TYPICAL}
-    return Draws(beta[:, :n_families], beta[:, n_families:-1], beta[:, -1], all_sds)
+            kept.append((chains.beta, dict(chains.sds)))
+    beta, n_families = np.concatenate([each for each, _ in kept]), chains.n_families
+    sds = {name: np.concatenate([each[name] for _, each in kept]) for name in TYPICAL}
+    return Draws(beta[:, :n_families], beta[:, n_families:-1], beta[:, -1], sds)
+
+
+class _Chains:
+    """State of all chains: arrays (n_chains, ...) of coefficients, and of slopes, scales and true outcomes of the targets."""
+
+    def __init__(self, data: Data, rng: np.random.Generator) -> None:
+        n_targets, n_sources, self.n_families = (int(codes.max()) + 1 for codes in data[3:])
+        self.data, self.rng = data, rng
+        self.design = np.hstack([np.eye(self.n_families)[data.family], np.eye(n_sources)[data.source], data.x[:, None]])
+        self.member = np.eye(n_targets)[data.target]  # (n, n_targets)
+        self.sizes = self.member.sum(axis=0)
+        self.z, self.x = self.centred(self.design.T).T, self.centred(data.x)
+        self.gram, self.cross = self.z.T @ self.z, self.member.T @ (self.z * self.x[:, None])
+        self.spread = self.x**2 @ self.member
+        self.true = np.tile(data.y, (N_CHAINS, 1))
+        self.beta = np.zeros((N_CHAINS, self.design.shape[1]))
+        self.log_scale, self.deviation = np.zeros((2, N_CHAINS, n_targets))
+        self.sds = {name: typical * np.exp(rng.normal(0, 0.5, N_CHAINS)) for name, typical in TYPICAL.items()}
+
+    def centred(self, values: np.ndarray) -> np.ndarray:
+        """Subtract from values (..., n) their target's mean: so the levels are integrated out."""
+        return values - (values @ self.member / self.sizes)[..., self.data.target]
+
+    def step(self) -> None:
+        """Draw everything once, each given the rest."""
+        centred = self.centred(self.true)
+        self.draw_scales(centred)
+        scaled = centred * np.exp(-self.log_scale)[:, self.data.target]
+        self.draw_effects(scaled)
+        rest = self.draw_slopes(scaled)
+        if self.data.se.any():
+            self.draw_outcomes()
+        squares = {"family": self.beta[:, : self.n_families], "source": self.beta[:, self.n_families : -1]}
+        for name, part in (squares | {"slopes": self.deviation, "noise": rest, "scales": self.log_scale}).items():
+            n = part.shape[1] - len(self.sizes) * (name == "noise")
+            self.sds[name] = _sds(self.rng, (part**2).sum(axis=1), n, TYPICAL[name])
+        self.shift_scales()
+
+    def draw_scales(self, centred: np.ndarray) -> None:
+        fitted = self.beta @ self.z.T + self.deviation[:, self.data.target] * self.x
+        outcome, both, model = ((part @ self.member)[..., None] for part in (centred**2, centred * fitted, fitted**2))
+        inverse = np.exp(-LOG_SCALES)
+        error = outcome * inverse**2 - 2 * both * inverse + model
+        logs = -(self.sizes[:, None] - 1) * LOG_SCALES - error / (2 * self.sds["noise"][:, None, None] ** 2)
+        self.log_scale = _from_grid(
+            self.rng, logs - LOG_SCALES**2 / (2 * self.sds["scales"][:, None, None] ** 2), LOG_SCALES
+        )
+
+    def draw_effects(self, scaled: np.ndarray) -> None:
+        """Draw families, sources and slope together, with the targets' levels and slopes integrated out."""
+        noise, slopes = self.sds["noise"][:, None], self.sds["slopes"][:, None]
+        share = slopes**2 / (noise**2 + slopes**2 * self.spread)
+        prior = np.full(self.beta.shape, SLOPE_SD)
+        prior[:, : self.n_families], prior[:, self.n_families : -1] = (
+            self.sds["family"][:, None],
+            self.sds["source"][:, None],
+        )
+        lost = np.einsum("ct,tp,tq->cpq", share, self.cross, self.cross, optimize=True)
+        precision = (self.gram - lost) / noise[..., None] ** 2 + np.eye(prior.shape[1]) * prior[:, None] ** -2.0
+        right = (scaled @ self.z - (share * ((scaled * self.x) @ self.member)) @ self.cross) / noise**2
+        root = np.linalg.cholesky(precision)
+        half = np.linalg.solve(root, right[..., None]) + self.rng.normal(size=(*right.shape, 1))
+        self.beta = np.linalg.solve(root.transpose(0, 2, 1), half)[..., 0]
+
+    def draw_slopes(self, scaled: np.ndarray) -> np.ndarray:
+        """Draw the targets' own slopes; return the noise that is left."""
+        rest, variance = scaled - self.beta @ self.z.T, self.sds["noise"][:, None] ** 2
+        precision = self.spread / variance + self.sds["slopes"][:, None] ** -2.0
+        mean = (rest * self.x) @ self.member / variance / precision
+        self.deviation = mean + self.rng.normal(size=mean.shape) / np.sqrt(precision)
+        return rest - self.deviation[:, self.data.target] * self.x
+
+    def draw_outcomes(self) -> None:
+        """Draw the levels, and the outcomes without their sampling error."""
+        target, noise, se = self.data.target, self.sds["noise"][:, None], self.data.se
+        scale = np.exp(self.log_scale)[:, target]
+        fitted = self.beta @ self.design.T + self.deviation[:, target] * self.data.x
+        mean = (self.true / scale - fitted) @ self.member / self.sizes
+        level = mean + self.rng.normal(size=mean.shape) * noise / np.sqrt(self.sizes)
+        mean, variance = scale * (level[:, target] + fitted), (scale * noise) ** 2
+        weight = variance / (variance + se**2)
+        self.true = mean + weight * (self.data.y - mean) + np.sqrt(weight) * se * self.rng.normal(size=mean.shape)
+
+    def shift_scales(self) -> None:
+        """Metropolis step for better mixing: all scales up, all that they multiply down, so that the likelihood stays."""
+        shift = self.rng.normal(0, 0.3, N_CHAINS)
+        squares = (self.log_scale**2).sum(axis=1) - ((self.log_scale + shift[:, None]) ** 2).sum(axis=1)
+        change = squares / (2 * self.sds["scales"] ** 2) - shift
+        change += self.beta[:, -1] ** 2 * (1 - np.exp(-2 * shift)) / (2 * SLOPE_SD**2)
+        for name in PARTS:
+            change += _log_prior(self.sds[name] * np.exp(-shift), TYPICAL[name]) - _log_prior(
+                self.sds[name], TYPICAL[name]
+            )
+        shift[np.log(self.rng.uniform(size=N_CHAINS)) > change] = 0.0
+        down = np.exp(-shift)[:, None]
+        self.log_scale = self.log_scale + shift[:, None]
+        self.beta, self.deviation = self.beta * down, self.deviation * down
+        self.sds |= {name: self.sds[name] * down[:, 0] for name in PARTS}
 
 
 def _log_prior(sds: np.ndarray, typical: float) -> np.ndarray:
@@ -130,20 +161,6 @@ def _sds(rng: np.random.Generator, squares: np.ndarray, n: int, typical: float) 
     """Draw the standard deviation of `n` normal values with these sums of squares, (n_chains,)."""
     logs = _log_prior(SDS, typical) - n * np.log(SDS) - squares[:, None] / (2 * SDS**2)
     return np.exp(_from_grid(rng, logs, np.log(SDS)))
-
-
-def _scales(
-    rng: np.random.Generator, products: list[np.ndarray], sizes: np.ndarray, noise: np.ndarray, sd: np.ndarray
-) -> np.ndarray:
-    """Draw the logarithms of the targets' scales, (n_chains, n_targets).
-
-    `products` are sums over a target's sources: squares of the outcomes, outcomes times fitted values, squares of those.
-    """
-    inverse = np.exp(-LOG_SCALES)
-    outcome, both, fitted = (part[..., None] for part in products)
-    error = outcome * inverse**2 - 2 * both * inverse + fitted
-    logs = -(sizes[:, None] - 1) * LOG_SCALES - error / (2 * noise[:, None, None] ** 2)
-    return _from_grid(rng, logs - LOG_SCALES**2 / (2 * sd[:, None, None] ** 2), LOG_SCALES)
 
 
 def _from_grid(rng: np.random.Generator, logs: np.ndarray, grid: np.ndarray) -> np.ndarray:
