@@ -245,7 +245,7 @@ _ALL = (
     write_breast_ultrasound, write_brain_mri, write_brain_tumours, write_covid_ct, write_covid_xray, write_imagenet64,
 )  # fmt: skip
 WRITERS = {write.__name__.removeprefix("write_"): write for write in _ALL}
-WRITERS |= {"pcam_middle": write_pcam, "pcam_small": write_pcam}
+WRITERS |= {"pcam_middle": write_pcam, "pcam_small": write_pcam, "imagenet1k": write_imagenet}
 
 
 def write_all(data_dir: Path):

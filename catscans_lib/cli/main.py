@@ -14,6 +14,7 @@ from catscans_lib import paths
 from catscans_lib.cli import data, records, share, sweep
 from catscans_lib.errors import InputError
 from catscans_lib.evaluation import Average
+from catscans_lib.images import inventory
 
 
 class _Group(click.Group):
@@ -68,10 +69,11 @@ data.dataset.add_command(share.card)
     "--interval", "method", type=click.Choice(["logit", "wald"]), default="logit", show_default=True,
     help="DeLong's interval of the AUC: on the logit scale, which stays below 1, or Wald's, as pROC prints by default.",
 )  # fmt: skip
+@data.strict_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     predictions: Path, against: Path | None, label: str | None, group: str | None, positive: str | None, average: str,
-    draws: int, seed: int, method: str, as_json: bool,
+    draws: int, seed: int, method: str, strict: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute AUC, confidence intervals and metrics of any predictions; compare two models with a paired test.
 
@@ -79,12 +81,14 @@ def evaluate(
     score_<class> per class. With a column group, images of a group count as correlated. A column image_id
     matches the rows of two files.
     """
-    from catscans_lib.evaluation import user_predictions
+    from catscans_lib.evaluation import prediction_files, user_predictions
 
     files = [path for path in (predictions, against) if path]
-    read = [user_predictions.read(path, label=label, group=group, positive=positive) for path in files]
+    read = [prediction_files.read(path, label=label, group=group, positive=positive) for path in files]
     found = user_predictions.evaluate(*read, average=average, n_draws=draws, seed=seed, method=method)
-    click.echo(json.dumps(found) if as_json else user_predictions.as_text(found))
+    click.echo(json.dumps(found, allow_nan=False) if as_json else user_predictions.as_text(found))
+    if strict:
+        inventory.refuse_losses(found["inventory"])
 
 
 @main.command(epilog="Example: catscans recommend my_images.csv --from sample --group-column patient")

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from catscans_lib.cli.main import main
 from catscans_lib.errors import InputError
-from catscans_lib.evaluation import user_predictions
+from catscans_lib.evaluation import prediction_files
 from catscans_lib.statistics import delong
 
 
@@ -106,7 +106,7 @@ def test_more_than_two_classes_have_a_column_each(tmp_path):
         ({"y_true": ["0", "1"], "guess": [0.1, 0.9]}, "no column score, .* for scores"),
         ({"y_true": ["0", "1", "2"], "score": [0.1, 0.9, 0.5]}, "one column of scores but 3 classes"),
         ({"y_true": ["0", "1"], "score": ["0.1", "high"]}, "row 3, score: 'high' is not a finite number"),
-        ({"y_true": ["0", ""], "score": [0.1, 0.9]}, "row 3 has no true class"),
+        ({"y_true": ["nan", ""], "score": [0.1, 0.9]}, "has no rows with a true class"),
         ({"y_true": ["0", "1"], "score": [0.1, 0.9], "id": ["a", "a"]}, "'a' is predicted more than once"),
         ({"y_true": [], "score": []}, "has no rows"),
     ],
@@ -114,7 +114,7 @@ def test_more_than_two_classes_have_a_column_each(tmp_path):
 def test_an_unusable_file_raises_an_error_that_names_the_problem(tmp_path, columns, message):
     pd.DataFrame(columns).to_csv(tmp_path / "mine.csv", index=False)
     with pytest.raises(InputError, match=f"mine.csv.*{message}"):
-        user_predictions.read(tmp_path / "mine.csv")
+        prediction_files.read(tmp_path / "mine.csv")
 
 
 def test_files_about_other_images_are_not_compared(tmp_path, binary):
@@ -125,8 +125,119 @@ def test_files_about_other_images_are_not_compared(tmp_path, binary):
     for name, message in (
         ("fewer.csv", "has 120 images, fewer.csv has 100"),
         ("renamed.csv", "renamed.csv lacks 'i000'"),
-        ("turned.csv", "disagree on the true class of 120 images. Add a column image_id"),
+        ("turned.csv", "turned.csv has no column image_id, the other file has one. Add it"),
     ):
         status, output = ask("--predictions", folder / "good.csv", "--against", folder / name)
         assert status == 2
         assert message in output
+
+
+def evaluated(tmp_path, one, *words, other=None, status=0):
+    """The JSON that the command prints about tables or texts of predictions; NaN in it would be an error."""
+    paths = []
+    for option, name, content in (("--predictions", "one.csv", one), ("--against", "other.csv", other)):
+        if content is not None:
+            (tmp_path / name).write_text(content if isinstance(content, str) else content.to_csv(index=False))
+            paths += [option, tmp_path / name]
+    code, output = ask(*paths, *words, "--draws", 100, "--json")
+    assert code == status, output
+    return output if status else json.loads(output, parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+
+
+def three_classes(n=60):
+    rng = np.random.default_rng(2)
+    y = np.tile(list("abc"), n // 3)
+    logits = 2.0 * (y[:, None] == np.array(list("abc"))) + rng.normal(size=(n, 3))
+    return y, logits, np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+def test_predictions_in_other_forms_are_read_as_if_in_the_usual_one(tmp_path):
+    y, logits, p = three_classes()
+    usual = pd.DataFrame(p, columns=["score_a", "score_b", "score_c"]).assign(y_true=y)
+    expected = evaluated(tmp_path, usual)["auc"]
+    forms = {
+        "columns in another order": (usual[["score_c", "y_true", "score_a", "score_b"]], ""),
+        "classes in another case": (usual.assign(y_true=[label.upper() for label in y]), ""),
+        "logits": (
+            pd.DataFrame(logits, columns=["score_a", "score_b", "score_c"]).assign(y_true=y),
+            "softmax of each row",
+        ),
+        "percent": (
+            usual.assign(**{name: 100 * usual[name] for name in usual if name != "y_true"}),
+            "divided by its sum",
+        ),
+        "decimal commas": (usual.to_csv(index=False, sep=";", decimal=","), ""),
+        "tabs, spaces": (usual.to_csv(index=False, sep="\t").replace("\t", "\t "), ""),
+        "a row without a class": (usual.to_csv(index=False) + "0.1,0.2,0.7,\n", ""),
+    }
+    for form, (content, note) in forms.items():
+        found = evaluated(tmp_path, content)
+        assert found["auc"] == pytest.approx(expected, abs=1e-9), form
+        assert note in " ".join(found["inventory"]["notes"]) and bool(note) == bool(found["inventory"]["notes"]), form
+        assert found["inventory"]["n_read"] == 60
+    assert found["inventory"]["left_out"] == [{"reason": "no true class", "n": 1, "example": "row 62"}]
+    assert "--strict: 1 losses" in evaluated(tmp_path, content, "--strict", status=2)
+    swapped = usual.rename(columns={"score_a": "score_b", "score_b": "score_a"})
+    note = evaluated(tmp_path, swapped)["inventory"]["notes"][0]
+    assert "its scores seem to be those of 'b'" in note or "its scores seem to be those of 'a'" in note
+
+
+def test_labels_written_as_numbers_match_the_columns(tmp_path):
+    y = np.arange(40) % 2
+    s = np.clip(0.3 * y + np.linspace(0.1, 0.6, 40), 0, 1)
+    table = pd.DataFrame({"y_true": y.astype(float), "score_1": s, "score_0": 1 - s})
+    found = evaluated(tmp_path, table)
+    assert list(found["classes"]) == ["0", "1"] and found["auc"] == pytest.approx(roc_auc_score(y, s))
+    against = evaluated(tmp_path, table, other=table.assign(y_true=y).rename(columns={"score_0": "score_0.0"}))[
+        "against"
+    ]
+    assert against["difference"] == 0
+
+
+def test_an_auc_below_one_half_says_whose_score_it_seems_to_be(binary):
+    folder, good, _ = binary
+    good.assign(score=-good["score"]).to_csv(folder / "turned.csv", index=False)
+    assert "its scores seem to be those of '0' (AUC 0." in (said := ask("--predictions", folder / "turned.csv")[1])
+    assert "--positive 0" in said
+    assert "--positive" not in ask("--predictions", folder / "turned.csv", "--positive", "0")[1]
+
+
+@pytest.mark.parametrize(
+    ("y", "scores", "groups", "reason"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], None, "the scores separate the classes without an error"),
+        ([0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5], None, "all scores are equal"),
+        ([0, 0, 0, 1], [0.1, 0.9, 0.3, 0.5], None, "only one image is of class '1'"),
+        ([0, 0, 1, 1], [0.1, 0.9, 0.3, 0.5], ["p", "q", "r", "r"], "only one group has images of class '1'"),
+    ],
+)
+def test_a_missing_interval_has_its_reason(tmp_path, y, scores, groups, reason):
+    table = pd.DataFrame({"y_true": y, "score": scores} | ({"group": groups} if groups else {}))
+    found = evaluated(tmp_path, table)
+    method = next(iter(found["intervals"]))
+    assert found["intervals"][method] == [None, None] and found["reasons"][method] == reason
+    assert f"not available: {reason}" in ask("--predictions", tmp_path / "one.csv", "--draws", 100)[1]
+
+
+def test_two_files_that_rank_alike_and_one_group_have_their_reasons(tmp_path):
+    y = [0, 1, 0, 1, 1]
+    table = pd.DataFrame({"y_true": y, "score": [0.1, 0.9, 0.3, 0.2, 0.6]})
+    other = table.assign(score=table["score"] ** 2)
+    assert list(evaluated(tmp_path, table, other=other)["against"]["reasons"].values()) == [
+        "both files rank the images alike"
+    ]
+    reasons = evaluated(tmp_path, table.assign(group="p"))["reasons"]
+    assert [name.split()[0] for name in reasons] == ["DeLong,", "bootstrap"]
+    assert list(reasons.values()) == ["only one group has images of class '0'", "there is only one group"]
+
+
+@pytest.mark.parametrize("word", ["", "NA", "nan", "unknown", "Unknown"])
+def test_images_without_a_group_are_groups_of_their_own(tmp_path, word):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"y_true": np.arange(60) % 2, "score": rng.random(60), "group": [f"p{n // 2}" for n in range(60)]}
+    )
+    table.loc[20:, "group"] = word
+    found = evaluated(tmp_path, table)
+    assert found["n_groups"] == 10 + 40
+    assert found["inventory"]["notes"][0] == "40 images have no group: each of them is a group of its own."
