@@ -28,7 +28,9 @@ class Rate:
 
 CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
     "resnet50": Rate(96.0, 96, "benchmarks/RESULTS.md, 2 cores of an Intel Xeon with AMX"),
-    "small_resnet": Rate(1000.0, 32, "the demo, three runs at a time on 2 cores"),
+    "squeezenet": Rate(1000.0, 64, "one core with AVX-512 bfloat16 instructions"),
+    "efficientnet_lite0": Rate(227.0, 64, "one core with AVX-512 bfloat16 instructions"),
+    "small_resnet": Rate(1500.0, 32, "the demo, three runs at a time on 2 cores"),
 }
 GPU_RATES = {  # images from the store, augmented, deterministic
     "resnet50": Rate(2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before prefetching"),

@@ -49,7 +49,8 @@ def test_the_flag_for_deterministic_operations_is_set_once_on_jax(monkeypatch):
 def test_without_a_gpu_the_number_format_follows_the_processor(monkeypatch, flags, precision):
     monkeypatch.setattr(backend, "has_gpu", lambda: False)
     monkeypatch.setattr(backend, "_cpu_has_bfloat16", lambda: flags)
-    assert backend.set_precision("auto") == precision
+    assert backend.set_precision("auto", "resnet50") == precision
+    assert {backend.set_precision("auto", name) for name in ("efficientnet_lite0", "mobilenet_v2")} == {"float32"}
 
 
 def test_settings_of_keras_in_the_users_home_do_not_count(tmp_path):
