@@ -16,7 +16,7 @@ from catscans_lib.grid import profiles
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs.records.reading import flat
 
-INTEGRITY = ("problems", "duplicates", "near_duplicates", "split_groups")
+INTEGRITY = ("problems", "losses", "duplicates", "near_duplicates", "split_groups")
 
 
 def numbers(profile: str) -> dict[str, Any]:
@@ -67,11 +67,14 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
     kinds = ("summary", "formats", "decoding", *INTEGRITY)
     found = {kind: results.optional(profile, f"ingest/{name}/{kind}.csv") for kind in kinds}
     summary, formats, decoding = found["summary"], found["formats"], found["decoding"]
+    record = results.record(profile, f"ingest/{name}") if results.is_done(profile, f"ingest/{name}") else {}
     per_class = summary.groupby("class", sort=False)["n_images"].sum().to_dict() if len(summary) else {}
     return {
         "name": name,
         "card": datasets.get(name),
         "ingested": paths.run_dir(profile, "ingest", name).exists(),
+        "resize": record.get("parameters", {}).get("resize", "squash"),
+        "notes": record.get("notes", []),
         "n_found": sum(per_class.values()),
         "per_class": per_class,
         "decoding": decoding["mean_difference"].mean() if len(decoding) else None,

@@ -14,6 +14,7 @@ from catscans_lib.datasets import chest, class_folders, dtd, histopathology, ima
 from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.errors import Count, Strict, unknown
 from catscans_lib.images.listing import Listing
+from catscans_lib.images.pixels import Resize
 
 _STUDY = (
     imagenet.CARD, stl10.CARD, imagenet.STI10_CARD, dtd.CARD, isic2018.CARD, chest.CARD,
@@ -78,6 +79,7 @@ class Ingest(Strict):
     dataset: Key
     data: Literal["demo", "native"]
     size_px: Size
+    resize: Resize = "squash"
     n_images: Count | None
     n_folds: Annotated[int, Field(ge=2)] | None
     fold_seed: int

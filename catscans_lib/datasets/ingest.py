@@ -27,7 +27,7 @@ def store_dataset(settings: Ingest, path: Path) -> tuple[pd.DataFrame, pd.DataFr
     is_below = datasets.get(settings.dataset).is_below_data_dir
     listing = datasets.read(settings.dataset, paths.given_dir("CATSCANS_DATA") if is_below else Path())
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
-    named = {"dataset": settings.dataset, "size_px": settings.size_px}
+    named = {"dataset": settings.dataset, "size_px": settings.size_px, "resize": settings.resize}
     undecodable = store.write(path, listing, **named, n_processes=n_processes)
     problems = pd.concat([listing.problems, undecodable], ignore_index=True)
     return problems, _decoding(listing, set(undecodable["path"]), settings.size_px)

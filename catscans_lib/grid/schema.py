@@ -12,6 +12,7 @@ from catscans_lib.errors import Count, Strict
 from catscans_lib.evaluation import Evaluate, Test
 from catscans_lib.experiment import Pretrain, Transfer
 from catscans_lib.grid.overrides import Blocks
+from catscans_lib.images.pixels import Resize
 from catscans_lib.transferability import Statistic, Transferability
 
 Changes = dict[str, dict[str, Any] | None]  # dataset key -> parameters that differ from the defaults
@@ -25,9 +26,14 @@ class Folds(Strict):
 
 
 class DatasetRow(Strict):
-    """Side of a dataset's stored images (pixels); number of images that the demo world generates (None: native files)."""
+    """How a dataset's images are stored and how many of them the demo world generates (None: native files).
+
+    `size_px` is their side (pixels). `resize` makes them square: "squash" distorts them, "crop" cuts off both ends of the
+    longer side, "pad" adds black bars along it.
+    """
 
     size_px: Size
+    resize: Resize = "squash"
     n_images: Count | None = None
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,11 +15,18 @@ import numpy as np
 
 from catscans_lib.errors import InputError
 from catscans_lib.images.decode import Slice
+from catscans_lib.images.dicom import is_dicom
 
 if TYPE_CHECKING:
     import pandas as pd
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".jp2", ".dcm",
+)  # fmt: skip
+NIFTI = (
+    "a NIfTI volume; save its slices as images first: nibabel.load(file).get_fdata()[:, :, i] with the Python package "
+    "nibabel, then PIL.Image.fromarray(slice.astype('float32')).save('slice.tif'); one patient is one group"
+)
 RUBBISH = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"}
 MASK = re.compile(
     r"(.+?)[ _.-](?:masks?|seg|segmentations?|ground[ _-]?truth|gt|annotations?)(?:[ _-]?\d+)?", re.IGNORECASE
@@ -83,9 +91,15 @@ def image_names(folder: Path, below: str, problems: list[Problem], *, skip_folde
 
 
 def no_image(file: Path) -> str:
-    """Return why a file is no image; "" if it is one."""
-    is_one = file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
-    return "" if is_one else f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}"
+    """Return why a file is no image; "" if it is one, by its suffix or because it begins as DICOM files do."""
+    if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
+        return ""
+    if file.name.lower().endswith((".nii", ".nii.gz")):
+        return NIFTI
+    with suppress(OSError), file.open("rb") as opened:
+        if is_dicom(opened.read(132)):
+            return ""
+    return f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}"
 
 
 def is_rubbish(name: str) -> bool:

@@ -4,7 +4,8 @@ The pixels are one contiguous HDF5 dataset, so batches are read from a memory ma
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,9 @@ from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.images import duplicates, folds
 from catscans_lib.images.decode import decode_files, resized
-from catscans_lib.images.listing import Listing, file_or_slice
+from catscans_lib.images.listing import Listing, Problem, file_or_slice
+from catscans_lib.images.pixels import NOTES, Resize
+from catscans_lib.images.ranges import Deep
 
 READER_VERSION = 4  # increase it when the same files would give other pixels or another table
 COLUMNS = ("image_id", "label", "group", "split", "path", "sha256", "mode", "size")
@@ -34,6 +37,8 @@ class ImageStore:
     dataset: str
     size_px: int
     fingerprint: str  #: SHA-256 over pixels, classes and table, without the paths of the files
+    losses: pd.DataFrame  #: path, problem: what was lost of images that were read; path "": a note on the dataset
+    value_range: tuple[float, float] | None  #: values that became 0 and 255, in images with more than 8 bits
 
 
 @dataclass(frozen=True)
@@ -52,46 +57,55 @@ class Subset:
         return self.store.table["group"].to_numpy()[first[units[self.rows]]]
 
 
-def write(path: Path, listing: Listing, *, dataset: str, size_px: int, n_processes: int = 1) -> pd.DataFrame:
+def write(
+    path: Path, listing: Listing, *, dataset: str, size_px: int, resize: Resize = "squash", n_processes: int = 1
+) -> pd.DataFrame:
     """Decode the listed images, store them, and return the files that could not be decoded (path, problem).
 
     InputError if none can be decoded; then no store is written.
     """
-    kept, found, problems = [], [], []
+    kept, found, problems, losses = [], [], [], []
     names = list(listing.images["path"])
     if listing.pixels is None:
-        decoded = decode_files((file_or_slice(listing.root, name) for name in names), size_px, n_processes)
+        files = (file_or_slice(listing.root, name) for name in names)
+        decoded = decode_files(files, size_px, n_processes, resize)
     else:
-        decoded = resized(listing.pixels(names), size_px)
+        decoded = resized(listing.pixels(names), size_px, resize)
 
-    def readable() -> Iterator[np.ndarray]:
+    def readable(deep: Deep) -> Iterator[np.ndarray]:
         for row, (name, got) in enumerate(zip(names, decoded, strict=True)):
             if got.pixels is None:
-                problems.append((name, got.problem))
+                problems.append(Problem(name, got.problem))
                 continue
+            if got.extremes:
+                deep.add(len(kept), got)
             kept.append(row)
             found.append((got.sha256, got.mode, got.size))
-            yield got.pixels
+            losses.extend(Problem(name, loss) for loss in got.losses)
+            yield np.zeros((size_px, size_px, 3), np.uint8) if got.extremes else got.pixels
 
     with paths.atomic_write(path) as part, h5py.File(part, "w") as file:
+        deep = Deep(path.parent)
         pixels = file.create_dataset("images", (len(names), size_px, size_px, 3), np.uint8)
-        start, rest, seen = 0, readable(), hashlib.sha256()
+        start, rest = 0, readable(deep)
         while block := list(islice(rest, BLOCK)):
             pixels[start : start + len(block)] = np.stack(block)
-            seen.update(pixels[start : start + len(block)])
             start += len(block)
         if not kept:
-            first = f" First problem: {problems[0][0]}: {problems[0][1]}." if problems else ""
+            first = f" First problem: {problems[0].path}: {problems[0].problem}." if problems else ""
             raise InputError(
                 f"None of {len(names)} images of '{dataset}' could be decoded.{first} Check '{listing.root}'."
             )
+        value_range, lost = deep.write(pixels)
+        losses += [Problem(names[kept[row]] if row is not None else "", loss) for row, loss in lost]
         table = listing.images.iloc[kept].copy()
         table[["sha256", "mode", "size"]] = found
         if listing.joins_near_duplicates:
             hashes = duplicates.perceptual_hashes(pixels)[: len(table)]
             table["group"] = table["group"].to_numpy()[duplicates.groups(hashes)]
-        _describe(file, table, listing.classes, dataset, size_px, seen.hexdigest())
-    return pd.DataFrame(problems, columns=["path", "problem"], dtype=str)
+        _describe(file, table, listing.classes, dataset, size_px, value_range)
+        _write_table(file, "losses", _with_notes(losses))
+    return pd.DataFrame(problems, columns=Problem._fields, dtype=str)
 
 
 def write_arrays(
@@ -126,12 +140,15 @@ def open_store(path: Path) -> ImageStore:
         if attrs.get("reader_version") != READER_VERSION or "images" not in file:
             got = f"reader version {attrs.get('reader_version', 'none')}, not {READER_VERSION}"
             raise InputError(f"'{path}' has {got}. Delete it and run ingest again.")
-        table = pd.DataFrame({name: file[f"table/{name}"].asstr()[:] for name in COLUMNS}, dtype=str)
+        table = _read_table(file, "table", COLUMNS)
+        losses = (
+            _read_table(file, "losses", Problem._fields) if "losses" in file else pd.DataFrame(columns=Problem._fields)
+        )
         shape = (len(table), *file["images"].shape[1:])
         images = np.memmap(path, np.uint8, "r", offset=file["images"].id.get_offset(), shape=shape)
-    return ImageStore(
-        images, table, tuple(attrs["classes"]), attrs["dataset"], int(attrs["size_px"]), attrs["fingerprint"]
-    )
+    value_range = tuple(map(float, attrs["value_range"])) if "value_range" in attrs else None
+    named = {"dataset": attrs["dataset"], "size_px": int(attrs["size_px"]), "fingerprint": attrs["fingerprint"]}
+    return ImageStore(images, table, tuple(attrs["classes"]), **named, losses=losses, value_range=value_range)
 
 
 def subset(store: ImageStore, rows: np.ndarray, n_images: int, seed: int) -> Subset:
@@ -157,16 +174,40 @@ def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarr
 
 
 def _describe(
-    file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int, pixels: str
-) -> None:
+    file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int,
+    value_range: tuple[float, float] | None,
+) -> None:  # fmt: skip
     found = set(table["label"])
-    for name in COLUMNS:
-        file.create_dataset(f"table/{name}", data=table[name].astype(object).to_numpy(), dtype=h5py.string_dtype())
+    _write_table(file, "table", table[list(COLUMNS)])
     file.attrs["dataset"] = dataset
     file.attrs["size_px"] = size_px
     file.attrs["classes"] = [label for label in classes if label in found]
     file.attrs["reader_version"] = READER_VERSION
-    digest = hashlib.sha256(f"{READER_VERSION}\n{size_px}\n{pixels}\n{file.attrs['classes']}\n".encode())
+    pixels = hashlib.sha256()
+    for start in range(0, len(table), BLOCK):
+        pixels.update(file["images"][start : min(start + BLOCK, len(table))])
+    digest = hashlib.sha256(f"{READER_VERSION}\n{size_px}\n{pixels.hexdigest()}\n{file.attrs['classes']}\n".encode())
     for row in zip(*(table[name] for name in COLUMNS if name != "path"), strict=True):
         digest.update("\t".join((*row, "\n")).encode())
+    if value_range:
+        file.attrs["value_range"] = value_range
+        digest.update(repr(value_range).encode())
     file.attrs["fingerprint"] = digest.hexdigest()
+
+
+def _with_notes(losses: list[Problem]) -> pd.DataFrame:
+    """Return losses with what is usual counted for the whole dataset."""
+    counts = Counter(loss.problem for loss in losses)
+    notes = [Problem("", f"{counts[text]:,} images: {text}") for text in NOTES if counts[text]]
+    rest = [loss for loss in losses if loss.problem not in NOTES]
+    return pd.DataFrame([*rest, *notes], columns=Problem._fields, dtype=str)
+
+
+def _write_table(file: h5py.File, name: str, table: pd.DataFrame) -> None:
+    for column in table:
+        values = table[column].astype(object).to_numpy()
+        file.create_dataset(f"{name}/{column}", data=values, dtype=h5py.string_dtype())
+
+
+def _read_table(file: h5py.File, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame({column: file[f"{name}/{column}"].asstr()[:] for column in columns}, dtype=str)

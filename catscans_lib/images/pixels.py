@@ -1,0 +1,190 @@
+"""From the bytes of an image file to a picture: 8-bit RGB, or values with more bits, which `ranges` scales later."""
+
+import io
+import re
+import sys
+import warnings
+from typing import Literal, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from catscans_lib.images import dicom
+
+Resize = Literal["squash", "crop", "pad"]  # to a square: distort it, cut off the longer side, or add black bars
+_T = Image.Transpose
+UPRIGHT = dict(enumerate((_T.FLIP_LEFT_RIGHT, _T.ROTATE_180, _T.FLIP_TOP_BOTTOM, _T.TRANSPOSE), start=2))
+UPRIGHT |= dict(enumerate((_T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90), start=6))
+PNG = b"\x89PNG\r\n\x1a\n"
+UNUSED = (b"iCCP", b"iTXt", b"tEXt", b"zTXt")  # colour profile and texts of a PNG; Pillow refuses large ones
+OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+WHITE_IS_ZERO = 0  # value of the TIFF tag PhotometricInterpretation
+# What is lost although the image is read.
+TURNED = "turned upright, as their EXIF data say"
+PAGES = "only the first of {n} pages or frames is used; save the others as files of their own"
+INVISIBLE = "fully transparent: read as a plain white image"
+TRANSPARENT = "transparent pixels became white"
+ALPHA_IGNORED = "more than 8 bits with transparency: the transparency is ignored"
+NOT_FINITE = "pixels that are not finite numbers became the smallest value"
+NOTES = (TURNED, dicom.CUT)  # usual: counted for the dataset, not a loss of an image
+
+
+class Picture(NamedTuple):
+    """A picture: one RGB image, or as many float images as it has channels (1 or 3), to be scaled."""
+
+    layers: list[Image.Image]
+    mode: str  # of the file: L: grey, RGB: colour, P: palette, ...
+    size: tuple[int, int]  # width and height of the file
+    losses: tuple[str, ...] = ()
+    extremes: tuple[float, ...] = ()  # of float images: smallest value, 0.1 % and 99.9 % quantile, largest value
+    is_negative: bool = False  # float images in which small values are bright
+
+
+def read(data: bytes, draft_px: int | None = None) -> Picture:
+    """Decode an image file; a large JPEG at a fraction of its size, but at least at `draft_px` (None: at full size).
+
+    Decoders raise any kind of exception on damaged files.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as damaged EXIF in a file with good pixels
+        if dicom.is_dicom(data):
+            return _of_dicom(dicom.read(data))
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with _opened(data) as image:
+            mode, size, losses = image.mode, image.size, []
+            # DCT scaling: libjpeg decodes at 1/2, 1/4 or 1/8 of the size.
+            if draft_px:
+                image.draft("RGB", (draft_px, draft_px))
+            raw_modes = {
+                tile.args if isinstance(tile.args, str) else str(tile.args[0]) for tile in image.tile if tile.args
+            }
+            was_turned = _orientation(image) is not None  # loads a PNG
+            image.load()  # turns a TIFF upright
+            if mode[0] in "IF" or any(";16" in name for name in raw_modes):
+                values = _values(image, data, raw_modes)
+                is_negative = image.format == "TIFF" and image.tag_v2.get(262) == WHITE_IS_ZERO
+                is_clear = "A" in image.getbands() and image.getchannel("A").getextrema()[0] < 255
+                losses += [ALPHA_IGNORED] if is_clear else []
+                picture = _of_values(values, is_negative)
+            else:
+                picture = Picture([_to_rgb(image, losses)], mode, size)
+            turn = UPRIGHT.get(_orientation(image))
+            losses += [TURNED] if was_turned else []
+            losses += _pages(image)
+    layers = [layer.transpose(turn) for layer in picture.layers] if turn is not None else picture.layers
+    return picture._replace(layers=layers, mode=mode, size=size, losses=(*picture.losses, *losses))
+
+
+def of_array(image: np.ndarray) -> Picture:
+    """Return the picture of an array (height, width) or (height, width, 3): uint8, or any numbers."""
+    size, mode = (image.shape[1], image.shape[0]), "RGB" if image.ndim == 3 else "L"
+    if image.dtype == np.uint8:
+        return Picture([Image.fromarray(np.ascontiguousarray(image)).convert("RGB")], mode, size)
+    return _of_values(image, False)._replace(mode=f"{mode} {image.dtype}", size=size)
+
+
+def square(picture: Picture, size_px: int, resize: Resize = "squash") -> np.ndarray:
+    """Return a picture as a square: uint8 (size, size, 3), or float32 (size, size) or (size, size, 3), NaN in added bars."""
+    found = [np.asarray(_squared(layer, (size_px, size_px), resize)) for layer in picture.layers]
+    return found[0] if len(found) == 1 else np.stack(found, axis=-1)
+
+
+def _squared(layer: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
+    if resize == "crop":
+        return ImageOps.fit(layer, size, Image.Resampling.BILINEAR)
+    if resize == "pad":
+        return ImageOps.pad(layer, size, Image.Resampling.BILINEAR, color=np.nan if layer.mode == "F" else 0)
+    return layer.resize(size, Image.Resampling.BILINEAR)
+
+
+def _opened(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except ValueError:
+        if not data.startswith(PNG):
+            raise
+        return Image.open(io.BytesIO(_without_unused(data)))
+
+
+def _without_unused(png: bytes) -> bytes:
+    """Return a PNG without texts and colour profile."""
+    kept, at = [PNG], len(PNG)
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4])  # length, kind, data, checksum
+        if png[at + 4 : at + 8] not in UNUSED:
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """Return the turn that the EXIF data ask for, a key of `UPRIGHT`; None without one, or if the EXIF data are damaged."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # the pixels may be fine
+        return None
+    return found if isinstance(found, int) and found in UPRIGHT else None
+
+
+def _pages(image: Image.Image) -> list[str]:
+    try:
+        n = getattr(image, "n_frames", 1)
+    except Exception:  # a damaged second page
+        n = "several"
+    return [PAGES.format(n=n)] if n != 1 else []
+
+
+def _values(image: Image.Image, data: bytes, raw_modes: set[str]) -> np.ndarray:
+    """Return the values of an image with more than 8 bits, float64 (height, width) or (height, width, 3)."""
+    values = np.asarray(image).astype(float)
+    if image.mode[0] in "IF":
+        if "I;32N" in raw_modes and values.min() < 0:  # Pillow reads unsigned numbers as signed ones
+            values[values < 0] += 2**32
+        return values
+    if not all(re.fullmatch("(RGB|RGBA|RGBX|LA);16[BLN]", name) for name in raw_modes):
+        raise ValueError(f"colours of {', '.join(sorted(raw_modes))}; save the image with 8 bits per channel")
+    # Pillow keeps the high byte of each number; the second time, it is told the other order of bytes.
+    with _opened(data) as again:
+        again.tile = [tile._replace(args=_other_bytes(tile.args)) for tile in again.tile]
+        again.load()
+        low = np.asarray(again)
+    if "LA;16B" in raw_modes:  # four bytes: those of the grey value, then those of its transparency
+        return low[..., 0] * 256.0 + low[..., 1]
+    return values[..., :3] * 256 + low[..., :3]
+
+
+def _other_bytes(arguments: str | tuple) -> str | tuple:
+    name, *rest = [arguments] if isinstance(arguments, str) else arguments
+    name = "RGBA" if name == "LA;16B" else name[:-1] + OTHER_BYTE[name[-1]]
+    return (name, *rest) if rest else name
+
+
+def _of_values(values: np.ndarray, is_negative: bool) -> Picture:
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ValueError("no pixel is a finite number")
+    losses = () if finite.all() else (NOT_FINITE,)
+    if losses:
+        values = np.where(finite, values, values[finite].min())
+    values = values.astype(np.float32)
+    some = values.ravel()[:: max(1, values.size // 100_000)]
+    extremes = (values.min(), *np.quantile(some, (0.001, 0.999)), values.max())
+    channels = [values] if values.ndim == 2 else np.moveaxis(values, -1, 0)
+    layers = [Image.fromarray(np.ascontiguousarray(channel)) for channel in channels]
+    return Picture(layers, "", (0, 0), losses, tuple(map(float, extremes)), is_negative)
+
+
+def _of_dicom(found: dicom.Frame) -> Picture:
+    losses = (*found.losses, *([PAGES.format(n=found.n_frames)] if found.n_frames > 1 else []))
+    picture = of_array(found.pixels)
+    return picture._replace(mode=found.mode, losses=(*picture.losses, *losses), is_negative=found.is_negative)
+
+
+def _to_rgb(image: Image.Image, losses: list[str]) -> Image.Image:
+    """Return an 8-bit image as RGB, with transparent pixels white."""
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        least, most = layer.getchannel("A").getextrema()
+        losses += [INVISIBLE] if most == 0 else [TRANSPARENT] if least < 255 else []
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")
