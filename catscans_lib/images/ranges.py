@@ -20,31 +20,27 @@ class Deep:
 
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with this object
-        self._rows: list[int] = []
-        self._extremes: list[tuple[float, ...]] = []
-        self._is_negative: list[bool] = []
+        self._kept: list[tuple[int, Decoded]] = []
 
     def add(self, row: int, got: "Decoded") -> None:
         """Keep the image of a row of the store."""
         np.save(self._file, got.pixels)
-        self._rows.append(row)
-        self._extremes.append(got.extremes)
-        self._is_negative.append(got.is_negative)
+        self._kept.append((row, got._replace(pixels=None)))
 
     def write(self, images: "h5py.Dataset") -> tuple[tuple[float, float] | None, list[tuple[int | None, str]]]:
         """Scale the images into their rows; return the range (None: no such images), and what was lost (row, loss).
 
         The row None is the dataset.
         """
-        if not self._rows:
+        if not self._kept:
             return None, []
-        low, high = dataset_range(np.array(self._extremes))
-        self._file.seek(0)
-        for row, is_negative in zip(self._rows, self._is_negative, strict=True):
-            images[row] = to_8_bits(np.load(self._file), low, high, is_negative=is_negative)
-        n = len(self._rows)
+        low, high = dataset_range(np.array([got.extremes for _, got in self._kept]))
+        n = len(self._kept)
         losses = [(None, f"the values {low:,.6g} to {high:,.6g} of {n:,} images with more than 8 bits became 0 to 255")]
-        for row, (least, q_low, q_high, most) in zip(self._rows, self._extremes, strict=True):
+        self._file.seek(0)
+        for row, got in self._kept:
+            images[row] = to_8_bits(np.load(self._file), low, high, is_negative=got.is_negative)
+            least, q_low, q_high, most = got.extremes
             losses += [(row, DIM)] if q_high - q_low < (high - low) / 8 else []
             losses += [(row, OUTSIDE)] if least < low or most > high else []
         return (low, high), losses

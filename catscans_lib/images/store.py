@@ -6,7 +6,8 @@ The pixels are one contiguous HDF5 dataset, so batches are read from a memory ma
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -37,8 +38,9 @@ class ImageStore:
     dataset: str
     size_px: int
     fingerprint: str  #: SHA-256 over pixels, classes and table, without the paths of the files
-    losses: pd.DataFrame  #: path, problem: what was lost of images that were read; path "": a note on the dataset
-    value_range: tuple[float, float] | None  #: values that became 0 and 255, in images with more than 8 bits
+    #: path, problem: what was lost of images that were read; path "": a note on the dataset
+    losses: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=Problem._fields))
+    value_range: tuple[float, float] | None = None  #: values that became 0 and 255, in images with more than 8 bits
 
 
 @dataclass(frozen=True)

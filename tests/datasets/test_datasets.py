@@ -8,6 +8,7 @@ from PIL import Image
 from catscans_lib import datasets
 from catscans_lib.datasets.chest import patient
 from catscans_lib.errors import InputError
+from catscans_lib.images.listing import IMAGE_SUFFIXES
 
 INPUT = "ISIC2018/ISIC2018_Task3_Training_Input"
 TRUTH = "ISIC2018/ISIC2018_Task3_Training_GroundTruth/ISIC2018_Task3_Training_GroundTruth.csv"
@@ -84,7 +85,7 @@ def test_other_files_are_reported_but_hidden_and_text_files_are_ignored(native_d
     Image.new("RGB", (4, 4)).save(folder / "banded_0000.png")
     listing = datasets.read("dtd", native_data)
     assert fixtures.problems(listing) == {
-        "dtd/images/banded/movie.mp4": "not an image file; known: .jpg, .jpeg, .png, .tif, .tiff",
+        "dtd/images/banded/movie.mp4": f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}",
         r"dtd/images/banded/'\udcff.jpg'": "name is not UTF-8; rename it; left out",
         "dtd/images/banded/banded_0000.png": "same name as another image in its folder; left out",
     }

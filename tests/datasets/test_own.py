@@ -11,6 +11,7 @@ from catscans_lib.datasets import layouts, medmnist, own
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
 from catscans_lib.images import store
+from catscans_lib.images.listing import IMAGE_SUFFIXES
 
 
 def write_folder(folder, labels=("mole", "wart"), n=4):
@@ -83,7 +84,7 @@ def test_unusable_rows_are_reported_and_the_rest_is_kept(tmp_path):
         "gone.png": "in the table, but there is no such file; left out",
         "wart/p0_1.png": "no label; left out",
         "": "3 images in the same folders are not in the table, such as 'mole/p1_2.png'.",
-        "list.csv": "not an image file; known: .jpg, .jpeg, .png, .tif, .tiff; left out",
+        "list.csv": f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}; left out",
     }
     with pytest.raises(InputError, match="lacks patient; it has path, label, group. Name its columns: --path-column"):
         card.model_copy(update={"group_column": "patient"}).read(tmp_path)

@@ -105,7 +105,7 @@ CHANGES = {  # file, text, its replacement, what runs again
     "a new network": ("catscans_lib/networks/registry.py", "_OWN = (", "_OWN = (NetworkInfo(), ", NONE),
     "a new dataset": ("catscans_lib/datasets/__init__.py", "_STUDY = (", "_STUDY = (dtd.CARD, ", NONE),
     "decoding": ("catscans_lib/images/decode.py", "CHUNK = 32", "CHUNK = 64", {*INGESTS, "recommend"}),
-    "the start of a module": ("catscans_lib/images/decode.py", "start=6", "start=7", {*INGESTS, "recommend"}),
+    "the start of a module": ("catscans_lib/images/pixels.py", "start=6", "start=7", {*INGESTS, "recommend"}),
     "folds": ("catscans_lib/images/folds.py", "N_TRIES = ", "N_TRIES = 1 + ", {*INGESTS, *BY_MEASURES}),
     "the training loop": ("catscans_lib/training/loop.py", "MOMENTUM = ", "MOMENTUM = 1 - ", TRAINING),
     "a step's settings": (
