@@ -5,11 +5,11 @@ import struct
 import zlib
 
 import numpy as np
-import pydicom
+import pytest
 from fixtures import picture
 from PIL import Image, PngImagePlugin
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+pydicom = pytest.importorskip("pydicom", reason="an extra of the library, and a part of the lock file")
 
 RAMP = np.arange(0, 4096, 16).reshape(16, 16)  # 12-bit values, 0 to 4080
 
@@ -57,10 +57,10 @@ def tiff(values, photometric=1, sample_format=1, order="<", compressed=False):
 def dicom(values, **tags):
     """A DICOM file of (height, width), (height, width, 3) or (frames, height, width), uint8 or (u)int16."""
     file = pydicom.Dataset()
-    file.file_meta = FileMetaDataset()
-    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    file.file_meta = pydicom.dataset.FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
     is_colour = values.ndim == 3 and values.shape[-1] == 3
     file.SamplesPerPixel = 3 if is_colour else 1
     file.PhotometricInterpretation = "RGB" if is_colour else "MONOCHROME2"
