@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-N_CHAINS, N_BURN, N_KEPT = 24, 100, 100  # chains run side by side, as arrays
+N_CHAINS, N_BURN, N_KEPT = 16, 150, 150  # chains run side by side, as arrays
 SDS = np.exp(np.linspace(np.log(0.005), np.log(3.0), 64))  # grid for standard deviations, in logits
-LOG_SCALES = np.linspace(-2.0, 2.0, 65)  # grid for the logarithm of a target's scale
+LOG_SCALES = np.linspace(-2.0, 2.0, 41)  # grid for the logarithm of a target's scale
 SLOPE_SD = 0.5  # prior, in logits per standard deviation of the score
 # Scales of the half-t priors (3 degrees of freedom) of the standard deviations. A target's scale multiplies all but its own.
 TYPICAL = {"family": 0.4, "source": 0.3, "slopes": 0.15, "noise": 0.2, "scales": 0.4}
@@ -109,7 +109,7 @@ class _Chains:
             self.sds["family"][:, None],
             self.sds["source"][:, None],
         )
-        lost = np.einsum("ct,tp,tq->cpq", share, self.cross, self.cross, optimize=True)
+        lost = (self.cross.T * share[:, None]) @ self.cross
         precision = (self.gram - lost) / noise[..., None] ** 2 + np.eye(prior.shape[1]) * prior[:, None] ** -2.0
         right = (scaled @ self.z - (share * ((scaled * self.x) @ self.member)) @ self.cross) / noise**2
         root = np.linalg.cholesky(precision)
