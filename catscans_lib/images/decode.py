@@ -115,10 +115,8 @@ def decode(file: Path | Slice, size_px: int, resize: Resize = "squash") -> Decod
         problem = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first"
     except UnidentifiedImageError:  # its own message contains a memory address
         problem = "not an image of a known kind"
-    except (OSError, ValueError, SyntaxError) as error:
-        problem = getattr(error, "strerror", None) or str(error)  # without the absolute path
-    except Exception as error:  # decoders of damaged files raise any kind
-        problem = f"damaged ({type(error).__name__}: {error})"
+    except Exception as error:  # decoders of damaged files raise any kind; strerror is without the absolute path
+        problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return Decoded(None, sha256, UNREADABLE + "".join(one if one.isprintable() else "?" for one in problem))
 
 

@@ -41,12 +41,12 @@ def read(data: bytes) -> Frame:
     if values.ndim == 3:
         is_deep = values.dtype.itemsize > 1 and values.max() > 255
         return Frame(values.astype(float if is_deep else np.uint8), mode, n_frames, False, ())
-    values = pixels.apply_modality_lut(values, file).astype(float)
+    values = pixels.apply_modality_lut(values, file)
     is_negative = mode == "MONOCHROME1"
     window = [_first(file.get(name)) for name in ("WindowCenter", "WindowWidth")]
     if None in window or window[1] <= 0:
-        if file.get("VOILUTSequence"):
-            values = pixels.apply_voi(pixels.apply_modality_lut(pixels.pixel_array(file, index=0), file), file)
+        has_table = bool(file.get("VOILUTSequence"))
+        values = pixels.apply_voi(values.round().astype(int), file) if has_table else values
         return Frame(values.astype(float), mode, n_frames, is_negative, ())
     centre, width = window
     share = (values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5  # DICOM PS3.3 C.11.2.1.2.1

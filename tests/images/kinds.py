@@ -79,6 +79,14 @@ def dicom(values, **tags):
     return data.getvalue()
 
 
+def voi_table(values):
+    """The tag of a table of grey values that replaces a window."""
+    item = pydicom.Dataset()
+    item.LUTDescriptor, item.LUTData = [len(values), 0, 16], [int(value) for value in values]
+    item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
+    return {"VOILUTSequence": [item]}
+
+
 def text_of(n_bytes):
     """The texts of a PNG with one compressed text so long."""
     info = PngImagePlugin.PngInfo()

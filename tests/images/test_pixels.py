@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from kinds import RAMP, chunk, dicom, png_16, saved, text_of, tiff
+from kinds import RAMP, chunk, dicom, png_16, saved, text_of, tiff, voi_table
 from PIL import Image, TiffImagePlugin
 
 from catscans_lib.images import decode, listing, pixels, store
@@ -89,6 +89,9 @@ DEEP = {  # each file holds RAMP, or a multiple of it
     "PNG, grey and alpha": png_16(np.stack([RAMP_16, np.full_like(RAMP_16, 65535)], axis=-1)),
     "DICOM": dicom(RAMP_16),
     "DICOM, signed and rescaled": dicom((RAMP - 1024).astype(np.int16), RescaleSlope="2", RescaleIntercept="-5"),
+    "DICOM, table of grey values": dicom(
+        RAMP_16, RescaleSlope="1", RescaleIntercept="0", **voi_table(range(0, 40960, 10))
+    ),
     "DICOM, MONOCHROME1": dicom(RAMP_16.max() - RAMP_16, PhotometricInterpretation="MONOCHROME1"),
 }
 
