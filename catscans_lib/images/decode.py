@@ -19,7 +19,7 @@ from catscans_lib.images import pixels
 from catscans_lib.images.pixels import Resize
 
 CHUNK = 32  # files per task: 1.2 MB at 112 px, long enough to hide the cost of a task
-JPEG = b"\xff\xd8\xff"
+JPEG, TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 UNREADABLE = "could not be read: "
 
@@ -115,6 +115,10 @@ def decode(file: Path | Slice, size_px: int, resize: Resize = "squash") -> Decod
         problem = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink it first"
     except UnidentifiedImageError:  # its own message contains a memory address
         problem = "not an image of a known kind"
+        if data[:4] in TIFF:
+            problem = (
+                "a TIFF of an unknown kind (bits, channels, compression); save it with 8 or 16 bits, or 32-bit floats"
+            )
     except Exception as error:  # decoders of damaged files raise any kind; strerror is without the absolute path
         problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return Decoded(None, sha256, UNREADABLE + "".join(one if one.isprintable() else "?" for one in problem))

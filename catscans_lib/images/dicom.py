@@ -21,7 +21,7 @@ class Frame(NamedTuple):
 
 def is_dicom(data: bytes) -> bool:
     """Return whether a file of any name begins as DICOM files do."""
-    return data[128:132] == b"DICM"
+    return data[128:132] == b"DICM" or (data[:2] == b"\x08\0" and data[3:4] == b"\0")  # old files have no header
 
 
 def read(data: bytes) -> Frame:
@@ -31,7 +31,12 @@ def read(data: bytes) -> Frame:
         from pydicom import pixels
     except ImportError:
         raise ValueError("a DICOM file needs pydicom; install it: .venv/bin/pip install pydicom") from None
-    file = pydicom.dcmread(io.BytesIO(data))
+    file = pydicom.dcmread(io.BytesIO(data), force=True)
+    if "TransferSyntaxUID" not in file.file_meta:
+        uid = pydicom.uid
+        file.file_meta.TransferSyntaxUID = (
+            uid.ExplicitVRLittleEndian if data[4:6].isalpha() else uid.ImplicitVRLittleEndian
+        )
     if file.Rows * file.Columns > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
     values = pixels.pixel_array(file, index=0)
@@ -41,13 +46,14 @@ def read(data: bytes) -> Frame:
     if values.ndim == 3:
         is_deep = values.dtype.itemsize > 1 and values.max() > 255
         return Frame(values.astype(float if is_deep else np.uint8), mode, n_frames, False, ())
+    padding = values == file.get("PixelPaddingValue")
     values = pixels.apply_modality_lut(values, file)
     is_negative = mode == "MONOCHROME1"
     window = [_first(file.get(name)) for name in ("WindowCenter", "WindowWidth")]
     if None in window or window[1] <= 0:
         has_table = bool(file.get("VOILUTSequence"))
         values = pixels.apply_voi(values.round().astype(int), file) if has_table else values
-        return Frame(values.astype(float), mode, n_frames, is_negative, ())
+        return Frame(np.where(padding, np.nan, values), mode, n_frames, is_negative, ())
     centre, width = window
     share = (values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5  # DICOM PS3.3 C.11.2.1.2.1
     cut = (CUT,) if (share < 0).any() or (share > 1).any() else ()

@@ -25,7 +25,7 @@ PAGES = "only the first of {n} pages or frames is used; save the others as files
 INVISIBLE = "fully transparent: read as a plain white image"
 TRANSPARENT = "transparent pixels became white"
 ALPHA_IGNORED = "more than 8 bits with transparency: the transparency is ignored"
-NOT_FINITE = "pixels that are not finite numbers became the smallest value"
+NO_VALUE = "pixels without a value (not finite, or DICOM padding) became the smallest value"
 NOTES = (TURNED, dicom.CUT)  # usual: counted for the dataset, not a loss of an image
 
 
@@ -45,12 +45,21 @@ def read(data: bytes, draft_px: int | None = None) -> Picture:
 
     Decoders raise any kind of exception on damaged files.
     """
+    try:
+        return _read(data, draft_px)
+    except ValueError:
+        if not data.startswith(PNG):
+            raise
+        return _read(_without_unused(data), draft_px)
+
+
+def _read(data: bytes, draft_px: int | None) -> Picture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as damaged EXIF in a file with good pixels
         if dicom.is_dicom(data):
             return _of_dicom(dicom.read(data))
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with _opened(data) as image:
+        with Image.open(io.BytesIO(data)) as image:
             mode, size, losses = image.mode, image.size, []
             # DCT scaling: libjpeg decodes at 1/2, 1/4 or 1/8 of the size.
             if draft_px:
@@ -60,7 +69,7 @@ def read(data: bytes, draft_px: int | None = None) -> Picture:
             }
             was_turned = _orientation(image) is not None  # loads a PNG
             image.load()  # turns a TIFF upright
-            if mode[0] in "IF" or any(";16" in name for name in raw_modes):
+            if mode[0] in "IF" or _has_deep_colours(image, raw_modes):
                 values = _values(image, data, raw_modes)
                 is_negative = image.format == "TIFF" and image.tag_v2.get(262) == WHITE_IS_ZERO
                 is_clear = "A" in image.getbands() and image.getchannel("A").getextrema()[0] < 255
@@ -97,13 +106,9 @@ def _squared(layer: Image.Image, size: tuple[int, int], resize: Resize) -> Image
     return layer.resize(size, Image.Resampling.BILINEAR)
 
 
-def _opened(data: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data))
-    except ValueError:
-        if not data.startswith(PNG):
-            raise
-        return Image.open(io.BytesIO(_without_unused(data)))
+def _has_deep_colours(image: Image.Image, raw_modes: set[str]) -> bool:
+    bits = image.tag_v2.get(258, 8) if image.format == "TIFF" else 8
+    return any(name[-4:-1] == ";16" for name in raw_modes) or np.max(bits) > 8
 
 
 def _without_unused(png: bytes) -> bytes:
@@ -144,7 +149,7 @@ def _values(image: Image.Image, data: bytes, raw_modes: set[str]) -> np.ndarray:
     if not all(re.fullmatch("(RGB|RGBA|RGBX|LA);16[BLN]", name) for name in raw_modes):
         raise ValueError(f"colours of {', '.join(sorted(raw_modes))}; save the image with 8 bits per channel")
     # Pillow keeps the high byte of each number; the second time, it is told the other order of bytes.
-    with _opened(data) as again:
+    with Image.open(io.BytesIO(data)) as again:
         again.tile = [tile._replace(args=_other_bytes(tile.args)) for tile in again.tile]
         again.load()
         low = np.asarray(again)
@@ -160,12 +165,12 @@ def _other_bytes(arguments: str | tuple) -> str | tuple:
 
 
 def _of_values(values: np.ndarray, is_negative: bool) -> Picture:
-    finite = np.isfinite(values)
-    if not finite.any():
-        raise ValueError("no pixel is a finite number")
-    losses = () if finite.all() else (NOT_FINITE,)
+    is_valid = np.abs(values) < 1e30  # False for NaN, infinite values and the largest number, which stands for none
+    if not is_valid.any():
+        raise ValueError("no pixel has a finite value")
+    losses = () if is_valid.all() else (NO_VALUE,)
     if losses:
-        values = np.where(finite, values, values[finite].min())
+        values = np.where(is_valid, values, values[is_valid].min())
     values = values.astype(np.float32)
     some = values.ravel()[:: max(1, values.size // 100_000)]
     extremes = (values.min(), *np.quantile(some, (0.001, 0.999)), values.max())

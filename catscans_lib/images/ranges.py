@@ -35,8 +35,8 @@ class Deep:
         if not self._kept:
             return None, []
         low, high = dataset_range(np.array([got.extremes for _, got in self._kept]))
-        n = len(self._kept)
-        losses = [(None, f"the values {low:,.6g} to {high:,.6g} of {n:,} images with more than 8 bits became 0 to 255")]
+        kinds = f"{len(self._kept):,} images with more than 8 bits, or in DICOM files without a window,"
+        losses = [(None, f"the values {low:,.6g} to {high:,.6g} of {kinds} became 0 to 255")]
         self._file.seek(0)
         for row, got in self._kept:
             images[row] = to_8_bits(np.load(self._file), low, high, is_negative=got.is_negative)

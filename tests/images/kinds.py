@@ -34,7 +34,7 @@ def png_16(values):
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def tiff(values, photometric=1, sample_format=1, order="<", compressed=False):
+def tiff(values, photometric=1, sample_format=1, order="<", compressed=False, planar=False):
     """A TIFF of (height, width) or (height, width, 3) in one strip."""
     height, width, channels = values.shape if values.ndim == 3 else (*values.shape, 1)
     data, bits = values.astype(values.dtype.newbyteorder(order)).tobytes(), 8 * values.dtype.itemsize
@@ -43,7 +43,7 @@ def tiff(values, photometric=1, sample_format=1, order="<", compressed=False):
     tags = [
         (256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, bits if channels == 1 else many),
         (259, 3, 1, 8 if compressed else 1), (262, 3, 1, 2 if channels == 3 else photometric), (273, 4, 1, 8),
-        (277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, len(data)), (339, 3, 1, sample_format),
+        (277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, len(data)), (284, 3, 1, 1 + planar), (339, 3, 1, sample_format),
     ]  # fmt: skip
     mark = b"II*\0" if order == "<" else b"MM\0*"
     found = mark + struct.pack(f"{order}I", many + 6) + data + struct.pack(f"{order}3H", bits, bits, bits)
@@ -120,4 +120,4 @@ def every_kind():
     }
     found |= {"dicom": dicom(noise), "dicom window": dicom(noise, WindowCenter="2000", WindowWidth="1000")}
     found |= {"dicom frames": dicom(np.stack([noise] * 3)), "dicom colour": dicom(np.asarray(image))}
-    return found
+    return found | {"dicom without header": found["dicom"][found["dicom"].index(b"\x08\0\x16\0") :]}

@@ -41,12 +41,12 @@ def test_damaged_files_of_every_kind_are_read_or_reported(tmp_path, capfd):
         file.write_bytes(damage(kinds[name], rng))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            got = decode.decode(file, 24)
+            got = decode.decode(file, 24, ("squash", "crop", "pad")[k % 3])
         assert (got.pixels is None) == bool(got.problem), name
         if got.pixels is None:
             assert got.problem.startswith("could not be read: ") and got.problem.isprintable(), (name, got.problem)
         else:
-            assert got.pixels.shape[:2] == (24, 24) and np.isfinite(got.pixels).all(), name
+            assert got.pixels.shape[:2] == (24, 24) and not np.isnan(got.pixels).all(), name
             assert got.mode.isprintable()
             assert (got.pixels.dtype == np.uint8) == (not got.extremes), name
         counts[name][got.pixels is None] += 1

@@ -102,7 +102,9 @@ def test_images_with_more_than_8_bits_fill_the_range_of_the_dataset(kind, tmp_pa
     assert problems.empty and images.value_range is not None
     assert np.abs(images.images[0] - TO_255[..., None]).max() <= 1
     assert [loss for loss in said(images) if loss[0] == ""] == [said(images)[0]]
-    assert "of 1 images with more than 8 bits became 0 to 255" in said(images)[0][1]
+    assert (
+        "of 1 images with more than 8 bits, or in DICOM files without a window, became 0 to 255" in said(images)[0][1]
+    )
 
 
 @pytest.mark.parametrize("data", [png_16(COLOUR), tiff(COLOUR), tiff(COLOUR, order=">"), tiff(COLOUR, compressed=True)])
@@ -110,6 +112,15 @@ def test_both_bytes_of_16_bit_colours_are_read(data, tmp_path):
     images, _ = stored({"a.png": data}, tmp_path)
     assert images.value_range == (0, 4080)
     assert np.abs(images.images[0] - COLOUR / 4080 * 255).max() <= 1
+
+
+def test_a_bmp_with_five_bits_per_channel_is_no_16_bit_image(tmp_path):
+    header = (
+        b"BM" + (54 + 512).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
+    )
+    header += (16).to_bytes(4, "little") * 2 + b"\x01\0\x10\0" + bytes(24)
+    got = decoded(header + b"\xff\x7f" * 256, tmp_path / "x.bmp")
+    assert (got.pixels == 255).all() and got.extremes == ()
 
 
 def test_transparency_of_16_bit_images_is_ignored_and_said(tmp_path):
@@ -124,7 +135,12 @@ def test_all_images_share_one_range_which_identifies_the_data_and_8_bit_files_ke
     images, _ = stored(files, tmp_path)
     assert images.value_range == (0, 4080) and images.images[1].max() == 128
     np.testing.assert_array_equal(images.images[2][..., 0], GREY)
-    assert said(images) == [("", "the values 0 to 4,080 of 2 images with more than 8 bits became 0 to 255")]
+    assert said(images) == [
+        (
+            "",
+            "the values 0 to 4,080 of 2 images with more than 8 bits, or in DICOM files without a window, became 0 to 255",
+        )
+    ]
     less, _ = stored({"a.png": files["a.png"]}, tmp_path)
     twice, _ = stored({"a.png": saved(RAMP_16 * 2, "PNG")}, tmp_path)
     assert (less.images == twice.images).all() and less.fingerprint != twice.fingerprint
@@ -142,12 +158,16 @@ def test_dead_pixels_do_not_set_the_range_and_images_that_are_dim_in_it_are_name
 
 @pytest.mark.parametrize(
     ("values", "problem"),
-    [(np.full((4, 4), np.nan, np.float32), "no pixel is a finite number"), (np.float32([[0, 1], [np.inf, 2]]), "")],
+    [
+        (np.full((4, 4), np.nan, np.float32), "no pixel has a finite value"),
+        (np.float32([[0, 1], [np.inf, 2]]), ""),
+        (np.float32([[0, 1], [-3.4e38, 2]]), ""),
+    ],
 )
 def test_values_that_are_no_numbers_are_said(values, problem, tmp_path):
     got = decoded(tiff(values, sample_format=3), tmp_path / "a.tif", 2)
     assert problem in got.problem
-    assert problem or (got.losses == (pixels.NOT_FINITE,) and got.pixels[1, 0] == 0)
+    assert problem or (got.losses == (pixels.NO_VALUE,) and got.pixels[1, 0] == 0)
 
 
 @pytest.mark.parametrize("libtiff", [False, True])
@@ -208,6 +228,9 @@ def test_a_tiff_is_turned_once(orientation, tmp_path):
 PROFILE = chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(90_000_000)))  # Pillow refuses more than 1 MiB of it
 LARGE = {"text": saved(RGB, "PNG", pnginfo=text_of(5_000_000)), "profile": saved(RGB, "PNG")}
 LARGE["profile"] = LARGE["profile"][:33] + PROFILE + LARGE["profile"][33:]  # after the header
+LARGE["text after the pixels"] = (
+    LARGE["profile"][:-12] + chunk(b"zTXt", b"a\0\0" + PROFILE[13:-4]) + LARGE["profile"][-12:]
+)
 
 
 @pytest.mark.parametrize("kind", LARGE)
@@ -227,6 +250,14 @@ def test_damaged_exif_data_do_not_lose_the_image(count, tmp_path):
 
 
 WINDOW = {"WindowCenter": "2040.5", "WindowWidth": "1021"}  # from 1530 to 2550
+REFUSED = {
+    "colour TIFF in planes": (tiff(COLOUR, planar=True), "colours of"),
+    "TIFF of 64-bit floats": (tiff(RAMP.astype(float), sample_format=3), "a TIFF of an unknown kind (bits, channels"),
+    "text": (b"no image", "not an image of a known kind"),
+    "nothing": (b"", "empty file (0 bytes)"),
+}
+
+
 DICOM = {  # expected pixels, or part of the problem
     "window": (dicom(RAMP_16, **WINDOW), np.clip((RAMP - 1530) / 1020, 0, 1) * 255),
     "first of two windows": (
@@ -244,6 +275,10 @@ DICOM = {  # expected pixels, or part of the problem
     "colour, YBR": (
         dicom(np.asarray(RGB.convert("YCbCr")), PhotometricInterpretation="YBR_FULL"), np.asarray(RGB)
     ),
+    "padding": (
+        dicom(np.where(RAMP == 4080, -2000, RAMP).astype(np.int16), PixelPaddingValue=-2000), np.where(RAMP == 4080, 0, RAMP)
+    ),
+    "no header": (dicom(RAMP_16)[dicom(RAMP_16).index(b"\x08\0\x16\0") :], RAMP),
     "no image": (dicom(RAMP_16, PixelData=None), "could not be read"),
     "unknown compression": (dicom(RAMP_16).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"), "could not be read"),
     "cut off": (dicom(RAMP_16)[:-40], "could not be read"),
@@ -262,6 +297,12 @@ def test_dicom_files_are_shown_through_their_window_or_refused(kind, tmp_path):
     expected = expected if expected.ndim == got.pixels.ndim else expected[..., None]
     assert np.abs(got.pixels.astype(int) - expected).max() <= 3
     assert (pixels.dicom.CUT in got.losses) == ("window" in kind and "empty" not in kind)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_read_is_refused_with_its_reason(kind, tmp_path):
+    data, problem = REFUSED[kind]
+    assert decoded(data, tmp_path / "x").problem.startswith(f"could not be read: {problem}")
 
 
 def test_a_dicom_file_without_pydicom_says_what_to_install(tmp_path, monkeypatch):
