@@ -1,6 +1,6 @@
 """Does the advice mean what it says? Coverage of its intervals and calibration of its odds, on simulated studies.
 
-    .venv/bin/python -m benchmarks.advice [--worlds 300] [--seed 0]
+    .venv/bin/python benchmarks/advice.py [--worlds 300] [--seed 0]
 
 A world has 2, 3, 5 or 10 known targets, seven sources of five kinds, and a new target with one more source that nobody knows.
 Its numbers are not drawn from the model's priors: effects are uniform or double exponential, noise is Student's t, slopes may be

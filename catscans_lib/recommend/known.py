@@ -55,9 +55,7 @@ def of_profile(profile: str, mode: str = "fine_tune") -> pd.DataFrame:
         raise InputError(f"Profile {profile} has no AUCs of mode '{mode}'; it has: {', '.join(aucs['mode'].unique())}.")
     verdicts = results.optional(profile, "tables/learning.csv", learning.COLUMNS)
     failed = verdicts["verdict"].eq(learning.FAILED).groupby([verdicts[key] for key in (*PAIR, "mode")]).mean()
-    keys = pd.MultiIndex.from_frame(aucs[[*PAIR, "mode"]])
-    learned = failed.reindex(keys).fillna(0).to_numpy() <= 0.5
-    table = of_tables(aucs[learned], similarity, mode)
+    table = of_tables(_learned(aucs, failed, [*PAIR, "mode"]), similarity, mode)
     runs = {source: f"pretrain/{source}" for source in table["source"].unique()}
     records = {source: results.record(profile, run) for source, run in runs.items() if results.is_done(profile, run)}
     backbones = {source: record["parameters"]["backbone"] for source, record in records.items()}
@@ -66,14 +64,8 @@ def of_profile(profile: str, mode: str = "fine_tune") -> pd.DataFrame:
 
 def of_tables(aucs: pd.DataFrame, similarity: pd.DataFrame, mode: str) -> pd.DataFrame:
     """Return evidence from a profile's tables of AUCs and of similarity."""
-    here = aucs[aucs["mode"] == mode]
     scores = similarity_tables.closer(similarity).unstack("measure")
-    table = _with_errors(here).join(scores, on=PAIR)
-    families = {source: family(source) for source in table["source"].unique()}
-    table.insert(0, "study", "")
-    table.insert(3, "family", table["source"].map(families))
-    table.insert(4, "backbone", "")
-    return table
+    return _joined(aucs[aucs["mode"] == mode], scores, {source: family(source) for source in aucs["source"].unique()})
 
 
 def family(source: str, n_images: float = np.nan, kind: str = "") -> str:
@@ -98,25 +90,31 @@ def origin(target: str) -> str:
 def _published(name: str, mode: str) -> pd.DataFrame:
     """Return evidence from a table in `evidence/`; empty if it has no outcomes in this mode."""
     study, table = studies.described()[name], studies.read(name)
-    here = table[(table["mode"] == mode) & (table["source"] != table["target"]) & (table["overlap"] != "known")]
-    columns = [*study.scores, *study.rules]
-    pairs = table[table["overlap"] != "known"].drop_duplicates(PAIR).set_index(PAIR)
-    scores = table.groupby(PAIR)[columns].first().astype(float)
+    table = table[(table["source"] != table["target"]) & (table["overlap"] != "known")]
+    scores = table.groupby(PAIR)[[*study.scores, *study.rules]].first().astype(float)
     scores[study.distances] *= -1
-    kinds = {
-        row.source: family(row.source, float(row.source_images or 0), row.source_kind)
-        for row in pairs.reset_index().itertuples()
+    facts = table.drop_duplicates("source").set_index("source")
+    families = {
+        row.Index: family(row.Index, float(row.source_images or 0), row.source_kind) for row in facts.itertuples()
     }
-    found = _with_errors(here.rename(columns={"value": "auc"})).join(scores.rename(columns=RENAMED), on=PAIR)
-    found.insert(0, "study", name)
-    found.insert(3, "family", found["source"].map(kinds))
-    found.insert(4, "backbone", found["source"].map(table.groupby("source")["backbone"].first()))
+    here = table[table["mode"] == mode].rename(columns={"value": "auc"})
     if name.startswith(studies.OWN):
         cells = own.aucs()
         cells = cells[(cells["study"] == name) & (cells["mode"] == mode)].set_index(PAIR)
-        failed = cells["n_failed"] / (cells["n_folds"] * cells["n_seeds"])
-        found = found[failed.reindex(pd.MultiIndex.from_frame(found[PAIR])).fillna(0).to_numpy() <= 0.5]
-    return found
+        here = _learned(here, cells["n_failed"] / (cells["n_folds"] * cells["n_seeds"]), PAIR)
+    found = _joined(here, scores.rename(columns=RENAMED), families)
+    return found.assign(study=name, backbone=found["source"].map(facts["backbone"]))
+
+
+def _learned(aucs: pd.DataFrame, failed: pd.Series, keys: list[str]) -> pd.DataFrame:
+    """Return the rows of pairs of which at least half of the trainings learned; `failed` is the share of the others by `keys`."""
+    return aucs[failed.reindex(pd.MultiIndex.from_frame(aucs[keys])).fillna(0).to_numpy() <= 0.5]
+
+
+def _joined(aucs: pd.DataFrame, scores: pd.DataFrame, families: dict[str, str]) -> pd.DataFrame:
+    table = _with_errors(aucs).join(scores, on=PAIR)
+    facts = {"study": "", "family": table["source"].map(families), "backbone": ""}
+    return table.assign(**facts)[[*KEYS, *scores]]
 
 
 def _with_errors(aucs: pd.DataFrame) -> pd.DataFrame:
