@@ -101,7 +101,8 @@ def _run(
     task = engine.Sweep(profile, chosen, jobs, cluster, options)
     prepared = engine.prepare(task, dry_run=dry_run)
     needed = selection.with_needs(runs, list(chosen or runs))
-    said = plan.text(profile, runs, prepared.done, needed, with_gpu=task.has_gpu, n_parallel=task.n_parallel)
+    done = list({*prepared.done, *kept}) if dry_run else prepared.done
+    said = plan.text(profile, runs, done, needed, with_gpu=task.has_gpu, n_parallel=task.n_parallel)
     shared = Counter(prepared.shared.values())
     lines = [f"  copied from results/{other}: {n} runs with the same recipe" for other, n in shared.items()]
     click.echo("\n".join([said, *lines, *selection.describe_outdated(profile, runs, [*prepared.done, *kept])]))

@@ -27,7 +27,7 @@ def test_a_nested_model_as_first_layer_gives_its_output(monkeypatch):
 def test_an_unknown_layer_or_one_without_maps_is_answered_with_the_layers_with_maps():
     network = build.backbone("small_resnet", 16)
     image = np.zeros((1, 16, 16, 3), "uint8")
-    assert feature_maps.activations(network, image, "block3_out").shape == (1, 8, 8, 32)
+    assert feature_maps.activations(network, image, "block3_out").shape == (1, 4, 4, 32)
     for layer in ("conv9", "features"):
         with pytest.raises(InputError, match=f"No layer '{layer}' with feature maps; the network has: .*block2_out"):
             feature_maps.activations(network, image, layer)
@@ -79,7 +79,7 @@ def test_linear_probes_leave_no_fine_tuned_network_and_a_missing_transfer_is_nam
 def test_the_channels_that_vary_most_come_first_and_are_the_same_for_every_image(images):
     networks = SourceNetworks("demo", "chest", ["dtd", "none"])
     maps = feature_maps.of_sources(networks, images.images[:2], "conv1", 3)
-    assert {source: here.shape for source, here in maps.items()} == {"dtd": (2, 16, 16, 3), "none": (2, 16, 16, 3)}
+    assert {source: here.shape for source, here in maps.items()} == {"dtd": (2, 8, 8, 3), "none": (2, 8, 8, 3)}
     every = feature_maps.activations(networks.pretrained("dtd"), images.images[:2], "conv1")
     spread = [np.std(every[0, :, :, n]) + np.std(every[1, :, :, n]) for n in range(16)]
     order = sorted(range(16), key=lambda n: -spread[n])

@@ -61,8 +61,8 @@ def test_stages_end_where_maps_get_smaller_and_at_the_pooling(name, ends, monkey
 
 def test_gram_matrices_are_those_of_maps_averaged_over_8_x_8_cells_for_any_batch_size(monkeypatch):
     monkeypatch.setattr(layer_similarity, "BATCH", 3)
-    network = build.backbone("small_resnet", 16)
-    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3)).astype("uint8")
+    network = build.backbone("small_resnet", 32)
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("uint8")
     found = layer_similarity.grams(network, images, ["block2_out", "block4_out"])
     outputs = [network.get_layer(name).output for name in found]
     large, small = (np.asarray(maps) for maps in keras.Model(network.input, outputs)(images.astype("float32")))

@@ -227,6 +227,8 @@ def test_changed_code_is_reported_by_notebook_and_trust_keeps_the_results(swept)
     assert "outdated: 1 stability run, because their code changed" in result.stdout
     assert "--trust keeps the runs whose code alone has changed" in result.stdout
     assert result.stdout.count("outdated") == 1
+    planned = faulting.catscans(swept, "sweep", "--trust", "--dry-run").stdout
+    assert "11 runs, 11 done, 0 to run" in planned
     result = faulting.catscans(swept, "sweep", "--trust")
     assert result.returncode == 0, result.stderr
     assert "Kept although their code has changed (--trust): stability/all." in result.stdout
