@@ -135,7 +135,7 @@ def evaluated(shape: Shape, n_draws: int) -> Iterator[dict]:
         "summary": lambda: tables.summary(made["aucs"]),
         "draws": lambda: intervals.draws(table, n_draws=n_draws, seed=0, average="weighted"),
         "auc_intervals": lambda: intervals.auc_intervals(made["aucs"], made["draws"], table),
-        "comparisons": lambda: inference.comparisons(made["aucs"], made["draws"], table),
+        "comparisons": lambda: inference.comparisons(made["aucs"], made["draws"]),
         "gains": lambda: inference.gains(made["transfer_scores"], made["comparisons"]),
         "ranks": lambda: inference.ranks(made["aucs"]),
     }

@@ -31,7 +31,6 @@ TITLES = {  # of what each source is compared with, besides the other sources
 }
 TESTS = {
     "nadeau_bengio": "Nadeau and Bengio's corrected resampled t-test over folds",
-    "delong": "DeLong's test over groups of images",
     "bootstrap": "the bootstrap over groups of images",
 }
 UNKNOWN = {"low": float("nan"), "high": float("nan"), "n_groups": 0, "few_groups": False}
@@ -76,8 +75,7 @@ def _cells(profile: str, found: dict[str, pd.DataFrame], failed: dict[tuple, str
     primary test) and transfer_score (in percent).
     """
     summary = evaluation.summary(found["aucs"]).set_index(CELL)
-    first = found["auc_intervals"].drop_duplicates(CELL).set_index(CELL)  # the bootstrap's
-    intervals = first[list(UNKNOWN)].to_dict("index")
+    intervals = found["auc_intervals"].set_index(CELL)[list(UNKNOWN)].to_dict("index")
     gains = found["gains"].set_index(CELL).to_dict("index")
     return {
         key: {

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from catscans_lib.errors import Count, Strict
 
-Average = Literal["weighted", "macro", "micro", "ovo_macro", "ovo_weighted"]  # of AUCs of more than two classes
-Test = Literal["nadeau_bengio", "delong", "bootstrap"]  # of two sources, see `inference.comparisons`
+Average = Literal["weighted", "macro"]  # of one-vs-rest AUCs of more than two classes
+Test = Literal["nadeau_bengio", "bootstrap"]  # of two sources, see `inference.comparisons`
 
 
 class Evaluate(Strict):

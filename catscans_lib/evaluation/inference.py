@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from catscans_lib.errors import InputError
 from catscans_lib.evaluation.intervals import LEVEL, interval, mean_over_runs
-from catscans_lib.evaluation.tables import CELL, KEYS, LONGER, classes_of, score_columns, shared_modes
+from catscans_lib.evaluation.tables import CELL, KEYS, LONGER, shared_modes
 from catscans_lib.statistics import bootstrap, delong, paired_tests
 from catscans_lib.statistics.ranks import known_mean
 
@@ -40,8 +39,8 @@ class Pairs(NamedTuple):
 
 
 def comparisons(
-    aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame, *, sizes: pd.Series | None = None,
-    primary: str = "nadeau_bengio", margin: float = 0.0,
+    aucs: pd.DataFrame, draws: pd.DataFrame, *, sizes: pd.Series | None = None, primary: str = "nadeau_bengio",
+    margin: float = 0.0,
 ) -> pd.DataFrame:  # fmt: skip
     """Compare all pairs of sources of a target in every shared mode, on the folds both have.
 
@@ -50,18 +49,14 @@ def comparisons(
     statistic, p, p_adjusted (Holm), low, high (95 % interval of the difference), verdict. Tests:
 
     - nadeau_bengio: corrected resampled t-test over folds, seeds averaged first: other training and test images;
-    - delong: for two classes, combined over folds, images of a group correlated: other test images for these networks;
     - bootstrap: over groups of images, and seeds if there are several; p is twice the smaller share of draws beyond 0.
 
     The verdict follows the primary test alone and is empty in other rows: "equivalent" if the interval lies within
     ± `margin`, "a" or "b" for the better source if p_adjusted is below 5 %, else "open". Holm's correction takes the tests of
     one kind, target and mode as a family. Pairs with random weights (`none`), with the longer budget (`none_long`) or without
-    training (`none_features`, a linear probe) answer other questions and form families of their own. Raises InputError if the
-    primary test is never possible.
+    training (`none_features`, a linear probe) answer other questions and form families of their own.
     """
-    aucs, predictions = _with_baselines(aucs), _with_baselines(predictions)
-    draws = _with_baselines(draws.reset_index()).set_index(KEYS)
-    rows = predictions.groupby(["target", "mode"]).indices
+    aucs, draws = _with_baselines(aucs), _with_baselines(draws.reset_index()).set_index(KEYS)
     parts = []
     for pairs in _pairs(aucs, sizes):
         here = pairs.target, pairs.mode
@@ -69,8 +64,6 @@ def comparisons(
             "nadeau_bengio": _nadeau_bengio(pairs),
             "bootstrap": _bootstrap(draws.xs(here, level=["target", "mode"]), pairs),
         }
-        if (of_images := _delong(predictions.iloc[rows[here]], pairs)) is not None:
-            tests["delong"] = of_images
         keys = pd.DataFrame(pairs.keys())
         keys = keys.loc[keys.index.repeat(len(tests))].assign(test=list(tests) * len(keys))
         numbers = np.stack(list(tests.values()), axis=-1).reshape(len(NUMBERS), -1)
@@ -78,11 +71,6 @@ def comparisons(
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat(parts, ignore_index=True)
-    if primary not in set(table["test"]):
-        raise InputError(
-            f"The primary test '{primary}' is not possible here; possible: {', '.join(table['test'].unique())}. "
-            "Choose one of them as primary.test of the profile."
-        )
     baselines = ["none", *BASELINES.values()]
     family = table["source_a"].mask(table["source_b"].isin(baselines), table["source_b"])
     family = family.where(family.isin(baselines), "sources")
@@ -217,22 +205,3 @@ def _bootstrap(draws: pd.DataFrame, pairs: Pairs) -> np.ndarray:
         p = np.where(np.isnan(low) & (np.abs(drawn) > delong.ROUNDING).all(axis=1), np.nan, bootstrap.p_value(drawn))
         found.append([np.full(len(drawn), np.nan), p, low, high])
     return np.concatenate(found, axis=1)
-
-
-def _delong(predictions: pd.DataFrame, pairs: Pairs) -> np.ndarray | None:
-    """DeLong's paired test of all pairs, combined over folds and seeds; None for more than two classes."""
-    columns = score_columns(predictions)
-    if len(columns) != 2:
-        return None
-    image = ["fold", "seed", "image_id"]
-    scores = predictions.pivot(index=image, columns="source", values=columns[1]).reindex(columns=pairs.sources)
-    facts = predictions.drop_duplicates(image).set_index(image)[["label", "group"]].reindex(scores.index)
-    positive, groups = (facts["label"] == classes_of(columns)[1]).to_numpy(), facts["group"].to_numpy()
-    rows = scores.groupby(level=["fold", "seed"]).indices
-    found = [delong.all_pairs(positive[of], scores.to_numpy()[of].T, groups[of]) for of in rows.values()]
-    apart, variance = (np.stack(each)[:, pairs.first, pairs.second] for each in zip(*found, strict=True))
-    shared = ~np.isnan(apart)  # NaN: no common image
-    apart, variance = (_by_fold(each, shared, np.array([fold for fold, _ in rows])) for each in (apart, variance))
-    shared = ~np.isnan(apart)
-    # Folds hold different images, so their variances add up; seeds repeat the same images.
-    return np.array(delong.z_test(known_mean(apart), known_mean(variance, known=shared) / shared.sum(axis=0), LEVEL))

@@ -39,12 +39,12 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -
 
 
 def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean AUC over folds and seeds with its 95 % intervals: bootstrap, and for two classes also DeLong.
+    """Return the mean AUC over folds and seeds with its 95 % bootstrap interval.
 
     Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; not an interval), n_folds,
     n_seeds, n_images, n_groups, few_groups (a fold has fewer than `FEW_GROUPS`, so the interval is too short), method, n_draws
-    (draws with every class in every fold; empty for DeLong). The bootstrap draws the seeds, too, where there are several. With
-    one seed, and always for DeLong, the interval describes these trained networks: another training would give another AUC.
+    (draws with every class in every fold). The bootstrap draws the seeds, too, where there are several. With one seed, the
+    interval describes these trained networks: another training would give another AUC.
     """
     shown = aucs.groupby(CELL, sort=False).agg(
         auc=("auc", "mean"), fold_sd=("auc", "std"), n_folds=("fold", "nunique"), n_seeds=("seed", "nunique")
@@ -54,10 +54,7 @@ def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataF
     counts["few_groups"] = in_fold < FEW_GROUPS
     drawn = _bootstrap_intervals(draws).join(shown["n_seeds"])
     drawn["method"] = np.where(drawn["n_seeds"] > 1, "bootstrap over groups and seeds", "bootstrap over groups")
-    of_delong = _delong_intervals(predictions).assign(method="DeLong over groups, logit scale")
-    intervals = pd.concat([part for part in (drawn.drop(columns="n_seeds"), of_delong) if len(part)])
-    table = intervals.join(shown.join(counts)).reset_index()
-    return table.reindex(columns=[*CELL, *INTERVALS]).astype({"n_draws": "Int64"})
+    return drawn.drop(columns="n_seeds").join(shown.join(counts)).reset_index()[[*CELL, *INTERVALS]]
 
 
 def mean_over_runs(draws: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -96,21 +93,3 @@ def _bootstrap_intervals(draws: pd.DataFrame) -> pd.DataFrame:
         rows[cell] = (low[0], high[0], (~np.isnan(drawn)).sum())
     index = pd.MultiIndex.from_tuples(rows, names=CELL)
     return pd.DataFrame(list(rows.values()), columns=["low", "high", "n_draws"], index=index)
-
-
-def _delong_intervals(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return low and high of the mean over folds, for targets of two classes; images of a group are correlated.
-
-    Folds hold different images, so their variances add up. Seeds repeat the same images, so the mean of their variances
-    counts once.
-    """
-    found, rows = defaultdict(list), {}
-    for fold in split_folds(predictions):
-        if len(fold.classes) == 2:
-            aucs, covariance = delong.delong(fold.labels == fold.classes[1], fold.scores[:, 1], fold.groups)
-            found[fold.keys[: len(CELL)]].append((fold.keys[KEYS.index("fold")], aucs[0], covariance[0, 0]))
-    for cell, of_folds in found.items():
-        number, aucs, variances = np.transpose(of_folds)
-        rows[cell] = delong.interval(aucs.mean(), variances.mean() / len(np.unique(number)), LEVEL)
-    index = pd.MultiIndex.from_tuples(rows, names=CELL) if rows else None
-    return pd.DataFrame(list(rows.values()), columns=["low", "high"], index=index)

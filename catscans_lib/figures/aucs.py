@@ -63,7 +63,7 @@ def _panels(n: int, label: str, n_columns: int, width: float, height: float, **s
 
 
 def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode: str, sources: list[str]) -> None:
-    ends = intervals[intervals["method"].str.startswith("bootstrap") & (intervals["mode"] == mode)].set_index("source")
+    ends = intervals[intervals["mode"] == mode].set_index("source")
     means = here.groupby("source")["auc"].mean()
     for place, source in enumerate(sources):
         ax.axhline(place, color="#EEEEEE", lw=0.8, zorder=0)

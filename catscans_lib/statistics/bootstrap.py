@@ -92,7 +92,7 @@ def _sorted(problem: BinaryProblem, codes: np.ndarray, n_groups: int) -> sparse.
     A step holds the images of one score, or neighbours that are all positive or all negative, whose order does not matter.
     """
     order = np.argsort(problem.scores, kind="stable")
-    scores, positive, codes = problem.scores[order], problem.positive[order], codes[problem.rows[order]]
+    scores, positive, codes = problem.scores[order], problem.positive[order], codes[order]
     tied = np.concatenate([[0], np.cumsum(scores[1:] != scores[:-1])])  # index of the distinct score
     n, n_positive = np.bincount(tied), np.bincount(tied, weights=positive)
     kind = np.where(n_positive == 0, 0, np.where(n_positive == n, 1, 2))  # only negatives, only positives, both
@@ -118,7 +118,7 @@ def _multiplicities(n_groups: int, n_draws: int, n_block: int, rng: np.random.Ge
 def _averaged(problems: list[sparse.csr_array], counts: np.ndarray, average: str) -> np.ndarray:
     """AUC of each draw, shape (n_block,)."""
     n_positive, n_negative, won = np.array([_mann_whitney(images @ counts) for images in problems]).swapaxes(0, 1)
-    weight = weights(average, n_positive, n_negative)
+    weight = weights(average, n_positive)
     with np.errstate(invalid="ignore"):  # 0 / 0: the draw lacks a class
         return (weight * (won / (n_positive * n_negative))).sum(axis=0) / weight.sum(axis=0)
 

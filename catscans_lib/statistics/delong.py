@@ -125,30 +125,6 @@ def z_test(difference: ArrayLike, variance: ArrayLike, level: float = 0.95) -> t
     return z, 2 * special.ndtr(-np.abs(z)), difference - half, difference + half
 
 
-def all_pairs(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the AUC differences of all pairs of models (row minus column) and their variances, as `paired` does for two.
-
-    `scores` has shape (n_models, n); it is NaN where a model has no score for an image, and each pair is compared on the
-    images that both have. The results, shape (n_models, n_models), are NaN for two models without a common image.
-    """
-    labels, scores = np.asarray(labels), np.asarray(scores, dtype=float)
-    groups = None if groups is None else np.asarray(groups)
-    known = np.isfinite(scores)
-    whole = np.flatnonzero(known.all(axis=1))
-    differences, variances = np.full((2, len(scores), len(scores)), np.nan)
-    if len(whole):
-        of_whole = _deviations(labels, scores[whole], groups)
-        for row, number in enumerate(whole):
-            apart = of_whole.minus(row)
-            differences[number, whole], variances[number, whole] = apart.auc, apart.variances()
-    for one, other in np.argwhere(~np.isin(np.indices(differences.shape), whole).all(axis=0)):
-        if (both := known[one] & known[other]).any():
-            of_both = None if groups is None else groups[both]
-            found = paired(labels[both], scores[one, both], scores[other, both], of_both)
-            differences[one, other], variances[one, other] = found.difference, found.variance
-    return differences, variances
-
-
 def _deviations(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> _Deviations:
     labels = np.asarray(labels)
     v10, v01 = _components(labels, scores)

@@ -1,38 +1,33 @@
 """Metrics of predictions: AUC, transfer score, and the quality of decisions and probabilities."""
 
 from collections.abc import Callable
-from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-AVERAGES = ("weighted", "macro", "micro", "ovo_macro", "ovo_weighted")
+AVERAGES = ("weighted", "macro")
 N_ECE_BINS = 15
 ROUNDING = 0.0005  # largest error of a probability rounded to three decimals
 
 
 class BinaryProblem(NamedTuple):
-    """Positives against negatives; the AUC of several classes is a weighted mean over such problems."""
+    """One class against the rest; the AUC of several classes is a weighted mean over such problems."""
 
-    rows: np.ndarray  # image of each entry, shape (n,)
-    positive: np.ndarray  # bool, shape (n,)
-    scores: np.ndarray  # shape (n,)
+    positive: np.ndarray  # bool, shape (n_images,)
+    scores: np.ndarray  # shape (n_images,)
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str = "weighted") -> float:
-    """Return the area under the ROC curve in [0, 1], averaged over classes or pairs of classes if there are more than two.
+    """Return the area under the ROC curve in [0, 1], averaged over classes if there are more than two.
 
     `labels`, shape (n_images,), are names of classes; `scores`, shape (n_images, n_classes), are probabilities in the order of
     `classes`, whose rows sum to 1 (three decimals suffice). 0.5 is chance, and a tie between a positive and a negative counts
-    one half. Of two classes the second is the positive one, and `average` has no effect. Of more:
+    one half. Of two classes the second is the positive one, and `average` has no effect. Of more, the one-vs-rest AUCs are
+    averaged, weighted by the images of each class (weighted) or equally (macro).
 
-    - weighted, macro: one-vs-rest, weighted by the images of each class, or equally;
-    - micro: one-vs-rest, the scores of all classes pooled into one problem;
-    - ovo_macro, ovo_weighted: one-vs-one (Hand and Till 2001), weighted equally, or by the images of each pair.
-
-    A class without images has no ROC curve and is left out of the mean (micro still uses its scores as negatives). Raises
-    ValueError if a score is not finite, a row does not sum to 1, a label or the average is unknown, or only one class occurs.
+    A class without images has no ROC curve and is left out of the mean. Raises ValueError if a score is not finite, a row does
+    not sum to 1, a label or the average is unknown, or only one class occurs.
     """
     labels, scores = check_predictions(labels, scores, classes)
     if (labels == labels[0]).all():
@@ -94,8 +89,7 @@ def averaged(
     """Weighted mean of ``measure(positive, scores)`` over the binary problems of an average."""
     problems = binary_problems(labels, scores, classes, average)
     values = np.array([measure(problem.positive, problem.scores) for problem in problems])
-    n_positive = np.array([problem.positive.sum() for problem in problems])
-    weight = weights(average, n_positive, np.array([len(problem.positive) for problem in problems]) - n_positive)
+    weight = weights(average, np.array([problem.positive.sum() for problem in problems]))
     return float((weight * values).sum() / weight.sum())
 
 
@@ -105,29 +99,15 @@ def binary_problems(
     """Split checked predictions into the binary problems that an average is taken over; arguments as in `auc`."""
     if average not in AVERAGES:
         raise ValueError(f"Unknown average '{average}'; known: {', '.join(AVERAGES)}.")
-    images = np.arange(len(labels))
     if len(classes) == 2:
-        return [BinaryProblem(images, labels == classes[1], scores[:, 1])]
+        return [BinaryProblem(labels == classes[1], scores[:, 1])]
     is_class = labels[:, None] == np.array(classes)
-    if average == "micro":
-        return [BinaryProblem(images.repeat(len(classes)), is_class.ravel(), scores.ravel())]
-    present = np.flatnonzero(is_class.any(axis=0))
-    if average in ("weighted", "macro"):
-        return [BinaryProblem(images, is_class[:, one], scores[:, one]) for one in present]
-    pairs = []
-    for one, other in permutations(present, 2):
-        rows = np.flatnonzero(is_class[:, one] | is_class[:, other])
-        pairs.append(BinaryProblem(rows, is_class[rows, one], scores[rows, one]))
-    return pairs
+    return [BinaryProblem(is_class[:, one], scores[:, one]) for one in np.flatnonzero(is_class.any(axis=0))]
 
 
-def weights(average: str, n_positive: np.ndarray, n_negative: np.ndarray) -> np.ndarray:
-    """Weight of each binary problem in an average, from its counts (arrays of any shape)."""
-    if average == "weighted":
-        return n_positive
-    if average == "ovo_weighted":
-        return n_positive + n_negative
-    return np.ones_like(n_positive)
+def weights(average: str, n_positive: np.ndarray) -> np.ndarray:
+    """Weight of each binary problem in an average, from its number of positives (an array of any shape)."""
+    return n_positive if average == "weighted" else np.ones_like(n_positive)
 
 
 def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -171,13 +151,15 @@ def classification_metrics(
     - ece: expected calibration error of the predicted class, also for two classes: mean absolute difference between
       confidence and accuracy over 15 bins of equal width, weighted by images, in [0, 1] (Guo et al. 2017, arXiv:1706.04599).
     """
+    from sklearn.metrics import average_precision_score
+
     labels, scores = check_probabilities(labels, scores, classes)
     is_class = labels[:, None] == np.array(classes)
     correct = is_class[np.arange(len(labels)), scores.argmax(axis=1)]
     squared = (scores - is_class) ** 2
     n = is_class.sum(axis=0)
     recall = is_class[correct].sum(axis=0)[n > 0] / n[n > 0]
-    precision = averaged(average_precision, labels, scores, classes, average) if len(recall) > 1 else np.nan
+    precision = averaged(average_precision_score, labels, scores, classes, average) if len(recall) > 1 else np.nan
     _, _, confidence, accuracy, in_bin = reliability(scores.max(axis=1), correct, N_ECE_BINS)
     return {
         "accuracy": float(correct.mean()),
@@ -186,16 +168,6 @@ def classification_metrics(
         "brier": float(squared[:, 1].mean() if len(classes) == 2 else squared.sum(axis=1).mean()),
         "ece": float((np.abs(confidence - accuracy) * in_bin).sum() / in_bin.sum()),
     }
-
-
-def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Mean precision over the positives (bool) in order of descending score; tied images are retrieved together."""
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    found = np.cumsum(positive[order])[last]
-    new = np.append(found[0], found[1:] - found[:-1])
-    return float(np.sum(new * found / (last + 1)) / found[-1])
 
 
 def reliability(scores: np.ndarray, is_class: np.ndarray, n_bins: int) -> np.ndarray:

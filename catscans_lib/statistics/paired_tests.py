@@ -3,8 +3,6 @@
 Missing values raise a ValueError everywhere: the caller chooses, and reports, which folds or targets two sources share.
 """
 
-from itertools import permutations
-from math import factorial, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +12,6 @@ from scipy import special, stats
 from catscans_lib.statistics import ties
 
 FLAT = 1e-12  # AUCs that differ by at most this are equal up to rounding
-MAX_SUMS = 10_000_000  # rank sums that an exact test of Friedman may form; about 3 s
-MAX_SOURCES = 9  # whose orders an exact test may list
 
 
 class CorrectedT(NamedTuple):
@@ -30,11 +26,10 @@ class CorrectedT(NamedTuple):
 
 
 class Friedman(NamedTuple):
-    """p by permutation, mean ranks (1: best), shape (n_sources,), and is_exact."""
+    """p by permutation, and mean ranks (1: best), shape (n_sources,)."""
 
     p: float
     mean_ranks: np.ndarray
-    is_exact: bool  # p counts all permutations, not a random draw of them
 
 
 def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float = 0.95) -> CorrectedT:
@@ -64,14 +59,13 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
     return CorrectedT(mean, t, 2 * special.stdtr(n - 1, -abs(t)), mean - half, mean + half, n - 1)
 
 
-def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0, max_sums: int = MAX_SUMS) -> Friedman:
+def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0) -> Friedman:
     """Friedman's rank test that sources do not differ over blocks (targets or folds); p by permutation within blocks.
 
     Takes AUCs, shape (n_blocks, n_sources): at least two blocks and three sources, no missing values. Ties get their mean
-    rank. With few blocks, the chi-squared distribution is a poor approximation. p is therefore the exact share of permutations
-    with a statistic at least as large. If these need more than `max_sums` rank sums, p is ``(1 + count) / (1 + n_draws)`` of
-    seeded random permutations. If all sources tie in all blocks, p is 1. Reference: Friedman (1937), JASA 32. Phipson and Smyth
-    (2010), SAGMB 9(1), for the 1.
+    rank. With few blocks, the chi-squared distribution is a poor approximation. p is therefore ``(1 + count) / (1 + n_draws)``:
+    count is the number of seeded random permutations with a statistic at least as large. If all sources tie in all blocks, p is
+    1. Reference: Friedman (1937), JASA 32. Phipson and Smyth (2010), SAGMB 9(1), for the 1.
     """
     matrix = np.asarray(matrix, dtype=float)
     if matrix.ndim != 2 or matrix.shape[0] < 2 or matrix.shape[1] < 3:
@@ -83,54 +77,11 @@ def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0, max_su
             f"{missing} of {len(matrix)} blocks lack a source. Pass complete blocks, or the sources that all blocks have."
         )
     ranks = stats.rankdata(-ties.merged(matrix), axis=1)
-    if np.ptp(ranks, axis=1).max() == 0:
-        return Friedman(1.0, ranks.mean(axis=0), is_exact=True)
     doubled = (2 * ranks).astype(int)  # whole numbers, also with ties
-    doubled = doubled[np.argsort([_n_orders(row) for row in doubled])]
     observed = (doubled.sum(axis=0) ** 2).sum()  # grows with chi-squared, as permutations keep the ties of each block
-    p = _exact_p(doubled, observed, max_sums)
-    is_exact = p is not None
-    if not is_exact:
-        shuffled = np.random.default_rng(seed).permuted(np.repeat(doubled[None], n_draws, axis=0), axis=2).sum(axis=1)
-        p = (1 + ((shuffled**2).sum(axis=1) >= observed).sum()) / (1 + n_draws)
-    return Friedman(float(p), ranks.mean(axis=0), is_exact)
-
-
-def _n_orders(row: np.ndarray) -> int:
-    """Return the number of distinct orders of a block's ranks."""
-    return factorial(len(row)) // prod(map(factorial, np.unique(row, return_counts=True)[1].tolist()))
-
-
-def _exact_p(ranks: np.ndarray, observed: int, max_sums: int) -> float | None:
-    """Return the share of permutations within blocks whose squared rank sums reach `observed`; None above `max_sums`.
-
-    Adds one block after the other to all possible rank sums. Sorted sums stand for all their orders, as these are equally
-    likely. The last block, with the most orders, is added without forming its sums.
-    """
-    k = ranks.shape[1]
-    base = int(ranks.max(axis=1).sum()) + 1  # of a number whose digits are the sorted sums
-    if base**k >= 2**63 or k > MAX_SOURCES:
-        return None
-    digits = base ** np.arange(k)
-    sums, share = np.sort(ranks[:1], axis=1), np.ones(1)
-    for block in ranks[1:-1]:
-        orders = _orders(block)
-        if len(sums) * len(orders) > max_sums:
-            return None
-        every = np.sort((sums[:, None] + orders).reshape(-1, k), axis=1)
-        _, first, place = np.unique(every @ digits, return_index=True, return_inverse=True)
-        sums, share = every[first], np.bincount(place, weights=np.repeat(share, len(orders)) / len(orders))
-    orders = _orders(ranks[-1])
-    if len(sums) * len(orders) > max_sums:
-        return None
-    least = (
-        observed - (sums**2).sum(axis=1, keepdims=True) - (ranks[-1] ** 2).sum()
-    ) / 2  # (s + o)^2 = s^2 + 2 s o + o^2
-    return float(share @ (sums.astype(float) @ orders.T >= least).mean(axis=1))
-
-
-def _orders(block: np.ndarray) -> np.ndarray:
-    return np.unique(list(permutations(block.tolist())), axis=0)
+    shuffled = np.random.default_rng(seed).permuted(np.repeat(doubled[None], n_draws, axis=0), axis=2).sum(axis=1)
+    p = (1 + ((shuffled**2).sum(axis=1) >= observed).sum()) / (1 + n_draws)
+    return Friedman(float(p), ranks.mean(axis=0))
 
 
 def critical_difference(n_blocks: int, n_sources: int, alpha: float = 0.05) -> float:

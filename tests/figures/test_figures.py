@@ -76,7 +76,6 @@ def panel():
     ends = {"dtd": (0.70, 0.90), "imagenet": (0.85, 0.97), "none": (0.60, 0.80)}
     rows = [(source, "fine_tune", *at, "bootstrap over groups") for source, at in ends.items()]
     rows.append(("none", "fine_tune_long", 0.65, 0.85, "bootstrap over groups"))
-    rows.append(("dtd", "fine_tune", 0.10, 0.99, "DeLong over images"))
     intervals = pd.DataFrame(rows, columns=["source", "mode", "low", "high", "method"]).assign(target="isic2018")
     return figures.auc_panels(aucs(), intervals, "fine_tune", titles=TITLES)[0]
 

@@ -4,7 +4,7 @@ import reference
 from reference import needs_reference
 from scipy import stats
 
-from catscans_lib.statistics.delong import all_pairs, delong, interval, paired
+from catscans_lib.statistics.delong import delong, interval, paired
 
 SCORES = ("score_1", "score_2", "score_3_with_ties")
 
@@ -125,7 +125,6 @@ def test_the_variance_of_grouped_images_agrees_with_obuchowski_s_definition(seed
         assert covariance[model, model] == pytest.approx(want, rel=1e-12)
     want = obuchowski(labels, scores.round(1), groups)
     assert paired(labels, *scores.round(1), groups).variance == pytest.approx(want, rel=1e-12)
-    assert all_pairs(labels, scores.round(1), groups)[1][0, 1] == pytest.approx(want, rel=1e-12)
     assert np.array([1, -1]) @ covariance @ [1, -1] == pytest.approx(want, rel=1e-9)
 
 
@@ -228,25 +227,3 @@ def test_invalid_input_raises_an_error_that_names_the_problem(labels, scores, me
 def test_an_interval_of_values_out_of_range_raises_an_error(given, message):
     with pytest.raises(ValueError, match=message):
         interval(**given)
-
-
-def test_all_pairs_agree_with_single_pairs_also_if_a_model_lacks_images():
-    labels, scores = seeded(60, n_models=4)
-    scores = np.array(scores)
-    scores[2, :9] = np.nan
-    scores[3] = scores[0]
-    differences, variances = all_pairs(labels, scores)
-    for one, other in np.ndindex(4, 4):
-        both = np.isfinite(scores[one] + scores[other])
-        found = paired(labels[both], scores[one, both], scores[other, both])
-        assert differences[one, other] == pytest.approx(found.difference, abs=1e-15)
-        assert variances[one, other] == pytest.approx(found.variance, rel=1e-12)
-    assert variances[0, 3] == 0
-
-
-def test_models_without_a_common_image_are_not_compared():
-    labels, scores = seeded(20, n_models=2)
-    scores = np.array(scores)
-    scores[0, :10], scores[1, 10:] = np.nan, np.nan
-    differences, variances = all_pairs(labels, scores)
-    assert np.isnan(differences[0, 1]) and np.isnan(variances[0, 1])

@@ -52,41 +52,37 @@ def test_the_critical_difference_agrees_with_the_reference(example):
 def test_friedman_s_p_of_the_published_table_is_that_of_its_permutations():
     found = friedman(vectors()["friedman_3_targets"]["matrix"])
     # 26,170 of 2,000,000 random permutations reach chi2 = 13, and 1.5 % the next lower value; chi-squared gives .043
-    assert (found.is_exact, found.p) == (True, pytest.approx(0.013085, abs=3 * np.sqrt(0.013 / 2e6)))
+    assert found.p == pytest.approx(0.013085, abs=4 * np.sqrt(0.013 / 1e5))
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_friedman_s_exact_p_counts_all_permutations(seed):
+def test_friedman_s_p_is_that_of_all_permutations(seed):
     matrix = np.random.default_rng(seed).integers(0, (3, 9)[seed % 2], (3, 4)) / 10  # with and without many ties
     ranks = stats.rankdata(-matrix, axis=1)
     orders = [list(permutations(row)) for row in ranks]
     spread = [np.var(np.sum(rows, axis=0)) for rows in product(*orders)]
     expected = np.mean(np.array(spread) >= ranks.sum(axis=0).var() - 1e-9)
-    found = friedman(matrix)
-    assert (found.is_exact, found.p) == (True, pytest.approx(expected))
-    drawn = friedman(matrix, n_draws=20_000, max_sums=0)
-    assert not drawn.is_exact
-    assert drawn.p == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 20_000))
+    assert friedman(matrix, n_draws=20_000).p == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 20_000))
 
 
 def test_friedman_s_random_permutations_never_give_p_0_and_repeat_with_their_seed():
     matrix = np.tile(np.linspace(0.5, 0.9, 5), (12, 1))
-    found = friedman(matrix, n_draws=999, max_sums=0)
+    found = friedman(matrix, n_draws=999)
     assert found.p == 1 / 1000
     noise = np.random.default_rng(0).random((12, 5))
-    assert friedman(noise, n_draws=99, max_sums=0).p == friedman(noise, n_draws=99, max_sums=0).p
+    assert friedman(noise, n_draws=99).p == friedman(noise, n_draws=99).p
 
 
 def test_friedman_rejects_5_percent_of_tables_without_a_difference():
     rng = np.random.default_rng(0)
-    p = np.array([friedman(rng.random((3, 5))).p for _ in range(400)])
+    p = np.array([friedman(rng.random((3, 5)), n_draws=2000).p for _ in range(400)])
     assert 0.02 <= (p <= 0.05).mean() <= 0.075  # p takes few values, so at most 5 % are expected
 
 
-def test_identical_rankings_of_all_blocks_have_an_exact_p():
+def test_identical_rankings_of_all_blocks_are_rare():
     found = friedman([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]])
-    assert found.p == pytest.approx(1 / 6)  # the second block has 3! orders
-    assert friedman([[0.9, 0.7, 0.7]] * 3).p == pytest.approx(1 / 9)  # 3 orders with one tie, twice
+    assert found.p == pytest.approx(1 / 6, abs=5e-3)  # the second block has 3! orders
+    assert friedman([[0.9, 0.7, 0.7]] * 3).p == pytest.approx(1 / 9, abs=5e-3)  # 3 orders with one tie, twice
 
 
 def test_constant_blocks_show_no_difference():

@@ -71,8 +71,8 @@ def _facts(profile: str, step: str, name: str) -> dict[str, Any]:
     parameters = record["parameters"]
     source, target = parameters["source"], parameters.get("target")
     known = parameters | ({"precision": record["precision"]} if "precision" in record else {})  # instead of "auto"
-    intervals = results.optional(profile, "tables/auc_intervals.csv", columns=["source", "target", "mode", "method"])
-    is_asked = (intervals["source"] == source) & intervals["method"].str.startswith("bootstrap")
+    intervals = results.optional(profile, "tables/auc_intervals.csv", columns=["source", "target", "mode"])
+    is_asked = intervals["source"] == source
     is_asked &= (intervals["target"] == target) if target else True
     return {
         "profile": profile,
