@@ -1,4 +1,4 @@
-"""Commands about data: download, list and check datasets, add own images, draw subsets."""
+"""Commands about data: download, list and check datasets, add own images."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from catscans_lib import datasets, paths
-from catscans_lib.datasets import imagenet, own
+from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, profiles
 from catscans_lib.images import inventory
@@ -129,29 +129,6 @@ def add(
         click.echo(f"The profile is not valid yet: {error}")
     data = " DATA=folder" if datasets.get(name).is_below_data_dir else ""
     click.echo(f"Next: .venv/bin/catscans check --profile {profile}, then make book PROFILE={profile}{data}")
-
-
-@dataset.command(epilog="Example: catscans dataset subset ~/ImageNet-21k ~/data/sti10")
-@click.argument("place", type=click.Path(path_type=Path))
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--wnids", help="WordNet ids joined by commas; default: the ten of STI-10.")
-@click.option("--wnids-file", type=click.File(), help="File of WordNet ids, one a line; the rest of a line is ignored.")
-@click.option("--per-class", type=click.IntRange(1), default=806, show_default=True, help="At most so many of each.")
-@click.option("--seed", type=click.IntRange(0), default=2, show_default=True, help="Seed of the selection.")
-def subset(place: Path, folder: Path, wnids: str | None, wnids_file: Any, per_class: int, seed: int) -> None:
-    """Copy images of some ImageNet synsets.
-
-    Copies from PLACE to FOLDER/<wnid> and lists the copies in FOLDER/subset.csv. PLACE is a folder with a folder or tar per
-    WordNet id, or ImageNet's tar of such tars, which stays packed.
-    """
-    lines = wnids_file.read().splitlines() if wnids_file else (wnids or ",".join(imagenet.STI10)).split(",")
-    chosen = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
-    missing = imagenet.make_subset(place, chosen, folder, n_per_class=per_class, seed=seed, say=click.echo)
-    n = sum(1 for _ in folder.glob("*/*"))
-    click.echo(f"{folder}: {n:,} images of {len(set(chosen)) - len(missing)} synsets, listed in subset.csv.")
-    if missing:
-        names = [f"{wnid} ({imagenet.STI10[wnid]})" if wnid in imagenet.STI10 else wnid for wnid in missing]
-        click.echo(f"Not in '{place}': {', '.join(names)}.")
 
 
 def _given(data_dir: Path | None) -> Path:

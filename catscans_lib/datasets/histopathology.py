@@ -1,15 +1,14 @@
 """Histopathology: PatchCamelyon and KimiaPath960 as downloaded.
 
-PCam: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``, or the PNG files of the study,
-``pcam/png/{index}_label={0 or 1}.png``. The study's two datasets are parts of its 327,680 patches, drawn by class with a
-seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one from the other; here they share no slide.
+PCam: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``. The study's two datasets are parts
+of its 327,680 patches, drawn by class with a seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one from
+the other; here they share no slide.
 KimiaPath960: ``kimia_path_960/*.tif``; the first letter of a file name is its class.
 """
 
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -60,10 +59,8 @@ def read_part(data_dir: Path, n_patches: int, *, is_small: bool) -> Listing:
 
 
 def read_pcam(data_dir: Path) -> Listing:
-    """List every patch, from the PNG files of the study if there are any, else from HDF5; the slide is the group."""
+    """List every patch; the slide is the group."""
     folder = native_dir(data_dir, "pcam", "pcamv1", "PCam")
-    if (folder / "png").is_dir():
-        return _from_png(folder / "png", data_dir)
     below = folder.relative_to(data_dir).as_posix()
     problems: list[Problem] = []
     rows: list[Row] = []
@@ -80,19 +77,6 @@ def read_kimia960(data_dir: Path) -> Listing:
     """List the images of KimiaPath960. No groups, no split."""
     folder = native_dir(data_dir, "kimia_path_960", "KimiaPath960")
     return from_names(folder, data_dir, TISSUES, r"([A-T])(?![A-Z]).*", "<one letter, A to T><number>")
-
-
-def _from_png(folder: Path, data_dir: Path) -> Listing:
-    below = folder.relative_to(data_dir).as_posix()
-    problems = [Problem(below, "PNG files do not tell the slide, so patches of one slide may lie in different folds")]
-    rows = []
-    for name in listing.image_names(folder, below, problems):
-        if match := re.fullmatch(r"(\d+)_label=([01])\.png", name):
-            image_id = f"{int(match[1]):06d}"
-            rows.append(Row(image_id, f"{below}/{name}", CLASSES[int(match[2])], image_id, ""))
-        else:
-            problems.append(Problem(f"{below}/{name}", "not named {index}_label={0 or 1}.png; left out"))
-    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES)
 
 
 def _rows(images: Path, place: str, split: str, problems: list[Problem]) -> list[Row]:

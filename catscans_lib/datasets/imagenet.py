@@ -5,22 +5,15 @@ packed. STI-10: ``sti10/<wnid>/*`` or ``sti10/<wnid>.tar``, also among other wni
 Tiny ImageNet: ``tiny-imagenet-200/train/<wnid>/images/*.JPEG``, or ``imagenet64/imagenet/<wnid>/*.JPEG`` for a part of it.
 """
 
-import hashlib
 import re
-import shutil
 import tarfile
-import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo, Download
 from catscans_lib.datasets.layouts import class_images, native_dir
 from catscans_lib.errors import InputError
-from catscans_lib.images import listing
-from catscans_lib.images.decode import read_bytes
 from catscans_lib.images.listing import IMAGE_SUFFIXES, Listing, Problem, Row, make_listing, stem
 
 WNID = r"n\d{8}"
@@ -88,47 +81,6 @@ def images(place: Path, root: Path, problems: list[Problem], wnids: Collection[s
     for tar in sorted(place.glob("n????????.tar")):
         if _is_wanted(tar.stem, wnids) and not (place / tar.stem).is_dir():
             yield from _in_tar(tar, f"{below}/{tar.name}", tar.stem, 0, tar.stat().st_size, problems)
-
-
-def make_subset(
-    place: Path, wnids: Sequence[str], folder: Path, *, n_per_class: int, seed: int, say: Callable[[str], None] = print
-) -> list[str]:
-    """Copy images of some wnids to ``folder/<wnid>/``, and write ``folder/subset.csv`` (wnid, name, sha256).
-
-    `place` is as in `images`. The draw of each wnid depends only on its sorted file names and the seed; it takes all images
-    of a wnid with fewer than `n_per_class`, and says so. Returns the wnids without images in `place`; InputError if there
-    are none at all, or the folder exists.
-    """
-    import pandas as pd
-
-    if wrong := [wnid for wnid in wnids if not re.fullmatch(WNID, wnid)]:
-        raise InputError(f"'{wrong[0]}' is not a WordNet id; they look like n01440764.")
-    if folder.exists():
-        raise InputError(f"'{folder}' exists. Give another folder, or delete it first.")
-    if not place.exists():
-        raise InputError(f"No '{place}'. Give a folder with a folder or tar per wnid, or a tar of such tars.")
-    found: dict[str, list[str]] = {}
-    for wnid, _, path in images(place, place.parent, [], wnids):
-        found.setdefault(wnid, []).append(path)
-    if not found:
-        raise InputError(f"None of {len(wnids)} wnids has an image in '{place}'.")
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    copied = []
-    for wnid in sorted(found):
-        rng, candidates = np.random.default_rng([seed, zlib.crc32(wnid.encode())]), sorted(found[wnid])
-        chosen = sorted(candidates[row] for row in rng.permutation(len(candidates))[:n_per_class])
-        if len(chosen) < n_per_class:
-            say(f"{wnid}: {len(chosen)} images found, {n_per_class} requested")
-        (part / wnid).mkdir(parents=True)
-        for path in chosen:
-            data = read_bytes(listing.file_or_slice(place.parent, path))
-            name = listing.TAR_MEMBER.sub(r"\2", path).rsplit("/", 1)[-1]
-            (part / wnid / name).write_bytes(data)
-            copied.append((wnid, name, hashlib.sha256(data).hexdigest()))
-    pd.DataFrame(copied, columns=["wnid", "name", "sha256"]).to_csv(part / "subset.csv", index=False)
-    part.rename(folder)
-    return [wnid for wnid in dict.fromkeys(wnids) if wnid not in found]
 
 
 def _tar(data_dir: Path) -> Path | None:
@@ -213,7 +165,7 @@ Register at https://www.image-net.org/signup.php and accept the terms.
 Download the tar of each wnid (ImageNet-21k): """
     + ", ".join(f"{wnid} ({name})" for wnid, name in STI10.items())
     + """.
-Put the tars into DATA/sti10 as they are, or draw 806 images of each: catscans dataset subset FOLDER DATA/sti10.""",
+Put the tars into DATA/sti10 as they are; the study had 806 images of each.""",
 )
 SECOND_CARD = replace(
     CARD, name="imagenet1k", title="ImageNet-1k", part_of="imagenet"

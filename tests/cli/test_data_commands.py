@@ -159,14 +159,3 @@ def test_what_cannot_be_added_says_why_and_leaves_neither_card_nor_grid(project,
     fixtures.write_natural(tmp_path)
     assert message in catscans("dataset", "add", *[word.format(data=tmp_path) for word in arguments], status=2)
     assert not list(project.glob("params/datasets/*.yaml")) and not (project / "params/mine.yaml").exists()
-
-
-def test_a_subset_of_synsets_is_cut_and_missing_ones_are_named(project, tmp_path):
-    fixtures.write_sti10(tmp_path)
-    fixtures.pack(tmp_path / "sti10/n07840804", tmp_path / "egg.tar")
-    said = catscans("dataset", "subset", tmp_path / "sti10", tmp_path / "new/sti10", "--per-class", 1)
-    assert "9 images of 9 synsets" in said and "n07840804 (egg)" in said
-    assert len(datasets.read("sti10", tmp_path / "new").images) == 9
-    (tmp_path / "wnids.txt").write_text("# two\nn02897820 brick\nn03530642\n")
-    said = catscans("dataset", "subset", tmp_path / "sti10", tmp_path / "two", "--wnids-file", tmp_path / "wnids.txt")
-    assert "4 images of 2 synsets" in said and "2 images found, 806 requested" in said

@@ -7,7 +7,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from catscans_lib import datasets
 from catscans_lib.datasets import histopathology
@@ -163,19 +162,6 @@ def test_pcam_files_that_are_damaged_or_do_not_belong_together_are_refused(data_
         file["y"] = np.zeros(65, np.uint8)
     with pytest.raises(InputError, match=r"train_x.h5' holds 330 patches and .*train_y.h5' 65 labels"):
         datasets.read("pcam_small", data_dir)
-
-
-def test_pcam_is_also_read_from_the_png_files_of_the_study(data_dir):
-    images = fixtures.noise(0, 40, 16)
-    (data_dir / "pcam/png").mkdir(parents=True)
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(data_dir / f"pcam/png/{index}_label={index % 2}.png")
-    opened = stored("pcam_middle", data_dir, 16)
-    assert len(opened.images) == 12  # 20 * 100,000 / 327,680 of each class
-    for row, image_id in enumerate(opened.table["image_id"]):
-        assert (opened.images[row] == images[int(image_id)]).all()
-        assert opened.table["label"][row] == ("normal", "tumour")[int(image_id) % 2]
-    assert "PNG files do not tell the slide" in fixtures.problems(datasets.read("pcam_middle", data_dir))["pcam/png"]
 
 
 def test_kimia_classes_are_the_first_letters_of_file_names(data_dir):

@@ -1,15 +1,12 @@
-"""ImageNet and STI-10 by WordNet id: folders, tars, and subsets that depend on names and seed only."""
+"""ImageNet and STI-10 by WordNet id: folders and tars."""
 
-import hashlib
 import shutil
 import tarfile
 
 import fixtures
-import pandas as pd
 import pytest
 
 from catscans_lib import datasets
-from catscans_lib.datasets import imagenet
 from catscans_lib.errors import InputError
 from catscans_lib.images import store
 
@@ -91,44 +88,3 @@ def test_sti10_takes_its_synsets_from_folders_and_tars_ignores_others_and_names_
     listing = datasets.read("sti10", tmp_path)
     assert fixtures.problems(listing)["sti10/n03530642"] == "no such folder or tar, the synset of honeycomb"
     assert len(listing.images) == 18
-
-
-def files_in(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.JPEG"))
-
-
-def test_a_subset_names_missing_synsets_and_depends_on_names_and_seed_but_not_on_other_wnids_or_the_packing(
-    data_dir, tmp_path
-):
-    place, said = data_dir / "imagenet", []
-    one, two = fixtures.WNIDS[:2]
-    missing = imagenet.make_subset(place, ["n99999999", one], tmp_path / "all", n_per_class=9, seed=0, say=said.append)
-    assert (missing, said) == (["n99999999"], ["n01440764: 4 images found, 9 requested"])
-    assert len(files_in(tmp_path / "all")) == 4
-    assert imagenet.make_subset(place, [one, two], tmp_path / "a", n_per_class=2, seed=1) == []
-    imagenet.make_subset(place, [two], tmp_path / "b", n_per_class=2, seed=1)
-    for seed in range(2, 8):
-        imagenet.make_subset(place, [two], tmp_path / f"seeds/{seed}", n_per_class=2, seed=seed)
-    assert [name for name in files_in(tmp_path / "a") if name.startswith(two)] == files_in(tmp_path / "b")
-    assert len({tuple(files_in(folder)) for folder in (tmp_path / "seeds").iterdir()}) > 1
-    fixtures.pack_imagenet(data_dir)
-    imagenet.make_subset(data_dir / TAR, [one, two], tmp_path / "c", n_per_class=2, seed=1)
-    assert files_in(tmp_path / "c") == files_in(tmp_path / "a") and len(files_in(tmp_path / "a")) == 4
-    table = pd.read_csv(tmp_path / "c/subset.csv")
-    for row in table.itertuples():
-        assert hashlib.sha256((tmp_path / "c" / row.wnid / row.name).read_bytes()).hexdigest() == row.sha256
-
-
-@pytest.mark.parametrize(
-    ("place", "wnids", "folder", "message"),
-    [
-        ("imagenet", ["tench"], "new", "'tench' is not a WordNet id; they look like n01440764"),
-        ("imagenet", ["n99999999"], "new", "None of 1 wnids has an image in"),
-        ("nowhere", ["n01440764"], "new", "No '.*nowhere'. Give a folder"),
-        ("imagenet", ["n01440764"], "imagenet", "exists. Give another folder"),
-    ],
-)
-def test_a_subset_that_cannot_be_made_says_why_and_leaves_nothing(data_dir, place, wnids, folder, message):
-    with pytest.raises(InputError, match=message):
-        imagenet.make_subset(data_dir / place, wnids, data_dir / folder, n_per_class=2, seed=0)
-    assert sorted(path.name for path in data_dir.iterdir()) == ["imagenet"]
