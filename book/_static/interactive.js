@@ -52,8 +52,6 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function colour() {
-    const root = document.documentElement;
-    root.classList.toggle("dark", root.dataset.theme === "dark"); // for DataTables
     drawn().forEach((figure) => Plotly.relayout(figure, colours()));
   }
 

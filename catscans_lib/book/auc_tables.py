@@ -1,4 +1,4 @@
-"""The evaluation as the book shows it: the best source of each target, AUC tables, comparisons, a sortable table."""
+"""The evaluation as the book shows it: the best source of each target, AUC tables, comparisons."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import pandas as pd
 import yaml
 
 from catscans_lib import datasets, paths, results
-from catscans_lib.book import interactive
 from catscans_lib.evaluation import inference, learning
 from catscans_lib.evaluation import tables as evaluation
 from catscans_lib.grid import profiles
@@ -62,9 +61,6 @@ def numbers(profile: str) -> dict[str, Any]:
         "margin": primary.margin,
         "missing": [{"source": titles[row.source], "target": titles[row.target]} for row in missing.itertuples()],
         "ranks": {mode: _ranks(here, titles) for mode, here in found["ranks"].groupby("mode", sort=False)},
-        "interactive": _interactive(found["auc_intervals"], modes, failed, titles)
-        if len(found["auc_intervals"])
-        else {},
     }
 
 
@@ -218,26 +214,3 @@ def _ranks(here: pd.DataFrame, titles: dict[str, str]) -> dict[str, Any]:
     first = here.loc[here["mean_rank"].idxmin()]
     facts = first[["friedman_p", "critical_difference", "n_targets", "mean_rank"]].to_dict()
     return facts | {"n_sources": len(here), "first": titles[first["source"]]}
-
-
-def _interactive(
-    intervals: pd.DataFrame, modes: dict[str, str], failed: dict[tuple, str], titles: dict[str, str]
-) -> dict[str, str]:
-    """Return the sortable table of AUCs as HTML."""
-    from itables import options
-    from itables.javascript import generate_init_offline_itables_html
-
-    shown = intervals[intervals["method"].str.startswith("bootstrap")]
-    table = pd.DataFrame(
-        {
-            "source": shown["source"].map(titles), "target": shown["target"].map(titles),
-            "mode": shown["mode"].map(lambda mode: modes.get(mode, mode.replace("_", " "))),
-            "AUC": shown["auc"].round(4), "95 % low": shown["low"].round(4), "95 % high": shown["high"].round(4),
-            "sd of folds": shown["fold_sd"].round(4), "images": shown["n_images"], "groups": shown["n_groups"],
-            "learning": [failed.get(key, "") for key in zip(*(shown[name] for name in CELL), strict=True)],
-        }
-    )  # fmt: skip
-    return {
-        "table_script": generate_init_offline_itables_html(options.dt_bundle),  # once on a page, before its first table
-        "auc_table": interactive.table(table, "auc-table", "AUC on held-out folds; 95 % by bootstrap over groups."),
-    }

@@ -1,4 +1,4 @@
-"""Interactive figures and sortable tables as pieces of HTML that load nothing from the network."""
+"""The interactive figure as a piece of HTML that loads nothing from the network."""
 
 import html
 import json
@@ -8,13 +8,9 @@ import plotly.graph_objects as go
 
 from catscans_lib import datasets
 from catscans_lib.figures.style import COLOURS, ordered
-from catscans_lib.transferability.similarity_tables import closer
 
 SCRIPT = "scripts/plotly.min.js"  # where the book keeps Plotly; _static/interactive.js loads it and draws
 CONFIG = {"displayModeBar": False, "responsive": True}
-LAYOUT = {  # of DataTables; with the default layout, small tables have no search field
-    "topStart": "pageLength", "topEnd": {"search": {"placeholder": "any column"}}, "bottomStart": "info", "bottomEnd": "paging",
-}  # fmt: skip
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "star", "cross")
 Selectors = dict[str, tuple[str, dict[str, str]]]  # key of the traces' `meta`: label and choices (value to text)
 CLOSER = {True: "larger is closer", False: "smaller is closer"}
@@ -25,43 +21,6 @@ def script() -> bytes:
     from plotly.offline import get_plotlyjs
 
     return get_plotlyjs().encode()
-
-
-def similarity_heatmap(similarity: pd.DataFrame, *, measures: dict[str, str], titles: dict[str, str]) -> str:
-    """Return a heat map of a measure for every source and target, with a selector of the measure.
-
-    The colour is the source's rank for the target. Values are means over draws of images. `similarity` must not have rows
-    of a dataset with itself; `measures` and `titles` name measures and datasets.
-    """
-    by_measure = {name: similarity[similarity["measure"] == name] for name in measures}
-    figure = go.Figure([_ranks(rows, name, measures[name], titles) for name, rows in by_measure.items()])
-    height = 130 + 34 * similarity["source"].nunique()
-    _layout(figure, height=height, xaxis_title="Target (rows: sources)")
-    figure.update_layout(plot_bgcolor="rgba(128,128,128,0.15)", yaxis_autorange="reversed")
-    figure.update_xaxes(showgrid=False).update_yaxes(showgrid=False)
-    text = "Heat map of a measure for every source and target; the table below has its numbers"
-    return _html(figure, "similarity-heatmap", text, {"measure": ("Measure", measures)})
-
-
-def _ranks(rows: pd.DataFrame, name: str, title: str, titles: dict[str, str]) -> go.Heatmap:
-    """Return the ranks by one measure as a heat map, sources and targets in the order of the study's tables."""
-    larger = bool(rows["larger_is_closer"].iloc[0])
-    values = rows.groupby(["source", "target"], sort=False)["value"].mean()
-    ranks = closer(rows)[name].groupby("target").rank(ascending=False).reorder_levels(values.index.names)[values.index]
-    counts = values.groupby("target").transform("count")
-    lines = "rank " + ranks.map("{:g}".format) + " of " + counts.map("{:.0f}".format) + f"<br>{CLOSER[larger]}"
-    sources, targets = ordered(rows["source"]), ordered(rows["target"])
-
-    def grid(of: pd.Series, nothing: str | None = None) -> list[list]:
-        return of.unstack().reindex(index=sources, columns=targets).to_numpy(dtype=object, na_value=nothing).tolist()
-
-    return go.Heatmap(
-        z=grid(ranks), x=[titles[name] for name in targets], y=[titles[name] for name in sources], meta={"measure": name},
-        customdata=grid(title + " " + values.map("{:.4g}".format) + "<br>" + lines), hoverongaps=False, xgap=2, ygap=2,
-        hovertemplate="%{y} → %{x}<br>%{customdata}<extra></extra>", colorscale="Cividis_r", zmin=1,
-        text=grid(values.map("{:.3g}".format), ""), texttemplate="%{text}",
-        colorbar={"title": {"text": "rank (1: closest)", "side": "right"}, "thickness": 14},
-    )  # fmt: skip
 
 
 def scatter(
@@ -132,14 +91,3 @@ def _select(figure: str, key: str, label: str, choices: dict[str, str]) -> str:
     options = "".join(f'<option value="{html.escape(k)}">{html.escape(v)}</option>' for k, v in choices.items())
     opened = f'<select data-figure="{figure}" name="{key}" autocomplete="off">'
     return f"<label>{html.escape(label)} {opened}{options}</select></label> "
-
-
-def table(shown: pd.DataFrame, name: str, caption: str, *, n_digits: int | None = None) -> str:
-    """Return a sortable and searchable table; numbers have `n_digits` significant digits, or else the decimals they have."""
-    from itables.javascript import to_html_datatable
-
-    with pd.option_context("display.float_format", f"{{:.{n_digits}g}}".format if n_digits else None):
-        return to_html_datatable(
-            shown, caption, table_id=name, connected=False, display_logo_when_loading=False, showIndex=False, layout=LAYOUT,
-            lengthMenu=[10, 25, 100], pageLength=10, scrollX=True, classes="display compact", maxBytes=0, style="width:100%",
-        )  # fmt: skip

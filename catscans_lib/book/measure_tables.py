@@ -1,4 +1,4 @@
-"""The measures of similarity as the book shows them: their table, their associations with the AUC, interactive figures."""
+"""The measures of similarity as the book shows them: their table, their associations with the AUC, a scatter plot."""
 
 from typing import Any
 
@@ -28,7 +28,6 @@ COLUMNS = {
     ],
     "against_rules": ["mode", "measure", "rule", "statistic", "value", "low", "high", "verdict"],
     "limits": ["mode", "n_targets", "detectable_apart", "detectable_alike", "reliability", "ceiling"],
-    "left_out": ["mode", "rule", "regret"],
     "advice_check": ["mode", "regret", "regret_imagenet", "regret_random", "covered"],
     "similarity": ["source", "target", "measure", "value", "larger_is_closer"],
     "aucs": ["source", "target", "mode", "fold", "seed", "auc"],
@@ -50,8 +49,8 @@ def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dic
     Modes map to rows of measure, title, kind, uses_labels, n pairs, Spearman's rho with low, high, p and p_max, regret with its
     interval, accuracy over all targets, highest rho first, in ``predictions``; to the declared measure and a few others of these
     rows in ``opening``; to differences of the declared measure and each rule in ``against``; to rows of limits in ``limits``; to
-    titles of rules that could not be used and the reason in ``absent``; to mean regrets on left-out targets in ``carried``; to
-    mean regrets and the share covered in ``advice_check``. ``explore`` maps names to pieces of HTML.
+    titles of rules that could not be used and the reason in ``absent``; to mean regrets and the share covered in
+    ``advice_check``. ``scatter`` is a piece of HTML.
     """
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()
@@ -80,15 +79,11 @@ def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dic
         "n_targets": int(found.loc[found["target"] != "all", "target"].nunique()),
         "predictions": predictions,
         "n_sources": int(found.loc[found["target"] != "all", "n"].max()) if len(found) else 0,
-        "carried": {
-            mode: here.groupby("rule", sort=False)["regret"].mean().sort_values().to_dict()
-            for mode, here in tables["left_out"].groupby("mode", sort=False)
-        },
         "advice_check": {
             mode: here[["regret", "regret_imagenet", "regret_random", "covered"]].mean().to_dict() | {"n": len(here)}
             for mode, here in tables["advice_check"].groupby("mode", sort=False)
         },
-        "explore": _explore(tables, titles, profiles.titles(profile), modes, predictions),
+        "scatter": _scatter(tables, titles, profiles.titles(profile), modes),
     }
 
 
@@ -116,50 +111,15 @@ def _of_runs(profile: str, names: list[str], kind: str, columns: list[str]) -> p
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 
-def _explore(
-    tables: dict[str, pd.DataFrame],
-    titles: dict[str, str],
-    names: dict[str, str],
-    modes: dict[str, str],
-    predictions: dict[str, Rows],
-) -> dict[str, str]:
-    """Return interactive figures and sortable tables as HTML; `titles` are of measures, `names` of datasets."""
-    similarity, aucs = tables["similarity"], tables["aucs"]
-    between = similarity[similarity["source"] != similarity["target"]]
+def _scatter(
+    tables: dict[str, pd.DataFrame], titles: dict[str, str], names: dict[str, str], modes: dict[str, str]
+) -> str:
+    """Return the scatter plot of AUCs and measures as HTML, "" without data; `titles` are of measures, `names` of datasets."""
+    between, aucs = similarity_tables.between_datasets(tables["similarity"]), tables["aucs"]
     chosen = {name: title for name, title in titles.items() if name in set(between["measure"])}
-    pieces = {}
-    if chosen:
-        pieces["similarity_heatmap"] = interactive.similarity_heatmap(between, measures=chosen, titles=names)
-        pieces["similarity_table"] = interactive.table(
-            _similarity_table(between, titles, names), "similarity-table",
-            "Value of every measure: mean over draws of images.", n_digits=4,
-        )  # fmt: skip
-    if chosen and len(aucs):
-        pieces["transfer_scatter"] = interactive.scatter(between, aucs, measures=chosen, modes=modes, titles=names)
-    if predictions:
-        rows = [row | {"mode": modes.get(mode, mode)} for mode, of_mode in predictions.items() for row in of_mode]
-        pieces["predictions_table"] = interactive.table(
-            _predictions_table(rows), "predictions-table", "Every measure and rule; ρ and its 95 % interval over all targets."
-        )  # fmt: skip
-    return pieces
-
-
-def _similarity_table(between: pd.DataFrame, titles: dict[str, str], names: dict[str, str]) -> pd.DataFrame:
-    shown = between.assign(
-        measure=between["measure"].map(titles), source=between["source"].map(names), target=between["target"].map(names)
-    )
-    values = shown.groupby(["measure", "source", "target"], sort=False)["value"].agg(["mean", "std", "size"])
-    return values.reset_index().rename(columns={"mean": "value", "std": "sd of draws", "size": "draws"})
-
-
-def _predictions_table(rows: Rows) -> pd.DataFrame:
-    columns = {
-        "title": "measure or rule", "kind": "kind", "labels": "uses labels", "mode": "use", "value": "ρ", "low": "95 % low",
-        "high": "95 % high", "p_max": "p", "regret": "regret", "accuracy": "accuracy", "n": "pairs",
-    }  # fmt: skip
-    labels = ["yes" if row["uses_labels"] else "no" for row in rows]
-    table = pd.DataFrame(rows).assign(labels=labels)[list(columns)].replace({"kind": {"baseline": "rule"}})
-    return table.rename(columns=columns).round(4)
+    if not chosen or aucs.empty:
+        return ""
+    return interactive.scatter(between, aucs, measures=chosen, modes=modes, titles=names)
 
 
 def _opening(rows: Rows, declared: str, against: pd.DataFrame) -> Rows:

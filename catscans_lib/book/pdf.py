@@ -17,7 +17,7 @@ PARTS = ("Evidence", "The study", DEMO_PART)  # and the references; runs and the
 SCREEN_ONLY = (
     ".headerlink, details, script, .selectors, .interactive-figure, .prev-next-footer, .toctree-wrapper, link, style"
 )
-INTERACTIVE = "sort-and-search"  # in the ids of the sections with interactive figures
+INTERACTIVE = "point-at-a-source"  # id of the section with the interactive figure
 
 
 def print_pdf(profile: str) -> Path:

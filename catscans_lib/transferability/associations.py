@@ -13,7 +13,7 @@ from catscans_lib.statistics.ranks import STATISTICS
 from catscans_lib.statistics.ties import TIED
 from catscans_lib.transferability import resampling, similarity_tables
 from catscans_lib.transferability.resampling import Sample, sample
-from catscans_lib.transferability.similarity_tables import BASELINES, PAIR, closer
+from catscans_lib.transferability.similarity_tables import PAIR, closer
 
 LEVEL = 0.95
 ALL = "all"  # all targets together, in column target
@@ -106,38 +106,6 @@ def panels(
                 "uses_labels": similarity_tables.uses_labels(arranged.measures, similarity),
             }
             yield mode, arranged, pd.DataFrame(kinds, index=arranged.measures)
-
-
-def left_out(associations: pd.DataFrame) -> pd.DataFrame:
-    """Choose the measure on all targets but one and follow it on that one: does the choice of a measure carry over?
-
-    The measure with the lowest mean regret on the other targets is chosen, among those with a regret on every target, apart for
-    measures with and without the target's labels. Returns columns evidence, mode, target (left out), rule, measure, regret (on
-    that target). Rules: `chosen elsewhere, with labels` or `without labels` (mean over the measures that tie, all named), `best
-    in hindsight` (the measure with the least regret on this target) and every baseline. Empty with fewer than two targets or
-    without a measure.
-    """
-    rows = []
-    for (evidence, mode), here in associations.groupby(["evidence", "mode"], sort=False):
-        of_targets = here[(here["target"] != ALL) & (here["statistic"] == "regret")]
-        found = {name: _regrets(of_targets[of_targets["kind"] == name]) for name in ("measure", "baseline")}
-        regrets, rules = found["measure"].dropna(), found["baseline"]
-        has_labels = of_targets.groupby("measure")["uses_labels"].first().reindex(regrets.index).astype(bool)
-        for target in regrets.columns if len(regrets.columns) > 1 else []:
-            for words, part in (("with labels", regrets[has_labels]), ("without labels", regrets[~has_labels])):
-                if len(part):
-                    elsewhere = part.drop(columns=target).mean(axis=1)
-                    chosen = elsewhere[elsewhere <= elsewhere.min() + TIED].index
-                    regret = part.loc[chosen, target].mean()
-                    rows.append((evidence, mode, target, f"chosen elsewhere, {words}", ", ".join(chosen), regret))
-            best = regrets.index[regrets[target] <= regrets[target].min() + TIED]
-            rows.append((evidence, mode, target, "best in hindsight", ", ".join(best), regrets[target].min()))
-            rows += [(evidence, mode, target, BASELINES[name], name, rules.loc[name, target]) for name in rules.index]
-    return pd.DataFrame(rows, columns=["evidence", "mode", "target", "rule", "measure", "regret"])
-
-
-def _regrets(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.pivot_table(index="measure", columns="target", values="value", sort=False)
 
 
 def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:

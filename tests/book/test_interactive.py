@@ -24,29 +24,6 @@ def traces(figure):
     return json.loads(script[1])["data"]
 
 
-def test_the_rank_of_a_source_follows_from_the_direction_of_the_measure():
-    piece = interactive.similarity_heatmap(similarity(), measures={"logme": "LogME", "kid": "KID"}, titles=TITLES)
-    logme, kid = traces(piece)
-    assert logme["y"] == [TITLES["imagenet"], TITLES["dtd"]]
-    assert (logme["z"], logme["text"]) == ([[2.0], [1.0]], [["0.4"], ["0.6"]])
-    assert kid["z"] == [[1.0], [2.0]]
-    assert "smaller is closer" in kid["customdata"][0][0]
-    assert (logme["meta"], kid["meta"]) == ({"measure": "logme"}, {"measure": "kid"})  # keys of the selector
-
-
-def test_a_cell_without_a_value_is_empty():
-    both = pd.concat([similarity(), similarity().query("source == 'imagenet'").assign(target="isic2018")])
-    piece = interactive.similarity_heatmap(both, measures={"logme": "LogME"}, titles=TITLES)
-    assert traces(piece)[0]["text"] == [["0.4", "0.4"], ["", "0.6"]]
-    assert traces(piece)[0]["z"][1][0] is None
-
-
-def test_tables_show_significant_digits_or_decimals():
-    piece = interactive.table(pd.DataFrame({"value": [63.44686, 0.0099289]}), "values", "Values", n_digits=4)
-    assert "63.45" in piece and "0.009929" in piece and "63.44686" in piece and "e+" not in piece
-    assert "0.9190" in interactive.table(pd.DataFrame({"AUC": [0.919, 0.8765]}), "aucs", "AUCs")
-
-
 def test_points_are_means_over_draws_and_folds():
     values = [("dtd", 1, 0.91), ("dtd", 2, 0.92), ("imagenet", 1, 0.81), ("imagenet", 2, 0.82)]
     aucs = pd.DataFrame(values, columns=["source", "fold", "auc"]).assign(target="chest", mode="fine_tune", seed=0)

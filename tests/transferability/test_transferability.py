@@ -250,14 +250,6 @@ def test_every_rule_chooses_the_source_that_its_name_says():
     assert value_of(table[table["mode"] == "fine_tune"], "regret", measure="random") == pytest.approx(0.15)
 
 
-def left_out_tables():
-    """On a and b `good` takes the best source; on c `good` takes the worst and `bad` the best."""
-    targets, best_on = ["a", "b", "c"], {"a": "good", "b": "good", "c": "bad"}
-    ups, downs = {"imagenet": 2.0, "dtd": 1.0, "stl10": 0.0}, {"imagenet": 0.0, "dtd": 1.0, "stl10": 2.0}
-    tables = [measure(ups if best_on[t] == name else downs, name, [t]) for name in ("good", "bad") for t in targets]
-    return results({"imagenet": 0.9, "dtd": 0.8, "stl10": 0.5}, targets), pd.concat(tables)
-
-
 def test_probes_do_not_predict_the_mode_that_they_are():
     aucs = pd.concat([results(), results(mode="linear_probe")])
     measures = pd.concat([measure(AUCS, name) for name in ("m", "linear_probe_auc")])
@@ -265,33 +257,6 @@ def test_probes_do_not_predict_the_mode_that_they_are():
     probes = table[table["measure"].str.startswith("linear_probe")].groupby("mode")["measure"].nunique()
     assert probes.to_dict() == {"fine_tune": 2}
     assert set(table.loc[table["mode"] == "linear_probe", "measure"]) == {"m", "always_imagenet", "random"}
-
-
-def test_the_measure_chosen_on_the_other_targets_is_followed_on_the_one_left_out():
-    aucs, similarity = left_out_tables()
-    table = associations.left_out(related(aucs, similarity, similarity_tables.baselines(aucs)))
-    regret = table.pivot(index="target", columns="rule", values="regret")
-    assert regret["best in hindsight"].tolist() == pytest.approx([0, 0, 0])
-    assert regret.loc["c", "chosen elsewhere, without labels"] == pytest.approx(0.4)
-    assert regret.loc["a", "chosen elsewhere, without labels"] == pytest.approx(
-        0.2
-    )  # both are right once on b and c: a tie
-    assert regret["always ImageNet"].tolist() == pytest.approx([0, 0, 0])
-    assert regret["random choice"].tolist() == pytest.approx([0.9 - 2.2 / 3] * 3)
-
-
-def test_measures_with_and_without_labels_are_chosen_apart_and_one_target_leaves_nothing_to_learn_from():
-    aucs, values = left_out_tables()
-    table = associations.left_out(related(aucs, values.assign(uses_labels=values["measure"] == "bad")))
-    chosen = table[table["target"] == "c"].set_index("rule")["measure"].to_dict()
-    want = {
-        "chosen elsewhere, with labels": "bad",
-        "chosen elsewhere, without labels": "good",
-        "best in hindsight": "bad",
-    }
-    assert chosen == want
-    one = aucs[aucs["target"] == "a"]
-    assert associations.left_out(related(one, values[values["target"] == "a"])).empty
 
 
 def test_contradictory_tables_are_refused():
