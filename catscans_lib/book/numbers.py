@@ -105,10 +105,10 @@ def _excluded(profile: str, sources: list[str]) -> list[dict[str, Any]]:
 
 
 def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of summary (a verdict per source, target and mode), seed_spread and rank_agreement, with titles."""
+    """Return the rows of summary (a verdict per source, target and mode) and seed_spread, with titles."""
     titles, found = profiles.titles(profile), {}
     failed = learning.failures(results.optional(profile, "tables/learning.csv", [*CELL, "verdict"]))
-    for name in ("summary", "seed_spread", "rank_agreement"):
+    for name in ("summary", "seed_spread"):
         stem = "stability_summary" if name == "summary" else name
         path = paths.run_dir(profile, "stability", "all") / f"{stem}.csv"
         table = pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else pd.DataFrame()

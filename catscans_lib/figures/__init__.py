@@ -16,11 +16,10 @@ from catscans_lib.figures.aucs import (
     difference_panels,
     roc_curves,
 )
-from catscans_lib.figures.curves import learning_curves, rate_curves
+from catscans_lib.figures.curves import learning_curves
 from catscans_lib.figures.evidence import size_panels, source_forest
 from catscans_lib.figures.inspection import (
-    before_after_grid,
-    cka_matrices,
+    cka_matrix,
     feature_map_grid,
     grad_cam_grid,
     image_grid,

@@ -1,4 +1,4 @@
-"""Learning curves over the epochs, and at every learning rate."""
+"""Learning curves over the epochs."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,6 @@ from catscans_lib import datasets
 from catscans_lib.figures.style import COLOURS, Titles
 
 METRICS = {"loss": "Loss", "accuracy": "Accuracy", "auc": "AUC"}  # in the order of the panels
-RATE_METRIC = "accuracy"  # compared between learning rates
 SPLITS = {"train": "training", "validation": "inner validation"}
 
 
@@ -35,30 +34,9 @@ def learning_curves(history: pd.DataFrame, *, by: str | None = None, titles: Tit
     return axes[0]
 
 
-def rate_curves(history: pd.DataFrame, *, by: str, titles: Titles | None = None) -> np.ndarray:
-    """Plot the accuracy at every learning rate that was tried, a panel per rate with common axes.
-
-    Takes the table of `learning_curves` with a column learning_rate. With several colours (values of `by`) per panel, only
-    the inner validation is shown if it exists; otherwise training is dashed and inner validation solid.
-    """
-    shown = history[history["metric"] == RATE_METRIC]
-    if shown.groupby("learning_rate")[by].nunique().gt(1).any() and "validation" in set(shown["split"]):
-        shown = shown[shown["split"] == "validation"]
-    rates = sorted(history["learning_rate"].dropna().unique())
-    figure, axes = plt.subplots(1, len(rates), figsize=(4.2 * len(rates), 3.4), squeeze=False, sharex=True, sharey=True)
-    for ax, rate in zip(axes[0], rates, strict=True):
-        _curves(ax, shown[shown["learning_rate"] == rate], by, titles or {}, keys=shown[by])
-        ax.set_title(f"learning rate {rate:g}")
-        ax.set_xlabel("Epoch")
-    axes[0, 0].set_ylabel(_label(RATE_METRIC, shown["split"]))
-    _legend(figure, axes)
-    return axes[0]
-
-
-def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: Titles, keys: Sequence | None = None) -> None:
-    """Draw one panel; `keys` are the values of `by` in the whole figure, of which this panel may lack some."""
+def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: Titles) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    keys = list(dict.fromkeys(rows[by] if keys is None else keys)) if by else [None]
+    keys = list(dict.fromkeys(rows[by])) if by else [None]
     one = [column for column in rows if column not in ("epoch", "metric", "value", "split", by)]
     place = {name: number for number, name in enumerate([*datasets.known(), "none"])}
     for number, key in enumerate(keys):

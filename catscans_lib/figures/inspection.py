@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from catscans_lib.figures.style import COLOURS, Titles, draw_cells, heatmap, ordered
+from catscans_lib.figures.style import COLOURS, Titles, heatmap, ordered
 
 GAP = 0.08  # between pictures, relative to their side
 SMALL_PX = 48  # smallest side of a drawn picture: a small map is enlarged
@@ -38,29 +38,6 @@ def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: 
     """Plot the image and its feature maps, shape (height, width, n_maps), a row per source; each map has its own scale."""
     rows = {titles[source]: [image, *map(_coloured, np.moveaxis(here, -1, 0))] for source, here in maps.items()}
     return _sheet(rows, ["image", *(f"map {number}" for number in range(1, max(map(len, rows.values()))))])
-
-
-def before_after_grid(image: np.ndarray, pairs: dict[str, tuple[np.ndarray, np.ndarray]], *, titles: Titles) -> Figure:
-    """Plot the image, and maps before and after fine-tuning with their difference, a row per source.
-
-    Takes by source the maps before and after, both of shape (height, width, n_maps). A map has the same scale before and
-    after. The difference is centred on 0 (white); the number below it is its maximum relative to the map's range.
-    """
-    rows, notes, n_maps = {}, {}, 0
-    for source, (before, after) in pairs.items():
-        row, note = [image], [""]
-        for one, other in zip(np.moveaxis(before, -1, 0), np.moveaxis(after, -1, 0), strict=True):
-            limits = min(one.min(), other.min()), max(one.max(), other.max())
-            most = np.abs(other - one).max()
-            row += [
-                _coloured(one, *limits),
-                _coloured(other, *limits),
-                _coloured(other - one, -most, most, cmap="RdBu"),
-            ]
-            note += ["", "", f"± {most / max(limits[1] - limits[0], 1e-12):.0%}"]
-        rows[titles[source]], notes[titles[source]] = row, note
-        n_maps = max(n_maps, before.shape[-1])
-    return _sheet(rows, ["image", *["before", "after", "difference"] * n_maps], notes)
 
 
 def grad_cam_grid(
@@ -126,31 +103,27 @@ def _sheet(
     return figure
 
 
-def cka_matrices(table: pd.DataFrame, *, titles: Titles) -> np.ndarray:
-    """Plot the similarity of all pairs of sources, a panel per layer, from the table of `layer_similarity.between`."""
-    layers, sources = list(table["layer"].unique()), ordered(table["source"])
-    side = 0.6 + 0.24 * len(sources)
-    size = (side * len(layers) + 2.6, side + 1.7)
-    figure, axes = plt.subplots(1, len(layers), figsize=size, sharey=True, squeeze=False)
-    for ax, layer in zip(axes[0], layers, strict=True):
-        wide = table[table["layer"] == layer].pivot(index="source", columns="other", values="cka")
-        picture = draw_cells(ax, wide.loc[sources, sources], "cividis", Normalize(0, 1, clip=True), "{:.2f}", 5.5)
-        ax.set_xticks(range(len(sources)), [titles[name] for name in sources], rotation=90, fontsize=7)
-        ax.set_yticks(range(len(sources)), [titles[name] for name in sources], fontsize=8)
-        ax.set_title(layer, fontsize=9)
-        ax.set_aspect("equal")
-    figure.colorbar(picture, ax=axes, label=f"linear CKA, n = {table['n_images'].iloc[0]} images", shrink=0.6)
-    return axes[0]
+def cka_matrix(table: pd.DataFrame, *, titles: Titles) -> Axes:
+    """Plot the similarity of all pairs of sources in one layer, from the table of `layer_similarity.between`."""
+    sources = ordered(table["source"])
+    wide = table.pivot(index="source", columns="other", values="cka").loc[sources, sources]
+    ax = _cka(wide, table, titles, (3.2 + 0.55 * len(sources), 1.9 + 0.26 * len(sources)))
+    ax.set_title(table["layer"].iloc[0])
+    return ax
 
 
 def kept_heatmap(table: pd.DataFrame, *, titles: Titles) -> Axes:
     """Plot each layer's similarity before and after fine-tuning, a row per source, from `layer_similarity.kept`."""
     wide = table.pivot(index="source", columns="layer", values="cka")
     wide = wide.loc[ordered(table["source"]), table["layer"].unique()]
-    label = f"linear CKA, n = {table['n_images'].iloc[0]} images"
-    titles = {**titles, **{layer: layer for layer in wide.columns}}
-    size = (3.2 + 0.8 * wide.shape[1], 1.6 + 0.26 * len(wide))
-    ax = heatmap(wide, "cividis", Normalize(0, 1, clip=True), "{:.2f}", label=label, titles=titles, size=size)
+    ax = _cka(wide, table, titles, (3.2 + 0.8 * wide.shape[1], 1.6 + 0.26 * len(wide)))
     ax.set_xlabel("Layer, from the image to the head")
+    return ax
+
+
+def _cka(wide: pd.DataFrame, table: pd.DataFrame, titles: Titles, size: tuple[float, float]) -> Axes:
+    label, norm = f"linear CKA, n = {table['n_images'].iloc[0]} images", Normalize(0, 1, clip=True)
+    titles = {name: name for name in wide.columns} | dict(titles)  # layers have no titles
+    ax = heatmap(wide, "cividis", norm, "{:.2f}", label=label, titles=titles, size=size)
     ax.tick_params(axis="x", rotation=60)
     return ax

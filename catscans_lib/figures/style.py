@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from catscans_lib import datasets
 
@@ -55,30 +54,24 @@ def ordered(names: pd.Series) -> list[str]:
     return sorted(here, key=lambda name: (name == "none", known.index(name)))
 
 
-def draw_cells(
-    ax: Axes, values: pd.DataFrame, cmap: str, norm: Normalize, form: str | None, fontsize: float | None = None
-) -> AxesImage:
-    """Draw a table as colours, with its numbers in this format (None: without numbers); missing cells stay empty."""
-    picture = ax.imshow(np.ma.masked_invalid(values.to_numpy(float)), cmap=cmap, norm=norm, aspect="auto")
-    for (row, column), value in np.ndenumerate(values.to_numpy(float)):
-        if form and np.isfinite(value):
-            is_dark = np.dot(picture.cmap(picture.norm(value))[:3], (0.299, 0.587, 0.114)) < 0.5
-            style = {"color": "white" if is_dark else "black", "fontsize": fontsize}
-            ax.text(column, row, form.format(value), ha="center", va="center", **style)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    return picture
-
-
 def heatmap(
     values: pd.DataFrame, cmap: str, norm: Normalize, form: str, *, label: str, titles: Titles,
     size: tuple[float, float],
 ) -> Axes:  # fmt: skip
-    """Plot a table of sources, targets or measures as a heat map with titles and colour bar; missing cells are hatched."""
+    """Plot a table of sources, targets, measures or layers as a heat map with numbers, titles and colour bar.
+
+    Missing cells are hatched.
+    """
     _, ax = plt.subplots(figsize=size)
     ax.set_facecolor("#EEEEEE")
     ax.patch.set(hatch="////", edgecolor="#CCCCCC")
-    picture = draw_cells(ax, values, cmap, norm, form)
+    picture = ax.imshow(np.ma.masked_invalid(values.to_numpy(float)), cmap=cmap, norm=norm, aspect="auto")
+    for (row, column), value in np.ndenumerate(values.to_numpy(float)):
+        if np.isfinite(value):
+            is_dark = np.dot(picture.cmap(picture.norm(value))[:3], (0.299, 0.587, 0.114)) < 0.5
+            ax.text(column, row, form.format(value), ha="center", va="center", color="white" if is_dark else "black")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
     ax.set_xticks(range(values.shape[1]), [titles[name] for name in values.columns])
     ax.set_yticks(range(values.shape[0]), [titles[name] for name in values.index])
     ax.figure.colorbar(picture, ax=ax, label=label)

@@ -1,4 +1,4 @@
-"""Feature maps: the outputs of one layer for some images, by source, and before and after fine-tuning."""
+"""Feature maps: the outputs of one layer for some images, by source."""
 
 import keras
 import numpy as np
@@ -7,8 +7,6 @@ import pandas as pd
 from catscans_lib.errors import InputError
 from catscans_lib.images.store import ImageStore
 from catscans_lib.inspection.networks import SourceNetworks
-
-Pair = tuple[np.ndarray, np.ndarray]
 
 
 def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFrame:
@@ -63,37 +61,6 @@ def of_sources(networks: SourceNetworks, images: np.ndarray, layer: str | None, 
     return maps
 
 
-def before_and_after(networks: SourceNetworks, image: np.ndarray, layer: str | None, n_maps: int) -> dict[str, Pair]:
-    """Return feature maps of one image, shape (1, size, size, 3), in each pretrained and in each fine-tuned network.
-
-    Both of shape (height, width, n_maps), the channels that changed most first.
-    """
-    pairs = {}
-    for source in networks.alike:
-        before = activations(networks.pretrained(source), image, layer)
-        after = activations(networks.fine_tuned(source), image, layer)
-        most = _largest(np.abs(after - before).mean(axis=(1, 2)), n_maps)
-        pairs[source] = before[0][..., most], after[0][..., most]
-    return pairs
-
-
 def _largest(numbers: np.ndarray, n: int) -> np.ndarray:
     """Return the channels with the largest mean over the images, shape (n_images, n_channels) -> (n,)."""
     return np.argsort(-numbers.mean(axis=0), kind="stable")[:n]
-
-
-def differences(pairs: dict[str, Pair]) -> pd.DataFrame:
-    """Return how much fine-tuning changed every map.
-
-    Columns source, map (from 1), range (of the values before and after together), mean_difference and largest_difference
-    (after - before, signed).
-    """
-    rows = []
-    for source, (before, after) in pairs.items():
-        for number in range(before.shape[-1]):
-            one, other = before[..., number], after[..., number]
-            change = (other - one).ravel()
-            span = max(one.max(), other.max()) - min(one.min(), other.min())
-            largest = change[np.abs(change).argmax()]
-            rows.append((source, number + 1, float(span), float(change.mean()), float(largest)))
-    return pd.DataFrame(rows, columns=["source", "map", "range", "mean_difference", "largest_difference"])

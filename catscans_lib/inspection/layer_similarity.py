@@ -87,12 +87,17 @@ def _cells(maps: np.ndarray) -> np.ndarray:
     return maps.reshape(len(maps), -1)
 
 
-def between(grams_of: dict[str, Grams]) -> pd.DataFrame:
-    """Compare all pairs of sources in each layer: columns layer, source, other, cka, n_images; both orders, self pairs too."""
+def between(grams_of: dict[str, Grams], layer: str) -> pd.DataFrame:
+    """Compare all pairs of sources in one layer: columns layer, source, other, cka, n_images; both orders, self pairs too."""
     rows = [
-        (layer, source, other, linear_cka(gram, grams_of[other][layer]), len(gram))
+        (
+            layer,
+            source,
+            other,
+            linear_cka(grams_of[source][layer], grams_of[other][layer]),
+            len(grams_of[source][layer]),
+        )
         for source, other in product(grams_of, repeat=2)
-        for layer, gram in grams_of[source].items()
     ]
     return pd.DataFrame(rows, columns=["layer", "source", "other", "cka", "n_images"])
 
