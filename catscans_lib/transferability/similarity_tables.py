@@ -16,7 +16,6 @@ BASELINES = {
     "largest_source": "largest source",
     "most_classes": "most classes",
     "largest_network": "largest network",
-    "source_auc": "best on its own task",
     "best_elsewhere": "best on the other targets",
     "linear_probe": "linear probe",
     "mean_of_three": "mean of three scores",
@@ -26,8 +25,8 @@ BASELINES = {
 ABSENT = {  # why a rule has no row
     "always_imagenet": "ImageNet is no source, or the only one", "largest_source": "all sources are equally large, or unknown",
     "most_classes": "all sources have equally many classes, or unknown",
-    "largest_network": "all sources are the same network", "source_auc": "fewer than two sources were trained here",
-    "best_elsewhere": "there is no second target", "linear_probe": "it was not run, or is itself the use of the source",
+    "largest_network": "all sources are the same network", "best_elsewhere": "there is no second target",
+    "linear_probe": "it was not run, or is itself the use of the source",
     "mean_of_three": "fewer than three of its scores have a value for every pair",
 }  # fmt: skip
 BEST_KNOWN = ("logme", "leep", "h_score", "nce", "n_leep", "nleep", "parc", "sfda")  # most used first
@@ -142,9 +141,7 @@ def baselines(
     rules = {"always_imagenet": (pairs["source"] == "imagenet").astype(float)}
     if sources is not None:
         facts = sources.set_index("source")
-        columns = {
-            "largest_source": "n_images", "most_classes": "n_classes", "largest_network": "n_parameters", "source_auc": "auc"
-        }  # fmt: skip
+        columns = {"largest_source": "n_images", "most_classes": "n_classes", "largest_network": "n_parameters"}
         rules |= {name: pairs["source"].map(facts[column]) for name, column in columns.items() if column in facts}
     probes = aucs[aucs["mode"] == "linear_probe"].groupby(PAIR)["auc"].mean()
     if len(probes):
@@ -199,30 +196,20 @@ def declared_shares(similarity: pd.DataFrame, *, is_demo: bool) -> pd.DataFrame:
 def facts_of_sources(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
     """Return what the simple rules use of each source.
 
-    Columns source, n_images and n_classes (of one that came as weights: the published numbers), auc of its own network on the
-    images held back from its training (NaN for weights), n_parameters (NaN where all sources are the same network).
+    Columns source, n_images and n_classes (of one that came as weights: the published numbers), n_parameters (NaN where all
+    sources are the same network).
     """
     rows = []
     for source in dict.fromkeys(between_datasets(similarity)["source"]):
         trained = results.record(profile, f"pretrain/{source}")
         if trained["parameters"]["weights"] is None:
             store = open_store(paths.store_path(profile, source, trained["parameters"]["size_px"]))
-            own_auc = _own_auc(profile, source, trained["parameters"]["patience"])
-            facts = trained["n_images"], len(store.classes), own_auc
+            facts = trained["n_images"], len(store.classes)
         else:
             card = datasets.get(source)
-            facts = card.n_images, card.count_classes(), np.nan
+            facts = card.n_images, card.count_classes()
         rows.append((source, *facts, trained["parameters"]["backbone"], trained.get("n_parameters", np.nan)))
-    table = pd.DataFrame(rows, columns=["source", "n_images", "n_classes", "auc", "backbone", "n_parameters"])
+    table = pd.DataFrame(rows, columns=["source", "n_images", "n_classes", "backbone", "n_parameters"])
     if table["backbone"].nunique() < 2:  # heads differ in size
         table["n_parameters"] = np.nan
     return table.drop(columns="backbone").astype({"n_images": float, "n_classes": float})
-
-
-def _own_auc(profile: str, source: str, patience: int | None) -> float:
-    """The network's validation AUC in the epoch that was kept; NaN without validation images."""
-    history = results.table(profile, "pretrain", source, "history")
-    curves = history[history["split"] == "validation"].pivot(index="epoch", columns="metric", values="value")
-    if curves.empty:
-        return np.nan
-    return float(curves["auc"].loc[curves["loss"].idxmin() if patience else curves.index[-1]])

@@ -143,8 +143,8 @@ def test_the_primary_measure_is_one_that_the_profile_computes(changed):
     changed("primary.measure", "logm")
     with pytest.raises(InputError, match="primary: Unknown measure 'logm'; known: .*logme"):
         profiles.check_measure("demo")
-    changed("similarity.measures", ["parc", "nce"])
-    with pytest.raises(InputError, match="primary: Unknown measure 'logme'; known: nce, parc"):
+    changed("similarity.measures", ["parc", "leep"])
+    with pytest.raises(InputError, match="primary: Unknown measure 'logme'; known: leep, parc"):
         profiles.check_measure("demo")
 
 

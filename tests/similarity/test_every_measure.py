@@ -77,7 +77,7 @@ def test_pages_open_with_the_primary_measure_and_at_most_eight_others():
     assert leading[0] == "otdd" and len(leading) == len(set(leading)) == 9
     assert set(registry.LEADING) <= set(similarity.known())
     assert registry.leading("logme", ["mmd_rbf", "logme"]) == ["logme", "mmd_rbf"]
-    assert registry.leading("logme", ["otdd", "nce", "otdd"]) == ["otdd", "nce"]
+    assert registry.leading("logme", ["otdd", "parc", "otdd"]) == ["otdd", "parc"]
 
 
 @measures()

@@ -45,17 +45,10 @@ def test_the_regularised_h_score_is_the_trace_of_its_definition(n, d):
     assert feature_based.regularised_h_score(x, y) == pytest.approx((1 - fitted.shrinkage_) * trace)
 
 
-def test_with_fewer_images_than_features_only_the_regularised_h_score_distinguishes_features():
+def test_the_regularised_h_score_distinguishes_features_also_with_fewer_images_than_features():
     near, y = blobs(30, 100, separation=0.0)
     far, _ = blobs(30, 100, separation=2.0)
-    assert feature_based.h_score(near, y) == pytest.approx(2) == feature_based.h_score(far, y)
     assert feature_based.regularised_h_score(near, y) < 0.8 * feature_based.regularised_h_score(far, y)
-
-
-def test_gbc_of_two_classes_on_a_line_by_hand():
-    x = np.array([[-1.0], [1.0], [2.0], [6.0]])  # means 0 and 4, variances 1 and 4
-    distance = 16 / 2.5 / 8 + np.log(2.5 / np.sqrt(1 * 4)) / 2
-    assert feature_based.gbc(x, TWO) == pytest.approx(-2 * np.exp(-distance))
 
 
 def test_sfda_is_two_shrinkage_discriminants_with_images_mixed_in_between():
@@ -112,7 +105,6 @@ def test_leep_by_hand():
 
 def test_uninformative_head_outputs_give_minus_the_entropy_of_the_labels():
     assert label_based.leep(np.full((4, 5), 0.2), TWO) == pytest.approx(-np.log(2))
-    assert label_based.nce(np.full((4, 5), 0.2), TWO) == pytest.approx(-np.log(2))
 
 
 def test_head_outputs_that_are_not_probabilities_are_refused():

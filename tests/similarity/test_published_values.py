@@ -26,11 +26,7 @@ def _median_of_both(x, z):
 COVERED = {
     "logme_exact": lambda v: feature_based.logme(v["X"], v["y"]),
     "leep": lambda v: label_based.leep(v["P"], v["y"]),
-    "nce": lambda v: label_based.nce(v["P"], v["y"]),
-    "hscore": lambda v: feature_based.h_score(v["X"], v["y"]),
-    "hscore_stable": lambda v: feature_based.h_score(v["X"], v["y"]),
     "hscore_regularized": lambda v: feature_based.regularised_h_score(v["X"], v["y"]),
-    "gbc_diagonal": lambda v: feature_based.gbc(v["X"], v["y"]),
     "parc_exact_ties": lambda v: feature_based.parc(v["X"], v["y"]),
     "cka_linear_debiased": lambda v: layer_similarity.linear_cka(*(_gram(v[key].astype(float)) for key in ("X", "X2"))),
     "fid": lambda v: distribution.frechet_distance(v["X"], v["Z"]),

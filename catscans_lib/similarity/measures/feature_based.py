@@ -1,4 +1,4 @@
-"""How well the features of a frozen network separate the target's classes: LogME, H-scores, GBC, SFDA, PARC."""
+"""How well the features of a frozen network separate the target's classes: LogME, regularised H-score, SFDA, PARC."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ from catscans_lib.statistics import ties
 
 FLOOR = 1e-10  # LogME: squared error below which a fit counts as perfect; there the evidence has no upper bound
 STEP = 0.5  # LogME: of the grid over log(alpha / beta); the evidence changes over about 1
-LEAST_VARIANCE = 1e-4  # GBC: lowest variance of a class, which keeps constant features harmless
 
 
 class Projections(NamedTuple):
@@ -93,18 +92,6 @@ def _noise(error: np.ndarray, n: int) -> np.ndarray:
     return n / 2 * (np.log((error + FLOOR) / n) + 1 + np.log(2 * np.pi))
 
 
-def h_score(features: ArrayLike, labels: ArrayLike) -> float:
-    """H-score: between-class variance of the whitened features, ``tr(pinv(cov(f)) cov(E[f | y]))``.
-
-    Computed as ``sum over classes of n_c |mean of U in c|^2`` with X = U S V'. Arguments as in `logme`. From 0 to
-    n_classes - 1; always n_classes - 1 with fewer images than features, so use `regularised_h_score` there. Bao et al. (2019),
-    ICIP, doi:10.1109/ICIP.2019.8803726.
-    """
-    x, y = valid_arrays.labelled(features, labels)
-    _, between = _between(x - x.mean(axis=0), y)
-    return float(between.sum())
-
-
 def _between(centred: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return squared singular values, shape (rank,), and for each direction the sum over classes of ``n_c mean_c(U) ** 2``."""
     found = projections(centred, labels)
@@ -112,10 +99,11 @@ def _between(centred: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
-    """Regularised H-score: H-score with the Ledoit-Wolf shrinkage estimate of the covariance.
+    """Regularised H-score: between-class variance of the whitened features, ``tr(pinv(cov(f)) cov(E[f | y]))``.
 
-    Arguments as in `logme`. From 0 to about n_classes - 1; it distinguishes features also with fewer images than features.
-    Ibrahim et al. (2022), arXiv:2110.06893; Ledoit and Wolf (2004), doi:10.1016/S0047-259X(03)00096-4.
+    The covariance is the Ledoit-Wolf shrinkage estimate. Arguments as in `logme`. From 0 to about n_classes - 1; it
+    distinguishes features also with fewer images than features. Bao et al. (2019), doi:10.1109/ICIP.2019.8803726; Ibrahim et
+    al. (2022), arXiv:2110.06893; Ledoit and Wolf (2004), doi:10.1016/S0047-259X(03)00096-4.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
@@ -127,26 +115,6 @@ def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
     shrinkage = ledoit_wolf_shrinkage(x, assume_centered=True)
     variances = (1 - shrinkage) * squared / n + shrinkage * squared.sum() / (n * d)
     return float((1 - shrinkage) * (squared * between / variances).sum() / (n - 1))
-
-
-def gbc(features: ArrayLike, labels: ArrayLike) -> float:
-    """GBC: minus the sum of Bhattacharyya coefficients of all ordered pairs of classes, as Gaussians of diagonal covariance.
-
-    Arguments as in `logme`. From ``-n_classes * (n_classes - 1)`` (all classes alike) to 0 (no overlap), which it approaches
-    with many features. Pandy et al. (2022), arXiv:2111.12780.
-    """
-    x, y = valid_arrays.labelled(features, labels)
-    classes = [x[y == number] for number in range(y.max() + 1)]
-    means = np.array([of_class.mean(axis=0) for of_class in classes])
-    variances = np.array([np.maximum(of_class.var(axis=0), LEAST_VARIANCE) for of_class in classes])
-    logs, overlap = np.log(variances), 0.0
-    for number in range(len(classes) - 1):
-        rest = slice(number + 1, None)
-        between = (variances[number] + variances[rest]) / 2
-        distance = ((means[number] - means[rest]) ** 2 / between).sum(axis=1) / 8
-        distance += (np.log(between) - (logs[number] + logs[rest]) / 2).sum(axis=1) / 2
-        overlap += 2 * np.exp(-distance).sum()
-    return -float(overlap)
 
 
 def sfda(features: ArrayLike, labels: ArrayLike) -> float:
@@ -236,22 +204,10 @@ MEASURES = (
         why="the most widely used score; `recommend` uses it",
     ),
     Measure(
-        name="h_score", title="H-score", function=h_score, **_LABELLED, range=(0, np.inf), cost="O(n d min(n, d))",
-        reference="bao2019, doi:10.1109/ICIP.2019.8803726", invariances=_ALL,
-        blind_to="everything, if there are fewer images than features: then it is the number of classes minus 1 for every source",
-        why="the first score computed from features; benchmarks compare against it",
-    ),
-    Measure(
         name="regularised_h_score", title="Regularised H-score", function=regularised_h_score, **_LABELLED,
         range=(0, np.inf), cost="O(n d min(n, d) + n d^2)", reference="ibrahim2022, arXiv:2110.06893", invariances=_ALL,
         blind_to="differences between classes other than those of their mean features",
         why="the H-score made usable with fewer images than features; `recommend` uses it",
-    ),
-    Measure(
-        name="gbc", title="GBC (diagonal)", function=gbc, **_LABELLED, range=(-np.inf, 0), cost="O(n d + C^2 d)",
-        reference="pandy2022, arXiv:2111.12780", invariances=frozenset({"shift"}),
-        blind_to="correlations between features. With many features it is 0 for every source",
-        why="the only measure based on the overlap of class distributions",
     ),
     Measure(
         name="sfda", title="SFDA", function=sfda, **_LABELLED, range=(0, 1), cost="O(n d min(n, d))",

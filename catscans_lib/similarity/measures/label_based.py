@@ -1,10 +1,9 @@
-"""How well class probabilities predict the target's labels: LEEP, NCE, N-LEEP."""
+"""How well class probabilities predict the target's labels: LEEP, N-LEEP."""
 
 import warnings
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import xlogy
 
 from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
@@ -36,17 +35,6 @@ def _leep(head: np.ndarray, labels: np.ndarray) -> float:
     return float(np.log((given_source[labels] * head[:, total > 0]).sum(axis=1)).mean())
 
 
-def nce(source_head: ArrayLike, labels: ArrayLike) -> float:
-    """NCE: negative conditional entropy of the labels, given the most probable source class of every image.
-
-    ``-H(y | z)`` in nats, at most 0. Arguments as in `leep`. Tran et al. (2019), arXiv:1908.08142.
-    """
-    head, labels = valid_arrays.head(source_head, labels)
-    joint = np.zeros((labels.max() + 1, head.shape[1]))
-    np.add.at(joint, (labels, head.argmax(axis=1)), 1 / len(labels))
-    return float((xlogy(joint, joint) - xlogy(joint, joint.sum(axis=0))).sum())
-
-
 def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> float:
     """N-LEEP: LEEP on the components of a Gaussian mixture instead of source classes, so the network needs no head.
 
@@ -76,12 +64,6 @@ MEASURES = (
         range=(-np.inf, 0), cost="O(n C C_s)", reference="nguyen2020, arXiv:2002.12462",
         blind_to="features that the source's own classifier does not use. It falls with the number of target classes",
         why="the standard score for a network with its own classifier; benchmarks compare against it",
-    ),
-    Measure(
-        name="nce", title="NCE", function=nce, arguments=("source_head", "labels"), larger_is_closer=True,
-        range=(-np.inf, 0), cost="O(n C_s)", reference="tran2019, arXiv:1908.08142",
-        blind_to="how certain the source's classifier is. It falls with the number of target classes",
-        why="the score that LEEP refines; users of published programs ask for both",
     ),
     Measure(
         name="n_leep", title="N-LEEP", function=n_leep, arguments=("features", "labels"), larger_is_closer=True,
