@@ -1,7 +1,6 @@
 """Assemble the chapters, figures and executed notebooks of a profile; Jupyter Book makes HTML of them."""
 
 import fnmatch
-import os
 import re
 import shutil
 import subprocess
@@ -44,13 +43,12 @@ def build(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
     source = assemble(profile, gaps)
     folder = source.parent
     index, log_path = folder / "_build" / "html" / "index.html", folder / "book.log"
-    read = (*source.rglob("*"), *architecture.LIBRARY.rglob("*.py"))  # also the folders, which change when files go
+    read = source.rglob("*")  # also the folders, which change when files go
     if index.exists() and log_path.exists() and log_path.stat().st_mtime > max(path.stat().st_mtime for path in read):
         return index
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(folder)]
     command += ["-W", "-n", "--keep-going"]
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}  # the library reference imports TensorFlow
-    done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     log = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     if done.returncode or not index.exists():
         # Sphinx caches the pages and would not repeat their warnings: the next build would pass.
@@ -98,7 +96,7 @@ def assemble(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
         )
     context |= {"gaps": gaps or {}, "built": datetime.now(UTC), "commit": recipe.commit(), "repository": _repository()}
     staged = _copies(profile) | run_pages.pages(context) | run_pages.records(profile, context["runs"])
-    staged |= _chapters(context, staged) | architecture.pages(profile)
+    staged |= _chapters(context | {"storeys": architecture.storeys()}, staged)
     staged["_toc.yml"] = _toc(staged, context["demo"])
     staged["_config.yml"] = _config(profile)
     folder = paths.build_dir(profile)
@@ -133,7 +131,7 @@ def _copies(profile: str) -> dict[str, bytes]:
 
 def _chapters(context: dict[str, Any], staged: Iterable[str]) -> dict[str, bytes]:
     """Render every chapter of `book/` and a page per dataset; names with a leading underscore are parts of chapters."""
-    names = {path.name for path in (paths.root() / "book").glob("[!_]*.md")} - {"architecture.md", "library.md"}
+    names = {path.name for path in (paths.root() / "book").glob("[!_]*.md")}
     chapters = {name: templates.rendered(name, staged, **context).encode() for name in sorted(names)}
     cards = {d["name"]: templates.rendered("_dataset.md", staged, **context, d=d) for d in context["datasets"]}
     return chapters | {f"datasets/{name}.md": card.encode() for name, card in cards.items()}
