@@ -30,8 +30,8 @@ def local_osf(monkeypatch):
         yield server
 
 
-def sync(osf, root, node="demo", n_jobs=3):
-    return Sync(root, PROJECT, node, osf.url, n_jobs)
+def sync(osf, root, node="demo"):
+    return Sync(root, PROJECT, node, osf.url)
 
 
 def once(fault, where, method, containing=""):

@@ -15,7 +15,6 @@ OPTIONS = (
     click.argument("folder", type=click.Path(path_type=Path, file_okay=False)),
     click.option("--project", envvar="OSF_PROJECT", required=True, help="ID of the project or component: osf.io/ID."),
     click.option("--node", metavar="PATH", help="Folder in the project's storage; default: the name of FOLDER."),
-    click.option("--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Transfers at a time."),
     click.option("--base-url", envvar="CATSCANS_OSF_URL", default="https://api.osf.io/v2", hidden=True),
 )
 
@@ -66,12 +65,12 @@ def status(**given: Any) -> None:
         _list(what, found[what])
 
 
-def _sync(folder: Path, project: str, node: str | None, jobs: int, base_url: str, must_exist: bool = True) -> Any:
+def _sync(folder: Path, project: str, node: str | None, base_url: str, must_exist: bool = True) -> Any:
     from catscans_lib.sharing.osf.sync import Sync
 
     if must_exist and not folder.is_dir():
         raise InputError(f"No folder '{folder}'. Give one with results, such as results/demo.")
-    return Sync(folder, project, (node or folder.resolve().name).strip("/"), base_url, jobs)
+    return Sync(folder, project, (node or folder.resolve().name).strip("/"), base_url)
 
 
 def _say(what: str, plan: Any) -> None:

@@ -183,7 +183,7 @@ def test_of_an_interrupted_push_whole_runs_are_pulled_and_the_next_push_sends_on
     n_puts = osf.count("files", "PUT") + 1
     osf.faults = lambda where, method, path: Fault("fails") if osf.count("files", "PUT") > n_puts else None
     with pytest.raises(InputError, match="OSF could not be reached after 5 retries.*answers 503.*same command again"):
-        sync(osf, root, n_jobs=1).push()
+        sync(osf, root).push()
     osf.faults = lambda *asked: None
     assert len(there.pull().move) == 1
     assert sorted(version for key in RUNS for version in versions_of(there.root, key)) == [1, 1, 2]
@@ -408,7 +408,7 @@ def test_a_wrong_project_a_full_one_and_a_file_too_large_are_reported_without_a_
             type(at)(at.root, project, at.node, at.base_url).push()
     monkeypatch.setattr(osf.projects[PROJECT], "quota", 10_000)
     with pytest.raises(InputError, match="507. The storage of the project is full"):
-        sync(osf, at.root, n_jobs=1).push()
+        sync(osf, at.root).push()
     monkeypatch.setattr(storage, "MAX_BYTES", 10_000)
     with pytest.raises(InputError, match=r"has 7\d,\d{3} bytes; OSF stores 10,000 per file"):
         at.push()

@@ -62,8 +62,8 @@ def tried(command, outcomes):
 
 def go_through(osf, folder, seed, outcomes):
     """Push and pull under faults, then without; assert after each what has to hold."""
-    size, n_jobs = random.Random(seed).randrange(60_000), 1 + seed % 3
-    here, there, witness = (sync(osf, folder / name, f"demo{seed}", n_jobs) for name in ("here", "there", "witness"))
+    size = random.Random(seed).randrange(60_000)
+    here, there, witness = (sync(osf, folder / name, f"demo{seed}") for name in ("here", "there", "witness"))
     truths = [shown(make(here.root, 1, RUNS, size))]
     if seed % 2:
         here.push()

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
@@ -49,7 +48,6 @@ class Session(requests.Session):
         self.base_url = base_url.rstrip("/")
         self.auth = partial(_authorise, token)  # also keeps requests from sending the passwords in ~/.netrc
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.mount("https://", HTTPAdapter(pool_maxsize=32))
         base = urlsplit(self.base_url)
         if token and base.scheme != "https" and base.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise InputError(f"'{transfer.shown(base_url)}' is not https, so it gets no token. Give an https address.")

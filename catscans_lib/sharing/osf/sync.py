@@ -2,13 +2,10 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -34,7 +31,7 @@ class Plan:
 
 @dataclass
 class Sync:
-    """A folder of results and its copy, the folder `node` of a project; `n_jobs` zips are transferred at a time.
+    """A folder of results and its copy, the folder `node` of a project.
 
     All commands raise InputError if OSF refuses or cannot be reached. An interrupted one is completed by the next.
     """
@@ -43,7 +40,6 @@ class Sync:
     project: str
     node: str
     base_url: str = "https://api.osf.io/v2"
-    n_jobs: int = 4
 
     def push(self) -> Plan:
         """Send the finished runs that OSF does not have."""
@@ -51,10 +47,9 @@ class Sync:
             plan = self._plan_push()
             if not plan.move and not plan.same:
                 raise InputError(f"No finished runs in '{self.root}'. Give a folder such as results/demo.")
-            for step in sorted({key.partition("/")[0] for key in plan.move}):
-                self.storage.folder(f"{self.node}/{step}")
-            with _Bar("push", plan.n_bytes) as bar:
-                bar.all([partial(self._send, run, bar) for run in plan.move.values()], self.n_jobs)
+            with _bar("push", plan.n_bytes) as bar:
+                for run in plan.move.values():
+                    self._send(run, bar)
             return plan
 
     def pull(self, *, force: bool = False) -> Plan:
@@ -67,10 +62,9 @@ class Sync:
             if not self.versions:
                 raise InputError(f"Nothing to pull: '{self.node}' on OSF has no runs. Push first, or check --node.")
             plan = self._plan_pull(force)
-            with _Bar("pull", plan.n_bytes) as bar:
-                bar.all(
-                    [partial(self._fetch, version, plan, force, bar) for version in plan.move.values()], self.n_jobs
-                )
+            with _bar("pull", plan.n_bytes) as bar:
+                for version in plan.move.values():
+                    self._fetch(version, plan, force, bar)
             if plan.left:
                 said = and_more([f"{key} {why}" for key, why in sorted(plan.left.items())], 10)
                 advice = "Push again, or let OSF's versions replace yours: pull with --force."
@@ -138,7 +132,7 @@ class Sync:
         known = {"", *(version.digest for version in self.versions[key])}
         return "" if force or runs.digest(self.root, key) in known else "differs here from every version on OSF"
 
-    def _send(self, run: Run, bar: "_Bar") -> None:
+    def _send(self, run: Run, bar: tqdm) -> None:
         path = self.staging / f"{run.key.replace('/', '.')}.zip"
         runs.pack(self.root, run, path)
         sha256 = paths.sha256(path)
@@ -146,7 +140,7 @@ class Sync:
         self.storage.upload(runs.zip_path(run, sha256), path, sha256, bar)
         path.unlink()
 
-    def _fetch(self, version: Version, plan: Plan, force: bool, bar: "_Bar") -> None:
+    def _fetch(self, version: Version, plan: Plan, force: bool, bar: tqdm) -> None:
         path = self.staging / Path(version.path).name
         path.parent.mkdir(parents=True, exist_ok=True)
         if not (path.is_file() and paths.sha256(path).startswith(version.sha256)):
@@ -157,31 +151,6 @@ class Sync:
             runs.install(self.root, version, path)
 
 
-class _Stopped(Exception):
-    """Another transfer has failed, or the user has interrupted the command."""
-
-
-class _Bar(tqdm):
-    """A progress bar for the bytes of all runs; nothing is shown where the standard error is not a terminal."""
-
-    is_stopped = False
-
-    def __init__(self, what: str, n_bytes: int) -> None:
-        super().__init__(desc=what, total=n_bytes, unit="B", unit_scale=True, disable=None)
-
-    def update(self, n: float | None = 1) -> bool | None:
-        """Count bytes; end the calling thread if the command is being stopped."""
-        if self.is_stopped:
-            raise _Stopped
-        return super().update(n)
-
-    def all(self, jobs: list[Callable[[], Any]], n_jobs: int) -> list[Any]:
-        """Do all jobs, `n_jobs` at a time, and return their results; the first error stops the others."""
-        with ThreadPoolExecutor(n_jobs) as pool:
-            futures = [pool.submit(job) for job in jobs]
-            try:
-                return [future.result() for future in as_completed(futures)]
-            except BaseException:
-                self.is_stopped = True
-                pool.shutdown(cancel_futures=True)
-                raise
+def _bar(what: str, n_bytes: int) -> tqdm:
+    """Return a progress bar for the bytes of all runs; nothing is shown where the standard error is not a terminal."""
+    return tqdm(desc=what, total=n_bytes, unit="B", unit_scale=True, disable=None)
