@@ -157,7 +157,7 @@ def add_similarity(profile):
         for measure, kind in (("logme", "measure"), ("always_imagenet", "baseline"))
         for name, value in statistics.items()
     ]
-    own = {"uses_labels": True, "low": -1.0, "high": 1.0, "n": 2, "p": 0.5, "p_adjusted": 1.0, "p_max": 1.0}
+    own = {"uses_labels": True, "low": -1.0, "high": 1.0, "n": 2, "p": 0.5, "p_max": 1.0}
     key, own_of_pair = (
         {"mode": "fine_tune", "measure": "logme"},
         {"value": 0.125, "low": -0.25, "high": 0.5, "verdict": "open"},

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.evaluation.tables import shared_modes
-from catscans_lib.statistics import paired_tests
 from catscans_lib.statistics.bootstrap import interval
 from catscans_lib.statistics.ranks import STATISTICS
 from catscans_lib.statistics.ties import TIED
@@ -18,8 +17,7 @@ from catscans_lib.transferability.similarity_tables import PAIR, closer
 LEVEL = 0.95
 ALL = "all"  # all targets together, in column target
 COLUMNS = (
-    "evidence", "mode", "target", "measure", "kind", "uses_labels", "statistic", "value", "low", "high", "n", "n_undefined",
-    "p", "p_adjusted", "p_max",
+    "evidence", "mode", "target", "measure", "kind", "uses_labels", "statistic", "value", "low", "high", "n", "p", "p_max",
 )  # fmt: skip
 REGRET = STATISTICS.index("regret")
 PROBES = ("linear_probe", "linear_probe_auc")  # a rule and a measure that are the mode linear_probe itself
@@ -64,25 +62,22 @@ def associations(
     -------
     pandas.DataFrame
         One row per mode, target (`all`: no comparison across targets), measure and statistic (see `ranks.on_target`): value;
-        low, high (95 %); n (sources, or pairs, with a value); n_undefined (draws without a value, left out); p (`n_draws`
-        permutations of results among the sources that have a value; two-sided, for regret one-sided); p_adjusted (Holm over
-        the measures of a target and statistic); p_max (by the most extreme measure of each permutation, which accounts for
-        measures that resemble each other). Rules are not corrected for. kind is measure or baseline; uses_labels says whether
-        it needs the target's labels.
+        low, high (95 %); n (sources, or pairs, with a value); p (`n_draws` permutations of results among the sources that have
+        a value; two-sided, for regret one-sided); p_max (by the most extreme measure of each permutation, which corrects for
+        the number of measures, also where they resemble each other). Rules are not corrected for. kind is measure or baseline;
+        uses_labels says whether it needs the target's labels. Single targets have values alone: their sources are too few for
+        intervals and tests.
 
-        Regret is the loss against the best of all sources with results. Its interval draws folds, because draws of sources would
-        lack the best one; over all targets it is Student's, from one regret per target. It is NaN on one target with a single
-        fold, and over all targets if there is only one. Other intervals are percentiles of `n_draws` draws of sources and folds.
+        Regret is the loss against the best of all sources with results. Its interval is Student's, from one regret per target;
+        it is NaN if there is only one. Other intervals are percentiles of `n_draws` draws of sources and folds, without those
+        in which the statistic is undefined.
     """
     parts = []
     for mode, arranged, kinds in panels(results, similarity, baselines):
         parts.append(_of_panel(arranged, kinds, n_draws, seed).assign(evidence=evidence, mode=mode))
     if not parts:
         return pd.DataFrame(columns=list(COLUMNS))
-    table = pd.concat(parts, ignore_index=True)
-    family = [table[key] for key in ("mode", "target", "statistic")]
-    measures = table["p"].where(table["kind"] == "measure")
-    return table.assign(p_adjusted=measures.groupby(family).transform(lambda p: paired_tests.holm(p)))[list(COLUMNS)]
+    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
 
 
 def panels(
@@ -153,52 +148,41 @@ def _check(table: pd.DataFrame, columns: list[str]) -> None:
 
 
 def _of_panel(arranged: Panel, kinds: pd.DataFrame, n_draws: int, seed: int) -> pd.DataFrame:
-    """Rows of one mode, without evidence, mode and Holm's correction."""
+    """Rows of one mode, without evidence and mode."""
     drawn, is_measure = sample(arranged.results, n_draws, seed), kinds["kind"].eq("measure").to_numpy()
-    observed = np.stack([resampling.values(x, drawn.observed, drawn.observed) for x in arranged.values])
-    limits = _limits(arranged.values, drawn, observed)
+    observed = np.stack([resampling.values(x, drawn.observed) for x in arranged.values])
+    limits = [_limits(*one, drawn) for one in zip(arranged.values, observed, strict=True)]
     extreme = _extremity(_permuted(arranged, drawn))
     largest = np.where(np.isnan(extreme), -np.inf, extreme)[is_measure].max(axis=0, initial=-np.inf)
+    largest = np.where(largest > -np.inf, largest, np.nan)
     n = (~np.isnan(arranged.values) & ~np.isnan(arranged.results).all(axis=2)).sum(axis=2)
     order = [*arranged.targets, ALL]
     axes = {"measure": arranged.measures, "target": order, "statistic": STATISTICS}
     table = pd.MultiIndex.from_product(axes.values(), names=axes.keys()).to_frame(index=False)
     table = table.merge(kinds.rename_axis("measure").reset_index(), how="left").assign(
-        value=observed.ravel(),
-        low=limits[..., 0].ravel(),
-        high=limits[..., 1].ravel(),
-        n=np.repeat(np.column_stack([n, n.sum(axis=1)]).ravel(), len(STATISTICS)),
-        n_undefined=limits[..., 2].ravel().astype(int),
-        p=_p(observed, extreme).ravel(),
-        p_max=np.where(
-            is_measure[:, None, None], _p(observed, np.where(largest > -np.inf, largest, np.nan)), np.nan
-        ).ravel(),
+        value=observed.ravel(), n=np.repeat(np.column_stack([n, n.sum(axis=1)]).ravel(), len(STATISTICS))
     )
+    table[["low", "high", "p", "p_max"]] = np.nan
+    over_all = {
+        "p": _p(observed[:, -1], extreme),
+        "p_max": np.where(is_measure[:, None], _p(observed[:, -1], largest), np.nan),
+    }
+    over_all |= dict(zip(("low", "high"), np.moveaxis(limits, 2, 0), strict=True))
+    for column, values in over_all.items():
+        table.loc[table["target"] == ALL, column] = values.ravel()
     table.loc[table["measure"] == "best_elsewhere", "p"] = np.nan  # it is made of the same results
     return table[table["n"] > 1].sort_values("target", key=lambda names: names.map(order.index), kind="stable")
 
 
-def _limits(values: np.ndarray, drawn: Sample, observed: np.ndarray) -> np.ndarray:
-    """Low, high and number of undefined draws, (n_measures, n_targets + 1, 5, 3)."""
-    found = np.empty((*observed.shape[:-1], 3))
-    for number, x in enumerate(values):
-        draws, lost = resampling.values(x, drawn.within, drawn.shared), observed[number, :-1, REGRET, 0]
-        draws[:-1, REGRET] = resampling.regrets(x, drawn)
-        found[number, ..., :2] = np.apply_along_axis(interval, -1, draws, LEVEL)
-        found[number, ..., 2] = np.isnan(draws).sum(axis=-1)
-        # The best of noisy results is too good, so regret is too high in draws: their median is moved to the estimate.
-        limits = found[number, :-1, REGRET, :2]
-        centre = [np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in draws[:-1, REGRET]]
-        limits = (
-            lost[:, None] + (limits - np.reshape(centre, (-1, 1))) if drawn.has_folds else np.full_like(limits, np.nan)
-        )
-        found[number, :, REGRET, :2] = np.maximum([*limits, resampling.mean_interval(lost, LEVEL)], 0)
-        found[number, -1, REGRET, 2] = 0
-    return found
+def _limits(x: np.ndarray, observed: np.ndarray, drawn: Sample) -> np.ndarray:
+    """Low and high of every statistic over all targets, (5, 2)."""
+    limits = np.apply_along_axis(interval, -1, resampling.values(x, drawn.shared)[-1], LEVEL)
+    limits[REGRET] = np.maximum(resampling.mean_interval(observed[:-1, REGRET, 0], LEVEL), 0)
+    return limits
 
 
 def _permuted(arranged: Panel, drawn: Sample) -> np.ndarray:
-    """Statistics of every measure for permuted results, (n_measures, n_targets + 1, 5, n_draws).
+    """Statistics of every measure over all targets for permuted results, (n_measures, 5, n_draws).
 
     The results are permuted among the sources that have a value: others may lack one because they are good, as ImageNet's
     published weights do.
@@ -206,10 +190,9 @@ def _permuted(arranged: Panel, drawn: Sample) -> np.ndarray:
     present, found = ~np.isnan(arranged.results).all(axis=2), [np.empty(0)] * len(arranged.values)
     masks = ~np.isnan(arranged.values) & present
     for mask in np.unique(masks, axis=0):
-        apart = resampling.permuted_apart(drawn, mask)
-        together = resampling.permuted_together(drawn, mask)
+        permuted = resampling.permuted(drawn, mask)
         for number in np.flatnonzero((masks == mask).all(axis=(1, 2))):
-            found[number] = resampling.values(arranged.values[number], apart, together)
+            found[number] = resampling.values(arranged.values[number], permuted)[-1]
     return np.stack(found)
 
 
@@ -222,7 +205,7 @@ def _extremity(values: np.ndarray) -> np.ndarray:
 
 
 def _p(observed: np.ndarray, extreme: np.ndarray) -> np.ndarray:
-    """Share of permutations at least as extreme as the observed value, which counts too; NaN if it is undefined.
+    """Share of permutations at least as extreme as the observed value, (..., 1), which counts too; NaN if it is undefined.
 
     Permutations without a value (NaN) do not count at all.
     """

@@ -50,13 +50,13 @@ def _compared(arranged: Panel, n_draws: int, seed: int) -> Callable[[int, int], 
     """Return a function from two measures to value, low and high of the difference of each statistic, (5, 3), and n."""
     drawn, known = sample(arranged.results, n_draws, seed), {}
     masks = ~np.isnan(arranged.values) & ~np.isnan(arranged.results).all(axis=2)
-    observed = [resampling.values(x, drawn.observed, drawn.observed)[:-1, REGRET, 0] for x in arranged.values]
+    observed = [resampling.values(x, drawn.observed)[:-1, REGRET, 0] for x in arranged.values]
 
     def statistics(number: int, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         key = number, mask.tobytes()
         if key not in known:
             x = np.where(mask, arranged.values[number], np.nan)
-            known[key] = tuple(resampling.values(x, d, d)[-1] for d in (drawn.observed, drawn.shared))
+            known[key] = tuple(resampling.values(x, d)[-1] for d in (drawn.observed, drawn.shared))
         return known[key]
 
     def compared(one: int, other: int) -> tuple[np.ndarray, int]:

@@ -14,47 +14,31 @@ from catscans_lib.statistics.ranks import Draws, known_mean
 class Sample:
     """Draws of every target's results; they depend on the seed alone, so two measures are compared on the same draws.
 
-    `observed`, `within` (sources drawn anew for each target) and `shared` (drawn once for all targets) hold one entry per
-    target. `folds` (n_targets, n_draws, n_sources) are mean results of drawn folds for the sources as they are. `maps` (n_draws,
+    `observed` and `shared` (sources drawn once for all targets, and folds) hold one entry per target. `maps` (n_draws,
     n_sources) are permutations.
     """
 
     observed: list[Draws]
-    within: list[Draws]
     shared: list[Draws]
-    folds: np.ndarray
     maps: np.ndarray
-    has_folds: bool  # whether there is more than one fold to draw
 
 
 def sample(results: np.ndarray, n_draws: int, seed: int) -> Sample:
     """Draw from results (n_targets, n_sources, n_folds), NaN if missing."""
     _, n_sources, n_folds = results.shape
-    rngs = [np.random.default_rng([seed, number]) for number in range(4)]
+    rngs = [np.random.default_rng([seed, number]) for number in (0, 1, 3)]
     counts = rngs[0].multinomial(n_sources, np.full(n_sources, 1 / n_sources), n_draws)
-    observed, within, shared, folds = [], [], [], []
+    observed, shared = [], []
     for y in results:
-        here = ~np.isnan(y).all(axis=1)
         drawn = _fold_means(y, rngs[1].multinomial(n_folds, np.full(n_folds, 1 / n_folds), n_draws))
         mean = _fold_means(y, np.ones((1, n_folds)))
         observed.append(ranks.draws(mean, np.ones_like(mean)))
-        within.append(ranks.draws(drawn, rngs[2].multinomial(here.sum(), here / max(here.sum(), 1), n_draws)))
         shared.append(ranks.draws(drawn, counts))
-        folds.append(drawn)
-    maps = rngs[3].permuted(np.tile(np.arange(n_sources), (n_draws, 1)), axis=1)
-    return Sample(observed, within, shared, np.stack(folds), maps, n_folds > 1)
+    maps = rngs[2].permuted(np.tile(np.arange(n_sources), (n_draws, 1)), axis=1)
+    return Sample(observed, shared, maps)
 
 
-def permuted_apart(drawn: Sample, mask: np.ndarray) -> list[Draws]:
-    """Permute each target's results among the sources in `mask`, (n_targets, n_sources); other cells stay as they are."""
-    found = []
-    for one, here in zip(drawn.observed, mask, strict=True):
-        image = _restricted(drawn.maps, here)
-        found.append(ranks.draws(_results(one)[image], np.ones(image.shape)))
-    return found
-
-
-def permuted_together(drawn: Sample, mask: np.ndarray) -> list[Draws]:
+def permuted(drawn: Sample, mask: np.ndarray) -> list[Draws]:
     """Permute sources, with their results on all targets, among those in `mask` on any; missing pairs stay missing.
 
     A source may get the results of one that lacks this target. Then the mean of that one's results on its other targets, each
@@ -83,12 +67,6 @@ def _restricted(maps: np.ndarray, here: np.ndarray) -> np.ndarray:
     return np.where(here, image, np.arange(len(here)))
 
 
-def regrets(x: np.ndarray, drawn: Sample) -> np.ndarray:
-    """Return the regret of a measure, x (n_targets, n_sources), in draws of folds: (n_targets, n_draws), NaN if undefined."""
-    present = [one.counts[:1] for one in drawn.observed]
-    return np.stack([ranks.regret(*one) for one in zip(x, drawn.folds, present, strict=True)])
-
-
 def mean_interval(values: np.ndarray, level: float) -> tuple[float, float]:
     """Return Student's interval (low, high) of the mean over targets, from one value per target; NaN with fewer than two.
 
@@ -102,13 +80,10 @@ def mean_interval(values: np.ndarray, level: float) -> tuple[float, float]:
     return known.mean() - half, known.mean() + half
 
 
-def values(x: np.ndarray, drawn: Sequence[Draws], for_all: Sequence[Draws]) -> np.ndarray:
+def values(x: np.ndarray, drawn: Sequence[Draws]) -> np.ndarray:
     """Statistics of one measure, x (n_targets, n_sources), on every target and over all: (n_targets + 1, 5, n_draws)."""
     found = [ranks.on_target(here, one) for here, one in zip(x, drawn, strict=True)]
-    if for_all is drawn:
-        return np.stack([one.values for one in (*found, ranks.over_targets(found))])
-    over_all = [ranks.on_target(here, one) for here, one in zip(x, for_all, strict=True)]
-    return np.stack([one.values for one in (*found, ranks.over_targets(over_all))])
+    return np.stack([one.values for one in (*found, ranks.over_targets(found))])
 
 
 def _fold_means(y: np.ndarray, counts: np.ndarray) -> np.ndarray:
