@@ -9,7 +9,6 @@
 # make test-slow               runs the tests with a cluster, a browser or real kills (minutes)
 # make gpu                     installs TensorFlow for an NVIDIA GPU into .venv (3 GB)
 # make peers                   installs PyTorch for benchmarks/training.py (4 GB)
-# make mlflow-env              makes the environment that exports records to MLflow
 PROFILE ?= demo
 PYTHON  ?= python3.13 python3.12 python3.11 python3
 export CATSCANS_DATA    := $(or $(DATA),$(CATSCANS_DATA))
@@ -18,7 +17,7 @@ export HOME := $(shell test -w "$$HOME" && echo "$$HOME" || echo "$(CURDIR)/.sna
 
 BIN := .venv/bin
 
-.PHONY: book pdf sweep test test-slow lint format lab lock gpu peers mlflow-env clean
+.PHONY: book pdf sweep test test-slow lint format lab lock gpu peers clean
 book: .venv/.complete
 	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER)) $(ARGS)
 
@@ -76,11 +75,6 @@ gpu: .venv/.complete
 peers: .venv/.complete
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers
 	@$(BIN)/uv pip install --quiet --python .venv-peers/bin/python $$(sed -n 's/^peers = \["\(.*\)"\]/\1/p' pyproject.toml)
-
-# MLflow, to which records are exported; its requirements conflict with ours.
-mlflow-env: .venv/.complete
-	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-mlflow
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-mlflow/bin/python $$(sed -n 's/^mlflow = \["\(.*\)"\]/\1/p' pyproject.toml)
 
 clean:
 	rm -rf data/* results/* _build

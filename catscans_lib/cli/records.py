@@ -1,7 +1,6 @@
-"""The commands about run records: list, show and compare them, and convert them to MLflow."""
+"""The commands about run records: list, show and compare them."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ RECORD = "RECORD is the number of a record, the id of a result, or a run (STEP/N
 
 @click.group()
 def records() -> None:
-    """List, show, compare and convert the records of runs."""
+    """List, show and compare the records of runs."""
 
 
 @records.command(epilog="Example: catscans records ls --run transfer")
@@ -77,18 +76,6 @@ def table(profile: str, run: str | None) -> None:
     from catscans_lib.runs.records import tables
 
     click.echo(tables.table(_selected(profile, run)).to_csv(index=False), nl=False)
-
-
-@records.command(epilog="Example: catscans records export --to mlflow FOLDER")
-@profile_option
-@run_option
-@click.option("--to", type=click.Choice(["mlflow"]), required=True, expose_value=False, help="Format.")
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-def export(profile: str, run: str | None, folder: Path) -> None:
-    """Convert records of ended runs to MLflow runs in FOLDER, to browse with `mlflow ui`; skip those it holds already."""
-    from catscans_lib.runs.records.export import to_mlflow
-
-    click.echo(to_mlflow(_selected(profile, run), folder, experiment=f"catscans {profile}").rstrip())
 
 
 def _json(value: Any) -> str:

@@ -1,9 +1,8 @@
-"""The commands list, show, compare and export records; MLflow gets everything that a record holds."""
+"""The commands list, show and compare records."""
 
 import io
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -114,8 +113,6 @@ def test_ls_and_show_print_records_and_messages_say_how_to_make_what_is_missing(
     assert "output\ntraining from dtd" in page
     assert f"  chest  {'cd' * 32}\n" in page
     assert "steps with records: transfer" in said("ls", "--run", "pretrain", status=2)
-    missing = ".venv-mlflow, which is missing. Create it: make mlflow-env"
-    assert missing in said("export", "--to", "mlflow", str(project / "out"), status=2)
     shutil.rmtree(paths.records_dir("demo"))
     assert "catscans sweep --profile demo" in said("show", "1", status=2)
 
@@ -128,48 +125,3 @@ def test_a_page_of_the_book_offers_the_record_of_its_own_result_only(project):
     assert record["versions"]["numpy"]
     assert str(project) not in files["records/transfer/dtd--chest.json"].decode()
     assert "config" not in json.loads(files["records/transfer/x.json"])  # the record is of another result
-
-
-ASK_MLFLOW = """
-import json, sys
-from mlflow.tracking import MlflowClient
-client = MlflowClient(tracking_uri=sys.argv[1])
-(place,) = [found for found in client.search_experiments() if found.name == "catscans demo"]
-told = {}
-for run in client.search_runs([place.experiment_id]):
-    history = client.get_metric_history(run.info.run_id, "fine_tune.fold2.seed0.validation.auc")
-    told[run.data.tags["catscans.run"]] = {
-        "params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags, "status": run.info.status,
-        "epochs": [(metric.step, metric.value) for metric in history], "ms": run.info.end_time - run.info.start_time,
-        "files": [file.path for file in client.list_artifacts(run.info.run_id)],
-        "predictions": open(client.download_artifacts(run.info.run_id, "predictions.csv")).read() if history else "",
-    }
-print(json.dumps(told))
-"""
-
-
-@pytest.mark.slow
-def test_mlflow_finds_parameters_metrics_of_every_epoch_and_files(project):
-    if not (ROOT / ".venv-mlflow/bin/python").exists():
-        pytest.skip("needs .venv-mlflow: make mlflow-env")
-    (project / ".venv-mlflow").symlink_to(ROOT / ".venv-mlflow")
-    with pytest.raises(ZeroDivisionError):
-        recorded("demo", "pretrain/dtd", {"epochs": 3}, project / "x", lambda: 1 / 0)
-    out = project / "out"
-    assert "3 runs written, 0 were in the folder" in said("export", "--to", "mlflow", str(out))
-    assert "0 runs written, 3 were in the folder" in said("export", "--to", "mlflow", str(out))
-    command = [project / ".venv-mlflow/bin/python", "-W", "ignore", "-c", ASK_MLFLOW, f"sqlite:///{out}/mlflow.db"]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    run, record = told["transfer/dtd--chest"], reading.find("demo", "1")
-    assert len(told) == 3
-    assert (run["params"]["learning_rate"], run["params"]["augmentation.shift"]) == ("0.001", "0.1")
-    assert run["epochs"] == [[1, 1.2], [2, 2.2]]
-    assert run["metrics"]["auc.fine_tune"] == pytest.approx(0.875)
-    assert run["metrics"]["peak_memory_mb"] == 900
-    assert run["tags"]["catscans.data.chest"] == "cd" * 32
-    assert run["ms"] == pytest.approx(1000 * record.seconds, abs=11)
-    assert {"predictions.csv", "catscans_run.json", "versions.json", "cout.txt"} <= set(run["files"])
-    assert run["predictions"] == (record.folder / "predictions.csv").read_text()
-    failed = told["pretrain/dtd"]
-    assert failed["status"] == "FAILED"
-    assert "ZeroDivisionError" in failed["tags"]["mlflow.note.content"]

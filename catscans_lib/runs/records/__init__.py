@@ -1,7 +1,7 @@
 """Sacred records: how every run was executed, on what, from what, and how it ended.
 
 In: a run's folder and the function that fills it. Out: `results/<profile>/records/<number>/`, one folder per execution.
-`reading` loads them, `tables` lists and compares them, `export` converts them to MLflow.
+`reading` loads them, `tables` lists and compares them.
 """
 
 import json
