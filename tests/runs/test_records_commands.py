@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,7 +13,6 @@ from catscans_lib.book import run_pages
 from catscans_lib.cli import main
 from catscans_lib.runs.records import reading, recorded, tables
 
-ROOT = Path(__file__).parents[2]
 # Scores of the positive class. Of four pairs in fold 1 the first run ranks three correctly, the second all; in fold 2 both all.
 SCORES = {"dtd": ([0.1, 0.6, 0.5, 0.9], [0.1, 0.2, 0.8, 0.9]), "none": ([0.1, 0.2, 0.5, 0.9], [0.1, 0.2, 0.8, 0.9])}
 
