@@ -268,7 +268,7 @@ def test_a_file_in_the_place_of_a_folder_is_reported(osf, root, tmp_path):
 
 def killed(point, command, at):
     """Push or pull in another process that kills itself where it would call a function."""
-    words = f"pathlib.Path({str(at.root)!r}), {at.project!r}, {at.node!r}, {at.base_url!r}, 1"
+    words = f"pathlib.Path({str(at.root)!r}), {at.project!r}, {at.node!r}, {at.base_url!r}"
     code = f"import pathlib; from catscans_lib.sharing.osf import sync; sync.Sync({words}).{command}()"
     killed_at(f"catscans_lib.{point}", code)
 
