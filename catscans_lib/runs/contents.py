@@ -1,4 +1,4 @@
-"""Digests of the files that a run reads and no run has made: images as published, weights, published tables, answers.
+"""Digests of the files that a run reads and no run has made: images as published, weights and published tables.
 
 A digest depends on what the files contain and on their names below the folder that the user names, not on that folder's path.
 Hashing a large dataset takes minutes, so digests are cached in `.snakemake/files/` by path, size and times of every file.
@@ -27,16 +27,14 @@ def of_run(run: PlannedRun) -> dict[str, str]:
 
 def _read(run: PlannedRun) -> dict[str, Places]:
     """Return what a run reads besides the results of other runs."""
-    values, root, found = run.parameters, paths.root(), {}
+    values, found = run.parameters, {}
     given = {name: Path(os.environ[name]) for name in paths.GIVEN if os.environ.get(name)}
     if values.get("data") == "native":
         found["images"] = _images(values["dataset"], given.get("CATSCANS_DATA"))
     if isinstance(file := values.get("weights"), str) and registry.is_file(file):
         found["weights"] = [(file, folder / file) for name, folder in given.items() if name == "CATSCANS_WEIGHTS"]
     if run.step == "evidence":
-        found["evidence"] = [("", root / "evidence")]
-    if file := values.get("answers"):
-        found["answers"] = [(file, root / file)]
+        found["evidence"] = [("", paths.root() / "evidence")]
     return found
 
 

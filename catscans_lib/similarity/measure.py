@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from catscans_lib.errors import InputError
 
@@ -29,8 +28,6 @@ class Inputs:
         The same for the source's images, which may differ in number.
     fisher, source_fisher : array_like of float, shape (n_filters,)
         Task2Vec embeddings: diagonal of the Fisher information of one probe network fitted to each dataset.
-    answers, source_answers : pandas.DataFrame
-        Questionnaire answers about each dataset: columns rater, question, answer.
     """
 
     features: np.ndarray | None = None
@@ -41,8 +38,6 @@ class Inputs:
     source_labels: np.ndarray | None = None
     fisher: np.ndarray | None = None
     source_fisher: np.ndarray | None = None
-    answers: pd.DataFrame | None = None
-    source_answers: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,15 @@ from collections.abc import Iterable
 from catscans_lib.errors import unknown
 from catscans_lib.similarity import task2vec
 from catscans_lib.similarity.measure import Inputs, Measure
-from catscans_lib.similarity.measures import distribution, experts, feature_based, label_based, linear_probe
+from catscans_lib.similarity.measures import distribution, feature_based, label_based, linear_probe
 
-FAMILIES = (label_based, feature_based, linear_probe, distribution, task2vec, experts)
+FAMILIES = (label_based, feature_based, linear_probe, distribution, task2vec)
 MEASURES: dict[str, Measure] = {measure.name: measure for family in FAMILIES for measure in family.MEASURES}
 
 # Shown before all others: those of `catscans recommend`, the rule that scores with labels have to beat among them, the standard
-# score of networks with a classifier, the distance that warns of unfamiliar images, and the original study's two measures.
+# score of networks with a classifier, the distance that warns of unfamiliar images, and the original study's.
 LEADING = (
     "logme", "linear_probe_auc", "regularised_h_score", "sfda", "n_leep", "leep", "mmd_rbf", "task2vec_cosine",
-    "expert_distance",
 )  # fmt: skip
 N_LEADING = 9
 

@@ -21,8 +21,7 @@ class Similarity(Strict):
     """Parameters of `similarity.ipynb`.
 
     Where two sets of images are compared, the network of the source `probe` sees both. About `n_images` of each dataset are
-    drawn for each of `seeds`. `measures` None: all of `similarity.registry`; `primary`: the one that is shown first; `answers`:
-    CSV with answers to the questionnaire.
+    drawn for each of `seeds`. `measures` None: all of `similarity.registry`; `primary`: the one that is shown first.
     """
 
     profile: str
@@ -33,7 +32,6 @@ class Similarity(Strict):
     seeds: Annotated[list[int], Field(min_length=1)]
     measures: Annotated[list[str], Field(min_length=1)] | None = None
     primary: str
-    answers: str | None = None
 
 
 class Transferability(Strict):

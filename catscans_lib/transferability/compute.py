@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """One dataset's sample of images, its features and its Task2Vec embedding by the probe network, and answers about it.
+    """One dataset's sample of images, its features and its Task2Vec embedding by the probe network.
 
     `missing` has the reason why there is no embedding, under "fisher".
     """
@@ -58,7 +58,6 @@ class Side:
     features: np.ndarray
     fisher: np.ndarray | None
     missing: dict[str, str]
-    answers: pd.DataFrame | None = None
 
 
 def of_target(study: Study, settings: Similarity) -> Measured:
@@ -71,9 +70,9 @@ def of_target(study: Study, settings: Similarity) -> Measured:
     Measures with missing inputs are omitted: a source that came as weights has no images and no head. A measure that fails is a
     row of `problems`.
     """
-    networks, answers, rows = SourceFeatures(study.profile, settings.probe), _answers(settings.answers), []
+    networks, rows = SourceFeatures(study.profile, settings.probe), []
     for seed in settings.seeds:
-        pairs = _pairs(study, settings, networks, answers, seed)
+        pairs = _pairs(study, settings, networks, seed)
         rows += _rows(pairs, settings.target, settings.measures, seed)
     return _measured(rows)
 
@@ -145,17 +144,7 @@ def _needs(measures: list[str] | None) -> frozenset[str]:
     return frozenset().union(*(measure.needs for measure in registry.chosen(measures)))
 
 
-def _answers(file: str | None) -> dict[str, pd.DataFrame]:
-    """Questionnaire answers about each dataset, from a CSV with columns dataset, rater, question, answer."""
-    if file is None:
-        return {}
-    table = read_csv(Path(file), ["dataset", "rater", "question", "answer"], "The book's questionnaire.csv has them.")
-    return dict(iter(table.groupby("dataset")))
-
-
-def _pairs(
-    study: Study, settings: Similarity, networks: SourceFeatures, answers: dict[str, pd.DataFrame], seed: int
-) -> Iterator[Pair]:
+def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: int) -> Iterator[Pair]:
     """Yield two halves of the target, and the target with every source."""
     needs, target, n_images = _needs(settings.measures), settings.target, settings.n_images
     opened = store.open_store(_store_path(study, target))
@@ -167,8 +156,6 @@ def _pairs(
     for source in sorted(settings.sources, key=lambda source: (source < target, source)):
         if networks.parameters(source)["weights"] is None:
             sides[source] = _side(networks, _sample(study, source, n_images, seed), seed, needs)
-    named = [target, *settings.sources]
-    sides = {name: replace(sides[name], answers=answers.get(name)) for name in named if name in sides}
     halves = [store.half(opened, rows, seed, which) for which in (0, 1)]
     parts = [_side(networks, store.subset(opened, half, n_images, seed), seed, needs) for half in halves]
     yield _between(target, *parts, settings.probe)
@@ -197,9 +184,8 @@ def _side(networks: SourceFeatures, images: Subset, seed: int, needs: frozenset[
 def _between(name: str, target: Side, source: Side, probe: str) -> Pair:
     """Inputs of measures that compare two sets of images by the probe's features; `name` is that of the source."""
     inputs = Inputs(
-        features=target.features, labels=target.images.labels, fisher=target.fisher, answers=target.answers,
+        features=target.features, labels=target.images.labels, fisher=target.fisher,
         source_features=source.features, source_labels=source.images.labels, source_fisher=source.fisher,
-        source_answers=source.answers,
     )  # fmt: skip
     missing = {f"source_{field}": f"{reason} (source)" for field, reason in source.missing.items()}
     return Pair(name, inputs, probe, target.missing | missing)

@@ -4,7 +4,6 @@ import re
 from dataclasses import fields, replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.special import softmax
 
@@ -31,11 +30,6 @@ def classes_in_space(rng, n, d, separation):
     return separation * np.eye(N_CLASSES, d)[labels] + rng.normal(size=(n, d)) * spread[labels], labels
 
 
-def answers(rng, yes):
-    rows = [(rater, question, "yes" if rng.random() < yes else "no") for rater in range(14) for question in "abc"]
-    return pd.DataFrame(rows, columns=["rater", "question", "answer"])
-
-
 def world(n=60, d=8, separation=2.0, shift=1.0, seed=0):
     """Everything a measure can need; the source lies `shift` away from the target in all that is compared."""
     rng = np.random.default_rng(seed)
@@ -47,7 +41,6 @@ def world(n=60, d=8, separation=2.0, shift=1.0, seed=0):
         features=features, labels=labels, source_head=softmax(3 * features[:, :5], axis=1),
         source_features=source + shift, source_labels=source_labels,
         fisher=fisher, source_fisher=source_fisher,
-        answers=answers(rng, 0.1), source_answers=answers(rng, 0.1 + 0.4 * shift),
     )  # fmt: skip
 
 
@@ -240,4 +233,4 @@ def test_a_function_gets_its_arguments_optional_fields_and_seed_and_nothing_else
         name="a", title="A", function=function, arguments=("labels", "features"), larger_is_closer=True, range=(0, 9),
         cost="", reference="", blind_to="", why="", optional=("groups", "source_head"), is_random=True,
     )  # fmt: skip
-    assert record.compute(Inputs(features=2, labels=1, groups=3, answers=4), seed=7) == 5.0
+    assert record.compute(Inputs(features=2, labels=1, groups=3, fisher=4), seed=7) == 5.0

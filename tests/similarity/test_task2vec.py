@@ -69,3 +69,17 @@ def test_a_seed_repeats_the_bits_and_another_seed_draws_other_labels(softmax_reg
     one, again, other = (monte_carlo(np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert one.tobytes() == again.tobytes()
     assert (one >= 0).all() and not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("fisher", "message"),
+    [
+        (np.ones(4), r"both of one probe network; got \(4,\) and \(3,\)"),
+        ([1.0, np.nan, 0.0], "fisher: filter 1 is nan"),
+        ([1.0, 0.0, -2.0], "fisher: filter 2 is -2.0"),
+        (np.zeros(3), "fisher is 0 for all filters"),
+    ],
+)
+def test_an_invalid_embedding_is_refused(fisher, message):
+    with pytest.raises(InputError, match=message):
+        task2vec.cosine(fisher, np.ones(3))

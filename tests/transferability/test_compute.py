@@ -111,7 +111,7 @@ def measured(made):
 def test_every_measure_is_computed_for_every_source_with_its_inputs(measured):
     values, seconds, problems = measured
     assert problems.empty
-    assert set(values["measure"]) == set(registry.known()) - {"expert_distance"}  # no questionnaire here
+    assert set(values["measure"]) == set(registry.known())
     assert np.isfinite(values["value"]).all()
     counts = values[values["source"] != "chest"].groupby("measure")["source"].nunique()
     assert (counts == len(SOURCES)).all()
@@ -203,14 +203,6 @@ def test_ranks_count_from_the_closest_whichever_way_a_measure_points(measured):
     values = measured[0][measured[0]["source"] != "chest"].groupby(["measure", "source"])["value"].mean()
     assert ranks["logme"].idxmin() == values["logme"].idxmax()
     assert ranks["mmd_rbf"].idxmin() == values["mmd_rbf"].idxmin()
-
-
-def test_answers_of_raters_become_a_distance(project, tmp_path):
-    rows = [(name, 1, "colour?", "many" if name == "dtd" else "none") for name in (*SOURCES, "chest")]
-    form = tmp_path / "answers.csv"
-    pd.DataFrame(rows, columns=["dataset", "rater", "question", "answer"]).to_csv(form, index=False)
-    values, *_ = of_chest(measures=["expert_distance"], answers=str(form))
-    assert values.set_index("source")["value"].to_dict() == {"stl10": 0.0, "dtd": 1.0, "kimia960": 0.0}
 
 
 def test_a_probe_that_is_no_source_is_refused(tmp_path, monkeypatch):
