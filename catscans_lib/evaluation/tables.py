@@ -1,18 +1,15 @@
-"""Tidy tables from saved predictions: AUCs, transfer scores, other metrics, ROC and calibration curves."""
+"""Tidy tables from saved predictions: AUCs, transfer scores, other metrics."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_curve
 
 from catscans_lib.statistics import metrics
 
 KEYS = ["source", "target", "mode", "fold", "seed"]
 CELL = ["source", "target", "mode"]
-GRID = np.linspace(0, 1, 101)  # false positive rates at which ROC curves are averaged
-BINS = ["low", "high", "mean_score", "share", "n"]
 LONGER = "fine_tune_long"  # the baseline with a longer budget: shown with the others, never used as their baseline
 
 
@@ -143,62 +140,3 @@ def transfer_scores(aucs: pd.DataFrame) -> pd.DataFrame:
 def summary(aucs: pd.DataFrame) -> pd.DataFrame:
     """Return source, target, mode, auc_mean, auc_sd (ddof 1; NaN for one value) and n, over folds and seeds."""
     return aucs.groupby(CELL, sort=False)["auc"].agg(auc_mean="mean", auc_sd="std", n="count").reset_index()
-
-
-def best_and_baseline(predictions: pd.DataFrame, aucs: pd.DataFrame, target: str, mode: str) -> pd.DataFrame:
-    """Return a target's predictions by its best source and from random weights; empty if the mode did not run."""
-    here = aucs[(aucs["target"] == target) & (aucs["mode"] == mode)]
-    means = here.groupby("source")["auc"].mean().drop("none", errors="ignore")
-    of = predictions[(predictions["target"] == target) & (predictions["mode"] == mode)]
-    return pd.concat([of[of["source"] == source] for source in [*means.nlargest(1).index, "none"]])
-
-
-def roc_bands(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Average the one-vs-rest ROC curves of each class over folds and seeds, at equal false positive rates.
-
-    Takes predictions on one target. Columns source, mode, class (of two classes only the positive one), false_positive_rate,
-    true_positive_rate (mean), low, high (minimum and maximum over folds and seeds: a spread, not an interval), n. A fold adds
-    no curve for a class that is absent from it, or is its only class.
-    """
-    rows = []
-    columns = score_columns(predictions)
-    classes = classes_of(columns)
-    for (source, mode), part in predictions.groupby(["source", "mode"], sort=False):
-        curves: dict[str, list[np.ndarray]] = {}
-        for _, fold in part.groupby(["fold", "seed"], sort=False):
-            labels, scores = metrics.check_predictions(fold["label"], fold[columns], classes)
-            for name, score in _shown(classes, scores):
-                if len(set(labels == name)) == 2:
-                    false_positive_rate, true_positive_rate, _ = roc_curve(labels == name, score)
-                    heights = np.interp(GRID, false_positive_rate, true_positive_rate)  # the top of a vertical step
-                    heights[0] = 0.0  # every curve starts there
-                    curves.setdefault(name, []).append(heights)
-        for name, of_class in curves.items():
-            heights = np.stack(of_class)
-            band = {"true_positive_rate": heights.mean(0), "low": heights.min(0), "high": heights.max(0)}
-            keys = {"source": source, "mode": mode, "class": name, "false_positive_rate": GRID}
-            rows.append(pd.DataFrame(keys | band | {"n": len(heights)}))
-    return pd.concat(rows, ignore_index=True)
-
-
-def calibration(predictions: pd.DataFrame, n_bins: int = 10) -> pd.DataFrame:
-    """Compare predicted probabilities on one target with observed frequencies, all folds and seeds together.
-
-    Columns source, mode, class (of two classes only the positive one), low, high (bin of equal width), mean_score, share (of
-    the bin's images that are of the class), n (images). Empty bins have no row.
-    """
-    columns = score_columns(predictions)
-    classes = classes_of(columns)
-    parts = []
-    for (source, mode), part in predictions.groupby(["source", "mode"], sort=False):
-        labels, scores = metrics.check_probabilities(part["label"], part[columns], classes)
-        for name, score in _shown(classes, scores):
-            bins = dict(zip(BINS, metrics.reliability(score, labels == name, n_bins), strict=True))
-            parts.append(pd.DataFrame({"source": source, "mode": mode, "class": name} | bins))
-    return pd.concat(parts, ignore_index=True).astype({"n": int})
-
-
-def _shown(classes: tuple[str, ...], scores: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Name and scores of every class; of two classes only the second, positive one."""
-    every = list(zip(classes, scores.T, strict=True))
-    return every if len(classes) > 2 else every[1:]

@@ -12,9 +12,7 @@ from catscans_lib.figures.associations import (
 )
 from catscans_lib.figures.aucs import (
     auc_panels,
-    calibration_curves,
     difference_panels,
-    roc_curves,
 )
 from catscans_lib.figures.curves import learning_curves
 from catscans_lib.figures.evidence import size_panels, source_forest

@@ -1,4 +1,4 @@
-"""AUCs of sources and their differences; ROC and calibration curves."""
+"""AUCs of sources and their differences."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from catscans_lib.figures.style import COLOURS, DASHES, Titles, ordered
+from catscans_lib.figures.style import COLOURS, Titles, ordered
 
 Failed = Mapping[tuple[str, str, str], str]  # source, target, mode of networks that did not learn, and the words for it
 NOT_SOURCES = {"none_long": "random weights, longer", "none_features": "random features"}
@@ -75,55 +75,6 @@ def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode
         if source in ends.index:
             ax.plot(ends.loc[source, ["low", "high"]], [place, place], color=colour, lw=1.8, zorder=3)
         ax.scatter(means[source], place, s=42, color=colour, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
-
-
-def roc_curves(bands: pd.DataFrame, *, titles: Titles) -> np.ndarray:
-    """Plot ROC curves, a panel per class, a colour and line style per source; bands span the folds and seeds.
-
-    Takes the table of `roc_bands` for one mode; returns one Axes per class.
-    """
-    classes = list(bands["class"].unique())
-    n_columns = min(4, len(classes))
-    n_rows = -(-len(classes) // n_columns)
-    size = (2.5 * n_columns + (1.6 if n_columns < 3 else 0), 2.6 * n_rows + 0.7)
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, sharex=True, sharey=True)
-    for ax, name in zip(axes.flat, classes, strict=False):
-        ax.plot([0, 1], [0, 1], color="#BBBBBB", lw=0.8)
-        for number, (source, part) in enumerate(bands[bands["class"] == name].groupby("source", sort=False)):
-            x, style = part["false_positive_rate"], {"color": COLOURS[number], "ls": DASHES[number % len(DASHES)]}
-            ax.fill_between(x, part["low"], part["high"], color=COLOURS[number], alpha=0.18, linewidth=0)
-            label = f"{titles[source]} (n = {part['n'].iloc[0]})"
-            ax.plot(x, part["true_positive_rate"], lw=1.8, label=label, **style)
-        ax.set_title(f"{name} against the rest" if len(classes) > 1 else f"Positive: {name}")
-        ax.set_aspect("equal")
-    for ax in axes.flat[len(classes) :]:
-        ax.set_axis_off()
-    figure.supxlabel("False positive rate, held-out folds", fontsize=10)
-    figure.supylabel("True positive rate", fontsize=10)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=8)
-    return axes.flat[: len(classes)]
-
-
-def calibration_curves(table: pd.DataFrame, *, titles: Titles) -> Axes:
-    """Plot the observed frequency of a class against its predicted probability, all classes together.
-
-    Takes the table of `calibration` for one target and mode. Perfect calibration lies on the diagonal.
-    """
-    _, ax = plt.subplots(figsize=(4.6, 4.2))
-    ax.plot([0, 1], [0, 1], color="#BBBBBB", lw=0.8)
-    shown = table[table["n"] > 0]
-    for number, (source, part) in enumerate(shown.groupby("source", sort=False)):
-        weighted = part.assign(mean_score=part["mean_score"] * part["n"], share=part["share"] * part["n"])
-        bins = weighted.groupby("low")[["mean_score", "share", "n"]].sum()
-        x, y = bins["mean_score"] / bins["n"], bins["share"] / bins["n"]
-        style = {"color": COLOURS[number], "ls": DASHES[number % len(DASHES)]}
-        ax.plot(x, y, lw=1.5, **style)
-        ax.scatter(x, y, s=8 + 120 * bins["n"] / bins["n"].sum(), color=COLOURS[number], label=titles[source])
-    ax.set(
-        xlabel="Predicted probability, held-out folds", ylabel="Share of images of that class", xlim=(0, 1), ylim=(0, 1)
-    )
-    ax.legend(title="Area of a point: share of images", fontsize=8, title_fontsize=8)
-    return ax
 
 
 def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> np.ndarray:

@@ -15,7 +15,6 @@ from catscans_lib import datasets
 
 Titles = Mapping[str, str]  # printed titles of datasets, measures and layers by name
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#888888")
-DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), "-.")  # distinct also in greyscale
 MARKERS = {"isic2018": "o", "chest": "s", "pcam_middle": "^"}
 DEMO_STAMP = "DEMO – made-up images, not a medical result"
 

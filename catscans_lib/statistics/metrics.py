@@ -153,44 +153,26 @@ def classification_metrics(
     """
     from sklearn.metrics import average_precision_score
 
-    labels, scores = check_probabilities(labels, scores, classes)
+    labels, scores = check_predictions(labels, scores, classes)
+    if scores.min() < 0 or scores.max() > 1:
+        raise ValueError(f"Probabilities lie in [0, 1]; got {scores.min():.3g} to {scores.max():.3g}.")
     is_class = labels[:, None] == np.array(classes)
     correct = is_class[np.arange(len(labels)), scores.argmax(axis=1)]
     squared = (scores - is_class) ** 2
     n = is_class.sum(axis=0)
     recall = is_class[correct].sum(axis=0)[n > 0] / n[n > 0]
     precision = averaged(average_precision_score, labels, scores, classes, average) if len(recall) > 1 else np.nan
-    _, _, confidence, accuracy, in_bin = reliability(scores.max(axis=1), correct, N_ECE_BINS)
     return {
         "accuracy": float(correct.mean()),
         "balanced_accuracy": float(recall.mean()),
         "average_precision": precision,
         "brier": float(squared[:, 1].mean() if len(classes) == 2 else squared.sum(axis=1).mean()),
-        "ece": float((np.abs(confidence - accuracy) * in_bin).sum() / in_bin.sum()),
+        "ece": _calibration_error(scores.max(axis=1), correct),
     }
 
 
-def reliability(scores: np.ndarray, is_class: np.ndarray, n_bins: int) -> np.ndarray:
-    """Compare the probabilities of a class with how often it occurs, in bins of equal width.
-
-    Returns shape (5, n_filled_bins): low, high (low < score <= high; the first bin includes 0), mean score, share of images of
-    the class, n images. Empty bins are left out.
-    """
-    edges = np.linspace(0, 1, n_bins + 1)
-    number = np.searchsorted(edges[1:-1], scores)
-    n = np.bincount(number, minlength=n_bins)
-    filled = n > 0
-    mean_score, share = (
-        np.bincount(number, weights=values, minlength=n_bins)[filled] / n[filled] for values in (scores, is_class)
-    )
-    return np.stack([edges[:-1][filled], edges[1:][filled], mean_score, share, n[filled]])
-
-
-def check_probabilities(
-    labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Check predictions as `auc` does; scores outside [0, 1] are a ValueError, too."""
-    labels, scores = check_predictions(labels, scores, classes)
-    if scores.min() < 0 or scores.max() > 1:
-        raise ValueError(f"Probabilities lie in [0, 1]; got {scores.min():.3g} to {scores.max():.3g}.")
-    return labels, scores
+def _calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Expected calibration error; a bin does not include its lower edge, but the first includes 0."""
+    inner_edges = np.linspace(0, 1, N_ECE_BINS + 1)[1:-1]
+    surplus = np.bincount(np.searchsorted(inner_edges, confidence), weights=correct - confidence)
+    return float(np.abs(surplus).sum() / len(correct))

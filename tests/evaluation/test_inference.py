@@ -232,19 +232,3 @@ def test_class_aucs_and_metrics_have_the_keys_of_their_fold(study):
     metrics = tables.fold_metrics(table)
     assert {"brier", "balanced_accuracy", "ece"} <= set(metrics["metric"])
     assert len(metrics) == len(aucs) * metrics["metric"].nunique()
-
-
-def test_a_roc_band_spans_the_folds_and_has_the_area_of_the_auc(study):
-    table, aucs, _ = study
-    shown = tables.best_and_baseline(table, aucs, "chest", "fine_tune")
-    assert list(shown["source"].unique())[1:] == ["none"]
-    bands = tables.roc_bands(shown)
-    assert ((bands["low"] <= bands["true_positive_rate"]) & (bands["true_positive_rate"] <= bands["high"])).all()
-    assert bands["n"].unique().tolist() == [3]
-    assert set(bands["class"]) == {"yes"}
-    ends = bands.groupby("source")["true_positive_rate"].agg(["first", "last"])
-    np.testing.assert_array_equal(ends, [[0.0, 1.0]] * 2)
-    means = aucs.query("target == 'chest'").groupby("source")["auc"].mean()
-    for source, part in bands.groupby("source"):
-        area = np.trapezoid(part["true_positive_rate"], part["false_positive_rate"])
-        assert area == pytest.approx(means[source], abs=0.02)

@@ -120,14 +120,3 @@ def test_the_image_grid_shows_every_image():
     sheet = figure.axes[0].images[0].get_array()
     assert (sheet.sum(axis=2) == 0).sum() == 5 * 64
     assert [text.get_text() for text in figure.axes[0].texts] == list("abcde")
-
-
-def test_a_calibration_point_pools_all_classes_of_its_bin():
-    table = pd.DataFrame(
-        {
-            "source": "dtd", "mode": "fine_tune", "class": ["a", "b", "a"], "low": [0.0, 0.0, 0.5], "high": [0.5, 0.5, 1.0],
-            "mean_score": [0.2, 0.4, 0.9], "share": [0.0, 0.5, 1.0], "n": [30, 10, 20],
-        }
-    )  # fmt: skip
-    ax = figures.calibration_curves(table, titles=TITLES)
-    np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.25, 0.125], [0.9, 1.0]])

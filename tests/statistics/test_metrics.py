@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 from reference import REFERENCE, needs_reference, vectors
 from sklearn import metrics
-from sklearn.calibration import calibration_curve
 from sklearn.preprocessing import label_binarize
 
 from catscans_lib.statistics.metrics import (
@@ -12,7 +11,6 @@ from catscans_lib.statistics.metrics import (
     auc,
     classification_metrics,
     per_class,
-    reliability,
     transfer_score,
 )
 
@@ -176,18 +174,3 @@ def test_an_absent_class_has_no_average_precision_and_does_not_count_in_the_bala
 def test_scores_outside_0_to_1_raise_an_error():
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]; got -1 to 2"):
         classification_metrics(["no", "yes"], [[2.0, -1.0], [0.5, 0.5]], TWO)
-
-
-def test_reliability_agrees_with_scikit_learn():
-    labels, scores = two_classes()
-    low, high, mean_score, share, n = reliability(scores[:, 1], labels == "yes", 10)
-    expected_share, expected_mean = calibration_curve(labels == "yes", scores[:, 1], n_bins=10)
-    np.testing.assert_allclose(share, expected_share)
-    np.testing.assert_allclose(mean_score, expected_mean)
-    assert n.sum() == len(labels)
-    assert ((low < mean_score) & (mean_score <= high)).all()
-
-
-def test_reliability_leaves_out_empty_bins_and_puts_0_in_the_first():
-    found = reliability(np.array([0.0, 0.5, 0.75]), np.array([True, False, True]), 4)
-    assert found.T.tolist() == [[0, 0.25, 0, 1, 1], [0.25, 0.5, 0.5, 0, 1], [0.5, 0.75, 0.75, 1, 1]]
