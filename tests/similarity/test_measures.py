@@ -51,6 +51,12 @@ def test_the_regularised_h_score_distinguishes_features_also_with_fewer_images_t
     assert feature_based.regularised_h_score(near, y) < 0.8 * feature_based.regularised_h_score(far, y)
 
 
+def test_gbc_of_two_classes_on_a_line_by_hand():
+    x = np.array([[-1.0], [1.0], [2.0], [6.0]])  # means 0 and 4, variances 1 and 4
+    distance = 16 / 2.5 / 8 + np.log(2.5 / np.sqrt(1 * 4)) / 2
+    assert feature_based.gbc(x, TWO) == pytest.approx(-2 * np.exp(-distance))
+
+
 def test_sfda_is_two_shrinkage_discriminants_with_images_mixed_in_between():
     x, y = blobs(60, 4, separation=1.0)
     x *= 0.3
