@@ -132,7 +132,6 @@ def evaluated(shape: Shape, n_draws: int) -> Iterator[dict]:
         "class_aucs": lambda: tables.class_aucs(table),
         "fold_metrics": lambda: tables.fold_metrics(table),
         "transfer_scores": lambda: tables.transfer_scores(made["aucs"]),
-        "summary": lambda: tables.summary(made["aucs"]),
         "draws": lambda: intervals.draws(table, n_draws=n_draws, seed=0, average="weighted"),
         "auc_intervals": lambda: intervals.auc_intervals(made["aucs"], made["draws"], table),
         "comparisons": lambda: inference.comparisons(made["aucs"], made["draws"]),

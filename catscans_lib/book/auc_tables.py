@@ -70,7 +70,7 @@ def _cells(profile: str, found: dict[str, pd.DataFrame], failed: dict[tuple, str
     `failed` maps cells whose network did not learn to the words that say so. A gain has gain, low, high, verdict (of the
     primary test) and transfer_score (in percent).
     """
-    summary = evaluation.summary(found["aucs"]).set_index(CELL)
+    means = found["aucs"].groupby(CELL, sort=False)["auc"].mean()
     intervals = found["auc_intervals"].set_index(CELL)[list(UNKNOWN)].to_dict("index")
     gains = found["gains"].set_index(CELL).to_dict("index")
     return {
@@ -82,7 +82,7 @@ def _cells(profile: str, found: dict[str, pd.DataFrame], failed: dict[tuple, str
             "failed": failed.get(key),
             "page": page(profile, "transfer", f"{key[0]}--{key[1]}"),
         }
-        for key, mean in summary["auc_mean"].items()
+        for key, mean in means.items()
     }
 
 

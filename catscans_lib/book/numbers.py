@@ -7,7 +7,6 @@ import yaml
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.book import auc_tables, budgets, measure_tables
-from catscans_lib.book.templates import number
 from catscans_lib.datasets import demo
 from catscans_lib.evaluation import learning
 from catscans_lib.evaluation.tables import CELL
@@ -25,8 +24,7 @@ def numbers(profile: str) -> dict[str, Any]:
     ``settings`` are (key, value) pairs of the grid; ``datasets`` the cards and what ingest found; ``overlaps`` and
     ``stability`` rows of tables (None without the run); ``excluded`` what each pretraining left out for each target; ``runs``
     maps steps to records; ``factors`` is the ground truth of the demo; ``answers`` are those of the first mode; ``budgets``
-    has a row per pretrained source; ``extremes`` maps modes to a text that describes the figure of all AUCs to readers who
-    cannot see it. The others come from `auc_tables`, `measure_tables` and `evidence`.
+    has a row per pretrained source. The others come from `auc_tables`, `measure_tables` and `evidence`.
     """
     runs = {step: records for step in STEPS if (records := _records(profile, step))}
     grid, evaluated = (
@@ -52,7 +50,7 @@ def numbers(profile: str) -> dict[str, Any]:
     }
     mode = next(iter(found["modes"]), "")
     answers = [a | {"target": t["card"].title} for t in found["targets"] for a in t["answers"] if a["mode"] == mode]
-    return found | {"answers": answers, "extremes": _extremes(found)}
+    return found | {"answers": answers}
 
 
 def _records(profile: str, step: str) -> list[dict[str, Any]]:
@@ -119,23 +117,3 @@ def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:
     for row in found["summary"]:  # a network that learns nothing is stable, too
         row["verdict"] = failed.get((row["source"], row["target"], row["mode"]), row["verdict"])
     return found
-
-
-def _extremes(context: dict[str, Any]) -> dict[str, str]:
-    names = [target["card"].title for target in context["targets"]]
-    texts = {}
-    for mode, rows in context["results"].items():
-        cells = [
-            (cell["mean"], f"{row['title']} to {name}")
-            for row in rows
-            for name, cell in zip(names, row["cells"], strict=True)
-            if cell and row["source"] != "none"
-        ]
-        if cells:
-            (high, best), (low, worst) = max(cells), min(cells)
-            texts[mode] = (
-                f"AUC of {len({row['source'] for row in rows})} initialisations on {len(names)} targets "
-                f"({context['modes'][mode]}). Highest {number(high)}, from {best}; lowest {number(low)}, from {worst}. "
-                "The chapter Transferability has a table of all numbers."
-            )
-    return texts

@@ -135,8 +135,3 @@ def transfer_scores(aucs: pd.DataFrame) -> pd.DataFrame:
     scores["gain"] = scores["auc"] - scores["baseline_auc"]
     scores["transfer_score"] = metrics.transfer_score(scores["auc"], scores["baseline_auc"])
     return scores[[*KEYS, "auc", "baseline_auc", "gain", "transfer_score"]].reset_index(drop=True)
-
-
-def summary(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Return source, target, mode, auc_mean, auc_sd (ddof 1; NaN for one value) and n, over folds and seeds."""
-    return aucs.groupby(CELL, sort=False)["auc"].agg(auc_mean="mean", auc_sd="std", n="count").reset_index()

@@ -230,7 +230,9 @@ def test_bombs_are_refused(made, there, tmp_path, monkeypatch):
 
 def test_runs_made_by_other_code_are_imported_and_named_as_outdated(made, there):
     notebook = there / "notebooks/evaluate.ipynb"
-    notebook.write_text(notebook.read_text().replace("tables.summary(aucs)", "tables.summary(aucs[:])"))
+    notebook.write_text(
+        notebook.read_text().replace("tables.class_aucs(predictions)", "tables.class_aucs(predictions[:])")
+    )
     done = CliRunner().invoke(main.main, ["import", str(made[1])])
     assert "Outdated runs (1): evaluate/all." in done.output, done.output
 
