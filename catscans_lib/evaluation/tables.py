@@ -44,11 +44,6 @@ def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[F
         yield Fold(of, classes_of(here), labels[start:stop], None if groups is None else groups[start:stop], values)
 
 
-def score_columns(predictions: pd.DataFrame) -> list[str]:
-    """Return the score columns of predictions on one target; those of other targets' classes are empty."""
-    return [name for name in predictions if name.startswith("score_") and predictions[name].notna().any()]
-
-
 def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
     """Return the classes of score columns."""
     return tuple(column.removeprefix("score_") for column in columns)

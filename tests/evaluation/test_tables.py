@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from catscans_lib.evaluation import tables
-from catscans_lib.evaluation.tables import score_columns, split_folds
+from catscans_lib.evaluation.tables import split_folds
 
 
 def predictions(labels, scores, classes=("no", "yes"), **keys):
@@ -89,7 +89,6 @@ def test_folds_keep_the_order_of_the_table_and_have_the_classes_of_their_target(
     assert [fold.labels.tolist() for fold in found] == [["yes", "no"], ["no"], ["MEL", "NV"]]
     assert found[0].scores.tolist() == [[0.1, 0.9], [0.7, 0.3]]
     assert [fold.classes for fold in found] == [("no", "yes"), ("no", "yes"), ("MEL", "NV")]
-    assert score_columns(two_targets().query("target == 'isic2018'")) == ["score_MEL", "score_NV"]
 
 
 def test_a_fold_without_scores_has_all_classes_and_nan():
