@@ -14,7 +14,6 @@ import finished
 import pandas as pd
 import pytest
 import tiny
-import yaml
 from click.testing import CliRunner
 from rocrate.rocrate import ROCrate
 
@@ -77,7 +76,7 @@ def test_it_holds_the_whole_compendium_and_lists_every_file_with_its_size_and_ch
     assert {*PROJECT, "params/demo.yaml", "notebooks/transfer.ipynb", "catscans_lib/runs/recipe.py"} <= names
     for run in ("transfer/dtd--chest", "evaluate/all"):
         assert {f"results/demo/{run}/run.json", f"results/demo/{run}/{run.split('/')[0]}.ipynb"} <= names
-    assert {"results/demo/cards/datasets/dtd.json", "results/demo/cards/models/transfer--none--chest.md"} <= names
+    assert {"results/demo/cards/datasets/dtd.json", "results/demo/cards/datasets/dtd.csv"} <= names
     assert not [name for name in names if name.startswith(("data/", ".")) or ".done" in name]
     files = finished.files_in(made[2])
     listed = {place: one for place, one in graph(made[2]).items() if "File" in one["@type"]}
@@ -185,38 +184,23 @@ def test_the_printed_card_of_a_published_dataset_has_its_facts(name, monkeypatch
     assert [(one["url"], one["checksum"], one["n_bytes"]) for one in printed.get("downloads", [])] == published
 
 
-def test_the_card_of_a_network_states_its_data_results_and_limits(made):
-    card = (made[2] / "results/demo/cards/models/transfer--dtd--chest.md").read_text()
-    head = yaml.safe_load(card.split("---\n")[1])
-    assert head["datasets"] == ["chest", "dtd"]
-    assert re.findall("^## (.*)$", card, flags=re.M) == [
-        "Model details", "Intended use", "Training data", "Training", "Evaluation", "Limits", "How to open it",
-    ]  # fmt: skip
-    assert f"| {datasets.get('chest').title} | fine_tune | 0.754 | 0.612 to 0.888 | 6 | 3 | 3 |" in card
-    assert "fold 3, seed 0: AUC 0.900 on the 2 images" in card
-    assert "made up" in card
-    assert "must not take part in a diagnosis" in card
-    assert finished.COMMIT in card
-
-
-def test_the_card_of_a_network_trained_on_real_images_names_their_licence(tmp_path, monkeypatch):
+def test_the_card_of_a_dataset_of_real_images_names_its_licence(tmp_path, monkeypatch):
     folder = finished.make(tmp_path / "native", native=True)
     monkeypatch.setenv("CATSCANS_ROOT", str(folder))
     export("demo", tmp_path / "crate.zip")
     with zipfile.ZipFile(tmp_path / "crate.zip") as archive:
-        card = archive.read("results/demo/cards/models/pretrain--dtd.md").decode()
-    assert datasets.get("dtd").licence in card
-    assert "made up" not in card
+        card = json.loads(archive.read("results/demo/cards/datasets/dtd.json"))
+    assert card["licence"] == datasets.get("dtd").licence
 
 
 def test_networks_are_optional_and_images_are_never_exported(project, tmp_path):
     export("demo", tmp_path / "bare.zip", models=False)
     export("demo", tmp_path / "full.zip")
     bare, full = (set(zipfile.ZipFile(tmp_path / name).namelist()) for name in ("bare.zip", "full.zip"))
-    assert {name for name in full - bare if not name.startswith("results/demo/cards/models/")} == {
+    assert full - bare == {
         f"results/demo/{run}/model.keras" for run in ("pretrain/dtd", "transfer/dtd--chest", "transfer/none--chest")
     }
-    assert not [name for name in bare if name.endswith(".keras") or "cards/models" in name]
+    assert not [name for name in bare if name.endswith(".keras")]
     assert not [name for name in full if name.startswith("data/")]
 
 

@@ -48,7 +48,7 @@ def export(
     clean = cleaner()
     found = _project(profile) | _results(profile, models)
     found |= _book(profile) if book else {}
-    found |= _cards(profile, models)
+    found |= _cards(profile)
     listed = {}
     with paths.atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(found):
@@ -152,8 +152,8 @@ def _book(profile: str) -> dict[str, Content]:
     return {f"{HTML}/{path.relative_to(html).as_posix()}": path for path in files}
 
 
-def _cards(profile: str, models: bool) -> dict[str, Content]:
-    """The cards of the datasets, each with the table of its images, and of the networks."""
+def _cards(profile: str) -> dict[str, Content]:
+    """The cards of the datasets, each with the table of its images."""
     folder, found = f"results/{profile}/{CARDS}", {}
     is_demo = profiles.is_demo(profile)
     for name, row in profiles.load(profile).datasets.items():
@@ -164,9 +164,6 @@ def _cards(profile: str, models: bool) -> dict[str, Content]:
             found[table] = (paths.root() / table).read_bytes()
         card = cards.of_dataset(datasets.get(name), made_up=is_demo and name in datasets.PUBLISHED)
         found[f"{folder}/datasets/{name}.json"] = _json(card)
-    if models:
-        texts = cards.of_networks(profile)
-        found |= {f"{folder}/models/{key.replace('/', '--')}.md": text.encode() for key, text in texts}
     return found
 
 
