@@ -173,12 +173,9 @@ def pack(folder: Path, tar: Path):
 
 
 def pack_imagenet(data_dir: Path):
-    """Turn ``imagenet/<wnid>/`` into the tar of tars as it is downloaded."""
+    """Turn each ``imagenet/<wnid>/`` into a tar, as in the archive that is downloaded."""
     for wnid in WNIDS:
         pack(data_dir / "imagenet" / wnid, data_dir / "imagenet" / f"{wnid}.tar")
-    (data_dir / "imagenet").rename(data_dir / "tars")
-    (data_dir / "imagenet").mkdir()
-    pack(data_dir / "tars", data_dir / "imagenet/ILSVRC2012_img_train.tar")
 
 
 def write_npz(path: Path, shape=(28, 28), n=12, n_classes=3):

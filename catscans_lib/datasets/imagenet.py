@@ -1,7 +1,7 @@
 """ImageNet (ILSVRC 2012), Tiny ImageNet, and STI-10, ten textural synsets; classes are WordNet ids (wnids).
 
-ImageNet: ``imagenet/[train/]<wnid>/*.JPEG``, or ``ILSVRC2012_img_train.tar`` (138 GB, a tar of one tar per wnid), which stays
-packed. STI-10: ``sti10/<wnid>/*`` or ``sti10/<wnid>.tar``, also among other wnids.
+ImageNet: ``imagenet/[train/]<wnid>/*.JPEG`` or ``imagenet/[train/]<wnid>.tar``, the tars in ``ILSVRC2012_img_train.tar``, which
+stay packed. STI-10: ``sti10/<wnid>/*`` or ``sti10/<wnid>.tar``, also among other wnids.
 Tiny ImageNet: ``tiny-imagenet-200/train/<wnid>/images/*.JPEG``, or ``imagenet64/imagenet/<wnid>/*.JPEG`` for a part of it.
 """
 
@@ -17,7 +17,6 @@ from catscans_lib.errors import InputError
 from catscans_lib.images.listing import IMAGE_SUFFIXES, Listing, Problem, Row, make_listing, stem
 
 WNID = r"n\d{8}"
-TAR = "ILSVRC2012_img_train.tar"
 STI10 = {
     "n04326547": "stone wall",
     "n02897820": "brick",
@@ -34,8 +33,8 @@ Found = Iterator[tuple[str, str, str]]  # wnid, name without suffix, path below 
 
 
 def read(data_dir: Path) -> Listing:
-    """List the images of every wnid, from the class folders if there are any, else from the tar. No groups."""
-    place = _tar(data_dir) or native_dir(data_dir, "imagenet/train", "imagenet")
+    """List the images of every wnid, from its folder or its tar. No groups."""
+    place = native_dir(data_dir, "imagenet/train", "imagenet")
     problems: list[Problem] = []
     found = images(place, data_dir, problems)
     rows = [Row(f"{wnid}/{name}", path, wnid, f"{wnid}/{name}", _split(name)) for wnid, name, path in found]
@@ -65,29 +64,14 @@ def read_tiny(data_dir: Path) -> Listing:
 def images(place: Path, root: Path, problems: list[Problem], wnids: Collection[str] | None = None) -> Found:
     """Yield (wnid, name without suffix, path below `root`) of every image; other files are appended to `problems`.
 
-    `place` is a folder with a folder ``<wnid>`` or a file ``<wnid>.tar`` for each wnid, or a tar of such tars. With `wnids`,
-    other wnids are ignored.
+    `place` has a folder ``<wnid>`` or a file ``<wnid>.tar`` for each wnid. With `wnids`, other wnids are ignored.
     """
-    below = place.relative_to(root).as_posix()
-    if place.is_file():
-        for name, start, length in _members(place, 0, place.stat().st_size):
-            if (wnid := name.removesuffix(".tar")) != name and _is_wanted(wnid, wnids):
-                yield from _in_tar(place, below, wnid, start, length, problems)
-            elif not re.fullmatch(WNID, wnid):
-                problems.append(Problem(f"{below}:{name}", "not the tar of a wnid, such as n01440764.tar; left out"))
-        return
     for wnid, path in class_images(place, root, problems, expected=WNID, only=wnids):
         yield wnid, stem(path), path
     for tar in sorted(place.glob("n????????.tar")):
-        if _is_wanted(tar.stem, wnids) and not (place / tar.stem).is_dir():
-            yield from _in_tar(tar, f"{below}/{tar.name}", tar.stem, 0, tar.stat().st_size, problems)
-
-
-def _tar(data_dir: Path) -> Path | None:
-    """The tar of tars, unless there are class folders."""
-    if any(place for folder in ("imagenet/train", "imagenet") for place in (data_dir / folder).glob("n????????/")):
-        return None
-    return next((path for path in (data_dir / "imagenet" / TAR, data_dir / TAR) if path.is_file()), None)
+        is_wanted = re.fullmatch(WNID, tar.stem) and (wnids is None or tar.stem in wnids)
+        if is_wanted and not (place / tar.stem).is_dir():
+            yield from _in_tar(tar, tar.relative_to(root).as_posix(), problems)
 
 
 def _split(name: str) -> str:
@@ -95,14 +79,10 @@ def _split(name: str) -> str:
     return "val" if name.startswith("ILSVRC2012_val_") else "train" if re.fullmatch(rf"{WNID}_\d+", name) else ""
 
 
-def _is_wanted(wnid: str, wnids: Collection[str] | None) -> bool:
-    return bool(re.fullmatch(WNID, wnid)) and (wnids is None or wnid in wnids)
-
-
-def _in_tar(tar: Path, below: str, wnid: str, start: int, length: int, problems: list[Problem]) -> Found:
-    """Images of one wnid, whose tar is the `length` bytes of the file `tar` from `start` on."""
-    empty = True
-    for name, at, size in _members(tar, start, length):
+def _in_tar(tar: Path, below: str, problems: list[Problem]) -> Found:
+    """Images of the wnid that the tar is named after."""
+    wnid, empty = tar.stem, True
+    for name, at, size in _members(tar):
         if Path(name).suffix.lower() not in IMAGE_SUFFIXES or not name.isprintable():
             problems.append(Problem(f"{below}:{wnid}/{name}", f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}"))
             continue
@@ -112,18 +92,15 @@ def _in_tar(tar: Path, below: str, wnid: str, start: int, length: int, problems:
         problems.append(Problem(f"{below}:{wnid}", "tar of a wnid without images"))
 
 
-def _members(path: Path, start: int, length: int) -> Iterator[tuple[str, int, int]]:
-    """Name, first byte and length of every regular file in the tar that is `length` bytes of `path` from `start` on."""
+def _members(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Name, first byte and length of every regular file in an uncompressed tar."""
     try:
-        with path.open("rb") as file:
-            file.seek(start)
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                while (member := tar.next()) and member.offset < start + length:
-                    tar.members = []  # tarfile keeps all members: a gigabyte for a million images
-                    if member.offset_data + member.size > start + length:
-                        raise tarfile.ReadError("unexpected end of data")
-                    if member.isreg():
-                        yield member.name, member.offset_data, member.size
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                if member.offset_data + member.size > path.stat().st_size:
+                    raise tarfile.ReadError("unexpected end of data")
+                if member.isreg():
+                    yield member.name, member.offset_data, member.size
     except (tarfile.TarError, EOFError) as error:
         advice = "It must be an uncompressed tar. Download it again, or unpack it to folders."
         raise InputError(f"Cannot read '{path}': {error}. {advice}") from error
@@ -141,10 +118,10 @@ CARD = DatasetInfo(
     url="https://www.image-net.org",
     citation="russakovsky2015",
     read=read,
-    files=("imagenet", TAR),
+    files=("imagenet",),
     by_hand="""Register at https://www.image-net.org/signup.php and accept the terms.
 On the page of ILSVRC 2012, download 'Training images (Task 1 & 2)', 138 GB.
-Put ILSVRC2012_img_train.tar into DATA/imagenet as it is, or unpack it to DATA/imagenet/train/<wnid>/*.JPEG.
+Unpack ILSVRC2012_img_train.tar in DATA/imagenet/train. The tars in it, one for each wnid, may stay packed.
 To use ImageNet only through published weights, no images are needed: pretrain.sources.imagenet: {weights: keras}.""",
 )
 STI10_CARD = DatasetInfo(

@@ -25,7 +25,7 @@ def imagenet_tar(data_dir):
 
 
 LAYOUTS = {name: (name, fixtures.WRITERS[name]) for name in datasets.PUBLISHED}
-LAYOUTS["imagenet, tar of tars"] = ("imagenet", imagenet_tar)
+LAYOUTS["imagenet, tars"] = ("imagenet", imagenet_tar)
 OWN = {
     "folder": fixtures.write_natural,
     "table": fixtures.write_diabetic_retinopathy,
