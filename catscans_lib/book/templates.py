@@ -11,6 +11,7 @@ import jinja2
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
+from catscans_lib.sweep.plan import duration
 
 DEMO_NOTE = "DEMO: made-up images, not a medical result"
 
@@ -31,7 +32,7 @@ def _environment(folder: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {function.__name__: function for function in (number, code, clock, listed, linked)}
+    environment.filters |= {function.__name__: function for function in (number, code, duration, listed, linked)}
     environment.filters["signed"] = lambda value, digits=3: number(value, digits, "+")
     return environment
 
@@ -67,18 +68,6 @@ def number(value: float, digits: int = 3, sign: str = "") -> str:
 def linked(text: str, page: str) -> str:
     """Return text as a link to a page of the book; unchanged if `page` is empty."""
     return f"[{text}]({page})" if page else text
-
-
-def clock(seconds: float) -> str:
-    """Return a duration in readable form.
-
-    >>> clock(7.25), clock(95), clock(7300)
-    ('7.2 s', '1 min 35 s', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def code(text: Any) -> str:
