@@ -51,6 +51,15 @@ def test_the_regularised_h_score_distinguishes_features_also_with_fewer_images_t
     assert feature_based.regularised_h_score(near, y) < 0.8 * feature_based.regularised_h_score(far, y)
 
 
+def test_trans_rate_on_a_line_by_hand():
+    x = np.array([[-3.0], [-1.0], [1.0], [3.0]])
+    whole, each = (np.log(1 + mean_square / 1e-4) / 2 for mean_square in (5, 5))
+    assert feature_based.trans_rate(x, TWO) == pytest.approx(whole - each)
+    x = np.array([[-3.0], [3.0], [-1.0], [1.0]])
+    saved = np.log(1 + 5e4) - (np.log(1 + 9e4) + np.log(1 + 1e4)) / 2
+    assert feature_based.trans_rate(x, TWO) == pytest.approx(saved / 2)
+
+
 def test_gbc_of_two_classes_on_a_line_by_hand():
     x = np.array([[-1.0], [1.0], [2.0], [6.0]])  # means 0 and 4, variances 1 and 4
     distance = 16 / 2.5 / 8 + np.log(2.5 / np.sqrt(1 * 4)) / 2

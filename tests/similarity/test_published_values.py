@@ -27,6 +27,7 @@ COVERED = {
     "logme_exact": lambda v: feature_based.logme(v["X"], v["y"]),
     "leep": lambda v: label_based.leep(v["P"], v["y"]),
     "hscore_regularized": lambda v: feature_based.regularised_h_score(v["X"], v["y"]),
+    "transrate_weighted": lambda v: feature_based.trans_rate(v["X"], v["y"]),
     "gbc_diagonal": lambda v: feature_based.gbc(v["X"], v["y"]),
     "parc_exact_ties": lambda v: feature_based.parc(v["X"], v["y"]),
     "cka_linear_debiased": lambda v: layer_similarity.linear_cka(*(_gram(v[key].astype(float)) for key in ("X", "X2"))),

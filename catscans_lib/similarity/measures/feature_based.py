@@ -1,4 +1,4 @@
-"""How well the features of a frozen network separate the target's classes: LogME, H-score, GBC, SFDA, PARC."""
+"""How well the features of a frozen network separate the target's classes: LogME, H-score, TransRate, GBC, SFDA, PARC."""
 
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from catscans_lib.statistics import ties
 
 FLOOR = 1e-10  # LogME: squared error below which a fit counts as perfect; there the evidence has no upper bound
 STEP = 0.5  # LogME: of the grid over log(alpha / beta); the evidence changes over about 1
+DISTORTION = 1e-4  # TransRate: distortion of its code lengths
 LEAST_VARIANCE = 1e-4  # GBC: lowest variance of a class, which keeps constant features harmless
 
 
@@ -116,6 +117,24 @@ def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
     shrinkage = ledoit_wolf_shrinkage(x, assume_centered=True)
     variances = (1 - shrinkage) * squared / n + shrinkage * squared.sum() / (n * d)
     return float((1 - shrinkage) * (squared * between / variances).sum() / (n - 1))
+
+
+def trans_rate(features: ArrayLike, labels: ArrayLike) -> float:
+    """TransRate: nats saved by knowing the labels when the centred features are coded at a distortion of 1e-4.
+
+    Classes are weighted by their share of the images, as in the paper. Arguments as in `logme`. At least 0. Grows with the
+    number of features and their scale, so it compares networks only where these are alike. The classes keep their means, so it
+    need not grow while they move little apart. Huang et al. (2022), arXiv:2106.09362.
+    """
+    x, y = valid_arrays.labelled(features, labels)
+    x = x - x.mean(axis=0)
+    counts = np.bincount(y)
+    return _rate(x) - float(counts / len(y) @ [_rate(x[y == number]) for number in range(len(counts))])
+
+
+def _rate(centred: np.ndarray) -> float:
+    small = _gram(centred)
+    return float(np.linalg.slogdet(np.eye(len(small)) + small / (len(centred) * DISTORTION))[1] / 2)
 
 
 def gbc(features: ArrayLike, labels: ArrayLike) -> float:
@@ -229,6 +248,12 @@ MEASURES = (
         range=(0, np.inf), cost="O(n d min(n, d) + n d^2)", reference="ibrahim2022, arXiv:2110.06893", invariances=_ALL,
         blind_to="differences between classes other than those of their mean features",
         why="the H-score made usable with fewer images than features; `recommend` uses it",
+    ),
+    Measure(
+        name="trans_rate", title="TransRate", function=trans_rate, **_LABELLED, range=(0, np.inf),
+        cost="O(n d min(n, d))", reference="huang2022, arXiv:2106.09362", invariances=frozenset({"rotation", "shift"}),
+        blind_to="which classes are confused; small differences of means. Networks must have equally many features of one scale",
+        why="coding length instead of a classifier; among the best on our sample of real images",
     ),
     Measure(
         name="gbc", title="GBC (diagonal)", function=gbc, **_LABELLED, range=(-np.inf, 0), cost="O(n d + C^2 d)",
