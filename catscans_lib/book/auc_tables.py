@@ -7,22 +7,21 @@ import yaml
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.evaluation import inference, learning
-from catscans_lib.evaluation import tables as evaluation
+from catscans_lib.evaluation.tables import CELL, KEYS
 from catscans_lib.grid import profiles
 from catscans_lib.grid.schema import Primary
 
 MODES = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
 COLUMNS = {
-    "aucs": [*evaluation.KEYS, "auc"],
+    "aucs": [*KEYS, "auc"],
     "auc_intervals": ["source", "target", "mode", "low", "high", "n_seeds", "n_groups", "few_groups", "method"],
     "comparisons": inference.COLUMNS,
     "gains": inference.GAINS,
     "completeness": ["source", "target", "done"],
-    "learning": [*evaluation.CELL, "verdict"],
+    "learning": [*CELL, "verdict"],
     "ranks": ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"],
 }
 Cells = dict[tuple[str, str, str], dict[str, Any]]  # by source, target and mode
-CELL = ["source", "target", "mode"]
 TITLES = {  # of what each source is compared with, besides the other sources
     "fine_tune": "random weights, same budget",
     "fine_tune_long": "random weights, longer budget",

@@ -85,10 +85,9 @@ def _list(what: str, lines: Iterable[str]) -> None:
 @click.command(epilog="Example: catscans export crate.zip --profile paper")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.zip")
 @click.option("--profile", default="demo", show_default=True, help="Profile whose results to export.")
-@click.option("--no-book", is_flag=True, help="Omit the built book.")
 @click.option("--no-models", is_flag=True, help="Omit the networks.")
 @click.option("--partial", is_flag=True, help="Export although runs are missing or outdated.")
-def export(path: Path, profile: str, no_book: bool, no_models: bool, partial: bool) -> None:
+def export(path: Path, profile: str, no_models: bool, partial: bool) -> None:
     """Write a profile as an RO-Crate.
 
     OUT.zip holds settings, executed notebooks, tables, figures, networks, book, code and the locked environment, described as a
@@ -97,9 +96,8 @@ def export(path: Path, profile: str, no_book: bool, no_models: bool, partial: bo
     from catscans_lib.sharing.crate import export as crate
 
     started = time.monotonic()
-    files = crate.export(profile, path, book=not no_book, models=not no_models, partial=partial)
-    has_book = f"{crate.HTML}/index.html" in files
-    book = "" if has_book or no_book else "; without the book, which has not been built"
+    files = crate.export(profile, path, models=not no_models, partial=partial)
+    book = "" if f"{crate.HTML}/index.html" in files else "; without the book, which has not been built"
     size, packed = (f"{n / 1e6:.1f} MB" for n in (sum(size for size, _ in files.values()), path.stat().st_size))
     click.echo(f"{path}: {len(files):,} files, {size}, packed {packed}, in {time.monotonic() - started:.1f} s{book}.")
 

@@ -18,10 +18,7 @@ def features(values: ArrayLike, what: str = "features") -> np.ndarray:
         ) from None
     if values.ndim != 2 or len(values) < 2 or values.shape[1] < 1:
         raise InputError(f"{what} must have shape (n_images, n_features), at least 2 images; got {values.shape}.")
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspects = np.flatnonzero(~np.isfinite(values.sum(axis=1)))
-    bad = suspects[~np.isfinite(values[suspects]).all(axis=1)]
-    if len(bad):
+    if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
         raise InputError(
             f"{what}: row {bad[0]} holds NaN or infinity ({len(bad)} of {len(values)} rows do). "
             "Check the images of these rows, or remove the rows and their labels."

@@ -31,20 +31,6 @@ class _Deviations(NamedTuple):
     negative: np.ndarray  # of v01, divided by n_negative
     counts: tuple[int, int, int]  # groups with a positive, with a negative, all
 
-    def minus(self, row: int) -> "_Deviations":
-        """Return model `row` minus every model; equal rankings differ by exactly 0."""
-        return _Deviations(
-            self.auc[row] - self.auc,
-            self.positive[row] - self.positive,
-            self.negative[row] - self.negative,
-            self.counts,
-        )
-
-    def variances(self) -> np.ndarray:
-        """Return the variance of every model's AUC, shape (n_models,)."""
-        terms = self.positive**2, self.negative**2, 2 * self.positive * self.negative
-        return sum(factor * of.sum(axis=1) for factor, of in zip(self._factors(), terms, strict=True))
-
     def covariance(self) -> np.ndarray:
         """Return the covariance matrix of the AUCs, shape (n_models, n_models)."""
         both = self.positive @ self.negative.T
@@ -109,20 +95,17 @@ def paired(
     The interval is Wald's at `level`. If the variance is 0, the interval is NaN; z is then 0 and p 1 for models with equal
     AUCs (same ranking, or both perfect), and both are NaN for others.
     """
-    both = np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)])
-    apart = _deviations(labels, both, groups).minus(0)
-    difference, variance = float(apart.auc[1]), float(apart.variances()[1])
-    z, p, low, high = (float(number) for number in z_test(difference, variance, level))
-    return Paired(difference, variance, z, p, low, high)
-
-
-def z_test(difference: ArrayLike, variance: ArrayLike, level: float = 0.95) -> tuple[np.ndarray, ...]:
-    """Return z, two-sided p and the interval (low, high) of normal differences; a variance of 0 is treated as in `paired`."""
-    difference, variance = np.asarray(difference, dtype=float), np.asarray(variance, dtype=float)
-    sd = np.sqrt(np.where(variance > ROUNDING**2, variance, np.nan))
-    is_same = (variance <= ROUNDING**2) & (np.abs(difference) <= ROUNDING)
-    z, half = np.where(is_same, 0.0, difference / sd), sd * _quantile(level)
-    return z, 2 * special.ndtr(-np.abs(z)), difference - half, difference + half
+    found = _deviations(
+        labels, np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)]), groups
+    )
+    apart = _Deviations(
+        *(of_both[:1] - of_both[1:] for of_both in found[:3]), found.counts
+    )  # equal rankings: exactly 0
+    difference, variance = apart.auc.item(), apart.covariance().item()
+    sd = np.sqrt(variance) if variance > ROUNDING**2 else np.nan
+    z = 0.0 if variance <= ROUNDING**2 and abs(difference) <= ROUNDING else float(difference / sd)
+    half = float(sd * _quantile(level))
+    return Paired(difference, variance, z, float(2 * special.ndtr(-abs(z))), difference - half, difference + half)
 
 
 def _deviations(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> _Deviations:

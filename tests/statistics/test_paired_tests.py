@@ -160,7 +160,6 @@ def test_missing_blocks_raise_an_error_that_counts_them():
     [
         (lambda: nadeau_bengio([0.1, 0.2], 0), "test_train_ratio must be above 0"),
         (lambda: nadeau_bengio([0.1, 0.2], 0.25, 95), r"level lies in \(0, 1\)"),
-        (lambda: holm([0.5, 1.5]), r"p value lies in \[0, 1\]; got 0.5 to 1.5"),
     ],
 )
 def test_values_out_of_range_raise_an_error(call, message):

@@ -35,20 +35,16 @@ CARDS, HTML = "cards", "html"  # folders in a profile's results, and in the crat
 Content = bytes | Path
 
 
-def export(
-    profile: str, path: Path, *, book: bool = True, models: bool = True, partial: bool = False
-) -> dict[str, tuple[int, str]]:
+def export(profile: str, path: Path, *, models: bool = True, partial: bool = False) -> dict[str, tuple[int, str]]:
     """Write a profile's crate to a zip, which replaces a file of that name; return size and SHA-256 of every file in it.
 
-    `book` (if it has been built) and `models` say what to include; images never are. With `partial`, runs may be
-    missing or outdated; after an import, `make book` executes them. Raises InputError for such runs otherwise, for a missing
+    The book is included if it has been built, networks with `models`, images never. With `partial`, runs may be missing or
+    outdated; after an import, `make book` executes them. Raises InputError for such runs otherwise, for a missing
     file of the project, a book older than a result, and a result of a kind that an import would refuse.
     """
     _check_runs(profile, partial)
     clean = cleaner()
-    found = _project(profile) | _results(profile, models)
-    found |= _book(profile) if book else {}
-    found |= _cards(profile)
+    found = _project(profile) | _results(profile, models) | _book(profile) | _cards(profile)
     listed = {}
     with paths.atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(found):
@@ -146,7 +142,7 @@ def _book(profile: str) -> dict[str, Content]:
     built = (html / "index.html").stat().st_mtime
     if any(path.stat().st_mtime > built for path in paths.results_dir(profile).glob(f"*/*/{results.RECORD}")):
         raise InputError(
-            f"The book is older than the results it shows. Build it: make book PROFILE={profile}, or pass --no-book."
+            f"The book is older than the results it shows. Build it: make book PROFILE={profile}, or delete _build/{profile}."
         )
     files = (path for path in html.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {f"{HTML}/{path.relative_to(html).as_posix()}": path for path in files}
