@@ -13,7 +13,6 @@ from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.images import folds, store
 from catscans_lib.images.store import Subset
-from catscans_lib.images.tables import read_csv
 from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs, Measure
 from catscans_lib.transferability import Similarity, Study
