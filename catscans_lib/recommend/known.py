@@ -70,8 +70,8 @@ def of_tables(aucs: pd.DataFrame, similarity: pd.DataFrame, mode: str) -> pd.Dat
 
 def family(source: str, n_images: float = np.nan, kind: str = "") -> str:
     """Return the kind of a source, a key of `FAMILIES`, by its name, number of images and kind (natural, medical or none)."""
-    if source in ("none", "imagenet"):
-        return source
+    if source in ("none", "imagenet", "imagenet1k"):
+        return source.removesuffix("1k")  # two keys of one dataset
     about = datasets.get(source).modality if source in datasets.known() else kind
     if not about:
         return "unknown"

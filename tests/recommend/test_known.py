@@ -28,6 +28,7 @@ def test_kinds_of_sources(shipped):
     ]  # fmt: skip
     assert known.family("my_network") == "unknown"
     assert known.family("photos", 14e6, "natural") == "imagenet"
+    assert known.family("imagenet1k") == known.family("imagenet") == "imagenet"
 
 
 def test_a_source_with_images_of_the_target_is_no_evidence(shipped):
