@@ -21,7 +21,6 @@ OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"
 WHITE_IS_ZERO = 0  # value of the TIFF tag PhotometricInterpretation
 # What is lost although the image is read.
 TURNED = "turned upright, as their EXIF data say"
-PAGES = "only the first of {n} pages or frames is used; save the others as files of their own"
 INVISIBLE = "fully transparent: read as a plain white image"
 TRANSPARENT = "transparent pixels became white"
 ALPHA_IGNORED = "more than 8 bits with transparency: the transparency is ignored"
@@ -57,7 +56,9 @@ def _read(data: bytes, draft_px: int | None) -> Picture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as damaged EXIF in a file with good pixels
         if dicom.is_dicom(data):
-            return _of_dicom(dicom.read(data))
+            values, facts = dicom.read(data)
+            picture = of_array(values)
+            return picture._replace(**facts | {"losses": picture.losses + facts["losses"]})
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(data)) as image:
             mode, size, losses = image.mode, image.size, []
@@ -136,7 +137,7 @@ def _pages(image: Image.Image) -> list[str]:
         n = getattr(image, "n_frames", 1)
     except Exception:  # a damaged second page
         n = "several"
-    return [PAGES.format(n=n)] if n != 1 else []
+    return [dicom.PAGES.format(n=n)] if n != 1 else []
 
 
 def _values(image: Image.Image, data: bytes, raw_modes: set[str]) -> np.ndarray:
@@ -177,12 +178,6 @@ def _of_values(values: np.ndarray, is_negative: bool) -> Picture:
     channels = [values] if values.ndim == 2 else np.moveaxis(values, -1, 0)
     layers = [Image.fromarray(np.ascontiguousarray(channel)) for channel in channels]
     return Picture(layers, "", (0, 0), losses, tuple(map(float, extremes)), is_negative)
-
-
-def _of_dicom(found: dicom.Frame) -> Picture:
-    losses = (*found.losses, *([PAGES.format(n=found.n_frames)] if found.n_frames > 1 else []))
-    picture = of_array(found.pixels)
-    return picture._replace(mode=found.mode, losses=(*picture.losses, *losses), is_negative=found.is_negative)
 
 
 def _to_rgb(image: Image.Image, losses: list[str]) -> Image.Image:

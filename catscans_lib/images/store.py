@@ -79,6 +79,7 @@ def write(
             if got.pixels is None:
                 problems.append(Problem(name, got.problem))
                 continue
+            seen.update(np.ascontiguousarray(got.pixels))
             if got.extremes:
                 deep.add(len(kept), got)
             kept.append(row)
@@ -89,7 +90,7 @@ def write(
     with paths.atomic_write(path) as part, h5py.File(part, "w") as file:
         deep = Deep(path.parent)
         pixels = file.create_dataset("images", (len(names), size_px, size_px, 3), np.uint8)
-        start, rest = 0, readable(deep)
+        start, rest, seen = 0, readable(deep), hashlib.sha256()
         while block := list(islice(rest, BLOCK)):
             pixels[start : start + len(block)] = np.stack(block)
             start += len(block)
@@ -105,7 +106,7 @@ def write(
         if listing.joins_near_duplicates:
             hashes = duplicates.perceptual_hashes(pixels)[: len(table)]
             table["group"] = table["group"].to_numpy()[duplicates.groups(hashes)]
-        _describe(file, table, listing.classes, dataset, size_px, value_range)
+        _describe(file, table, listing.classes, dataset, size_px, seen.hexdigest(), value_range)
         _write_table(file, "losses", _with_notes(losses))
     return pd.DataFrame(problems, columns=Problem._fields, dtype=str)
 
@@ -176,7 +177,7 @@ def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarr
 
 
 def _describe(
-    file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int,
+    file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int, pixels: str,
     value_range: tuple[float, float] | None,
 ) -> None:  # fmt: skip
     found = set(table["label"])
@@ -185,10 +186,7 @@ def _describe(
     file.attrs["size_px"] = size_px
     file.attrs["classes"] = [label for label in classes if label in found]
     file.attrs["reader_version"] = READER_VERSION
-    pixels = hashlib.sha256()
-    for start in range(0, len(table), BLOCK):
-        pixels.update(file["images"][start : min(start + BLOCK, len(table))])
-    digest = hashlib.sha256(f"{READER_VERSION}\n{size_px}\n{pixels.hexdigest()}\n{file.attrs['classes']}\n".encode())
+    digest = hashlib.sha256(f"{READER_VERSION}\n{size_px}\n{pixels}\n{file.attrs['classes']}\n".encode())
     for row in zip(*(table[name] for name in COLUMNS if name != "path"), strict=True):
         digest.update("\t".join((*row, "\n")).encode())
     if value_range:

@@ -191,11 +191,14 @@ def cleared(alpha):
 
 
 LOSSES = {
-    "TIFF with pages": (saved(RGB, "TIFF", save_all=True, append_images=[RGB] * 2), pixels.PAGES.format(n=3)),
-    "animated GIF": (saved(RGB, "GIF", save_all=True, append_images=[RGB.rotate(90)]), pixels.PAGES.format(n=2)),
-    "animated WebP": (saved(RGB, "WEBP", save_all=True, append_images=[RGB.rotate(90)]), pixels.PAGES.format(n=2)),
-    "animated PNG": (saved(RGB, "PNG", save_all=True, append_images=[RGB.rotate(90)]), pixels.PAGES.format(n=2)),
-    "DICOM with frames": (dicom(np.stack([RAMP_16] * 4)), pixels.PAGES.format(n=4)),
+    "TIFF with pages": (saved(RGB, "TIFF", save_all=True, append_images=[RGB] * 2), pixels.dicom.PAGES.format(n=3)),
+    "animated GIF": (saved(RGB, "GIF", save_all=True, append_images=[RGB.rotate(90)]), pixels.dicom.PAGES.format(n=2)),
+    "animated WebP": (
+        saved(RGB, "WEBP", save_all=True, append_images=[RGB.rotate(90)]),
+        pixels.dicom.PAGES.format(n=2),
+    ),
+    "animated PNG": (saved(RGB, "PNG", save_all=True, append_images=[RGB.rotate(90)]), pixels.dicom.PAGES.format(n=2)),
+    "DICOM with frames": (dicom(np.stack([RAMP_16] * 4)), pixels.dicom.PAGES.format(n=4)),
     "fully transparent": (saved(cleared(0), "PNG"), pixels.INVISIBLE),
     "partly transparent": (saved(cleared(100), "PNG"), pixels.TRANSPARENT),
     "turned JPEG": (saved(RGB, "JPEG", exif=turned(6)), pixels.TURNED),
