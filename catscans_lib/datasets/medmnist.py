@@ -12,7 +12,8 @@ from typing import BinaryIO
 import numpy as np
 
 from catscans_lib.errors import InputError
-from catscans_lib.images.listing import Listing, Row, array_place, in_array, make_listing
+from catscans_lib.images.listing import Listing, Problem, Row, array_place, in_array, make_listing
+from catscans_lib.images.tables import NO_LABEL
 
 ADVICE = (
     "Give an .npz with train_images and train_labels, and optionally the same for val and test, as MedMNIST has it."
@@ -22,25 +23,30 @@ ADVICE = (
 def from_npz(path: Path, class_names: Sequence[str] = ()) -> Listing:
     """List the images of all splits; grey images get three equal channels.
 
-    Images are uint8 (n, height, width) or (n, height, width, 3), labels integers (n,) or (n, 1); `class_names` are the names
-    of the labels 0, 1, .... InputError for volumes, several labels per image, Python objects and unreadable files.
+    Images are uint8 (n, height, width), also with a last axis of 1 or 3; labels (n,) or (n, 1) are whole numbers or text, and
+    images without one (NaN, "") are left out. `class_names` are the names of the labels 0, 1, .... InputError for volumes,
+    several labels per image, Python objects and unreadable files.
     """
-    rows, codes = [], set()
+    rows, codes, problems = [], set(), []
     for split in ("train", "val", "test"):
         labels = _labels(path, split)
         if labels is None:
             continue
-        codes |= set(labels.tolist())
-        for index, code in enumerate(labels.tolist()):
+        codes |= set(labels) - {""}
+        for index, code in enumerate(labels):
             image_id = f"{split}_{index:06d}"
             place = in_array(f"{path.name}/{split}_images", index)
-            rows.append(Row(image_id, place, _name(code, class_names, path), image_id, split))
-    classes = tuple(_name(code, class_names, path) for code in sorted(codes))
-    return make_listing(rows, [], path, root=path.parent, classes=classes, pixels=partial(_pixels, path.parent))
+            if code == "":
+                problems.append(Problem(place, "no label; left out"))
+            else:
+                rows.append(Row(image_id, place, _name(code, class_names, path), image_id, split))
+    is_text = any(isinstance(code, str) for code in codes)
+    classes = () if is_text else tuple(_name(code, class_names, path) for code in sorted(codes))
+    return make_listing(rows, problems, path, root=path.parent, classes=classes, pixels=partial(_pixels, path.parent))
 
 
-def _labels(path: Path, split: str) -> np.ndarray | None:
-    """Labels of one split, shape (n,), after a check of its images; None if the split is missing."""
+def _labels(path: Path, split: str) -> list[int | str] | None:
+    """Labels of one split ("": none), after a check of its images; None if the split is missing."""
     with _opened(path) as archive:
         names = set(archive.namelist())
         needed = {f"{split}_images.npy", f"{split}_labels.npy"}
@@ -49,26 +55,33 @@ def _labels(path: Path, split: str) -> np.ndarray | None:
         if not needed <= names:
             raise InputError(f"'{path}' lacks {min(needed - names)[:-4]}; it has {', '.join(sorted(names))}. {ADVICE}")
         with archive.open(f"{split}_images.npy") as file:
-            shape = _shape(file, f"{path}: {split}_images")
+            shape, _ = _shape(file, f"{path}: {split}_images")
         with archive.open(f"{split}_labels.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
-    if labels.size != shape[0] or not np.issubdtype(labels.dtype, np.integer):
+    flat = labels.ravel()
+    if flat.dtype.kind in "SU":
+        found = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in flat.tolist()]
+        found = ["" if text.strip().lower() in NO_LABEL else text.strip() for text in found]
+    else:
+        is_number = flat.dtype.kind in "iub" or (flat.dtype.kind == "f" and not (flat % 1 > 0).any())
+        found = [int(code) if np.isfinite(code) else "" for code in flat.tolist()] if is_number else []
+    if len(found) != shape[0]:
         got = f"{split}_labels is {labels.dtype} {labels.shape} for {shape[0]} images"
-        advice = "one integer per image is needed. Several labels per image are not supported."
+        advice = "one whole number or text per image is needed. Several labels per image are not supported."
         raise InputError(f"'{path}': {got}; {advice}")
-    return labels.ravel()
+    return found
 
 
-def _shape(file: BinaryIO, where: str) -> tuple[int, ...]:
-    """Shape of the images, from the header of the array."""
+def _shape(file: BinaryIO, where: str) -> tuple[tuple[int, ...], bool]:
+    """Shape of the images, and whether they are in Fortran order, from the header of the array."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     shape, is_fortran, dtype = read(file) if read else ((), False, None)
-    is_image = len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)
-    if dtype != np.uint8 or is_fortran or not is_image:
-        known = "known are uint8 (n, height, width) and (n, height, width, 3)"
+    is_image = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+    if dtype != np.uint8 or not is_image:
+        known = "known are uint8 (n, height, width) and (n, height, width, 1 or 3)"
         raise InputError(f"'{where}' is {dtype} {shape}; {known}. Cut three-dimensional volumes into images first.")
-    return shape
+    return shape, is_fortran
 
 
 def _pixels(root: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
@@ -76,19 +89,23 @@ def _pixels(root: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
     for place, indices in groupby(map(array_place, paths), key=lambda found: found[0]):
         file_name, _, name = place.rpartition("/")
         with _opened(root / file_name) as archive, archive.open(f"{name}.npy") as file:
-            shape = _shape(file, place)[1:]
-            n_bytes = int(np.prod(shape))
+            shape, is_fortran = _shape(file, place)
+            whole = np.frombuffer(file.read(), np.uint8).reshape(shape, order="F") if is_fortran else None
+            n_bytes = int(np.prod(shape[1:]))
             at = 0
             for _, index in indices:
-                for _ in range(index - at):
-                    file.read(n_bytes)
-                image = np.frombuffer(file.read(n_bytes), np.uint8).reshape(shape)
-                at = index + 1
-                yield image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+                if whole is None:
+                    for _ in range(index - at):
+                        file.read(n_bytes)
+                    image = np.frombuffer(file.read(n_bytes), np.uint8).reshape(shape[1:])
+                    at = index + 1
+                else:
+                    image = whole[index]
+                yield image if image.shape[2:] == (3,) else np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
 
 
-def _name(code: int, class_names: Sequence[str], path: Path) -> str:
-    if not class_names:
+def _name(code: int | str, class_names: Sequence[str], path: Path) -> str:
+    if not class_names or isinstance(code, str):
         return str(code)
     if not 0 <= code < len(class_names):
         raise InputError(f"'{path}' has the label {code}, but only {len(class_names)} class names are given.")

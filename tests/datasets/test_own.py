@@ -104,6 +104,38 @@ def test_medmnist_arrays_are_stored_as_they_are(tmp_path, shape):
         assert "abc".index(label) == arrays[f"{split}_labels"][int(index)]
 
 
+@pytest.mark.parametrize(
+    ("change", "labels"),
+    [
+        (lambda array: array, lambda codes: codes.astype(float)),
+        (lambda array: array, lambda codes: codes.astype(np.uint8)[:, None]),
+        (lambda array: array[..., None], lambda codes: np.array(["cyst", "mole", "wart"])[codes.ravel()]),
+        (np.asfortranarray, lambda codes: np.array([b"cyst", b"mole", b"wart"])[codes.ravel()]),
+        (lambda array: np.asfortranarray(np.repeat(array[..., None], 3, axis=3)), lambda codes: codes),
+    ],
+)
+def test_arrays_in_other_forms_give_the_same_images(tmp_path, change, labels):
+    arrays = fixtures.write_npz(tmp_path / "usual.npz", (20, 16))
+    changed = {name: change(array) if "images" in name else labels(array) for name, array in arrays.items()}
+    np.savez(tmp_path / "other.npz", **changed)
+    listing = medmnist.from_npz(tmp_path / "other.npz", ("cyst", "mole", "wart"))
+    usual = medmnist.from_npz(tmp_path / "usual.npz", ("cyst", "mole", "wart"))
+    assert listing.images.drop(columns="path").equals(usual.images.drop(columns="path")) and listing.problems.empty
+    paths = list(listing.images["path"])[2:30:3]
+    expected = usual.pixels([path.replace("other", "usual") for path in paths])
+    assert all((one == other).all() for one, other in zip(listing.pixels(paths), expected, strict=True))
+
+
+def test_images_of_arrays_without_a_label_are_left_out_and_named(tmp_path):
+    arrays = fixtures.write_npz(tmp_path / "a.npz")
+    labels = arrays["train_labels"].astype(float).ravel()
+    labels[3] = np.nan
+    np.savez(tmp_path / "b.npz", **(arrays | {"train_labels": labels}))
+    listing = medmnist.from_npz(tmp_path / "b.npz")
+    assert fixtures.problems(listing) == {"b.npz/train_images:00000003": "no label; left out"}
+    assert len(listing.images) == 35 and set(listing.classes) <= {"0", "1", "2"}
+
+
 def test_some_images_of_the_arrays_are_read_without_the_rest_and_labels_are_ordered_as_numbers(tmp_path):
     arrays = fixtures.write_npz(tmp_path / "blood.npz", n=12, n_classes=12)
     listing = medmnist.from_npz(tmp_path / "blood.npz")
