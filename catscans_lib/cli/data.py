@@ -75,12 +75,23 @@ def check(names: tuple[str, ...], data_dir: Path | None, strict: bool) -> None:
 @click.argument("place", type=click.Path(path_type=Path))
 @click.option("--title", help="Printed name; default: NAME.")
 @click.option("--path-column", default="path", show_default=True, help="CSV: column of paths, relative to the CSV.")
-@click.option("--label-column", default="label", show_default=True, help="CSV: column of classes.")
+@click.option(
+    "--label-column", default="label", show_default=True,
+    help="CSV: column of classes, or columns joined by commas of which one is 1.",
+)  # fmt: skip
 @click.option("--group-column", help="CSV: column of groups that must not be split between folds, such as patients.")
 @click.option("--split-column", help="CSV: column of the published split.")
-@click.option("--image-dir", help="CSV: folder of the images, relative to the CSV; default: its own folder.")
-@click.option("--suffix", help="CSV: extension to append to file names, such as .jpg.")
-@click.option("--group-pattern", help="Folder: regular expression for file names; its parenthesised part is the group.")
+@click.option(
+    "--image-dir",
+    multiple=True,
+    help="CSV: folder of the images, relative to the CSV; default: its own folder. Repeatable.",
+)
+@click.option("--suffix", help="CSV: extension to append to file names without one; default: that of the files.")
+@click.option(
+    "--group-pattern",
+    help="Folder: regular expression for file names, or with a slash for paths below the class; its parenthesised part is "
+    "the group.",
+)
 @click.option("--class-names", help="npz: names of the labels 0, 1, ..., joined by commas.")
 @click.option("--group", help="What a group is, such as patient.")
 @click.option("--part-of", help="Dataset whose image ids this one keeps; sources leave shared images out.")
@@ -105,7 +116,8 @@ def add(
     names = [word.strip() for word in (given.pop("class_names") or "").split(",") if word.strip()]
     given["title"] = given["title"] or name
     given["group"] = given["group"] or ("group" if given["group_column"] or given["group_pattern"] else None)
-    card = own.OwnCard(form=own.form_of(place), place=_place(place), class_names=names, **given)
+    given["image_dir"] = [_beside(place, folder) for folder in given["image_dir"]] or None
+    card = own.card_at(place, **(given | {"place": _place(place), "class_names": names}))
     data_dir = Path(os.environ.get("CATSCANS_DATA", ""))
     listing = card.read(data_dir)
     if strict:
@@ -142,6 +154,12 @@ def _place(place: Path) -> str:
     place, given = place.resolve(), os.environ.get("CATSCANS_DATA")
     data_dir = Path(given).resolve() if given else None
     return place.relative_to(data_dir).as_posix() if data_dir and place.is_relative_to(data_dir) else str(place)
+
+
+def _beside(place: Path, folder: str) -> str:
+    """Return a folder relative to the table `place`, also if it was given relative to the current folder."""
+    is_here = not (place.parent / folder).is_dir() and Path(folder).is_dir()
+    return os.path.relpath(folder, place.parent) if is_here else folder
 
 
 def _compare(card: datasets.DatasetInfo, data_dir: Path, strict: bool = False) -> None:

@@ -9,8 +9,11 @@ from catscans_lib.images.listing import Listing
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")
-# person134_bacteria_643 -> person134; IM-0755-0001 and IM-0660-0001-0001 -> IM-0755, IM-0660; NORMAL2-IM-1096-0001
-PATIENT = re.compile(r"(person\d+)_(?:bacteria|virus)_.*|((?:NORMAL2-)?IM-\d+)-\d+.*")
+# person134_bacteria_643 -> person134; IM-0755-0001 and IM-0660-0001-0001 -> IM-0755, IM-0660; NORMAL2-IM-1096-0001;
+# version 3: BACTERIA-1008087-0001 -> 1008087
+PATIENT = re.compile(
+    r"(person\d+)_(?:bacteria|virus)_.*|((?:NORMAL2-)?IM-\d+)-\d+.*|(?:BACTERIA|VIRUS|NORMAL)-(\d+)-\d+"
+)
 
 
 def read(data_dir: Path) -> Listing:
@@ -27,7 +30,7 @@ def patient(name: str) -> str | None:
     'NORMAL2-IM-1096'
     """
     match = PATIENT.fullmatch(name)
-    return match and (match[1] or match[2])
+    return match and next(filter(None, match.groups()))
 
 
 CARD = DatasetInfo(

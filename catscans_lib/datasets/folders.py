@@ -5,6 +5,7 @@ Reads a tree where its levels are certain; InputError otherwise, with the level 
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -102,7 +103,7 @@ def find(folder: Path, root: Path, problems: list[Problem], splits: Mapping[str,
         parents = [(split, by_name[name]) for name, split in splits.items() if name in by_name]
     found = [one for split, parent in parents for one in _classes(split, parent, problems)]
     problems += [problem for tree in _trees(top) for problem in tree.lost + ([] if found else tree.problems)]
-    _compare(found, problems, folder)
+    _compare(found, problems, root)
     yield from found
 
 
@@ -227,20 +228,21 @@ def _images(tree: Tree, of: Tree, split: str, problems: list[Problem]) -> Iterat
             yield from _images(one, of, split or split_of(one.name), problems)
 
 
-def _compare(found: list[Found], problems: list[Problem], folder: Path) -> None:
+def _compare(found: list[Found], problems: list[Problem], root: Path) -> None:
     """Note classes that some split lacks; InputError if two of them are likely one class with two names."""
-    where: dict[str, dict[str, str]] = {}  # by class: of every split, the name of the class
+    where: dict[str, dict[str, Found]] = {}  # by class: of every split, an image of the class
     for one in found:
-        where.setdefault(class_key(one.label), {})[one.split] = one.label
+        where.setdefault(class_key(one.label), {}).setdefault(one.split, one)
     splits = {one.split for one in found}
-    partial = {key: of for key, of in where.items() if len(of) < len(splits)}
-    for (key, of), (other, in_others) in combinations(partial.items(), 2):
+    partial = {key: of for key, of in sorted(where.items()) if len(of) < len(splits)}
+    for (key, of), (other, of_other) in combinations(partial.items(), 2):
         is_alike = SequenceMatcher(None, key, other).ratio() > ALIKE or key.startswith(other) or other.startswith(key)
-        if is_alike and not of.keys() & in_others.keys():
-            said = [f"'{next(iter(one.values()))}' only in {', '.join(sorted(one))}" for one in (of, in_others)]
-            raise InputError(
-                f"One class with two names? {' and '.join(said)} of '{folder}'. Rename the folders of one."
-            )
+        if is_alike and not of.keys() & of_other.keys():
+            first, second = next(iter(of.values())), next(iter(of_other.values()))
+            said = [f"'{one.label}' only in {one.split}" for one in (first, second)]
+            wrong = root / second.path.removesuffix(f"/{second.below}")
+            command = shlex.join(["mv", str(wrong), str(wrong.with_name(first.label))])
+            raise InputError(f"One class with two names? {' and '.join(said)}. If so, rename one: {command}")
     for of in partial.values():
-        label, missing = next(iter(of.values())), ", ".join(sorted(splits - of.keys()))
-        problems.append(Problem("", f"Class '{label}' has no images in {missing or 'the other splits'}."))
+        missing = ", ".join(sorted(split or "the other folders" for split in splits - of.keys()))
+        problems.append(Problem("", f"Class '{next(iter(of.values())).label}' has no images in {missing}."))

@@ -93,6 +93,12 @@ class OwnCard(Strict):
         return label_tables.Files(place.parent, folders, self.suffix or "")
 
 
+def card_at(place: Path, /, **given: Any) -> OwnCard:
+    """Return the card of a folder or file with further fields of an `OwnCard`; InputError if one is invalid."""
+    values = {"title": place.resolve().name, "form": form_of(place), "place": str(place.resolve())} | given
+    return validated(OwnCard, values, f"'{place}'")
+
+
 def form_of(place: Path) -> str:
     """Return the `form` of a folder or file; InputError if it has none of the known forms."""
     if place.is_dir():

@@ -37,7 +37,8 @@ def inventory(
         (lists of reason, n, example), notes (sentences), near_duplicates (n_pairs, n_across_classes, example; None: not looked
         for).
     """
-    is_note, is_read = problems["path"] == "", problems["path"].isin(images["path"])
+    is_note = problems["path"] == ""
+    is_read = problems["path"].isin(images["path"]) & ~is_note
     sizes = images["group"].value_counts() if group else None
     return {
         "n_read": len(images),

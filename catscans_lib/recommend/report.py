@@ -58,7 +58,7 @@ def recommend(
     similarity = results.optional(study.profile, "tables/similarity.csv")
     measures = _measures(measures, set(similarity["measure"]))
     sources = sorted(set(similarity["source"]) & set(evidence["source"]))
-    owned = own.OwnCard(title=place.name, form=own.form_of(place), place=str(place.resolve()), **card)
+    owned = own.card_at(place, **card)
     listing, files = owned.read(place.parent), _named(weights, sources)
     (found, _, problems), facts = _measured(listing, study, sources, measures, n_images, seed, files)
     failed = similarity_tables.told(problems)
