@@ -1,6 +1,7 @@
 """Commands that share results: on the Open Science Framework (push, pull, status), and as one crate to cite."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,9 +12,12 @@ import click
 from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError, and_more
 
+ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:osf\.io|api\.osf\.io/v2/nodes)/([A-Za-z0-9]+)(?:[/?#].*)?")
 OPTIONS = (
     click.argument("folder", type=click.Path(path_type=Path, file_okay=False)),
-    click.option("--project", envvar="OSF_PROJECT", required=True, help="ID of the project or component: osf.io/ID."),
+    click.option(
+        "--project", envvar="OSF_PROJECT", required=True, help="ID or address of the project or component: osf.io/ID."
+    ),
     click.option("--node", metavar="PATH", help="Folder in the project's storage; default: the name of FOLDER."),
     click.option("--base-url", envvar="CATSCANS_OSF_URL", default="https://api.osf.io/v2", hidden=True),
 )
@@ -70,6 +74,7 @@ def _sync(folder: Path, project: str, node: str | None, base_url: str, must_exis
 
     if must_exist and not folder.is_dir():
         raise InputError(f"No folder '{folder}'. Give one with results, such as results/demo.")
+    project = ADDRESS.sub(r"\1", project.strip())
     return Sync(folder, project, (node or folder.resolve().name).strip("/"), base_url)
 
 

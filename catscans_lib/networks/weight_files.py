@@ -41,14 +41,14 @@ def read(path: Path) -> Stored:
 
     InputError if it is not a weights file of Keras or PyTorch, or its model contains code or classes from outside Keras.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise InputError(
             f"Weights file '{path.name}': only {', '.join(SUFFIXES)} are read; other formats could run code."
         )
     if path.suffix == ".pth":
         return Stored(torch_files.layers(torch_files.read(path)), ordered=False, own=False)
     try:
-        if path.suffix == ".keras":
+        if path.suffix.lower() == ".keras":
             with zipfile.ZipFile(path) as archive:
                 _refuse_code(path.name, json.loads(archive.read("config.json")))
                 content = io.BytesIO(archive.read("model.weights.h5"))
@@ -80,7 +80,10 @@ def _refuse_code(name: str, config: dict) -> None:
         kind, module = str(item["class_name"]), str(item.get("module") or "keras")
         if kind in CODE:
             raise InputError(f"Weights file '{name}' has a layer '{kind}', which runs its own code; refused.")
-        if module.split(".")[0] not in ("keras", "builtins") or ">" in f"{kind}{item.get('registered_name')}":
+        if (
+            module.split(".")[0] not in ("keras", "tf_keras", "builtins")
+            or ">" in f"{kind}{item.get('registered_name')}"
+        ):
             raise InputError(f"Weights file '{name}' has '{kind}', which is not part of Keras; refused.")
 
 

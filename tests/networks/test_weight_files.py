@@ -54,6 +54,18 @@ def test_all_layouts_of_keras_give_the_same_arrays(tmp_path):
                 np.testing.assert_array_equal(one, two)
 
 
+def test_a_whole_model_of_tf_keras_with_a_suffix_in_capitals_is_read(tmp_path):
+    """The package tf_keras writes its own name as the module of every layer."""
+    model = network()
+    model.save(tmp_path / "whole.h5")
+    with h5py.File(tmp_path / "whole.h5", "a") as file:
+        file.attrs["model_config"] = file.attrs["model_config"].replace('"keras', '"tf_keras')
+        assert '"tf_keras.layers"' in file.attrs["model_config"]
+    (tmp_path / "whole.h5").rename(tmp_path / "MODEL.H5")
+    stored = weight_files.read(tmp_path / "MODEL.H5")
+    np.testing.assert_array_equal(stored.layers["first"][0], model.get_layer("first").get_weights()[0])
+
+
 def test_a_list_of_names_split_over_attributes_is_joined(tmp_path):
     write_older(tmp_path / "long.h5", {"first": [np.ones(2)], "fire/second": [np.ones(3)]})
     with h5py.File(tmp_path / "long.h5", "a") as file:
