@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from catscans_lib.errors import InputError, and_more
-from catscans_lib.images.listing import Problem, class_key, image_names, is_rubbish, name_fault
+from catscans_lib.images.listing import MASK, Problem, class_key, image_names, is_rubbish, name_fault
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
 SPLITS |= {"test": "test", "testing": "test"}
@@ -124,7 +124,7 @@ def _trees(tree: Tree) -> Iterator[Tree]:
 
 def _levels(top: Tree, problems: list[Problem]) -> list[tuple[str, Tree]]:
     """Return the folders that hold the class folders, each with its split."""
-    above, tree = top, _without_masks(top, problems)
+    start = above = tree = _without_masks(top, problems)
     while True:
         named = [one for one in tree.folders if split_of(one.name)]
         if len(named) == 1 < len(tree.folders):
@@ -145,10 +145,10 @@ def _levels(top: Tree, problems: list[Problem]) -> list[tuple[str, Tree]]:
         if tree.images or len(tree.folders) != 1:
             break
         above, tree = tree, _without_masks(tree.folders[0], problems)
-    if tree is top and top.images and not top.folders:
-        raise InputError(f"{len(top.images):,} images lie directly in '{top.path}', without a class. {CLASS_LEVEL}")
-    if tree is top or not tree.folders:
-        return [("", tree if tree is top else above)]
+    if tree.images and not tree.folders and (tree is start or PICTURES.fullmatch(tree.name)):
+        raise InputError(f"{len(tree.images):,} images lie directly in '{tree.path}', without a class. {CLASS_LEVEL}")
+    if tree is start or not tree.folders:
+        return [("", tree if tree is start else above)]
     inside = and_more([one.name for one in tree.folders], 5)
     raise InputError(
         f"'{top.path}' has no class folders: images were found below '{tree.below}', which holds {inside}. {CLASS_LEVEL}",
@@ -186,6 +186,8 @@ def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Foun
     for one in parent.folders:
         if not one.images and len({folder.name for folder in one.folders} & names) > 1:
             problems += one.lose("in a copy of the folders beside it")
+        elif (match := MASK.fullmatch(one.name)) and match[1] in names:
+            problems += one.lose("in a folder of masks")
         else:
             classes.append(one)
             if not one.images and not all(split_of(folder.name) for folder in one.folders):
@@ -236,13 +238,15 @@ def _compare(found: list[Found], problems: list[Problem], root: Path) -> None:
     splits = {one.split for one in found}
     partial = {key: of for key, of in sorted(where.items()) if len(of) < len(splits)}
     for (key, of), (other, of_other) in combinations(partial.items(), 2):
-        is_alike = SequenceMatcher(None, key, other).ratio() > ALIKE or key.startswith(other) or other.startswith(key)
-        if is_alike and not of.keys() & of_other.keys():
+        is_apart = not of.keys() & of_other.keys()
+        if is_apart and (
+            SequenceMatcher(None, key, other).ratio() > ALIKE or key.startswith(other) or other.startswith(key)
+        ):
             first, second = next(iter(of.values())), next(iter(of_other.values()))
             said = [f"'{one.label}' only in {one.split}" for one in (first, second)]
             wrong = root / second.path.removesuffix(f"/{second.below}")
             command = shlex.join(["mv", str(wrong), str(wrong.with_name(first.label))])
             raise InputError(f"One class with two names? {' and '.join(said)}. If so, rename one: {command}")
-    for of in partial.values():
-        missing = ", ".join(sorted(split or "the other folders" for split in splits - of.keys()))
-        problems.append(Problem("", f"Class '{next(iter(of.values())).label}' has no images in {missing}."))
+    for split in sorted(splits):
+        if labels := [next(iter(of.values())).label for of in partial.values() if split not in of]:
+            problems.append(Problem("", f"Without images in {split or 'the other folders'}: {and_more(labels, 10)}."))

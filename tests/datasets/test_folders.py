@@ -74,6 +74,7 @@ LOST = {  # further images, and what is said of each of them
     "loose images": (["a.png", "b.png"], "in no class folder"),
     "folders in a class folder": (["mole/old/a.png"], "in a folder beside the images of a class"),
     "a copy": (["all/mole/m0.png", "all/wart/w0.png"], "in a copy of the folders beside it"),
+    "a folder of masks beside that of the class": (["mole_masks/m0.png"], "in a folder of masks"),
     "masks in a class folder": (["mole/masks/m0.png"], "in a folder of masks"),
 }
 
@@ -90,9 +91,7 @@ def test_images_that_belong_to_no_class_are_left_out_and_named(tmp_path, kind):
 def test_what_lies_beside_splits_and_masks_of_all_classes_are_left_out(tmp_path):
     tree(tmp_path, [*splits("train", "test"), "extra/a.png", "b.png", "train/c.png"])
     found, problems = read(tmp_path)
-    assert found == splits("train", "val") | {
-        k: ("test", v[1]) for k, v in splits("train", "test").items() if k[:4] == "test"
-    }
+    assert found == {path: (path.split("/")[0], label) for path, (_, label) in splits("train", "test").items()}
     assert set(problems["path"]) == {"extra/a.png", "b.png", "train/c.png"}
     tree(tmp_path / "more", [*below("images", FLAT), *below("masks", FLAT)])
     found, problems = read(tmp_path / "more")
@@ -107,6 +106,7 @@ REFUSED = {  # a tree, the folder that is offered, and a part of the message
     ),
     "a split beside other folders": ({**below("train", FLAT), "more/x.png": 0}, "train", "'train' in .* looks like a split"),
     "no folders": (["a.png", "b.png"], None, "2 images lie directly in"),
+    "images and masks without classes": (["images/a.png", "masks/a.png"], None, "1 images lie directly in '.*images'"),
     "a class misspelt in a split": (
         {**splits("train"), "test/mole/x.png": 0, "test/warts/x.png": 0}, None, "'wart' only in train and 'warts' only in test"
     ),
@@ -126,6 +126,11 @@ def test_trees_that_may_mean_two_things_are_refused_with_a_command_to_paste(tmp_
     for line in tried:
         words = [".venv/bin/catscans", "dataset", "add", "my_data", str(tmp_path / offered), "--title", "My data"]
         assert shlex.split(line) == words
+
+
+def test_classes_that_a_split_lacks_are_noted(tmp_path):
+    tree(tmp_path, [*splits("train", "test"), "train/melanoma/x.png"])
+    assert list(read(tmp_path)[1]["problem"]) == ["Without images in test: melanoma."]
 
 
 def test_one_class_may_be_spelt_in_two_ways_in_case_and_unicode_form(tmp_path):
