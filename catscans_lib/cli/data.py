@@ -115,13 +115,14 @@ def add(
     """
     names = [word.strip() for word in (given.pop("class_names") or "").split(",") if word.strip()]
     given["title"] = given["title"] or name
-    given["group"] = given["group"] or ("group" if given["group_column"] or given["group_pattern"] else None)
+    given["group"] = given["group"] or given["group_column"] or ("group" if given["group_pattern"] else None)
     given["image_dir"] = [_beside(place, folder) for folder in given["image_dir"]] or None
     card = own.card_at(place, **(given | {"place": _place(place), "class_names": names}))
     data_dir = Path(os.environ.get("CATSCANS_DATA", ""))
     listing = card.read(data_dir)
+    told = inventory.inventory(listing.images, listing.problems, group=card.group)
     if strict:
-        inventory.refuse_losses(inventory.inventory(listing.images, listing.problems))
+        inventory.refuse_losses(told)
     card_path = own.add(name, card, listing, taken=datasets.known())
     try:
         roles = profiles.ROLES if role == "both" else (role,)
@@ -129,7 +130,6 @@ def add(
     except InputError:
         card_path.unlink()  # a card without its row would make the next try fail
         raise
-    _compare(datasets.get(name), data_dir)
     n_folds, n_groups = profiles.load(profile).folds.n_folds, listing.images.groupby("label")["group"].nunique()
     for label, n in n_groups[(n_groups < n_folds) & (role != "source")].items():
         short = f"Class '{label}' has {n} groups, too few for {n_folds} folds."
@@ -140,7 +140,8 @@ def add(
     except InputError as error:
         click.echo(f"The profile is not valid yet: {error}")
     data = " DATA=folder" if datasets.get(name).is_below_data_dir else ""
-    click.echo(f"Next: .venv/bin/catscans check --profile {profile}, then make book PROFILE={profile}{data}")
+    click.echo(f"Next: .venv/bin/catscans check --profile {profile} && make book PROFILE={profile}{data}")
+    click.echo(inventory.as_text(told))
 
 
 def _given(data_dir: Path | None) -> Path:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catscans_lib.images.listing import Listing, Problem, Row, make_listing, no_image, stem
+from catscans_lib.images.listing import Listing, Problem, Row, class_key, make_listing, no_image, stem
 from catscans_lib.images.tables import NO_GROUP, NO_LABEL
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ def from_table(
         else:
             said = f"may be {' or '.join(paths)}" if paths else "in the table, but there is no such file"
             problems.append(Problem(row["path"] or f"{source.name}: row {number}", f"{said}; left out"))
-    rows, ungrouped, n_repeated = [], [], 0
+    rows, ungrouped, n_repeated, labels = [], [], 0, set(table["label"])
     for path, same in by_path.items():
-        values = {(row["label"], row.get("group"), row.get("split")) for row in same}
-        fault = "listed twice with different values" if len(values) > 1 else _fault(same[0])
+        values = {(class_key(row["label"]), row.get("group"), row.get("split")) for row in same}
+        fault = "listed twice with different values" if len(values) > 1 else _fault(same[0], labels)
         if fault := fault or no_image(root / path):
             problems += [Problem(path, f"{fault}; left out")] * len(same)
             continue
@@ -119,6 +119,9 @@ def from_table(
     return make_listing(rows, [*problems, *(Problem("", note) for note in notes)], source, root=root, classes=classes)
 
 
-def _fault(row: dict[str, str]) -> str:
+def _fault(row: dict[str, str], labels: set[str]) -> str:
     """Why the label of a row cannot be used; "" if it can."""
-    return (row.get("fault") or "no label") if row["label"].lower() in NO_LABEL else ""
+    if row["label"].lower() in NO_LABEL:
+        return row.get("fault") or "no label"
+    parts = re.split(r"\s*[|;,]\s*", row["label"])
+    return f"several labels ('{row['label']}')" if len(parts) > 1 and set(parts) <= labels else ""

@@ -97,7 +97,7 @@ def test_what_is_downloaded_is_read_as_it_comes(project, tmp_path, monkeypatch, 
 def test_an_own_folder_becomes_a_target_of_a_new_grid_with_the_study_s_settings_once(project, tmp_path):
     fixtures.write_natural(tmp_path, n_per_class=5)
     said = catscans("dataset", "add", "objects", tmp_path / "natural_images", "--title", "My objects")
-    assert said.startswith("objects: 40 images in 8 classes.\nRead: 40 images in 8 classes (airplane 5, car 5, ")
+    assert "\nRead: 40 images in 8 classes (airplane 5, car 5, " in said
     assert "\nGroups: none. Images of one patient may land in different folds" in said
     assert "Wrote params/datasets/objects.yaml and a row in params/mine.yaml.\n" in said
     runs = expand.grid("mine")
@@ -123,7 +123,7 @@ def test_an_own_table_joins_an_existing_grid_as_source_and_target(project, tmp_p
         "dataset", "add", "cars", tmp_path / "data/cars.csv", "--label-column", "kind", "--group-column", "owner",
         "--group", "owner", "--profile", "sample", "--as", "both",
     )  # fmt: skip
-    assert "cars: 2 images in 2 classes, 2 groups (owner).\n" in said and "Groups (owner): 2;" in said
+    assert "\nRead: 2 images in 2 classes (a 1, b 1).\nGroups (owner): 2; the largest has 1 images.\n" in said
     assert "Class 'a' has 1 groups, too few for 5 folds. Lower folds.n_folds" in said
     assert "DATA=" in said  # the card names a place below it
     after = (project / "params/sample.yaml").read_text().splitlines()
@@ -159,3 +159,25 @@ def test_what_cannot_be_added_says_why_and_leaves_neither_card_nor_grid(project,
     fixtures.write_natural(tmp_path)
     assert message in catscans("dataset", "add", *[word.format(data=tmp_path) for word in arguments], status=2)
     assert not list(project.glob("params/datasets/*.yaml")) and not (project / "params/mine.yaml").exists()
+
+
+def test_a_loss_is_counted_and_with_strict_an_error_that_leaves_no_card(project, tmp_path):
+    fixtures.write_natural(tmp_path)
+    fixtures.save(tmp_path / "natural_images/loose.jpg", 1)
+    add = ("dataset", "add", "objects", tmp_path / "natural_images")
+    assert "--strict: 1 losses. First: in no class folder: loose.jpg." in catscans(*add, "--strict", status=2)
+    assert not list(project.glob("params/datasets/*.yaml"))
+    assert "Left out: 1.\n  1 x in no class folder. Example: loose.jpg\n" in catscans(*add)
+    assert "--strict: 1 losses" in catscans("dataset", "check", "objects", "--strict", status=2)
+
+
+def test_folders_of_images_may_be_given_from_the_current_folder(project, tmp_path, monkeypatch):
+    names = ("1.png", "2.png")
+    for number, name in enumerate(names):
+        fixtures.save(tmp_path / f"images/part_{number}/{name}", number)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/list.csv").write_text("path,label\n1,a\n2,b\n")
+    monkeypatch.chdir(tmp_path)
+    folders = ("--image-dir", "images/part_0", "--image-dir", "images/part_1")
+    assert "Read: 2 images" in catscans("dataset", "add", "mine", "tables/list.csv", *folders)
+    assert "Read: 2 images" in catscans("dataset", "check", "mine")

@@ -107,6 +107,14 @@ def test_spellings_of_a_class_are_one_class_and_noted(folder):
     ]
 
 
+def test_an_image_with_several_labels_is_left_out(folder):
+    listing = listed(
+        folder, "part_{part}/{name}.png", rows=[("a1", "mole"), ("a2", "wart"), ("b1", "wart|mole"), ("b2", "a|b")]
+    )
+    assert listing.classes == ("a|b", "mole", "wart")
+    assert fixtures.problems(listing) == {"part_b/b1.png": "several labels ('wart|mole'); left out"}
+
+
 def test_images_beside_the_listed_ones_are_noted(folder):
     fixtures.save(folder / "part_a/a3.png", 9)
     listing = listed(folder, "part_{part}/{name}.png")
