@@ -109,6 +109,7 @@ def _scores(
             f"For more than two classes, give one column {PREFIX}<class> per class."
         )
     scores = _numbers(table, path, name)
+    scores = scores / max(1, np.abs(scores).max() / 1e6)  # so that 1 - score keeps its digits
     return _ordered(spelled.values(), positive or next(iter(per_class), None), path), np.column_stack(
         [1 - scores, scores]
     )

@@ -99,18 +99,20 @@ def _inventory(one: Predictions, other: Predictions | None) -> dict:
 
 def _exchanged(one: Predictions) -> list[str]:
     """Return a note if the scores of a class are higher for images of other classes than for its own."""
-    own = {name: value for name, value, n, n_other in per_class(one.labels, one.scores, one.classes) if n and n_other}
-    low, value = min(reversed(own.items()), key=lambda item: item[1])  # of two classes the positive one
+    found = [row for row in per_class(one.labels, one.scores, one.classes) if row[2] and row[3]]
+    low, value, n, n_others = min(reversed(found), key=lambda row: row[1])  # of two classes the positive one
     if value >= 0.5:
         return []
-    fits = {name: area(one.labels == name, one.scores[:, one.classes.index(low)]) for name in own}
+    fits = {name: area(one.labels == name, one.scores[:, one.classes.index(low)]) for name, *_ in found}
     best = max(fits, key=fits.get)
-    said = (
-        f"The AUC of '{low}' is {value:.3f}, below 0.5: its scores seem to be those of '{best}' (AUC {fits[best]:.3f})."
+    is_chance = 0.5 - value < 2 * np.sqrt(
+        (n + n_others + 1) / (12 * n * n_others)
+    )  # two standard errors of a random score
+    seems = f"its scores seem to be those of '{best}' (AUC {fits[best]:.3f})" + (", or random" if is_chance else "")
+    how = "Exchange the columns" + (
+        f", or of a single column: --positive {shlex.quote(best)}" if len(found) == 2 else "."
     )
-    return [
-        f"{one.name}: {said} Exchange their columns, or name the class of a single column: --positive {shlex.quote(best)}"
-    ]
+    return [f"{one.name}: The AUC of '{low}' is {value:.3f}, below 0.5: {seems}. {how}"]
 
 
 def _by_method(one: Predictions, other: Predictions | None, options: dict) -> tuple[dict[str, list], dict[str, str]]:

@@ -199,7 +199,13 @@ def test_an_auc_below_one_half_says_whose_score_it_seems_to_be(binary):
     good.assign(score=-good["score"]).to_csv(folder / "turned.csv", index=False)
     assert "its scores seem to be those of '0' (AUC 0." in (said := ask("--predictions", folder / "turned.csv")[1])
     assert "--positive 0" in said
+    assert "or random" not in said
     assert "--positive" not in ask("--predictions", folder / "turned.csv", "--positive", "0")[1]
+    scores = 1e20 * np.random.default_rng(3).normal(size=120)
+    good.assign(score=scores).to_csv(folder / "random.csv", index=False)
+    value = roc_auc_score(good["y_true"], scores)
+    said = ask("--predictions", folder / "random.csv", "--positive", "1" if value < 0.5 else "0")[1]
+    assert f"{min(value, 1 - value):.4f}" in said and ", or random" in said
 
 
 @pytest.mark.parametrize(
