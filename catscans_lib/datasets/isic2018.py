@@ -11,7 +11,7 @@ from catscans_lib.datasets.cards import DatasetInfo, Download
 from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
 from catscans_lib.images.listing import Listing, Problem, Row, image_names, make_listing, stem
-from catscans_lib.images.tables import read_csv
+from catscans_lib.images.tables import one_hot, read_csv
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 INPUT = "ISIC2018_Task3_Training_Input"
@@ -45,19 +45,13 @@ def read(data_dir: Path) -> Listing:
 
 def _labels(root: Path, below: str, problems: list[Problem]) -> dict[str, str | None]:
     """Class of every image in the ground truth; None, and reported, if it does not have exactly one."""
-    import pandas as pd
-
-    path = _find(root, TABLES[0])
-    table = read_csv(path, ("image", *CLASSES)).drop_duplicates()
-    hot = table[list(CLASSES)].apply(pd.to_numeric, errors="coerce") == 1
+    table = read_csv(_find(root, TABLES[0]), ("image", *CLASSES)).drop_duplicates()
     labels: dict[str, str | None] = {}
-    for image_id, row in zip(table["image"], hot.to_numpy(), strict=True):
-        named = [label for label, is_hot in zip(CLASSES, row, strict=True) if is_hot]
-        labels[image_id] = named[0] if len(named) == 1 and image_id not in labels else None
-        if labels[image_id] is None:
-            n_classes = f"{len(named)} classes ({', '.join(named)}) instead of one"
-            said = "two different rows" if len(named) == 1 else n_classes
-            problems.append(Problem(f"{below}/{image_id}.jpg", f"ground truth: {said}; left out"))
+    for image_id, label, fault in zip(table["image"], *one_hot(table, CLASSES), strict=True):
+        fault = fault or ("two different rows" if image_id in labels else "")
+        labels[image_id] = None if fault else label
+        if fault:
+            problems.append(Problem(f"{below}/{image_id}.jpg", f"ground truth: {fault}; left out"))
     return labels
 
 

@@ -16,26 +16,13 @@ VARIABLE = re.compile(r"'[^']*'|\d+(?:[.,]\d+)*")  # what differs between proble
 def inventory(
     images: pd.DataFrame, problems: pd.DataFrame, *, group: str | None = None, near: pd.DataFrame | None = None
 ) -> dict[str, Any]:
-    """Return what was read, as plain values.
+    """Return what was read of `images` (path, label, group), as plain values.
 
-    Parameters
-    ----------
-    images : pandas.DataFrame
-        The images that were read: path, label, group.
-    problems : pandas.DataFrame
-        path, problem. A path among the images: that image was read in part (such as the first of several pages). An empty
-        path: a note on the whole dataset. Any other path was left out.
-    group : str, optional
-        What a group is, such as patient; None: unknown, so groups are not counted.
-    near : pandas.DataFrame, optional
-        Near duplicates as `checks.near_duplicates` returns them; None: not looked for.
-
-    Returns
-    -------
-    dict
-        n_read, classes (number of images by name), group, n_groups and largest_group (None: unknown); left_out and read_in_part
-        (lists of reason, n, example), notes (sentences), near_duplicates (n_pairs, n_across_classes, example; None: not looked
-        for).
+    `problems` (path, problem): a path among the images means that the image was read in part (such as the first of several
+    pages), an empty one a note on the whole dataset; any other was left out. `group` is what a group is, such as patient (None:
+    unknown); `near` is as `checks.near_duplicates` returns it (None: not looked for). Returns n_read, classes (number of images
+    by name), group, n_groups and largest_group (None: unknown), left_out and read_in_part (lists of reason, n, example), notes
+    (sentences), near_duplicates (n_pairs, n_across_classes, example; None: not looked for).
     """
     is_note = problems["path"] == ""
     is_read = problems["path"].isin(images["path"]) & ~is_note
