@@ -33,7 +33,7 @@ def test_every_profile_is_valid_counts_its_runs_and_gives_all_sources_of_a_targe
         assert set(run.needs) <= seen, key
         seen.add(key)
         if run.step == "transfer":
-            budget = str(run.settings.model_dump(exclude={"source", "modes"}))
+            budget = str(run.settings.model_dump(exclude={"source", "modes", "backbone"}))
             assert budgets.setdefault(run.settings.target, budget) == budget
             is_longer = run.settings.source == "none"
             assert ("fine_tune_long" in run.settings.modes) == is_longer
