@@ -23,7 +23,7 @@ ADVICE = (
 def from_npz(path: Path, class_names: Sequence[str] = ()) -> Listing:
     """List the images of all splits; grey images get three equal channels.
 
-    Images are uint8 (n, height, width), also with a last axis of 1 or 3; labels (n,) or (n, 1) are whole numbers or text, and
+    Images are numbers (n, height, width), also with a last axis of 1 or 3; labels (n,) or (n, 1) are whole numbers or text, and
     images without one (NaN, "") are left out. `class_names` are the names of the labels 0, 1, .... InputError for volumes,
     several labels per image, Python objects and unreadable files.
     """
@@ -55,7 +55,7 @@ def _labels(path: Path, split: str) -> list[int | str] | None:
         if not needed <= names:
             raise InputError(f"'{path}' lacks {min(needed - names)[:-4]}; it has {', '.join(sorted(names))}. {ADVICE}")
         with archive.open(f"{split}_images.npy") as file:
-            shape, _ = _shape(file, f"{path}: {split}_images")
+            shape, *_ = _shape(file, f"{path}: {split}_images")
         with archive.open(f"{split}_labels.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
     flat = labels.ravel()
@@ -72,16 +72,16 @@ def _labels(path: Path, split: str) -> list[int | str] | None:
     return found
 
 
-def _shape(file: BinaryIO, where: str) -> tuple[tuple[int, ...], bool]:
-    """Shape of the images, and whether they are in Fortran order, from the header of the array."""
+def _shape(file: BinaryIO, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape of the images, whether they are in Fortran order, and their type, from the header of the array."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     shape, is_fortran, dtype = read(file) if read else ((), False, None)
     is_image = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
-    if dtype != np.uint8 or not is_image:
-        known = "known are uint8 (n, height, width) and (n, height, width, 1 or 3)"
+    if not is_image or dtype.kind not in "uifb":
+        known = "known are numbers (n, height, width) and (n, height, width, 1 or 3)"
         raise InputError(f"'{where}' is {dtype} {shape}; {known}. Cut three-dimensional volumes into images first.")
-    return shape, is_fortran
+    return shape, is_fortran, dtype
 
 
 def _pixels(root: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
@@ -89,15 +89,15 @@ def _pixels(root: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
     for place, indices in groupby(map(array_place, paths), key=lambda found: found[0]):
         file_name, _, name = place.rpartition("/")
         with _opened(root / file_name) as archive, archive.open(f"{name}.npy") as file:
-            shape, is_fortran = _shape(file, place)
-            whole = np.frombuffer(file.read(), np.uint8).reshape(shape, order="F") if is_fortran else None
-            n_bytes = int(np.prod(shape[1:]))
+            shape, is_fortran, dtype = _shape(file, place)
+            whole = np.frombuffer(file.read(), dtype).reshape(shape, order="F") if is_fortran else None
+            n_bytes = int(np.prod(shape[1:])) * dtype.itemsize
             at = 0
             for _, index in indices:
                 if whole is None:
                     for _ in range(index - at):
                         file.read(n_bytes)
-                    image = np.frombuffer(file.read(n_bytes), np.uint8).reshape(shape[1:])
+                    image = np.frombuffer(file.read(n_bytes), dtype).reshape(shape[1:])
                     at = index + 1
                 else:
                     image = whole[index]

@@ -75,7 +75,10 @@ def resized(images: Iterable[np.ndarray], size_px: int, resize: Resize = "squash
     """Resize images in memory, (height, width) or (height, width, 3), to squares; the SHA-256 is that of their pixels."""
     for image in images:
         sha256 = hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
-        yield _decoded(pixels.of_array(image), sha256, size_px, resize)
+        try:
+            yield _decoded(pixels.of_array(image), sha256, size_px, resize)
+        except ValueError as error:
+            yield Decoded(None, sha256, f"{UNREADABLE}{error}")
 
 
 def _end_with_parent() -> None:

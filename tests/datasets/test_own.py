@@ -126,6 +126,29 @@ def test_arrays_in_other_forms_give_the_same_images(tmp_path, change, labels):
     assert all((one == other).all() for one, other in zip(listing.pixels(paths), expected, strict=True))
 
 
+@pytest.mark.parametrize("change", [lambda array: array * np.uint16(16), lambda array: (array / 255).astype(">f4")])
+def test_arrays_of_other_numbers_are_scaled_by_their_range(tmp_path, change):
+    arrays = fixtures.write_npz(tmp_path / "usual.npz", (20, 20))
+    arrays["train_images"][0, :2, 0] = 0, 255  # so that the range is that of 8 bits
+    changed = {name: change(array) if "images" in name else array for name, array in arrays.items()}
+    changed["val_images"] = np.asfortranarray(changed["val_images"])
+    np.savez(tmp_path / "other.npz", **changed)
+    store.write(tmp_path / "x.h5", medmnist.from_npz(tmp_path / "other.npz"), dataset="own", size_px=20)
+    images = store.open_store(tmp_path / "x.h5").images[..., 0].astype(int)
+    assert np.abs(images - np.concatenate([arrays[f"{split}_images"] for split in ("test", "train", "val")])).max() <= 1
+
+
+def test_an_array_without_any_value_is_reported(tmp_path):
+    arrays = fixtures.write_npz(tmp_path / "a.npz", (8, 8))
+    images = arrays["train_images"].astype(float)
+    images[0] = np.nan
+    np.savez(tmp_path / "b.npz", **(arrays | {"train_images": images}))
+    problems = store.write(tmp_path / "x.h5", medmnist.from_npz(tmp_path / "b.npz"), dataset="own", size_px=8)
+    assert problems.values.tolist() == [
+        ["b.npz/train_images:00000000", "could not be read: no pixel has a finite value"]
+    ]
+
+
 def test_images_of_arrays_without_a_label_are_left_out_and_named(tmp_path):
     arrays = fixtures.write_npz(tmp_path / "a.npz")
     labels = arrays["train_labels"].astype(float).ravel()
@@ -150,10 +173,10 @@ def test_some_images_of_the_arrays_are_read_without_the_rest_and_labels_are_orde
     ("change", "message"),
     [
         ({"train_images": np.zeros((12, 8, 8, 8), np.uint8)}, r"is uint8 \(12, 8, 8, 8\).*three-dimensional volumes"),
-        ({"train_images": np.zeros((12, 8, 8), np.float32)}, r"is float32 \(12, 8, 8\); known are uint8"),
+        ({"train_images": np.zeros((12, 8, 8), complex)}, r"is complex128 \(12, 8, 8\); known are numbers"),
         ({"train_labels": np.zeros((12, 14), np.uint8)}, r"is uint8 \(12, 14\) for 12 images.*Several labels"),
         ({"train_labels": np.array([{}] * 12, dtype=object)}, "Cannot read '.*npz'.*allow_pickle=False"),
-        ({"train_images": np.array([{}] * 12, dtype=object)}, r"is object \(12,\); known are uint8"),
+        ({"train_images": np.array([{}] * 12, dtype=object)}, r"is object \(12,\); known are numbers"),
         ({"train_labels": None}, "lacks train_labels; it has"),
         ({}, "has the label 2, but only 2 class names are given"),
     ],
