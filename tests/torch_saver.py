@@ -37,10 +37,14 @@ class Tensor:
 
 
 class Pickler(pickle.Pickler):
+    def __init__(self, file, protocol, is_new=False):
+        super().__init__(file, protocol)
+        self.is_new = is_new
+
     def persistent_id(self, one):
         if isinstance(one, Storage):
             kind = getattr(sys.modules["torch"], KINDS[one.numbers.dtype.str])
-            return "storage", kind, one.key, "cpu", one.n, None
+            return ("storage", kind, one.key, "cpu", one.n, *([] if self.is_new else [None]))
         return None
 
 

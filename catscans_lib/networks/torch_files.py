@@ -1,11 +1,15 @@
-"""Reads a state dict of PyTorch as named arrays, without PyTorch (`.pth` as PyTorch saved it before version 1.6).
+"""Reads a state dict of PyTorch as named arrays, without PyTorch: `.pth` and `.safetensors`.
 
-Such a file is a row of pickles, followed by the numbers of every storage. A pickle can call any function, so the unpickler
-knows three kinds of names, those of tensors, storages and OrderedDict, and refuses every other one.
+Before PyTorch 1.6, a `.pth` was a row of pickles, followed by the numbers of every storage; now it is a zip archive of them. A
+pickle can call any function, so the unpickler knows three kinds of names, those of tensors, storages and OrderedDict, and refuses
+every other one.
 """
 
+import io
+import json
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,8 +22,18 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 DTYPES = {
     "HalfStorage": "<f2", "FloatStorage": "<f4", "DoubleStorage": "<f8", "IntStorage": "<i4", "LongStorage": "<i8",
 }  # fmt: skip
+SAFE_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8"}
 PARTS = ("weight", "bias", "running_mean", "running_var")  # of a layer, in the order of Keras
-NOT_READ = (pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+NOT_READ = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    zipfile.BadZipFile,
+)
 
 
 class Storage(NamedTuple):
@@ -51,7 +65,9 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Storage:
         match pid:
-            case ("storage", str(kind), str(key), str(), int(n), None) if kind in DTYPES and n >= 0:
+            case ("storage", str(kind), str(key), str(), int(n), *rest) if (
+                kind in DTYPES and n >= 0 and rest in ([], [None])
+            ):
                 return Storage(key, kind, n)
         raise ValueError(f"it refers to {pid!r}, which is no storage")
 
@@ -71,12 +87,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a state dict by name; InputError if the file has another format or is damaged."""
     try:
         with path.open("rb") as file:
-            if file.read(2) == b"PK":
-                raise ValueError(
-                    "it has PyTorch's newer zip format. Save it with torch.save(..., _use_new_zipfile_serialization=False)"
-                )
+            if path.suffix == ".safetensors":
+                return _read_safetensors(file)
+            is_archive = file.read(2) == b"PK"
             file.seek(0)
-            return _read(file)
+            return _read_archive(file) if is_archive else _read(file)
     except NOT_READ as error:
         raise InputError(
             f"Weights file '{path.name}' is not read as a state dict of PyTorch: {error or type(error).__name__}."
@@ -87,15 +102,54 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     magic, protocol, system, state, keys = (_Unpickler(file).load() for _ in range(5))
     if (magic, protocol) != (MAGIC, PROTOCOL) or not system["little_endian"]:
         raise ValueError("its first pickles are not those of such a file")
-    if type(state) is not OrderedDict or not all(isinstance(one, Tensor) for one in OrderedDict.values(state)):
-        raise ValueError("it has other objects than tensors by name; save model.state_dict()")
-    storages = {tensor.storage.key: tensor.storage for tensor in OrderedDict.values(state)}
+    storages = _storages(state)
     if sorted(storages) != sorted(keys):
         raise ValueError("its list of storages is not that of its tensors")
     numbers = {key: _numbers(file, storages[key]) for key in keys}
     if file.read(1):
         raise ValueError("it goes on after its last storage")
     return {str(name): _array(tensor, numbers) for name, tensor in OrderedDict.items(state)}
+
+
+def _read_archive(file: BinaryIO) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        pickled = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
+        if pickled is None:
+            raise ValueError("its archive has no data.pkl")
+        folder, names = pickled.removesuffix("data.pkl"), set(archive.namelist())
+        if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
+            raise ValueError("its numbers are not little-endian")
+        state = _Unpickler(io.BytesIO(archive.read(pickled))).load()
+        numbers = {}
+        for storage in _storages(state).values():
+            place, dtype = f"{folder}data/{storage.key}", np.dtype(DTYPES[storage.kind])
+            n = archive.getinfo(place).file_size
+            if n != storage.n * dtype.itemsize:
+                raise ValueError(f"storage {storage.key} should have {storage.n} numbers; it has {n} bytes")
+            numbers[storage.key] = np.frombuffer(archive.read(place), dtype)
+    return {str(name): _array(tensor, numbers) for name, tensor in OrderedDict.items(state)}
+
+
+def _storages(state: Any) -> dict[str, Storage]:
+    if type(state) is not OrderedDict or not all(isinstance(one, Tensor) for one in OrderedDict.values(state)):
+        raise ValueError("it has other objects than tensors by name; save model.state_dict()")
+    return {tensor.storage.key: tensor.storage for tensor in OrderedDict.values(state)}
+
+
+def _read_safetensors(file: BinaryIO) -> dict[str, np.ndarray]:
+    """Read a JSON of names, types, shapes and places, and the numbers after it."""
+    n, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+    if not 2 <= n <= size - 8:
+        raise ValueError(f"its header would have {n} bytes; the file has {size}")
+    header, content = json.loads(file.read(n)), file.read()
+    found = {}
+    for name, about in header.items():
+        if name != "__metadata__":
+            dtype, (start, end) = np.dtype(SAFE_DTYPES[about["dtype"]]), about["data_offsets"]
+            if not 0 <= start <= end <= len(content):
+                raise ValueError(f"'{name}' lies outside the file")
+            found[name] = np.frombuffer(content[start:end], dtype).reshape(about["shape"])
+    return found
 
 
 def _numbers(file: BinaryIO, storage: Storage) -> np.ndarray:

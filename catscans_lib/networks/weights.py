@@ -71,9 +71,12 @@ def _published(name: str) -> Stored:
         make = getattr(keras.applications, function)
         model = make(include_top=False, weights="imagenet", input_shape=(224, 224, 3), pooling="avg")
     except Exception as error:  # Keras raises a bare Exception if a download fails
+        url = re.search(r"https?://\S+\.h5", str(error))
+        if url is None:
+            raise InputError(f"Keras could not load its ImageNet weights for '{name}': {error}.") from error
         raise InputError(
-            f"Keras could not download its ImageNet weights for '{name}': {error}. Without a connection, put the file "
-            "(..._notop.h5) in WEIGHTS and name it in `weights`."
+            f"Keras could not download the ImageNet weights of '{name}'. Without a connection, fetch {url[0]} elsewhere and "
+            f"put it in {own.parent / 'models'}; Keras checks its checksum."
         ) from error
     return Stored({layer.name: layer.get_weights() for layer in model.layers if layer.weights}, ordered=True, own=False)
 

@@ -1,12 +1,15 @@
 """State dicts of PyTorch are read as arrays without PyTorch; a file that asks for anything else is refused, and runs nothing."""
 
+import io
+import json
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 
 import numpy as np
 import pytest
-from torch_saver import MAGIC, PROTOCOL, SYSTEM, Storage, Tensor, fake_torch, save, save_arrays
+from torch_saver import MAGIC, PROTOCOL, SYSTEM, Pickler, Storage, Tensor, fake_torch, save, save_arrays
 
 from catscans_lib.errors import InputError
 from catscans_lib.networks import torch_files, weight_files
@@ -171,8 +174,62 @@ def test_other_files_are_refused_with_what_to_do(path):
     with pytest.raises(InputError, match="first pickles are not those of such a file"):
         torch_files.read(path)
     path.write_bytes(b"PK\x03\x04")
-    with pytest.raises(InputError, match="newer zip format. Save it with torch.save"):
+    with pytest.raises(InputError, match="is not read as a state dict of PyTorch: File is not a zip file"):
         torch_files.read(path)
     path.write_bytes(pickle.dumps({"a": [1.0]}))
     with pytest.raises(InputError, match="is not read as a state dict of PyTorch"):
         torch_files.read(path)
+
+
+def save_archive(path, state, storages, order=b"little"):
+    """Save as PyTorch does since version 1.6."""
+    pickled = io.BytesIO()
+    Pickler(pickled, protocol=2, is_new=True).dump(state)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weights/data.pkl", pickled.getvalue())
+        archive.writestr("weights/byteorder", order)
+        for storage in storages:
+            archive.writestr(f"weights/data/{storage.key}", storage.numbers.tobytes())
+
+
+def test_an_archive_gives_the_same_arrays_and_runs_nothing(path, tmp_path):
+    shared = Storage("0", numbers(8))
+    state = OrderedDict(a=Tensor(shared, 2, (2, 2), (1, 2)), b=Tensor(shared, 0, (8,), (1,)))
+    save_archive(path, state, [shared])
+    found = torch_files.read(path)
+    np.testing.assert_array_equal(found["a"], [[2, 4], [3, 5]])
+    np.testing.assert_array_equal(found["b"], numbers(8))
+    save_archive(path, state, [shared], order=b"big")
+    with pytest.raises(InputError, match="numbers are not little-endian"):
+        torch_files.read(path)
+    save_archive(path, state, [Storage("0", numbers(7))])
+    with pytest.raises(InputError, match="storage 0 should have 8 numbers; it has 28 bytes"):
+        torch_files.read(path)
+    save_archive(path, OrderedDict(a=Calls(os.mkdir, str(tmp_path / "trace"))), [])
+    with pytest.raises(InputError, match=r"asks for '\w+\.mkdir', .* refused"):
+        torch_files.read(path)
+    assert not (tmp_path / "trace").exists()
+
+
+def test_safetensors_are_read_and_faulty_ones_refused(tmp_path):
+    path, content = tmp_path / "weights.safetensors", np.arange(10, dtype="<f4").tobytes()
+    about = {
+        "conv.weight": {"dtype": "F32", "shape": [2, 3, 1, 1], "data_offsets": [16, 40]},
+        "__metadata__": {"format": "pt"},
+    }
+
+    def written(about, n=None):
+        header = json.dumps(about).encode()
+        path.write_bytes((n or len(header)).to_bytes(8, "little") + header + content)
+        return path
+
+    kernel = weight_files.read(written(about)).layers["conv"][0]
+    np.testing.assert_array_equal(kernel, np.arange(4, 10).reshape(2, 3, 1, 1).transpose(2, 3, 1, 0))
+    for faulty, n, message in (
+        ({"a": about["conv.weight"] | {"data_offsets": [16, 44]}}, None, "'a' lies outside the file"),
+        ({"a": about["conv.weight"] | {"shape": [7]}}, None, "cannot reshape"),
+        ({"a": about["conv.weight"] | {"dtype": "F8"}}, None, "F8"),
+        (about, 10**9, "header would have 1000000000 bytes"),
+    ):
+        with pytest.raises(InputError, match=f"is not read as a state dict of PyTorch: .*{message}"):
+            weight_files.read(written(faulty, n))

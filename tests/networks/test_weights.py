@@ -92,12 +92,22 @@ def test_downloaded_weights_are_named_by_a_hash_of_their_values(mobilenet, tmp_p
     assert len(digest) == 64
 
 
-def test_a_failed_download_suggests_a_file(monkeypatch):
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            "URL fetch failure on https://keras.io/mobilenet_no_top.h5: None -- Name or service not known",
+            r"could not download .*'mobilenet'.*, fetch https://keras.io/mobilenet_no_top.h5 elsewhere and put it in .*/models;",
+        ),
+        ("the disk is full", "could not load its ImageNet weights for 'mobilenet': the disk is full."),
+    ],
+)
+def test_a_failed_download_names_the_file_and_its_place(monkeypatch, fault, message):
     def fail(*_, **__):
-        raise Exception("URL fetch failure: None -- Name or service not known")
+        raise Exception(fault)
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", fail)
-    with pytest.raises(InputError, match=r"could not download .*'mobilenet': URL fetch failure.*notop.h5\) in WEIGHTS"):
+    with pytest.raises(InputError, match=message):
         weights.load_weights(fresh(), "mobilenet", "keras", None)
     with pytest.raises(InputError, match="no ImageNet weights for 'small_resnet'. Put a file in WEIGHTS"):
         weights.load_weights(fresh("small_resnet"), "small_resnet", "keras", None)
