@@ -4,6 +4,7 @@ What the advice is worth is not believed but measured here: a linear probe of ev
 """
 
 import json
+import shutil
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -53,6 +54,7 @@ def project(tmp_path_factory):
             "no real images or weights: ../shared/realdata or ../shared/weights beside the repository is absent"
         )
     folder = tiny.project(tmp_path_factory.mktemp("real"))
+    shutil.copytree(tiny.ROOT / "evidence", folder / "evidence")
     content = yaml.safe_load((tiny.ROOT / "params/sample.yaml").read_text())
     content["folds"]["n_folds"] = 3
     targets = SOURCES[2:]
@@ -78,8 +80,8 @@ def test_the_advice_on_cells_loses_less_than_a_random_choice(cells, project, mon
     assert told.returncode == 0, told.stdout + told.stderr
     advice = json.loads(told.stdout)
     monkeypatch.setenv("CATSCANS_ROOT", str(project))
-    assert {row["source"] for row in advice["advice"]} == set(SOURCES) and advice["evidence"]["n_targets"] == 2
-    assert sum(advice["classes"].values()) == advice["n_images"]
+    assert {row["source"] for row in advice["advice"]} - {"none"} == set(SOURCES) and advice["mode"] == "linear_probe"
+    assert sum(advice["images"]["classes"].values()) == advice["images"]["n_read"]
     listing = own.OwnCard(title="cells", form="folder", place=str(cells), group_pattern=r"(.*)_\d+").read(cells.parent)
     store.write(tmp_path / "cells.h5", listing, dataset="own", size_px=112)
     opened = store.open_store(tmp_path / "cells.h5")

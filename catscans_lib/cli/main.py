@@ -1,7 +1,6 @@
 """The command `catscans`: all its commands; bad input gives one message and exit status 2."""
 
 import json
-import os
 import shlex
 import sys
 from itertools import pairwise
@@ -12,6 +11,7 @@ import click
 
 from catscans_lib import paths
 from catscans_lib.cli import data, records, share, sweep
+from catscans_lib.cli.recommend import recommend
 from catscans_lib.errors import InputError
 from catscans_lib.evaluation import Average
 from catscans_lib.images import inventory
@@ -47,7 +47,7 @@ def main() -> None:
 
 for command in (
     sweep.check, sweep.sweep, sweep.run, sweep.book, sweep.pdf, sweep.evidence, sweep.readme, data.download, data.dataset,
-    records.records, share.export, share.import_, share.osf,
+    records.records, share.export, share.import_, share.osf, recommend,
 ):  # fmt: skip
     main.add_command(command)
 data.dataset.add_command(share.card)
@@ -89,41 +89,6 @@ def evaluate(
     click.echo(json.dumps(found, allow_nan=False) if as_json else user_predictions.as_text(found))
     if strict:
         inventory.refuse_losses(found["inventory"])
-
-
-@main.command(epilog="Example: catscans recommend my_images.csv --from sample --group-column patient")
-@click.argument("place", type=click.Path(path_type=Path))
-@click.option("--from", "profile", default="demo", show_default=True, help="Profile whose networks and results to use.")
-@click.option("--mode", help="How you will use the source: fine_tune or linear_probe. Default: the profile's first.")
-@click.option("--measure", "measures", multiple=True, help="Similarity measure to rank by. Repeatable.")
-@click.option(
-    "--weights", multiple=True, type=click.Path(path_type=Path),
-    help="File with other weights of the profile's network, ranked as a further source. Repeatable.",
-)  # fmt: skip
-@click.option("--n-images", type=click.IntRange(20), default=500, show_default=True, help="Maximum number of images.")
-@click.option("--seed", default=0, show_default=True, help="Seed for selecting them.")
-@click.option("--label-column", default="label", show_default=True, help="CSV: column with the class.")
-@click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
-@click.option("--group-column", help="CSV: column with the patient, lesion or slide.")
-@click.option("--group-pattern", help="Folder: regular expression for file names; its parenthesised part is the group.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def recommend(place: Path, profile: str, measures: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Rank the sources for your own images, without training on them.
-
-    PLACE is a folder with one subfolder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
-    from catscans_lib.training import keras_settings, silent_import
-
-    keras_settings()
-    with silent_import():
-        import keras  # noqa: F401  (imports TensorFlow)
-    from catscans_lib.grid import profiles
-    from catscans_lib.recommend import report as advisor
-
-    name = profile.removeprefix("results/").rstrip("/")
-    advice = advisor.recommend(place, profiles.study(name), measures=list(measures) or None, **given)
-    click.echo(json.dumps(advice) if as_json else advisor.text(advice))
 
 
 if __name__ == "__main__":

@@ -148,6 +148,7 @@ def study(profile: str) -> Study:
         tuple(loaded.transfer.targets),
         titles(profile),
         is_demo(profile),
+        tuple(source for source in loaded.pretrain.sources if results.is_done(profile, f"pretrain/{source}")),
     )
 
 

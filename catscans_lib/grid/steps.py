@@ -269,6 +269,6 @@ _ALL = (
     Step("similarity", Similarity, "{target}", _similarity, seconds=27.0),
     Step("transferability", Transferability, "all", _transferability, seconds=7.0),
     Step("evidence", Evidence, "all", _evidence, seconds=9.0),
-    Step("recommend", Recommend, "{place}", needs=("transferability/all", "evaluate/all")),
+    Step("recommend", Recommend, "{place}"),
 )  # fmt: skip
 STEPS = {step.name: step for step in _ALL}

@@ -1,7 +1,7 @@
 """Recommendation of a pretraining source for a user's own images.
 
-In: a folder, CSV or .npz of images, and the results of a finished profile. Out: a ranking of sources with intervals.
-Nothing is trained. Here is the settings record of the notebook `recommend`; `model` calibrates and ranks, `report` writes.
+In: a folder, CSV or .npz of images, candidates (networks, weights, features), what is known of sources on other targets. Out: a
+ranking with intervals. Nothing is trained. `candidates` says what is ranked, `known` and `model` what is known, `report` writes.
 """
 
 from typing import Annotated, Literal
@@ -14,16 +14,23 @@ from catscans_lib.errors import Strict
 class Recommend(Strict):
     """Parameters of `recommend.ipynb`, which belongs to no grid; the same as the options of `catscans recommend`.
 
-    `place` (a folder with one folder per class, a CSV or an .npz) is absolute or relative to the project. `weights` are files
-    that are ranked as further sources. The columns are those of a CSV; the pattern is for file names in a folder.
+    `place` (a folder with one folder per class, a CSV or an .npz) is absolute or relative to the project; `profile` is only where
+    the notebook saves. Candidates: `models` (keras:NETWORK), `weights` (FILE or NETWORK=FILE), `features` (NAME=FILE) and the
+    networks of the finished profiles `networks_of`; without any, networks with ImageNet weights. `kinds` (NAME=FAMILY) says what
+    a candidate was trained on. The columns are those of a CSV; the pattern is for file names in a folder.
     """
 
     profile: str
     place: Annotated[str, Field(min_length=1)]
+    models: list[str] = Field(default_factory=list)
+    weights: list[str] = Field(default_factory=list)
+    features: list[str] = Field(default_factory=list)
+    networks_of: list[str] = Field(default_factory=list)
+    kinds: list[str] = Field(default_factory=list)
     mode: Literal["fine_tune", "linear_probe"] | None = None
     measures: Annotated[list[str], Field(min_length=1)] | None = None
-    weights: list[str] = Field(default_factory=list)
     n_images: Annotated[int, Field(ge=20)] = 500
+    size_px: Annotated[int, Field(ge=8, le=1024)] = 224
     seed: int = 0
     path_column: str = "path"
     label_column: str = "label"

@@ -1,221 +1,201 @@
-"""From a folder of images to a report: which source to start from, the evidence for it, and when not to trust it."""
+"""From a folder of images to advice: which candidate to start from, what that rests on, and when not to trust it."""
 
+import math
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from catscans_lib import datasets, paths, results
+from catscans_lib import paths, results
 from catscans_lib.datasets import own
-from catscans_lib.errors import InputError
-from catscans_lib.recommend import Recommend, known, model
-from catscans_lib.transferability import Study, similarity_tables
-
-if TYPE_CHECKING:
-    from catscans_lib.transferability import compute
+from catscans_lib.errors import InputError, and_more
+from catscans_lib.images.listing import Listing
+from catscans_lib.recommend import Recommend, candidates, known, model, own_images, scores
+from catscans_lib.recommend.candidates import Say
+from catscans_lib.recommend.own_images import OwnImages
+from catscans_lib.similarity import registry
+from catscans_lib.transferability import Study
 
 FEW_IMAGES = 20  # of a class; with fewer, no measure is reliable
 FAR_MEASURE = "mmd_rbf"  # distance that detects images unlike all known ones
 
 
-def recommend(
-    place: Path, study: Study, *, mode: str | None = None, measures: list[str] | None = None, n_images: int = 500, seed: int = 0,
-    weights: Sequence[Path] = (), **card: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """Rank the sources of a profile for a user's own images, without training on them.
+def recommend(settings: Recommend, studies: Sequence[Study] = (), say: Say = lambda _: None) -> dict[str, Any]:
+    """Rank what a user can start from for own images, without training on them.
 
-    Parameters
-    ----------
-    place : pathlib.Path
-        A folder with one folder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
-    mode : str, optional
-        "fine_tune" or "linear_probe": how the source will be used; None: the first mode of the profile.
-    measures : list of str, optional
-        Measures that the ranking uses; None: those of `model.MEASURES` that the profile has values of.
-    n_images, seed : int
-        At most so many images are drawn, from each class by its share. The seed is also that of the intervals' draws.
-    weights : sequence of pathlib.Path
-        Files with other weights of the profile's network, ranked as further sources under their file names.
-    **card
-        Further fields of an `OwnCard`: columns, patterns, group.
+    `studies` are the finished profiles of `settings.networks_of`; `say` gets a line about each step.
 
-    Returns
-    -------
-    dict
-        Plain values: place, profile, demo (True: its images are generated), mode, n_images, classes (number of images used of
-        each), n_groups (None: unknown), measures, advice (rows of `model.rank`, with title), evidence (slope, slope_sd,
-        n_targets, merit_sd, score_sd; in logits), conclusion (what the advice rests on), check (rows of `model.check`), warnings
-        (sentences; also each measure that failed, with its reason, and each source that no measure ranks). InputError if the
-        images cannot be read, no measure has a value, or the profile has no results to learn from (names the command that makes
-        them).
+    Returns plain values that JSON can hold (None, not NaN): place, mode, measures, images (see `OwnImages.described`), advice
+    (rows of `model.rank` with name, family, backbone), alone (True: ranked by the evidence, without the images), within (rankings
+    of candidates of one network), settle (what fine-tuning the best two would settle), worth (the best against random weights),
+    half (the advice from half the images), evidence (numbers of the model), rests_on (what the advice rests on), beats_imagenet
+    (None: not known), check (rows of `model.check`), far (see `_distances`), demo, notes, problems, warnings (sentences).
+    InputError if the images or a named candidate cannot be read, or no named candidate has a score.
     """
-    mode = mode or str(results.optional(study.profile, "tables/aucs.csv", ["mode"])["mode"].get(0, "fine_tune"))
-    evidence = known.of_profile(study.profile, mode)
-    similarity = results.optional(study.profile, "tables/similarity.csv")
-    measures = _measures(measures, set(similarity["measure"]))
-    sources = sorted(set(similarity["source"]) & set(evidence["source"]))
-    owned = own.card_at(place, **card)
-    listing, files = owned.read(place.parent), _named(weights, sources)
-    (found, _, problems), facts = _measured(listing, study, sources, measures, n_images, seed, files)
-    failed = similarity_tables.told(problems)
-    if not found["measure"].isin(measures).any():
-        raise InputError("No source can be ranked: no measure has a value.\n" + "\n".join(failed))
+    with threadpool_limits(1):  # these matrices are small: waiting threads cost up to ten times the work
+        return _plain(_recommend(settings, studies, say))
+
+
+def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[str, Any]:
+    started = time.monotonic()
+    of_profile = [results.optional(study.profile, "tables/aucs.csv", ["mode"])["mode"] for study in studies[:1]]
+    mode = settings.mode or next((modes.get(0) for modes in of_profile), None) or "fine_tune"
+    evidence = _evidence(studies, mode)
+    families = dict(zip(evidence["source"], evidence["family"], strict=True))
+    measures = _measures(settings.measures, evidence)
+    is_named = bool({*settings.models} - {"none"} or settings.weights or settings.features or studies)
+    wanted = (
+        candidates.chosen(settings, studies, families) if is_named else candidates.default(families, settings.size_px)
+    )
+    listing, group = _listed(settings)
+    say(f"{len(listing.images):,} images listed")
+    used = (
+        settings.measures or model.MEASURES
+    )  # published tables have accuracies of probes, which are not computed here
     try:
-        fitted = model.fit(evidence, measures)
+        fit, checked = model.fit(evidence, used), model.check(evidence, used)
     except ValueError as error:
-        raise InputError(f"Profile {study.profile}: {error}") from error
-    check = model.check(evidence, measures) if fitted.n_targets > 2 else pd.DataFrame(columns=model.CHECK)
-    table = model.rank(fitted, _candidates(found, evidence), seed)
-    table.insert(1, "title", table["source"].map(study.titles).fillna(table["source"]))
-    if not (card.get("group_column") or card.get("group_pattern")):
-        facts["n_groups"] = None
+        raise InputError(str(error)) from error
+    with tempfile.TemporaryDirectory() as folder:
+        images = own_images.look(listing, settings.n_images, settings.size_px, settings.seed, Path(folder))
+        scored = scores.of_candidates(wanted, images, measures, settings.seed, say, may_fail=not is_named)
+        far = [_distances(study, images, settings.seed) for study in studies]
+    alone = bool(scored.all[measures].isna().all(axis=None))
+    if alone and is_named:
+        raise InputError("No candidate can be ranked: no measure has a value.\n" + "\n".join(scored.problems))
+    if alone:
+        scored = scored._replace(all=scores.without_images(candidates.of_families(families), measures), n_half=0)
+    both = checked.dropna(subset="regret_imagenet")
     told = {
-        "place": str(place), "profile": study.profile, "demo": study.is_demo, "mode": mode, **facts, "measures": measures,
-        "advice": table.to_dict("records"), "evidence": _numbers(fitted), "conclusion": model.conclusion(fitted, check),
-        "check": check.to_dict("records"),
+        "place": settings.place, "mode": mode, "measures": measures, "images": images.described(group), "alone": alone,
+        **_ranked(fit, scored, settings.seed), "evidence": _numbers(fit), "rests_on": model.conclusion(fit, checked),
+        "beats_imagenet": bool(both["regret"].sum() < both["regret_imagenet"].sum()) if len(both) > 1 else None,
+        "check": checked.to_dict("records"), "far": [one for one in far if one], "demo": any(study.is_demo for study in studies),
+        "notes": scored.notes, "problems": scored.problems,
     }  # fmt: skip
-    unranked = [name for name in [*sources, *files] if name not in set(table["source"])]
-    warnings = [f"Not ranked, as no measure has a value: {', '.join(unranked)}."] if unranked else []
-    return told | {"warnings": [*warnings, *failed, *_warnings(told, _distances(similarity, found), check)]}
+    say(f"Done after {time.monotonic() - started:.0f} s")
+    return told | {"warnings": _warnings(told)}
 
 
-def of_settings(settings: Recommend, study: Study) -> dict[str, Any]:
-    """Return `recommend` for the parameters of its notebook."""
-    given = {key: value for key, value in settings.model_dump(exclude={"profile"}).items() if value is not None}
-    place, weights = paths.root() / given.pop("place"), [paths.root() / file for file in given.pop("weights")]
-    return recommend(place, study, **given, weights=weights)
+def _evidence(studies: Sequence[Study], mode: str) -> pd.DataFrame:
+    """Evidence of the shipped tables and the profiles; of the demo's profiles alone, if there are any."""
+    demo = [known.of_profile(study.profile, mode) for study in studies if study.is_demo]
+    return pd.concat(demo, ignore_index=True) if demo else known.evidence([study.profile for study in studies], mode)
 
 
-def _candidates(found: pd.DataFrame, evidence: pd.DataFrame) -> pd.DataFrame:
-    """Scores of the sources on the own images, as `model.rank` takes them."""
-    table = similarity_tables.closer(found).unstack("measure").droplevel("target").reset_index()
-    known_as = evidence.drop_duplicates("source").set_index("source")
-    family, backbone = (table["source"].map(known_as[key]) for key in ("family", "backbone"))
-    return table.assign(family=family.fillna("unknown"), backbone=backbone.fillna(""))
+def _listed(settings: Recommend) -> tuple[Listing, str | None]:
+    """All images found, and what a group is (None: unknown)."""
+    place = paths.root() / Path(settings.place).expanduser()
+    names = ("path_column", "label_column", "group_column", "group_pattern")
+    columns = {name: value for name in names if (value := getattr(settings, name))}
+    card = own.card_at(place, **columns)
+    return card.read(place.parent), settings.group_column or (settings.group_pattern and "in file names")
 
 
-def _numbers(fitted: model.Fit) -> dict[str, float]:
-    slope = fitted.draws.slope
+def _numbers(fit: model.Fit) -> dict[str, float]:
+    slope = fit.draws.slope
     return {
-        "slope": float(slope.mean()), "slope_sd": float(slope.std()), "n_targets": fitted.n_targets,
-        "merit_sd": fitted.merit_sd, "score_sd": fitted.score_sd,
+        "slope": float(slope.mean()), "slope_sd": float(slope.std()), "n_targets": fit.n_targets, "merit_sd": fit.merit_sd,
+        "score_sd": fit.score_sd,
     }  # fmt: skip
 
 
-def _measures(asked: list[str] | None, available: set[str]) -> list[str]:
-    if unknown := sorted(set(asked or []) - available):
-        raise InputError(
-            f"No values of measure '{unknown[0]}' in this profile; it has: {', '.join(sorted(available))}."
-        )
-    chosen = asked or [name for name in model.MEASURES if name in available]
-    if not chosen:
-        raise InputError(
-            f"This profile has none of {', '.join(model.MEASURES)}. Choose --measure from: {', '.join(sorted(available))}."
-        )
-    return chosen
+def _measures(asked: list[str] | None, evidence: pd.DataFrame) -> list[str]:
+    known_here = [name for name in registry.known() if name in evidence and evidence[name].notna().any()]
+    if unknown := sorted(set(asked or []) - set(known_here)):
+        raise InputError(f"No values of measure '{unknown[0]}' on known targets; there are: {', '.join(known_here)}.")
+    return asked or [name for name in model.MEASURES if name in known_here]
 
 
-def _named(weights: Sequence[Path], sources: list[str]) -> dict[str, Path]:
-    """Weights files by the names under which they are ranked."""
-    files = {path.name.split(".")[0]: path for path in weights}
-    if missing := [path for path in weights if not path.is_file()]:
-        raise InputError(f"Weights file '{missing[0]}' not found.")
-    if twice := set(files) & set(sources):
-        raise InputError(f"Weights file '{min(twice)}' has the name of a source of this profile. Rename it.")
-    if len(files) < len(weights):
-        raise InputError("Two weights files have the same name. Rename one: files are ranked under their names.")
-    return files
+def _ranked(fit: model.Fit, scored: scores.Scored, seed: int) -> dict[str, Any]:
+    """The ranking, and what the draws behind it say of pairs of candidates."""
+    order = model.rank(fit, scored.all, seed)
+    advice = scored.all[scores.KEYS].loc[order.index].join(order.drop(columns="source"))
+    drawn = model.draws(fit, scored.all, seed).set_axis(scored.all.loc[sorted(order.index), "name"], axis=1)
+    names, nothing = list(advice["name"]), list(advice.loc[advice["family"] == "none", "name"])
+    trained, half = [name for name in names if name not in nothing], None
+    if scored.n_half:
+        again = model.rank(fit, scored.half, seed)
+        order = list(scored.half.loc[again.index, "name"])
+        half = {"n_images": scored.n_half, "order": order, "p_best": again["p_best"].iloc[0]}
+    return {
+        "advice": advice.to_dict("records"), "within": _within(advice, drawn), "half": half,
+        "settle": _pair(drawn, *trained[:2]) if len(trained) > 1 else None,
+        "worth": _pair(drawn, trained[0], nothing[0]) if trained and nothing else None,
+    }  # fmt: skip
 
 
-def _measured(
-    listing: datasets.Listing, study: Study, sources: list[str], measures: list[str], n_images: int, seed: int,
-    files: dict[str, Path],
-) -> tuple["compute.Measured", dict[str, Any]]:  # fmt: skip
-    """Measures for target "own", and how many images, classes and groups they used."""
-    from catscans_lib.images import store
+def _pair(drawn: pd.DataFrame, one: str, other: str) -> dict[str, Any]:
+    """How probably one candidate is better than another, by how much, and what it saves on average to know it."""
+    difference = drawn[one] - drawn[other]
+    low, high = np.quantile(difference, [0.025, 0.975])
+    return {
+        "first": one, "second": other, "p_first": (difference > 0).mean(), "difference": difference.mean(), "low": low,
+        "high": high, "saved": (-difference).clip(lower=0).mean(),
+    }  # fmt: skip
+
+
+def _within(advice: pd.DataFrame, drawn: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rankings of the candidates that have the same network."""
+    found = []
+    for backbone, rows in advice.groupby("backbone", sort=False):
+        if backbone and len(rows) > 1:
+            p_best = drawn[rows["name"]].idxmax(axis=1).value_counts(normalize=True)
+            found.append({"backbone": backbone, "order": [(name, p_best.get(name, 0.0)) for name in rows["name"]]})
+    return found
+
+
+def _distances(study: Study, images: OwnImages, seed: int) -> dict[str, Any] | None:
+    """Distance of the images to the nearest source of a profile, and the largest such distance of any of its targets."""
     from catscans_lib.transferability import compute
 
-    size_px = max(study.sizes_px[target] for target in study.targets)
-    images = listing.images.iloc[store.draw(listing.images["label"].to_numpy(), n_images, seed)]
-    few = replace(listing, images=images, classes=tuple(dict.fromkeys(images["label"])))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "own.h5"
-        store.write(path, few, dataset="own", size_px=size_px)
-        opened = store.open_store(path)
-        subset = store.subset(opened, np.arange(len(opened.table)), n_images, seed)
-        values = compute.of_images(study, subset, sources, [*measures, FAR_MEASURE], seed, files)
-        counts = opened.table["label"].iloc[subset.rows].value_counts().to_dict()
-        n_groups = len(set(subset.groups))
-    return values, {"n_images": len(subset.rows), "classes": counts, "n_groups": n_groups}
-
-
-def _distances(similarity: pd.DataFrame, found: pd.DataFrame) -> tuple[float, float] | None:
-    """Distance of the own images to their nearest source, and the largest such distance of any known target."""
-    between = similarity[(similarity["measure"] == FAR_MEASURE) & (similarity["source"] != similarity["target"])]
-    own_values = found.loc[found["measure"] == FAR_MEASURE, "value"]
-    if between.empty or own_values.empty:
+    similarity = results.optional(study.profile, "tables/similarity.csv")
+    known_ones = similarity[(similarity["measure"] == FAR_MEASURE) & (similarity["source"] != similarity["target"])]
+    found = compute.distances(study, images.at(max(study.sizes_px.values())), FAR_MEASURE, seed)
+    if known_ones.empty or found.empty:
         return None
-    means = between.groupby(["target", "source"])["value"].mean()
-    return float(own_values.min()), float(means.groupby(level="target").min().max())
+    farthest = known_ones.groupby(["target", "source"])["value"].mean().groupby(level="target").min()
+    return {
+        "profile": study.profile, "nearest": study.titles.get(found.idxmin(), found.idxmin()), "distance": found.min(),
+        "farthest": farthest.max(), "farthest_target": study.titles.get(farthest.idxmax(), farthest.idxmax()),
+    }  # fmt: skip
 
 
-def _warnings(told: dict[str, Any], distances: tuple[float, float] | None, check: pd.DataFrame) -> list[str]:
-    evidence, found = told["evidence"], []
+def _warnings(told: dict[str, Any]) -> list[str]:
+    found = []
     if told["demo"]:
         found.append(
             "The demo's networks were trained on made-up images: this shows the procedure and recommends nothing."
         )
-    for name, n in told["classes"].items():
-        if n < FEW_IMAGES:
-            found.append(f"Class '{name}' has {n} images; with fewer than {FEW_IMAGES} no measure is reliable.")
-    if told["n_groups"] is None:
-        found.append("No groups are given: if a patient has several images, the sources look better than they are.")
-    if evidence["slope"] < 2 * evidence["slope_sd"]:
+    few = [f"'{name}' ({n})" for name, n in told["images"]["classes"].items() if n < FEW_IMAGES]
+    if few:
         found.append(
-            f"On the {evidence['n_targets']} known targets the measures do not clearly order the sources (slope "
-            f"{evidence['slope']:.3f}, sd {evidence['slope_sd']:.3f} logits): the ranking mostly repeats what was best there."
+            f"Few images in {and_more(few, 5)}; with fewer than {FEW_IMAGES} of a class no measure is reliable."
         )
-    if check.empty:
-        found.append("Not checked by leaving out known targets: that needs at least three.")
-    elif check["regret"].mean() >= check["regret_random"].mean():
+    found += [
+        f"Your images are far from every source of profile {far['profile']} ({FAR_MEASURE} {far['distance']:.3f}; of its targets "
+        f"at most {far['farthest']:.3f}): what is known may not apply to them."
+        for far in told["far"]
+        if far["distance"] > far["farthest"]
+    ]
+    if unknown := [row["name"] for row in told["advice"] if row["family"] == "unknown"]:
         found.append(
-            "With each known target left out in turn, the recommendation was no better than a random choice "
-            f"(AUC lost: {check['regret'].mean():.3f}, random choice {check['regret_random'].mean():.3f})."
-        )
-    if distances is None:
-        found.append("Not checked whether your images are unlike all sources: no stored images of the sources.")
-    elif distances[0] > distances[1]:
-        found.append(
-            f"Your images are far from every source ({FAR_MEASURE} {distances[0]:.3f}; of the known targets at most "
-            f"{distances[1]:.3f})."
+            f"Not known: what {and_more(unknown, 5)} was trained on. State it, as intervals are wide without: --kind "
+            f"NAME=KIND, one of {', '.join(known.FAMILIES)}."
         )
     return found
 
 
-def text(told: dict[str, Any]) -> str:
-    """Return a recommendation as text to print."""
-    counts = ", ".join(f"{name} {n}" for name, n in told["classes"].items())
-    n_targets, best = told["evidence"]["n_targets"], told["advice"][0]
-    lines = [
-        f"{told['place']}: {told['n_images']} images ({counts})",
-        f"Start from {best['title']}: the best of {len(told['advice'])} with probability {best['p_best']:.2f}, "
-        f"expected loss of AUC {best['loss']:.3f}.",
-        "",
-        f"{'source':<28}{'AUC minus their mean (95 %)':<34}{'best':>6}{'loss':>8}",
-    ]
-    for row in told["advice"]:
-        gain = f"{row['gain']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-        lines.append(f"{row['title']:<28}{gain:<34}{row['p_best']:>6.2f}{row['loss']:>8.3f}")
-    lines += ["", f"Based on {', '.join(told['measures'])}, calibrated on {n_targets} targets ({told['mode']})."]
-    if told["check"]:
-        means = pd.DataFrame(told["check"])[["regret", "regret_random", "regret_imagenet"]].mean(skipna=False)
-        imagenet = "" if np.isnan(means["regret_imagenet"]) else f", always ImageNet {means['regret_imagenet']:.3f}"
-        lines.append(
-            f"Check on these targets, each left out in turn: following the recommendation lost {means['regret']:.3f} AUC, a "
-            f"random choice {means['regret_random']:.3f}{imagenet}."
-        )
-    return "\n".join([*lines, *(f"Warning: {sentence}" for sentence in told["warnings"])])
+def _plain(value: Any) -> Any:
+    """Return a value with only what strict JSON holds: no NaN, no numbers of NumPy."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -54,8 +54,9 @@ class Transferability(Strict):
 class Study:
     """The settings of a profile that measures and advice need.
 
-    `probe` is the source whose network sees all images, `sizes_px` the side of each dataset's stored images, `targets` those
-    with known AUCs, `titles` what sources are called. `is_demo` says that the images are generated.
+    `sources` are those with a finished network; `probe` is the one whose network sees all images, `sizes_px` the side of each
+    dataset's stored images, `targets` those with known AUCs, `titles` what sources are called. `is_demo` says that the images
+    are generated.
     """
 
     profile: str
@@ -65,3 +66,4 @@ class Study:
     targets: tuple[str, ...]
     titles: Mapping[str, str]
     is_demo: bool = False
+    sources: tuple[str, ...] = ()

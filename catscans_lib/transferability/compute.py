@@ -1,7 +1,7 @@
 """Compute the measures of similarity of every source to a target, on samples of their images."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ FAILURES = (ValueError, ArithmeticError, MemoryError)
 
 
 class Measured(NamedTuple):
-    """What `of_target` and `of_images` return.
+    """What `of_target` returns.
 
     `values` has the columns source, target, measure, value, larger_is_closer, probe ("" for the source's own network), n_images
     (of the target), seed; `seconds` measure, seconds (sum), n (times it was computed). `problems` has one row for each value
@@ -76,27 +76,15 @@ def of_target(study: Study, settings: Similarity) -> Measured:
     return _measured(rows)
 
 
-def of_images(
-    study: Study, images: Subset, sources: list[str], measures: list[str], seed: int,
-    files: Mapping[str, Path] | None = None,
-) -> Measured:  # fmt: skip
-    """Compute measures of every source for images outside the profile, as `of_target` does, with target "own".
-
-    Measures that compare two sets of images are computed for the sources whose images are stored. `files` are further weights
-    of the study's network, by the names that the table shows.
-    """
-    networks = SourceFeatures(study.profile, study.probe, files, study.backbone)
-
-    def pairs() -> Iterator[Pair]:
-        needs = _needs(measures)
-        own, n_images = _side(networks, images, seed, needs), len(images.rows)
-        for source in [*sources, *networks.files]:
-            yield _by_network(networks, source, own)
-            if source not in networks.files and _store_path(study, source).is_file():
-                others = _sample(study, source, n_images, seed)
-                yield _between(source, own, _side(networks, others, seed, needs), study.probe)
-
-    return _measured(_rows(pairs(), "own", measures, seed))
+def distances(study: Study, images: Subset, measure: str, seed: int) -> pd.Series:
+    """Return the distance of images outside a profile to each of its sources with stored images, by the probe's features."""
+    networks, needs = SourceFeatures(study.profile, study.probe), _needs([measure])
+    own, found = _side(networks, images, seed, needs), {}
+    for source in study.sources:
+        if _store_path(study, source).is_file():
+            others = _side(networks, _sample(study, source, len(images.rows), seed), seed, needs)
+            found[source] = registry.compute(measure, _between(source, own, others, study.probe).inputs, seed)
+    return pd.Series(found, dtype=float)
 
 
 def _rows(pairs: Iterable[Pair], target: str, measures: list[str] | None, seed: int) -> list[tuple]:

@@ -1,7 +1,7 @@
 """What the pretrained networks of a profile's sources compute of images: features, class probabilities, embeddings."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -27,21 +27,17 @@ def _code() -> str:
 class SourceFeatures:
     """Features, head outputs and embeddings by the pretrained networks of a profile's sources.
 
-    `probe` is the source whose network sees all images; `files` are further weights of the network `backbone`, by name.
+    `probe` is the source whose network sees all images.
     """
 
-    def __init__(
-        self, profile: str, probe: str, files: Mapping[str, Path] | None = None, backbone: str | None = None
-    ) -> None:
-        self.profile, self.probe, self.files, self.backbone = profile, probe, files or {}, backbone
+    def __init__(self, profile: str, probe: str) -> None:
+        self.profile, self.probe = profile, probe
         self.built: dict[tuple[str, int], keras.Model] = {}
         self.computing: dict[int, Compute] = {}
         self.squares: dict[int, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
 
     def parameters(self, source: str) -> dict:
         """Return the settings of a source's pretraining; InputError if its run is not done."""
-        if source in self.files:
-            return {"backbone": self.backbone, "weights": self.files[source].name}
         return results.record(self.profile, f"pretrain/{source}")["parameters"]
 
     def features(self, source: str, images: Subset) -> np.ndarray:
@@ -96,4 +92,4 @@ class SourceFeatures:
         return odds / odds.sum(axis=1, keepdims=True)
 
     def _path(self, source: str) -> Path:
-        return self.files.get(source) or paths.run_dir(self.profile, "pretrain", source) / "model.keras"
+        return paths.run_dir(self.profile, "pretrain", source) / "model.keras"

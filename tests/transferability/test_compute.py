@@ -34,6 +34,7 @@ SIZE, N = 24, 240
 def made(tmp_path_factory):
     """Stores of three sources and a target, and a network of each source; nothing was trained."""
     folder = tiny.project(tmp_path_factory.mktemp("measured"))
+    shutil.copytree(tiny.ROOT / "evidence", folder / "evidence")
     content = tiny.grid()
     content["datasets"] = {name: {"size_px": SIZE, "n_images": N} for name in (*SOURCES, *TARGETS)}
     content["pretrain"]["sources"] = {name: {"epochs": 1} for name in SOURCES}
@@ -183,19 +184,16 @@ def test_a_fault_of_the_program_ends_the_run(project, monkeypatch):
 
 
 def test_advice_says_which_measure_failed_and_ranks_the_other_sources(project, moles, monkeypatch):
-    failing(monkeypatch, "logme", np.linalg.LinAlgError("no convergence"), calls=[2])
-    status, output = ask(moles, "--json")
+    failing(monkeypatch, "logme", np.linalg.LinAlgError("no convergence"), calls=[3])
+    status, output = ask(moles, "--from", "demo", "--json")
     assert status == 0, output
-    told = json.loads(output)
-    assert {row["source"] for row in told["advice"]} == {"dtd", "stl10"}
-    assert told["warnings"][:2] == [
-        "Not ranked, as no measure has a value: kimia960.",
-        "LogME of kimia960 and own has no value (seed 0): LinAlgError: no convergence",
-    ]
+    told = json.loads(output[output.index("{") :])
+    assert {row["name"] for row in told["advice"]} == {"demo:stl10", "demo:dtd"}
+    assert told["problems"] == ["demo:kimia960: LogME has no value: no convergence"]
     failing(monkeypatch, "logme", np.linalg.LinAlgError("no convergence"))
-    status, output = ask(moles)
-    assert status == 2 and "No source can be ranked: no measure has a value." in output
-    assert "LogME of dtd and own has no value (seed 0): LinAlgError: no convergence" in output
+    status, output = ask(moles, "--from", "demo")
+    assert status == 2 and "No candidate can be ranked: no measure has a value." in output
+    assert "demo:dtd: LogME has no value: no convergence" in output
 
 
 def test_ranks_count_from_the_closest_whichever_way_a_measure_points(measured):
@@ -227,7 +225,7 @@ def moles(tmp_path_factory):
 
 
 def ask(*words):
-    answer = CliRunner().invoke(main, ["recommend", *map(str, words)])
+    answer = CliRunner().invoke(main, ["recommend", *map(str, words)], catch_exceptions=False)
     return answer.exit_code, answer.output
 
 
@@ -240,14 +238,14 @@ def advice(made, moles):
         patch.setenv("CATSCANS_ROOT", str(made))
         status, output = ask(moles, "--from", "results/demo", *GROUPS, "--json")
     assert status == 0, output
-    return json.loads(output)
+    return json.loads(output[output.index("{") :])  # after the lines of progress, which go to stderr
 
 
 def test_own_images_are_ranked_and_the_evidence_is_reported(advice):
-    assert advice["classes"] == {"mole": 60, "melanoma": 12}
-    assert advice["n_groups"] == 36
+    images = advice["images"]
+    assert (images["classes"], images["n_groups"], images["n_found"]) == ({"mole": 60, "melanoma": 12}, 36, 72)
     assert advice["measures"] == ["logme"]
-    assert {row["source"] for row in advice["advice"]} == set(SOURCES)
+    assert {row["name"] for row in advice["advice"]} == {f"demo:{source}" for source in SOURCES}
     assert sum(row["p_best"] for row in advice["advice"]) == pytest.approx(1)
     assert advice["evidence"]["n_targets"] == 3 and len(advice["check"]) == 3
     slope = 0.4 * 0.1 / (0.75 * 0.25)  # one sd of .1, .5, .9 is .4; times .1 of AUC; in logits at .75
@@ -257,32 +255,37 @@ def test_own_images_are_ranked_and_the_evidence_is_reported(advice):
 
 
 def test_the_report_warns_where_it_should_not_be_trusted(project, moles, advice):
-    _, output = ask(moles)
+    _, output = ask(moles, "--from", "demo")
     sentences = (
-        "trained on made-up images", "Class 'melanoma' has 12 images", "No groups are given",
+        "trained on made-up images", "Few images in 'melanoma' (12)", "Groups: none.",
         "Your images are far from every source",
     )  # fmt: skip
     assert all(sentence in output for sentence in sentences)
-    assert not any("No groups are given" in warning for warning in advice["warnings"])
+    assert advice["images"]["left_out"] == []
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--measure", "leep"], "No values of measure 'leep' in this profile; it has: logme, mmd_rbf"),
+        (["--measure", "leep"], "No values of measure 'leep' on known targets; there are: logme, mmd_rbf"),
         (["--mode", "linear_probe"], "Profile demo has no AUCs of mode 'linear_probe'"),
         (["--from", "nowhere"], "Unknown profile 'nowhere'"),
+        (["--model", "timm:resnet50"], "Unknown model 'timm:resnet50'; known: keras:convnext_base"),
+        (["--weights", "none.h5"], "Weights file 'none.h5' not found"),
+        (["--features", "mine.npz"], "'mine.npz' is not of the form --features NAME=FILE"),
+        (["--kind", "demo:dtd=cats"], "Unknown kind 'cats'; known: imagenet, medical"),
+        (["--kind", "dtd=texture"], "Unknown candidate 'dtd'; known: demo:dtd"),
     ],
 )
 def test_an_impossible_recommendation_says_why(project, moles, words, message):
-    status, output = ask(moles, *words)
+    status, output = ask(moles, "--from", "demo", *words)
     assert status == 2
     assert message in output
 
 
 def test_without_results_the_command_that_makes_them_is_named(tmp_path, monkeypatch, moles):
     monkeypatch.setenv("CATSCANS_ROOT", str(tiny.project(tmp_path)))
-    status, output = ask(moles)
+    status, output = ask(moles, "--from", "demo")
     assert status == 2
     assert "catscans sweep --profile demo evaluate/all" in output
 
@@ -315,25 +318,20 @@ def test_all_similarity_runs_of_a_profile_come_as_one_table(project, measured):
 def test_other_weights_are_ranked_under_the_name_of_their_file(project, moles, tmp_path):
     file = tmp_path / "mine.keras"
     shutil.copy(paths.run_dir("demo", "pretrain", "dtd") / "model.keras", file)
-    status, output = ask(moles, "--weights", file, "--json")
+    status, output = ask(moles, "--from", "demo", "--weights", f"small_resnet={file}", "--size-px", SIZE, "--json")
     assert status == 0, output
-    rows = {row["source"]: row for row in json.loads(output)["advice"]}
-    assert set(rows) == {*SOURCES, "mine"} and rows["mine"]["title"] == "mine"
-    assert rows["mine"]["closeness"] == pytest.approx(rows["dtd"]["closeness"])  # the same network
-    mine, known = (rows[name]["high"] - rows[name]["low"] for name in ("mine", "dtd"))
-    assert mine >= known  # no result is known of it
-
-
-def test_weights_that_cannot_be_ranked_are_refused(project, moles, tmp_path):
-    for name in ("dtd.h5", "other.h5"):
-        (tmp_path / name).write_text("")
-    for name, message in (
-        ("dtd.h5", "Weights file 'dtd' has the name of a source of this profile. Rename it."),
-        ("none.h5", "none.h5' not found"),
-        ("other.h5", "other.h5"),
-    ):
-        status, output = ask(moles, "--weights", tmp_path / name)
-        assert status == 2 and message in output
+    rows = {row["name"]: row for row in json.loads(output[output.index("{") :])["advice"]}
+    assert set(rows) == {"mine", *(f"demo:{source}" for source in SOURCES)}
+    assert rows["mine"]["closeness"] == pytest.approx(rows["demo:dtd"]["closeness"], rel=1e-4)  # the same network
+    mine, known_one = (rows[name]["high"] - rows[name]["low"] for name in ("mine", "demo:dtd"))
+    assert mine >= known_one  # no result is known of it
+    (tmp_path / "other.h5").write_text("")
+    status, output = ask(moles, "--weights", tmp_path / "other.h5")
+    assert status == 2 and "'other.h5' does not tell its network. State it: --weights NETWORK=" in output
+    status, output = ask(moles, "--weights", f"vgg16={tmp_path / 'other.h5'}")
+    assert status == 2 and "'other.h5' is not a weights file of Keras" in output
+    status, output = ask(moles, "--from", "demo", "--from", "demo")
+    assert status == 2 and "Two candidates are called 'demo:dtd'" in output
 
 
 def test_the_notebook_ranks_as_the_command_does(project, moles, advice, capsys):
@@ -345,10 +343,11 @@ def test_the_notebook_ranks_as_the_command_does(project, moles, advice, capsys):
     for kind, source, tags in STEPS["recommend"].cells():
         if kind == "code":
             exec(source, space)
-            space |= {"place": str(moles), "group_pattern": GROUPS[1]} if "parameters" in tags else {}
+            given = {"place": str(moles), "group_pattern": GROUPS[1], "networks_of": ["demo"]}
+            space |= given if "parameters" in tags else {}
     folder = paths.run_dir("demo/scratch", "recommend", moles.name)
     saved = pd.read_csv(folder / "advice.csv")
-    assert saved["source"].tolist() == [row["source"] for row in advice["advice"]]
+    assert saved["name"].tolist() == [row["name"] for row in advice["advice"]]
     assert saved["gain"].to_numpy() == pytest.approx([row["gain"] for row in advice["advice"]])
     assert (folder / "figures/advice.svg").is_file()
     assert "Start from" in capsys.readouterr().out

@@ -1,0 +1,99 @@
+"""The user's images for a recommendation: which are looked at, what was left out and why, what occurs twice."""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib.errors import InputError
+from catscans_lib.images import checks, inventory, store
+from catscans_lib.images.listing import Listing
+from catscans_lib.images.store import Subset
+
+SMALLEST = 2  # images of a class; no measure compares classes with fewer
+MANY = 1000  # images from which on another process decodes, too
+
+
+@dataclass
+class OwnImages:
+    """The images looked at; `at` returns them in any size.
+
+    `left_out` has the columns path and problem; `copies` (sets of equal files) and `near` (pairs of nearly equal images) are as
+    `images.checks` returns them.
+    """
+
+    listing: Listing  # all images found
+    drawn: Listing  # those that were drawn of them
+    folder: Path
+    subset: Subset
+    left_out: pd.DataFrame
+    copies: pd.DataFrame
+    near: pd.DataFrame
+    opened: dict[int, store.ImageStore] = field(default_factory=dict)
+
+    def at(self, size_px: int) -> Subset:
+        """Return the same images with sides of `size_px`."""
+        if size_px not in self.opened:
+            self.opened[size_px] = _stored(self.drawn, size_px, self.folder)[0]
+        return replace(self.subset, store=self.opened[size_px])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows of the images looked at: image_id, path, label, group and so on."""
+        return self.subset.store.table.iloc[self.subset.rows]
+
+    def described(self, group: str | None) -> dict[str, Any]:
+        """Return `inventory.inventory` of the images looked at, n_found and found_classes (before the draw), n_copies."""
+        found = self.listing.images["label"].value_counts()
+        told = inventory.inventory(self.table, self.left_out, group=group, near=self.near)
+        found_classes = {str(name): int(found[name]) for name in self.listing.classes}
+        return told | {"n_found": int(found.sum()), "found_classes": found_classes, "n_copies": len(self.copies)}
+
+
+def look(listing: Listing, n_images: int, size_px: int, seed: int, folder: Path) -> OwnImages:
+    """Draw about `n_images`, decode them at `size_px` into `folder`, and leave out what cannot be compared.
+
+    Left out are files that cannot be decoded, equal files in two classes, and classes with fewer than two images. InputError
+    if fewer than two classes are left.
+    """
+    rows = store.draw(listing.images["label"].to_numpy(), n_images, seed)
+    drawn = replace(listing, images=listing.images.iloc[rows])
+    opened, undecodable = _stored(drawn, size_px, folder)
+    table, copies = opened.table, checks.duplicates(opened.table)
+    contradictory = copies.loc[copies["across"].str.contains("label"), "sha256"]
+    is_out = table["sha256"].isin(contradictory)
+    left = [undecodable, _problems(table[is_out], "the same file lies in two classes, so one of them is wrong")]
+    sizes = table.loc[~is_out, "label"].value_counts()
+    for label in listing.classes:
+        if (n := int(sizes.get(label, 0))) < SMALLEST:
+            is_small = table["label"].eq(label) & ~is_out
+            left.append(_problems(table[is_small], f"class '{label}' has too few usable images ({n} of {SMALLEST})"))
+            is_out |= is_small
+    kept = np.flatnonzero(~is_out)
+    labels = table["label"].to_numpy()[kept]
+    if len(set(labels)) < 2:
+        found = ", ".join(f"{name} {n}" for name, n in listing.images["label"].value_counts().items())
+        lost = "".join(f"\n  {one.problem} ({one.path})" for one in pd.concat(left).head(3).itertuples())
+        raise InputError(
+            f"A comparison needs two classes with {SMALLEST} usable images; found: {found}.{lost}\n"
+            "Give a folder with one folder per class, or a table whose label column has two values."
+        )
+    subset = Subset(opened, kept, np.unique(labels, return_inverse=True)[1])
+    left_out = pd.concat([listing.problems, *left], ignore_index=True)
+    near = checks.near_duplicates(opened.images[kept], table.iloc[kept].reset_index(drop=True))
+    return OwnImages(listing, drawn, folder, subset, left_out, copies, near, {size_px: opened})
+
+
+def _stored(listing: Listing, size_px: int, folder: Path) -> tuple[store.ImageStore, pd.DataFrame]:
+    path, n = folder / f"own_{size_px}.h5", len(listing.images)
+    n_processes = max(1, min(os.cpu_count() or 1, n // MANY))
+    undecodable = store.write(path, listing, dataset="own", size_px=size_px, n_processes=n_processes)
+    return store.open_store(path), undecodable
+
+
+def _problems(table: pd.DataFrame, problem: str) -> pd.DataFrame:
+    names = table["path"].where(table["path"] != "", table["image_id"])
+    return pd.DataFrame({"path": names, "problem": problem}, columns=["path", "problem"], dtype=str)

@@ -1,0 +1,99 @@
+"""Scores of every candidate: how well its features of the user's images separate their classes."""
+
+import gc
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib.errors import InputError
+from catscans_lib.images import store
+from catscans_lib.recommend.candidates import Candidate, Say
+from catscans_lib.recommend.own_images import SMALLEST, OwnImages
+from catscans_lib.similarity import registry
+from catscans_lib.similarity.measure import Inputs
+
+KEYS = ["name", "source", "family", "backbone"]
+FAILURES = (ValueError, ArithmeticError, MemoryError)  # of numbers: the value is missing
+
+
+class Scored(NamedTuple):
+    """Tables with a row per candidate, columns `KEYS` and one per measure, NaN without a value: of all images, and of half.
+
+    `problems` are sentences on what could not be loaded or computed, `notes` on what was ignored.
+    """
+
+    all: pd.DataFrame
+    half: pd.DataFrame
+    n_half: int
+    problems: list[str]
+    notes: list[str]
+
+
+def of_candidates(
+    candidates: Sequence[Candidate], images: OwnImages, measures: Sequence[str], seed: int, say: Say, *, may_fail: bool
+) -> Scored:
+    """Return the scores of every candidate; with `may_fail`, one whose network cannot be loaded becomes a problem."""
+    subset, problems, notes, rows, halves = images.subset, [], [], [], []
+    half = _half(images, seed)
+    groups, labels = subset.groups, subset.labels
+    with_features = [one for one in candidates if one.compute]
+    for candidate in candidates:
+        keys = dict(zip(KEYS, (candidate.name, candidate.source, candidate.family, candidate.backbone), strict=True))
+        if candidate.compute is None:
+            rows.append(keys)
+            halves.append(keys)
+            continue
+        started = time.monotonic()
+        place = f"{with_features.index(candidate) + 1} of {len(with_features)}, {candidate.name}"
+        say(f"{place}: features")
+        try:
+            features, more = candidate.compute(images, lambda text, place=place: say(f"{place}: {text}"))
+        except InputError as error:
+            if not may_fail:
+                raise
+            problems.append(f"{candidate.name} is not ranked: {error}")
+            continue
+        notes += more
+        gc.collect()  # Keras leaves cycles: memory must not grow with the number of candidates
+        say(f"{place}: scores of {features.shape[1]:,} features (after {time.monotonic() - started:.0f} s)")
+        values, failed = _scores(features, labels, groups, measures, seed)
+        problems += [f"{candidate.name}: {failure}" for failure in failed]
+        rows.append(keys | values)
+        if len(half):
+            halves.append(keys | _scores(features[half], labels[half], groups[half], measures, seed)[0])
+    columns = [*KEYS, *measures]
+    return Scored(
+        pd.DataFrame(rows, columns=columns), pd.DataFrame(halves, columns=columns), len(half), problems, notes
+    )
+
+
+def _scores(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, measures: Sequence[str], seed: int
+) -> tuple[dict[str, float], list[str]]:
+    inputs = Inputs(features=features, labels=np.unique(labels, return_inverse=True)[1], groups=groups)
+    values, failed = {}, []
+    for measure in registry.chosen(measures):
+        try:
+            value = measure.compute(inputs, seed)
+            values[measure.name] = value if measure.larger_is_closer else -value
+        except FAILURES as error:
+            failed.append(f"{measure.title} has no value: {' '.join(str(error).split()) or type(error).__name__}")
+    return values, failed
+
+
+def _half(images: OwnImages, seed: int) -> np.ndarray:
+    """Return the places of one half of the groups, with every class; empty if a class is too small to be halved."""
+    subset = images.subset
+    places = np.flatnonzero(np.isin(subset.rows, store.half(subset.store, subset.rows, seed, 0)))
+    n_each = np.bincount(subset.labels[places], minlength=subset.labels.max() + 1)
+    return places if n_each.min() >= SMALLEST else np.array([], int)
+
+
+def without_images(candidates: Sequence[Candidate], measures: Sequence[str]) -> pd.DataFrame:
+    """Return the table of candidates that have no scores."""
+    return pd.DataFrame([[one.name, one.source, one.family, one.backbone] for one in candidates], columns=KEYS).reindex(
+        columns=[*KEYS, *measures]
+    )
