@@ -21,6 +21,7 @@ SPLITS |= {"test": "test", "testing": "test"}
 AFTER_SPLIT = re.compile(r"[ _-]?(?:set|data|images|split|folder)$")
 PICTURES = re.compile(r"images?|imgs?|pictures?|photos?|originals?|pngs?|jpe?gs?|tiffs?|bmps?|\d+x", re.IGNORECASE)
 MASKS = re.compile(r".*masks?|seg|segmentations?|annotations?|labels?|ground[ _-]?truths?|gt", re.IGNORECASE)
+FORM = re.compile(f"{PICTURES.pattern}|{MASKS.pattern}", re.IGNORECASE)
 # The name of one patient, slide, ... and never of a class: a number, or such a word and a number.
 UNIT = re.compile(r"(?:patient|pat|p|person|subject|sub|case|slide|series|study|scan|id)?[ _-]*\d+.*", re.IGNORECASE)
 CLASS_LEVEL = "Give a folder with one folder per class, or a CSV with path and label."
@@ -49,7 +50,6 @@ class Tree:
     folders: list["Tree"] = field(default_factory=list)
     empty: list["Tree"] = field(default_factory=list)  #: folders without images
     problems: list[Problem] = field(default_factory=list)  #: other files
-    lost: list[Problem] = field(default_factory=list)  #: images in folders whose names cannot be used
 
     @property
     def name(self) -> str:
@@ -67,8 +67,8 @@ class Tree:
         return [Problem(path, f"{why}; left out") for path in self.all()]
 
 
-def scan(path: Path, root: Path) -> Tree:
-    """Return the tree of a folder. Folders whose names cannot be used become problems."""
+def scan(path: Path, root: Path, lost: list[Problem]) -> Tree:
+    """Return the tree of a folder; images in folders whose names cannot be used are added to `lost`."""
     tree = Tree(path, "" if path == root else path.relative_to(root).as_posix())
     try:
         tree.images = image_names(path, tree.below, tree.problems, skip_folders=True)
@@ -79,9 +79,9 @@ def scan(path: Path, root: Path) -> Tree:
         is_loop = entry.is_symlink() and path.resolve().is_relative_to(Path(entry.path).resolve())
         if not entry.is_dir() or is_loop or is_rubbish(entry.name):
             continue
-        folder = scan(Path(entry.path), root)
+        folder = scan(Path(entry.path), root, lost)
         if fault := name_fault(entry.name):
-            tree.lost += [one._replace(path=ascii(one.path)[1:-1]) for one in folder.lose(f"folder {fault}")]
+            lost += [one._replace(path=ascii(one.path)[1:-1]) for one in folder.lose(f"folder {fault}")]
         else:
             (tree.folders if any(folder.all()) else tree.empty).append(folder)
     return tree
@@ -93,7 +93,7 @@ def find(folder: Path, root: Path, problems: list[Problem], splits: Mapping[str,
     `splits` maps folders to splits, and missing ones are reported; None: finds the level of the splits and of the classes.
     InputError if a level is not certain.
     """
-    top = scan(folder, root)
+    top = scan(folder, root, problems)
     if splits is None:
         parents = _levels(top, problems)
     else:
@@ -102,7 +102,7 @@ def find(folder: Path, root: Path, problems: list[Problem], splits: Mapping[str,
         problems += [Problem(f"{top.below}/{name}".lstrip("/"), "no such folder") for name in missing]
         parents = [(split, by_name[name]) for name, split in splits.items() if name in by_name]
     found = [one for split, parent in parents for one in _classes(split, parent, problems)]
-    problems += [problem for tree in _trees(top) for problem in tree.lost + ([] if found else tree.problems)]
+    problems += [] if found else top.problems
     _compare(found, problems, root)
     yield from found
 
@@ -114,12 +114,6 @@ def split_of(name: str) -> str:
     ('train', 'val', '')
     """
     return SPLITS.get(AFTER_SPLIT.sub("", name.lower()), "")
-
-
-def _trees(tree: Tree) -> Iterator[Tree]:
-    yield tree
-    for folder in tree.folders + tree.empty:
-        yield from _trees(folder)
 
 
 def _levels(top: Tree, problems: list[Problem]) -> list[tuple[str, Tree]]:
@@ -191,12 +185,12 @@ def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Foun
         else:
             classes.append(one)
             if not one.images and not all(split_of(folder.name) for folder in one.folders):
-                inner[one.name] = {folder.name.lower() for folder in one.folders if not _is_form(folder.name)}
+                inner[one.name] = {folder.name.lower() for folder in one.folders if not FORM.fullmatch(folder.name)}
     found = [name for named in inner.values() for name in named]
     is_apart = len(inner) > 1 and len(set(found)) == len(found) and all(re.search(r"\d", name) for name in found)
     if found and not is_apart and not all(UNIT.fullmatch(name) for name in found):
         one = next(one for one in classes if inner.get(one.name))
-        below = next(folder for folder in one.folders if not _is_form(folder.name))
+        below = next(folder for folder in one.folders if not FORM.fullmatch(folder.name))
         raise InputError(
             f"Images were found two levels down, such as in '{below.below}': is '{one.name}' or '{below.name}' the class? "
             f"{CLASS_LEVEL}",
@@ -208,10 +202,6 @@ def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Foun
         yield from _images(one, one, split, problems)
     for one in parent.empty:
         problems += [*one.problems, Problem(one.below, "class folder without images")]
-
-
-def _is_form(name: str) -> bool:
-    return bool(PICTURES.fullmatch(name) or MASKS.fullmatch(name))
 
 
 def _images(tree: Tree, of: Tree, split: str, problems: list[Problem]) -> Iterator[Found]:
