@@ -27,7 +27,10 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         words = context.meta["words"]
         try:
-            if empty := [option for option, value in pairwise(words) if option.startswith("--") and value == ""]:
+            pairs = pairwise(
+                [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+            )
+            if empty := [option for option, value in pairs if option.startswith("--") and value == ""]:
                 raise InputError(f"{empty[0]} got an empty value. Leave it out, or give a value.")
             return super().invoke(context)
         except InputError as error:

@@ -103,7 +103,7 @@ def form_of(place: Path) -> str:
     """Return the `form` of a folder or file; InputError if it has none of the known forms."""
     if place.is_dir():
         return "folder"
-    forms = {".csv": "table", ".npz": "arrays"}
+    forms = {".csv": "table", ".tsv": "table", ".txt": "table", ".npz": "arrays"}
     if not place.is_file() or place.suffix.lower() not in forms:
         got = f"'{place}' has an unknown form" if place.exists() else f"No '{place}'"
         raise InputError(f"{got}. Give a folder with one folder per class, a .csv with path and label, or an .npz.")
