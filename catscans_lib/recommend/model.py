@@ -108,7 +108,8 @@ def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int 
         centred = elsewhere["auc"] - elsewhere.groupby("target")["auc"].transform("mean")
         merit = centred.groupby(elsewhere["source"]).mean().reindex(truth.index)
         probe = here.set_index("source").reindex(columns=PROBES).astype(float).bfill(axis=1).iloc[:, 0]
-        rules = [regret.get("imagenet", np.nan), *(_lost(regret, rule) for rule in (merit, truth * 0, probe))]
+        is_imagenet = pd.Series(1.0, truth.index).where(here["family"].eq("imagenet").to_numpy())
+        rules = [_lost(regret, rule) for rule in (is_imagenet, merit, truth * 0, probe)]
         covered = ((ranked["low"] <= gain) & (gain <= ranked["high"])).mean()
         odds = ranked.loc[[advised, best], "p_best"]
         rows.append((study, target, len(here), advised, best, regret[advised], *rules, covered, *odds))
@@ -142,7 +143,7 @@ def conclusion(fitted: Fit, checked: pd.DataFrame) -> str:
     return (
         f"{rests} On {n} known targets, each left out in turn, {verdict}: it lost {both['regret'].mean():.3f} AUC, always "
         f"ImageNet {both['regret_imagenet'].mean():.3f} (95 % of the difference {low:+.3f} to {high:+.3f}); it advised "
-        f"ImageNet on {(both['advised'] == 'imagenet').sum()} of them."
+        f"ImageNet on {both['advised'].isin(['imagenet', 'imagenet1k']).sum()} of them."
     )
 
 
