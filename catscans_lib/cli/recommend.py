@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from catscans_lib import paths
+from catscans_lib.cli.data import strict_option
 from catscans_lib.errors import validated
+from catscans_lib.images import inventory
 
 
 def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
@@ -34,9 +36,10 @@ def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
 @click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
 @click.option("--group-column", help="CSV: column with the patient, lesion or slide.")
 @click.option("--group-pattern", help="Folder: regular expression for file names; its parenthesised part is the group.")
+@strict_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Also write a page with figures.")
-def recommend(place: Path, as_json: bool, page: Path | None, **given: Any) -> None:
+def recommend(place: Path, as_json: bool, page: Path | None, strict: bool, **given: Any) -> None:
     """Rank what to start from for your own images, without training: networks, weights files, features, or nothing.
 
     PLACE is a folder with one subfolder per class, a CSV with columns path and label, or an .npz in MedMNIST's format.
@@ -82,3 +85,5 @@ def recommend(place: Path, as_json: bool, page: Path | None, **given: Any) -> No
             part.write_text(texts.page(told), encoding="utf-8")
         click.echo(f"Wrote {page}", err=True)
     click.echo(json.dumps(told, allow_nan=False) if as_json else texts.text(told))
+    if strict:
+        inventory.refuse_losses(told["images"])

@@ -13,6 +13,7 @@ import tiny
 from click.testing import CliRunner
 
 from catscans_lib.cli import main, share
+from catscans_lib.recommend import report, texts
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def test_the_process_that_starts_a_run_does_not_load_what_only_notebooks_need(tm
     code = """
 import sys
 from catscans_lib.cli import main, share
+from catscans_lib.recommend import report, texts
 from catscans_lib.runs import execute, records
 from catscans_lib.runs.records import masking
 records._experiment("demo", "ingest/dtd", {}, masking.Mask.of_environment())
@@ -144,3 +146,17 @@ def test_a_project_of_osf_may_be_given_by_its_address(text):
 def test_an_empty_value_of_an_option_is_refused(words):
     result = CliRunner().invoke(main.main, ["recommend", "x", *words])
     assert result.exit_code == 2 and "--group-column got an empty value. Leave it out" in result.output
+
+
+def test_recommend_with_strict_fails_if_images_were_left_out(monkeypatch):
+    lost = {"left_out": [{"n": 2, "reason": "no label", "example": "a.png"}], "read_in_part": []}
+    monkeypatch.setattr(report, "recommend", lambda *_: {"images": lost})
+    monkeypatch.setattr(texts, "text", lambda _: "ranked")
+    words = ["recommend", "x"]
+    assert CliRunner().invoke(main.main, words).exit_code == 0
+    result = CliRunner().invoke(main.main, [*words, "--strict"])
+    assert (
+        result.exit_code == 2
+        and "ranked" in result.output
+        and "--strict: 2 losses. First: no label: a.png." in result.output
+    )
