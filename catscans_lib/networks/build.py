@@ -73,10 +73,10 @@ def _call_unless_preprocessing(layer: layers.Layer, *args: object, **kwargs: obj
 
 
 def _small_resnet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
-    """Three residual blocks with about 80,000 weights, for the demo's 32-pixel images, which the first layer halves."""
-    x = layers.ReLU(name="conv1_relu")(_normalised_conv(x, 16, 3, 2, "conv1"))
-    for number, (width, stride) in enumerate([(16, 1), (32, 2), (64, 2)], start=2):
-        x = _residual_block(x, width, stride, f"block{number}")
+    """Three residual blocks with about 80,000 weights, for the demo's 32-pixel images; every block halves them."""
+    x = layers.ReLU(name="conv1_relu")(_normalised_conv(x, 16, 3, 1, "conv1"))
+    for number, width in enumerate([16, 32, 64], start=2):
+        x = _residual_block(x, width, 2, f"block{number}")
     return keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="backbone")
 
 

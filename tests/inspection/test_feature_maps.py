@@ -79,7 +79,7 @@ def test_linear_probes_leave_no_fine_tuned_network_and_a_missing_transfer_is_nam
 def test_the_channels_that_vary_most_come_first_and_are_the_same_for_every_image(images):
     networks = SourceNetworks("demo", "chest", ["dtd", "none"])
     maps = feature_maps.of_sources(networks, images.images[:2], "conv1", 3)
-    assert {source: here.shape for source, here in maps.items()} == {"dtd": (2, 8, 8, 3), "none": (2, 8, 8, 3)}
+    assert {source: here.shape for source, here in maps.items()} == {"dtd": (2, 16, 16, 3), "none": (2, 16, 16, 3)}
     every = feature_maps.activations(networks.pretrained("dtd"), images.images[:2], "conv1")
     spread = [np.std(every[0, :, :, n]) + np.std(every[1, :, :, n]) for n in range(16)]
     order = sorted(range(16), key=lambda n: -spread[n])
