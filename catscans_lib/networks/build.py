@@ -76,15 +76,14 @@ def _small_resnet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model
     """Three residual blocks with about 80,000 weights, for the demo's 32-pixel images; every block halves them."""
     x = layers.ReLU(name="conv1_relu")(_normalised_conv(x, 16, 3, 1, "conv1"))
     for number, width in enumerate([16, 32, 64], start=2):
-        x = _residual_block(x, width, 2, f"block{number}")
+        x = _residual_block(x, width, f"block{number}")
     return keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="backbone")
 
 
-def _residual_block(x: keras.KerasTensor, width: int, stride: int, name: str) -> keras.KerasTensor:
-    y = layers.ReLU(name=f"{name}_relu1")(_normalised_conv(x, width, 3, stride, f"{name}_conv1"))
+def _residual_block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+    y = layers.ReLU(name=f"{name}_relu1")(_normalised_conv(x, width, 3, 2, f"{name}_conv1"))
     y = _normalised_conv(y, width, 3, 1, f"{name}_conv2")
-    if x.shape[-1] != width or stride > 1:
-        x = _normalised_conv(x, width, 1, stride, f"{name}_shortcut")
+    x = _normalised_conv(x, width, 1, 2, f"{name}_shortcut")
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
 
 

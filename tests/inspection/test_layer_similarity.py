@@ -44,7 +44,7 @@ def test_constant_features_give_nan_and_three_images_are_too_few():
 @pytest.mark.parametrize(
     ("name", "ends"),
     [
-        ("small_resnet", ["block2_out", "block3_out", "block4_out"]),
+        ("small_resnet", ["conv1_relu", "block2_out", "block3_out", "block4_out"]),
         ("squeezenet", ["conv1", "fire3_concat", "fire5_concat", "fire9_concat"]),
         ("efficientnet_b0", ["block2a_expand_activation", "top_activation"]),
     ],
