@@ -189,10 +189,10 @@ def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Foun
     found = [name for named in inner.values() for name in named]
     is_apart = len(inner) > 1 and len(set(found)) == len(found) and all(re.search(r"\d", name) for name in found)
     if found and not is_apart and not all(UNIT.fullmatch(name) for name in found):
-        one = next(one for one in classes if inner.get(one.name))
-        below = next(folder for folder in one.folders if not FORM.fullmatch(folder.name))
+        one = max((one for one in classes if inner.get(one.name)), key=lambda one: len(list(one.all())))
+        below = next(folder.below for folder in one.folders if not FORM.fullmatch(folder.name))
         raise InputError(
-            f"Images were found two levels down, such as in '{below.below}': is '{one.name}' or '{below.name}' the class? "
+            f"Images were found two levels down, such as in '{below}'; it is not certain which level names the class. "
             f"{CLASS_LEVEL}",
             instead=(parent.path, one.path),
         )

@@ -100,9 +100,9 @@ def test_what_lies_beside_splits_and_masks_of_all_classes_are_left_out(tmp_path)
 
 REFUSED = {  # a tree, the folder that is offered, and a part of the message
     "one level too deep": (below("Data", FLAT), "Data", "has no class folders: images were found below 'Data'"),
-    "sites above the classes": ({**below("siteA", FLAT), **below("siteB", FLAT)}, "siteA", "is 'siteA' or 'mole' the class?"),
+    "sites above the classes": ({**below("siteA", FLAT), **below("siteB", FLAT)}, "siteA", "such as in 'siteA/mole'; it is not certain"),
     "subtypes below the classes": (
-        {f"{label}/{kind}/x.png": 0 for label, kinds in (("mole", "ab"), ("wart", "cd")) for kind in kinds}, "mole", "the class?"
+        {f"{label}/{kind}/x.png": 0 for label, kinds in (("mole", "ab"), ("wart", "cd")) for kind in kinds}, "mole", "which level names the class"
     ),
     "a split beside other folders": ({**below("train", FLAT), "more/x.png": 0}, "train", "'train' in .* looks like a split"),
     "no folders": (["a.png", "b.png"], None, "2 images lie directly in"),
