@@ -82,7 +82,7 @@ def look(listing: Listing, n_images: int, size_px: int, seed: int, folder: Path)
             "Give a folder with one folder per class, or a table whose label column has two values."
         )
     subset = Subset(opened, kept, np.unique(labels, return_inverse=True)[1])
-    left_out = pd.concat([listing.problems, *left], ignore_index=True)
+    left_out = pd.concat([listing.problems, *left, opened.losses], ignore_index=True)
     near = checks.near_duplicates(opened.images[kept], table.iloc[kept].reset_index(drop=True))
     return OwnImages(listing, drawn, folder, subset, left_out, copies, near, {size_px: opened})
 

@@ -23,6 +23,8 @@ def folder(tmp_path_factory):
         for number in range(N if label != "rare" else 1):
             pixels = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / label / f"{label[0]}{number}.png")
+    pages = [Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)) for _ in range(2)]
+    pages[0].save(folder / "benign" / "b1.png", "PNG", save_all=True, append_images=pages[1:])
     (folder / "benign" / "broken.png").write_bytes(b"\x89PNG")
     (folder / "malignant" / "again.png").write_bytes((folder / "benign" / "b0.png").read_bytes())
     return folder
@@ -56,6 +58,7 @@ def test_what_cannot_be_compared_is_left_out_and_told(told):
     assert left_out["the same file lies in two classes, so one of them is wrong"] == 2
     assert left_out["class 'rare' has too few usable images (1 of 2)"] == 1
     assert (images["n_found"], images["n_copies"]) == (2 * N + 3, 1)
+    assert [(row["n"], row["example"]) for row in images["read_in_part"]] == [(1, "benign/b1.png")]
 
 
 def test_the_numbers_of_the_report_agree_with_each_other(told):
