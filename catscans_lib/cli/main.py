@@ -50,7 +50,7 @@ def main() -> None:
 
 for command in (
     sweep.check, sweep.sweep, sweep.run, sweep.book, sweep.pdf, sweep.evidence, sweep.readme, data.download, data.dataset,
-    records.records, share.export, share.import_, share.osf, recommend,
+    records.records, share.export, share.import_, recommend,
 ):  # fmt: skip
     main.add_command(command)
 data.dataset.add_command(share.card)

@@ -1,5 +1,5 @@
-"""Moving results between machines and people: downloads, OSF, RO-Crate.
+"""Moving results between machines and people: downloads, RO-Crate.
 
-In: URLs, archives, finished results. Out: files on disk, on OSF or in one crate.
+In: URLs, archives, finished results. Out: files on disk or in one crate.
 Every transfer checks sizes and checksums; every archive is checked before extraction.
 """

@@ -1,4 +1,4 @@
-"""Published files: downloaded, checked, unpacked; resumable transfers and retries, also for OSF.
+"""Published files: downloaded, checked and unpacked; resumed and retried.
 
 A partial download is `<name>.part`; `.<name>.download` records its URL, its ETag or date, and its size, later what was unpacked.
 """
@@ -38,11 +38,7 @@ class Interrupted(Exception):
 
 
 class Refused(Exception):
-    """A failure that no retry can mend; `status` is the HTTP status, 0 without an answer."""
-
-    def __init__(self, why: str, status: int = 0) -> None:
-        super().__init__(why)
-        self.status = status
+    """A failure that no retry can mend."""
 
 
 def retrying(
@@ -85,7 +81,7 @@ def check_status(response: requests.Response, allowed: Collection[int]) -> None:
             pause_s = RETRY.get_retry_after(response)
         raise Interrupted(f"the server answers {status}", pause_s or 0.0)
     if status not in allowed:
-        raise Refused(f"the server answers {status}", status)
+        raise Refused(f"the server answers {status}")
 
 
 def prepared(session: requests.Session) -> requests.Session:

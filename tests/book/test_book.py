@@ -18,7 +18,6 @@ from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import overrides
 from catscans_lib.runs.records import reading
-from catscans_lib.sharing.osf import runs as osf_runs
 
 CHAPTERS = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
 
@@ -171,7 +170,7 @@ def test_the_python_examples_of_the_chapters_import_what_exists():
 
 
 def test_the_examples_in_docstrings_hold():
-    for module in (templates, run_pages, errors, overrides, osf_runs, reading):
+    for module in (templates, run_pages, errors, overrides, reading):
         assert doctest.testmod(module).attempted and doctest.testmod(module).failed == 0, module
 
 

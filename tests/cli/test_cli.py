@@ -12,7 +12,7 @@ import pytest
 import tiny
 from click.testing import CliRunner
 
-from catscans_lib.cli import main, share
+from catscans_lib.cli import main
 from catscans_lib.recommend import report, texts
 
 
@@ -55,7 +55,6 @@ def test_the_process_that_starts_a_run_does_not_load_what_only_notebooks_need(tm
     code = """
 import sys
 from catscans_lib.cli import main, share
-from catscans_lib.recommend import report, texts
 from catscans_lib.runs import execute, records
 from catscans_lib.runs.records import masking
 records._experiment("demo", "ingest/dtd", {}, masking.Mask.of_environment())
@@ -126,20 +125,6 @@ def test_a_second_sweep_in_the_same_folder_is_refused(folder):
 def test_a_backend_of_keras_that_is_not_supported_is_refused_before_anything_starts(folder, monkeypatch, command):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert "Unknown backend of Keras in KERAS_BACKEND 'torch'; known: jax, tensorflow" in answers(folder, *command)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "abc12",
-        "osf.io/abc12",
-        "https://osf.io/abc12/",
-        "https://osf.io/abc12/files/osfstorage?view_only=x",
-        "https://api.osf.io/v2/nodes/abc12/",
-    ],
-)
-def test_a_project_of_osf_may_be_given_by_its_address(text):
-    assert share.ADDRESS.sub(r"\1", text) == "abc12"
 
 
 @pytest.mark.parametrize("words", [["--group-column", ""], ["--group-column="], ["--group-column", "", "--seed", "1"]])
