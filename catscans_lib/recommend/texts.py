@@ -28,14 +28,12 @@ def headline(told: dict[str, Any]) -> str:
             f"No network could be loaded, so this is what is known without your images: start from {best['name']} (the best kind "
             f"with probability {best['p_best']:.2f})."
         )
-    doubt = (
-        " On known targets, such advice did not beat always starting from ImageNet."
-        if told["beats_imagenet"] is False
-        else ""
+    doubt = " On known targets, such advice did not beat always starting from ImageNet." * (
+        told["beats_imagenet"] is False
     )
     return (
-        f"Start from {best['name']}: the best of {len(told['advice'])} with probability {best['p_best']:.2f}; expected loss "
-        f"of AUC {best['loss']:.3f}.{doubt}"
+        f"{'DEMO, made-up images: ' * told['demo']}Start from {best['name']}: the best of {len(told['advice'])} with probability "
+        f"{best['p_best']:.2f}; expected loss of AUC {best['loss']:.3f}.{doubt}"
     )
 
 

@@ -257,7 +257,7 @@ def test_own_images_are_ranked_and_the_evidence_is_reported(advice):
 def test_the_report_warns_where_it_should_not_be_trusted(project, moles, advice):
     _, output = ask(moles, "--from", "demo")
     sentences = (
-        "trained on made-up images", "Few images in 'melanoma' (12)", "Groups: none.",
+        "DEMO, made-up images: Start from demo:", "trained on made-up images", "Few images in 'melanoma' (12)", "Groups: none.",
         "Your images are far from every source",
     )  # fmt: skip
     assert all(sentence in output for sentence in sentences)
