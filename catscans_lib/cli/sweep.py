@@ -181,16 +181,6 @@ def evidence(profile: str) -> None:
     click.echo(f"evidence/own_{profile}.csv: {', '.join(done)}" + f"; not finished: {rest}" * bool(rest))
 
 
-@click.command(hidden=True, epilog="Example: catscans readme --profile demo")
-@profile_option
-def readme(profile: str) -> None:
-    """Write the README's first paragraph and picture from the run evidence/all."""
-    from catscans_lib.book import readme
-
-    readme.write(profile)
-    click.echo(f"README.md, {readme.PICTURE}")
-
-
 @click.command(hidden=True, epilog="Example: catscans run transfer/dtd--chest --profile demo")
 @click.argument("key", metavar="STEP/NAME")
 @profile_option

@@ -1,13 +1,17 @@
-"""The README's first paragraph and picture, from the finished run of the published evidence."""
+"""Writes the README's first paragraph and picture from the finished run `evidence/all`.
+
+.venv/bin/python benchmarks/readme.py [demo]
+"""
 
 import shutil
+import sys
 
 from catscans_lib import paths
 from catscans_lib.book.templates import template
 from catscans_lib.errors import InputError
 from catscans_lib.evidence import chapters
 
-BEGIN, END = "<!-- written by `catscans readme` -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- written by `benchmarks/readme.py` -->\n", "<!-- end -->\n"
 PICTURE = "book/_static/evidence.svg"
 
 
@@ -32,3 +36,7 @@ def write(profile: str) -> None:
         )
     path.write_text(before + BEGIN + text + END + after, encoding="utf-8")
     shutil.copyfile(paths.run_dir(profile, chapters.STEP, "all") / "figures" / "forest.svg", paths.root() / PICTURE)
+
+
+if __name__ == "__main__":
+    write(*sys.argv[1:] or ["demo"])
