@@ -130,7 +130,7 @@ def add_results(profile):
 
 
 def add_similarity(profile):
-    """Add three measures of two sources, for the interactive figure, and one that the library no longer has."""
+    """Add three measures of two sources, and one that the library no longer has."""
     columns = ["measure", "source", "value"]
     values = [("logme", "dtd", 0.3), ("logme", "imagenet", 0.2), ("parc", "dtd", 0.4)]
     values += [("parc", "imagenet", 0.6), ("mmd_rbf", "dtd", 0.1), ("gone", "dtd", 1.0)]

@@ -15,7 +15,7 @@ import nbformat
 import yaml
 
 from catscans_lib import paths
-from catscans_lib.book import architecture, interactive, run_pages, templates
+from catscans_lib.book import architecture, run_pages, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import profiles
@@ -125,8 +125,7 @@ def _copies(profile: str) -> dict[str, bytes]:
     package = metadata.distribution("sphinx-mathjax-offline")  # MathJax as one script without fonts
     mathjax = Path(str(package.locate_file("sphinx-mathjax-offline/static/mathjax/tex-svg.js")))
     files |= {"references.bib": book / "references.bib", f"{SCRIPTS}/scripts/mathjax.js": mathjax}
-    staged = {place: path.read_bytes() for place, path in sorted(files.items())}
-    return staged | {f"{SCRIPTS}/{interactive.SCRIPT}": interactive.script()}
+    return {place: path.read_bytes() for place, path in sorted(files.items())}
 
 
 def _chapters(context: dict[str, Any], staged: Iterable[str]) -> dict[str, bytes]:

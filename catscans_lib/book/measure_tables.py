@@ -1,36 +1,21 @@
-"""The measures of similarity as the book shows them: their table, their associations with the AUC, a scatter plot."""
+"""The measures of similarity as the book shows them: their table, their associations with the AUC."""
 
 from typing import Any
 
 import pandas as pd
 
 from catscans_lib import results
-from catscans_lib.book import interactive
 from catscans_lib.grid import profiles
 from catscans_lib.similarity import registry
-from catscans_lib.transferability import similarity_tables
+from catscans_lib.transferability import associations, similarity_tables
 from catscans_lib.transferability.similarity_tables import ABSENT, BASELINES
 
 COLUMNS = {
-    "associations": [
-        "mode",
-        "target",
-        "measure",
-        "kind",
-        "uses_labels",
-        "statistic",
-        "value",
-        "low",
-        "high",
-        "n",
-        "p",
-        "p_max",
-    ],
+    "associations": list(associations.COLUMNS),
     "against_rules": ["mode", "measure", "rule", "statistic", "value", "low", "high", "verdict"],
     "limits": ["mode", "n_targets", "detectable_apart", "detectable_alike", "reliability", "ceiling"],
     "advice_check": ["mode", "regret", "regret_imagenet", "regret_random", "covered"],
     "similarity": ["source", "target", "measure", "value", "larger_is_closer"],
-    "aucs": ["source", "target", "mode", "fold", "seed", "auc"],
 }
 NOISE = ["measure", "target", "n_draws", "noise", "self_distance", "distance"]
 PROBLEMS = ["measure", "source", "target", "seed", "problem"]
@@ -50,7 +35,7 @@ def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dic
     interval, accuracy over all targets, highest rho first, in ``predictions``; to the declared measure and a few others of these
     rows in ``opening``; to differences of the declared measure and each rule in ``against``; to rows of limits in ``limits``; to
     titles of rules that could not be used and the reason in ``absent``; to mean regrets and the share covered in
-    ``advice_check``. ``scatter`` is a piece of HTML.
+    ``advice_check``.
     """
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()
@@ -83,7 +68,6 @@ def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dic
             mode: here[["regret", "regret_imagenet", "regret_random", "covered"]].mean().to_dict() | {"n": len(here)}
             for mode, here in tables["advice_check"].groupby("mode", sort=False)
         },
-        "scatter": _scatter(tables, titles, profiles.titles(profile), modes),
     }
 
 
@@ -109,17 +93,6 @@ def _of_runs(profile: str, names: list[str], kind: str, columns: list[str]) -> p
     tables = [results.optional(profile, f"similarity/{name}/{kind}.csv", columns) for name in names]
     filled = [table[columns] for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
-
-
-def _scatter(
-    tables: dict[str, pd.DataFrame], titles: dict[str, str], names: dict[str, str], modes: dict[str, str]
-) -> str:
-    """Return the scatter plot of AUCs and measures as HTML, "" without data; `titles` are of measures, `names` of datasets."""
-    between, aucs = similarity_tables.between_datasets(tables["similarity"]), tables["aucs"]
-    chosen = {name: title for name, title in titles.items() if name in set(between["measure"])}
-    if not chosen or aucs.empty:
-        return ""
-    return interactive.scatter(between, aucs, measures=chosen, modes=modes, titles=names)
 
 
 def _opening(rows: Rows, declared: str, against: pd.DataFrame) -> Rows:

@@ -14,10 +14,7 @@ from catscans_lib.errors import InputError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PARTS = ("Evidence", "The study", DEMO_PART)  # and the references; runs and the library stay in the HTML book
-SCREEN_ONLY = (
-    ".headerlink, details, script, .selectors, .interactive-figure, .prev-next-footer, .toctree-wrapper, link, style"
-)
-INTERACTIVE = "point-at-a-source"  # id of the section with the interactive figure
+SCREEN_ONLY = ".headerlink, details, script, .prev-next-footer, .toctree-wrapper, link, style"
 
 
 def print_pdf(profile: str) -> Path:
@@ -67,10 +64,8 @@ def joined(html: Path, toc: Path) -> BeautifulSoup:
 
 
 def _article(path: Path, name: str, names: list[str]) -> Tag:
-    """Return the text of a page without interactive parts, with ids that are unique in the joined page."""
+    """Return the text of a page without what only a screen shows, with ids that are unique in the joined page."""
     article = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").find("article")
-    for section in article.select(f"section[id*={INTERACTIVE}]"):
-        section.decompose()
     for node in article.select(SCREEN_ONLY):
         node.decompose()
     for node in article.find_all(id=True):

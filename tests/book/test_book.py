@@ -342,10 +342,10 @@ def test_every_dataset_has_a_page_with_its_card_and_its_problems(results):
     assert "4 images in 2 groups" in page
 
 
-def test_measures_are_selectable_and_cited(results):
+def test_measures_are_cited(results):
     add_similarity("sample")
     source = book.assemble("sample")
-    similarity, transfer = ((source / f"{name}.md").read_text() for name in ("similarity", "transferability"))
+    similarity = (source / "similarity.md").read_text()
     logme = "| LogME | larger | size | the most widely used score; *recommend* uses it | {cite:t}`you2021` |"
     assert logme in similarity
     assert "| LogME | larger | size | 0.25 | – | – |" in similarity  # the spread over draws; it compares no images
@@ -353,8 +353,6 @@ def test_measures_are_selectable_and_cited(results):
     assert "primary measure is **LogME**" in similarity and "it puts Describable Textures (DTD) closest" in similarity
     assert similarity.index("tab-leading") < similarity.index("tab-measures")
     assert r"`LogME of stl10 and isic2018 has no value (seed 0): no \| convergence`" in similarity
-    assert '<select data-figure="transfer-scatter" name="measure"' in transfer
-    assert '<option value="mmd_rbf">Kernel distance</option>' in transfer
 
 
 def test_the_page_of_prediction_opens_with_what_was_declared_and_what_could_have_been_found(results):

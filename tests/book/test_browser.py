@@ -73,14 +73,6 @@ def visit(browser, html):
         context.close()
 
 
-def drawn(page):
-    """Scroll to all figures, which draws them; return the page."""
-    for figure in page.locator(".interactive-figure").all():
-        figure.scroll_into_view_if_needed()
-        figure.locator(".main-svg").first.wait_for()
-    return page
-
-
 def _note(page, is_wrong, text):
     if is_wrong and not any(words in text for words in HARMLESS):
         page.wrong.append(text)
@@ -95,14 +87,14 @@ def pages(html):
 
 def test_no_page_sends_external_requests_or_fails_to_load_a_file(visit, html):
     for name in pages(html):
-        page = drawn(visit(name))
+        page = visit(name)
         page.wait_for_timeout(300)
         assert page.wrong == [], name
 
 
 def test_no_page_is_wider_than_a_telephone(visit, html):
     for name in pages(html):
-        page = drawn(visit(name, size=PHONE))
+        page = visit(name, size=PHONE)
         page.wait_for_timeout(200)
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over <= 0, f"{name} is {over} px too wide"
@@ -117,51 +109,9 @@ def test_equations_are_rendered_numbered_and_referred_to(visit):
     assert page.locator("a.reference[href='#equation-eq-auc']").first.inner_text() == "(1)"
 
 
-def test_hovering_shows_the_auc_and_a_selector_changes_the_figure(visit):
-    page = drawn(visit("transferability"))
-    figure = page.locator("#transfer-scatter")
-    point = figure.locator(".scatterlayer .point").first.bounding_box()
-    page.mouse.move(point["x"] + point["width"] / 2, point["y"] + point["height"] / 2)
-    page.wait_for_selector("#transfer-scatter .hoverlayer .hovertext")
-    assert "AUC" in figure.locator(".hovertext").first.text_content()
-    shown = "document.querySelector('#transfer-scatter').data.filter(t => t.visible).map(t => t.meta.measure)"
-    first = page.evaluate(shown)
-    choice, targets = (
-        page.locator(f"select[data-figure='transfer-scatter'][name='{n}']") for n in ("measure", "target")
-    )
-    assert set(first) == {choice.input_value()} == {choice.locator("option").first.get_attribute("value")}
-    assert len(first) == targets.locator("option").count() - 1  # one of its options is "all"
-    choice.focus()  # with the keyboard alone
-    page.keyboard.press("ArrowDown")
-    page.wait_for_function(f"JSON.stringify({shown}) !== JSON.stringify({first})")
-    assert set(page.evaluate(shown)) == {choice.input_value()}
-    title = page.evaluate("document.querySelector('#transfer-scatter').layout.xaxis.title.text")
-    assert title.startswith(choice.locator("option:checked").inner_text())
-
-
-def test_plotly_is_loaded_once_when_a_figure_comes_near(visit):
-    """Plotly is 5 MB. The window is low because the figure of a small book is near in a common one."""
-    page = visit("transferability", size={"width": 1400, "height": 100})
-    page.wait_for_timeout(300)
-    assert "plotly.min.js" not in page.content()
-    assert drawn(page).content().count("plotly.min.js") == 1
-    assert page.wrong == []
-
-
 def test_search_finds_a_word_of_a_chapter(visit):
     page = visit("search.html?q=baseline")
     page.wait_for_selector("#search-results li a[href*='methods.html']")
-
-
-def test_selectors_are_reachable_by_keyboard(visit):
-    page = visit("transferability")
-    reached = set()
-    for _ in range(400):
-        page.keyboard.press("Tab")
-        reached.add(page.evaluate("(e => e.name || e.type || e.tagName)(document.activeElement)"))
-        if "measure" in reached:
-            return
-    pytest.fail(f"only reached {sorted(map(str, reached))}")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +130,7 @@ def axe(tmp_path_factory):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_accessibility_violation(visit, html, axe, scheme):
     for name in pages(html):
-        page = drawn(visit(name, scheme=scheme))
+        page = visit(name, scheme=scheme)
         page.wait_for_timeout(300)
         page.wait_for_function("document.getAnimations().length === 0")  # colours fade in
         page.evaluate(axe)
