@@ -32,12 +32,12 @@ def features(n: int, d: int, c: int, seed: int = 0) -> tuple[np.ndarray, np.ndar
 
 def inputs(n: int) -> Inputs:
     """Everything that a measure of features needs, for n images of both sets."""
-    (x, y), (source_x, source_y) = features(n, D, C), features(n, D, C, seed=1)
+    (x, y), (source_x, _) = features(n, D, C), features(n, D, C, seed=1)
     head = np.random.default_rng(2).dirichlet(np.ones(10), n)
     fisher = np.abs(np.random.default_rng(3).normal(size=(2, 5000)))
     return Inputs(
         features=x, labels=y, source_head=head,
-        source_features=source_x, source_labels=source_y, fisher=fisher[0], source_fisher=fisher[1],
+        source_features=source_x, fisher=fisher[0], source_fisher=fisher[1],
     )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ def grid() -> dict:
     """Return the tiny grid with less work."""
     content = tiny.grid()
     content["transfer"]["defaults"]["epochs"] = 1
-    content["similarity"]["measures"] = ["frechet_distance", "mmd_rbf"]
-    content["primary"]["measure"] = "frechet_distance"
+    content["similarity"]["measures"] = ["logme", "mmd_rbf"]
+    content["primary"]["measure"] = "mmd_rbf"
     for step in ("evaluate", "transferability"):
         content[step]["n_draws"] = 100
     return content

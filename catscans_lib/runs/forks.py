@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 VARIABLE = "CATSCANS_FORKS"  # set by the sweep: the address of its server
 LIBRARY = Path(__file__).parents[1]
-LATE = ("ipykernel.kernelapp", "papermill", "ot")  # libraries that ours imports only when it needs them
+LATE = ("ipykernel.kernelapp", "papermill")  # libraries that ours imports only when it needs them
 THREADS = "OMP_NUM_THREADS"  # the server computes nothing: one thread
 # For glibc: keep freed memory. TensorFlow frees and takes megabytes in every step, and each page taken anew costs a fault.
 MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TOP_PAD_": str(2**26)}

@@ -24,8 +24,8 @@ class Inputs:
         Patient, lesion or slide of the target's images.
     source_head : array_like of float, shape (n_images, n_source_classes)
         Source-class probabilities of the target's images, by the source's network with its own head.
-    source_features, source_labels : array_like
-        The same for the source's images, which may differ in number.
+    source_features : array_like of float, shape (n_source_images, n_features)
+        Of the source's images, which may differ in number.
     fisher, source_fisher : array_like of float, shape (n_filters,)
         Task2Vec embeddings: diagonal of the Fisher information of one probe network fitted to each dataset.
     """
@@ -35,7 +35,6 @@ class Inputs:
     groups: np.ndarray | None = None
     source_head: np.ndarray | None = None
     source_features: np.ndarray | None = None
-    source_labels: np.ndarray | None = None
     fisher: np.ndarray | None = None
     source_fisher: np.ndarray | None = None
 

@@ -156,11 +156,6 @@ def test_groups_that_are_not_one_per_image_or_leave_a_class_one_patient_are_refu
         linear_probe.linear_probe_auc(x, labels, groups=np.arange(19))
 
 
-def test_the_frechet_distance_on_a_line_is_that_of_means_and_standard_deviations():
-    x, z = np.array([[0.0], [2.0], [4.0]]), np.array([[9.0], [10.0], [11.0]])
-    assert distribution.frechet_distance(x, z) == pytest.approx(8**2 + (2 - 1) ** 2)
-
-
 def test_the_squared_discrepancy_is_unbiased_and_summed_block_by_block(monkeypatch):
     x, z = blobs(23, 3)[0], blobs(17, 3, seed=1)[0]
     h = np.median(pdist(x, "sqeuclidean"))  # of the target alone
@@ -176,15 +171,3 @@ def test_the_kernel_of_the_squared_discrepancy_does_not_depend_on_the_source():
     h = np.median(pdist(x, "sqeuclidean"))
     of_the_pair = np.exp(-((far[0] - far[1]) ** 2).sum() / h)  # the target's images are too far to see it
     assert distribution.mmd_rbf(x, far) == pytest.approx(np.exp(-pdist(x, "sqeuclidean") / h).mean() + of_the_pair)
-
-
-def test_otdd_ignores_the_numbering_of_classes_but_not_their_shape():
-    x, y = blobs(40, 3, n_classes=2)
-    assert distribution.otdd(x, y, x, 1 - y) == pytest.approx(0, abs=1e-9)
-    mixed = np.random.default_rng(0).permutation(y)
-    assert distribution.otdd(x, y, x, mixed) > 1
-
-
-def test_a_class_with_a_single_image_is_a_point():
-    x, y = blobs(21, 3)[0], (np.arange(21) == 3).astype(int)
-    assert np.isfinite(distribution.otdd(x, y, x + 1, y))
