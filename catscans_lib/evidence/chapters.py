@@ -9,6 +9,7 @@ from catscans_lib import datasets, paths, results
 from catscans_lib.evidence import original, studies
 from catscans_lib.evidence.contrasts import main, pooled
 from catscans_lib.evidence.prediction import TRAINED_BEFORE
+from catscans_lib.networks import registry
 from catscans_lib.transferability.associations import ALL
 from catscans_lib.transferability.similarity_tables import BASELINES
 
@@ -54,7 +55,7 @@ def numbers(profile: str) -> dict[str, Any] | None:
         "repeatability": found["repeatability"].to_dict("records"),
         "by_size": found["by_size"].to_dict("records"),
         "original": _original(found, described[original.NAME]),
-        "own": {name: _own(part) for name, part in found["own_aucs"].groupby("study")},
+        "own": {name: _own(part, _other_networks(name)) for name, part in found["own_aucs"].groupby("study")},
         "equal": {name: (part.to_dict("records"), pooled(part)) for name, part in found["own_equal"].groupby("study")},
     }
 
@@ -84,7 +85,14 @@ def _original(found: dict[str, pd.DataFrame], study: studies.Study) -> dict[str,
     }  # fmt: skip
 
 
-def _own(cells: pd.DataFrame) -> dict[str, Any]:
+def _other_networks(study: str) -> dict[str, str]:
+    """Return the network of each source that has another one than most, in brackets, by source."""
+    networks = studies.read(study).drop_duplicates("source").set_index("source")["backbone"]
+    others = networks[networks != networks.mode()[0]]
+    return {source: f" ({registry.find(name).title})" for source, name in others.items()}
+
+
+def _own(cells: pd.DataFrame, networks: dict[str, str]) -> dict[str, Any]:
     """Return by mode the sources (titles by name) and the rows of one of our own studies.
 
     A row is a target: title, caveat, n_images, n_groups, n_seeds and cells (row of `own.aucs` by source).
@@ -92,7 +100,8 @@ def _own(cells: pd.DataFrame) -> dict[str, Any]:
     modes: dict[str, Any] = {}
     for (mode, target), part in cells.groupby(["mode", "target"]):
         of_mode = cells.loc[cells["mode"] == mode, "source"].to_numpy()
-        sources = {name: title for name, title in datasets.titles().items() if name in of_mode}
+        titles = datasets.titles().items()
+        sources = {name: title + networks.get(name, "") for name, title in titles if name in of_mode}
         counts = part.iloc[0][["n_images", "n_groups", "n_seeds"]].to_dict()
         row = vars(datasets.get(target)) | counts | {"cells": part.set_index("source").to_dict("index")}
         modes.setdefault(mode, {"sources": sources, "rows": []})["rows"].append(row)
