@@ -88,7 +88,6 @@ def test_it_holds_the_whole_compendium_and_lists_every_file_with_its_size_and_ch
 
 def test_every_run_is_an_action_that_says_what_it_read_and_made(made, project):
     crate = ROCrate(made[2])
-    assert crate.mainEntity.id == "Snakefile"
     runs = expand.grid("demo")
     for key, run in runs.items():
         action = crate.get(f"#{key}")
@@ -97,8 +96,7 @@ def test_every_run_is_an_action_that_says_what_it_read_and_made(made, project):
         read = action["object"] if isinstance(action["object"], list) else [action["object"]]
         assert {one.id for one in read} == {"params/demo.yaml", *(f"results/demo/{need}/" for need in run.needs)}
         assert (action["startTime"], action["endTime"]) == ("2026-11-25T13:29:02+00:00", "2026-11-25T13:29:11+00:00")
-    assert crate.mainEntity["version"] == finished.COMMIT
-    assert len(crate.get("#engine")["object"]) == len(runs)
+    assert crate.get("notebooks/transfer.ipynb")["version"] == finished.COMMIT
 
 
 def test_it_holds_no_secrets_and_no_paths_of_this_machine(made):
@@ -145,7 +143,7 @@ def violations(validator, folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_crate_conforms_to_the_provenance_run_crate_profile_but_not_without_a_notebook(made, validator, tmp_path):
+def test_the_crate_conforms_to_the_process_run_crate_profile_but_not_without_a_notebook(made, validator, tmp_path):
     assert violations(validator, made[2], tmp_path) == []
     worse = tmp_path / "worse"
     shutil.copytree(made[2], worse)

@@ -1,10 +1,9 @@
 """Describes a crate in ``ro-crate-metadata.json``: which run made what, from what, with which notebook.
 
-Follows the Provenance Run Crate 0.5 profile, which includes the Process and Workflow Run Crate profiles and the Workflow
-RO-Crate: the Snakefile is the workflow, each notebook a tool, each finished run an action.
+Follows the Process Run Crate 0.5 profile: each notebook is a tool, each finished run an action.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version as installed
@@ -22,25 +21,15 @@ from catscans_lib.runs import recipe
 quote = partial(parse.quote, safe="/+")
 
 NAME = "ro-crate-metadata.json"
-CRATE = "https://w3id.org/ro/crate/1.1"  # the version that the profiles require
-TERMS = {  # not in the context of that version
-    "sha256": "https://w3id.org/ro/terms/workflow-run#sha256",
-    "buildInstructions": "https://codemeta.github.io/terms/buildInstructions",
-}
-PROFILES = {
-    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
-    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
-    "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
-    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
-}
-SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
+CRATE = "https://w3id.org/ro/crate/1.1"  # the version that the profile requires
+TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}  # not in the context of that version
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 BUILT_IN = MimeTypes()  # Python's own table, which is the same on every machine
 MEDIA_TYPES = {  # not in it
     ".bib": "application/x-bibtex", ".cff": "application/yaml", ".gz": "application/gzip", ".ipynb": "application/x-ipynb+json",
     ".keras": "application/zip", ".md": "text/markdown", ".npz": "application/zip", ".tgz": "application/gzip",
     ".toml": "application/toml", ".woff2": "font/woff2", ".yaml": "application/yaml", ".yml": "application/yaml",
 }  # fmt: skip
-PIP = "https://pip.pypa.io/en/stable/reference/requirements-file-format/"
 
 
 def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
@@ -55,17 +44,16 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     spdx = f"https://spdx.org/licenses/{cited['license']}"
     rights = {"author": _ids(authors), "license": _refs(spdx)}
     described = {name: _file(name, *facts) for name, facts in files.items()}
+    _mark_tools(described, runs)
     actions = _actions(profile, runs, files, authors[0]["@id"])
     folders = [entity["@id"] for entity in actions if entity["@type"] == "Dataset"]
     graph = [
         _root(profile, cited["title"], runs, [*described, *folders], citation=_ids(articles), **rights),
-        _entity(NAME, "CreativeWork", about=_refs("./"), conformsTo=[_refs(CRATE), _refs(list(PROFILES)[-1])]),
+        _entity(NAME, "CreativeWork", about=_refs("./"), conformsTo=_refs(CRATE)),
         _entity(spdx, "CreativeWork", name=f"{cited['license']} License", url=spdx, description="See LICENSE."),
-        _entity(PIP, "CreativeWork", name="pip's requirements file"),
-        *(_entity(url, "CreativeWork", name=name, version=url.rpartition("/")[2]) for url, name in PROFILES.items()),
+        _entity(PROFILE, "CreativeWork", name="Process Run Crate", version="0.5"),
         *articles,
         *authors,
-        *_workflow(profile, runs, described, rights),
         *described.values(),
         *actions,
     ]
@@ -117,47 +105,23 @@ def _root(profile: str, title: str, runs: dict[str, dict], parts: list[str], **m
             "and the locked environment. It has the layout of the project: unzip it and `make book`, or `catscans import` it."
         ),
         version=installed(recipe.PROJECT), datePublished=max(_ended(record) for record in runs.values()),
-        keywords="transfer learning, medical image classification, dataset similarity", conformsTo=_refs(*PROFILES),
-        mainEntity=_refs("Snakefile"), publisher=_refs("#author-1"), hasPart=_refs(*map(quote, parts)),
-        mentions=_refs("#sweep", *(f"#{key}" for key in runs)), **more,
+        keywords="transfer learning, medical image classification, dataset similarity", conformsTo=_refs(PROFILE),
+        publisher=_refs("#author-1"), hasPart=_refs(*map(quote, parts)), mentions=_refs(*(f"#{key}" for key in runs)), **more,
     )  # fmt: skip
 
 
-def _workflow(profile: str, runs: dict[str, dict], described: dict[str, dict], rights: dict) -> list[dict[str, Any]]:
-    """Entities for the steps and settings of the workflow; completes the files that it consists of."""
-    commits = sorted({record["code"]["commit"] for record in runs.values()} - {""})
-    version = ", ".join(commits) or installed(recipe.PROJECT)
-    notebooks = {step: f"notebooks/{step}.ipynb" for step in (key.split("/")[0] for key in runs)}
-    described["README.md"]["about"] = _refs("./")
-    described[f"params/{profile}.yaml"]["exampleOfWork"] = _refs("#profile")
-    described["requirements.lock"]["conformsTo"] = _refs(PIP)
-    for notebook in notebooks.values():
-        described[notebook] |= {"@type": ["File", "SoftwareSourceCode"], "version": version}
-    described["Snakefile"] |= rights | {
-        "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
-        "name": "The sweep: every run of a profile, each after the runs it needs", "version": version,
-        "programmingLanguage": _refs(SNAKEMAKE), "input": _refs("#profile"), "buildInstructions": _refs("requirements.lock"),
-        "hasPart": _refs(*notebooks.values()), "step": _refs(*(f"#step-{step}" for step in notebooks)),
-    }  # fmt: skip
-    return [
-        _entity(
-            SNAKEMAKE, "ComputerLanguage", name="Snakemake", version=installed("snakemake"),
-            identifier=_refs("https://doi.org/10.1093/bioinformatics/bts480"), url=_refs("https://snakemake.readthedocs.io"),
-        ),
-        _entity(
-            "#profile", "FormalParameter", name="profile", additionalType="File", valueRequired=True,
-            description="The grid of runs: params/<profile>.yaml",
-            conformsTo=_refs("https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"),
-        ),
-        *(
-            _entity(f"#step-{step}", "HowToStep", name=step, position=str(position), workExample=_refs(notebook))
-            for position, (step, notebook) in enumerate(notebooks.items(), 1)
-        ),
-    ]  # fmt: skip
+def _mark_tools(described: dict[str, dict], runs: dict[str, dict]) -> None:
+    """Say in the entities of the notebooks that they are software, and of which commits."""
+    version = ", ".join(sorted({record["code"]["commit"] for record in runs.values()} - {""}))
+    for step in dict.fromkeys(key.split("/")[0] for key in runs):
+        described[f"notebooks/{step}.ipynb"] |= {
+            "@type": ["File", "SoftwareSourceCode"],
+            "version": version or installed(recipe.PROJECT),
+        }
 
 
 def _actions(profile: str, runs: dict[str, dict], files: Iterable[str], agent: str) -> list[dict[str, Any]]:
-    """Entities for what each run read and made, and for the sweep that they are parts of."""
+    """Entities for what each run read and made."""
     grid, folders = expand.grid(profile), {key: f"results/{profile}/{key}/" for key in runs}
     settings, found = f"params/{profile}.yaml", []
     for key, record in runs.items():
@@ -172,34 +136,11 @@ def _actions(profile: str, runs: dict[str, dict], files: Iterable[str], agent: s
             _entity(
                 f"#{key}", "CreateAction", name=record["run_id"], instrument=_refs(notebook), agent=_refs(agent),
                 object=_refs(settings, *(folders[need] for need in needs if need in folders)), result=_refs(folder),
-                description=f"{notebook}, executed with the parameters in {folder}{results.RECORD}.", **_when([record]),
+                description=f"{notebook}, executed with the parameters in {folder}{results.RECORD}.",
+                startTime=record["started"], endTime=_ended(record), actionStatus="http://schema.org/CompletedActionStatus",
             ),
-            _entity(f"#control-{key}", "ControlAction", name=key, instrument=_refs(f"#step-{step}"), object=_refs(f"#{key}")),
         ]  # fmt: skip
-    return [
-        *found,
-        _entity(
-            "#sweep", "CreateAction", name=f"The sweep of profile {profile}", instrument=_refs("Snakefile"),
-            object=_refs(settings), result=_refs(*folders.values()), agent=_refs(agent), **_when(runs.values()),
-            description=f"All finished runs of params/{profile}.yaml, each after those it needs.",
-        ),
-        _entity(
-            "#snakemake", "SoftwareApplication", name="Snakemake", url="https://snakemake.readthedocs.io",
-            softwareVersion=installed("snakemake"),
-        ),
-        _entity(
-            "#engine", "OrganizeAction", name="Snakemake's run of the sweep", instrument=_refs("#snakemake"),
-            agent=_refs(agent), object=_refs(*(f"#control-{key}" for key in runs)), result=_refs("#sweep"),
-        ),
-    ]  # fmt: skip
-
-
-def _when(records: Collection[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "startTime": min(record["started"] for record in records),
-        "endTime": max(_ended(record) for record in records),
-        "actionStatus": "http://schema.org/CompletedActionStatus",
-    }
+    return found
 
 
 def _ended(record: dict[str, Any]) -> str:
