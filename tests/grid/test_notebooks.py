@@ -13,7 +13,7 @@ from catscans_lib.grid import expand
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import code_scope
 
-PLAY = "reanalysis"  # for `make lab`: it reads the results of the steps
+PLAY = "reanalysis"  # for `make lab`: it reads the results of the steps; its functions are there to be changed
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
@@ -35,7 +35,7 @@ def test_cells_are_short_define_nothing_and_every_one_is_introduced(path):
     for cell in notebook.cells:
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
             assert len(cell.source.splitlines()) <= 16
-            assert "def " not in cell.source
+            assert "def " not in cell.source or path.stem == PLAY
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=lambda step: step.name)
