@@ -53,7 +53,6 @@ for command in (
     records.records, share.export, share.import_, recommend,
 ):  # fmt: skip
     main.add_command(command)
-data.dataset.add_command(share.card)
 
 
 @main.command(epilog="Example: catscans evaluate --predictions mine.csv --against other.csv")

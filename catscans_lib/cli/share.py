@@ -1,12 +1,11 @@
 """Commands that share results as one crate to cite."""
 
-import json
 import time
 from pathlib import Path
 
 import click
 
-from catscans_lib import datasets, paths
+from catscans_lib import paths
 from catscans_lib.errors import and_more
 
 
@@ -28,15 +27,6 @@ def export(path: Path, profile: str, no_models: bool, partial: bool) -> None:
     book = "" if f"{crate.HTML}/index.html" in files else "; without the book, which has not been built"
     size, packed = (f"{n / 1e6:.1f} MB" for n in (sum(size for size, _ in files.values()), path.stat().st_size))
     click.echo(f"{path}: {len(files):,} files, {size}, packed {packed}, in {time.monotonic() - started:.1f} s{book}.")
-
-
-@click.command(epilog="Example: catscans dataset card isic2018")
-@click.argument("name", metavar="DATASET")
-def card(name: str) -> None:
-    """Print the card of a dataset as JSON: images, classes, licence, published files, citation."""
-    from catscans_lib.sharing.crate import cards
-
-    click.echo(json.dumps(cards.of_dataset(datasets.get(name)), indent=1, ensure_ascii=False))
 
 
 @click.command("import", epilog="Example: catscans import crate.zip")
