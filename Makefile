@@ -22,7 +22,7 @@ book: .venv/.complete
 	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER)) $(ARGS)
 
 pdf: .venv/.complete
-	@$(BIN)/catscans pdf --profile $(PROFILE)
+	@$(BIN)/python book/pdf.py $(PROFILE)
 
 sweep: .venv/.complete
 	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER)) $(ARGS)

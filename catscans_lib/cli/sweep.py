@@ -155,15 +155,6 @@ def book(
     click.echo(paths.relative(index))
 
 
-@click.command(epilog="Example: catscans pdf --profile demo")
-@profile_option
-def pdf(profile: str) -> None:
-    """Print the chapters of a built book as one PDF, with Chromium; the last line printed is its path."""
-    from catscans_lib.book.pdf import print_pdf
-
-    click.echo(paths.relative(print_pdf(profile)))
-
-
 @click.command(epilog="Example: catscans evidence --profile sample")
 @profile_option
 def evidence(profile: str) -> None:

@@ -26,7 +26,9 @@ PROJECT = (
     "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile", "README.md", "Snakefile", "_config.yml", "_toc.yml",
     "environment.yml", "pyproject.toml", "requirements.lock",
 )  # fmt: skip
-CHAPTERS = ("notebooks/*.ipynb", "book/*.md", "book/*.bib", "book/_static/*", "params/cluster/*/*.yaml")
+CHAPTERS = (
+    "notebooks/*.ipynb", "book/*.md", "book/*.bib", "book/*.css", "book/*.py", "book/_static/*", "params/cluster/*/*.yaml"
+)  # fmt: skip
 FROM_GIT = ("catscans_lib/", "notebooks/", "book/", "params/cluster/")  # holds no secrets and no paths of this machine
 TEXT = {*masking.TEXT, ".js"}
 RESULT_KINDS = {".csv", ".ipynb", ".json", ".keras", ".md", ".png", ".py", ".svg", ".txt"}

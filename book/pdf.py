@@ -1,8 +1,12 @@
-"""The chapters of a built book as one PDF: joined into one HTML page, which Chromium prints."""
+"""Prints the chapters of a built book as one PDF: joined into one HTML page, which Chromium prints.
+
+Usage: .venv/bin/python book/pdf.py [demo]. The last line printed is the path of the PDF.
+"""
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -85,3 +89,10 @@ _SHELL = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title></
 <script>window.MathJax = {options: {processHtmlClass: "math", ignoreHtmlClass: "page"}, startup: {typeset: true}};</script>
 <script src="scripts/mathjax.js"></script><style></style></head>
 <body class="page"><nav id="contents"><h2>Contents</h2></nav></body></html>"""
+
+
+if __name__ == "__main__":
+    try:
+        print(paths.relative(print_pdf(*sys.argv[1:] or ["demo"])))
+    except InputError as error:
+        sys.exit(f"{error}")
