@@ -15,8 +15,6 @@ from catscans_lib.grid import expand, experiments, profiles
 from catscans_lib.grid.steps import STEPS
 
 FOR_SNAKEMAKE = "catscans.for_snakemake"  # the words after --
-
-
 profile_option = click.option("--profile", default="demo", show_default=True, help="Grid in params/<profile>.yaml.")
 
 

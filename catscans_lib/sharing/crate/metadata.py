@@ -112,12 +112,10 @@ def _root(profile: str, title: str, runs: dict[str, dict], parts: list[str], **m
 
 def _mark_tools(described: dict[str, dict], runs: dict[str, dict]) -> None:
     """Say in the entities of the notebooks that they are software, and of which commits."""
-    version = ", ".join(sorted({record["code"]["commit"] for record in runs.values()} - {""}))
+    commits = ", ".join(sorted({record["code"]["commit"] for record in runs.values()} - {""}))
+    tool = {"@type": ["File", "SoftwareSourceCode"], "version": commits or installed(recipe.PROJECT)}
     for step in dict.fromkeys(key.split("/")[0] for key in runs):
-        described[f"notebooks/{step}.ipynb"] |= {
-            "@type": ["File", "SoftwareSourceCode"],
-            "version": version or installed(recipe.PROJECT),
-        }
+        described[f"notebooks/{step}.ipynb"] |= tool
 
 
 def _actions(profile: str, runs: dict[str, dict], files: Iterable[str], agent: str) -> list[dict[str, Any]]:
