@@ -131,7 +131,11 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         with ExitStack() as stack:
             source = stack.enter_context(gzip.open(here)) if here.suffix == ".gz" else here
-            yield stack.enter_context(h5py.File(source, "r"))
+            try:
+                file = stack.enter_context(h5py.File(source, "r"))
+            except ValueError as error:  # Python 3.13 closes a compressed file that ends too early
+                raise EOFError(str(error)) from error
+            yield file
     except (OSError, EOFError, KeyError, zlib.error) as error:
         raise InputError(f"Cannot read '{here}': {error}. Download it again.") from error
 

@@ -9,20 +9,8 @@ import pandas as pd
 from catscans_lib.errors import InputError, and_more
 
 IDS = (
-    "image_id",
-    "path",
-    "id",
-    "file",
-    "filename",
-    "image",
-    "name",
-    "ids",
-    "paths",
-    "files",
-    "filenames",
-    "images",
-    "names",
-)
+    "image_id", "path", "id", "file", "filename", "image", "name", "ids", "paths", "files", "filenames", "images", "names"
+)  # fmt: skip
 ARRAYS = ("features", "embeddings", "embedding", "x")
 # Columns that would leak the class or the order, and are no features.
 NO_FEATURES = ("label", "class", "target", "y", "y_true", "group", "patient", "split", "fold", "index", "unnamed: 0")

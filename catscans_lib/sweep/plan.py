@@ -38,7 +38,7 @@ GPU_RATES = {  # images from the store, augmented, deterministic
 MODEL_MB = {"resnet50": 95.0, "small_resnet": 1.2, "squeezenet": 3.0, "efficientnet_lite0": 14.0}  # of a saved network
 N_FEATURES = {
     "resnet50": 2048,
-    "small_resnet": 128,
+    "small_resnet": 64,
     "squeezenet": 512,
     "efficientnet_lite0": 1280,
 }  # per image, 4 bytes each

@@ -67,7 +67,7 @@ def test_a_fingerprint_ignores_layout_prose_and_texts_of_errors_but_nothing_else
 
 
 def test_what_runs_when_a_module_is_imported_belongs_to_each_of_its_definitions():
-    assert "images.decode." in reached("images.decode.TOO_LARGE")  # UPRIGHT |= ... at the top level
+    assert "images.pixels." in reached("images.pixels.TURNED")  # UPRIGHT |= ... at the top level
 
 
 @pytest.fixture
