@@ -86,9 +86,9 @@ def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int 
     """Leave out each known target in turn and rank its sources from the others: would the advice have been right?
 
     Targets of the same images (`known.origin`) are left out together. Returns columns study, target, n (sources), advised, best
-    (by AUC), the AUC lost by: the advice (regret), always ImageNet, the best source on the other targets of the study, a random
-    choice, the best linear probe (NaN where there is none); covered (share of sources whose AUC lies in its interval), p_advised
-    and p_best (probability of being best that the advised, and the best source were given).
+    (by AUC), the AUC lost by: the advice (regret), always ImageNet (of several networks, the best on the study's other targets),
+    the best source on the study's other targets, a random choice, the best linear probe (NaN where there is none); covered (share
+    of sources whose AUC lies in its interval), p_advised and p_best (probability of being best that these two were given).
     """
     measures = [name for name in measures if name in evidence and evidence[name].notna().any()]
     placed, units = _placed(evidence, measures), _units(evidence, measures)
@@ -108,8 +108,8 @@ def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int 
         centred = elsewhere["auc"] - elsewhere.groupby("target")["auc"].transform("mean")
         merit = centred.groupby(elsewhere["source"]).mean().reindex(truth.index)
         probe = here.set_index("source").reindex(columns=PROBES).astype(float).bfill(axis=1).iloc[:, 0]
-        is_imagenet = pd.Series(1.0, truth.index).where(here["family"].eq("imagenet").to_numpy())
-        rules = [_lost(regret, rule) for rule in (is_imagenet, merit, truth * 0, probe)]
+        imagenet = merit.fillna(-np.inf).where(here["family"].eq("imagenet").to_numpy())
+        rules = [_lost(regret, rule) for rule in (imagenet, merit, truth * 0, probe)]
         covered = ((ranked["low"] <= gain) & (gain <= ranked["high"])).mean()
         odds = ranked.loc[[advised, best], "p_best"]
         rows.append((study, target, len(here), advised, best, regret[advised], *rules, covered, *odds))

@@ -144,3 +144,15 @@ def test_targets_of_the_same_images_are_left_out_together():
 def test_one_target_is_not_enough():
     with pytest.raises(ValueError, match="two known targets with AUCs and scores of two sources each"):
         model.fit(world(1, 0.2))
+
+
+def test_the_rule_always_imagenet_takes_the_network_of_imagenet_that_was_best_elsewhere():
+    evidence = world(4, 0.0)
+    evidence.loc[evidence["source"] == "imagenet", "auc"] = 0.99  # the best source everywhere
+    of_another = evidence["source"] == "a"
+    evidence.loc[of_another, ["source", "family", "backbone"]] = ["imagenet1k", "imagenet", "larger"]
+    evidence.loc[of_another, "auc"] = 0.5
+    checked = model.check(evidence)
+    assert (checked["advised"] == "imagenet").all() and (checked["regret"] == 0).all()
+    assert (checked["regret_imagenet"] == 0).all()
+    assert "it does not beat always ImageNet" in model.conclusion(model.fit(evidence), checked)
