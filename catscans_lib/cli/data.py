@@ -77,7 +77,7 @@ def check(names: tuple[str, ...], data_dir: Path | None, strict: bool) -> None:
 @click.option("--path-column", default="path", show_default=True, help="CSV: column of paths, relative to the CSV.")
 @click.option(
     "--label-column", default="label", show_default=True,
-    help="CSV: column of classes, or columns joined by commas of which one is 1.",
+    help="CSV: column with the class; or one column of 0 and 1 per class, their names joined by commas.",
 )  # fmt: skip
 @click.option("--group-column", help="CSV: column of groups that must not be split between folds, such as patients.")
 @click.option("--split-column", help="CSV: column of the published split.")

@@ -236,7 +236,9 @@ def _compare(found: list[Found], problems: list[Problem], root: Path) -> None:
             said = [f"'{one.label}' only in {one.split}" for one in (first, second)]
             wrong = root / second.path.removesuffix(f"/{second.below}")
             command = shlex.join(["mv", str(wrong), str(wrong.with_name(first.label))])
-            raise InputError(f"One class with two names? {' and '.join(said)}. If so, rename one: {command}")
+            raise InputError(
+                f"One class with two names? {' and '.join(said)}. If not, give a CSV; if so, rename: {command}"
+            )
     for split in sorted(splits):
         if labels := [next(iter(of.values())).label for of in partial.values() if split not in of]:
             problems.append(Problem("", f"Without images in {split or 'the other folders'}: {and_more(labels, 10)}."))

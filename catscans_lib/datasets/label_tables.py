@@ -26,7 +26,7 @@ class Files:
         self._foreign = ""  # folder of another computer that paths begin with
 
     def find(self, text: str) -> list[str]:
-        """Return the paths below `root` of the files that `text` may mean, each once; none if there is none.
+        """Return the files that `text` may name, as paths below `root` without repetitions; empty if no file matches.
 
         Understands backslashes, `..`, missing suffixes, and absolute paths of another computer whose last parts exist here.
         """

@@ -61,14 +61,15 @@ def read(path: Path, *, label: str | None = None, group: str | None = None, posi
     if groups is not None and (alone := groups.str.lower().isin(tables.NO_GROUP)).any():
         problems.append(Problem("", f"{alone.sum():,} images have no group: each of them is a group of its own."))
         groups = groups.where(~alone, [f"row {row + 2}" for row in table.index])
+    scores = _probabilities(scores, path, problems, table.index)
     return Predictions(
-        path.name, classes, labels, _probabilities(scores, path, problems), None if groups is None else groups.to_numpy(),
+        path.name, classes, labels, scores, None if groups is None else groups.to_numpy(),
         None if ids is None else pd.Index(ids), problems,
     )  # fmt: skip
 
 
-def _probabilities(scores: np.ndarray, path: Path, problems: list[Problem]) -> np.ndarray:
-    """Return scores whose rows sum to 1."""
+def _probabilities(scores: np.ndarray, path: Path, problems: list[Problem], rows: pd.Index) -> np.ndarray:
+    """Return scores whose rows sum to 1; `rows` are their numbers in the file, from 0."""
     sums = scores.sum(axis=1)
     if (np.abs(sums - 1) <= ROUNDING * scores.shape[1]).all():
         return scores
@@ -78,7 +79,7 @@ def _probabilities(scores: np.ndarray, path: Path, problems: list[Problem]) -> n
         )
         return softmax(scores, axis=1)
     if (sums <= 0).any():
-        raise InputError(f"{path.name}: row {int(np.argmax(sums <= 0)) + 2}: all scores are 0.")
+        raise InputError(f"{path.name}: row {rows[np.argmax(sums <= 0)] + 2}: all scores are 0.")
     said = f"the scores of a row sum to {sums.min():.3g} to {sums.max():.3g}, not to 1: each row is divided by its sum"
     problems.append(Problem("", f"{path.name}: {said}."))
     return scores / sums[:, None]

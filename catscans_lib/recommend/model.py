@@ -85,10 +85,11 @@ def draws(fitted: Fit, candidates: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int = 0) -> pd.DataFrame:
     """Leave out each known target in turn and rank its sources from the others: would the advice have been right?
 
-    Targets of the same images (`known.origin`) are left out together. Returns columns study, target, n (sources), advised, best
-    (by AUC), the AUC lost by: the advice (regret), always ImageNet (of several networks, the best on the study's other targets),
-    the best source on the study's other targets, a random choice, the best linear probe (NaN where there is none); covered (share
-    of sources whose AUC lies in its interval), p_advised and p_best (probability of being best that these two were given).
+    Targets of the same images (`known.origin`) are left out together. Returns columns study, target, n (number of sources),
+    advised and best (the sources advised, and with the highest AUC); the AUC lost by five ways to choose a source: regret (the
+    advice), regret_imagenet (ImageNet; of several networks, the best on the study's other targets), regret_elsewhere (the best
+    source on those), regret_random, and regret_probe (the best linear probe), NaN where a way does not exist; covered (share of
+    sources whose AUC lies in its interval); p_advised and p_best (how probable it seemed that these two are best).
     """
     measures = [name for name in measures if name in evidence and evidence[name].notna().any()]
     placed, units = _placed(evidence, measures), _units(evidence, measures)

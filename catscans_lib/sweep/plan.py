@@ -28,8 +28,8 @@ class Rate:
 
 CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
     "resnet50": Rate(96.0, 96, "benchmarks/RESULTS.md, 2 cores of an Intel Xeon with AMX"),
-    "squeezenet": Rate(1000.0, 64, "one core with AVX-512 bfloat16 instructions"),
-    "efficientnet_lite0": Rate(227.0, 64, "one core with AVX-512 bfloat16 instructions"),
+    "squeezenet": Rate(590.0, 64, "the sample, two runs at a time on 2 cores with bfloat16 instructions"),
+    "efficientnet_lite0": Rate(100.0, 64, "the sample, two runs at a time on 2 cores, float32"),
     "small_resnet": Rate(1500.0, 32, "the demo, three runs at a time on 2 cores"),
 }
 GPU_RATES = {  # images from the store, augmented, deterministic

@@ -247,3 +247,10 @@ def test_images_without_a_group_are_groups_of_their_own(tmp_path, word):
     found = evaluated(tmp_path, table)
     assert found["n_groups"] == 10 + 40
     assert found["inventory"]["notes"][0] == "40 images have no group: each of them is a group of its own."
+
+
+def test_a_row_without_any_score_is_named_by_its_line_in_the_file_also_after_rows_that_were_left_out(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("y_true,score_a,score_b\n,0.5,0.5\na,3,1\nb,0,0\nb,1,3\n")
+    with pytest.raises(InputError, match="row 4: all scores are 0"):
+        prediction_files.read(path)
