@@ -8,7 +8,9 @@ from pathlib import Path
 
 from catscans_lib.grid import expand, profiles, steps
 from catscans_lib.runs import forks
+from catscans_lib.sweep import stopping
 
+stopping.install()
 PROFILE = config["profile"]
 RUNS = expand.grid(PROFILE)
 STEPS = list(dict.fromkeys(run.step for run in RUNS.values()))

@@ -85,7 +85,8 @@ def draws(fitted: Fit, candidates: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int = 0) -> pd.DataFrame:
     """Leave out each known target in turn and rank its sources from the others: would the advice have been right?
 
-    Targets of the same images (`known.origin`) are left out together. Returns columns study, target, n (number of sources),
+    Targets of the same images (`known.origin`) are left out together, and a target is passed over if fewer than two others
+    are left to learn from: the table is empty with two known targets. Returns columns study, target, n (number of sources),
     advised and best (the sources advised, and with the highest AUC); the AUC lost by five ways to choose a source: regret (the
     advice), regret_imagenet (ImageNet; of several networks, the best on the study's other targets), regret_elsewhere (the best
     source on those), regret_random, and regret_probe (the best linear probe), NaN where a way does not exist; covered (share of
@@ -97,7 +98,7 @@ def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int 
     rows = []
     for (study, target), here in placed.groupby(CELL, sort=False):
         others = placed[origins != known.origin(target)]
-        if len(here) < 2:
+        if len(here) < 2 or _n_targets(others) < 2:
             continue
         fitted = _fit(others, measures, units, seed)
         aucs = _aucs(fitted, here, np.random.default_rng(seed), with_errors=True)
@@ -118,13 +119,8 @@ def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int 
 
 
 def check_modes(aucs: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return `check` of the common modes of a profile's tables, with a column mode; empty with too few targets."""
-    parts = []
-    for mode in shared_modes(aucs):
-        try:
-            parts.append(check(known.of_tables(aucs, similarity, mode)).assign(mode=mode))
-        except ValueError as error:
-            print(f"{mode}: not checked. {error}")
+    """Return `check` of the common modes of a profile's tables, with a column mode; empty with fewer than three targets."""
+    parts = [check(known.of_tables(aucs, similarity, mode)).assign(mode=mode) for mode in shared_modes(aucs)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*CHECK, "mode"])
 
 
@@ -151,6 +147,11 @@ def conclusion(fitted: Fit, checked: pd.DataFrame) -> str:
 def _lost(regret: pd.Series, values: pd.Series) -> float:
     """AUC lost by choosing the largest value; the mean over ties, NaN without values."""
     return float(regret[values == values.max()].mean())
+
+
+def _n_targets(placed: pd.DataFrame) -> int:
+    """Number of targets with two sources."""
+    return int((placed.groupby(CELL).size() > 1).sum())
 
 
 def _units(evidence: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
@@ -197,13 +198,12 @@ def _lead(placed: pd.DataFrame) -> float:
 
 
 def _fit(placed: pd.DataFrame, measures: list[str], units: pd.DataFrame, seed: int) -> Fit:
-    sizes = placed.groupby(CELL)["source"].transform("size")
-    here = placed[sizes > 1]
-    targets = pd.MultiIndex.from_frame(here[CELL]).factorize()
-    if len(targets[1]) < 2:
+    if _n_targets(placed) < 2:
         raise ValueError(
             "Advice needs two known targets with AUCs and scores of two sources each. Run the sweep first."
         )
+    here = placed[placed.groupby(CELL)["source"].transform("size") > 1]
+    targets = pd.MultiIndex.from_frame(here[CELL]).factorize()
     networks, families = pd.MultiIndex.from_frame(here[NETWORK]).factorize(), here["family"].factorize()
     y, x = logit(here["auc"]), here["closeness"]
     data = posterior.Data(

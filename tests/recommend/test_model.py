@@ -146,6 +146,13 @@ def test_one_target_is_not_enough():
         model.fit(world(1, 0.2))
 
 
+def test_two_known_targets_advise_and_leave_the_check_empty():
+    evidence = world(2, 0.2)
+    checked = model.check(evidence)
+    assert checked.empty and list(checked.columns) == model.CHECK
+    assert "not known: that needs three known targets" in model.conclusion(model.fit(evidence), checked)
+
+
 def test_the_rule_always_imagenet_takes_the_network_of_imagenet_that_was_best_elsewhere():
     evidence = world(4, 0.0)
     evidence.loc[evidence["source"] == "imagenet", "auc"] = 0.99  # the best source everywhere

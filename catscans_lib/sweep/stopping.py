@@ -1,0 +1,21 @@
+"""Lets SIGTERM end Snakemake at any moment: it starts nothing more, waits for what runs, and ends.
+
+Snakemake 9 takes a lock in its handler of SIGTERM. A handler executes in the main thread, between any two steps of it; if that
+thread holds the lock just then, both wait for ever. Here the handler's work is done in a thread of its own.
+"""
+
+import threading
+from typing import Any
+
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+_exit_gracefully = JobScheduler.exit_gracefully
+
+
+def install() -> None:
+    """Replace the handler of Snakemake's scheduler; called by the Snakefile, before there is a scheduler."""
+    JobScheduler.exit_gracefully = _in_thread
+
+
+def _in_thread(scheduler: JobScheduler, *_: Any) -> None:
+    threading.Thread(target=_exit_gracefully, args=(scheduler,)).start()
