@@ -79,9 +79,9 @@ def make_pcam(folder: Path, n: int) -> None:
 
 def ingest_pcam(data_dir: Path, path: Path) -> None:
     """List and store every patch."""
-    from catscans_lib.datasets import histopathology
+    from catscans_lib.datasets import pcam
 
-    listing = histopathology.read_pcam(data_dir)
+    listing = pcam.read_all(data_dir / "pcam", data_dir)
     store.write(path, listing, dataset="pcam_middle", size_px=PATCH_PX)
 
 

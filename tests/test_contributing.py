@@ -12,26 +12,17 @@ import pytest
 import tiny
 
 RECIPES = tiny.ROOT / "CONTRIBUTING.md"
-CARD = '''"""Moles as a user would download them: ``moles/<class>/*.png``."""
-
-from pathlib import Path
-
-from catscans_lib.datasets.cards import DatasetInfo
-from catscans_lib.datasets.layouts import class_images, native_dir
-from catscans_lib.images.listing import Listing, Problem, Row, make_listing, stem
-
-
-def read(data_dir: Path) -> Listing:
-    """List the images of every class folder."""
-    folder, problems = native_dir(data_dir, "moles"), []
-    rows = [Row(f"{c}/{stem(path)}", path, c, stem(path), "") for c, path in class_images(folder, data_dir, problems)]
-    return make_listing(rows, problems, folder, root=data_dir)
-
-
-CARD = DatasetInfo(
-    name="moles", title="Moles", modality="photographs of skin", classes=("benign", "malignant"), n_images=None,
-    group=None, licence="CC0", url="https://example.org", citation="cheplygina2019", read=read,
-)
+CARD = '''
+moles:
+  title: Moles
+  modality: photographs of skin
+  classes: [benign, malignant]
+  n_images: 40
+  licence: CC0
+  url: https://example.org
+  citation: cheplygina2019
+  reader: layouts.read_folders
+  places: [moles]
 '''
 WRITER = """
 def write_moles(data_dir):
@@ -115,10 +106,8 @@ def test_every_recipe_names_at_most_three_files_and_they_exist():
 
 
 def test_a_dataset_is_added_by_its_recipe(project):
-    card, cards, fixtures = (project / path for path in files_of("A dataset", name="moles"))
-    card.write_text(CARD)
-    text = cards.read_text().replace("import chest,", "import chest, moles,")
-    cards.write_text(text.replace("*thesis.CARDS,", "*thesis.CARDS, moles.CARD,"))
+    cards, fixtures = (project / path for path in files_of("A dataset"))
+    append(cards, CARD)
     append(fixtures, WRITER)
     tests = "tests/datasets/test_contract.py::test_native_layout[moles]"
     assert "1 passed" in python(project, "-m", "pytest", "-p", "no:cacheprovider", tests)

@@ -53,7 +53,7 @@ def list_all() -> None:
     for name in datasets.known():
         card = datasets.get(name)
         n = f"{card.n_images:,}" if card.n_images else "-"
-        how = "own" if name not in datasets.PUBLISHED else "download" if card.downloads else "by hand"
+        how = "own" if name not in datasets.published() else "download" if card.downloads else "by hand"
         click.echo(f"{name:22}{card.title:32}{n:>10}  {card.group or '-':18}{how}")
 
 

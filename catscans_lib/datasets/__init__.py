@@ -10,29 +10,22 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from catscans_lib.datasets import chest, class_folders, dtd, histopathology, imagenet, isic2018, own, stl10, thesis
-from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets import own
+from catscans_lib.datasets.cards import DatasetInfo, published
 from catscans_lib.errors import Count, Strict, unknown
 from catscans_lib.images.listing import Listing
 from catscans_lib.images.pixels import Resize
 
-_STUDY = (
-    imagenet.CARD, stl10.CARD, imagenet.STI10_CARD, dtd.CARD, isic2018.CARD, chest.CARD,
-    histopathology.PCAM_MIDDLE, histopathology.PCAM_SMALL, histopathology.KIMIA960,
-)  # fmt: skip
-_OTHERS = (*thesis.CARDS, *class_folders.CARDS, imagenet.TINY_CARD, imagenet.SECOND_CARD)
-PUBLISHED = {card.name: card for card in (*_STUDY, *_OTHERS)}  # in the order of the study's tables
-
 
 def known() -> tuple[str, ...]:
     """Return all dataset keys: those of the study in the order of its tables, of the thesis, others, and the user's own."""
-    return (*PUBLISHED, *own.names())
+    return (*published(), *own.names())
 
 
 def get(name: str) -> DatasetInfo:
     """Return the card of a dataset; InputError if the key is unknown or an own card is invalid."""
-    if name in PUBLISHED:
-        return PUBLISHED[name]
+    if name in published():
+        return published()[name]
     if name in own.names():
         return own.card(name)
     raise unknown("dataset", name, known())

@@ -1,14 +1,17 @@
 """The card of a dataset: what it is, its licence, its published counts, where it comes from and how it is read."""
 
+import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from catscans_lib.images.listing import Listing
+import yaml
 
-IMAGENET_TERMS = "ImageNet terms: non-commercial research and education"
+from catscans_lib.images.listing import Listing
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class DatasetInfo:
     name: str  #: key in code and file names
     title: str  #: printed name
     modality: str  #: what the images show
-    classes: tuple[str, ...]  #: class names in their fixed order; empty if the folder names are the classes
-    group: str | None  #: what must not be split between folds, such as patient; None if it is not recorded
     licence: str  #: terms of use
     url: str  #: home page
     citation: str  #: key in ``book/references.bib``
-    read: Callable[[Path], Listing]  #: ``read(data_dir)`` lists the images in the published layout
+    reader: str  #: function of this room, of card and data folder, that lists the images: "layouts.read_folders"
+    places: tuple[str, ...] = ()  #: folders below the data folder, of which the first that exists is read
+    reading: Mapping[str, Any] = field(default_factory=dict)  #: what else the reader must know
+    classes: tuple[str, ...] = ()  #: class names in their fixed order; empty if the folder names are the classes
+    group: str | None = None  #: what must not be split between folds, such as patient; None if it is not recorded
     n_classes: int | None = None  #: published number of classes, if neither `classes` nor `n_per_class` lists them
     n_per_class: Mapping[str, int] = field(default_factory=dict)  #: published images of each class; empty if unknown
     n_images: int | None = None  #: images in the complete dataset; default: the sum of `n_per_class`, None if unknown
@@ -56,8 +61,8 @@ class DatasetInfo:
     is_below_data_dir: bool = True  #: whether the dataset lies below the folder that DATA names
     #: name of the larger dataset whose image ids and groups it keeps; the same id is the same image in any size or format
     part_of: str | None = None
-    #: patterns, below the data folder, of all files and folders that `read` looks at; a change there ingests the dataset again
-    files: tuple[str, ...] = ("*",)
+    #: patterns, below the data folder, of all files and folders that are read; a change there ingests the dataset again
+    files: tuple[str, ...] = ()
     caveat: str = ""  #: known shortcuts and faults, shown wherever the dataset is a target; whole sentences
     groups_from: str = ""  #: how to get the groups, where the dataset is refused as a target without them
 
@@ -65,6 +70,24 @@ class DatasetInfo:
         if self.n_images is None and self.n_per_class:
             object.__setattr__(self, "n_images", sum(self.n_per_class.values()))
 
+    def read(self, data_dir: Path) -> Listing:
+        """List the images; InputError if the dataset's folder is missing or has no images."""
+        return pkgutil.resolve_name(f"{__package__}.{self.reader}")(self, data_dir)
+
     def count_classes(self) -> int | None:
         """Return the published number of classes; None if it is unknown."""
         return self.n_classes or len(self.classes or self.n_per_class) or None
+
+
+@cache
+def published() -> dict[str, DatasetInfo]:
+    """Return the cards of the published datasets by name, as `published.yaml` has them."""
+    text = Path(__file__).with_name("published.yaml").read_text(encoding="utf-8")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
+    return {name: _card(name, **row) for name, row in yaml.load(text, loader).items()}
+
+
+def _card(name: str, downloads: tuple[dict, ...] = (), **row: Any) -> DatasetInfo:
+    row = {"classes": row.get("n_per_class", ()), "files": row["places"]} | row
+    row |= {key: tuple(row[key]) for key in ("classes", "places", "files")}
+    return DatasetInfo(name=name, downloads=tuple(Download(**one) for one in downloads), **row)

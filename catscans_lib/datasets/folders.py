@@ -6,7 +6,7 @@ Reads a tree where its levels are certain; InputError otherwise, with the level 
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import combinations
@@ -87,21 +87,13 @@ def scan(path: Path, root: Path, lost: list[Problem]) -> Tree:
     return tree
 
 
-def find(folder: Path, root: Path, problems: list[Problem], splits: Mapping[str, str] | None = None) -> Iterator[Found]:
+def find(folder: Path, root: Path, problems: list[Problem]) -> Iterator[Found]:
     """Yield the images of the classes in a folder; paths are below `root`. Images without a class become problems.
 
-    `splits` maps folders to splits, and missing ones are reported; None: finds the level of the splits and of the classes.
-    InputError if a level is not certain.
+    InputError if the level of the splits, or of the classes, is not certain.
     """
     top = scan(folder, root, problems)
-    if splits is None:
-        parents = _levels(top, problems)
-    else:
-        by_name = {one.name: one for one in top.folders}
-        missing = [name for name in splits if not (folder / name).is_dir()]
-        problems += [Problem(f"{top.below}/{name}".lstrip("/"), "no such folder") for name in missing]
-        parents = [(split, by_name[name]) for name, split in splits.items() if name in by_name]
-    found = [one for split, parent in parents for one in _classes(split, parent, problems)]
+    found = [one for split, parent in _levels(top, problems) for one in _classes(split, parent, problems)]
     problems += [] if found else top.problems
     _compare(found, problems, root)
     yield from found

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from catscans_lib.datasets import folders
 from catscans_lib.errors import InputError
 from catscans_lib.images.listing import Listing, Problem, Row, image_names, make_listing, stem
+
+if TYPE_CHECKING:
+    from catscans_lib.datasets.cards import DatasetInfo
 
 
 def native_dir(data_dir: Path, *places: str) -> Path:
@@ -24,25 +29,19 @@ def native_dir(data_dir: Path, *places: str) -> Path:
     raise InputError(f"No folder {wanted} in the data folder '{data_dir}', which holds {found}. Set DATA=folder.")
 
 
-def class_images(
-    parent: Path, root: Path, problems: list[Problem], expected: str = ".+", only: Collection[str] | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yield (label, path below `root`) for every image in the class folders of `parent`.
+def read_folders(card: DatasetInfo, data_dir: Path) -> Listing:
+    """List the images of a published dataset with one folder per class, ``<class>/*`` or ``<split>/<class>/*``.
 
-    Empty folders and folders whose name does not match `expected` become problems; with `only`, other folders are ignored.
+    `reading` of the card may have `group_pattern` (see `group_by_pattern`), `names` (the class of each folder), and, for
+    images in one folder, `class_pattern`: file names match it, and its part in parentheses is the class in any case. Near
+    duplicates form a group if the card says so.
     """
-    for folder in _folders(parent):
-        below = folder.relative_to(root).as_posix()
-        if not re.fullmatch(expected, folder.name):
-            problems.append(Problem(below, f"not a class folder: its name does not match {expected}; left out"))
-            continue
-        if only is not None and folder.name not in only:
-            continue
-        names = image_names(folder, below, problems)
-        if not names:
-            problems.append(Problem(below, "class folder without images"))
-        for name in names:
-            yield folder.name, f"{below}/{name}"
+    folder, reading = native_dir(data_dir, *card.places), card.reading
+    if "class_pattern" in reading and not any(entry.is_dir() for entry in folder.iterdir()):
+        return _from_names(folder, data_dir, card.classes, reading["class_pattern"])
+    group = group_by_pattern(reading["group_pattern"]) if "group_pattern" in reading else None
+    listing = from_folder(folder, data_dir, classes=card.classes, group=group, names=reading.get("names"))
+    return replace(listing, joins_near_duplicates=card.group == "near duplicates")
 
 
 def from_folder(
@@ -50,23 +49,24 @@ def from_folder(
     root: Path,
     *,
     classes: tuple[str, ...] = (),
-    splits: Mapping[str, str] | None = None,
     group: Callable[[str], str | None] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Listing:
     """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``; paths are relative to `root`.
 
-    With `classes`, images in other folders are reported. `splits` is as in `folders.find`. `group` returns the group of a path
-    below the class folder, without suffix (a file name, where classes have no folders); images for which it returns None are
-    reported and left out.
+    With `classes`, images in other folders are reported; `names` gives the class of a folder that has another name. `group`
+    returns the group of a path below the class folder, without suffix (a file name, where classes have no folders); images
+    for which it returns None are reported and left out.
     """
     problems: list[Problem] = []
     rows = []
-    for split, label, below, path in folders.find(folder, root, problems, splits):
+    for split, class_folder, below, path in folders.find(folder, root, problems):
+        label = (names or {}).get(class_folder, class_folder)
         if classes and label not in classes:
             problems.append(Problem(path, f"in no folder of a class; known: {', '.join(classes)}; left out"))
             continue
         within = posixpath.join(posixpath.dirname(below), stem(below))
-        image_id = "/".join(filter(None, (split, label, within)))
+        image_id = "/".join(filter(None, (split, class_folder, within)))
         if image_group := group(within) if group else image_id:
             rows.append(Row(image_id, path, label, image_group, split))
         else:
@@ -74,27 +74,22 @@ def from_folder(
     return make_listing(rows, problems, folder, root=root, classes=classes)
 
 
-def from_names(folder: Path, root: Path, classes: tuple[str, ...], pattern: str, form: str) -> Listing:
-    """List the images of one folder whose names without suffix match `pattern`, whose first group is the class in any case.
-
-    `form` is the pattern in words, for the report on other files.
-    """
-    below = folder.relative_to(root).as_posix()
-    labels = {label.lower(): label for label in classes}
+def _from_names(folder: Path, root: Path, classes: tuple[str, ...], pattern: str) -> Listing:
+    below, labels = folder.relative_to(root).as_posix(), {label.lower(): label for label in classes}
     problems: list[Problem] = []
     rows = []
     for name in image_names(folder, below, problems):
         if match := re.fullmatch(pattern, stem(name), re.IGNORECASE):
             rows.append(Row(stem(name), f"{below}/{name}", labels[match[1].lower()], stem(name), ""))
         else:
-            problems.append(Problem(f"{below}/{name}", f"not named {form}; left out"))
+            problems.append(Problem(f"{below}/{name}", f"its name does not match {pattern}; left out"))
     return make_listing(rows, problems, folder, root=root, classes=classes)
 
 
 def group_by_pattern(pattern: str) -> Callable[[str], str | None]:
     """Return a function for `from_folder` that takes the group from a file name: the part of `pattern` in parentheses.
 
-    A pattern with a slash is matched against the path below the class folder.
+    Of several such parts, the first that matches. A pattern with a slash is matched against the path below the class folder.
 
     >>> group_by_pattern(r"(person\\d+)_.*")("person7_bacteria_1")
     'person7'
@@ -103,11 +98,12 @@ def group_by_pattern(pattern: str) -> Callable[[str], str | None]:
         compiled = re.compile(pattern)
     except re.error as error:
         raise InputError(f"'{pattern}' is not a regular expression: {error}.") from None
-    if compiled.groups != 1:
-        raise InputError(f"'{pattern}' has {compiled.groups} parts in parentheses; put exactly one around the group.")
-    whole = "/" in pattern
-    return lambda path: match[1] if (match := compiled.fullmatch(path if whole else path.rsplit("/", 1)[-1])) else None
+    if not compiled.groups:
+        raise InputError(f"'{pattern}' has no part in parentheses; put them around the group.")
+    is_path = "/" in pattern
 
+    def group(path: str) -> str | None:
+        match = compiled.fullmatch(path if is_path else path.rsplit("/", 1)[-1])
+        return match and next(filter(None, match.groups()), None)
 
-def _folders(parent: Path) -> list[Path]:
-    return sorted(entry for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return group

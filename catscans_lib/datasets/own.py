@@ -129,7 +129,12 @@ def card(name: str) -> DatasetInfo:
     own = _parsed(text(name), f"params/datasets/{name}.yaml")
     same = own.model_dump(include={"title", "modality", "group", "licence", "url", "n_per_class", "part_of"})
     is_below = not Path(own.place).is_absolute()
-    return DatasetInfo(name=name, classes=(), citation="", read=own.read, is_below_data_dir=is_below, **same)
+    return DatasetInfo(name=name, citation="", reader="own.read", is_below_data_dir=is_below, **same)
+
+
+def read(card: DatasetInfo, data_dir: Path) -> Listing:
+    """List the images of an own dataset."""
+    return _parsed(text(card.name), f"params/datasets/{card.name}.yaml").read(data_dir)
 
 
 def places(name: str, data_dir: Path) -> list[tuple[str, Path]]:

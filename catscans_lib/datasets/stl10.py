@@ -9,18 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from catscans_lib.datasets.cards import IMAGENET_TERMS, DatasetInfo, Download
+from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
 from catscans_lib.images.listing import Listing, Problem, Row, array_place, in_array, make_listing
 
-CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 SHAPE = (3, 96, 96)
 
 
-def read(data_dir: Path) -> Listing:
+def read(card: DatasetInfo, data_dir: Path) -> Listing:
     """List the labelled images of both splits; InputError if a file has the wrong length."""
-    folder = native_dir(data_dir, "stl10_binary", "stl10")
+    folder = native_dir(data_dir, *card.places)
     problems: list[Problem] = []
     rows = []
     for split in ("train", "test"):
@@ -29,11 +28,11 @@ def read(data_dir: Path) -> Listing:
             problems.append(Problem(place, f"no such file, so the {split} images are missing"))
             continue
         for index, code in enumerate(_labels(folder, split)):
-            if 1 <= code <= len(CLASSES):
+            if 1 <= code <= len(card.classes):
                 image_id = f"{split}_{index:05d}"
-                rows.append(Row(image_id, in_array(place, index), CLASSES[code - 1], image_id, split))
+                rows.append(Row(image_id, in_array(place, index), card.classes[code - 1], image_id, split))
             else:
-                said = f"label {code}; known are 1 to {len(CLASSES)}; left out"
+                said = f"label {code}; known are 1 to {len(card.classes)}; left out"
                 problems.append(Problem(in_array(place, index), said))
 
     def pixels(paths: Sequence[str]) -> Iterator[np.ndarray]:
@@ -41,7 +40,7 @@ def read(data_dir: Path) -> Listing:
         for file, index in map(array_place, paths):
             yield opened(file)[index].transpose(2, 1, 0)
 
-    return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES, pixels=pixels)
+    return make_listing(rows, problems, folder, root=data_dir, classes=card.classes, pixels=pixels)
 
 
 def _labels(folder: Path, split: str) -> np.ndarray:
@@ -57,26 +56,3 @@ def _labels(folder: Path, split: str) -> np.ndarray:
     if len(codes) != n:
         raise InputError(f"'{images}' holds {n} images and '{labels.name}' {len(codes)} labels. Download both again.")
     return codes
-
-
-CARD = DatasetInfo(
-    name="stl10",
-    title="STL-10",
-    modality="natural images of objects, 96 px",
-    classes=CLASSES,
-    n_per_class=dict.fromkeys(CLASSES, 1_300),  # 500 training and 800 test; the 100,000 unlabelled images are not used
-    group=None,
-    licence=f"none stated; the images come from ImageNet ({IMAGENET_TERMS})",
-    url="https://cs.stanford.edu/~acoates/stl10/",
-    citation="coates2011",
-    read=read,
-    files=("stl10_binary/t*", "stl10/t*"),  # without the unlabelled images
-    downloads=(
-        Download(  # 2.6 GB, most of it unlabelled images
-            "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
-            checksum="md5:91f7769df0f17e558f3565bffb0c7dfb",
-            n_bytes=2_640_397_119,
-            unpack=True,
-        ),
-    ),
-)

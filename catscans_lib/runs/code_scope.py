@@ -23,7 +23,7 @@ LIBRARY = Path(__file__).parents[1]
 UNFOLLOWED = {"book", "cli", "errors", "figures", "grid", "runs", "sharing", "sweep"}
 # Tables of which a run uses some entries: `recipe` adds these entries themselves, so that a new one outdates nothing.
 BY_ENTRY = {f"{LIBRARY.name}.{name}" for name in (
-    "datasets.PUBLISHED", "datasets.own.card", "datasets.demo.make", "networks.registry.NETWORKS",
+    "datasets.cards.published", "datasets.own.card", "datasets.demo.make", "networks.registry.NETWORKS",
 )}  # fmt: skip
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 IMPORTED = ""  # the key of what runs when a module is imported and defines no name of its own

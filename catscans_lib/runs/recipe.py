@@ -4,8 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +72,7 @@ def _entries(run: PlannedRun) -> list[Any]:
     values = run.parameters
     words = {word for key in (run.key, *run.needs) for word in key.split("/")[1].split("--")}
     words |= {word for name in ("datasets", "sources", "exclude") for word in values.get(name) or ()}
-    named = [name for name in datasets.known() if name in words] or list(datasets.PUBLISHED)
+    named = [name for name in datasets.known() if name in words] or list(datasets.published())
     cards = [(name, datasets.origin(name), datasets.get(name)) for name in named]
     facts = [
         (name, origin, card.classes, card.group, card.n_images, card.count_classes()) for name, origin, card in cards
@@ -81,7 +80,9 @@ def _entries(run: PlannedRun) -> list[Any]:
     network = repr(registry.find(values["backbone"])) if "backbone" in values else None
     name = values.get("dataset", "") if values.get("data") == "native" else ""
     card = datasets.get(name) if name else None
-    read = own.reading(name) if name in own.names() else card and [dict(card.n_per_class), card.groups_from]
+    read = card and [dict(card.n_per_class), card.groups_from, card.places, dict(card.reading)]
+    if name in own.names():
+        read = own.reading(name)
     return [facts, network, read]
 
 
@@ -171,21 +172,12 @@ def _reached(step: str, reader: str) -> dict[str, str]:
 def _reader(parameters: dict[str, Any]) -> str:
     """Return the full name of what lists or draws a run's dataset; "" if the run reads no files."""
     package = f"{code_scope.LIBRARY.name}.datasets"
-    if parameters.get("data") not in ("demo", "native"):
-        return ""
-    if parameters["data"] == "demo":
+    if parameters.get("data") == "demo":
         return f"{package}.demo.make"
-    card = datasets.PUBLISHED.get(parameters["dataset"])
-    return f"{package}.own.card" if card is None else _place_of(card)
-
-
-def _place_of(card: datasets.DatasetInfo) -> str:
-    """Return the full name of a published card, or of its reader if the card has no name of its own."""
-    read = card.read
-    while isinstance(read, partial):
-        read = read.func
-    named = (name for name, value in vars(sys.modules[read.__module__]).items() if value is card)
-    return f"{read.__module__}.{next(named, read.__name__)}"
+    if parameters.get("data") != "native":
+        return ""
+    card = datasets.published().get(parameters["dataset"])
+    return f"{package}.{card.reader if card else 'own.read'}"
 
 
 def commit() -> str:

@@ -81,7 +81,7 @@ def published(folder, server, name):
 def test_what_is_downloaded_is_read_as_it_comes(project, tmp_path, monkeypatch, name, n_images):
     with FileServer() as server:
         card = published(tmp_path / "publisher", server, name)
-        monkeypatch.setitem(datasets.PUBLISHED, name, card)
+        monkeypatch.setitem(datasets.published(), name, card)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("CATSCANS_MIRROR", server.url)
         said = catscans("download", name, "--data", tmp_path / "data")

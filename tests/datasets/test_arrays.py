@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from catscans_lib import datasets
-from catscans_lib.datasets import histopathology
+from catscans_lib.datasets import pcam
 from catscans_lib.errors import InputError
 from catscans_lib.images import store
 
@@ -92,7 +92,7 @@ def test_parts_of_slides_that_differ_in_size_and_class_share_none_and_have_both_
         pd.DataFrame({"wsi": [f"{split}_{slide}" for slide in slides]}).to_csv(data_dir / f"{stem}_meta.csv")
         with h5py.File(data_dir / f"{stem}_y.h5", "w") as file:
             file["y"] = (rng.random(330) < share[slides]).astype(np.uint8)
-    found = histopathology.read_pcam(data_dir).images["label"].value_counts()
+    found = pcam.read_all(data_dir / "pcam", data_dir).images["label"].value_counts()
     middle, small = (datasets.read(name, data_dir).images for name in ("pcam_middle", "pcam_small"))
     assert not set(middle["group"]) & set(small["group"])
     for part, share in ((middle, 100_000 / 327_680), (small, 10_000 / 327_680)):
@@ -169,5 +169,5 @@ def test_kimia_classes_are_the_first_letters_of_file_names(data_dir):
     fixtures.save(data_dir / "kimia_path_960/Z1.tif", 1)
     listing = datasets.read("kimia960", data_dir)
     assert listing.images["label"].value_counts().to_dict() == dict.fromkeys(datasets.get("kimia960").classes, 2)
-    assert "not named <one letter, A to T>" in fixtures.problems(listing)["kimia_path_960/Z1.tif"]
+    assert "its name does not match ([A-T])" in fixtures.problems(listing)["kimia_path_960/Z1.tif"]
     assert stored("kimia960", data_dir, 16).images.shape == (40, 16, 16, 3)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from catscans_lib import datasets
-from catscans_lib.datasets.chest import patient
+from catscans_lib.datasets.layouts import group_by_pattern
 from catscans_lib.errors import InputError
 from catscans_lib.images.listing import IMAGE_SUFFIXES
 
@@ -62,22 +62,6 @@ def test_an_empty_class_folder_is_reported_and_no_image_at_all_is_an_error(nativ
         datasets.read("dtd", native_data)
 
 
-def test_dtd_has_the_first_official_split_where_its_files_are_there(native_data):
-    labels = native_data / "dtd/labels"
-    labels.mkdir()
-    (labels / "train1.txt").write_text("banded/banded_0000.jpg\nwoven/woven_0001.jpg\n")
-    (labels / "test1.txt").write_text("banded/banded_0001.jpg\nbanded/banded_0999.jpg\n")
-    (labels / "train2.txt").write_text("banded/banded_0002.jpg\n")
-    listing = datasets.read("dtd", native_data)
-    splits = listing.images.set_index("image_id")["split"]
-    assert splits[splits != ""].to_dict() == {
-        "banded/banded_0000": "train", "banded/banded_0001": "test", "woven/woven_0001": "train"
-    }  # fmt: skip
-    assert fixtures.problems(listing) == {
-        "dtd/images/banded/banded_0999.jpg": "in an official split, but there is no such file"
-    }
-
-
 def test_other_files_are_reported_but_hidden_and_text_files_are_ignored(native_data):
     folder = native_data / "dtd/images/banded"
     for name in (".DS_Store", "LICENSE.txt", "movie.mp4", b"\xff.jpg".decode(errors="surrogateescape")):
@@ -107,7 +91,7 @@ def test_other_files_are_reported_but_hidden_and_text_files_are_ignored(native_d
     ],
 )
 def test_the_patient_comes_from_the_file_name(name, expected):
-    assert patient(name) == expected
+    assert group_by_pattern(datasets.get("chest").reading["group_pattern"])(name) == expected
 
 
 def test_chest_groups_by_patient_across_splits_and_leaves_out_images_without_one_and_unknown_classes(native_data):
@@ -153,12 +137,12 @@ def test_isic_reports_and_leaves_out_what_has_no_file_no_single_class_or_no_lesi
     Image.new("RGB", (4, 4)).save(native_data / INPUT / "ISIC_9999999.jpg")
     listing = datasets.read("isic2018", native_data)
     assert fixtures.problems(listing) == {
-        f"{INPUT}/ISIC_0010000.jpg": "ground truth: 0 classes () instead of one; left out",
-        f"{INPUT}/ISIC_0010001.jpg": "ground truth: 2 classes (MEL, NV) instead of one; left out",
-        f"{INPUT}/ISIC_0010002.jpg": "ground truth: two different rows; left out",
+        f"{INPUT}/ISIC_0010000.jpg": "0 classes () instead of one; left out",
+        f"{INPUT}/ISIC_0010001.jpg": "2 classes (MEL, NV) instead of one; left out",
+        f"{INPUT}/ISIC_0010002.jpg": "listed twice with different values; left out",
         f"{INPUT}/ISIC_0010100.jpg": "no lesion_id, so it cannot be kept in one fold; left out",
-        f"{INPUT}/ISIC_0010101.jpg": "in the ground truth, but there is no such file",
-        f"{INPUT}/ISIC_9999999.jpg": "not in the ground truth; left out",
+        f"{INPUT}/ISIC_0010101.jpg": "in the table, but there is no such file; left out",
+        "": f"1 images in the same folders are not in the table, such as '{INPUT}/ISIC_9999999.jpg'.",
     }
     assert len(listing.images) == 28 - 5
 

@@ -27,13 +27,13 @@ def test_the_ingest_page_reports_broken_files_by_path_skips_and_counts_them_and_
     Image.fromarray(np.arange(4000, dtype=np.uint16).reshape(40, 100)).save(deep, "PNG")
     fixtures.picture(0).save(pages, "TIFF", save_all=True, append_images=[fixtures.picture(1)])
     folder = execute.execute(expand.grid("sample")["ingest/isic2018"], "sample")
-    problems = pd.read_csv(folder / "problems.csv").set_index("path")["problem"]
+    problems = pd.read_csv(folder / "problems.csv", keep_default_na=False).set_index("path")["problem"]
     base = "ISIC2018/ISIC2018_Task3_Training_Input"
     assert "empty file" in problems[f"{base}/{zero.name}"]
     assert f"{base}/{corrupt.name}" in problems
     assert "no such file" in problems[f"{base}/{absent.name}"]
     assert "no such file" in problems[f"{base}/{unlisted.name}"]
-    assert "not in the ground truth" in problems[f"{base}/ISIC_9999999.jpg"]
+    assert f"1 images in the same folders are not in the table, such as '{base}/ISIC_9999999.jpg'." in list(problems)
     record = json.loads((folder / "run.json").read_text())
     assert (record["n_problems"], record["n_images"]) == (5, 28 - 4)
     page = (folder / "ingest.ipynb").read_text()

@@ -3,7 +3,8 @@
 import fixtures
 import pytest
 
-from catscans_lib.datasets import chest, own
+from catscans_lib import datasets
+from catscans_lib.datasets import layouts, own
 from catscans_lib.errors import InputError
 
 LABELS = {"a1": "mole", "a2": "wart", "b1": "mole", "b2": "wart"}
@@ -125,7 +126,7 @@ def test_images_beside_the_listed_ones_are_noted(folder):
 
 @pytest.mark.parametrize("name", ["BACTERIA-1008087-0001", "NORMAL-1008087-0002", "VIRUS-1008087-0001"])
 def test_patients_of_kermanys_third_version_are_their_numbers(name):
-    assert chest.patient(name) == "1008087"
+    assert layouts.group_by_pattern(datasets.get("chest").reading["group_pattern"])(name) == "1008087"
 
 
 def test_the_two_folders_of_ham10000_are_read_with_its_metadata(realdata, tmp_path):

@@ -44,7 +44,7 @@ def test_class_folders_are_read_with_and_without_splits_and_groups(tmp_path):
     grouped = layouts.from_folder(tmp_path / "flat", tmp_path / "flat", group=group)
     assert grouped.images["group"].value_counts().to_dict() == {"p0": 4, "p1": 4}
     assert fixtures.problems(grouped) == {"mole/other.png": "no group in the file name; left out"}
-    for pattern, message in (("p(", "not a regular expression"), (r"p\d+", "has 0 parts")):
+    for pattern, message in (("p(", "not a regular expression"), (r"p\d+", "no part in parentheses")):
         with pytest.raises(InputError, match=message):
             layouts.group_by_pattern(pattern)
 

@@ -237,7 +237,7 @@ def test_without_a_finished_target_or_a_known_modality_nothing_is_written(projec
 def test_every_card_of_real_images_has_a_modality_that_studies_share():
     from catscans_lib import datasets
 
-    found = {name: own.modality(name) for name in datasets.PUBLISHED}
+    found = {name: own.modality(name) for name in datasets.published()}
     assert (
         found["imagenet64"] == found["dtd"] == "photographs" and found["malaria"] == found["bloodcell"] == "blood cells"
     )

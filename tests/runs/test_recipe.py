@@ -2,10 +2,13 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import tiny
 
+from catscans_lib import datasets
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import code_scope, recipe
 
@@ -92,8 +95,8 @@ CHANGES = {  # file, text, its replacement, what runs again
     "the sweep": ("catscans_lib/sweep/engine.py", "LATENCY_S = 60", "LATENCY_S = 61", NONE),
     "the book": ("catscans_lib/book/templates.py", "DEMO_NOTE = ", "DEMO_NOTE = '' + ", NONE),
     "what writes records": ("catscans_lib/runs/in_notebook.py", '"completed"', '"finished"', NONE),
-    "the reader of one dataset": ("catscans_lib/datasets/chest.py", "SPLITS = (", "SPLITS = ('all', ", {"ingest/chest"}),
-    "a reader beside others": ("catscans_lib/datasets/thesis.py", '"natural")', '"other")', {"ingest/natural"}),
+    "the reader of one dataset": ("catscans_lib/datasets/isic.py", "test|validation", "test", {"ingest/isic2018"}),
+    "a reader of other datasets": ("catscans_lib/datasets/stl10.py", "SHAPE = (3, 96, 96)", "SHAPE = (3, 32, 32)", NONE),
     "the reader of own datasets": (
         "catscans_lib/datasets/own.py", "tables.read(place,", "tables.read(place,*", {"ingest/mine", "recommend"}
     ),
@@ -103,7 +106,6 @@ CHANGES = {  # file, text, its replacement, what runs again
         {"ingest/chest", "ingest/natural", "ingest/mine", "recommend"},
     ),
     "a new network": ("catscans_lib/networks/registry.py", "_OWN = (", "_OWN = (NetworkInfo(), ", NONE),
-    "a new dataset": ("catscans_lib/datasets/__init__.py", "_STUDY = (", "_STUDY = (dtd.CARD, ", NONE),
     "decoding": ("catscans_lib/images/decode.py", "CHUNK = 32", "CHUNK = 64", {*INGESTS, "recommend"}),
     "the start of a module": ("catscans_lib/images/pixels.py", "start=6", "start=7", {*INGESTS, "recommend"}),
     "folds": ("catscans_lib/images/folds.py", "N_TRIES = ", "N_TRIES = 1 + ", {*INGESTS, *BY_MEASURES}),
@@ -131,6 +133,31 @@ def test_a_change_of_code_outdates_exactly_the_runs_whose_results_it_may_change(
     finally:
         (folder / name).write_text(text)
     assert {run for run in RUNS if after[run] != before[run]} == expected
+
+
+CARDS = {  # a change of the card of one dataset: whether its images are ingested again
+    "places": ({"places": ("natural",)}, True),
+    "how it is read": ({"reading": {"group_pattern": "(.*)_.*"}}, True),
+    "published numbers": ({"n_per_class": {"cat": 1, "dog": 1}}, True),
+    "title": ({"title": "Other"}, False),
+    "licence": ({"licence": "CC0"}, False),
+}
+
+
+@pytest.mark.parametrize("kind", CARDS)
+def test_a_change_of_a_card_outdates_its_own_images_unless_only_people_read_it(kind, monkeypatch):
+    def entries():
+        rows = {name: {"data": "native", "dataset": name} for name in ("natural", "chest")}
+        return {
+            name: recipe._entries(SimpleNamespace(key=f"ingest/{name}", needs=(), parameters=row))
+            for name, row in rows.items()
+        }
+
+    (changes, is_other), before = CARDS[kind], entries()
+    monkeypatch.setitem(datasets.published(), "natural", replace(datasets.get("natural"), **changes))
+    monkeypatch.setitem(datasets.published(), "new", replace(datasets.get("natural"), name="new"))
+    assert (entries()["natural"] != before["natural"]) == is_other
+    assert entries()["chest"] == before["chest"]
 
 
 def test_the_backend_of_keras_outdates_the_runs_that_compute_with_networks_and_no_others(monkeypatch):

@@ -164,7 +164,7 @@ def test_the_demo_s_cards_say_that_its_images_are_made_up_and_list_those_used(ma
     assert pd.read_csv(folder / "chest.csv", dtype=str).equals(table[["image_id", "label", "group"]].astype(str))
 
 
-@pytest.mark.parametrize("name", datasets.PUBLISHED)
+@pytest.mark.parametrize("name", datasets.published())
 def test_the_card_of_a_published_dataset_has_its_facts(name, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(tiny.ROOT))
     info = datasets.get(name)

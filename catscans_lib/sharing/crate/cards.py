@@ -8,7 +8,7 @@ import pandas as pd
 from catscans_lib import datasets, paths
 
 COLUMNS = ["image_id", "label", "group"]
-NO_FACTS = ("read", "by_hand", "is_below_data_dir")  # how a dataset is read, not what it is
+NO_FACTS = ("reader", "places", "reading", "by_hand", "is_below_data_dir")  # how a dataset is read, not what it is
 
 
 def of_dataset(info: datasets.DatasetInfo, *, made_up: bool = False) -> dict[str, Any]:

@@ -117,7 +117,8 @@ def _project(profile: str) -> dict[str, Content]:
     found = {name: root / name for name in PROJECT}
     if missing := [name for name, path in found.items() if not path.is_file()]:
         raise InputError(f"{root} has no {', '.join(missing)}; a crate needs these files. Restore them from git.")
-    found |= {f"{library.name}/{path.relative_to(library).as_posix()}": path for path in library.rglob("*.py")}
+    code = [path for path in library.rglob("*") if path.suffix in (".py", ".yaml")]
+    found |= {f"{library.name}/{path.relative_to(library).as_posix()}": path for path in code}
     files = [path for pattern in CHAPTERS for path in root.glob(pattern) if path.is_file()]
     own_datasets = [name for name in profiles.load(profile).datasets if name in own.names()]
     files += [paths.params_path(profile), *(paths.own_cards_dir() / f"{name}.yaml" for name in own_datasets)]
@@ -160,7 +161,7 @@ def _cards(profile: str) -> dict[str, Content]:
             found[table] = cards.images_csv(store.open_store(place).table)
         elif (paths.root() / table).is_file():  # from an import, which brings no store
             found[table] = (paths.root() / table).read_bytes()
-        card = cards.of_dataset(datasets.get(name), made_up=is_demo and name in datasets.PUBLISHED)
+        card = cards.of_dataset(datasets.get(name), made_up=is_demo and name in datasets.published())
         found[f"{folder}/datasets/{name}.json"] = _json(card)
     return found
 

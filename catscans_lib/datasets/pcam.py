@@ -1,9 +1,7 @@
-"""Histopathology: PatchCamelyon and KimiaPath960 as downloaded.
+"""PatchCamelyon as downloaded: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``.
 
-PCam: ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5[.gz]`` and ``*_meta.csv``. The study's two datasets are parts
-of its 327,680 patches, drawn by class with a seed: 100,000 in `pcam_middle` and 10,000 in `pcam_small`. The study drew one from
-the other; here they share no slide.
-KimiaPath960: ``kimia_path_960/*.tif``; the first letter of a file name is its class.
+The study's two datasets are parts of its 327,680 patches, drawn by class with a seed: 100,000 in `pcam_middle` and 10,000 in
+`pcam_small`. The study drew one from the other; here they share no slide.
 """
 
 from __future__ import annotations
@@ -20,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catscans_lib.datasets.cards import DatasetInfo, Download
-from catscans_lib.datasets.layouts import from_names, native_dir
+from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets.layouts import native_dir
 from catscans_lib.errors import InputError
 from catscans_lib.images import listing, tables
 from catscans_lib.images.listing import Listing, Problem, Row, in_array, make_listing
@@ -30,37 +28,35 @@ if TYPE_CHECKING:
     import h5py
 
 CLASSES = ("normal", "tumour")
-TISSUES = tuple("ABCDEFGHIJKLMNOPQRST")
 N_MIDDLE, N_SMALL, N_ALL = 100_000, 10_000, 327_680
 SLIDES_OF_SMALL = N_SMALL / (N_MIDDLE + N_SMALL)  # share of the patches on the slides of `pcam_small`
 SEED = 2  # the study's
 BLOCK = 1024  # patches read at once: 28 MB
 
 
-def read_part(data_dir: Path, n_patches: int, *, is_small: bool) -> Listing:
-    """List `n_patches` of 327,680 patches, or the same share of those found, by class in a seeded order.
+def read(card: DatasetInfo, data_dir: Path) -> Listing:
+    """List the card's number of patches of 327,680, or the same share of those found, by class in a seeded order.
 
     The slides are divided between the two parts first, so that each part has about its share of either class. A class has
     fewer patches where the slides of the part do not have enough. Where slides are unknown, patches are divided.
     """
     from catscans_lib.images import folds  # loads scikit-learn, which starting a command must not
 
-    found, rng, chosen = read_pcam(data_dir), np.random.default_rng(SEED), []
+    found, rng, chosen = read_all(native_dir(data_dir, *card.places), data_dir), np.random.default_rng(SEED), []
     label = found.images["label"]
     of_small = folds.part(label, folds.linked(found.images, ["group"]), SLIDES_OF_SMALL, SEED)
     for name in CLASSES:
-        rows = rng.permutation(np.flatnonzero((label == name) & (of_small == is_small)))
-        chosen.append(rows[: (label == name).sum() * n_patches // N_ALL])
+        rows = rng.permutation(np.flatnonzero((label == name) & (of_small == card.reading.get("is_small", False))))
+        chosen.append(rows[: (label == name).sum() * card.n_images // N_ALL])
     rows = np.sort(np.concatenate(chosen))
     if len(rows) == 0:
-        share = f"{n_patches:,} of {N_ALL:,}"
+        share = f"{card.n_images:,} of {N_ALL:,}"
         raise InputError(f"{len(found.images)} patches are too few for this part of PCam; it takes {share}.")
     return replace(found, images=found.images.iloc[rows].reset_index(drop=True))
 
 
-def read_pcam(data_dir: Path) -> Listing:
+def read_all(folder: Path, data_dir: Path) -> Listing:
     """List every patch; the slide is the group."""
-    folder = native_dir(data_dir, "pcam", "pcamv1", "PCam")
     below = folder.relative_to(data_dir).as_posix()
     problems: list[Problem] = []
     rows: list[Row] = []
@@ -71,12 +67,6 @@ def read_pcam(data_dir: Path) -> Listing:
         else:
             rows += _rows(folder / images, f"{below}/{images}", split, problems)
     return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES, pixels=partial(_pixels, data_dir))
-
-
-def read_kimia960(data_dir: Path) -> Listing:
-    """List the images of KimiaPath960. No groups, no split."""
-    folder = native_dir(data_dir, "kimia_path_960", "KimiaPath960")
-    return from_names(folder, data_dir, TISSUES, r"([A-T])(?![A-Z]).*", "<one letter, A to T><number>")
 
 
 def _rows(images: Path, place: str, split: str, problems: list[Problem]) -> list[Row]:
@@ -143,48 +133,3 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 def _found(path: Path) -> Path | None:
     """The file, or its compressed form as downloaded, or None."""
     return next((here for here in (path, path.with_name(path.name + ".gz")) if here.is_file()), None)
-
-
-_CHECKSUMS = {
-    "train_x.h5.gz": "sha256:d619e741468a7ab35c7e4a75e6821b7e7e6c9411705d45708f2a0efc8960656c",
-    "train_y.h5.gz": "sha256:b74126d2c01b20d3661f9b46765d29cf4e4fba6faba29c8e0d09d406331ab75a",
-    "train_meta.csv": "md5:5a3dd671e465cfd74b5b822125e65b0a",
-    "valid_x.h5.gz": "sha256:f82ee1670d027b4ec388048d9eabc2186b77c009655dae76d624c0ecb053ccb2",
-    "valid_y.h5.gz": "sha256:ce1ae30f08feb468447971cfd0472e7becd0ad96d877c64120c72571439ae48c",
-    "valid_meta.csv": "md5:67589e00a4a37ec317f2d1932c7502ca",
-    "test_x.h5.gz": "sha256:79174c2201ad521602a5888be8f36ee10875f37403dd3f2086caf2182ef87245",
-    "test_y.h5.gz": "sha256:0a522005fccc8bbd04c5a117bfaf81d8da2676f03a29d7499f71d0a0bd6068ef",
-    "test_meta.csv": "md5:3455fd69135b66734e1008f3af684566",
-}
-_FILES = "https://zenodo.org/records/2546921/files/camelyonpatch_level_2_split_"
-_BOTH = {
-    "modality": "H&E histopathology of lymph nodes, 96 px patches",
-    "classes": CLASSES,  # published as 0 and 1: a tumour pixel in the centre 32 x 32
-    "group": "slide",  # column wsi of the published meta files
-    "licence": "CC0 1.0",
-    "url": "https://github.com/basveeling/pcam",
-    "citation": "veeling2018",
-    "part_of": "pcam",
-    "files": ("pcam", "pcamv1", "PCam"),
-    "downloads": tuple(Download(_FILES + name, checksum, folder="pcam") for name, checksum in _CHECKSUMS.items()),
-}
-_MIDDLE = partial(read_part, n_patches=N_MIDDLE, is_small=False)
-_SMALL = partial(read_part, n_patches=N_SMALL, is_small=True)
-PCAM_MIDDLE = DatasetInfo(name="pcam_middle", title="PCam-middle", n_images=N_MIDDLE, read=_MIDDLE, **_BOTH)
-PCAM_SMALL = DatasetInfo(name="pcam_small", title="PCam-small", n_images=N_SMALL, read=_SMALL, **_BOTH)
-KIMIA960 = DatasetInfo(
-    name="kimia960",
-    title="KimiaPath960",
-    modality="histopathology of several tissues, 308 x 168 px patches",
-    classes=TISSUES,
-    n_images=960,
-    n_per_class=dict.fromkeys(TISSUES, 48),
-    group=None,  # each class is one slide, so no fold can hold out slides of a class
-    licence="none stated; made available for research",
-    url="https://kimialab.uwaterloo.ca/kimia/index.php/pathology-images-kimia-path960/",
-    citation="kumar2017",
-    read=read_kimia960,
-    files=("kimia_path_960", "KimiaPath960"),
-    by_hand="""Fill in the form on the home page; the address of the archive comes by mail.
-Unpack it so that the 960 .tif files lie in DATA/kimia_path_960.""",
-)

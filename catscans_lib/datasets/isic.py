@@ -1,0 +1,79 @@
+"""Skin lesions of the ISIC archive: the challenges of 2018 (task 3, HAM10000) and 2017 (part 3), as downloaded.
+
+``ISIC2018_Task3_Training_Input/*.jpg`` with ``*GroundTruth.csv`` (one-hot) and the lesions in ``*LesionGroupings.csv`` or
+HAM10000's own ``HAM10000_metadata.csv``; ``ISIC-2017_Training_Data/*.jpg`` with ``ISIC-2017_Training_Part3_GroundTruth.csv``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catscans_lib.datasets import label_tables
+from catscans_lib.datasets.cards import DatasetInfo
+from catscans_lib.datasets.layouts import native_dir
+from catscans_lib.errors import InputError
+from catscans_lib.images.listing import Listing, stem
+from catscans_lib.images.tables import numbers, one_hot, read_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OTHER_SETS = re.compile("test|validation", re.IGNORECASE)
+
+
+def read_2018(card: DatasetInfo, data_dir: Path) -> Listing:
+    """List the images with exactly one class and a lesion; other images and rows are reported."""
+    folder = native_dir(data_dir, *card.places)
+    truth = _find(folder.parent, "*GroundTruth.csv")
+    table = read_csv(truth, ("image", *card.classes)).drop_duplicates()
+    labels, faults = one_hot(table, card.classes)
+    found = _find(folder.parent, "*LesionGroupings.csv", "HAM10000_metadata.csv")
+    image = "image_id" if found.name == "HAM10000_metadata.csv" else "image"
+    lesions = read_csv(found, (image, "lesion_id")).set_index(image)["lesion_id"].to_dict()
+    rows = table[["image"]].assign(label=labels, fault=faults, group=[lesions.get(one, "") for one in table["image"]])
+    unknown = rows["group"] == ""
+    rows.loc[unknown, ["label", "fault"]] = "", "no lesion_id, so it cannot be kept in one fold"
+    return _listing(card, data_dir, folder, truth, rows)
+
+
+def read_2017(card: DatasetInfo, data_dir: Path) -> Listing:
+    """List the images; those of neither of the two classes in the table are nevi."""
+    folder = native_dir(data_dir, *card.places)
+    path = folder.parent / "ISIC-2017_Training_Part3_GroundTruth.csv"
+    table = read_csv(path, ("image_id", *card.classes[:2])).rename(columns={"image_id": "image"})
+    neither = numbers(table[card.classes[0]]) + numbers(table[card.classes[1]]) == 0
+    table[card.classes[2]] = neither.astype(int).astype(str)
+    labels, faults = one_hot(table, card.classes)
+    return _listing(card, data_dir, folder, path, table[["image"]].assign(label=labels, fault=faults))
+
+
+def _listing(card: DatasetInfo, data_dir: Path, folder: Path, source: Path, rows: pd.DataFrame) -> Listing:
+    """List the images of a table with the columns image, label, fault and optionally group; their ids are the archive's."""
+    rows = rows.assign(path=folder.relative_to(data_dir).as_posix() + "/" + rows["image"] + ".jpg")
+    is_2018 = "group" in rows  # other files beside the images of 2017 are known: superpixels
+    files = label_tables.Files(data_dir) if is_2018 else None
+    listing = label_tables.from_table(rows, data_dir, source, card.classes, files=files)
+    ids = listing.images["path"].map(stem)
+    groups = listing.images["group"] if is_2018 else ids
+    return replace(listing, images=listing.images.assign(image_id=ids, group=groups))
+
+
+def _find(root: Path, *patterns: str) -> Path:
+    """Return the only file that matches the first pattern with a match, in the root or one folder below.
+
+    Tables of the test and validation images, which have the same form and the same place, are ignored by their names.
+    """
+    for pattern in patterns:
+        paths = [path for path in [*root.glob(pattern), *root.glob(f"*/{pattern}")] if not OTHER_SETS.search(path.name)]
+        found = sorted(path.relative_to(root).as_posix() for path in paths)
+        if len(found) > 1:
+            raise InputError(f"'{root}' holds {' and '.join(found)}; which one describes the images? Keep one of them.")
+        if found:
+            return root / found[0]
+    wanted = " or ".join(patterns)
+    raise InputError(
+        f"No {wanted} in '{root}' for the training images. Download it from the ISIC 2018 task 3 page and put it there."
+    )
