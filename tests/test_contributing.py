@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 RECIPES = tiny.ROOT / "CONTRIBUTING.md"
-CARD = '''
+CARD = """
 moles:
   title: Moles
   modality: photographs of skin
@@ -23,7 +23,7 @@ moles:
   citation: cheplygina2019
   reader: layouts.read_folders
   places: [moles]
-'''
+"""
 WRITER = """
 def write_moles(data_dir):
     for number, label in enumerate(("benign", "malignant")):

@@ -56,7 +56,9 @@ def test_isic2017_has_three_classes_and_leaves_its_superpixels_alone(tmp_path):
     pd.read_csv(table).assign(melanoma=1.0).to_csv(table, index=False)
     listing = datasets.read("isic2017", tmp_path)  # the three keratoses are now both
     assert len(listing.images) == 6 and set(listing.images["label"]) == {"melanoma"}
-    assert (listing.problems["problem"] == "2 classes (melanoma, seborrheic_keratosis) instead of one; left out").sum() == 3
+    assert (
+        listing.problems["problem"] == "2 classes (melanoma, seborrheic_keratosis) instead of one; left out"
+    ).sum() == 3
 
 
 def test_blood_cells_of_the_two_large_parts_are_read(tmp_path):
