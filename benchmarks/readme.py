@@ -35,7 +35,7 @@ def write(profile: str) -> None:
             f"README.md lacks the lines {BEGIN.strip()} and {END.strip()} around its answer. Restore them."
         )
     path.write_text(before + BEGIN + text + END + after, encoding="utf-8")
-    shutil.copyfile(paths.run_dir(profile, chapters.STEP, "all") / "figures" / "forest.svg", paths.root() / PICTURE)
+    shutil.copyfile(paths.run_dir(profile, chapters.STEP, "all") / "figures" / "means.svg", paths.root() / PICTURE)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import nbformat
 import yaml
 
 from catscans_lib import paths
-from catscans_lib.book import architecture, run_pages, templates
+from catscans_lib.book import architecture, citation, run_pages, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import profiles
@@ -94,23 +94,18 @@ def assemble(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
             f"Profile '{profile}' has no results in {paths.results_dir(profile)}. "
             f"Run `catscans sweep --profile {profile}` first."
         )
-    context |= {"gaps": gaps or {}, "built": datetime.now(UTC), "commit": recipe.commit(), "repository": _repository()}
+    context |= {"gaps": gaps or {}, "built": datetime.now(UTC), "commit": recipe.commit(), "demo_part": DEMO_PART}
+    context["cited"] = citation.cited(context["commit"], context["built"])
     staged = _copies(profile) | run_pages.pages(context) | run_pages.records(profile, context["runs"])
     staged |= _chapters(context | {"storeys": architecture.storeys()}, staged)
     staged["_toc.yml"] = _toc(staged, context["demo"])
     staged["_config.yml"] = _config(profile)
+    staged["_static/cite-data.js"] = citation.script(context["cited"])
     folder = paths.build_dir(profile)
     if _sync(folder / "source", staged):
         # Every page shows the table of contents, so a new one changes all pages.
         shutil.rmtree(folder / "_build", ignore_errors=True)
     return folder / "source"
-
-
-def _repository() -> str:
-    """Return owner and name of the project's GitHub repository from CITATION.cff; "" if it has none."""
-    path = paths.root() / "CITATION.cff"
-    address = yaml.safe_load(path.read_text(encoding="utf-8")).get("repository-code", "") if path.is_file() else ""
-    return address.partition("github.com/")[2].strip("/")
 
 
 def _copies(profile: str) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from catscans_lib.figures.aucs import (
     difference_panels,
 )
 from catscans_lib.figures.curves import learning_curves
-from catscans_lib.figures.evidence import size_panels, source_forest
+from catscans_lib.figures.evidence import size_panels, source_forest, study_means
 from catscans_lib.figures.inspection import (
     cka_matrix,
     feature_map_grid,

@@ -1,4 +1,4 @@
-"""Published differences between natural and medical sources: a forest of all targets, and the same by number of images."""
+"""Published differences between natural and medical sources: means of studies, forest of targets, by number of images."""
 
 from collections.abc import Mapping
 
@@ -16,6 +16,40 @@ ORDER = (  # a modality keeps its colour in all figures
 MODALITIES = dict(zip(ORDER, COLOURS, strict=True))
 REACH = 0.2  # differences and intervals beyond it are cut, and marked with an arrow
 DIFFERENCE = "natural minus medical source"
+
+
+def study_means(
+    contrasts: pd.DataFrame, summaries: Mapping[str, Mapping[str, float]], *, blocks: Mapping[str, tuple[str, ...]],
+    titles: Titles,
+) -> Axes:  # fmt: skip
+    """Plot one row per study: the difference on each target as a dot, their random-effects mean as a diamond.
+
+    `contrasts` and `summaries` are as in `source_forest`; `blocks` says under which heading which studies stand.
+    """
+    labels = [one for heading, studies in blocks.items() for one in (heading, *studies)]
+    _, ax = plt.subplots(figsize=(10, 0.9 + 0.42 * len(labels)))
+    for y, name in enumerate(labels):
+        here, found = contrasts[contrasts["study"] == name], summaries.get(name, {})
+        if here.empty:
+            continue
+        ax.plot(
+            here["difference"].clip(-REACH, REACH), [0.2 - y] * len(here), "o", ms=5, mew=0, color=COLOURS[0], alpha=0.4
+        )
+        text = f"{(here['difference'] > 0).sum()} of {len(here)}"
+        if np.isfinite(found.get("mean", np.nan)):
+            _mean(ax, -0.15 - y, found, height=0.17)
+            text += f":  {found['mean']:+.3f}  ({found['low']:+.3f} to {found['high']:+.3f})".replace("-", "−")
+        ax.text(REACH * 1.04, -y, text, va="center", fontsize=9)
+    ax.axvline(0, color="#666666", lw=0.9, zorder=0)
+    ax.text(REACH * 1.04, 0, "natural better on:  mean difference (95 %)", va="center", fontsize=9, weight="bold")
+    ax.set_yticks([-y for y in range(len(labels))], [titles.get(name, name) for name in labels])
+    for text, name in zip(ax.get_yticklabels(), labels, strict=True):
+        text.set_fontweight("bold" if name in blocks else "normal")
+    ax.tick_params(axis="y", length=0)
+    ax.spines.left.set_visible(False)
+    ax.set(xlim=(-REACH, REACH), ylim=(0.6 - len(labels), 0.6))
+    ax.set_xlabel(f"Difference, {DIFFERENCE}\n← medical better | natural better →")
+    return ax
 
 
 def source_forest(
@@ -67,8 +101,7 @@ def _rows(
 
 def _draw(ax: Axes, y: float, row: dict) -> None:
     if row["kind"] == "mean":
-        ax.plot(np.clip([row["prediction_low"], row["prediction_high"]], -REACH, REACH), [y, y], color="black", lw=0.8)
-        ax.fill([row["low"], row["mean"], row["high"], row["mean"]], [y, y + 0.4, y, y - 0.4], color="black", zorder=3)
+        _mean(ax, y, row)
     if row["kind"] != "target":
         return
     colour, has_interval = MODALITIES[row["modality"]], np.isfinite(row["se"])
@@ -79,6 +112,14 @@ def _draw(ax: Axes, y: float, row: dict) -> None:
                 ax.plot(np.sign(end) * REACH, y, color=colour, marker=marker, ms=4, clip_on=False)
     at = np.clip(row["difference"], -REACH, REACH)
     ax.plot(at, y, "o", ms=4.5, mec=colour, mew=1.1, mfc=colour if has_interval else "white", zorder=3, clip_on=False)
+
+
+def _mean(ax: Axes, y: float, row: Mapping[str, float], height: float = 0.4) -> None:
+    """Draw a random-effects mean as a diamond as wide as its interval, and a thin line where a further target lies."""
+    ax.plot(np.clip([row["prediction_low"], row["prediction_high"]], -REACH, REACH), [y, y], color="black", lw=0.8)
+    ax.fill(
+        [row["low"], row["mean"], row["high"], row["mean"]], [y, y + height, y, y - height], color="black", zorder=3
+    )
 
 
 def size_panels(contrasts: pd.DataFrame, noise: pd.DataFrame, *, titles: Titles) -> np.ndarray:

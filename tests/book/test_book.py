@@ -5,15 +5,17 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
 
 import nbformat
 import pandas as pd
 import pytest
+import yaml
 from finished import pages
 from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
 
 from catscans_lib import book, datasets, errors, paths
-from catscans_lib.book import architecture, run_pages, templates
+from catscans_lib.book import architecture, citation, run_pages, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import overrides
@@ -316,6 +318,37 @@ def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(res
     text = chapter("rerun", "In the cloud")
     assert "(https://mybinder.org/v2/gh/someone/cats/HEAD?urlpath=lab/tree/notebooks/reanalysis.ipynb)" in text
     assert "(https://colab.research.google.com/github/someone/cats/blob/HEAD/notebooks/reanalysis.ipynb)" in text
+
+
+@pytest.mark.parametrize(
+    ("stated", "text", "gaps"),
+    [
+        (None, "Ours (2026). Cats (commit abc).", ["version", "date", "licence", "doi", "address"]),
+        (
+            {
+                "title": "All", "version": 2, "date-released": "2025-01-02", "license": "MIT", "doi": "10.1/x",
+                "repository-code": "u",
+                "authors": [{"family-names": "Aa", "given-names": "B"}, {"name": "Team"}],
+            },
+            "Aa, B and Team (2025). All (version 2, commit abc). https://doi.org/10.1/x", [],
+        ),
+    ],
+)  # fmt: skip
+def test_the_citation_says_what_the_copy_states_and_names_what_it_lacks(tmp_path, monkeypatch, stated, text, gaps):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    (tmp_path / "_config.yml").write_text("title: Cats\nauthor: Ours\n")
+    if stated:
+        (tmp_path / "CITATION.cff").write_text(yaml.safe_dump(stated))
+    found = citation.cited("abc", datetime(2026, 1, 1, tzinfo=UTC))
+    assert (found["text"], [one.split()[0] for one in found["gaps"]]) == (text, gaps)
+    assert json.loads(citation.script(found).decode().removeprefix("const CITED = ").rstrip(";\n")) == found
+    assert "commit (the project is no git repository)" in citation.cited("", datetime(2026, 1, 1, tzinfo=UTC))["gaps"]
+
+
+def test_every_explained_word_has_its_entry_in_the_glossary(results):
+    pages = {path.name: path.read_text() for path in book.assemble("sample").glob("*.md")}
+    used = {place for text in pages.values() for place in re.findall(r'href="glossary\.html#([^"]+)"', text)}
+    assert used and used <= set(re.findall(r"^\((term-[^)]+)\)=$", pages["glossary.md"], re.M))
 
 
 def test_a_figure_links_to_its_numbers_run_and_notebook_and_has_an_alternative_text():

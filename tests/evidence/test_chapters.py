@@ -18,7 +18,7 @@ from catscans_lib.runs import contents
 SPEC = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
 readme = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(readme)
-CHAPTERS = ("known", "across", "predict", "how_many", "original")
+CHAPTERS = ("known", "across", "predict", "how_many", "original", "clinicians", "methodologists")
 
 
 def executed(project, *, published_only):
@@ -49,14 +49,14 @@ def ran_on_all(ran, tmp_path_factory):
 
 
 def render(name, evidence, staged=()):
-    return templates.template(f"{name}.md", staged).render(profile="demo", demo=True, evidence=evidence)
+    return templates.template(f"{name}.md", staged).render(profile="demo", demo=True, demo_part="", evidence=evidence)
 
 
 def test_the_chapters_print_the_numbers_of_the_run(ran, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(ran))
     found = chapters.numbers("demo")
     svgs = {path.name for path in ran.glob("results/demo/evidence/all/figures/*.svg")}
-    assert svgs == {"forest.svg", "sizes.svg"}
+    assert svgs == {"forest.svg", "means.svg", "sizes.svg"}
     assert not any(figures.DEMO_STAMP in path.read_text() for path in ran.rglob("*.svg"))
     staged = {f"figures/evidence/all/{name}" for name in svgs}
     text = {name: render(name, found, staged) for name in CHAPTERS}
@@ -78,17 +78,29 @@ def test_the_chapters_print_the_numbers_of_the_run(ran, monkeypatch):
     assert "Over all 24 pairs of source and target" in text["original"]
 
 
-def test_the_front_page_answers_in_five_sentences_each_linked_to_its_table(ran, monkeypatch):
+def test_the_front_page_has_one_sentence_three_points_and_a_caveat_linked_to_their_tables(ran, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(ran))
     answer = render("_evidence", chapters.numbers("demo"))
-    sentences = [line for line in answer.splitlines() if line.startswith("1. ")]
-    assert len(sentences) == 5 and all("{numref}`tab-" in line for line in sentences)
+    points = [line for line in answer.splitlines() if re.match(r"\d\. |\*\*The caveat", line)]
+    assert len(points) == 4 and all("{numref}`tab-" in line for line in points)
     tables = "\n".join((ROOT / f"book/{name}.md").read_text() for name in CHAPTERS)
-    labels = [line.split("{numref}`")[1].partition("`")[0] for line in sentences]
+    labels = re.findall(r"\{numref\}`([^`]+)`", answer)
     assert all(label in tables or label.startswith("tab-known-") for label in labels)
-    assert "on 19 of 25 medical targets; the mean difference in AUC is +0.022 (95 % +0.004 to +0.040" in sentences[0]
-    assert "−0.030 (−0.047 to −0.014) for tuberculosis" in sentences[1]
-    assert "12 of 74 targets were never repeated" in sentences[4]
+    assert "they were the better source on 19 of 25 published medical targets; and none of the" in answer
+    assert "between natural and medical sources is +0.022 (95 % +0.004 to +0.040" in points[0]
+    assert "medical sources are ahead on 36 of 41 tasks" in points[1]
+    assert "12 of 74 targets were never repeated" in points[3]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.01, 0.03, "start from natural"), (-0.03, -0.01, "start from medical"), (-0.01, 0.01, "Neither natural nor")],
+)
+def test_the_answer_in_one_sentence_follows_the_interval(ran, monkeypatch, low, high, words):
+    monkeypatch.setenv("CATSCANS_ROOT", str(ran))
+    found = chapters.numbers("demo")
+    found["summaries"]["alike"]["fine-tuned"] |= {"low": low, "high": high}
+    assert words in render("_evidence", found)
 
 
 def test_without_the_run_the_chapters_say_how_to_compute_it(monkeypatch, tmp_path):
@@ -104,7 +116,7 @@ def test_the_readme_has_the_answer_and_the_picture_that_its_command_writes(ran_o
     monkeypatch.setenv("CATSCANS_ROOT", str(ran))
     committed = (ROOT / "README.md").read_text()
     assert committed.partition(readme.BEGIN)[2].partition(readme.END)[0] == readme.paragraph("demo")
-    drawn = (ran / "results/demo/evidence/all/figures/forest.svg").read_text()
+    drawn = (ran / "results/demo/evidence/all/figures/means.svg").read_text()
     one, other = (re.findall(r">([^<>]+)</text>", text) for text in ((ROOT / readme.PICTURE).read_text(), drawn))
     assert one == other
     places = [np.array(re.findall(r"-?\d+\.\d+", text), float) for text in ((ROOT / readme.PICTURE).read_text(), drawn)]

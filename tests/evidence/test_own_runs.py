@@ -222,7 +222,7 @@ def test_the_chapters_show_our_own_runs_beside_the_published_ones(project):
         "among sources of a few\nhundred images" in page["known"]
         and "natural source is ahead on 2 of 2 targets: breast ultrasound +" in page["known"]
     )
-    assert "Our own runs do so, on 2 small targets ({numref}`tab-own-sample-fine-tune`)" in page["_evidence"]
+    assert "Our own runs do, on 2 small targets ({numref}`tab-own-sample-fine-tune`)" in page["_evidence"]
 
 
 def test_without_a_finished_target_or_a_known_modality_nothing_is_written(project):

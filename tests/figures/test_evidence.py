@@ -25,6 +25,17 @@ def test_a_forest_has_a_row_per_target_a_diamond_per_mean_and_open_circles_witho
     assert [line.get_marker() for line in ax.lines].count(">") == 1
 
 
+def test_means_have_a_row_per_study_a_dot_per_target_and_a_diamond_where_the_study_repeated():
+    blocks = {"Fine-tuned": ("one", "absent"), "Frozen": ("two",)}
+    ax = figures.study_means(ROWS, {"one": MEAN, "two": {}}, blocks=blocks, titles={"two": "Two"})
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["Fine-tuned", "one", "absent", "Frozen", "Two"]
+    dots = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o"]
+    assert dots == [[0.01, 0.2], [-0.02]]  # beyond the axis: at its end
+    assert len(ax.patches) == 1
+    texts = {text.get_text() for text in ax.texts}
+    assert texts >= {"2 of 2:  +0.020  (+0.010 to +0.030)", "0 of 1"}
+
+
 def test_panels_of_sizes_put_all_images_last():
     noise = pd.DataFrame({"target": "chest", "n_per_class": ["1", "10", "all"], "sd": [0.1, 0.05, 0.01]})
     left, right = figures.size_panels(ROWS.assign(target="chest"), noise, titles={})
