@@ -1,14 +1,7 @@
-"""Published files: downloaded, checked and unpacked; resumed and retried.
-
-A partial download is `<name>.part`; `.<name>.download` records its URL, its ETag or date, and its size, later what was unpacked.
-"""
+"""Published files: downloaded, checked and unpacked. A partial download, `<name>.part`, is resumed."""
 
 import hashlib
-import json
 import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -16,8 +9,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from tqdm import tqdm
-from urllib3.exceptions import HTTPError, InvalidHeader
-from urllib3.util import Retry
+from urllib3.exceptions import HTTPError
 
 from catscans_lib import paths
 from catscans_lib.datasets.cards import Download
@@ -25,85 +17,8 @@ from catscans_lib.errors import InputError
 from catscans_lib.sharing.archives import unpack
 
 TIMEOUT_S = (20.0, 60.0)  # to connect; between two pieces of data
-RETRY = Retry(total=5, backoff_factor=1.5, backoff_jitter=1.0)  # pauses of 0, 3, 6, 12 and 24 s, each up to 1 s longer
-MAX_PAUSE_S = 120.0  # even if a server's Retry-After asks for more
-
-
-class Interrupted(Exception):
-    """A failure that a retry may mend, such as a cut connection; `pause_s` is what the server's Retry-After asks for."""
-
-    def __init__(self, why: str, pause_s: float = 0.0) -> None:
-        super().__init__(why)
-        self.pause_s = pause_s
-
-
-class Refused(Exception):
-    """A failure that no retry can mend."""
-
-
-def retrying(
-    attempt: Callable[[], Any], reached: Callable[[], int] = lambda: 0, say: Callable[[str], Any] = lambda _: None
-) -> Any:
-    """Retry after `Interrupted` as `RETRY` says, counting afresh whenever `reached` (bytes) has grown; `say` tells of pauses."""
-    retry, furthest = RETRY, reached()
-    while True:
-        try:
-            return attempt()
-        except Interrupted as error:
-            if reached() > furthest:
-                retry, furthest = RETRY, reached()
-            if not retry.total:
-                raise
-            retry = retry.increment(error=error)
-            pause_s = max(retry.get_backoff_time(), min(error.pause_s, MAX_PAUSE_S))
-            say(f"{error}; retrying in {pause_s:.0f} s")
-            sleep(pause_s)
-
-
-@contextmanager
-def network_errors() -> Iterator[None]:
-    """Turn the errors of requests and urllib3, whose messages show secrets of URLs, into `Interrupted` or `Refused`."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (requests.exceptions.SSLError, requests.TooManyRedirects, ValueError) as error:
-        raise Refused(_reason(error)) from None
-    except (requests.RequestException, HTTPError) as error:
-        raise Interrupted(_reason(error)) from None
-
-
-def check_status(response: requests.Response, allowed: Collection[int]) -> None:
-    """Raise `Interrupted` if the server is busy or fails for now, `Refused` for other statuses that are not allowed."""
-    status, pause_s = response.status_code, None
-    if status in (408, 429) or (status >= 500 and status != 507):  # 507: the storage is full
-        with suppress(InvalidHeader):
-            pause_s = RETRY.get_retry_after(response)
-        raise Interrupted(f"the server answers {status}", pause_s or 0.0)
-    if status not in allowed:
-        raise Refused(f"the server answers {status}")
-
-
-def prepared(session: requests.Session) -> requests.Session:
-    """Give a session our user agent, and have it refuse redirects that leave https."""
-    session.headers["User-Agent"] = "catscans (research compendium)"  # Zenodo limits names of libraries more
-    session.hooks["response"].append(refuse_unsafe_redirects)
-    return session
-
-
-def refuse_unsafe_redirects(response: requests.Response, **_: Any) -> None:
-    """Refuse redirects from https to http, and from either to any other scheme."""
-    target = urljoin(response.url, response.headers.get("Location", ""))
-    if response.is_redirect and urlsplit(target).scheme not in ("https", urlsplit(response.url).scheme):
-        raise InputError(
-            f"'{shown(response.url)}' redirects to '{shown(target)}', which is less secure, so it is not followed. "
-            "See the home page for the file's new address."
-        )
-
-
-def shown(url: str) -> str:
-    """Return a URL without user, password, query and fragment, which may be secret."""
-    return re.split(r"[?#]", re.sub(r"(?<=//)[^/]*@", "", url))[0]
+PAUSES_S = (2, 4, 8, 16, 32)  # before each retry; counted afresh whenever new bytes have arrived
+FINAL = (requests.exceptions.SSLError, requests.TooManyRedirects, ValueError)  # no retry can mend these
 
 
 def fetch(file: Download, data_dir: Path, *, mirror: str | None = None) -> None:
@@ -136,140 +51,100 @@ def fetch(file: Download, data_dir: Path, *, mirror: str | None = None) -> None:
 
 
 def _fetch(file: Download, url: str, path: Path) -> None:
-    notes = Notes(path)
-    if names := notes.known.get("unpacked"):
-        is_same = file.unpack and notes.known["checksum"] == file.checksum
-        if is_same and all((path.parent / name).exists() for name in names):
-            path.unlink(missing_ok=True)
-            return
+    note = path.with_name(f".{path.name}.unpacked")  # checksum of an archive that was unpacked, and names in it
+    checksum, *names = note.read_text(encoding="utf-8").splitlines() if note.is_file() else [""]
+    if file.unpack and names and checksum == str(file.checksum) and all((path.parent / name).exists() for name in names):
+        path.unlink(missing_ok=True)
+        return
+    part = path.with_name(f"{path.name}.part")
     if not (path.exists() and is_published(file, path)):
-        _download(file, url, path)
-    notes.discard()
+        _download(file, url, part)
+        part.replace(path)
+    part.unlink(missing_ok=True)
     if file.unpack:
         names = unpack(path, path.parent, max_bytes=file.n_bytes_unpacked or max(20 * path.stat().st_size, 2**30))
-        notes.add(unpacked=names, checksum=file.checksum)
+        with paths.atomic_write(note) as written:
+            written.write_text("\n".join([str(file.checksum), *names]), encoding="utf-8")
         path.unlink()
 
 
-def _download(file: Download, url: str, path: Path) -> None:
-    bar = tqdm(desc=path.name, total=file.n_bytes, unit="B", unit_scale=True, disable=None)
-    with bar, prepared(requests.Session()) as session:
-        one = Transfer(session, url, path, file, bar)
-        try:
-            one.run()
-        except Refused as error:
-            raise InputError(
-                f"Cannot download '{shown(url)}': {error}. The publisher may have moved or replaced it, or require a "
-                f"login: see the dataset's home page. Put the file at '{path}' yourself, or set CATSCANS_MIRROR to the "
-                "URL of a folder that has it, and run the command again."
-            ) from None
-        except Interrupted as error:
-            raise InputError(
-                f"Cannot download '{shown(url)}' after {RETRY.total} retries: {error}. {one.n_bytes_there():,} bytes "
-                f"are in '{one.part}'. Run the command again to resume."
-            ) from None
+def _download(file: Download, url: str, part: Path) -> None:
+    """Complete the partial file, and check it."""
+    bar = tqdm(desc=file.file_name, total=file.n_bytes, unit="B", unit_scale=True, disable=None)
+    with bar, requests.Session() as session:
+        session.headers.update({"User-Agent": "catscans (research compendium)", "Accept-Encoding": "identity"})
+        session.hooks["response"].append(refuse_unsafe_redirects)
+        n_retries, there = 0, -1
+        while True:
+            try:
+                _append(session, file, url, part, bar)
+                break
+            except InputError:
+                raise
+            except FINAL as error:
+                raise InputError(_advice(url, part, _reason(error))) from None
+            except (requests.RequestException, HTTPError) as error:
+                n_retries, there = 0 if _size(part) > there else n_retries, _size(part)
+                if n_retries == len(PAUSES_S):
+                    raise InputError(
+                        f"Cannot download '{shown(url)}' after {n_retries} retries: {_reason(error)}. {there:,} bytes are "
+                        f"in '{part}'. Run the command again to resume."
+                    ) from None
+                bar.set_postfix_str(f"{_reason(error)}; retrying in {PAUSES_S[n_retries]} s")
+                sleep(PAUSES_S[n_retries])
+                n_retries += 1
+    if not is_published(file, part):
+        part.unlink()
+        wanted = file.checksum or f"{file.n_bytes:,} bytes"
+        raise InputError(_advice(url, part, f"what arrived is not the published file ({wanted}) and was deleted"))
 
 
-class Notes:
-    """What is known about a download, in a JSON file beside its partial file."""
+def _append(session: requests.Session, file: Download, url: str, part: Path, bar: tqdm) -> None:
+    """Request the bytes that are missing and append them.
 
-    def __init__(self, path: Path) -> None:
-        self.part, self.path = path.with_name(f"{path.name}.part"), path.with_name(f".{path.name}.download")
-        self.known: dict[str, Any] = {}
-        with suppress(FileNotFoundError, ValueError):
-            self.known = json.loads(self.path.read_text(encoding="utf-8"))
-
-    def add(self, **known: Any) -> None:
-        self.known |= known
-        with paths.atomic_write(self.path) as part:
-            part.write_text(json.dumps(self.known), encoding="utf-8")
-
-    def discard(self) -> None:
-        self.known = {}
-        self.part.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-
-
-@dataclass
-class Transfer:
-    """Downloads `url` to `path` by way of `<path>.part`, and requests only the bytes that are missing.
-
-    Continues a partial file only if `file` has a checksum, to be checked at the end, or the server still has its ETag or date.
+    Without a checksum, only archives are resumed, which hold checksums of their members.
     """
-
-    session: requests.Session
-    url: str
-    path: Path
-    file: Download
-    bar: tqdm
-
-    def __post_init__(self) -> None:
-        self.notes, self.n_shown = Notes(self.path), 0
-        self.part = self.notes.part
-        if self.notes.known.get("url") != shown(self.url):
-            self.notes.known = {}
-
-    def run(self) -> None:
-        """Complete the partial file, check it and move it to `path`; start once more if it is damaged."""
-        for _ in range(2):
-            retrying(self._attempt, self.n_bytes_there, self.bar.set_postfix_str)
-            if is_published(self.file, self.part):
-                self.part.replace(self.path)
-                return
-            self.notes.discard()
-        published = self.file.checksum or f"{self.file.n_bytes:,} bytes"
-        raise Refused(f"the file arrived twice, but is not the published one ({published})")
-
-    def n_bytes_there(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def _attempt(self) -> None:
-        validator, n_bytes = self.notes.known.get("validator"), self.notes.known.get("n_bytes")
-        there = self.n_bytes_there()
-        offset = there if (self.file.checksum or validator) and there <= (n_bytes or there) else 0
-        self._show(offset)
-        if offset and offset == n_bytes:
+    offset = _size(part) if file.checksum or file.unpack else 0
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        status = response.status_code
+        if offset and status == 416:  # nothing is missing
             return
-        headers = {"Accept-Encoding": "identity"}
-        headers |= {"Range": f"bytes={offset}-"} if offset else {}
-        headers |= {"If-Range": validator} if offset and validator else {}
-        with network_errors(), self.session.get(self.url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-            status, etag = response.status_code, response.headers.get("ETag", "")
-            is_strong = etag and not etag.startswith("W/")  # If-Range accepts no weak one
-            new = etag if is_strong else response.headers.get("Last-Modified")
-            starts_there = response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
-            is_same = starts_there and (not validator or not new or validator == new)  # some servers ignore If-Range
-            if offset and (status == 416 or (status == 206 and not is_same)):
-                self.notes.discard()
-                raise Interrupted("the file on the server has changed")
-            check_status(response, (200, 206) if offset else (200,))
-            self._write(response, offset if status == 206 else 0, new)
-
-    def _write(self, response: requests.Response, offset: int, validator: str | None) -> None:
-        """Append the answer; without a checksum, refuse what cannot be the published file."""
-        name = "Content-Range" if response.status_code == 206 else "Content-Length"
-        size = response.headers.get(name, "").rpartition("/")[2]
-        n_bytes = int(size) if size.isdecimal() else self.file.n_bytes
-        if not self.file.checksum and response.headers.get("Content-Type", "").startswith("text/html"):
-            raise Refused("the server sends a web page")
-        if not self.file.checksum and self.file.n_bytes not in (None, n_bytes):
-            raise Refused(f"the server's file has {n_bytes:,} bytes, the published one {self.file.n_bytes:,}")
-        if not offset:
-            self.part.write_bytes(b"")
-            self.notes.add(url=shown(self.url), validator=validator, n_bytes=n_bytes)
-        self._show(offset)
-        self.bar.total = self.bar.total or n_bytes
-        with self.part.open("ab", buffering=0) as part:
+        if status in (408, 429) or status >= 500:
+            raise requests.HTTPError(f"the server answers {status}")
+        if status not in ((200, 206) if offset else (200,)):
+            raise InputError(_advice(url, part, f"the server answers {status}"))
+        if not file.checksum and response.headers.get("Content-Type", "").startswith("text/html"):
+            raise InputError(_advice(url, part, "the server sends a web page"))
+        if status == 200 or not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+            part.write_bytes(b"")
+            if status == 206:
+                raise requests.HTTPError("the server answers with other bytes")
+        length = response.headers.get("Content-Length", "")
+        n_bytes = _size(part) + int(length) if length.isdecimal() else file.n_bytes or 0
+        bar.total = bar.total or n_bytes or None
+        bar.update(_size(part) - bar.n)
+        with part.open("ab", buffering=0) as opened:
             while block := response.raw.read1(2**20, decode_content=False):
-                part.write(block)
-                self._show(self.n_shown + len(block))
-        if self.n_bytes_there() < (n_bytes or 0):
-            raise Interrupted("the connection was cut")
-        self.notes.add(n_bytes=self.n_bytes_there())
+                opened.write(block)
+                bar.update(len(block))
+        if _size(part) < n_bytes:
+            raise requests.ConnectionError("the connection was cut")
 
-    def _show(self, n_bytes: int) -> None:
-        self.bar.update(n_bytes - self.n_shown)
-        self.n_shown = n_bytes
+
+def refuse_unsafe_redirects(response: requests.Response, **_: Any) -> None:
+    """Refuse redirects from https to http, and from either to any other scheme."""
+    target = urljoin(response.url, response.headers.get("Location", ""))
+    if response.is_redirect and urlsplit(target).scheme not in ("https", urlsplit(response.url).scheme):
+        raise InputError(
+            f"'{shown(response.url)}' redirects to '{shown(target)}', which is less secure, so it is not followed. "
+            "See the home page for the file's new address."
+        )
+
+
+def shown(url: str) -> str:
+    """Return a URL without user, password, query and fragment, which may be secret."""
+    return re.split(r"[?#]", re.sub(r"(?<=//)[^/]*@", "", url))[0]
 
 
 def is_published(file: Download, path: Path) -> bool:
@@ -281,11 +156,24 @@ def is_published(file: Download, path: Path) -> bool:
         return hashlib.file_digest(content, kind).hexdigest() == published
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _advice(url: str, part: Path, reason: str) -> str:
+    return (
+        f"Cannot download '{shown(url)}': {reason}. The publisher may have moved or replaced it, or require a login: see the "
+        f"dataset's home page. Put the file at '{part.with_suffix('')}' yourself, or set CATSCANS_MIRROR to the URL of a folder "
+        "that has it, and run the command again."
+    )
+
+
 def _reason(error: BaseException) -> str:
-    """Return the system's message about a failed connection, else the kind of error."""
+    """Return the system's message, or ours; else the kind of error, because other messages show secrets of URLs."""
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return type(error).__name__
+    is_ours = type(error) in (requests.HTTPError, requests.ConnectionError) and len(error.args) == 1
+    return error.args[0] if is_ours and isinstance(error.args[0], str) else type(error).__name__

@@ -10,7 +10,6 @@ import tarfile
 import time
 import zipfile
 from contextlib import nullcontext
-from email.utils import formatdate
 
 import numpy as np
 import pytest
@@ -123,21 +122,20 @@ def test_a_file_put_there_by_hand_is_used_if_it_is_the_published_one_and_replace
 )
 def test_a_cut_download_is_resumed(server, tmp_path, monkeypatch, answers, offsets):
     monkeypatch.setattr(transfer, "TIMEOUT_S", (5.0, 0.5))
-    fetch(Download(server.put("/cats.bin", *answers, RIGHT), n_bytes=len(BODY)), tmp_path)
+    fetch(Download(server.put("/cats.bin", *answers, RIGHT), sha256(BODY), len(BODY)), tmp_path)
     assert (tmp_path / "cats.bin").read_bytes() == BODY
     assert server.ranges("/cats.bin") == [None, *(f"bytes={offset}-" for offset in offsets)]
-    assert [headers.get("If-Range") for headers in server.asked["/cats.bin"]] == [None, *['"one"'] * len(offsets)]
 
 
 @pytest.mark.parametrize("length", ["chunked", "given"])
 def test_after_too_many_failures_the_partial_file_is_kept_for_the_next_call(server, tmp_path, pauses, length):
     cut = Answer(BODY, headers=TAG, cut_after=40_000, length=length)
-    download = Download(server.put("/cats.bin", cut, Answer(resets=True)), n_bytes=len(BODY))
+    download = Download(server.put("/cats.bin", cut, Answer(resets=True)), sha256(BODY))
     with pytest.raises(InputError, match=r"after 5 retries: .*40,000 bytes are in .*cats.bin.part'. Run the command"):
         fetch(download, tmp_path)
     assert len(server.asked["/cats.bin"]) == 6
-    assert all(least <= pause <= least + 1 for pause, least in zip(pauses, (0, 3, 6, 12, 24), strict=True))
-    assert left_in(tmp_path) == [".cats.bin.download", "cats.bin.part"]
+    assert pauses == [2, 4, 8, 16, 32]
+    assert left_in(tmp_path) == ["cats.bin.part"]
     server.put("/cats.bin", RIGHT)
     fetch(download, tmp_path)
     assert (tmp_path / "cats.bin").read_bytes() == BODY
@@ -145,45 +143,39 @@ def test_after_too_many_failures_the_partial_file_is_kept_for_the_next_call(serv
 
 
 @pytest.mark.parametrize(
-    ("then", "expected", "ranges"),
+    ("then", "ranges"),
     [
-        ([Answer(BODY, headers=TAG, has_ranges=False)], BODY, [None, "bytes=40000-"]),
-        ([Answer(BODY, status=206), RIGHT], BODY, [None, "bytes=40000-", None]),
-        ([Answer(OTHER, headers={"ETag": '"two"'})], OTHER, [None, "bytes=40000-"]),
-        ([Answer(OTHER, headers={"ETag": '"two"'}, minds_if_range=False)], OTHER, [None, "bytes=40000-", None]),
-        ([Answer(OTHER[:9], headers=TAG)], OTHER[:9], [None, "bytes=40000-", None]),
+        ([Answer(BODY, has_ranges=False)], [None, "bytes=40000-"]),
+        ([Answer(BODY, status=206), RIGHT], [None, "bytes=40000-", None]),
     ],
-    ids=["no ranges", "answer from another offset", "changed", "changed, If-Range ignored", "became shorter"],
+    ids=["no ranges", "answer from another offset"],
 )
-def test_bytes_of_another_file_are_never_appended(server, tmp_path, then, expected, ranges):
-    fetch(Download(server.put("/cats.bin", CUT, *then)), tmp_path)
-    assert (tmp_path / "cats.bin").read_bytes() == expected
-    assert server.ranges("/cats.bin") == ranges
-
-
-def test_the_date_takes_the_place_of_a_weak_etag(server, tmp_path):
-    weak = {"ETag": 'W/"one"', "Last-Modified": formatdate(0, usegmt=True)}
-    url = server.put("/cats.bin", Answer(BODY, headers=weak, cut_after=40_000), Answer(BODY, headers=weak))
-    fetch(Download(url), tmp_path)
-    assert [headers.get("If-Range") for headers in server.asked["/cats.bin"]] == [None, weak["Last-Modified"]]
-
-
-@pytest.mark.parametrize(
-    ("partial", "checksum", "ranges"),
-    [
-        (BODY[:60_000], sha256(BODY), ["bytes=60000-"]),
-        (OTHER[:60_000], None, [None]),
-        (OTHER[:60_000], sha256(BODY), ["bytes=60000-", None]),
-        (BODY + b"more", sha256(BODY), ["bytes=100004-", None]),
-    ],
-)
-def test_a_partial_file_of_unknown_origin_is_resumed_only_with_a_checksum_that_fits(
-    server, tmp_path, partial, checksum, ranges
-):
-    (tmp_path / "cats.bin.part").write_bytes(partial)
-    fetch(Download(server.put("/cats.bin", RIGHT), checksum), tmp_path)
+def test_bytes_from_another_place_are_never_appended(server, tmp_path, then, ranges):
+    fetch(Download(server.put("/cats.bin", CUT, *then), sha256(BODY)), tmp_path)
     assert (tmp_path / "cats.bin").read_bytes() == BODY
     assert server.ranges("/cats.bin") == ranges
+
+
+def test_without_a_checksum_a_file_is_requested_anew_and_an_archive_is_resumed(server, tmp_path):
+    fetch(Download(server.put("/cats.bin", CUT, RIGHT)), tmp_path)
+    assert server.ranges("/cats.bin") == [None, None]
+    body = zipped(tom=BODY)
+    cut = Answer(body, cut_after=40_000)
+    fetch(Download(server.put("/cats.zip", cut, Answer(body)), unpack=True), tmp_path)
+    assert server.ranges("/cats.zip") == [None, "bytes=40000-"]
+    assert (tmp_path / "cats/tom").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("body", [BODY, BODY + b"more", OTHER])
+def test_a_partial_file_that_is_complete_or_another_one_is_checked(server, tmp_path, body):
+    (tmp_path / "cats.bin.part").write_bytes(body)
+    download = Download(server.put("/cats.bin", RIGHT), sha256(BODY))
+    if body != BODY:
+        with pytest.raises(InputError, match="is not the published file .* and was deleted"):
+            fetch(download, tmp_path)
+        assert left_in(tmp_path) == []
+    fetch(download, tmp_path)
+    assert (tmp_path / "cats.bin").read_bytes() == BODY
 
 
 # Killed processes
@@ -208,14 +200,14 @@ def test_after_a_kill_in_the_middle_only_the_rest_is_requested(server, tmp_path)
 
 
 @pytest.mark.parametrize("point", ["transfer.is_published", "archives._extract", "archives._move"])
-def test_after_a_kill_during_the_check_or_the_unpacking_nothing_is_requested_again(server, tmp_path, point):
+def test_after_a_kill_during_the_check_or_the_unpacking_no_byte_is_requested_again(server, tmp_path, point):
     body = zipped(tom=b"cat", felix=b"cat")
     download = Download(server.put("/cats.zip", Answer(body, length="chunked")), sha256(body), unpack=True)
     killed(point, download, tmp_path)
     assert not (tmp_path / "cats").exists()
     fetch(download, tmp_path)
-    assert len(server.asked["/cats.zip"]) == 1
-    assert left_in(tmp_path) == [".cats.zip.download", "felix", "tom"]
+    assert server.ranges("/cats.zip") == [None, f"bytes={len(body)}-"][: 1 + (point == "transfer.is_published")]
+    assert left_in(tmp_path) == [".cats.zip.unpacked", "felix", "tom"]
 
 
 def test_two_processes_never_download_the_same_file(server, tmp_path):
@@ -240,13 +232,9 @@ def test_an_answer_that_retries_cannot_change_is_reported_at_once(server, tmp_pa
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_a_busy_server_is_asked_again_after_the_pause_it_asks_for(server, tmp_path, pauses, status):
-    date = formatdate(time.time() + 80, usegmt=True)
-    busy = [Answer(status=status, headers={"Retry-After": after}) for after in ("7", "86400", "soon", date)]
-    fetch(Download(server.put("/cats.bin", *busy, RIGHT)), tmp_path)
-    assert pauses[:2] == [7.0, transfer.MAX_PAUSE_S]
-    assert 6 <= pauses[2] <= 7
-    assert 13 < pauses[3] <= 80
+def test_a_busy_server_is_asked_again(server, tmp_path, pauses, status):
+    fetch(Download(server.put("/cats.bin", *[Answer(status=status)] * 4, RIGHT)), tmp_path)
+    assert pauses == [2, 4, 8, 16]
 
 
 def test_the_message_says_why_there_is_no_connection(server, tmp_path):
@@ -256,21 +244,10 @@ def test_the_message_says_why_there_is_no_connection(server, tmp_path):
         fetch(Download(url), tmp_path)
 
 
-def test_a_damaged_file_is_downloaded_once_more_and_then_reported(server, tmp_path):
-    fetch(Download(server.put("/cats.bin", Answer(OTHER), RIGHT), sha256(BODY)), tmp_path)
-    assert (tmp_path / "cats.bin").read_bytes() == BODY
-    url = server.put("/dogs.bin", Answer(OTHER))
-    with pytest.raises(InputError, match=rf"arrived twice, but is not the published one \({sha256(BODY)}\).*home page"):
-        fetch(Download(url, sha256(BODY)), tmp_path)
-    assert server.ranges("/dogs.bin") == [None, None]
-    assert left_in(tmp_path) == ["cats.bin"]
-
-
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (Answer(BODY), "has 100,000 bytes, the published one 99,999"),
-        (Answer(BODY, length="chunked"), "is not the published one .99,999 bytes"),
+        (Answer(BODY), "not the published file .99,999 bytes. and was deleted"),
         (Answer(b"<html>", headers={"Content-Type": "text/html; charset=utf-8"}), "the server sends a web page"),
     ],
 )
@@ -326,28 +303,27 @@ def test_a_mirror_has_the_file_under_its_name_and_the_checksum_still_applies(ser
     fetch(download, tmp_path, mirror=f"{server.url}/mirror/")
     assert (tmp_path / "cats #1.bin").read_bytes() == BODY
     server.put("/mirror/dogs.bin", Answer(OTHER))
-    with pytest.raises(InputError, match="not the published one"):
+    with pytest.raises(InputError, match="not the published file"):
         fetch(Download("https://no.invalid/dogs.bin", sha256(BODY)), tmp_path, mirror=f"{server.url}/mirror")
 
 
 def test_a_partial_file_is_resumed_from_a_mirror_if_there_is_a_checksum(server, tmp_path):
     download = Download(server.put("/cats.bin", CUT, Answer(status=410)), sha256(BODY))
-    server.put("/mirror/cats.bin", Answer(BODY, headers={"ETag": '"of the mirror"'}))
+    server.put("/mirror/cats.bin", RIGHT)
     with pytest.raises(InputError):
         fetch(download, tmp_path)
     fetch(download, tmp_path, mirror=f"{server.url}/mirror")
     assert server.ranges("/mirror/cats.bin") == ["bytes=40000-"]
-    assert "If-Range" not in server.asked["/mirror/cats.bin"][0]
 
 
-def test_user_and_password_are_used_but_neither_printed_nor_stored(server, tmp_path, capfd):
+def test_user_and_password_are_used_but_never_printed(server, tmp_path, capfd):
     url = server.put("/cats.bin?key=secret2", CUT, Answer(resets=True)).replace("//", "//me:secret1@")
     with pytest.raises(InputError) as error:
         fetch(Download(url), tmp_path)
     login = base64.b64encode(b"me:secret1").decode()
     assert server.asked["/cats.bin?key=secret2"][0]["Authorization"] == f"Basic {login}"
-    told = str(error.value) + (tmp_path / ".cats.bin.download").read_text() + "".join(capfd.readouterr())
-    assert "40,000" in told
+    told = str(error.value) + "".join(capfd.readouterr())
+    assert "cats.bin.part" in told
     assert "secret" not in told
 
 
@@ -372,7 +348,7 @@ def test_an_archive_is_unpacked_once_and_deleted(server, tmp_path, has_checksum)
         fetch(download, tmp_path)
     assert (tmp_path / "sub/cats/tom").read_bytes() == b"cat"
     assert len(server.asked["/cats.zip"]) == 1
-    assert left_in(tmp_path) == [".cats.zip.download", "tom"]
+    assert left_in(tmp_path) == [".cats.zip.unpacked", "tom"]
 
 
 def test_an_archive_is_unpacked_again_if_it_was_replaced_or_its_files_are_gone(server, tmp_path):
@@ -388,7 +364,7 @@ def test_an_archive_is_unpacked_again_if_it_was_replaced_or_its_files_are_gone(s
     (tmp_path / "cats.zip").write_bytes(body)  # by hand
     server.put("/cats.zip", Answer(status=404))
     fetch(download, tmp_path)
-    assert left_in(tmp_path) == [".cats.zip.download", "tom"]
+    assert left_in(tmp_path) == [".cats.zip.unpacked", "tom"]
 
 
 def test_an_unsafe_or_too_large_archive_is_kept_and_nothing_of_it_is_unpacked(server, tmp_path):
