@@ -89,7 +89,13 @@ def _extract(archive: Path, folder: Path, check: Check) -> None:
     except InputError:
         raise
     except (*DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        if isinstance(error, OSError) and error.errno not in (
+            None,
+            errno.EINVAL,
+            errno.EEXIST,
+            errno.ENOTDIR,
+            errno.EISDIR,
+        ):
             raise  # the disk's, not the archive's
         is_unreadable = isinstance(error, RuntimeError)  # encrypted, or compressed in a way that zipfile does not know
         hint = BY_HAND if is_unreadable else "Delete it and download it again."
