@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -10,7 +10,8 @@ from catscans_lib import datasets, paths
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, profiles
-from catscans_lib.images import inventory
+from catscans_lib.images import findings, inventory
+from catscans_lib.images.pixels import Resize
 
 data_option = click.option(
     "--data", "data_dir", envvar="CATSCANS_DATA", type=click.Path(path_type=Path),
@@ -79,6 +80,11 @@ def check(names: tuple[str, ...], data_dir: Path | None, strict: bool) -> None:
     "--label-column", default="label", show_default=True,
     help="CSV: column with the class; or one column of 0 and 1 per class, their names joined by commas.",
 )  # fmt: skip
+@click.option(
+    "--multi-label", metavar="SEPARATOR",
+    help="Several findings per image or none: what separates them in the label column, such as '|'; a row of columns of 0 and 1 "
+    "may then have several 1.",
+)  # fmt: skip
 @click.option("--group-column", help="CSV: column of groups that must not be split between folds, such as patients.")
 @click.option("--split-column", help="CSV: column of the published split.")
 @click.option(
@@ -104,10 +110,15 @@ def check(names: tuple[str, ...], data_dir: Path | None, strict: bool) -> None:
     help="Use of the dataset in the profile: pretrain on it (source), transfer to it (target), or both.",
 )  # fmt: skip
 @click.option("--size-px", type=click.IntRange(8, 1024), help="Side of the stored images; default: the profile's.")
+@click.option(
+    "--resize", type=click.Choice(get_args(Resize)), default="squash", show_default=True,
+    help="How images become squares: distorted, cut at both ends of the longer side, or with black bars.",
+)  # fmt: skip
 @strict_option
 def add(
-    name: str, place: Path, profile: str, like: str, role: str, size_px: int | None, strict: bool, **given: Any
-) -> None:
+    name: str, place: Path, profile: str, like: str, role: str, size_px: int | None, resize: str, strict: bool,
+    **given: Any,
+) -> None:  # fmt: skip
     """Add your own images as a dataset.
 
     Writes a card to params/datasets and a row to a profile. PLACE is a folder with one folder per class (or train, val and
@@ -126,14 +137,16 @@ def add(
     card_path = own.add(name, card, listing, taken=datasets.known())
     try:
         roles = profiles.ROLES if role == "both" else (role,)
-        profile_path = profiles.add_dataset(profile, name, roles=roles, size_px=size_px, like=like)
+        profile_path = profiles.add_dataset(profile, name, roles=roles, size_px=size_px, resize=resize, like=like)
     except InputError:
         card_path.unlink()  # a card without its row would make the next try fail
         raise
-    n_folds, n_groups = profiles.load(profile).folds.n_folds, listing.images.groupby("label")["group"].nunique()
+    each = listing.images[["group"]].join(findings.each(listing.images["label"]))
+    n_folds, n_groups = profiles.load(profile).folds.n_folds, each.groupby("label")["group"].nunique()
     for label, n in n_groups[(n_groups < n_folds) & (role != "source")].items():
         short = f"Class '{label}' has {n} groups, too few for {n_folds} folds."
-        click.echo(f"{short} Lower folds.n_folds or drop the class.")
+        what = "It has no AUC in some" if listing.multi_label else "Lower folds.n_folds or drop the class"
+        click.echo(f"{short} {what}.")
     click.echo(f"Wrote {paths.relative(card_path)} and a row in {paths.relative(profile_path)}.")
     try:
         expand.grid(profile)
@@ -166,7 +179,7 @@ def _beside(place: Path, folder: str) -> str:
 def _compare(card: datasets.DatasetInfo, data_dir: Path, strict: bool = False) -> None:
     """Print how the images found differ from the published numbers, and the inventory."""
     listing = card.read(data_dir)
-    n, counts = len(listing.images), listing.images["label"].value_counts()
+    n, counts = len(listing.images), findings.each(listing.images["label"]).value_counts()
     published = f" of {card.n_images:,}" if card.n_images and card.n_images != n else ""
     groups = f", {listing.images['group'].nunique():,} groups ({card.group})" if card.group else ""
     click.echo(f"{card.name}: {n:,}{published} images in {len(listing.classes)} classes{groups}.")

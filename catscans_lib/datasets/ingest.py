@@ -32,7 +32,7 @@ def store_dataset(settings: Ingest, path: Path) -> tuple[pd.DataFrame, pd.DataFr
     return problems, _decoding(listing, set(undecodable["path"]), settings.size_px)
 
 
-def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFrame:
+def save_folds(table: pd.DataFrame, settings: Ingest, path: Path, *, multi_label: bool = False) -> pd.DataFrame:
     """Divide a target into folds, save the table and return it; InputError if it may not be a target without groups."""
     card = datasets.get(settings.dataset)
     if settings.data == "native" and card.groups_from and (table["group"] == table["image_id"]).any():
@@ -40,7 +40,8 @@ def save_folds(table: pd.DataFrame, settings: Ingest, path: Path) -> pd.DataFram
             f"'{settings.dataset}' cannot be a target, as the {card.group} of its images is not known: images of one "
             f"{card.group} would be in several folds. {card.groups_from} Without it, use the dataset as a source only."
         )
-    made = folds.make(table, n_folds=settings.n_folds, seed=settings.fold_seed, max_images=settings.max_images)
+    chosen = {"n_folds": settings.n_folds, "seed": settings.fold_seed, "max_images": settings.max_images}
+    made = folds.make(table, **chosen, multi_label=multi_label)
     folds.write(path, made)
     return made
 

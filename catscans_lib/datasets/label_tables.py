@@ -80,12 +80,14 @@ def from_table(
     *,
     files: Files | None = None,
     problems: Iterable[Problem] = (),
+    multi_label: bool = False,
 ) -> Listing:
     """List the images of a table with path (below `root`) and label, and optionally group, split and fault; all text.
 
     A row with a fault is left out, and so are all rows of an image that is listed with different values. An image whose group
     is blank or a word such as "unknown" is a group of its own. `source` is the file that the table was read from, for
-    messages; `files` finds the files of an own table, and then images that it does not list are noted.
+    messages; `files` finds the files of an own table, and then images that it does not list are noted. With
+    `multi_label`, labels are as in `images.findings`.
     """
     found, problems = files or Files(root), list(problems)
     by_path: dict[str, list[dict[str, str]]] = {}
@@ -96,7 +98,7 @@ def from_table(
         else:
             said = f"may be {' or '.join(paths)}" if paths else "in the table, but there is no such file"
             problems.append(Problem(row["path"] or f"{source.name}: row {number}", f"{said}; left out"))
-    rows, ungrouped, n_repeated, labels = [], [], 0, set(table["label"])
+    rows, ungrouped, n_repeated, labels = [], [], 0, set() if multi_label else set(table["label"])
     for path, same in by_path.items():
         values = {(class_key(row["label"]), row.get("group"), row.get("split")) for row in same}
         fault = "listed twice with different values" if len(values) > 1 else _fault(same[0], labels)
@@ -116,12 +118,14 @@ def from_table(
         notes.append(f"{len(ungrouped):,} images have no group ({words}): each of them is a group of its own.")
     if files and (others := files.unlisted(by_path)):
         notes.append(f"{len(others):,} images in the same folders are not in the table, such as '{others[0]}'.")
-    return make_listing(rows, [*problems, *(Problem("", note) for note in notes)], source, root=root, classes=classes)
+    problems += [Problem("", note) for note in notes]
+    return make_listing(rows, problems, source, root=root, classes=classes, multi_label=multi_label)
 
 
 def _fault(row: dict[str, str], labels: set[str]) -> str:
     """Why the label of a row cannot be used; "" if it can."""
-    if row["label"].lower() in NO_LABEL:
-        return row.get("fault") or "no label"
-    parts = re.split(r"\s*[|;,]\s*", row["label"])
-    return f"several labels ('{row['label']}')" if len(parts) > 1 and set(parts) <= labels else ""
+    if fault := row.get("fault") or "no label" * (row["label"].lower() in NO_LABEL):
+        return fault
+    parts = re.split(r"\s*([|;,])\s*", row["label"])
+    several = len(parts) > 1 and set(parts[::2]) <= labels
+    return f"several labels ('{row['label']}'), which need --multi-label '{parts[1]}'" if several else ""

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from catscans_lib.errors import InputError
+from catscans_lib.images import findings
 from catscans_lib.images.listing import Listing, Problem, Row, array_place, in_array, make_listing
 from catscans_lib.images.tables import NO_LABEL
 
@@ -20,33 +21,40 @@ ADVICE = (
 )
 
 
-def from_npz(path: Path, class_names: Sequence[str] = ()) -> Listing:
+def from_npz(path: Path, class_names: Sequence[str] = (), *, multi_label: bool = False) -> Listing:
     """List the images of all splits; grey images get three equal channels.
 
     Images are numbers (n, height, width), also with a last axis of 1 or 3; labels (n,) or (n, 1) are whole numbers or text, and
-    images without one (NaN, "") are left out. `class_names` are the names of the labels 0, 1, .... InputError for volumes,
-    several labels per image, Python objects and unreadable files.
+    images without one (NaN, "") are left out. `class_names` are the names of the labels 0, 1, .... A matrix (n, n_findings) of
+    0 and 1 has a column for each finding; it means one class per image if all rows have exactly one 1, unless `multi_label`.
+    InputError for volumes, Python objects and unreadable files.
     """
-    rows, codes, problems = [], set(), []
-    for split in ("train", "val", "test"):
-        labels = _labels(path, split)
-        if labels is None:
-            continue
-        codes |= set(labels) - {""}
-        for index, code in enumerate(labels):
+    rows, problems = [], []
+    by_split = {split: _labels(path, split, len(class_names)) for split in ("train", "val", "test")}
+    every = [code for labels in by_split.values() for code in labels or ()]
+    multi_label = multi_label or any(len(code) != 1 for code in every if isinstance(code, tuple))
+    for split, labels in by_split.items():
+        for index, code in enumerate(labels or ()):
             image_id = f"{split}_{index:06d}"
             place = in_array(f"{path.name}/{split}_images", index)
-            if code == "":
-                problems.append(Problem(place, "no label; left out"))
+            if isinstance(code, tuple):
+                label = findings.joined(_name(one, class_names, path) for one in code)
             else:
-                rows.append(Row(image_id, place, _name(code, class_names, path), image_id, split))
-    is_text = any(isinstance(code, str) for code in codes)
-    classes = () if is_text else tuple(_name(code, class_names, path) for code in sorted(codes))
-    return make_listing(rows, problems, path, root=path.parent, classes=classes, pixels=partial(_pixels, path.parent))
+                label = findings.label(code.split(findings.SEPARATOR))[0] if multi_label else code
+            if label:
+                rows.append(Row(image_id, place, label, image_id, split))
+            else:
+                problems.append(Problem(place, "no label; left out"))
+    codes = sorted({one for code in every if isinstance(code, tuple) for one in code})
+    named = {
+        "classes": tuple(_name(code, class_names, path) for code in codes),
+        "pixels": partial(_pixels, path.parent),
+    }
+    return make_listing(rows, problems, path, root=path.parent, multi_label=multi_label, **named)
 
 
-def _labels(path: Path, split: str) -> list[int | str] | None:
-    """Labels of one split ("": none), after a check of its images; None if the split is missing."""
+def _labels(path: Path, split: str, n_names: int) -> list[tuple[int, ...] | str] | None:
+    """Labels of one split ("": none), numbers in tuples, after a check of its images; None if the split is missing."""
     with _opened(path) as archive:
         names = set(archive.namelist())
         needed = {f"{split}_images.npy", f"{split}_labels.npy"}
@@ -58,16 +66,23 @@ def _labels(path: Path, split: str) -> list[int | str] | None:
             shape, *_ = _shape(file, f"{path}: {split}_images")
         with archive.open(f"{split}_labels.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
+    if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "iubf" and len(labels) == shape[0]:
+        if n_names not in (0, labels.shape[1]) or not (np.isin(labels, (0, 1)) | np.isnan(labels)).all():
+            got = f"{split}_labels has {labels.shape[1]} columns, of values {labels.min()} to {labels.max()}"
+            raise InputError(
+                f"'{path}': {got}; a name for each column ({n_names} given) and values 0 and 1 are needed."
+            )
+        return ["" if np.isnan(row).any() else tuple(np.flatnonzero(row).tolist()) for row in labels]
     flat = labels.ravel()
     if flat.dtype.kind in "SU":
         found = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in flat.tolist()]
         found = ["" if text.strip().lower() in NO_LABEL else text.strip() for text in found]
     else:
         is_number = flat.dtype.kind in "iub" or (flat.dtype.kind == "f" and not (flat % 1 > 0).any())
-        found = [int(code) if np.isfinite(code) else "" for code in flat.tolist()] if is_number else []
+        found = [(int(code),) if np.isfinite(code) else "" for code in flat.tolist()] if is_number else []
     if len(found) != shape[0]:
         got = f"{split}_labels is {labels.dtype} {labels.shape} for {shape[0]} images"
-        advice = "one whole number or text per image is needed. Several labels per image are not supported."
+        advice = "one whole number or text per image is needed, or a matrix (n, n_findings) of 0 and 1."
         raise InputError(f"'{path}': {got}; {advice}")
     return found
 
@@ -104,8 +119,8 @@ def _pixels(root: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
                 yield image if image.shape[2:] == (3,) else np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
 
 
-def _name(code: int | str, class_names: Sequence[str], path: Path) -> str:
-    if not class_names or isinstance(code, str):
+def _name(code: int, class_names: Sequence[str], path: Path) -> str:
+    if not class_names:
         return str(code)
     if not 0 <= code < len(class_names):
         raise InputError(f"'{path}' has the label {code}, but only {len(class_names)} class names are given.")

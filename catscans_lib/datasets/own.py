@@ -14,8 +14,8 @@ from pydantic import Field
 from catscans_lib import paths
 from catscans_lib.datasets import label_tables, layouts, medmnist
 from catscans_lib.datasets.cards import DatasetInfo
-from catscans_lib.errors import InputError, Strict, validated
-from catscans_lib.images import tables
+from catscans_lib.errors import InputError, Strict, and_more, validated
+from catscans_lib.images import findings, tables
 from catscans_lib.images.listing import Listing, Problem
 
 NAME = r"[a-z][a-z0-9_]*"
@@ -28,7 +28,8 @@ class OwnCard(Strict):
     `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place`
     is its path, absolute or below DATA. Table: the names of its columns (of a one-hot table, `label_column` may name several,
     joined by commas); its paths are relative to the CSV, or to the folders `image_dir` next to it; a missing suffix is looked
-    for, or is `suffix` (".jpg"). Folder: `group_pattern` takes the group from the file
+    for, or is `suffix` (".jpg"). `multi_label` is what separates the findings of an image, of which it may have several or none;
+    a one-hot table may then have several 1 in a row. Folder: `group_pattern` takes the group from the file
     name. Arrays: `class_names` are the names of the labels 0, 1, .... `part_of` names the dataset from which the images
     were selected, if they keep its image ids (and its groups, if they have groups).
     """
@@ -38,6 +39,7 @@ class OwnCard(Strict):
     place: Text
     path_column: Text = "path"
     label_column: Text = "label"
+    multi_label: Text | None = None
     group_column: Text | None = None
     split_column: Text | None = None
     image_dir: Text | list[Text] | None = None
@@ -58,10 +60,11 @@ class OwnCard(Strict):
             kind = "folder" if self.form == "folder" else "file"
             raise InputError(f"No {kind} '{place}', which the card of '{self.title}' names. Correct its place.")
         if self.form == "arrays":
-            return medmnist.from_npz(place, self.class_names)
+            return medmnist.from_npz(place, self.class_names, multi_label=self.multi_label is not None)
         if self.form == "table":
             table, problems = self._table(place)
-            return label_tables.from_table(table, place.parent, place, files=self._files(place), problems=problems)
+            named = {"files": self._files(place), "problems": problems, "multi_label": self.multi_label is not None}
+            return label_tables.from_table(table, place.parent, place, **named)
         group = layouts.group_by_pattern(self.group_pattern) if self.group_pattern else None
         return layouts.from_folder(place, place, group=group)
 
@@ -71,19 +74,27 @@ class OwnCard(Strict):
         columns = {name: column for name, column in columns.items() if column}
         advice = "Name its columns: --path-column and so on; in a card path_column and so on."
         rows, problems = tables.read(place, list(columns.values()), advice)
-        hot = [name.strip() for name in self.label_column.split(",")]
+        hot, several = [name.strip() for name in self.label_column.split(",")], self.multi_label is not None
         if len(hot) == 1 or not set(hot) <= set(rows):
             others = rows.drop(columns=list(columns.values()))
             is_there = self.label_column.lower() in map(str.lower, others)
-            hot = [] if is_there or self.label_column != "label" else tables.one_hot_columns(others)
+            hot = (
+                [] if is_there or self.label_column != "label" else tables.one_hot_columns(others, multi_label=several)
+            )
         table = rows[list(columns.values())].set_axis(list(columns), axis=1)
         if not hot:
+            labels = tables.spelled(rows, place, [self.label_column], advice)[self.label_column]
+            if not several:
+                return tables.Table(table.assign(label=labels), problems)
+            found = [findings.label(text.split(self.multi_label)) for text in labels]
             return tables.Table(
-                table.assign(label=tables.spelled(rows, place, [self.label_column], advice)[self.label_column]),
-                problems,
+                table.assign(label=[one for one, _ in found], fault=[one for _, one in found]), problems
             )
-        labels, faults = tables.one_hot(rows, hot)
-        note = Problem("", f"The label is the one of these columns that is 1: {', '.join(hot)}.")
+        labels, faults = tables.one_hot(rows, hot, multi_label=several)
+        said = (
+            "Findings are the columns that are 1, of" if several else "The label is the one of these columns that is 1"
+        )
+        note = Problem("", f"{said}: {', '.join(hot)}.")
         return tables.Table(table.assign(label=labels, fault=faults), [*problems, note])
 
     def _files(self, place: Path) -> label_tables.Files:
@@ -171,9 +182,12 @@ def add(name: str, own: OwnCard, listing: Listing, *, taken: Collection[str]) ->
     if name in taken:
         raise InputError(f"A dataset '{name}' exists. Choose another name.")
     if len(listing.classes) < 2:
-        raise InputError(f"'{own.place}' has one class, {listing.classes[0]}; at least two are needed.")
-    counts = listing.images["label"].value_counts()
-    content = own.model_copy(update={"n_per_class": {label: int(counts[label]) for label in listing.classes}})
+        raise InputError(f"'{own.place}' has one class, {and_more(listing.classes)}; at least two are needed.")
+    counts = findings.each(listing.images["label"]).value_counts()
+    seen = {"n_per_class": {label: int(counts[label]) for label in listing.classes}}
+    if listing.multi_label:
+        seen["multi_label"] = own.multi_label or findings.SEPARATOR
+    content = own.model_copy(update=seen)
     written = yaml.safe_dump(content.model_dump(exclude_defaults=True), sort_keys=False, allow_unicode=True)
     path = paths.own_cards_dir() / f"{name}.yaml"
     with paths.atomic_write(path) as part:

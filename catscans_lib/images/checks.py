@@ -5,19 +5,21 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from catscans_lib.images import findings
 from catscans_lib.images.duplicates import close_pairs, names, perceptual_hashes
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return class, split, n_images."""
-    return table.rename(columns={"label": "class"}).groupby(["class", "split"]).size().reset_index(name="n_images")
+    """Return class, split, n_images; an image with several findings counts in each of them."""
+    each = table[["split"]].join(findings.each(table["label"]).rename("class"))
+    return each.groupby(["class", "split"]).size().reset_index(name="n_images")
 
 
 def against_published(table: pd.DataFrame, published: Mapping[str, int]) -> pd.DataFrame:
     """Return class, n_images and n_published (0: unknown class) of every class; empty where no counts were published."""
     if not published:
         return pd.DataFrame(columns=["class", "n_images", "n_published"])
-    found = table["label"].value_counts()
+    found = findings.each(table["label"]).value_counts()
     labels = [*published, *sorted(set(found.index) - set(published))]
     rows = [(label, int(found.get(label, 0)), published.get(label, 0)) for label in labels]
     return pd.DataFrame(rows, columns=["class", "n_images", "n_published"])

@@ -15,29 +15,50 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
+from catscans_lib.images import findings
 
 COLUMNS = ["image_id", "group", "label", "fold"]
 N_TRIES = 10  # derived seeds to try until every class is in every fold
 MAX_PARTS = 20  # a share of the images is made of at most so many equal parts
 
 
-def make(table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None = None) -> pd.DataFrame:
+def make(
+    table: pd.DataFrame, *, n_folds: int, seed: int, max_images: int | None = None, multi_label: bool = False
+) -> pd.DataFrame:
     """Divide the images of a table (unique image_id, label, group, sha256) into folds, whatever the order of its rows.
 
     Returns image_id (sorted), group, label, fold (1 to `n_folds`); InputError if a class has too few groups for the folds.
     `max_images`: use about so many images, whole groups, drawn so that class shares stay, with at least one group per class
-    and fold; never more than `max_images` plus the largest group.
+    and fold; never more than `max_images` plus the largest group. With `multi_label`, every finding is spread over the folds
+    as evenly as its groups allow (`findings.stratified`), and a rare one may be missing in some.
     """
     if n_folds < 2:
         raise InputError(f"Cross-validation needs at least 2 folds, got n_folds={n_folds}.")
     table = table.sort_values("image_id", ignore_index=True)
     units = linked(table)
+    if multi_label:
+        return _of_findings(table, units, n_folds, seed, max_images)
     _check_units(table["label"], units, n_folds, "")
     if max_images is not None and max_images < len(table):
         keep = _subset(table["label"], units, n_folds, seed, max_images)
         table, units = table[keep].reset_index(drop=True), units[keep]
         _check_units(table["label"], units, n_folds, f" among the max_images={max_images} drawn")
     return table.assign(fold=_split(table["label"], units, n_folds, seed))[COLUMNS]
+
+
+def _of_findings(
+    table: pd.DataFrame, units: np.ndarray, n_folds: int, seed: int, max_images: int | None
+) -> pd.DataFrame:
+    has, where = findings.matrix(table["label"]), ""
+    if max_images is not None and max_images < len(table):
+        share, where = max_images / len(table), f" among the max_images={max_images} drawn"
+        keep = findings.stratified(has, units, (share, 1 - share), seed, least=n_folds) == 0
+        table, units, has = table[keep].reset_index(drop=True), units[keep], has[keep]
+    fold = findings.stratified(has, units, [1 / n_folds] * n_folds, seed) + 1
+    if len(set(fold)) < n_folds or not has.any():
+        found = f"{len(set(units))} groups with {has.any(axis=0).sum()} findings"
+        raise InputError(f"{found}{where} do not fill {n_folds} folds. Use fewer folds or more images.")
+    return table.assign(fold=fold)[COLUMNS]
 
 
 def linked(table: pd.DataFrame, by: Sequence[str] = ("group", "sha256")) -> np.ndarray:
@@ -66,11 +87,17 @@ def shared(one: pd.DataFrame, other: pd.DataFrame, *, of_common_origin: bool) ->
     return np.isin(units[: len(one)], units[is_other])
 
 
-def part(label: pd.Series, units: np.ndarray, share: float, seed: int) -> np.ndarray:
+def part(label: np.ndarray, units: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Mark about a share of the images (0.05 to 0.95): whole units, class shares kept; shape (n_images,), bool.
 
-    Neither side is empty, and the unmarked side keeps every class. InputError if the units do not allow that.
+    Neither side is empty, and the unmarked side keeps every class. InputError if the units do not allow that. `label` has the
+    class of each image, or its findings, bool (n_images, n_findings).
     """
+    if label.ndim == 2:
+        marked = findings.stratified(label, units, (1 - share, share), seed, least=1) == 1
+        if marked.all() or not marked.any():
+            raise InputError(f"{len(label)} images in {len(set(units))} group(s) cannot be split. Use more of them.")
+        return marked
     label, n_units = pd.factorize(label)[0], len(np.unique(units))  # numbers, as np.isin is quadratic for text
     totals = np.bincount(label)
     n_parts = min(MAX_PARTS, n_units, totals.max())

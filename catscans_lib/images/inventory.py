@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from catscans_lib.errors import InputError, and_more
+from catscans_lib.images import findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,9 @@ def inventory(
     sizes = images["group"].value_counts() if group else None
     return {
         "n_read": len(images),
-        "classes": {str(label): int(n) for label, n in images["label"].value_counts().sort_index().items()},
+        "classes": {
+            str(label): int(n) for label, n in findings.each(images["label"]).value_counts().sort_index().items()
+        },
         "group": group,
         "n_groups": None if sizes is None else len(sizes),
         "largest_group": None if sizes is None else int(sizes.max()),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from catscans_lib.errors import InputError
+from catscans_lib.images import findings
 from catscans_lib.images.dicom import is_dicom
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Listing:
     root: Path  #: the folder that paths are relative to
     pixels: Pixels | None = None  #: reads images that are not files
     joins_near_duplicates: bool = False  #: make near duplicates a group, where copies exist but groups are unknown
+    multi_label: bool = False  #: an image may have several classes (findings) or none, see `images.findings`
 
 
 def image_names(folder: Path, below: str, problems: list[Problem], *, skip_folders: bool = False) -> list[str]:
@@ -133,10 +135,12 @@ def make_listing(
     root: Path,
     classes: tuple[str, ...] = (),
     pixels: Pixels | None = None,
+    multi_label: bool = False,
 ) -> Listing:
     """Sort the rows, keep the first image of each id, and drop classes without images.
 
-    Without `classes`, different spellings of one class (`class_key`) are read as the most frequent one, and noted.
+    Without `classes`, different spellings of one class (`class_key`) are read as the most frequent one, and noted. Unless the
+    dataset is `multi_label`, | in names of classes becomes ¦.
     InputError if no image is left; the message names `searched`, the folder or file that was read.
     """
     import pandas as pd
@@ -150,21 +154,24 @@ def make_listing(
     again = images["image_id"].duplicated()
     repeated = images.loc[again, ["path"]].assign(problem="same name as another image in its folder; left out")
     images = images[~again].reset_index(drop=True)
+    if not multi_label:  # the sign separates findings
+        images["label"] = images["label"].str.replace(findings.SEPARATOR, "¦", regex=False)
     if not classes:
         images, notes = _one_spelling(images)
         problems = pd.concat([problems, notes], ignore_index=True)
-    found = set(images["label"])
+    found = set(findings.each(images["label"])) - ({findings.NO_FINDING} if multi_label else set())
     absent = [Problem("", f"class {label} has no image") for label in classes if label not in found]
     absent = pd.DataFrame(absent, columns=Problem._fields, dtype=str)
     problems = pd.concat([problems, repeated, absent], ignore_index=True)
-    return Listing(images, tuple(c for c in classes or sorted(found) if c in found), problems, root, pixels)
+    classes = tuple(c for c in classes or sorted(found) if c in found)
+    return Listing(images, classes, problems, root, pixels, multi_label=multi_label)
 
 
 def _one_spelling(images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     import pandas as pd
 
     spellings: dict[str, list[str]] = {}
-    for label in images["label"].value_counts(sort=True).index:
+    for label in findings.each(images["label"]).value_counts(sort=True).index:
         spellings.setdefault(class_key(label), []).append(label)
     notes = [
         Problem(
@@ -174,7 +181,8 @@ def _one_spelling(images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         for label, *others in spellings.values()
         if others
     ]
-    labels = {one: same[0] for same in spellings.values() for one in same}
+    names = {one: same[0] for same in spellings.values() for one in same}
+    labels = {text: findings.joined(map(names.get, text.split(findings.SEPARATOR))) for text in set(images["label"])}
     return images.assign(label=images["label"].map(labels)), pd.DataFrame(notes, columns=Problem._fields, dtype=str)
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.images import duplicates, folds
+from catscans_lib.images import duplicates, findings, folds
 from catscans_lib.images.decode import decode_files, resized
 from catscans_lib.images.listing import Listing, Problem
 from catscans_lib.images.pixels import NOTES, Resize
@@ -41,6 +41,14 @@ class ImageStore:
     #: path, problem: what was lost of images that were read; path "": a note on the dataset
     losses: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=Problem._fields))
     value_range: tuple[float, float] | None = None  #: values that became 0 and 255, in images with more than 8 bits
+    findings: np.ndarray | None = None  #: where images have several classes or none: bool, shape (n_images, n_classes)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class of every image by number, int (n_images,); `findings`, where images may have several."""
+        if self.findings is not None:
+            return self.findings
+        return pd.Categorical(self.table["label"], self.classes).codes.astype(int)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,9 @@ class Subset:
 
     store: ImageStore
     rows: np.ndarray  #: of the store
-    labels: np.ndarray  #: classes, numbered from 0 among those that occur, shape (n_images,)
+    #: classes, numbered from 0 among those that occur, int (n_images,); or findings that some but not all of these images
+    #: have, bool (n_images, n_findings)
+    labels: np.ndarray
 
     @property
     def groups(self) -> np.ndarray:
@@ -106,7 +116,7 @@ def write(
         if listing.joins_near_duplicates:
             hashes = duplicates.perceptual_hashes(pixels)[: len(table)]
             table["group"] = table["group"].to_numpy()[duplicates.groups(hashes)]
-        _describe(file, table, listing.classes, dataset, size_px, seen.hexdigest(), value_range)
+        _describe(file, table, listing, dataset, size_px, seen.hexdigest(), value_range)
         _write_table(file, "losses", _with_notes(losses))
     return pd.DataFrame(problems, columns=Problem._fields, dtype=str)
 
@@ -149,25 +159,41 @@ def open_store(path: Path) -> ImageStore:
         )
         shape = (len(table), *file["images"].shape[1:])
         images = np.memmap(path, np.uint8, "r", offset=file["images"].id.get_offset(), shape=shape)
+        has = file["findings"][:].astype(bool) if "findings" in file else None
     value_range = tuple(map(float, attrs["value_range"])) if "value_range" in attrs else None
     named = {"dataset": attrs["dataset"], "size_px": int(attrs["size_px"]), "fingerprint": attrs["fingerprint"]}
-    return ImageStore(images, table, tuple(attrs["classes"]), **named, losses=losses, value_range=value_range)
+    return ImageStore(
+        images, table, tuple(attrs["classes"]), **named, losses=losses, value_range=value_range, findings=has
+    )
 
 
 def subset(store: ImageStore, rows: np.ndarray, n_images: int, seed: int) -> Subset:
     """Draw about `n_images` of the given rows of a store, as `draw` does."""
-    names = store.table["label"].to_numpy()
-    chosen = rows[draw(names[rows], n_images, seed)]
-    return Subset(store, chosen, np.unique(names[chosen], return_inverse=True)[1])
+    labels = store.table["label"].to_numpy() if store.findings is None else store.findings
+    chosen = rows[draw(labels[rows], n_images, seed)]
+    return Subset(store, chosen, occurring(labels[chosen]))
 
 
 def draw(labels: np.ndarray, n_images: int, seed: int) -> np.ndarray:
-    """Return sorted indices of about `n_images` labels: each class in its share, with at least two images if it has them."""
+    """Return sorted indices of about `n_images` labels: each class in its share, with at least two images if it has them.
+
+    Labels are names or numbers of classes, shape (n_images,), or a matrix of findings.
+    """
+    if labels.ndim == 2:
+        share = min(1, n_images / len(labels))
+        return np.flatnonzero(
+            findings.stratified(labels, np.arange(len(labels)), (share, 1 - share), seed, least=2) == 0
+        )
     rng, drawn = np.random.default_rng(seed), []
     for name in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == name))
         drawn.append(members[: max(2, round(n_images * len(members) / len(labels)))])
     return np.sort(np.concatenate(drawn))
+
+
+def occurring(labels: np.ndarray) -> np.ndarray:
+    """Return labels as `Subset.labels` describes them."""
+    return labels[:, findings.vary(labels)] if labels.ndim == 2 else np.unique(labels, return_inverse=True)[1]
 
 
 def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarray:
@@ -177,18 +203,21 @@ def half(store: ImageStore, rows: np.ndarray, seed: int, which: int) -> np.ndarr
 
 
 def _describe(
-    file: h5py.File, table: pd.DataFrame, classes: tuple[str, ...], dataset: str, size_px: int, pixels: str,
+    file: h5py.File, table: pd.DataFrame, listing: Listing, dataset: str, size_px: int, pixels: str,
     value_range: tuple[float, float] | None,
 ) -> None:  # fmt: skip
-    found = set(table["label"])
+    found = set(findings.each(table["label"]))
     _write_table(file, "table", table[list(COLUMNS)])
     file.attrs["dataset"] = dataset
     file.attrs["size_px"] = size_px
-    file.attrs["classes"] = [label for label in classes if label in found]
+    file.attrs["classes"] = [label for label in listing.classes if label in found]
     file.attrs["reader_version"] = READER_VERSION
     digest = hashlib.sha256(f"{READER_VERSION}\n{size_px}\n{pixels}\n{file.attrs['classes']}\n".encode())
     for row in zip(*(table[name] for name in COLUMNS if name != "path"), strict=True):
         digest.update("\t".join((*row, "\n")).encode())
+    if listing.multi_label:
+        file["findings"] = findings.matrix(table["label"], file.attrs["classes"])
+        digest.update(b"findings")
     if value_range:
         file.attrs["value_range"] = value_range
         digest.update(repr(value_range).encode())

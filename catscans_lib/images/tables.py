@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from catscans_lib.errors import InputError
+from catscans_lib.images import findings
 from catscans_lib.images.listing import Problem
 
 if TYPE_CHECKING:
@@ -75,18 +76,33 @@ def numbers(column: pd.Series) -> np.ndarray:
     return pd.to_numeric(column, errors="coerce").to_numpy(float)
 
 
-def one_hot(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return, for every row, the one column that is 1 ("" if it is not exactly one), and what is wrong ("": nothing)."""
-    is_hot = np.column_stack([numbers(table[column]) == 1 for column in columns])
-    named = [[column for column, hot in zip(columns, row, strict=True) if hot] for row in is_hot]
+def one_hot(table: pd.DataFrame, columns: Sequence[str], *, multi_label: bool = False) -> tuple[list[str], list[str]]:
+    """Return, for every row, the one column that is 1 ("" if it is not exactly one), and what is wrong ("": nothing).
+
+    With `multi_label` all columns that are 1; blank cells then mean 0, but a row of blank cells has no label.
+    """
+    values = np.column_stack([numbers(table[column].replace("", "0")) for column in columns])
+    named = [[column for column, value in zip(columns, row, strict=True) if value == 1] for row in values]
+    if multi_label:
+        odd, is_blank = ~np.isin(values, (0, 1)), (table[list(columns)] == "").all(axis=1)
+        said = [f"'{columns[row.argmax()]}' is neither 0 nor 1" if row.any() else "" for row in odd]
+        found = [findings.label(names) if names else (findings.NO_FINDING, "") for names in named]
+        found = [("", "no label") if blank else one for one, blank in zip(found, is_blank, strict=True)]
+        return [label for label, _ in found], [fault or more for (_, more), fault in zip(found, said, strict=True)]
     labels = [found[0] if len(found) == 1 else "" for found in named]
     faults = [f"{len(found)} classes ({', '.join(found)}) instead of one" if len(found) != 1 else "" for found in named]
     return labels, faults
 
 
-def one_hot_columns(table: pd.DataFrame) -> list[str]:
-    """Return the columns that hold only 0 and 1, if there are at least two and most rows have exactly one 1; else none."""
-    found = [name for name in table if table[name].str.fullmatch(r"[01](?:[.,]0*)?").all()]
+def one_hot_columns(table: pd.DataFrame, *, multi_label: bool = False) -> list[str]:
+    """Return the columns that hold only 0 and 1, if there are at least two and most rows have exactly one 1; else none.
+
+    With `multi_label` blank cells may be among them, and any number may be 1.
+    """
+    form = r"(?:[01](?:[.,]0*)?)?" if multi_label else r"[01](?:[.,]0*)?"
+    found = [name for name in table if table[name].str.fullmatch(form).all() and table[name].any()]
+    if multi_label:
+        return found if len(found) > 1 else []
     labels = one_hot(table, found)[0] if len(found) > 1 else []
     return found if sum(label != "" for label in labels) > 0.5 * len(table) else []
 

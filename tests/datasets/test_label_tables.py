@@ -112,8 +112,46 @@ def test_an_image_with_several_labels_is_left_out(folder):
     listing = listed(
         folder, "part_{part}/{name}.png", rows=[("a1", "mole"), ("a2", "wart"), ("b1", "wart|mole"), ("b2", "a|b")]
     )
-    assert listing.classes == ("a|b", "mole", "wart")
-    assert fixtures.problems(listing) == {"part_b/b1.png": "several labels ('wart|mole'); left out"}
+    assert listing.classes == ("a¦b", "mole", "wart")
+    said = "several labels ('wart|mole'), which need --multi-label '|'; left out"
+    assert fixtures.problems(listing) == {"part_b/b1.png": said}
+
+
+FINDINGS = {"a1": "wart|mole", "a2": "Mole", "b1": "No Finding", "b2": "mole"}
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "card"),
+    [
+        ("path,label", FINDINGS, {"multi_label": "|"}),
+        ("path,label", {name: text.replace("|", "; ") for name, text in FINDINGS.items()}, {"multi_label": ";"}),
+        ("path,mole,wart", {"a1": "1,1.0", "a2": "1,", "b1": "0,0", "b2": "1,0"}, {"multi_label": "|"}),
+        ("path,No finding,mole,wart", {"a1": ",1,1", "a2": ",1,0", "b1": "1,,", "b2": ",1,"}, {"multi_label": "|"}),
+        ("path,x,mole,wart", {"a1": "7,1,1", "a2": "7,1,0", "b1": "7,0,0", "b2": "7,1,0"},
+         {"multi_label": "|", "label_column": "mole,wart"}),
+    ],
+)  # fmt: skip
+def test_an_image_may_have_several_findings_or_none(folder, head, rows, card):
+    listing = listed(folder, "part_{part}/{name}.png", head=head, rows=list(rows.items()), **card)
+    assert listing.multi_label and [name.lower() for name in listing.classes] == ["mole", "wart"]
+    assert [text.lower() for text in listing.images["label"]] == ["mole|wart", "mole", "no finding", "mole"]
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "said"),
+    [
+        ("path,label", "mole|No finding", "'No finding' and 'mole' at once"),
+        ("path,label", "", "no label"),
+        ("path,none,mole,wart", "1,1,0", "'none' and 'mole' at once"),
+        ("path,none,mole,wart", ",,", "no label"),
+        ("path,none,mole,wart", "0,-1,0", "'mole' is neither 0 nor 1"),
+    ],
+)
+def test_an_image_whose_findings_are_not_certain_is_left_out(folder, head, row, said):
+    others = {"a2": "wart|mole", "b1": "mole"} if head == "path,label" else {"a2": "0,1,1", "b1": "0,1,0"}
+    card = {"multi_label": "|"} | ({"label_column": "none,mole,wart"} if "none" in head else {})
+    listing = listed(folder, "part_{part}/{name}.png", head=head, rows=[("a1", row), *others.items()], **card)
+    assert fixtures.problems(listing)["part_a/a1.png"] == f"{said}; left out" and len(listing.images) == 2
 
 
 def test_images_beside_the_listed_ones_are_noted(folder):

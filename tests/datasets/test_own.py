@@ -126,6 +126,22 @@ def test_arrays_in_other_forms_give_the_same_images(tmp_path, change, labels):
     assert all((one == other).all() for one, other in zip(listing.pixels(paths), expected, strict=True))
 
 
+@pytest.mark.parametrize("several", [True, False])
+def test_a_matrix_of_labels_says_what_each_image_has(tmp_path, several):
+    arrays = fixtures.write_npz(tmp_path / "usual.npz")
+    labels = {name: np.eye(3, dtype=np.uint8)[array.ravel()] for name, array in arrays.items() if "labels" in name}
+    labels["train_labels"][:2] = [[1, 1, 0], [0, 0, 0]] if several else labels["train_labels"][:2]
+    np.savez(tmp_path / "chest.npz", **(arrays | labels))
+    listing = medmnist.from_npz(tmp_path / "chest.npz", ("b", "a", "c"))
+    assert listing.multi_label == several and listing.classes == ("b", "a", "c")
+    store.write(tmp_path / "x.h5", listing, dataset="chest", size_px=28)
+    opened = store.open_store(tmp_path / "x.h5")
+    expected = np.concatenate([labels[f"{split}_labels"] for split in ("test", "train", "val")])
+    assert (opened.labels == (expected if several else expected.argmax(axis=1))).all()
+    if several:
+        assert list(opened.table["label"][12:14]) == ["a|b", "No finding"] and opened.findings.dtype == bool
+
+
 @pytest.mark.parametrize("change", [lambda array: array * np.uint16(16), lambda array: (array / 255).astype(">f4")])
 def test_arrays_of_other_numbers_are_scaled_by_their_range(tmp_path, change):
     arrays = fixtures.write_npz(tmp_path / "usual.npz", (20, 20))
@@ -174,7 +190,9 @@ def test_some_images_of_the_arrays_are_read_without_the_rest_and_labels_are_orde
     [
         ({"train_images": np.zeros((12, 8, 8, 8), np.uint8)}, r"is uint8 \(12, 8, 8, 8\).*three-dimensional volumes"),
         ({"train_images": np.zeros((12, 8, 8), complex)}, r"is complex128 \(12, 8, 8\); known are numbers"),
-        ({"train_labels": np.zeros((12, 14), np.uint8)}, r"is uint8 \(12, 14\) for 12 images.*Several labels"),
+        ({"train_labels": np.zeros((11, 2), np.uint8)}, r"is uint8 \(11, 2\) for 12 images"),
+        ({"train_labels": np.zeros((12, 14), np.uint8)}, r"has 14 columns.*a name for each column \(2 given\)"),
+        ({"train_labels": np.full((12, 2), 2, np.uint8)}, "of values 2 to 2"),
         ({"train_labels": np.array([{}] * 12, dtype=object)}, "Cannot read '.*npz'.*allow_pickle=False"),
         ({"train_images": np.array([{}] * 12, dtype=object)}, r"is object \(12,\); known are numbers"),
         ({"train_labels": None}, "lacks train_labels; it has"),

@@ -7,7 +7,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from catscans_lib.errors import InputError
-from catscans_lib.images import folds
+from catscans_lib.images import findings, folds
 
 
 def random_table(seed, n_images=300, n_groups=120, shares=(0.6, 0.3, 0.1), n_copies=10):
@@ -188,3 +188,40 @@ def test_saved_folds_keep_their_types_and_missing_ones_are_named(tmp_path):
     assert [path.name for path in (tmp_path / "folds").iterdir()] == ["chest.csv"]
     with pytest.raises(InputError, match=r"No folds '.*dtd\.csv'. Run the ingest notebook"):
         folds.read(tmp_path / "dtd.csv")
+
+
+def findings_table(seed, n_images=600, shares=(0.4, 0.2, 0.05, 0.03, 0.01)):
+    """Groups of several images; each image has any number of findings, some groups more than others."""
+    rng = np.random.default_rng(seed)
+    table = random_table(seed, n_images).drop(columns="label")
+    likely = rng.gamma(2, 0.5, 120)[table["group"].str[1:].astype(int)]
+    has = rng.random((n_images, len(shares))) < likely[:, None] * shares
+    return table.assign(label=[findings.joined(f"f{k}" for k in np.flatnonzero(row)) for row in has]), has
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("has_groups", [True, False])
+def test_folds_share_every_finding_evenly(seed, has_groups):
+    table, has = findings_table(seed)
+    if not has_groups:
+        table = table.assign(group=table["image_id"], sha256=table["image_id"])
+    made = folds.make(table, n_folds=5, seed=seed, multi_label=True)
+    pd.testing.assert_frame_equal(folds.make(table.iloc[::-1], n_folds=5, seed=seed, multi_label=True), made)
+    assert not made.equals(folds.make(table, n_folds=5, seed=seed + 99, multi_label=True))
+    assert_kept_together(made, table)
+    fold = made["fold"].to_numpy()
+    counts = np.array([np.append(has[fold == number].sum(axis=0), (fold == number).sum()) for number in range(1, 6)])
+    # in random folds, the most frequent finding differs by about 25 images
+    apart = np.ptp(counts, axis=0)
+    assert (apart[:-1] <= (4 if has_groups else 2)).all() and apart[-1] <= 30, counts
+    drawn = folds.make(table, n_folds=5, seed=seed, max_images=200, multi_label=True)
+    kept = has[table["image_id"].isin(drawn["image_id"])]
+    assert abs(len(kept) - 200) <= 30 and (kept.sum(axis=0) >= np.minimum(5, has.sum(axis=0))).all()
+    marked = folds.part(has, folds.linked(table), 0.2, seed)
+    assert abs(marked.mean() - 0.2) < 0.03 and has[~marked].any(axis=0).all()
+
+
+def test_findings_that_do_not_fill_the_folds_are_refused():
+    table, _ = findings_table(0, n_images=20)
+    with pytest.raises(InputError, match="groups with .* findings do not fill 30 folds"):
+        folds.make(table, n_folds=30, seed=0, multi_label=True)
