@@ -158,10 +158,8 @@ def test_a_class_folder_whose_name_is_not_utf8_is_left_out_and_can_be_reported(t
 def test_names_may_have_any_printable_or_invisible_letter(tmp_path, name):
     tree(tmp_path, [*FLAT, f"mole/{name}.png", f"x{name}/1.png"])
     found, problems = read(tmp_path)
-    assert (
-        found == FLAT | {f"mole/{name}.png": ("", "mole"), f"x{name}/1.png": ("", f"x{name}".replace("|", "¦"))}
-        and problems.empty
-    )
+    label = f"x{name}".replace("|", "¦")  # | separates findings
+    assert found == FLAT | {f"mole/{name}.png": ("", "mole"), f"x{name}/1.png": ("", label)} and problems.empty
 
 
 def test_names_with_control_characters_are_left_out(tmp_path):
