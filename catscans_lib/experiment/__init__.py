@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from catscans_lib.datasets import Key, Size
 from catscans_lib.errors import Count
 from catscans_lib.networks import registry
-from catscans_lib.training import Training
+from catscans_lib.training import KeepSource, Training
 
 
 class Network(Training):
@@ -49,7 +49,7 @@ class Pretrain(Network):
         return weights
 
 
-class Transfer(Network):
+class Transfer(Network, KeepSource):
     """Parameters of `transfer.ipynb`.
 
     `train_from` is the first layer of the backbone that learns (None: all do); `batch_norm` says whether the layers of that

@@ -65,7 +65,7 @@ def pretrain(
     keras.utils.set_random_seed(settings.seed)
     backbone = build.backbone(settings.backbone, settings.size_px)
     model = build.build(backbone, len(source.classes), settings.dropout)
-    model = loop.compiled(model, settings.optimiser, settings.weight_decay)
+    model = loop.compiled(model, settings)
     labels = source.table["label"].map({name: number for number, name in enumerate(source.classes)}).to_numpy()
     train, held_back = loop.validation_split(source.table, rows, settings.validation_share, settings.seed)
     curves, rates = loop.fit_best(

@@ -20,7 +20,7 @@ from catscans_lib.experiment import Transfer
 from catscans_lib.images.folds import linked
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, features
-from catscans_lib.training import loop
+from catscans_lib.training import fine_tuning, loop
 from catscans_lib.training.checkpoints import Checkpoint
 
 PENALTIES = np.logspace(-4, 1, 6)  # candidates for C, the inverse strength of the L2 penalty
@@ -92,7 +92,8 @@ def fine_tune(
     """
     loop.freeze(backbone, settings.train_from, settings.batch_norm)
     model = build.build(backbone, len(store.classes), settings.dropout)
-    model = loop.compiled(model, settings.optimiser, settings.weight_decay)
+    model = loop.compiled(model, settings)
+    keep_source = fine_tuning.keep_source(model, settings) if settings.source != "none" else []
     start = model.get_weights()
     labels = np.full(len(store.images), -1)
     labels[target["row"]] = target["code"]
@@ -106,7 +107,7 @@ def fine_tune(
         curves, rates = loop.fit_best(
             model, store.images, labels, rows[kept], rows[inner], settings, n_classes=len(store.classes), seed=seed + 1000 * fold,
             states=lambda rate, name=name: checkpoint.state(f"{name}-{rate:g}"),
-            epochs=settings.long_epochs if mode == "fine_tune_long" else None,
+            epochs=settings.long_epochs if mode == "fine_tune_long" else None, keep_source=keep_source,
         )  # fmt: skip
         scores = loop.probabilities(loop.predict(model, store.images, held_out["row"].to_numpy()))
         if mode == "fine_tune" and fold == folds[-1][0]:

@@ -71,6 +71,10 @@ class Training(Strict):
     `validation_share` is 0 (no inner validation images) or 0.05 to 0.95 of the training images, as far as their groups allow.
     With `other_learning_rates` every one of them and `learning_rate` is tried, and the inner validation images choose. With
     `patience`, training ends after so many epochs in which their loss has not fallen, and the best epoch is kept.
+
+    `momentum` is that of SGD, and `beta_1` of Adam. `clip_norm` is the largest norm of all gradients of a step together
+    (Pascanu et al. 2013, arXiv:1211.5063). `label_smoothing` is the share of a label that all classes divide evenly (Szegedy et
+    al. 2016, arXiv:1512.00567). The loss of the validation images knows nothing of it.
     """
 
     epochs: Count
@@ -79,6 +83,9 @@ class Training(Strict):
     other_learning_rates: list[Rate] = Field(default_factory=list)
     optimiser: Literal["adam", "adamw", "sgd"]
     weight_decay: Share = 0.0
+    momentum: Share = 0.9
+    clip_norm: Rate | None = None
+    label_smoothing: Share = 0.0
     schedule: Literal["constant", "halve_after_20", "cosine"]
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     patience: Count | None = None
@@ -104,4 +111,33 @@ class Training(Strict):
             raise ValueError(f"{what} needs inner validation images; set validation_share above 0")
         if self.weight_decay and self.optimiser != "adamw":
             raise ValueError(f"weight_decay {self.weight_decay} is for optimiser adamw; it is '{self.optimiser}'")
+        return self
+
+
+class L2SP(Strict):
+    """Penalties on squared weights in the training loss: `alpha / 2` on their change since the source, `beta / 2` on the head."""
+
+    alpha: Rate
+    beta: Annotated[float, Field(ge=0)]
+
+
+class KeepSource(Training):
+    """Ways to keep what the source taught; a network that starts from random weights trains without them.
+
+    `layer_decay` is the ratio of the learning rate of a block to that of the next one up to the head (Howard and Ruder 2018,
+    arXiv:1801.06146: 1 / 2.6). With `unfreeze_epochs`, the head learns first; after so many epochs the last block learns, too,
+    after as many again the one before (the same authors). A block is all layers at one resolution. `l2_sp` is the penalty of Li
+    et al. (2018), arXiv:1802.01483.
+    """
+
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    unfreeze_epochs: Annotated[int, Field(ge=0)] = 0
+    l2_sp: L2SP | None = None
+
+    @model_validator(mode="after")
+    def _trains_more_than_the_head(self) -> Self:
+        if self.unfreeze_epochs >= self.epochs:
+            raise ValueError(
+                f"with unfreeze_epochs {self.unfreeze_epochs} of {self.epochs} epochs only the head would ever learn; lower it"
+            )
         return self

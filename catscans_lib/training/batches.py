@@ -21,11 +21,12 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, batch_size: int, *, weights: np.ndarray | None = None,
-        augmentation: Augmentation | None = None, seed: int | None = None,
+        augmentation: Augmentation | None = None, seed: int | None = None, one_hot: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.images, self.labels, self.rows, self.batch_size = images, labels, rows, batch_size
-        self.weights, self.augmentation, self.seed, self.order = weights, augmentation, seed, rows
+        self.weights, self.augmentation, self.one_hot = weights, augmentation, one_hot
+        self.seed, self.order = seed, rows
         self.start(0)
 
     def __len__(self) -> int:
@@ -38,8 +39,9 @@ class Batches(keras.utils.PyDataset):
         images[order] = self.images[rows[order]]
         if self.augmentation:
             images = augment(images, self.augmentation, np.random.default_rng([self.seed, self.epoch, index]))
-        labels = self.labels[rows].astype("float32")
-        return (images, labels) if self.weights is None else (images, labels, self.weights[self.labels[rows]])
+        codes = self.labels[rows]
+        labels = np.eye(self.one_hot, dtype="float32")[codes] if self.one_hot else codes.astype("float32")
+        return (images, labels) if self.weights is None else (images, labels, self.weights[codes])
 
     def start(self, epoch: int) -> None:
         """Go to an epoch, counted from 0, and shuffle anew."""

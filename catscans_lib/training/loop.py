@@ -1,12 +1,12 @@
 """Training a classifier: optimisers, schedules, and a fit loop that resumes after an interruption."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import pandas as pd
 
-from catscans_lib.errors import InputError
+from catscans_lib.errors import InputError, unknown
 from catscans_lib.images import folds
 from catscans_lib.training import Training, backend, callbacks
 from catscans_lib.training.batches import PREDICT_BATCH, Batches, stream
@@ -14,7 +14,7 @@ from catscans_lib.training.callbacks import NonFiniteLoss, ResumableTraining
 from catscans_lib.training.checkpoints import State
 from catscans_lib.training.kernels import speed_up
 
-MOMENTUM = 0.9  # of SGD
+OPTIMISERS = ("adam", "adamw", "sgd")
 
 
 def learning_rate(settings: Training, epoch: int, *, epochs: int, start: float) -> float:
@@ -51,13 +51,21 @@ def validation_split(table: pd.DataFrame, rows: np.ndarray, share: float, seed: 
     return rows[~is_held_back], rows[is_held_back]
 
 
-def compiled(model: keras.Model, optimiser: str = "adam", weight_decay: float = 0.0) -> keras.Model:
-    """Compile the model and return it; every later `fit` uses the same traced graph. Freeze layers before."""
-    binary = model.output_shape[-1] == 1
-    accuracy = keras.metrics.BinaryAccuracy if binary else keras.metrics.SparseCategoricalAccuracy
+def compiled(model: keras.Model, settings: Training | None = None) -> keras.Model:
+    """Compile the model (None: with Adam) and return it; every later `fit` uses the same traced graph. Freeze layers before."""
+    settings = settings or Training.model_construct(optimiser="adam")
+    n_outputs, smoothing = model.output_shape[-1], settings.label_smoothing
+    if n_outputs == 1:
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing) if smoothing else "binary_crossentropy"
+        accuracy = keras.metrics.BinaryAccuracy
+    elif one_hot(settings, n_outputs):
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+        accuracy = keras.metrics.CategoricalAccuracy
+    else:
+        loss, accuracy = "sparse_categorical_crossentropy", keras.metrics.SparseCategoricalAccuracy
     model.compile(
-        optimizer=_optimiser(optimiser, weight_decay),
-        loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+        optimizer=_optimiser(settings),
+        loss=loss,
         weighted_metrics=[],
         metrics=[accuracy("accuracy")],
         jit_compile=keras.backend.backend() == "jax" and backend.has_gpu(),  # on CPUs XLA halves the rate, hides NaN
@@ -67,14 +75,22 @@ def compiled(model: keras.Model, optimiser: str = "adam", weight_decay: float = 
     return model
 
 
-def _optimiser(name: str, weight_decay: float) -> keras.optimizers.Optimizer:
+def one_hot(settings: Training, n_classes: int) -> int | None:
+    """Return the number of columns of labels that are shares of more than two classes; None if labels are class numbers."""
+    return n_classes if n_classes > 2 and settings.label_smoothing else None
+
+
+def _optimiser(settings: Training) -> keras.optimizers.Optimizer:
+    name, momentum, clip = settings.optimiser, settings.momentum, {"global_clipnorm": settings.clip_norm}
     if name == "sgd":
-        return keras.optimizers.SGD(momentum=MOMENTUM)
+        return keras.optimizers.SGD(momentum=momentum, **clip)
     if name == "adam":
-        return keras.optimizers.Adam()
-    optimiser = keras.optimizers.AdamW(weight_decay=weight_decay)
-    optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimiser
+        return keras.optimizers.Adam(beta_1=momentum, **clip)
+    if name == "adamw":
+        optimiser = keras.optimizers.AdamW(weight_decay=settings.weight_decay, beta_1=momentum, **clip)
+        optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        return optimiser
+    raise unknown("optimiser", name, OPTIMISERS)
 
 
 def freeze(backbone: keras.Model, train_from: str | None, batch_norm: str) -> None:
@@ -95,11 +111,13 @@ def freeze(backbone: keras.Model, train_from: str | None, batch_norm: str) -> No
 def fit(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray, settings: Training,
     *, n_classes: int, seed: int, state: State, epochs: int | None = None, start_rate: float | None = None,
+    keep_source: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:  # fmt: skip
     """Train a compiled model in place with a fresh optimiser, or continue after the last epoch that `state` holds.
 
     `images` are uint8 (n_images, size, size, 3), usually a memory map; only `rows` (training) and `validation_rows` (curves,
     early stopping) are read. `labels` are integers (n_images,). `state` is saved after every epoch.
+    `keep_source` are callbacks of `fine_tuning.keep_source`.
 
     Returns columns epoch (from 1), split (train or validation), metric (loss, accuracy or auc), value. Training loss and
     accuracy are means over the epoch's batches as trained: augmented, with dropout, the loss with class weights, while the
@@ -112,8 +130,9 @@ def fit(
     training = ResumableTraining(model, settings.patience, state, seed)
     weights = class_weights(labels[rows], n_classes) if settings.class_weights == "balanced" else None
     batches = Batches(
-        images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed
-    )
+        images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed,
+        one_hot=one_hot(settings, n_classes),
+    )  # fmt: skip
     order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch))
     rate = keras.callbacks.LearningRateScheduler(
         lambda epoch: learning_rate(settings, epoch, epochs=epochs, start=start_rate)
@@ -122,7 +141,7 @@ def fit(
     if not training.has_ended and training.epoch < epochs:
         model.fit(
             stream(batches), initial_epoch=training.epoch, epochs=epochs, shuffle=False, verbose=0,
-            callbacks=[order, rate, *metrics, training],
+            callbacks=[order, rate, *keep_source, *metrics, training],
         )  # fmt: skip
     training.restore_best()
     return _tidy(training.history)
@@ -145,6 +164,7 @@ def _epoch_metrics(
 def fit_best(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray, settings: Training,
     *, n_classes: int, seed: int, states: Callable[[float], State], epochs: int | None = None,
+    keep_source: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Train with every listed learning rate from the model's present weights; leave the model as the best rate trained it.
 
@@ -161,7 +181,7 @@ def fit_best(
         model.set_weights(start)
         return fit(
             model, images, labels, rows, validation_rows, settings, n_classes=n_classes, seed=seed, state=states(rate),
-            epochs=epochs, start_rate=rate,
+            epochs=epochs, start_rate=rate, keep_source=keep_source,
         )  # fmt: skip
 
     curves, losses, best = [], [], 0

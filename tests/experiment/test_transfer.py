@@ -236,3 +236,15 @@ def test_random_weights_depend_on_the_seed_and_pretrained_ones_do_not(saved):
 
     assert not np.array_equal(first(0, None), first(1, None))
     np.testing.assert_array_equal(first(0, saved[0]), first(1, saved[0]))
+
+
+def test_ways_to_keep_the_source_do_not_touch_random_weights(brightness, target, saved, tmp_path, monkeypatch):
+    changes = {"modes": ["fine_tune"], "long_epochs": None, "epochs": 2, "layer_decay": 0.5, "unfreeze_epochs": 1}
+    kept = []
+    monkeypatch.setattr(transfer.fine_tuning, "keep_source", lambda *given: kept.append(given) or [])
+    for source in ("none", "dtd"):
+        how = TRANSFER.model_copy(update=changes | {"source": source})
+        path = saved[0] if source == "dtd" else None
+        checkpoint = Checkpoint.of(tmp_path / source, "recipe")
+        transfer.all_modes(how, path, brightness, target[target["fold"] < 3], checkpoint=checkpoint)
+        assert len(kept) == (source == "dtd")

@@ -24,7 +24,7 @@ images, labels = dark_and_bright()
 model = build.build(build.backbone("small_resnet", 16), 2, 0.0)
 rng = np.random.default_rng(0)
 model.set_weights([0.1 * rng.standard_normal(w.shape) + (w.std() == 0) * w.mean() for w in model.get_weights()])
-loop.compiled(model, "sgd")
+loop.compiled(model, SETTINGS.model_copy(update={"optimiser": "sgd"}))
 state = Checkpoint.of(Path(sys.argv[2]), "recipe").state("part")
 history = loop.fit(
     model, images, labels, np.arange(24), np.arange(24, 32), SETTINGS, n_classes=2, seed=0, state=state
@@ -50,7 +50,8 @@ def test_jax_agrees_with_tensorflow_within_a_thousandth(tmp_path):
 
 
 def test_the_training_tests_pass_on_jax():
-    files = [str(TESTS.parent / name) for name in ("training/test_loop.py", "experiment/test_transfer.py")]
+    names = ("training/test_loop.py", "training/test_fine_tuning.py", "experiment/test_transfer.py")
+    files = [str(TESTS.parent / name) for name in names]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *files], capture_output=True, text=True, check=False, cwd=TESTS.parent,
         env={**os.environ, "KERAS_BACKEND": "jax"},

@@ -139,7 +139,8 @@ def state(folder, name="part"):
 
 def made(seed=0, n_classes=2, **options):
     keras.utils.set_random_seed(seed)
-    return loop.compiled(build.build(build.backbone("small_resnet", 16), n_classes, 0.2), **options)
+    settings = SETTINGS.model_copy(update=options)
+    return loop.compiled(build.build(build.backbone("small_resnet", 16), n_classes, 0.2), settings)
 
 
 @cache

@@ -1,0 +1,82 @@
+"""Fine-tuning that keeps what the source taught: rates by block, gradual unfreezing, a penalty on the distance from the source.
+
+A block is all layers of the backbone at one resolution; the head is block 0, the last resolution block 1.
+"""
+
+import keras
+import numpy as np
+
+from catscans_lib.training import L2SP, KeepSource
+
+
+def keep_source(model: keras.Model, settings: KeepSource) -> list[keras.callbacks.Callback]:
+    """Change how a compiled model trains, as the settings say; return the callbacks that `fit` needs for it.
+
+    The present weights of the backbone are those of the source. Saved models contain none of it.
+    """
+    block_of = _blocks_of_variables(model)
+    if settings.l2_sp:
+        _penalise_distance(model.trainable_variables, block_of, settings.l2_sp)
+    if settings.layer_decay == 1 and not settings.unfreeze_epochs:
+        return []
+    share = _scale_rates(model, block_of)
+    steps = np.arange(block_of.max() + 1)
+
+    def set_shares(epoch: int, logs: dict | None = None) -> None:
+        share.assign(settings.layer_decay**steps * (epoch >= steps * settings.unfreeze_epochs))
+
+    return [keras.callbacks.LambdaCallback(on_epoch_begin=set_shares)]
+
+
+def blocks(backbone: keras.Model) -> dict[str, int]:
+    """Return the block of every layer that has weights, counted from 1 at the last resolution, by name."""
+    layers = [layer for layer in backbone.layers if layer.weights]
+    heights = [layer.output.shape[1] if len(layer.output.shape) == 4 else 1 for layer in layers]
+    # a layer that looks at the whole image (squeeze and excitation) belongs to the resolution that follows it
+    stages = np.maximum.accumulate(heights[::-1])[::-1]
+    order = np.unique(stages)
+    return {layer.name: int(np.searchsorted(order, stage)) + 1 for layer, stage in zip(layers, stages, strict=True)}
+
+
+def _blocks_of_variables(model: keras.Model) -> np.ndarray:
+    """Return the block of every trainable variable, as the optimiser counts them."""
+    backbone = model.get_layer("backbone")
+    found = blocks(backbone)
+    known = {id(variable): found[layer.name] for layer in backbone.layers for variable in layer.weights}
+    return np.array([known.get(id(variable), 0) for variable in model.trainable_variables])
+
+
+def _penalise_distance(variables: list[keras.Variable], block_of: np.ndarray, how: L2SP) -> None:
+    for variable, block in zip(variables, block_of, strict=True):
+        if "kernel" in variable.name:
+            start = keras.ops.convert_to_numpy(variable.value) if block else None
+            variable.regularizer = _Distance(how.alpha if block else how.beta, start)
+
+
+class _Distance(keras.regularizers.Regularizer):
+    """Half the squared distance of a weight from its start (None: from 0), times a strength."""
+
+    def __init__(self, strength: float, start: np.ndarray | None) -> None:
+        self.strength, self.start = strength, None if start is None else keras.ops.convert_to_tensor(start)
+
+    def __call__(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return 0.5 * self.strength * keras.ops.sum(keras.ops.square(x if self.start is None else x - self.start))
+
+
+def _scale_rates(model: keras.Model, block_of: np.ndarray) -> keras.Variable:
+    """Make the optimiser multiply its learning rate by a share per block; return the shares, a variable of the optimiser."""
+    optimiser = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 scales the loss around it
+    share = optimiser.add_variable((block_of.max() + 1,), initializer="ones", name="share_of_rate")
+    plain, decay = optimiser.update_step, optimiser.weight_decay
+
+    def of(variable: keras.Variable) -> keras.KerasTensor:
+        return share[block_of[optimiser._get_variable_index(variable)]]
+
+    def shrink(variables: list[keras.Variable]) -> None:
+        for variable in variables if decay else ():
+            if optimiser._use_weight_decay(variable):
+                variable.assign(variable - variable * (decay * optimiser.learning_rate * of(variable)))
+
+    optimiser._apply_weight_decay = shrink
+    optimiser.update_step = lambda gradient, variable, rate: plain(gradient, variable, rate * of(variable))
+    return share
