@@ -10,6 +10,7 @@ from catscans_lib import datasets, paths
 from catscans_lib.datasets import Ingest
 from catscans_lib.errors import InputError
 from catscans_lib.images import decode, folds, store
+from catscans_lib.images.listing import file_or_slice
 
 
 def store_dataset(settings: Ingest, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -50,5 +51,5 @@ def _decoding(listing: datasets.Listing, undecodable: set[str], size_px: int) ->
     """Difference to decoding at full size, for 20 images spread over the listing; empty for images in arrays."""
     paths = [] if listing.pixels else [path for path in listing.images["path"] if path not in undecodable]
     chosen = [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, 20).astype(int))] if paths else []
-    rows = [(path, decode.scaling_difference(listing.root / path, size_px)) for path in chosen]
+    rows = [(path, decode.scaling_difference(file_or_slice(listing.root, path), size_px)) for path in chosen]
     return pd.DataFrame(rows, columns=["path", "mean_difference"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,15 +51,16 @@ def from_folder(
     classes: tuple[str, ...] = (),
     group: Callable[[str], str | None] | None = None,
     names: Mapping[str, str] | None = None,
+    more: Iterable[Row] = (),
 ) -> Listing:
     """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``; paths are relative to `root`.
 
     With `classes`, images in other folders are reported; `names` gives the class of a folder that has another name. `group`
     returns the group of a path below the class folder, without suffix (a file name, where classes have no folders); images
-    for which it returns None are reported and left out.
+    for which it returns None are reported and left out. `more` are images from elsewhere.
     """
     problems: list[Problem] = []
-    rows = []
+    rows = list(more)
     for split, class_folder, below, path in folders.find(folder, root, problems):
         label = (names or {}).get(class_folder, class_folder)
         if classes and label not in classes:

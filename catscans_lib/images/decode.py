@@ -24,6 +24,14 @@ TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 UNREADABLE = "could not be read: "
 
 
+class Slice(NamedTuple):
+    """An image inside a larger file: the file, its first byte and its length in bytes."""
+
+    path: Path
+    start: int
+    length: int
+
+
 class Decoded(NamedTuple):
     """A decoded file: its pixels, or None and the problem; SHA-256, mode and size of the file; what was lost.
 
@@ -41,7 +49,7 @@ class Decoded(NamedTuple):
 
 
 def decode_files(
-    files: Iterable[Path], size_px: int, n_processes: int = 1, resize: Resize = "squash"
+    files: Iterable[Path | Slice], size_px: int, n_processes: int = 1, resize: Resize = "squash"
 ) -> Iterator[Decoded]:
     """Decode files in order, in this process or in workers, which hold at most ``2 * n_processes`` chunks of 32 files."""
     rest = iter(files)
@@ -83,15 +91,24 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _decode_chunk(files: list[Path], size_px: int, resize: Resize) -> list[Decoded]:
+def _decode_chunk(files: list[Path | Slice], size_px: int, resize: Resize) -> list[Decoded]:
     return [decode(file, size_px, resize) for file in files]
 
 
-def decode(file: Path, size_px: int, resize: Resize = "squash") -> Decoded:
+def read_bytes(file: Path | Slice) -> bytes:
+    """Return the bytes of an image."""
+    if isinstance(file, Path):
+        return file.read_bytes()
+    with file.path.open("rb") as whole:
+        whole.seek(file.start)
+        return whole.read(file.length)
+
+
+def decode(file: Path | Slice, size_px: int, resize: Resize = "squash") -> Decoded:
     """Decode one file to a square of ``size_px`` x ``size_px``; whatever a decoder raises becomes the problem."""
     sha256 = ""
     try:
-        data = file.read_bytes()
+        data = read_bytes(file)
         sha256 = hashlib.sha256(data).hexdigest()
         if not data:
             raise ValueError("empty file (0 bytes)")
@@ -110,9 +127,9 @@ def decode(file: Path, size_px: int, resize: Resize = "squash") -> Decoded:
     return Decoded(None, sha256, UNREADABLE + "".join(one if one.isprintable() else "?" for one in problem))
 
 
-def scaling_difference(file: Path, size_px: int) -> float:
+def scaling_difference(file: Path | Slice, size_px: int) -> float:
     """Return the mean absolute difference (of 255) to the same image decoded at full size first; 0 unless it is a JPEG."""
-    data = file.read_bytes()
+    data = read_bytes(file)
     if not data.startswith(JPEG):
         return 0.0
     fast, full = (pixels.square(pixels.read(data, px), size_px).astype(float) for px in (2 * size_px, None))
