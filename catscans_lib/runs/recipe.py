@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 from functools import cache, lru_cache
 from importlib import metadata
@@ -182,31 +181,21 @@ def _reader(parameters: dict[str, Any]) -> str:
 
 def commit() -> str:
     """Return the project's git commit, with `+changes` if tracked files differ or code is untracked; "" outside git."""
-    head = _git("rev-parse", "HEAD")[0]
+    head = _git("rev-parse", "HEAD")
     untracked = ("ls-files", "--others", "--exclude-standard", "--", *CODE)
-    differs = head and (_git("status", "--porcelain", "--untracked-files=no")[0] or _git(*untracked)[0])
-    return head + (CHANGES if differs else "")
-
-
-def why_no_commit() -> str:
-    """Return why records name no commit although the project is a git repository; "" if they do, or it is none."""
-    said = _git("rev-parse", "HEAD")[1]
-    if "dubious ownership" not in said:
-        return ""
-    return (
-        "Records name no commit: another user owns the project's folder, so git refuses to read it. To allow it: "
-        f"git config --global --add safe.directory '{paths.root()}'"
+    return head + (
+        CHANGES if head and (_git("status", "--porcelain", "--untracked-files=no") or _git(*untracked)) else ""
     )
 
 
-def _git(*arguments: str) -> tuple[str, str]:
-    """Return what git prints ("" if it fails or is not installed), and its error."""
-    command = ["git", "-C", str(paths.root()), *arguments]
+def _git(*arguments: str) -> str:
+    """Return what git prints; "" if it fails or is not installed. The project's folder may belong to another user."""
+    command = ["git", "-c", "safe.directory=*", "-C", str(paths.root()), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"})
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return "", "git is not installed"
-    return (done.stdout.strip() if done.returncode == 0 else ""), done.stderr
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 @cache

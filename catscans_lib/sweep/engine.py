@@ -129,8 +129,6 @@ def run(sweep: Sweep, prepared: Prepared, started: float) -> int:
     costs = plan.costs_of(sweep.profile, runs, waiting, with_gpu=sweep.has_gpu)
     seconds = {key: cost.seconds for key, cost in costs.items()}
     shown = Progress(sweep.profile, chosen, chosen.keys() & set(done), seconds, sweep.n_parallel, started)
-    if reason := recipe.why_no_commit():
-        say(reason)
     command = snakemake(sweep)
     _check_writable(paths.notes_dir())
     with one_sweep_at_a_time() as lock, printed(shown):

@@ -67,15 +67,15 @@ def test_a_record_is_found_by_number_run_id_or_run(project):
     assert "transfer/dtd--chest, transfer/none--chest" in message
 
 
-def test_differences_are_listed_by_section_and_printed_as_aligned_columns(project):
+def test_differences_are_listed_by_section_and_printed_a_line_each(project):
     found = json.loads(said("diff", "1", "2", "--json"))
     assert found["parameters"] == {"source": ["dtd", "none"], "learning_rate": [0.001, 0.002]}
     assert found["results"] == {"auc.fine_tune": [pytest.approx(0.875), 1.0]}  # (3/4 + 1) / 2
     same = ["code", "data", "inputs", "versions", "keras", "machine"]
     assert [name for name, pairs in found.items() if not pairs] == same
     lines = said("diff", "transfer/dtd--chest", "transfer/none--chest").splitlines()
-    assert "  learning_rate  0.001  0.002  +0.001" in lines
-    assert "  auc.fine_tune  0.875  1.0  +0.125" in lines
+    assert "parameters: learning_rate: 0.001 -> 0.002" in lines
+    assert "results: auc.fine_tune: 0.875 -> 1.0" in lines
     assert "code: the same" in lines
 
 
@@ -107,9 +107,9 @@ def test_the_table_has_a_column_for_every_result_and_parameter(project):
 def test_ls_and_show_print_records_and_messages_say_how_to_make_what_is_missing(project):
     assert [row["status"] for row in json.loads(said("ls", "--json"))] == ["COMPLETED", "COMPLETED"]
     page = said("show", "1")
-    assert "\n  learning_rate       0.001\n" in page
+    assert "\n  learning_rate: 0.001\n" in page
     assert "output\ntraining from dtd" in page
-    assert f"  chest  {'cd' * 32}\n" in page
+    assert f"    chest: {'cd' * 32}\n" in page
     assert "steps with records: transfer" in said("ls", "--run", "pretrain", status=2)
     shutil.rmtree(paths.records_dir("demo"))
     assert "catscans sweep --profile demo" in said("show", "1", status=2)

@@ -1,12 +1,9 @@
 """Records as tables and as text: a list, one record in full, several in one table, the differences between two."""
 
-import textwrap
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import yaml
-from tabulate import tabulate
 
 from catscans_lib import paths, results
 from catscans_lib.runs.records.reading import Record, flat
@@ -64,46 +61,38 @@ def compared_profiles(a: str, b: str) -> dict[str, Any]:
 def compared_profiles_text(a: str, b: str) -> str:
     """Return `compared_profiles` as text."""
     found = compared_profiles(a, b)
-    settings = [(name, _cut(x), _cut(y)) for name, (x, y) in found["settings"].items()]
-    aucs = [
-        [*list(row.values())[:3], *(_text(row[name]) for name in ("a", "b", "difference"))] for row in found["aucs"]
-    ]
-    parts = [_aligned(settings, ("setting", a, b)) if settings else "settings: the same"]
-    heads = ("target", "mode", "source", f"AUC {a}", f"AUC {b}", "difference")
-    parts.append(_aligned(aucs, heads, ["left"] * 3 + ["right"] * 3) if aucs else "AUCs: none yet in either")
-    return "\n\n".join(parts)
+    heads = {"a": f"AUC {a}", "b": f"AUC {b}"}
+    aucs = _aligned(found["aucs"], heads) if found["aucs"] else "AUCs: none yet in either"
+    return "\n\n".join([_changes({"settings": found["settings"]}), aucs])
 
 
 def list_text(records: list[Record]) -> str:
     """Return one line per record."""
-    found = pd.DataFrame([summary(record) for record in records])
-    found["commit"] = found["commit"].str.replace(r"^(\w{12})\w*", r"\1", regex=True)
-    align = ["right" if pd.api.types.is_numeric_dtype(column) else "left" for _, column in found.items()]
-    return _aligned(found.map(_text).to_numpy().tolist(), list(found), align)
+    rows = [summary(record) | {"commit": record.commit[:12] + record.commit[40:]} for record in records]
+    return _aligned(rows)
 
 
 def record_text(record: Record) -> str:
-    """Return everything a record says, except the metrics of every epoch."""
-    head = summary(record) | {"files_in": paths.relative(record.folder)}
-    sections = {name: part for name, part in _sections(record).items() if name not in ("code", "versions")}
-    texts = {name: _aligned([(key, _text(value)) for key, value in part.items()]) for name, part in sections.items()}
-    texts["files"] = "\n".join(path.name for path in record.artifacts)
+    """Return everything a record says, except the metrics of every epoch, as YAML; then the printed output and the error."""
+    head = {"files_in": paths.relative(record.folder)} | record.as_dict() | {"results": record.results}
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
-    texts["versions"] = textwrap.fill(versions, 108, break_on_hyphens=False)
-    parts = [_aligned([(name, _text(value)) for name, value in head.items() if value])]
-    parts += [f"{name}\n{textwrap.indent(text, '  ')}" for name, text in texts.items() if text]
-    parts += [f"{name}\n{text.rstrip()}" for name, text in (("output", record.output), ("error", record.trace)) if text]
-    return "\n\n".join(parts)
+    shown = {name: value for name, value in head.items() if name not in ("info", "sources", "error")}
+    text = yaml.safe_dump(shown | {"versions": versions, "info": record.info}, sort_keys=False, width=120)
+    parts = [(name, part.rstrip()) for name, part in (("output", record.output), ("error", record.trace)) if part]
+    return "\n".join([text.rstrip(), *(f"\n{name}\n{part}" for name, part in parts)])
 
 
 def differences_text(a: Record, b: Record) -> str:
-    """Return `differences` as text; numbers also with their difference."""
-    heads = zip(summary(a).items(), summary(b).values(), strict=True)
-    parts = [_aligned([(name, _text(x), _text(y)) for (name, x), y in heads], ("", "a", "b"))]
-    for section, pairs in differences(a, b).items():
-        rows = [(name, _cut(x), _cut(y), _change(x, y)) for name, (x, y) in pairs.items()]
-        parts.append(f"{section}\n{textwrap.indent(_aligned(rows), '  ')}" if rows else f"{section}: the same")
-    return "\n\n".join(parts)
+    """Return a table of what both records are, and a line for each value that differs."""
+    return "\n\n".join([_aligned([summary(a), summary(b)]), _changes(differences(a, b))])
+
+
+def _changes(sections: dict[str, dict[str, list[Any]]]) -> str:
+    lines = []
+    for section, pairs in sections.items():
+        lines += [f"{section}: {name}: {_cut(x)} -> {_cut(y)}" for name, (x, y) in pairs.items()]
+        lines += [] if pairs else [f"{section}: the same"]
+    return "\n".join(lines)
 
 
 def _sections(record: Record) -> dict[str, dict[str, Any]]:
@@ -123,21 +112,11 @@ def _sections(record: Record) -> dict[str, dict[str, Any]]:
     }
 
 
-def _aligned(rows: list, heads: Sequence[str] = (), align: list[str] | None = None) -> str:
-    return tabulate(rows, heads, tablefmt="plain", disable_numparse=True, colalign=align)
-
-
-def _text(value: Any) -> str:
-    if value is None or value != value:
-        return MISSING
-    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else str(value)
+def _aligned(rows: list[dict[str, Any]], heads: dict[str, str] | None = None) -> str:
+    table = pd.DataFrame(rows).rename(columns=heads or {})
+    return table.to_string(index=False, na_rep=MISSING, float_format="{:.4g}".format, max_colwidth=60)
 
 
 def _cut(value: Any) -> str:
     text = MISSING if value is None else str(value)
     return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _change(a: Any, b: Any) -> str:
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
-    return f"{b - a:+.4g}" if numbers else ""
