@@ -49,7 +49,7 @@ def main() -> None:
 
 
 for command in (
-    sweep.check, sweep.sweep, sweep.run, sweep.book, sweep.evidence, data.download, data.dataset,
+    sweep.check, sweep.sweep, sweep.run, sweep.book, data.download, data.dataset,
     records.records, share.export, share.import_, recommend,
 ):  # fmt: skip
     main.add_command(command)

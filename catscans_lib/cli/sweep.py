@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from catscans_lib import paths
-from catscans_lib.errors import InputError, and_more, validated
+from catscans_lib.errors import and_more, validated
 from catscans_lib.grid import expand, experiments, profiles
 from catscans_lib.grid.steps import STEPS
 
@@ -151,23 +151,6 @@ def book(
         index = build(profile, gaps)
         say(f"built the book of profile {profile}")
     click.echo(paths.relative(index))
-
-
-@click.command(epilog="Example: catscans evidence --profile sample")
-@profile_option
-def evidence(profile: str) -> None:
-    """Write the finished targets of a profile to evidence/ as numbers; a later call replaces them."""
-    from catscans_lib.evidence import own
-
-    if profiles.is_demo(profile):
-        raise InputError(f"The images of '{profile}' are generated; only results of real images are evidence.")
-    needed: dict[str, list[str]] = {}
-    for key, run in expand.grid(profile).items():
-        if run.step in ("transfer", "similarity"):
-            needed.setdefault(run.parameters["target"], []).append(key)
-    done = own.write(profile, needed, profiles.load(profile).primary.mode)
-    rest = and_more([target for target in needed if target not in done])
-    click.echo(f"evidence/own_{profile}.csv: {', '.join(done)}" + f"; not finished: {rest}" * bool(rest))
 
 
 @click.command(hidden=True, epilog="Example: catscans run transfer/dtd--chest --profile demo")
