@@ -23,6 +23,8 @@ def grid():
     content["pretrain"]["sources"] = {"dtd": {"epochs": 1}}
     content["transfer"] |= {"targets": {"chest": {"max_images": 120}}, "modes": ["fine_tune", "linear_probe"]}
     content["transfer"]["defaults"]["epochs"] = 2
+    for block in ("pretrain", "transfer"):  # a run that is killed may have trained for a moment
+        content[block]["defaults"]["checkpoint_minutes"] = 0
     content["similarity"] |= {"probe": "dtd", "n_images": 60, "seeds": [0]}
     return content
 

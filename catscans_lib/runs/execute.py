@@ -110,7 +110,7 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
     except CellTimeoutError:
         raise RunFailed(
             f"{run.key} was stopped after its limit of {minutes:g} minutes. {see}. If it does not hang, raise the limit: "
-            f"resources: {{{run.step}: {{minutes: ...}}}} in params/{profile}.yaml. Training resumes at the last complete epoch."
+            f"resources: {{{run.step}: {{minutes: ...}}}} in params/{profile}.yaml. Training resumes at its last checkpoint."
         ) from None
     except OSError as error:
         raise RunFailed(f"{run.key} failed: cannot write its notebook: {error} {NO_SPACE}") from None

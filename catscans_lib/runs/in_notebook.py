@@ -28,7 +28,7 @@ from catscans_lib.errors import Strict, unknown
 from catscans_lib.grid import expand, profiles, steps
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
-from catscans_lib.training import keras_settings
+from catscans_lib.training import WITHOUT_EFFECT, keras_settings
 from catscans_lib.training.checkpoints import Checkpoint
 from catscans_lib.transferability import Study
 
@@ -89,8 +89,10 @@ class Run:
         table.to_csv(folder / f"{name}.csv", index=False)
 
     def keep(self, path: Path) -> None:
-        """Copy a file, if it exists, into the run's folder."""
-        if path.is_file():
+        """Copy a file or a folder, if it exists, into the run's folder."""
+        if path.is_dir():
+            shutil.copytree(path, self.work / path.name, dirs_exist_ok=True)
+        elif path.is_file():
             shutil.copy2(path, self.work / path.name)
 
     def save_figure(self, name: str, figure: Figure, table: pd.DataFrame) -> None:
@@ -129,7 +131,7 @@ class Run:
         if "data_written" in facts:
             return [facts["data_written"], paths.sha256(folds) if folds.is_file() else ""]
         lasting = {name: value for name, value in facts.items() if not name.startswith("seconds")}
-        return [results.content(self.work), lasting, self.settings.model_dump(exclude={"profile"})]
+        return [results.content(self.work), lasting, self.settings.model_dump(exclude={"profile", *WITHOUT_EFFECT})]
 
 
 def start(step: str, **given: Any) -> Run:

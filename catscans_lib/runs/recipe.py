@@ -17,7 +17,7 @@ from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.networks import registry
 from catscans_lib.runs import code_scope, contents
-from catscans_lib.training import keras_settings
+from catscans_lib.training import WITHOUT_EFFECT, keras_settings
 
 PROJECT = "catscans"
 CODE = ("catscans_lib", "notebooks", "params", "Snakefile")
@@ -56,7 +56,7 @@ def recipe(run: PlannedRun, profile: str, code: str | None = None) -> str:
     The name of the profile is no part of it: profiles share what they make in the same way.
     """
     code = code_fingerprint(run.step, run.parameters) if code is None else code
-    settings = run.settings.model_dump(exclude={"profile"})
+    settings = run.settings.model_dump(exclude={"profile", *WITHOUT_EFFECT})
     return fingerprint(settings, code, run_ids(run, profile), _files(run, profile), _entries(run))
 
 

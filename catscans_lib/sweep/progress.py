@@ -1,5 +1,7 @@
 """Prints a line when a run of a sweep starts or ends: how many are done and running, and the time that is expected to be left.
 
+Of a run that trains for long, it shows the last epoch every minute.
+
 It looks into the folders of the runs, so that it sees runs on this machine and on a cluster in the same way.
 """
 
@@ -13,8 +15,10 @@ from catscans_lib import paths, results
 from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.runs.execute import MARK, say
 from catscans_lib.sweep import failures, plan
+from catscans_lib.training import EPOCHS_LOG
 
 POLL_S = 1.0  # between two looks
+EPOCH_S = 60.0  # a run's epochs are shown so long after its last line
 TRUSTED_S = 60.0  # so many seconds of finished runs count as much as the plan
 
 
@@ -29,6 +33,7 @@ class Progress:
     n_parallel: int
     since: float
     started: dict[str, float] = field(default_factory=dict)  # running runs
+    told: dict[str, tuple[float, str]] = field(default_factory=dict)  # running runs: time and epoch of their last line
     took: dict[str, float] = field(default_factory=dict)  # seconds of runs that were seen to start and to end
 
     def look(self, now: float, *, is_last: bool = False) -> list[str]:
@@ -46,8 +51,20 @@ class Progress:
         for key in active:
             if key not in self.started:
                 self.started[key] = now
+                self.told[key] = (now, "")
                 lines.append(f"{key} starts: {self._counts(now)}")
+            elif now - self.told[key][0] >= EPOCH_S and (epoch := self._epoch(key)) not in ("", self.told[key][1]):
+                self.told[key] = (now, epoch)
+                lines.append(f"{key}: {epoch}")
         return lines
+
+    def _epoch(self, key: str) -> str:
+        """Return the last line of a run's log of epochs; "" if this sweep has not trained one yet."""
+        for log in paths.checkpoint_dir(self.profile, *key.split("/")).glob(f"*/{EPOCHS_LOG}"):
+            with suppress(FileNotFoundError):  # the run is just ending
+                if log.stat().st_mtime >= self.since:
+                    return log.read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
+        return ""
 
     def _is_done(self, key: str) -> bool:
         is_marked = (paths.run_dir(self.profile, *key.split("/")) / MARK).exists()

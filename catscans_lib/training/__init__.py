@@ -19,6 +19,8 @@ from catscans_lib.errors import Count, InputError, Strict, unknown
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
 BACKENDS = ("tensorflow", "jax")  # of Keras
+EPOCHS_LOG = "logs/epochs.log"  # below the folder of a checkpoint: a line per epoch, which sweeps show
+WITHOUT_EFFECT = {"checkpoint_minutes", "logs"}  # settings that outdate no result
 SHORTENING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")  # Keras would end every training early
 
 
@@ -75,6 +77,9 @@ class Training(Strict):
     `momentum` is that of SGD, and `beta_1` of Adam. `clip_norm` is the largest norm of all gradients of a step together
     (Pascanu et al. 2013, arXiv:1211.5063). `label_smoothing` is the share of a label that all classes divide evenly (Szegedy et
     al. 2016, arXiv:1512.00567). The loss of the validation images knows nothing of it.
+
+    The settings of `WITHOUT_EFFECT` change no result: the time between two checkpoints (0: one after every epoch), and logs
+    beside the line per epoch.
     """
 
     epochs: Count
@@ -96,6 +101,15 @@ class Training(Strict):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     threads: Count | None = None
     deterministic: bool = True
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 2.0
+    logs: list[Literal["csv", "tensorboard"]] = Field(default_factory=list)
+
+    @field_validator("logs")
+    @classmethod
+    def _can_be_written(cls, logs: list[str]) -> list[str]:
+        if "tensorboard" in logs and find_spec("tensorboard") is None:
+            raise ValueError("tensorboard is not installed; install it: .venv/bin/pip install tensorboard")
+        return logs
 
     @field_validator("validation_share")
     @classmethod

@@ -1,10 +1,13 @@
 """What happens at the end of every epoch: metrics, early stopping, the checkpoint."""
 
+import time
+
 import keras
 import numpy as np
 
 from catscans_lib.networks.weights import leaves
 from catscans_lib.statistics.metrics import area, averaged
+from catscans_lib.training import Training
 from catscans_lib.training.checkpoints import State
 
 SMALLEST = 1e-7  # lower bound of a probability in the loss, as in Keras
@@ -20,14 +23,17 @@ class NonFiniteLoss(FloatingPointError):
 
 
 class ResumableTraining(keras.callbacks.Callback):
-    """Stops training early or at a non-finite loss, keeps the best epoch, and saves the state after every epoch.
+    """Stops training early or at a non-finite loss, keeps the best epoch, and saves the state every `checkpoint_minutes`.
 
-    Starts from the saved state, or else with a fresh optimiser and with dropout seeded by `seed`.
+    Starts from the saved state, or else with a fresh optimiser and with dropout seeded by `seed`. Where other learning rates
+    follow, the state after the last of `epochs` is saved, too: the best rate's is needed again.
     """
 
-    def __init__(self, model: keras.Model, patience: int | None, state: State, seed: int) -> None:
+    def __init__(self, model: keras.Model, settings: Training, state: State, *, seed: int, epochs: int) -> None:
         super().__init__()
-        self.patience, self.state = patience, state
+        self.patience, self.state, self.epochs = settings.patience, state, epochs
+        self.every_s, self.saved_at = 60 * settings.checkpoint_minutes, time.monotonic()
+        self.keeps_last = bool(settings.other_learning_rates)
         self.history: dict[str, list[float]] = {}
         self.best: list[np.ndarray] = []
         self.epoch, self.best_loss, self.best_epoch, self.has_ended = 0, np.inf, 0, False
@@ -56,8 +62,11 @@ class ResumableTraining(keras.callbacks.Callback):
         self.epoch = epoch + 1
         if self.patience:
             self._stop_early(logs["val_loss"])
-        facts = {name: getattr(self, name) for name in FACTS}
-        self.state.save([*map(_value, self.variables), *self.best], facts)
+        is_last = self.has_ended or self.epoch == self.epochs
+        if time.monotonic() - self.saved_at >= self.every_s or (is_last and self.keeps_last):
+            facts = {name: getattr(self, name) for name in FACTS}
+            self.state.save([*map(_value, self.variables), *self.best], facts)
+            self.saved_at = time.monotonic()
 
     def _stop_early(self, loss: float) -> None:
         if loss < self.best_loss:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from catscans_lib.errors import InputError, unknown
 from catscans_lib.images import folds
-from catscans_lib.training import Training, backend, callbacks
+from catscans_lib.training import Training, backend, callbacks, watching
 from catscans_lib.training.batches import PREDICT_BATCH, Batches, stream
 from catscans_lib.training.callbacks import NonFiniteLoss, ResumableTraining
 from catscans_lib.training.checkpoints import State
@@ -116,7 +116,7 @@ def fit(
     """Train a compiled model in place with a fresh optimiser, or continue after the last epoch that `state` holds.
 
     `images` are uint8 (n_images, size, size, 3), usually a memory map; only `rows` (training) and `validation_rows` (curves,
-    early stopping) are read. `labels` are integers (n_images,). `state` is saved after every epoch.
+    early stopping) are read. `labels` are integers (n_images,). `state` is saved every `checkpoint_minutes`.
     `keep_source` are callbacks of `fine_tuning.keep_source`.
 
     Returns columns epoch (from 1), split (train or validation), metric (loss, accuracy or auc), value. Training loss and
@@ -127,7 +127,7 @@ def fit(
     becomes NaN or infinite; names the epoch, the learning rate and the last finite loss.
     """
     epochs, start_rate = epochs or settings.epochs, start_rate or settings.learning_rate
-    training = ResumableTraining(model, settings.patience, state, seed)
+    training = ResumableTraining(model, settings, state, seed=seed, epochs=epochs)
     weights = class_weights(labels[rows], n_classes) if settings.class_weights == "balanced" else None
     batches = Batches(
         images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed,
@@ -141,7 +141,9 @@ def fit(
     if not training.has_ended and training.epoch < epochs:
         model.fit(
             stream(batches), initial_epoch=training.epoch, epochs=epochs, shuffle=False, verbose=0,
-            callbacks=[order, rate, *keep_source, *metrics, training],
+            callbacks=[
+                order, rate, *keep_source, *metrics, *watching.callbacks(settings, state, len(rows), epochs), training,
+            ],
         )  # fmt: skip
     training.restore_best()
     return _tidy(training.history)

@@ -10,6 +10,7 @@ from catscans_lib.grid import expand
 from catscans_lib.runs.execute import MARK
 from catscans_lib.sweep import failures
 from catscans_lib.sweep.progress import Progress
+from catscans_lib.training import EPOCHS_LOG
 
 START = 1e9  # seconds since 1970
 COSTS = {"ingest/dtd": 10.0, "ingest/chest": 10.0, "pretrain/dtd": 100.0}
@@ -59,6 +60,24 @@ def test_a_line_says_what_is_done_running_and_left_when_a_run_starts_or_ends(pro
     begin("pretrain/dtd", START + 22)
     assert [line[:19] for line in progress.look(START + 22)] == ["pretrain/dtd starts"]
     assert progress.seconds_left(START + 52) == pytest.approx(70)
+
+
+def test_a_long_run_shows_its_last_epoch_once_a_minute_from_the_log_of_its_checkpoint(progress):
+    begin("pretrain/dtd", START + 1)
+    progress.look(START + 1)
+    log = paths.checkpoint_dir("demo", "pretrain", "dtd") / "recipe" / EPOCHS_LOG
+    log.parent.mkdir(parents=True)
+    log.write_text("epoch 1 of 8, of an attempt before\n")
+    set_time(log, START - 5)
+    assert progress.look(START + 70) == []
+    for epoch in (1, 2):
+        with log.open("a") as opened:
+            opened.write(f"epoch {epoch} of 8, loss 0.5\n")
+        set_time(log, START + 70 + epoch)
+        shown = progress.look(START + 70 + epoch)
+        assert shown == (["pretrain/dtd: epoch 1 of 8, loss 0.5"] if epoch == 1 else [])
+    assert progress.look(START + 140) == ["pretrain/dtd: epoch 2 of 8, loss 0.5"]
+    assert progress.look(START + 999) == []
 
 
 def test_a_failed_run_is_reported_and_started_again(progress):

@@ -1,4 +1,4 @@
-"""A killed run resumes at its last complete epoch and gives the same bytes."""
+"""A killed run resumes at its last checkpoint and gives the same bytes."""
 
 import resource
 import shutil

@@ -14,7 +14,7 @@ from catscans_lib.training.checkpoints import Checkpoint
 
 SETTINGS = Training(
     epochs=2, batch_size=8, learning_rate=1e-3, optimiser="adam", schedule="constant", dropout=0.0,
-    class_weights="balanced", augmentation=None, validation_share=0.25,
+    class_weights="balanced", augmentation=None, validation_share=0.25, checkpoint_minutes=0,
 )  # fmt: skip
 FLIP = Augmentation(rotation_deg=0.0, shift=0.0, horizontal_flip=True)
 MOVE = Augmentation(rotation_deg=10.0, shift=0.1, horizontal_flip=True)
