@@ -9,9 +9,7 @@ from test_loop import SETTINGS, fitted, state
 
 from catscans_lib.training import Training
 
-LINE = (
-    r"epoch {n} of 3 of part, loss \d\.\d{{4}}{auc}, rate 0\.001, [\d,]+ images/s, ends by (Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d"
-)
+LINE = r"epoch {n} of 3 of part, loss \d\.\d{{4}}{auc}, rate 0\.001, [\d,]+ images/s, ends by (Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d"
 
 
 @pytest.mark.parametrize(("n_train", "auc"), [(24, r", inner AUC [01]\.\d{3}"), (32, "")])
