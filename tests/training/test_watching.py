@@ -9,7 +9,10 @@ from test_loop import SETTINGS, fitted, state
 
 from catscans_lib.training import Training
 
-LINE = r"epoch {n} of 3 of part, loss \d\.\d{{4}}{auc}, rate 0\.001, [\d,]+ images/s, ends by (Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d"
+LINE = (
+    r"epoch {n} of {epochs} of part, loss \d\.\d{{4}}{auc}, rate 0\.001, [\d,]+ images/s, "
+    r"ends by (Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d"
+)
 
 
 @pytest.mark.parametrize(("n_train", "auc"), [(24, r", inner AUC [01]\.\d{3}"), (32, "")])
@@ -18,8 +21,8 @@ def test_every_epoch_prints_a_line_and_appends_it_to_the_log_of_the_run(tmp_path
     fitted(state(tmp_path), epochs=3, n_train=n_train)
     printed = capsys.readouterr().out.splitlines()
     assert (tmp_path / "recipe/logs/epochs.log").read_text().splitlines() == printed
-    for n, line in zip((1, 2, 3), [*printed[:2], *printed[2:]], strict=True):
-        assert re.fullmatch(LINE.format(n=n, auc=auc).replace("of 3 of", "of [23] of"), line), line
+    for n, epochs, line in zip((1, 2, 3), (2, 2, 3), printed, strict=True):
+        assert re.fullmatch(LINE.format(n=n, epochs=epochs, auc=auc), line), line
     assert not list(tmp_path.glob("*/logs/*.csv"))
 
 
