@@ -4,7 +4,7 @@
 #                              execute, a profile in params/cluster/; default: this machine. ARGS: further options of
 #                              `catscans book`, such as --dry-run or --no-sweep)
 # make pdf [PROFILE=...]       writes the chapters of that book as one PDF (needs Chromium)
-# make lab                     opens JupyterLab at a notebook for playing with the results
+# make lab                     opens JupyterLab at copies of the notebooks in scratch/: nothing of the study changes
 # make test                    runs the linters, the import contracts and the fast tests
 # make test-slow               runs the tests with a cluster, a browser or real kills (minutes)
 # make gpu                     installs TensorFlow for an NVIDIA GPU into .venv (3 GB)
@@ -40,7 +40,9 @@ format: .venv/.complete
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/nbstripout notebooks/*.ipynb
 
 lab: .venv/.complete
-	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/reanalysis.ipynb
+	@mkdir -p scratch
+	@for one in notebooks/*.ipynb; do test -e scratch/$${one##*/} || cp $$one scratch/; done
+	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/scratch/reanalysis.ipynb
 
 # Makes .venv with the first interpreter of PYTHON that fits; where none does, uv fetches one. .complete marks a complete
 # environment; an interrupted install starts again.

@@ -1,5 +1,6 @@
 """environment.yml and the container hold what the lock file does; make finds an interpreter for .venv or fetches one."""
 
+import json
 import os
 import re
 import shutil
@@ -86,3 +87,36 @@ def test_make_passes_a_folder_on_as_it_is_written_and_replaces_a_home_that_canno
     env = {**os.environ, "HOME": "/proc/nowhere", "MAKEFLAGS": ""}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [given, str(ROOT / ".snakemake/home")]
+
+
+def test_the_files_of_other_services_say_what_the_citation_and_the_makefile_say():
+    cited, zenodo = yaml.safe_load((ROOT / "CITATION.cff").read_text()), json.loads((ROOT / ".zenodo.json").read_text())
+    assert zenodo["creators"] == [{"name": one["name"]} for one in cited["authors"]]
+    assert (zenodo["title"], zenodo["version"], zenodo["license"]["id"]) == (
+        cited["title"],
+        cited["version"],
+        cited["license"],
+    )
+    assert zenodo["publication_date"] == str(cited["date-released"])
+    assert cited["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    jobs = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text())["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    commands.append(json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())["postCreateCommand"])
+    targets = re.findall(r"(?m)^([\w./-]+):", (ROOT / "Makefile").read_text())
+    assert len(commands) == 3 and all(command.removeprefix("make ") in targets for command in commands)
+
+
+def test_make_lab_opens_copies_and_keeps_those_that_were_changed(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    complete = ("requirements.lock", ".venv/.complete")
+    for place in (*complete, "notebooks/reanalysis.ipynb", "notebooks/other.ipynb", "scratch/other.ipynb"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(place)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/jupyter").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "bin/jupyter").chmod(0o755)
+    command = ["make", "--silent", "lab", "BIN=bin"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "lab --LabApp.default_url=/lab/tree/scratch/reanalysis.ipynb\n"
+    assert (tmp_path / "scratch/reanalysis.ipynb").read_text() == "notebooks/reanalysis.ipynb"
+    assert (tmp_path / "scratch/other.ipynb").read_text() == "scratch/other.ipynb"

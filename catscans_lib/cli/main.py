@@ -43,6 +43,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group)
+@click.version_option(package_name="catscans", message="%(prog)s %(version)s")
 def main() -> None:
     """Cats or CAT scans: which source dataset to pretrain on for a medical target."""
     paths.adapt_environment()
