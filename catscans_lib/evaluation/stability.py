@@ -1,23 +1,7 @@
-"""How stable training was: numbers per learning curve, a verdict per source by stated rules, agreement between seeds.
+"""How stable training was: numbers per learning curve, a verdict per source, agreement between seeds.
 
-A **curve** is one training: a source, target, mode, fold, seed and learning rate. It is judged on its inner validation images.
-
-It **diverged** if the training loss became non-finite, or ended (mean over the late epochs) more than a tenth above its first
-epoch. A rising validation loss is not divergence, because it may be overfitting. A learning rate so high that already the first
-epoch is bad is not detected by this rule; its AUC shows it.
-
-The **verdict** on a group of curves is the first that applies:
-
-- diverged: at least half of the curves diverged;
-- unstable: a curve diverged, or the late AUC (mean over the curves) varies by more than 0.05 (sd), or drops by more than 0.1
-  from one epoch to the next;
-- unsettled: the late AUC varies by more than 0.01 (sd), or differs by more than 0.01 from that of the epochs before;
-- stable: none of these.
-
-The thresholds are absolute, so a verdict does not depend on the other sources; the column `times_median` compares with them.
-0.01 is the difference of AUC that the study counts as none: for a stable network one epoch more or less would not have mattered.
-With few inner validation images an AUC moves in coarse steps, and few networks are stable. Without inner validation images there
-is no AUC; then, and with fewer than four epochs, the verdict is "unknown" unless a curve diverged.
+A curve is one training (source, target, mode, fold, seed, learning rate), judged on its inner validation images. The chapter
+*Stability* states and explains the rules of the verdicts.
 """
 
 import numpy as np
@@ -27,7 +11,9 @@ MEASURED = ("epoch", "split", "metric", "value")  # all other columns of a histo
 SOURCE = ["source", "target", "mode"]
 LATE = 3  # the late epochs are the last third, at least two
 NUMBERS = ["auc_late_sd", "auc_largest_drop", "auc_late_gain", "auc_final"]
-DIVERGED_ABOVE = 0.1  # relative to the training loss of the first epoch
+DIVERGED_ABOVE = (
+    0.1  # late training loss, relative to that of the first epoch; a rising validation loss may be overfitting
+)
 DIVERGED_SHARE = 0.5  # of the curves
 UNSTABLE_SD, UNSTABLE_DROP = 0.05, 0.1
 SETTLED_SD, SETTLED_GAIN = 0.01, 0.01
@@ -77,7 +63,7 @@ def summary(numbers: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(row: pd.Series) -> str:
-    """Return the verdict on a row of `summary` by the rules in the module's docstring."""
+    """Return the verdict on a row of `summary` by the rules in the chapter *Stability*."""
     if row["divergence_rate"] >= DIVERGED_SHARE:
         return "diverged"
     late_sd, drop, gain = row[NUMBERS[:3]]

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Collection
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from catscans_lib import paths, results
@@ -50,16 +49,8 @@ def _only_code_differs(run: PlannedRun, profile: str, code_now: str) -> bool:
 
 def trust(profile: str, keys: list[str], runs: Runs) -> None:
     """Count these finished runs as up to date until their code changes again; a note in each run's folder says so."""
-    commit, since = recipe.commit(), datetime.now(UTC).isoformat(timespec="seconds")
-    for key in keys:
-        run = runs[key]
-        note = {
-            "recipe": recipe.recipe(run, profile),
-            "made_by_code": results.facts(profile, key).code,
-            "kept_under_code": recipe.code_fingerprint(run.step, run.parameters),
-            "commit": commit,
-            "since": since,
-        }
+    for run in (runs[key] for key in keys):
+        note = {"recipe": recipe.recipe(run, profile)}
         with paths.atomic_write(paths.run_dir(profile, run.step, run.name) / recipe.TRUSTED) as part:
             part.write_text(json.dumps(note, indent=2), encoding="utf-8")
 

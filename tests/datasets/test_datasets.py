@@ -1,5 +1,7 @@
 """Cards, and readers of class folders and tables: what is listed, and what is reported and left out."""
 
+import re
+
 import fixtures
 import pandas as pd
 import pytest
@@ -41,6 +43,9 @@ def test_every_card_is_complete(name):
     assert card.n_images == N_IMAGES.get(name, card.n_images)
     assert card.url.startswith("https://")
     assert len(set(card.classes)) == len(card.classes) != 1
+    for file in card.downloads:
+        assert file.url.startswith("http") and re.fullmatch(r"[^/\\\0.][^/\\\0]*", file.file_name)
+        assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", file.checksum or f"md5:{0:032}")
 
 
 def test_a_missing_or_empty_data_folder_is_named_with_what_is_expected(tmp_path):

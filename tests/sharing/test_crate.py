@@ -23,7 +23,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
-from catscans_lib.sharing.crate import cards, metadata
+from catscans_lib.sharing.crate import metadata
 from catscans_lib.sharing.crate.export import PROJECT, export
 
 TOKEN = "osf-token-0123456789abcdef"
@@ -168,7 +168,7 @@ def test_the_demo_s_cards_say_that_its_images_are_made_up_and_list_those_used(ma
 def test_the_card_of_a_published_dataset_has_its_facts(name, monkeypatch):
     monkeypatch.setenv("CATSCANS_ROOT", str(tiny.ROOT))
     info = datasets.get(name)
-    printed = json.loads(json.dumps(cards.of_dataset(info)))
+    printed = json.loads(json.dumps(metadata.of_dataset(info)))
     facts = {
         "title": info.title,
         "licence": info.licence,

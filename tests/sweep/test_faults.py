@@ -233,8 +233,6 @@ def test_changed_code_is_reported_by_notebook_and_trust_keeps_the_results(swept)
     assert result.returncode == 0, result.stderr
     assert "Kept although their code has changed (--trust): stability/all." in result.stdout
     assert "nothing to do: all 11 runs are up to date" in result.stdout
-    note = json.loads((swept / "results/demo/stability/all/trusted.json").read_text())
-    assert note["made_by_code"] != note["kept_under_code"]
     again = faulting.catscans(swept, "sweep")  # trusted until the code changes again
     assert "changed" not in again.stdout and "nothing to do" in again.stdout
     assert tiny.done(swept) == before

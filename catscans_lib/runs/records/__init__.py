@@ -58,16 +58,11 @@ def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill:
 
 
 def _experiment(profile: str, key: str, config: dict[str, Any], mask: masking.Mask) -> Any:
-    sys.modules.setdefault("pandas", None)  # or Sacred would import pandas, which takes half a second
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # our pin on setuptools keeps it available
-            from sacred import SETTINGS, Experiment
-            from sacred.host_info import HostInfoGetter
-            from sacred.observers import FileStorageObserver
-    finally:
-        if sys.modules["pandas"] is None:
-            del sys.modules["pandas"]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # our pin on setuptools keeps it available
+        from sacred import SETTINGS, Experiment
+        from sacred.host_info import HostInfoGetter
+        from sacred.observers import FileStorageObserver
     # Sacred would discover only the code and packages of this process, but the notebook runs in another one.
     SETTINGS.CAPTURE_MODE, SETTINGS.DISCOVER_SOURCES, SETTINGS.DISCOVER_DEPENDENCIES = "sys", "none", "none"
     host = {"cores": psutil.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 2**30, 1)}

@@ -12,6 +12,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+
 from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, and_more
@@ -20,7 +22,7 @@ from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.runs.records import masking
 from catscans_lib.sharing import archives
-from catscans_lib.sharing.crate import cards, metadata
+from catscans_lib.sharing.crate import metadata
 
 PROJECT = (
     "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile", "README.md", "Snakefile", "_config.yml", "_toc.yml",
@@ -158,12 +160,16 @@ def _cards(profile: str) -> dict[str, Content]:
     for name, row in profiles.load(profile).datasets.items():
         place, table = paths.store_path(profile, name, row.size_px), f"{folder}/datasets/{name}.csv"
         if place.is_file():
-            found[table] = cards.images_csv(store.open_store(place).table)
+            found[table] = _images_csv(store.open_store(place).table)
         elif (paths.root() / table).is_file():  # from an import, which brings no store
             found[table] = (paths.root() / table).read_bytes()
-        card = cards.of_dataset(datasets.get(name), made_up=is_demo and name in datasets.published())
+        card = metadata.of_dataset(datasets.get(name), made_up=is_demo and name in datasets.published())
         found[f"{folder}/datasets/{name}.json"] = _json(card)
     return found
+
+
+def _images_csv(table: pd.DataFrame) -> bytes:
+    return table[["image_id", "label", "group"]].to_csv(index=False, lineterminator="\n").encode()
 
 
 def _json(content: object) -> bytes:

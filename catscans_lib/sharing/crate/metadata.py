@@ -1,9 +1,10 @@
-"""Describes a crate in ``ro-crate-metadata.json``: which run made what, from what, with which notebook.
+"""Describes a crate in ``ro-crate-metadata.json`` (which run made what, from what, with which notebook), and its datasets.
 
 Follows the Process Run Crate 0.5 profile: each notebook is a tool, each finished run an action.
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version as installed
@@ -14,7 +15,7 @@ from urllib import parse
 
 import yaml
 
-from catscans_lib import paths, results
+from catscans_lib import datasets, paths, results
 from catscans_lib.grid import expand, profiles
 from catscans_lib.runs import recipe
 
@@ -25,6 +26,7 @@ CRATE = "https://w3id.org/ro/crate/1.1"  # the version that the profile requires
 TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}  # not in the context of that version
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 BUILT_IN = MimeTypes()  # Python's own table, which is the same on every machine
+NO_FACTS = ("reader", "places", "reading", "by_hand", "is_below_data_dir")  # how a dataset is read, not what it is
 MEDIA_TYPES = {  # not in it
     ".bib": "application/x-bibtex", ".cff": "application/yaml", ".gz": "application/gzip", ".ipynb": "application/x-ipynb+json",
     ".keras": "application/zip", ".md": "text/markdown", ".npz": "application/zip", ".tgz": "application/gzip",
@@ -144,3 +146,28 @@ def _actions(profile: str, runs: dict[str, dict], files: Iterable[str], agent: s
 def _ended(record: dict[str, Any]) -> str:
     ended = datetime.fromisoformat(record["started"]) + timedelta(seconds=record["seconds"])
     return ended.isoformat(timespec="seconds")
+
+
+def of_dataset(info: datasets.DatasetInfo, *, made_up: bool = False) -> dict[str, Any]:
+    """Return the facts of a dataset's card, as JSON takes them; `citation` is the entry in BibTeX.
+
+    `made_up` says that the demo world drew the images under the name of a real dataset.
+    """
+    if made_up:
+        text = (
+            f"Small images that this project's demo world draws under the name of {info.title}; their shared structure is "
+            "known. They show no patients and nothing of the real dataset."
+        )
+        return {"name": info.name, "title": f"{info.title}, made up", "description": text, "licence": "MIT"}
+    known = {one.name: getattr(info, one.name) for one in fields(info) if one.name not in NO_FACTS}
+    known |= {"citation": _citation(info.citation), "downloads": [asdict(one) for one in info.downloads]}
+    return {name: value for name, value in known.items() if value}
+
+
+def _citation(key: str) -> str:
+    """BibTeX entry in `book/references.bib`; "" if it is missing."""
+    from pybtex.database import parse_file
+
+    path = paths.root() / "book" / "references.bib"
+    entries = parse_file(str(path), "bibtex").entries if path.is_file() else {}
+    return entries[key].to_string("bibtex").strip() if key in entries else ""
