@@ -186,8 +186,7 @@ def _container() -> int:
 
 
 def replace_folder(new: Path, final: Path) -> None:
-    """Move a folder to the place of another one; `restore_folder` helps if the process is killed in between."""
-    restore_folder(final)
+    """Move a folder to the place of another one."""
     remove_folder(_former(final))
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
@@ -203,12 +202,6 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
     if folder.exists():
         folder.rename(tempfile.mkdtemp(prefix=name, suffix=".left", dir=folder.parent))
-
-
-def restore_folder(folder: Path) -> None:
-    """Move a folder back that a killed `replace_folder` had moved aside."""
-    if not folder.exists() and _former(folder).exists():
-        _former(folder).rename(folder)
 
 
 def _former(folder: Path) -> Path:

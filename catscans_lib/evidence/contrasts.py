@@ -13,6 +13,7 @@ METHODS = {
 NATURAL, MEDICAL = "natural", "medical"
 SUMMARY = ("mean", "low", "high", "prediction_low", "prediction_high", "tau", "i2")
 SIZES = ("up to 1,000", "1,000 to 10,000", "more than 10,000", "not stated")  # training images
+SIZE, ALL_IMAGES, VARIES_SIZES = "n_per_class", "all", "xray_scale"  # column; its last value; the study that varies it
 SMALLEST = 3  # differences that a random-effects mean needs
 
 
@@ -66,7 +67,7 @@ def of_all(tables: dict[str, pd.DataFrame], studies: dict[str, Study]) -> pd.Dat
 
 def main(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Return one row per study and target: where a study varies the number of training images, that with all images."""
-    return contrasts[contrasts["n_per_class"].isna() | (contrasts["n_per_class"] == "all")]
+    return contrasts[contrasts[SIZE].isna() | (contrasts[SIZE] == ALL_IMAGES)]
 
 
 def _choice(wide: pd.DataFrame, repeat: float, elsewhere: pd.Series, kinds: pd.Series) -> dict[str, str | None]:
@@ -143,3 +144,21 @@ def summaries(contrasts: pd.DataFrame) -> pd.DataFrame:
         facts = {"kind": kind, "group": name, "n": len(part), "n_higher": (found > 0).sum(), "unweighted": found.mean()}
         rows.append(facts | pooled(part))
     return pd.DataFrame(rows)
+
+
+def by_size(table: pd.DataFrame) -> pd.DataFrame:
+    """Return target, n_per_class, n_sources, n_seeds, sd (median over sources of the standard deviation over seeds) and tau.
+
+    tau is Kendall's between the order of the sources at this size and with all images; NaN for all images. Takes the table of
+    the study that varies sizes. A source is a source and a backbone. Sizes ascend, all images come last.
+    """
+    rows = []
+    for target, here in table.groupby("target", sort=False):
+        cells = here.groupby([SIZE, "source", "backbone"])["value"]
+        means, sds = cells.mean().unstack(SIZE), cells.std().unstack(SIZE)
+        for size in sorted(means, key=lambda size: np.inf if size == ALL_IMAGES else float(size)):
+            pairs = means[[size, ALL_IMAGES]].dropna() if size != ALL_IMAGES else means[[]]
+            tau = stats.kendalltau(pairs[size], pairs[ALL_IMAGES]).statistic if size != ALL_IMAGES else np.nan
+            n_seeds = int(cells.size().unstack(SIZE)[size].max())
+            rows.append((target, size, int(means[size].notna().sum()), n_seeds, sds[size].median(), tau))
+    return pd.DataFrame(rows, columns=["target", SIZE, "n_sources", "n_seeds", "sd", "tau"])

@@ -125,7 +125,7 @@ def _mean(ax: Axes, y: float, row: Mapping[str, float], height: float = 0.4) -> 
 def size_panels(contrasts: pd.DataFrame, noise: pd.DataFrame, *, titles: Titles) -> np.ndarray:
     """Plot differences and seed noise against the number of training images per class, a line per target; axes (2,).
 
-    `contrasts` has a row per target and n_per_class, `noise` is as `evidence.sizes.by_size` returns it, in ascending order.
+    `contrasts` has a row per target and n_per_class, `noise` is as `evidence.contrasts.by_size` returns it, in ascending order.
     """
     _, axes = plt.subplots(1, 2, figsize=(10, 3.6))
     sizes = sorted(set(noise["n_per_class"]), key=lambda size: (size == "all", len(size), size))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 if TYPE_CHECKING:
     from catscans_lib.images.store import ImageStore
@@ -141,29 +140,6 @@ def counts(datasets: list[str], identical: pd.DataFrame, alike: pd.DataFrame) ->
         found = (((pairs["dataset"] == one) & (pairs["other"] == other)).sum() for pairs in (identical, alike))
         rows.append((one, other, *map(int, found)))
     return pd.DataFrame(rows, columns=["dataset", "other", "n_identical", "n_alike"])
-
-
-def examples(identical: pd.DataFrame, alike: pd.DataFrame, n_pairs: int = 12) -> pd.DataFrame:
-    """Return pairs to show, from each two datasets in turn, near duplicates first."""
-    pairs = pd.concat([alike, identical], ignore_index=True)
-    turn = pairs.groupby(["dataset", "other"]).cumcount().to_numpy()
-    return pairs.iloc[np.argsort(turn, kind="stable")[:n_pairs]]
-
-
-def pictures(pairs: pd.DataFrame, open_store: OpenStore) -> tuple[np.ndarray, list[str]]:
-    """Return the images of the pairs next to each other, uint8 (2 * n_pairs, size, size, 3), and a label for each.
-
-    The size is that of the largest.
-    """
-    stores = {dataset: open_store(dataset).images for dataset in {*pairs["dataset"], *pairs["other"]}}
-    size = max(images.shape[1] for images in stores.values())
-    pixels, labels = [], []
-    for number, pair in enumerate(pairs.itertuples(), start=1):
-        sides = (pair.dataset, pair.row, pair.label), (pair.other, pair.other_row, pair.other_label)
-        for dataset, row, label in sides:
-            pixels.append(np.asarray(Image.fromarray(stores[dataset][row]).resize((size, size))))
-            labels.append(f"{number}: {dataset}\n{label}")
-    return np.stack(pixels), labels
 
 
 def _block_means(images: np.ndarray) -> np.ndarray:

@@ -12,8 +12,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from catscans_lib.errors import InputError
-
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -26,10 +24,9 @@ def squared_gradients(network: keras.Model) -> Callable[[np.ndarray, np.ndarray]
 
     The network is a graph of layers, each used once: images -> features. It runs in float32 and in inference mode, however it
     was built. The function takes (n, size, size, 3) and (n, n_features) and returns, for each image, the mean of the squares
-    over each filter: (n, n_filters), float64, at least 0, in the order of the layers and of the weights in each. Raises
-    InputError on another backend than TensorFlow, or if the network contains another network or uses a layer twice.
+    over each filter: (n, n_filters), float64, at least 0, in the order of the layers and of the weights in each. Needs
+    TensorFlow.
     """
-    _check(network)
     import tensorflow as tf
 
     plain = _linear_layers(network)
@@ -47,20 +44,6 @@ def squared_gradients(network: keras.Model) -> Callable[[np.ndarray, np.ndarray]
     shapes = [tf.TensorSpec((None, *shape[1:])) for shape in (plain.input_shape, plain.output_shape)]
     traced = tf.function(squares, autograph=False, input_signature=shapes)
     return lambda images, pull: traced(images.astype("float32"), pull.astype("float32")).numpy().astype("float64")
-
-
-def _check(network: keras.Model) -> None:
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise InputError(
-            f"Squared gradients need Keras on TensorFlow; got backend '{backend}'. Set KERAS_BACKEND=tensorflow."
-        )
-    for layer in network.layers:
-        if isinstance(layer, keras.Model) or len(layer._inbound_nodes) != 1:
-            raise InputError(
-                f"Squared gradients need a graph of layers, each used once; '{layer.name}' is a network or used again. "
-                "Use a backbone built by catscans_lib.networks.build."
-            )
 
 
 def _weights(layer: layers.Layer) -> list[keras.Variable]:

@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from catscans_lib.evidence import prediction, sizes, studies
+from catscans_lib.evidence import contrasts, prediction, studies
 from catscans_lib.transferability import associations
 
 
@@ -52,8 +52,8 @@ def test_a_second_training_orders_the_models_anew_while_the_scores_repeat(tables
 
 
 def test_seed_noise_and_order_by_size_agree_with_the_table(tables):
-    table = tables[sizes.SIZES]
-    found = sizes.by_size(table).set_index(["target", "n_per_class"])
+    table = tables[contrasts.VARIES_SIZES]
+    found = contrasts.by_size(table).set_index(["target", "n_per_class"])
     here = table[(table["target"] == "covidx") & (table["n_per_class"] == "10")].groupby(["source", "backbone"])[
         "value"
     ]

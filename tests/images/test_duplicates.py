@@ -51,10 +51,6 @@ def test_identical_and_similar_images_by_hand():
     assert (dataset, other, rest) == ("one", "two", ["one1.png", "two1", "b", "b"])
     assert bits <= 3
     assert duplicates.counts(list(known), identical, alike).values.tolist() == [["one", "two", 1, 1]]
-    pixels, labels = duplicates.pictures(duplicates.examples(identical, alike), known.get)
-    assert labels == ["1: one\nb", "1: two\nb", "2: one\na", "2: two\nc"]
-    assert pixels.shape == (4, 48, 48, 3)
-    assert (pixels[2] == one.images[0]).all()
 
 
 def random_images(seed, n=120):
@@ -113,14 +109,6 @@ def test_one_dataset_alone_gives_empty_tables_with_their_columns():
     assert alike.empty and set(duplicates.ALIKE) <= set(alike)
     counts = duplicates.counts(list(known), identical, alike)
     assert counts.empty and list(counts) == ["dataset", "other", "n_identical", "n_alike"]
-    assert duplicates.examples(identical, alike).empty
-
-
-def test_examples_take_every_two_datasets_in_turn_and_what_is_only_alike_first():
-    identical = pd.DataFrame({"dataset": list("aaaa"), "other": list("bbcc"), "row": range(4)})
-    alike = pd.DataFrame({"dataset": list("aaa"), "other": list("bbc"), "row": range(10, 13)})
-    assert list(duplicates.examples(identical, alike)["row"]) == [10, 12, 11, 2, 0, 3, 1]
-    assert list(duplicates.examples(identical, alike, n_pairs=2)["row"]) == [10, 12]
 
 
 def test_rows_of_one_hash_are_paired_with_the_first_of_them_only():
@@ -162,7 +150,6 @@ def test_the_notebook_finds_what_was_put_into_two_datasets(native_data):
     counts = pd.read_csv(made / "counts.csv").set_index(["dataset", "other"])
     assert counts.loc[("dtd", "isic2018")].tolist() == [1, 1]
     assert counts.to_numpy().sum() == 2
-    assert len(pd.read_csv(made / "figures/examples.csv")) == 2
     record = json.loads((made / "run.json").read_text())
     assert (record["n_identical"], record["n_alike"], record["n_blank"]) == (1, 1, 0)
     assert set(record["data"]) == {"dtd", "isic2018", "chest"}

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from keras import layers
 
-from catscans_lib.errors import InputError
 from catscans_lib.networks import build
 from catscans_lib.similarity.squared_gradients import _n_filters, _weights, squared_gradients
 
@@ -109,12 +108,3 @@ def test_a_network_built_for_bfloat16_runs_in_float32():
     exact = two_layers()
     exact.set_weights(network.get_weights())
     np.testing.assert_array_equal(found, squared_gradients(exact)(images, pull))
-
-
-def test_other_backends_and_nested_networks_are_refused_by_name(monkeypatch):
-    network = build.backbone("small_resnet", 16)
-    with pytest.raises(InputError, match="'backbone' is a network or used again"):
-        squared_gradients(build.build(network, 2, 0.0))
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(InputError, match="got backend 'jax'. Set KERAS_BACKEND=tensorflow"):
-        squared_gradients(network)
