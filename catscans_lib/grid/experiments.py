@@ -4,13 +4,16 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import yaml
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError, unknown
-from catscans_lib.grid import expand, overrides, profiles
+from catscans_lib.grid import expand, profiles
+from catscans_lib.grid.schema import Profile
 
+Place = tuple[str, ...]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -49,9 +52,10 @@ def names(study: str) -> list[str]:
 
 def _write(study: str, words: tuple[str, ...], profile: str) -> bool:
     """Write the grid of an experiment; return False if it is there already with the same content."""
-    changes, path = dict(overrides.parsed(words)), paths.params_path(profile)
+    changes, path = parsed(words), paths.params_path(profile)
     where = " --set ".join((profiles.where(study), *words))
-    content = profiles.changed(study, changes)
+    profiles.load(study)
+    content = applied(profiles.editor().load(paths.params_path(study).read_text(encoding="utf-8")), changes)
     content.yaml_set_start_comment(f"An experiment: {where}\nCommand: make book PROFILE={profile}")
     content["title"] = f"{content['title']}, {', '.join(words)}"
     text = io.StringIO()
@@ -67,3 +71,64 @@ def _write(study: str, words: tuple[str, ...], profile: str) -> bool:
     with paths.atomic_write(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
     return True
+
+
+def parsed(words: tuple[str, ...]) -> dict[str, Any]:
+    """Return `name=value` words as a mapping, with values parsed as YAML.
+
+    >>> parsed(("epochs=5", "transfer.seeds=[0, 1]"))
+    {'epochs': 5, 'transfer.seeds': [0, 1]}
+    """
+    found = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not (name and equals):
+            raise InputError(f"--set got '{word}'; name=value is needed, such as --set epochs=5.")
+        try:
+            found[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {name} got '{text}', which YAML cannot read.") from None
+    return found
+
+
+def applied(content: Any, changes: dict[str, Any]) -> Any:
+    """Change a profile's content and return it; the values are validated later.
+
+    A plain name changes every key of that name. A name with dots is one place, `transfer.targets.chest.epochs`, which the file
+    may lack, or a block and a name that changes only below it, `transfer.epochs`. InputError if the name is unknown.
+    """
+    for name, value in changes.items():
+        for *above, last in _places(content, name):
+            block = content
+            for depth, key in enumerate(above, start=1):
+                block[key] = {} if block.get(key) is None else block[key]
+                block = block[key]
+                if not isinstance(block, dict):
+                    raise InputError(f"--set {name}: {'.'.join(above[:depth])} has no keys below it.")
+            block[last] = value
+    return content
+
+
+def _places(content: dict[str, Any], name: str) -> list[Place]:
+    """Return the places that a change of `name` goes to."""
+    *block, last = path = tuple(name.split("."))
+    if block and path[0] not in content:
+        raise InputError(f"--set {name}: unknown key '{path[0]}'; known: {', '.join(sorted(content))}.")
+    keys = list(_keys(content))
+    if block and path in keys:
+        return [path]
+    if found := [place for place in keys if place[-1] == last and list(place[: len(block)]) == block]:
+        return found
+    if not block and last not in Profile.model_fields:
+        known = ", ".join(sorted({place[-1] for place in keys}))
+        raise InputError(
+            f"--set {name}: the file states no such parameter; known: {known}. To add one, give its place."
+        )
+    return [path]
+
+
+def _keys(content: dict[str, Any], above: Place = ()) -> Iterator[Place]:
+    for key, value in content.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from _keys(value, (*above, key))

@@ -10,8 +10,8 @@ import yaml
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.errors import InputError, unknown, validated
-from catscans_lib.grid import overrides, steps
-from catscans_lib.grid.schema import BLOCKS, Profile, Resources
+from catscans_lib.grid import steps
+from catscans_lib.grid.schema import Profile, Resources
 from catscans_lib.networks import registry
 from catscans_lib.transferability import Study
 
@@ -83,12 +83,6 @@ def check_measure(profile: str) -> None:
     computed = [measure.name for measure in registry.chosen((loaded.similarity or {}).get("measures"))]
     if loaded.primary.measure not in computed:
         raise InputError(f"{where(profile)}: primary: {unknown('measure', loaded.primary.measure, computed)}")
-
-
-def changed(profile: str, changes: dict[str, Any]) -> "CommentedMap":
-    """Return the content of a profile's file after changes (`overrides.applied`), with its comments."""
-    load(profile)
-    return overrides.applied(editor().load(_text(profile)), changes, BLOCKS)
 
 
 def resources(profile: str, step: str) -> Resources:

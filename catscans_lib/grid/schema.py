@@ -9,11 +9,9 @@ from pydantic import Field
 
 from catscans_lib.datasets import Size
 from catscans_lib.errors import Count, Strict
-from catscans_lib.evaluation import Evaluate, Test
-from catscans_lib.experiment import Pretrain, Transfer
-from catscans_lib.grid.overrides import Blocks
+from catscans_lib.evaluation import Test
 from catscans_lib.images.pixels import Resize
-from catscans_lib.transferability import Statistic, Transferability
+from catscans_lib.transferability import Statistic
 
 Changes = dict[str, dict[str, Any] | None]  # dataset key -> parameters that differ from the defaults
 
@@ -98,12 +96,3 @@ class Profile(Strict):
     similarity: dict[str, Any] | None = None
     transferability: dict[str, Any] = Field(default_factory=dict)
     resources: dict[str, Resources] = Field(default_factory=dict)
-
-
-BLOCKS: Blocks = {  # where --set adds a name that the file lacks
-    (): Profile,
-    ("pretrain", "defaults"): Pretrain,
-    ("transfer", "defaults"): Transfer,
-    ("evaluate",): Evaluate,
-    ("transferability",): Transferability,
-}

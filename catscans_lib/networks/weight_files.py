@@ -66,14 +66,6 @@ def read(path: Path) -> Stored:
         ) from error
 
 
-def check(name: str, weights: str, folder: Path | None) -> None:
-    """Fill a network with weights and forget it, which takes seconds; InputError if they do not fit (`weights.load_weights`)."""
-    from catscans_lib.networks import build, registry
-    from catscans_lib.networks import weights as filling
-
-    filling.load_weights(build.backbone(name, registry.find(name).smallest_px), name, weights, folder)
-
-
 def _refuse_code(name: str, config: dict) -> None:
     """Refuse a model with its own code: it would not run here, but what it does with the weights is unknown."""
     for item in _objects({key: value for key, value in config.items() if key != "compile_config"}):

@@ -1,14 +1,12 @@
 """Starts Snakemake on the selected runs, one sweep at a time, and reports what failed."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,7 @@ import yaml
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError, unknown
-from catscans_lib.grid import expand, profiles
-from catscans_lib.grid.expand import PlannedRun
-from catscans_lib.networks import registry, weight_files
+from catscans_lib.grid import expand
 from catscans_lib.runs import forks, recipe
 from catscans_lib.runs.execute import MARK, say
 from catscans_lib.sweep import failures, plan, reuse
@@ -75,7 +71,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(sweep: Sweep, *, dry_run: bool = False) -> Prepared:
-    """Return what a sweep will do; InputError if a folder is missing, weights do not fit, or Keras cannot have its settings.
+    """Return what a sweep will do; InputError if a folder is missing, or Keras cannot have its settings.
 
     Runs that another profile has made from the same recipe are copied from it first, except in a dry run.
     """
@@ -93,28 +89,9 @@ def prepare(sweep: Sweep, *, dry_run: bool = False) -> Prepared:
     used = {variable for key, run in runs.items() if key not in done for variable in run.folders}
     for variable in sorted(used):
         paths.given_dir(variable)
-    if not dry_run:
-        _check_weights([run for key, run in runs.items() if key not in done and run.step == "pretrain"], sweep.profile)
     for key in without_images:  # imported results without their images
         _mark_of(sweep.profile, key).unlink(missing_ok=True)
     return Prepared(runs, done, shared)
-
-
-def _check_weights(runs: list[PlannedRun], profile: str) -> None:
-    """Raise InputError if published weights are not for the network of their source; Keras's own are checked in their run."""
-    given = {run.name: run.parameters for run in runs if run.parameters["weights"] not in (None, "keras")}
-    if not given:
-        return
-    with ProcessPoolExecutor(
-        1, mp_context=multiprocessing.get_context("spawn")
-    ) as pool:  # Keras stays out of this process
-        for source, row in given.items():
-            folder = paths.given_dir("CATSCANS_WEIGHTS") if registry.is_file(row["weights"]) else None
-            try:
-                pool.submit(weight_files.check, row["backbone"], row["weights"], folder).result()
-            except InputError as error:
-                where = f"{profiles.where(profile)}: pretrain.sources.{source}.weights"
-                raise InputError(f"{where}: {error} Nothing was started.") from None
 
 
 def run(sweep: Sweep, prepared: Prepared, started: float) -> int:

@@ -18,7 +18,7 @@ from catscans_lib import book, datasets, errors, paths
 from catscans_lib.book import architecture, citation, run_pages, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
-from catscans_lib.grid import overrides
+from catscans_lib.grid import experiments
 from catscans_lib.runs.records import reading
 
 CHAPTERS = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
@@ -172,7 +172,7 @@ def test_the_python_examples_of_the_chapters_import_what_exists():
 
 
 def test_the_examples_in_docstrings_hold():
-    for module in (templates, run_pages, errors, overrides, reading):
+    for module in (templates, run_pages, errors, experiments, reading):
         assert doctest.testmod(module).attempted and doctest.testmod(module).failed == 0, module
 
 

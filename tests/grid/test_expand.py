@@ -8,8 +8,7 @@ import yaml
 
 from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError
-from catscans_lib.grid import expand, overrides, profiles
-from catscans_lib.grid.schema import BLOCKS
+from catscans_lib.grid import expand, experiments, profiles
 from catscans_lib.grid.steps import STEPS
 
 
@@ -19,7 +18,7 @@ def changed(monkeypatch):
     text = (tiny.ROOT / "params/demo.yaml").read_text()
 
     def grid(dotted, value):
-        content = overrides.applied(yaml.safe_load(text), {dotted: value}, BLOCKS)
+        content = experiments.applied(yaml.safe_load(text), {dotted: value})
         monkeypatch.setattr(profiles, "_text", lambda profile: yaml.safe_dump(content))
         return expand.grid("demo")
 

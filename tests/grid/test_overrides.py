@@ -36,7 +36,7 @@ def test_a_name_with_dots_changes_one_place(changed):
     ("word", "keys"),
     [
         ("transfer.epochs=9", ["transfer/dtd--chest", "transfer/none--chest"]),
-        ("transfer.patience=9", ["transfer/dtd--chest", "transfer/none--chest"]),  # not in the file
+        ("transfer.defaults.patience=9", ["transfer/dtd--chest", "transfer/none--chest"]),  # not in the file
         ("pretrain.epochs=9", ["pretrain/dtd"]),
         ("transfer.seeds=[9]", ["transfer/dtd--chest", "transfer/none--chest"]),
         ("evaluate.draw_seed=9", ["evaluate/all"]),
@@ -47,9 +47,9 @@ def test_a_block_and_a_name_change_the_runs_of_that_block_alone(changed, word, k
     assert sorted(key for key in after if after[key] != before[key]) == keys
 
 
-def test_a_name_missing_in_the_file_is_added_to_the_blocks_that_allow_it(changed):
-    after = changed("patience=2", "threads=3")
-    assert [after[key]["patience"] for key in ("pretrain/dtd", "transfer/dtd--chest")] == [2, 2]
+def test_a_name_missing_in_the_file_is_added_at_its_place(changed):
+    after = changed("pretrain.defaults.patience=2", "threads=3")
+    assert [after[key]["patience"] for key in ("pretrain/dtd", "transfer/dtd--chest")] == [2, None]
     assert after["pretrain/dtd"]["threads"] == 3
 
 
@@ -69,7 +69,7 @@ def test_the_size_of_a_dataset_changes_in_all_its_runs(changed):
         ("epochs=five", r"demo.yaml --set epochs=five: .*: epochs got 'five'"),
         ("epochs=0", "epochs got 0"),
         ("learning_rate=1e-5", "YAML reads 1e-5 as text: write 1.0e-05"),
-        ("epoch=5", "--set epoch: no run has such a parameter; known: .*epochs"),
+        ("epoch=5", "--set epoch: the file states no such parameter; known: .*epochs"),
         ("transfr.epochs=5", "--set transfr.epochs: unknown key 'transfr'; known: .*transfer"),
         ("transfer.defaults.epoch=5", "unknown key 'epoch'"),
         ("title.words=5", "title has no keys below it"),
