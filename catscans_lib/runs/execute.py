@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import nbformat
 
@@ -64,7 +65,7 @@ def _lacks_images(run: PlannedRun, profile: str) -> bool:
 def timed() -> Iterator[float]:
     """Yield the current time (seconds since 1970); meanwhile `say`, also in child processes, prints the time since then."""
     started = time.time()
-    with _environment({STARTED: str(started)}):
+    with patch.dict(os.environ, {STARTED: str(started)}):
         yield started
 
 
@@ -96,7 +97,7 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
     executed, log = work / f"{run.step}.ipynb", work / "kernel.log"
     see = f"See {paths.relative(executed)}"
     try:
-        with stderr_to(log), _environment(variables):
+        with stderr_to(log), patch.dict(os.environ, variables):
             papermill.execute_notebook(
                 str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
                 kernel_name="python3", cwd=str(paths.root()), progress_bar=False, start_timeout=START_S,
@@ -125,20 +126,6 @@ def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
     if not _is_complete(executed) or not (work / results.RECORD).is_file():
         raise RunFailed(f"{run.key} ended before its last cell. {see}.")
     log.unlink()
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for child processes; restore the former values afterwards."""
-    before = {name: os.environ.pop(name, None) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            del os.environ[name]
-            if value is not None:
-                os.environ[name] = value
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike
 from scipy import special
 from scipy.special import expit, logit
 
-METHODS = ("logit", "wald")
 ROUNDING = 1e-12  # deviations from the AUC up to this are rounding, not variance
 
 
@@ -72,13 +71,9 @@ def interval(auc: float, variance: float, level: float = 0.95, method: str = "lo
     `logit` is a normal approximation on the logit scale, which stays within (0, 1) and is better near 1; `wald` is one on the
     AUC's own scale, clipped to [0, 1]. An AUC of exactly 0 or 1 has no logit and gets the Wald interval. The interval is
     (nan, nan) if the variance is 0 or NaN, for example if the classes are separated perfectly: an interval from 1 to 1 would
-    claim a certainty that the sample cannot give. Raises ValueError if a number is out of range, or the method is unknown.
+    claim a certainty that the sample cannot give.
     """
-    if method not in METHODS:
-        raise ValueError(f"Unknown method '{method}'; known: {', '.join(METHODS)}.")
-    if not 0 <= auc <= 1 or variance < 0:
-        raise ValueError(f"An AUC lies in [0, 1] and a variance is at least 0; got {auc} and {variance}.")
-    half = _quantile(level) * np.sqrt(variance)
+    half = special.ndtri((1 + level) / 2) * np.sqrt(variance)
     if not variance > ROUNDING**2:
         return np.nan, np.nan
     if method == "logit" and 0 < auc < 1:
@@ -104,7 +99,7 @@ def paired(
     difference, variance = apart.auc.item(), apart.covariance().item()
     sd = np.sqrt(variance) if variance > ROUNDING**2 else np.nan
     z = 0.0 if variance <= ROUNDING**2 and abs(difference) <= ROUNDING else float(difference / sd)
-    half = float(sd * _quantile(level))
+    half = float(sd * special.ndtri((1 + level) / 2))
     return Paired(difference, variance, z, float(2 * special.ndtr(-abs(z))), difference - half, difference + half)
 
 
@@ -146,12 +141,6 @@ def _n_below(n_before: np.ndarray, differs: np.ndarray) -> np.ndarray:
     lower = np.maximum.accumulate(np.where(differs, n_before, 0)[:, :-1], axis=1)
     not_higher = np.minimum.accumulate(np.where(differs, n_before, n_before[:, -1:])[:, :0:-1], axis=1)[:, ::-1]
     return (lower + not_higher) / 2
-
-
-def _quantile(level: float) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")
-    return float(special.ndtri((1 + level) / 2))
 
 
 def _check(labels: np.ndarray, scores: np.ndarray) -> None:

@@ -15,14 +15,12 @@ FLAT = 1e-12  # AUCs that differ by at most this are equal up to rounding
 
 
 class CorrectedT(NamedTuple):
-    """Mean difference, t, two-sided p, interval (low, high) of the mean, and degrees of freedom."""
+    """t, two-sided p, and interval (low, high) of the mean difference."""
 
-    mean: float | np.ndarray
     t: float | np.ndarray
     p: float | np.ndarray
     low: float | np.ndarray
     high: float | np.ndarray
-    df: int
 
 
 class Friedman(NamedTuple):
@@ -46,17 +44,13 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
         raise ValueError(f"A comparison needs at least two paired differences; got shape {difference.shape}.")
     if missing := (~np.isfinite(difference)).sum():
         raise ValueError(f"{missing} of {difference.size} differences are missing. Pass only the folds that both have.")
-    if not 0 < level < 1:
-        raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")
-    if not 0 < test_train_ratio < np.inf:
-        raise ValueError(f"test_train_ratio must be above 0 (0.25 for five folds); got {test_train_ratio}.")
     difference = np.where(np.abs(difference) <= FLAT, 0, difference)
     n, mean = difference.shape[-1], difference.mean(axis=-1)
     sd = np.where(np.ptp(difference, axis=-1) <= FLAT, np.nan, difference.std(axis=-1, ddof=1))[()]
     error = np.sqrt(1 / n + test_train_ratio) * sd
     t = np.where(mean == 0, 0.0, mean / error)[()]
     half = error * special.stdtrit(n - 1, (1 + level) / 2)
-    return CorrectedT(mean, t, 2 * special.stdtr(n - 1, -abs(t)), mean - half, mean + half, n - 1)
+    return CorrectedT(t, 2 * special.stdtr(n - 1, -abs(t)), mean - half, mean + half)
 
 
 def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0) -> Friedman:

