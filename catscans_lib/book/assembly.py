@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,8 +26,9 @@ from catscans_lib.runs import recipe
 
 SCRIPTS = "extra"  # copied to the top of the book; every page would load what is in _static
 DEMO_PART = "The machinery, on a world with known truth"
-_CHANGES = (  # to the HTML: the theme's scripts of another host, and entries of the bibliography that are no list items
-    (re.compile(r"""[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL)[^\n]*\n"""), ""),
+ICONS = "fontawesome.js"  # 1.5 MB on every page for a dozen icons, which style.css takes from the theme's font
+_CHANGES = (  # to the HTML: scripts of another host and of icons, and entries of the bibliography that are no list items
+    (re.compile(r"""[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL|/fontawesome\.js)[^\n]*\n"""), ""),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
 )
 
@@ -57,6 +59,7 @@ def build(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
         log_path.write_text(log, encoding="utf-8")
         warnings = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error", line)][:20]
         raise BookError("\n".join([f"The book of '{profile}' was not built. Complete log: {log_path}.", *warnings]))
+    shutil.copytree(source / "_static", index.parent / "_static", dirs_exist_ok=True)  # Sphinx does so if a page has changed
     _finish(index.parent)
     log_path.write_text(log, encoding="utf-8")  # at the end: its time says that the book is complete
     return index
@@ -81,11 +84,11 @@ def _finish(html: Path) -> None:
         if shown:
             nbformat.write(notebook, path)
     for path in (html / "_images").glob("*.png"):
-        with Image.open(path) as picture:
+        with suppress(OSError), Image.open(path) as picture:  # a damaged picture of a notebook stays as it is
             if picture.mode in ("RGB", "RGBA"):
                 # a third of the size; the faster of Pillow's two ways
                 picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path)
-    for path in (html / "_static").rglob("*.map"):
+    for path in [*(html / "_static").rglob("*.map"), *(html / "_static").rglob(ICONS)]:
         path.unlink()
 
 
