@@ -28,7 +28,10 @@ SCRIPTS = "extra"  # copied to the top of the book; every page would load what i
 DEMO_PART = "The machinery, on a world with known truth"
 ICONS = "fontawesome.js"  # 1.5 MB on every page for a dozen icons, which style.css takes from the theme's font
 _CHANGES = (  # to the HTML: scripts of another host and of icons, and entries of the bibliography that are no list items
-    (re.compile(r"""[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL|/fontawesome\.js)[^\n]*\n"""), ""),
+    (
+        re.compile(r"""[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL|/fontawesome\.js)[^\n]*\n"""),
+        "",
+    ),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
 )
 
@@ -59,7 +62,9 @@ def build(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
         log_path.write_text(log, encoding="utf-8")
         warnings = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error", line)][:20]
         raise BookError("\n".join([f"The book of '{profile}' was not built. Complete log: {log_path}.", *warnings]))
-    shutil.copytree(source / "_static", index.parent / "_static", dirs_exist_ok=True)  # Sphinx does so if a page has changed
+    shutil.copytree(
+        source / "_static", index.parent / "_static", dirs_exist_ok=True
+    )  # Sphinx does so if a page has changed
     _finish(index.parent)
     log_path.write_text(log, encoding="utf-8")  # at the end: its time says that the book is complete
     return index
