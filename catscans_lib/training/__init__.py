@@ -60,11 +60,26 @@ def silent_import() -> Iterator[None]:
 
 
 class Augmentation(Strict):
-    """Random change of each training image: rotation (degrees), shift (share of the side), mirror image."""
+    """Random change of each training image, drawn anew in every epoch; 0 and false: none.
 
-    rotation_deg: Annotated[float, Field(ge=0, le=180)]
-    shift: Share
-    horizontal_flip: bool
+    `rotation_deg` is the largest angle (degrees), `shift` the largest shift (share of the side), `zoom` 0.2 scales by 0.8 to
+    1.2. Flips have a chance of one half, the four `quarter_turns` of one quarter each. `brightness` 0.2 adds up to 20 % of the
+    range of values, `contrast` 0.2 multiplies the distance from the image's mean by 0.8 to 1.2. `stain` (histology) multiplies
+    each stain by 1 - stain to 1 + stain and adds up to as much (optical density, natural logarithm): colour deconvolution of
+    Ruifrok and Johnston (2001), jitter of Tellez et al. (2018), doi 10.1109/TMI.2018.2820199. `erasing` is the chance that a
+    rectangle of 2 to 40 % of the image becomes its mean colour (Zhong et al. 2020, arXiv:1708.04896).
+    """
+
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0
+    shift: Share = 0.0
+    zoom: Share = 0.0
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    quarter_turns: bool = False
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    stain: Share = 0.0
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Training(Strict):
@@ -76,7 +91,9 @@ class Training(Strict):
 
     `momentum` is that of SGD, and `beta_1` of Adam. `clip_norm` is the largest norm of all gradients of a step together
     (Pascanu et al. 2013, arXiv:1211.5063). `label_smoothing` is the share of a label that all classes divide evenly (Szegedy et
-    al. 2016, arXiv:1512.00567). The loss of the validation images knows nothing of it.
+    al. 2016, arXiv:1512.00567). `mixup` is alpha of the Beta distribution from which the shares of two mixed images and of their
+    labels are drawn (Zhang et al. 2018, arXiv:1710.09412); the training accuracy counts the label that weighs more. The
+    loss of the validation images knows nothing of both.
 
     The settings of `WITHOUT_EFFECT` change no result: the time between two checkpoints (0: one after every epoch), and logs
     beside the line per epoch.
@@ -91,6 +108,7 @@ class Training(Strict):
     momentum: Share = 0.9
     clip_norm: Rate | None = None
     label_smoothing: Share = 0.0
+    mixup: Rate | None = None
     schedule: Literal["constant", "halve_after_20", "cosine"]
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     patience: Count | None = None

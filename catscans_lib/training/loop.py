@@ -8,7 +8,7 @@ import pandas as pd
 
 from catscans_lib.errors import InputError, unknown
 from catscans_lib.images import folds
-from catscans_lib.training import Training, backend, callbacks, watching
+from catscans_lib.training import Training, augmentation, backend, callbacks, watching
 from catscans_lib.training.batches import PREDICT_BATCH, Batches, stream
 from catscans_lib.training.callbacks import NonFiniteLoss, ResumableTraining
 from catscans_lib.training.checkpoints import State
@@ -72,12 +72,13 @@ def compiled(model: keras.Model, settings: Training | None = None) -> keras.Mode
     )
     model.optimizer.build(model.trainable_variables)
     speed_up(model)
+    augmentation.in_training_step(model, settings.mixup)
     return model
 
 
 def one_hot(settings: Training, n_classes: int) -> int | None:
     """Return the number of columns of labels that are shares of more than two classes; None if labels are class numbers."""
-    return n_classes if n_classes > 2 and settings.label_smoothing else None
+    return n_classes if n_classes > 2 and (settings.label_smoothing or settings.mixup) else None
 
 
 def _optimiser(settings: Training) -> keras.optimizers.Optimizer:
@@ -131,7 +132,7 @@ def fit(
     weights = class_weights(labels[rows], n_classes) if settings.class_weights == "balanced" else None
     batches = Batches(
         images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed,
-        one_hot=one_hot(settings, n_classes),
+        one_hot=one_hot(settings, n_classes), mixup=settings.mixup,
     )  # fmt: skip
     order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch))
     rate = keras.callbacks.LearningRateScheduler(

@@ -10,6 +10,7 @@ from catscans_lib import datasets, paths
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, experiments, profiles
 from catscans_lib.grid.steps import STEPS
+from catscans_lib.training import Augmentation
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_the_full_study_has_nine_sources_three_targets_and_the_original_example_
     row = runs["transfer/isic2018--pcam_middle"].settings
     assert (row.learning_rate, row.epochs, row.schedule) == (1e-6, 20, "constant")
     assert (row.batch_size, row.dropout, row.optimiser, row.class_weights) == (128, 0.5, "adam", "balanced")
-    assert row.augmentation.model_dump() == {"rotation_deg": 10, "shift": 0.1, "horizontal_flip": True}
+    assert row.augmentation == Augmentation(rotation_deg=10.0, shift=0.1, horizontal_flip=True)
     assert (row.backbone, row.size_px) == ("resnet50", 96)
     assert runs["transfer/none--chest"].settings.size_px == 112
     assert runs["ingest/chest"].settings.n_folds == 5
@@ -105,6 +106,14 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
         ("transfer.defaults.epoch", 8, "unknown key 'epoch'; known: .*epochs"),
         ("transfer.seed", 1, "unknown key 'transfer.seed'; known: defaults"),
         ("transfer.defaults.augmentation.flip", True, "unknown key 'augmentation.flip'; known: horizontal_flip"),
+        ("transfer.defaults.augmentation.zoom", -0.1, "augmentation.zoom got -0.1: .*greater than or equal to 0"),
+        (
+            "transfer.defaults.augmentation.brightness",
+            "0.2",
+            "augmentation.brightness got the text '0.2'; a number is needed",
+        ),
+        ("transfer.defaults.augmentation.vertical_flip", 1, "augmentation.vertical_flip got 1: .*valid boolean"),
+        ("transfer.defaults.mixup", 0.0, "mixup got 0.0: .*greater than 0"),
         ("transfer.defaults.optimiser", "rmsprop", "optimiser got 'rmsprop': .*'adam', 'adamw' or 'sgd'"),
         ("transfer.defaults.clip_norm", -1.0, "clip_norm got -1.0: .*greater than 0"),
         ("transfer.defaults.momentum", 1.0, "momentum got 1.0: .*less than 1"),
