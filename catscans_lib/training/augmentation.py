@@ -28,18 +28,13 @@ def draws(seed: int, epoch: int, n_images: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch, 1]).random((n_images, len(COLUMNS)), "float32")
 
 
-def changes(how: Augmentation | None, mixup: float | None, drawn: np.ndarray, size: int) -> dict[str, np.ndarray]:
+def changes(how: Augmentation, mixup: float | None, drawn: np.ndarray, size: int) -> dict[str, np.ndarray]:
     """Return what `apply` does to square images of `size` pixels, one row per row of `drawn`; absent keys do nothing."""
     u = dict(zip(COLUMNS, drawn.T.astype("float64"), strict=True))
-    found = {} if mixup is None else {"mixup": betaincinv(mixup, mixup, u["mixup"])}
-    if how is None:
-        return _compact(found)
-    found |= _geometry(how, u, size)
+    found = _geometry(how, u, size)
     if how.stain:
-        factors, shifts = (
-            _between(-how.stain, how.stain, np.stack([u[name] for name in names], axis=1))
-            for names in (("h", "e", "d"), ("plus_h", "plus_e", "plus_d"))
-        )
+        jitter = [_between(-how.stain, how.stain, u[prefix + name]) for prefix in ("", "plus_") for name in "hed"]
+        factors, shifts = np.stack(jitter[:3], axis=1), np.stack(jitter[3:], axis=1)
         # density @ inverse is the amount of each stain; it is multiplied and shifted, and becomes a density again
         mixed = np.einsum("ij,nj,jk->nik", np.linalg.inv(STAINS), 1 + factors, STAINS)
         found["stain"] = np.concatenate([mixed, (shifts @ STAINS)[:, None]], axis=1)
@@ -49,10 +44,8 @@ def changes(how: Augmentation | None, mixup: float | None, drawn: np.ndarray, si
         found["contrast"] = _between(1 - how.contrast, 1 + how.contrast, u["contrast"])
     if how.erasing:
         found["erased"] = _rectangles(how.erasing, u, size)
-    return _compact(found)
-
-
-def _compact(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if mixup:
+        found["mixup"] = betaincinv(mixup, mixup, u["mixup"])
     return {key: value if value.dtype == bool else value.astype("float32") for key, value in found.items()}
 
 
@@ -75,8 +68,8 @@ def _geometry(how: Augmentation, u: dict[str, np.ndarray], size: int) -> dict[st
         return {key: found[key] for key, on in used.items() if on or how.quarter_turns}
     angle = np.deg2rad(_between(-how.rotation_deg, how.rotation_deg, u["angle"]))
     zoom = _between(1 - how.zoom, 1 + how.zoom, u["zoom"])
-    signs = np.where(np.stack([mirror, flip], axis=1), -1.0, 1.0)
-    turned = np.where(swap[:, None, None], np.eye(2)[::-1], np.eye(2)) * signs[:, None, :]
+    signs = np.where(np.stack([mirror, flip], axis=1), -1.0, 1.0)[:, None, :]
+    turned = np.where(swap[:, None, None], np.eye(2)[::-1], np.eye(2)) * signs
     rotated = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
     matrix = rotated @ turned / zoom[:, None, None]
     shift = size * _between(-how.shift, how.shift, np.stack([u["right"], u["down"]], axis=1))
@@ -97,9 +90,11 @@ def _rectangles(share: float, u: dict[str, np.ndarray], size: int) -> np.ndarray
 
 def apply(images: Any, how: dict[str, Any]) -> Any:
     """Return changed images, float32 in 0..255, (n, size, size, 3); `images` are uint8, `how` comes from `changes`."""
-    for key, turn in (("swap", _swap), ("mirror", lambda x: ops.flip(x, 2)), ("flip", lambda x: ops.flip(x, 1))):
+    if "swap" in how:
+        images = ops.where(_per_image(how["swap"]), ops.swapaxes(images, 1, 2), images)
+    for axis, key in ((2, "mirror"), (1, "flip")):
         if key in how:
-            images = ops.where(_per_image(how[key]), turn(images), images)
+            images = ops.where(_per_image(how[key]), ops.flip(images, axis), images)
     images = _resampled(images, how["affine"]) if "affine" in how else ops.cast(images, "float32")
     if "stain" in how:
         density = -ops.log((images + 1) / 256)
@@ -118,10 +113,6 @@ def apply(images: Any, how: dict[str, Any]) -> Any:
 def _per_image(values: Any) -> Any:
     """Return numbers, or colours, in a shape that multiplies whole images."""
     return values[:, None, None, None] if len(values.shape) == 1 else values[:, None, None]
-
-
-def _swap(images: Any) -> Any:
-    return ops.swapaxes(images, 1, 2)
 
 
 def _resampled(images: Any, affine: Any) -> Any:
@@ -161,13 +152,10 @@ def mixed(images: Any, labels: Any, weights: Any | None, share: Any) -> tuple[An
     """
     weights = ops.ones_like(share) if weights is None else weights
     own, other = share * weights, (1 - share) * ops.roll(weights, 1)
-
-    def pair(first: Any, second: Any, values: Any) -> Any:
-        shape = (-1,) + (1,) * (len(values.shape) - 1)
-        return ops.reshape(first, shape) * values + ops.reshape(second, shape) * ops.roll(values, 1, axis=0)
-
-    total = own + other
-    return pair(share, 1 - share, images), pair(own / total, other / total, labels), total
+    part = ops.reshape(own / (own + other), (-1,) + (1,) * (len(labels.shape) - 1))
+    labels = part * labels + (1 - part) * ops.roll(labels, 1, axis=0)
+    images = _per_image(share) * images + _per_image(1 - share) * ops.roll(images, 1, axis=0)
+    return images, labels, own + other
 
 
 def in_training_step(model: keras.Model, mixup: float | None) -> None:
@@ -185,6 +173,4 @@ def in_training_step(model: keras.Model, mixup: float | None) -> None:
 
     model.train_step = train_step
     if mixup:  # labels are shares: the larger one counts
-        model.compute_metrics = lambda x, y, outputs, sample_weight=None: metrics(
-            x, ops.round(y), outputs, sample_weight
-        )
+        model.compute_metrics = lambda x, y, *rest, **more: metrics(x, ops.round(y), *rest, **more)

@@ -28,7 +28,8 @@ class Batches(keras.utils.PyDataset):
     ) -> None:  # fmt: skip
         super().__init__()
         self.images, self.labels, self.rows, self.batch_size = images, labels, rows, batch_size
-        self.weights, self.one_hot, self.how, self.mixup = weights, one_hot, augmentation, mixup
+        self.weights, self.one_hot, self.mixup = weights, one_hot, mixup
+        self.how = augmentation or (Augmentation() if mixup else None)
         self.seed, self.order = seed, rows
         self.start(0)
 
@@ -40,7 +41,7 @@ class Batches(keras.utils.PyDataset):
         order = np.argsort(rows, kind="stable")  # reads the memory map in the order of the file
         images = np.empty((len(rows), *self.images.shape[1:]), self.images.dtype)
         images[order] = self.images[rows[order]]
-        if self.how or self.mixup:
+        if self.how:
             changes = augmentation.changes(self.how, self.mixup, self.drawn[rows], images.shape[1])
             images = {"image": images, **changes}
         codes = self.labels[rows]
@@ -52,7 +53,7 @@ class Batches(keras.utils.PyDataset):
         self.epoch = epoch
         if self.seed is not None:
             self.order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
-        if self.how or self.mixup:
+        if self.how:
             self.drawn = augmentation.draws(self.seed, epoch, len(self.images))
 
 

@@ -14,8 +14,6 @@ from catscans_lib.training.callbacks import NonFiniteLoss, ResumableTraining
 from catscans_lib.training.checkpoints import State
 from catscans_lib.training.kernels import speed_up
 
-OPTIMISERS = ("adam", "adamw", "sgd")
-
 
 def learning_rate(settings: Training, epoch: int, *, epochs: int, start: float) -> float:
     """Return the learning rate of an epoch, counted from 0.
@@ -82,16 +80,18 @@ def one_hot(settings: Training, n_classes: int) -> int | None:
 
 
 def _optimiser(settings: Training) -> keras.optimizers.Optimizer:
-    name, momentum, clip = settings.optimiser, settings.momentum, {"global_clipnorm": settings.clip_norm}
-    if name == "sgd":
-        return keras.optimizers.SGD(momentum=momentum, **clip)
-    if name == "adam":
-        return keras.optimizers.Adam(beta_1=momentum, **clip)
+    name, momentum = settings.optimiser, settings.momentum
+    known = {
+        "adam": (keras.optimizers.Adam, {"beta_1": momentum}),
+        "adamw": (keras.optimizers.AdamW, {"beta_1": momentum, "weight_decay": settings.weight_decay}),
+        "sgd": (keras.optimizers.SGD, {"momentum": momentum}),
+    }
+    if name not in known:
+        raise unknown("optimiser", name, known)
+    optimiser = known[name][0](**known[name][1], global_clipnorm=settings.clip_norm)
     if name == "adamw":
-        optimiser = keras.optimizers.AdamW(weight_decay=settings.weight_decay, beta_1=momentum, **clip)
         optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        return optimiser
-    raise unknown("optimiser", name, OPTIMISERS)
+    return optimiser
 
 
 def freeze(backbone: keras.Model, train_from: str | None, batch_norm: str) -> None:
