@@ -105,7 +105,11 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
         ("transfer.defaults.epochs", 0, "epochs got 0: .*greater than or equal to 1"),
         ("transfer.defaults.epoch", 8, "unknown key 'epoch'; known: .*epochs"),
         ("transfer.seed", 1, "unknown key 'transfer.seed'; known: defaults"),
-        ("transfer.defaults.augmentation.flip", True, "unknown key 'augmentation.flip'; known: brightness, .*horizontal_flip"),
+        (
+            "transfer.defaults.augmentation.flip",
+            True,
+            "unknown key 'augmentation.flip'; known: brightness, .*horizontal_flip",
+        ),
         ("transfer.defaults.augmentation.zoom", -0.1, "augmentation.zoom got -0.1: .*greater than or equal to 0"),
         (
             "transfer.defaults.augmentation.brightness",
