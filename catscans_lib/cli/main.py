@@ -11,6 +11,7 @@ import click
 
 from catscans_lib import paths
 from catscans_lib.cli import data, records, share, sweep
+from catscans_lib.cli.predict import predict
 from catscans_lib.cli.recommend import recommend
 from catscans_lib.errors import InputError
 from catscans_lib.evaluation import Average
@@ -51,7 +52,7 @@ def main() -> None:
 
 for command in (
     sweep.check, sweep.sweep, sweep.run, sweep.book, data.download, data.dataset,
-    records.records, share.export, share.import_, recommend,
+    records.records, share.export, share.import_, recommend, predict,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -1,7 +1,6 @@
 """The command that ranks what to start from for a user's own images."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +59,9 @@ def recommend(place: Path, as_json: bool, page: Path | None, strict: bool, **giv
               rows = net.predict(keras.applications.resnet.preprocess_input(x))
       all     np.savez("mine.npz", path=np.array(paths, str), features=np.stack(rows))
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
-    from catscans_lib.training import keras_settings, silent_import
+    from catscans_lib.training import import_keras
 
-    keras_settings()
-    with silent_import():
-        import keras
-    keras.config.disable_interactive_logging()
+    import_keras()
     from catscans_lib.grid import profiles
     from catscans_lib.recommend import Recommend, report, texts
 

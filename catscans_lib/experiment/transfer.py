@@ -81,6 +81,11 @@ def saved_model(checkpoint: Checkpoint) -> Path:
     return checkpoint.folder / "model.keras"
 
 
+def kept_networks(folder: Path) -> Path:
+    """Return the folder, in that of a run or of its checkpoint, with the networks of all folds."""
+    return folder / "networks"
+
+
 def fine_tune(
     backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int, mode: str = "fine_tune",
     checkpoint: Checkpoint,
@@ -112,6 +117,10 @@ def fine_tune(
         scores = loop.probabilities(loop.predict(model, store.images, held_out["row"].to_numpy()))
         if mode == "fine_tune" and fold == folds[-1][0]:
             model.save(saved_model(checkpoint))  # before the fold counts as finished
+        if mode == "fine_tune" and settings.keep_networks:
+            kept_networks(checkpoint.folder).mkdir(exist_ok=True)
+            without_optimiser = keras.Model(model.inputs, model.outputs)  # a third of the size
+            without_optimiser.save(kept_networks(checkpoint.folder) / f"seed{seed}-fold{fold}.keras")
         keys = {"fold": fold, "seed": seed, "mode": mode}
         checkpoint.finish(
             name,

@@ -51,7 +51,7 @@ def grad_cam_grid(
     rows, notes, colours = {"image": list(images)}, {"image": [""] * len(images)}, {}
     for source, here in answers.groupby("source", sort=False):
         title = titles[source]
-        rows[title] = [_overlaid(image, heat) for image, heat in zip(images, heats[source], strict=True)]
+        rows[title] = [overlaid(image, heat) for image, heat in zip(images, heats[source], strict=True)]
         notes[title] = [f"{'✓' if row.right else '✗'} {row.predicted} {row.score:.2f}" for row in here.itertuples()]
         colours[title] = [RIGHT if right else WRONG for right in here["right"]]
     headings = [f"{row.label}\n({'right' if row.right else 'wrong'})" for row in shown.itertuples()]
@@ -63,7 +63,7 @@ def _coloured(values: np.ndarray, *limits: float, cmap: str = "cividis") -> np.n
     return mpl.colormaps[cmap](Normalize(*limits)(values), bytes=True)[..., :3]
 
 
-def _overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Return the grey image under the positive part of its heat map, scaled to its maximum and interpolated."""
     height, width = image.shape[:2]
     positive = np.maximum(heat, 0).astype("float32")

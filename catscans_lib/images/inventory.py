@@ -19,20 +19,20 @@ def inventory(
 ) -> dict[str, Any]:
     """Return what was read of `images` (path, label, group), as plain values.
 
-    `problems` (path, problem): a path among the images means that the image was read in part (such as the first of several
-    pages), an empty one a note on the whole dataset; any other was left out. `group` is what a group is, such as patient (None:
-    unknown); `near` is as `checks.near_duplicates` returns it (None: not looked for). Returns n_read, classes (number of images
-    by name), group, n_groups and largest_group (None: unknown), left_out and read_in_part (lists of reason, n, example), notes
-    (sentences), near_duplicates (n_pairs, n_across_classes, example; None: not looked for).
+    Labels are "" where the classes are not known. `problems` (path, problem): a path among the images means that the image was
+    read in part (such as the first of several pages), an empty one a note on the whole dataset; any other was left out. `group`
+    is what a group is, such as patient (None: unknown); `near` is as `checks.near_duplicates` returns it (None: not looked for).
+    Returns n_read, classes (number of images by name), group, n_groups and largest_group (None: unknown), left_out and
+    read_in_part (lists of reason, n, example), notes (sentences), near_duplicates (n_pairs, n_across_classes,
+    example; None: not looked for).
     """
+    labels = images.loc[images["label"] != "", "label"]
     is_note = problems["path"] == ""
     is_read = problems["path"].isin(images["path"]) & ~is_note
     sizes = images["group"].value_counts() if group else None
     return {
         "n_read": len(images),
-        "classes": {
-            str(label): int(n) for label, n in findings.each(images["label"]).value_counts().sort_index().items()
-        },
+        "classes": {str(label): int(n) for label, n in findings.each(labels).value_counts().sort_index().items()},
         "group": group,
         "n_groups": None if sizes is None else len(sizes),
         "largest_group": None if sizes is None else int(sizes.max()),
@@ -46,18 +46,20 @@ def inventory(
 def as_text(found: dict[str, Any]) -> str:
     """Format an inventory for the terminal; the last lines of a command."""
     counts = and_more([f"{label} {n:,}" for label, n in found["classes"].items()], 12)
-    lines = [f"Read: {found['n_read']:,} images in {len(found['classes'])} classes ({counts})."]
-    if found["n_groups"] is None:
+    known = f" in {len(found['classes'])} classes ({counts})" if counts else ""
+    lines = [f"Read: {found['n_read']:,} images{known}."]
+    if counts and found["n_groups"] is None:
         lines.append("Groups: none. Images of one patient may land in different folds, which inflates the AUC.")
-    else:
+    elif counts:
         largest = f"the largest has {found['largest_group']:,} images"
         lines.append(f"Groups ({found['group']}): {found['n_groups']:,}; {largest}.")
     for title, key in (("Left out", "left_out"), ("Read in part", "read_in_part")):
         lines.append(f"{title}: {sum(row['n'] for row in found[key]):,}." if found[key] else f"{title}: nothing.")
         lines += [f"  {row['n']:,} x {row['reason']}. Example: {row['example']}" for row in found[key]]
-    if (near := found["near_duplicates"]) is None:
+    near = found["near_duplicates"]
+    if counts and near is None:
         lines.append("Near duplicates: not looked for here; `ingest` finds them.")
-    else:
+    elif near is not None:
         across = f", {near['n_across_classes']:,} of them with two labels" if near["n_across_classes"] else ""
         example = f". Example: {near['example']}" if near["n_pairs"] else ""
         lines.append(f"Near duplicates: {near['n_pairs']:,} pairs{across}{example}")

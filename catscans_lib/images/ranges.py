@@ -27,14 +27,16 @@ class Deep:
         np.save(self._file, got.pixels)
         self._kept.append((row, got._replace(pixels=None)))
 
-    def write(self, images: "h5py.Dataset") -> tuple[tuple[float, float] | None, list[tuple[int | None, str]]]:
+    def write(
+        self, images: "h5py.Dataset", given: tuple[float, float] | None = None
+    ) -> tuple[tuple[float, float] | None, list[tuple[int | None, str]]]:
         """Scale the images into their rows; return the range (None: no such images), and what was lost (row, loss).
 
-        The row None is the dataset.
+        The range is the one `given`, else that of these images. The row None is the dataset.
         """
         if not self._kept:
             return None, []
-        low, high = dataset_range(np.array([got.extremes for _, got in self._kept]))
+        low, high = given or dataset_range(np.array([got.extremes for _, got in self._kept]))
         kinds = f"{len(self._kept):,} images with more than 8 bits, or in DICOM files without a window,"
         losses = [(None, f"the values {low:,.6g} to {high:,.6g} of {kinds} became 0 to 255")]
         self._file.seek(0)

@@ -70,11 +70,13 @@ class Subset:
 
 
 def write(
-    path: Path, listing: Listing, *, dataset: str, size_px: int, resize: Resize = "squash", n_processes: int = 1
-) -> pd.DataFrame:
+    path: Path, listing: Listing, *, dataset: str, size_px: int, resize: Resize = "squash", n_processes: int = 1,
+    value_range: tuple[float, float] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Decode the listed images, store them, and return the files that could not be decoded (path, problem).
 
-    InputError if none can be decoded; then no store is written.
+    `value_range` are the values that become 0 and 255 in images with more than 8 bits (None: their own range). InputError if none
+    can be decoded; then no store is written.
     """
     kept, found, problems, losses = [], [], [], []
     names = list(listing.images["path"])
@@ -109,7 +111,7 @@ def write(
             raise InputError(
                 f"None of {len(names)} images of '{dataset}' could be decoded.{first} Check '{listing.root}'."
             )
-        value_range, lost = deep.write(pixels)
+        value_range, lost = deep.write(pixels, value_range)
         losses += [Problem(names[kept[row]] if row is not None else "", loss) for row, loss in lost]
         table = listing.images.iloc[kept].copy()
         table[["sha256", "mode", "size"]] = found

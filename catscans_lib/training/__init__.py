@@ -59,6 +59,15 @@ def silent_import() -> Iterator[None]:
             os.close(shown)
 
 
+def import_keras() -> None:
+    """Import Keras for a command: without TensorFlow's messages and progress bars; InputError as `keras_settings`."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keras_settings()
+    with silent_import():
+        import keras
+    keras.config.disable_interactive_logging()
+
+
 class Augmentation(Strict):
     """Random change of each training image, drawn anew in every epoch; 0 and false: none.
 

@@ -1,5 +1,6 @@
 """Pretraining and the ways to use it, on tiny images whose class is their brightness."""
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.evaluation import tables
 from catscans_lib.experiment import Pretrain, Transfer, pretrain, transfer
 from catscans_lib.images import folds, store
+from catscans_lib.training import loop
 from catscans_lib.training.checkpoints import Checkpoint
 
 COMMON = {
@@ -56,6 +58,24 @@ def everything(brightness, target, saved, tmp_path_factory):
     checkpoint = Checkpoint.of(tmp_path_factory.mktemp("run"), "recipe")
     tables = transfer.all_modes(TRANSFER, saved[0], brightness, target, checkpoint=checkpoint)
     return tables["predictions"], tables["history"], transfer.saved_model(checkpoint)
+
+
+def test_networks_of_all_folds_are_kept_on_request_and_predict_their_held_out_images(
+    brightness, target, saved, tmp_path
+):
+    checkpoint = Checkpoint.of(tmp_path, "recipe")
+    settings = TRANSFER.model_copy(update={"modes": ["fine_tune"], "keep_networks": True, "epochs": 1})
+    tables = transfer.all_modes(settings, saved[0], brightness, target, checkpoint=checkpoint)
+    kept = sorted(transfer.kept_networks(tmp_path / "recipe").iterdir())
+    assert [path.name for path in kept] == ["seed0-fold1.keras", "seed0-fold2.keras", "seed0-fold3.keras"]
+    network = keras.models.load_model(kept[1])
+    part = tables["predictions"].query("fold == 2")
+    rows = np.flatnonzero(brightness.table["image_id"].isin(part["image_id"]))
+    scores = loop.probabilities(loop.predict(network, brightness.images, rows))
+    np.testing.assert_allclose(part.sort_values("image_id").filter(regex="^score_"), scores, atol=1e-5)
+    assert kept[1].stat().st_size < 0.5 * transfer.saved_model(checkpoint).stat().st_size  # without the optimiser
+    with pytest.raises(ValueError, match="keep_networks keeps networks of mode fine_tune; modes has: linear_probe"):
+        Transfer(**(TRANSFER.model_dump() | {"modes": ["linear_probe"], "keep_networks": True}))
 
 
 def test_groups_with_an_image_that_a_target_also_contains_are_excluded_and_counted(brightness):
