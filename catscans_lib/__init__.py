@@ -8,6 +8,4 @@ _folder = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), 
 if not _folder.endswith(_OWN):
     os.environ["KERAS_HOME"] = os.path.join(_folder, _OWN)  # noqa: PTH118
 os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
-os.environ.setdefault(
-    "HDF5_USE_FILE_LOCKING", "FALSE"
-)  # for h5py: some file systems have no locks, and no file is shared
+os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")  # some file systems have no locks, and no file is shared

@@ -29,9 +29,7 @@ RECORD = "run.json"
 TIMES = "seconds.csv"  # a run's table of times, which differ in every run
 SWEEP = ".venv/bin/catscans sweep --profile"
 # `runs.execute` gives both to the notebook of a run in a sweep; a notebook run by hand has neither.
-WORK_DIR = (
-    "CATSCANS_WORK_DIR"  # variable: the folder that the notebook writes to, published when every cell has completed
-)
+WORK_DIR = "CATSCANS_WORK_DIR"  # variable: the folder that the notebook writes to, published when it is complete
 ORIGIN = "origin.json"  # in that folder: what the run is made from (`recipe.Origin`); too long for a variable in a large grid
 
 
@@ -90,9 +88,8 @@ def _network(path: Path) -> Iterator[bytes]:
     import h5py
 
     with zipfile.ZipFile(path) as archive:
-        config = json.loads(
-            archive.read("config.json"), object_hook=lambda part: part | {"shared_object_id": 0}
-        )  # addresses
+        # addresses do not count
+        config = json.loads(archive.read("config.json"), object_hook=lambda part: part | {"shared_object_id": 0})
         config["config"]["name"], config["compile_config"] = "", None
         yield json.dumps(config, sort_keys=True).encode()
         with archive.open("model.weights.h5") as stored, h5py.File(stored, "r") as file:

@@ -11,9 +11,7 @@ MEASURED = ("epoch", "split", "metric", "value")  # all other columns of a histo
 SOURCE = ["source", "target", "mode"]
 LATE = 3  # the late epochs are the last third, at least two
 NUMBERS = ["auc_late_sd", "auc_largest_drop", "auc_late_gain", "auc_final"]
-DIVERGED_ABOVE = (
-    0.1  # late training loss, relative to that of the first epoch; a rising validation loss may be overfitting
-)
+DIVERGED_ABOVE = 0.1  # the late training loss, relative to that of the first epoch
 DIVERGED_SHARE = 0.5  # of the curves
 UNSTABLE_SD, UNSTABLE_DROP = 0.05, 0.1
 SETTLED_SD, SETTLED_GAIN = 0.01, 0.01

@@ -105,9 +105,8 @@ def _exchanged(one: Predictions) -> list[str]:
         return []
     fits = {name: area(one.labels == name, one.scores[:, one.classes.index(low)]) for name, *_ in found}
     best = max(fits, key=fits.get)
-    is_chance = 0.5 - value < 2 * np.sqrt(
-        (n + n_others + 1) / (12 * n * n_others)
-    )  # two standard errors of a random score
+    # two standard errors of a random score
+    is_chance = 0.5 - value < 2 * np.sqrt((n + n_others + 1) / (12 * n * n_others))
     seems = f"its scores seem to be those of '{best}' (AUC {fits[best]:.3f})" + (", or random" if is_chance else "")
     how = "Exchange the columns" + (
         f", or of a single column: --positive {shlex.quote(best)}" if len(found) == 2 else "."

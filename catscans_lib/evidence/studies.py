@@ -43,9 +43,7 @@ class Study(Strict):
     scores: dict[str, str] = Field(default_factory=dict)  # column and title of what should predict the outcome
     distances: list[str] = Field(default_factory=list)  # those of the scores for which smaller is closer
     without_labels: list[str] = Field(default_factory=list)  # those that do not need the labels of the target
-    rules: dict[str, str] = Field(
-        default_factory=dict
-    )  # column and title of what a score has to beat; larger is closer
+    rules: dict[str, str] = Field(default_factory=dict)  # the same of what a score has to beat; larger is closer
     also: dict[str, str] = Field(default_factory=dict)  # further columns and what they hold
     published: dict[str, str | float] = Field(default_factory=dict)  # numbers of its text, for comparison
     keys: list[str] = Field(default_factory=list)  # those of them that tell rows apart

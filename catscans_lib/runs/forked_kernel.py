@@ -49,9 +49,8 @@ def _be_kernel(command: list[str]) -> None:
     os.setsid()
     forks.name("catscans kernel")
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    threadpool_limits(
-        int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count())
-    )  # libraries read it as they are imported
+    # libraries have read the number as they were imported
+    threadpool_limits(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count()))
     sys.argv = ["ipykernel_launcher", *command[command.index("-f") :]]
     kernelapp.launch_new_instance(parent_handle=os.getppid())
 

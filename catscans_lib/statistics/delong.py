@@ -93,9 +93,8 @@ def paired(
     found = _deviations(
         labels, np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)]), groups
     )
-    apart = _Deviations(
-        *(of_both[:1] - of_both[1:] for of_both in found[:3]), found.counts
-    )  # equal rankings: exactly 0
+    # equal rankings: exactly 0
+    apart = _Deviations(*(of_both[:1] - of_both[1:] for of_both in found[:3]), found.counts)
     difference, variance = apart.auc.item(), apart.covariance().item()
     sd = np.sqrt(variance) if variance > ROUNDING**2 else np.nan
     z = 0.0 if variance <= ROUNDING**2 and abs(difference) <= ROUNDING else float(difference / sd)

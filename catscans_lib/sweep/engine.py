@@ -181,9 +181,7 @@ def snakemake(sweep: Sweep) -> list[str]:
         where = ["--workflow-profile", str(folder)]
     if sweep.jobs or (sweep.is_here and not sweep.cluster):
         where += ["--cores" if sweep.is_here else "--jobs", str(sweep.jobs or default_jobs())]
-    if (
-        sweep.is_here and "--resources" not in sweep.options
-    ):  # the runs at a time fit into memory; a larger one goes alone
+    if sweep.is_here and "--resources" not in sweep.options:  # runs at a time fit into memory; a larger one goes alone
         where += ["--resources", f"mem_mb={memory_mb()}", *content.get("resources", [])]
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(paths.root() / "Snakefile"), "--directory", str(paths.root()),

@@ -35,13 +35,13 @@ CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
 GPU_RATES = {  # images from the store, augmented, deterministic
     "resnet50": Rate(2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before prefetching"),
 }
-MODEL_MB = {"resnet50": 95.0, "small_resnet": 1.2, "squeezenet": 3.0, "efficientnet_lite0": 14.0}  # of a saved network
-N_FEATURES = {
-    "resnet50": 2048,
-    "small_resnet": 64,
-    "squeezenet": 512,
-    "efficientnet_lite0": 1280,
-}  # per image, 4 bytes each
+# Of a network: MB when saved, and features per image, 4 bytes each; others count as ResNet50
+SIZES = {
+    "resnet50": (95.0, 2048),
+    "small_resnet": (1.2, 64),
+    "squeezenet": (3.0, 512),
+    "efficientnet_lite0": (14.0, 1280),
+}
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,9 @@ def _bytes(run: PlannedRun, loaded: Profile) -> float:
     values, n_bytes = run.parameters, 5e5  # the notebook with its figures and tables, predictions included
     if run.step == "ingest":
         n_bytes += _n_stored(loaded, values["dataset"]) * values["size_px"] ** 2 * 3
+    model_mb, n_features = SIZES.get(values.get("backbone"), SIZES["resnet50"])
     if STEPS[run.step].trains:
-        n_bytes += 1e6 * MODEL_MB.get(values["backbone"], 100.0)
+        n_bytes += 1e6 * model_mb
     if run.step == "transfer" and "linear_probe" in values["modes"]:
-        n_bytes += 4 * n_images(loaded, values["target"]) * N_FEATURES.get(values["backbone"], 2048)
+        n_bytes += 4 * n_images(loaded, values["target"]) * n_features
     return n_bytes

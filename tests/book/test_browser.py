@@ -88,17 +88,11 @@ def pages(html):
     return [path.with_suffix("").as_posix() for path in kinds.values()]
 
 
-def test_no_page_sends_external_requests_or_fails_to_load_a_file(visit, html):
-    for name in pages(html):
-        page = visit(name)
-        page.wait_for_timeout(300)
-        assert page.wrong == [], name
-
-
-def test_no_page_is_wider_than_a_telephone(visit, html):
+def test_no_page_sends_external_requests_or_fails_to_load_a_file_or_is_wider_than_a_telephone(visit, html):
     for name in pages(html):
         page = visit(name, size=PHONE)
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(300)
+        assert page.wrong == [], name
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over <= 0, f"{name} is {over} px too wide"
 

@@ -14,7 +14,7 @@ import pytest
 from catscans_lib.runs import forks
 
 START = "run = in_notebook.start("
-KEYS = ("transfer/dtd--chest", "overlaps/all")
+KEYS = ("transfer/none--chest", "overlaps/all")
 
 
 @pytest.mark.parametrize("given", [None, "off", "/no/server/there"])
@@ -81,10 +81,10 @@ def test_forked_and_started_runs_give_the_same_bytes(tmp_path):
         folder = faulting.project(tmp_path / way)
         faulting.catscans(folder, "sweep", *KEYS, check=True, **given)
         place = folder / "results/demo"
-        with zipfile.ZipFile(place / "transfer/dtd--chest/model.keras") as model:
+        with zipfile.ZipFile(place / "transfer/none--chest/model.keras") as model:
             found[way] = faulting.tables(folder) | {"weights": model.read("model.weights.h5")}
         found[way] |= {key: outputs(place / key / f"{key.split('/')[0]}.ipynb") for key in KEYS}
-    assert "transfer/dtd--chest/predictions.csv" in found["started"]
+    assert "transfer/none--chest/predictions.csv" in found["started"]
     assert found["forked"] == found["started"]
 
 

@@ -13,10 +13,10 @@ import tiny
 
 pytestmark = pytest.mark.slow
 LIMIT_S = 1800  # after that, the sweep is killed
-N_FAULTS = 3  # of each kind
+N_FAULTS = 2  # of each kind
 SQUEUE = (  # no job accounting; short waits for short jobs
     "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--slurm-no-account",
-    "--slurm-keep-successful-logs", "--latency-wait", "20",
+    "--slurm-keep-successful-logs", "--latency-wait", "5",
 )  # fmt: skip
 
 
