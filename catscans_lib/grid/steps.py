@@ -255,14 +255,8 @@ def _evidence(profile: Profile) -> Iterator[Row]:
 _ALL = (
     Step("ingest", Ingest, "{dataset}", _ingest, seconds=1.8),
     Step("overlaps", Overlaps, "all", _overlaps, seconds=0.9, has_figures=False),
-    Step(
-        "pretrain", Pretrain, "{source}", _pretrain,
-        seconds=0.5, trains=True, has_figures=False,
-    ),
-    Step(
-        "transfer", Transfer, "{source}--{target}", _transfer,
-        seconds=5.0, trains=True, has_figures=False,
-    ),
+    Step("pretrain", Pretrain, "{source}", _pretrain, seconds=0.5, trains=True, has_figures=False),
+    Step("transfer", Transfer, "{source}--{target}", _transfer, seconds=5.0, trains=True, has_figures=False),
     Step("evaluate", Evaluate, "all", _evaluate, seconds=7.0),
     Step("stability", Stability, "all", _stability, seconds=2.0),
     Step("feature_maps", FeatureMaps, "{target}", _feature_maps, seconds=11.0),
