@@ -34,9 +34,11 @@ def numbers(profile: str) -> dict[str, Any] | None:
         return None
     folder = paths.run_dir(profile, STEP, "all")
     found = {name: pd.read_csv(folder / f"{name}.csv", dtype={"n_per_class": str}) for name in TABLES}
-    described, titles = studies.described(), datasets.titles()
-    names = [titles.get(name, name.replace("_", " ")) for name in found["contrasts"]["target"]]
-    contrasts = found["contrasts"].assign(title=names)
+    described, titles = studies.described(), studies.titles()
+    contrasts = found["contrasts"].assign(title=found["contrasts"]["target"])
+    for table, columns in ((contrasts, ("title", "natural", "medical")), (found["repeatability"], ("target",))):
+        for column in columns:
+            table[column] = [studies.printed(name, titles) for name in table[column]]
     compared = main(contrasts)
     summaries = {kind: part.set_index("group").to_dict("index") for kind, part in found["summaries"].groupby("kind")}
     rows = {name: part.to_dict("records") for name, part in compared.groupby("study", sort=False)}
@@ -53,7 +55,7 @@ def numbers(profile: str) -> dict[str, Any] | None:
         "beat_rules": _beat_rules(predictions),
         "limits": found["limits"].set_index("evidence").to_dict("index"),
         "repeatability": found["repeatability"].to_dict("records"),
-        "by_size": found["by_size"].to_dict("records"),
+        "by_size": found["by_size"].assign(title=found["by_size"]["target"].replace(titles)).to_dict("records"),
         "original": _original(found, described[original.NAME]),
         "own": {name: _own(part, _other_networks(name)) for name, part in found["own_aucs"].groupby("study")},
         "equal": {name: (part.to_dict("records"), pooled(part)) for name, part in found["own_equal"].groupby("study")},

@@ -1,5 +1,6 @@
 """Reads and checks the published tables in `evidence/`: one record per study, one tidy CSV of its outcomes."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +8,7 @@ import pandas as pd
 import yaml
 from pydantic import Field
 
-from catscans_lib import paths
+from catscans_lib import datasets, paths
 from catscans_lib.errors import Count, InputError, Strict, unknown, validated
 
 Text = Annotated[str, Field(min_length=3)]
@@ -57,6 +58,21 @@ class Study(Strict):
 def folder() -> Path:
     """Return the project's folder with published tables."""
     return paths.root() / "evidence"
+
+
+def titles() -> dict[str, str]:
+    """Return how names of sources, targets and networks in the tables are printed; others have spaces for underscores."""
+    stated = yaml.safe_load((folder() / "titles.yaml").read_text(encoding="utf-8"))
+    return stated | datasets.titles()
+
+
+def printed(name: str, titles: dict[str, str]) -> str:
+    """Return a name, perhaps with its network in brackets, as it is printed.
+
+    >>> printed("er_status (x1_bit)", {"x1_bit": "BiT"})
+    'er status (BiT)'
+    """
+    return re.sub(r"[\w.+-]+", lambda found: titles.get(found[0], found[0].replace("_", " ")), name)
 
 
 def described() -> dict[str, Study]:

@@ -72,9 +72,9 @@ def test_the_chapters_print_the_numbers_of_the_run(ran, monkeypatch):
         and "none of these differences has an interval" in known
     )
     assert "| **fine-tuned networks** | 19 of 25 | +0.015 | 13 | +0.022 (+0.004 to +0.040) |" in text["across"]
-    assert "agree by τ = 0.04 (brain tumor), 0.33 (breakhis), 0.33 (isic2019)" in text["predict"]
+    assert "agree by τ = 0.04 (Brain tumour), 0.33 (BreakHis), 0.33 (ISIC 2019)" in text["predict"]
     assert "By the interval of the difference, **no score** orders better" in text["predict"]
-    assert "| covidx | 10 | +0.074 (+0.017 to +0.132) | 0.1076 | +0.30 |" in text["how_many"]
+    assert "| COVIDx | 10 | +0.074 (+0.017 to +0.132) | 0.1076 | +0.30 |" in text["how_many"]
     assert "Over all 24 pairs of source and target" in text["original"]
 
 

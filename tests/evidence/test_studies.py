@@ -112,3 +112,12 @@ def test_a_faulty_table_or_description_is_refused_by_file_line_and_rule(fault, f
 def test_an_unknown_study_is_refused(folder):
     with pytest.raises(InputError, match="Unknown study 'mednist'; known: cats_scans,"):
         studies.read("mednist")
+
+
+def test_printed_names_are_of_names_that_occur_and_no_two_targets_share_one():
+    tables = pd.concat(studies.load().values())
+    stated = yaml.safe_load((ROOT / "evidence/titles.yaml").read_text())
+    assert set(stated) <= {*tables["source"], *tables["target"], *tables["backbone"]}
+    targets = [studies.printed(name, studies.titles()) for name in tables["target"].unique()]
+    assert len(set(targets)) == len(targets)
+    assert studies.printed("er_status (resnet50x1_bit)", studies.titles()) == "ER status (BiT ResNet-50x1)"
