@@ -6,7 +6,7 @@ A block is all layers of the backbone at one resolution; the head is block 0, th
 import keras
 import numpy as np
 
-from catscans_lib.training import L2SP, KeepSource
+from catscans_lib.training import KeepSource
 
 
 def keep_source(model: keras.Model, settings: KeepSource) -> list[keras.callbacks.Callback]:
@@ -15,8 +15,10 @@ def keep_source(model: keras.Model, settings: KeepSource) -> list[keras.callback
     The present weights of the backbone are those of the source. Saved models contain none of it.
     """
     block_of = _blocks_of_variables(model)
-    if settings.l2_sp:
-        _penalise_distance(model.trainable_variables, block_of, settings.l2_sp)
+    for variable, block in zip(model.trainable_variables, block_of, strict=True):
+        if settings.l2_sp and "kernel" in variable.name:
+            start = keras.ops.convert_to_numpy(variable.value) if block else 0.0
+            variable.regularizer = _Distance(settings.l2_sp.alpha if block else settings.l2_sp.beta, start)
     if settings.layer_decay == 1 and not settings.unfreeze_epochs:
         return []
     share = _scale_rates(model, block_of)
@@ -46,21 +48,14 @@ def _blocks_of_variables(model: keras.Model) -> np.ndarray:
     return np.array([known.get(id(variable), 0) for variable in model.trainable_variables])
 
 
-def _penalise_distance(variables: list[keras.Variable], block_of: np.ndarray, how: L2SP) -> None:
-    for variable, block in zip(variables, block_of, strict=True):
-        if "kernel" in variable.name:
-            start = keras.ops.convert_to_numpy(variable.value) if block else None
-            variable.regularizer = _Distance(how.alpha if block else how.beta, start)
-
-
 class _Distance(keras.regularizers.Regularizer):
-    """Half the squared distance of a weight from its start (None: from 0), times a strength."""
+    """Half the squared distance of a weight from its start, times a strength."""
 
-    def __init__(self, strength: float, start: np.ndarray | None) -> None:
-        self.strength, self.start = strength, None if start is None else keras.ops.convert_to_tensor(start)
+    def __init__(self, strength: float, start: np.ndarray | float) -> None:
+        self.strength, self.start = strength, keras.ops.convert_to_tensor(start, "float32")
 
     def __call__(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        return 0.5 * self.strength * keras.ops.sum(keras.ops.square(x if self.start is None else x - self.start))
+        return 0.5 * self.strength * keras.ops.sum(keras.ops.square(x - self.start))
 
 
 def _scale_rates(model: keras.Model, block_of: np.ndarray) -> keras.Variable:

@@ -51,8 +51,13 @@ def test_jax_agrees_with_tensorflow_within_a_thousandth(tmp_path):
 
 
 def test_the_training_tests_that_depend_on_the_backend_pass_on_jax():
-    names = ("training/test_loop.py", "training/test_fine_tuning.py", "experiment/test_transfer.py")
-    files = [str(TESTS.parent / name) for name in names]
+    names = (
+        "training/test_loop",
+        "training/test_fine_tuning",
+        "training/test_augmentation",
+        "experiment/test_transfer",
+    )
+    files = [str(TESTS.parent / f"{name}.py") for name in names]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *files, "-k", KINDS], capture_output=True, text=True, check=False,
         cwd=TESTS.parent, env={**os.environ, "KERAS_BACKEND": "jax"},
