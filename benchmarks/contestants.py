@@ -133,6 +133,14 @@ def small_epoch(folder: Path, n_images: int) -> Callable[[], float]:
     return lambda: second_epoch(model, stream(batches))
 
 
+def ready_epoch(n_images: int) -> Callable[[], float]:
+    """Prepare an epoch of the small network as long as `small_epoch`, on one batch that is in memory."""
+    model = classifier("small_resnet", SMALL_PX, ours=True)
+    images = tf.random.uniform((BATCH, SMALL_PX, SMALL_PX, 3), 0, 255)
+    batch = tf.data.Dataset.from_tensors((images, tf.cast(tf.range(BATCH) % 2, tf.float32)))
+    return lambda: second_epoch(model, batch.repeat(-(-n_images // BATCH)))
+
+
 def private_memory() -> float:
     """Return the memory of this process in MB, without file mappings where the system can tell."""
     status = Path("/proc/self/status")
@@ -158,6 +166,7 @@ def work(name: str, way: str, folder: Path) -> Callable[[], object]:
         "product": lambda: product(int(number)),
         "epoch": lambda: (epoch_from_store if way == "ours" else epoch_from_files)(folder),
         "small": lambda: small_epoch(folder, int(number)),
+        "ready": lambda: ready_epoch(int(number)),
     }[kind]()
 
 
@@ -184,7 +193,7 @@ def main() -> None:
         if name.startswith("memory"):
             print(f"= {memory_of_an_epoch(folder, int(name.split()[1]))}", flush=True)
             continue
-        is_epoch = name.startswith(("epoch", "small"))
+        is_epoch = name.startswith(("epoch", "small", "ready"))
         if name not in ready:
             ready[name] = work(name, way, folder)
             for _ in range(0 if is_epoch else 3):

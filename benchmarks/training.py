@@ -195,6 +195,17 @@ def files_table(here: Contestants, rounds: int) -> list[dict]:
     ]
 
 
+def store_table(here: Contestants, rounds: int) -> list[dict]:
+    """Measure an epoch whose images are read from the store and augmented, and one on a batch that is ready."""
+    size = SIZES[2]
+    seconds = take_turns({"store": (here.ours, f"small {size}"), "ready": (here.ours, f"ready {size}")}, rounds)
+    ratios = compare(seconds["store"], {"": seconds["ready"]})[""]
+    return [
+        row(f"epoch of {size:,} images from the store, small network", seconds["store"], "s"),
+        row("  batches ready", seconds["ready"], "s", ratios, ">= 0.91"),
+    ]
+
+
 def length_table(here: Contestants, rounds: int) -> list[dict]:
     """Measure epochs with a growing number of images."""
     seconds = take_turns({str(size): (here.ours, f"small {size}") for size in SIZES}, rounds)
@@ -233,8 +244,8 @@ def memory_table(here: Contestants, rounds: int) -> list[dict]:
 
 
 TABLES = {
-    "training": training_table, "features": features_table, "files": files_table, "length": length_table,
-    "memory": memory_table,
+    "training": training_table, "features": features_table, "files": files_table, "store": store_table,
+    "length": length_table, "memory": memory_table,
 }  # fmt: skip
 
 
