@@ -34,9 +34,11 @@ def changes(how: Augmentation, mixup: float | None, drawn: np.ndarray, size: int
     if how.stain:
         jitter = [_between(-how.stain, how.stain, u[prefix + name]) for prefix in ("", "plus_") for name in "hed"]
         factors, shifts = np.stack(jitter[:3], axis=1), np.stack(jitter[3:], axis=1)
-        # density @ inverse is the amount of each stain; it is multiplied and shifted, and becomes a density again
+        # density @ inverse is the amount of each stain; it is multiplied and shifted, and becomes a density again,
+        # which is -log((value + 1) / 256): `offset` collects what does not depend on the value
         mixed = np.einsum("ij,nj,jk->nik", np.linalg.inv(STAINS), 1 + factors, STAINS)
-        found["stain"] = np.concatenate([mixed, (shifts @ STAINS)[:, None]], axis=1)
+        offset = np.log(256) * (1 - mixed.sum(axis=1)) - shifts @ STAINS
+        found["stain"] = np.concatenate([mixed, offset[:, None]], axis=1)
     if how.brightness or how.contrast:
         light = 255 * _between(-how.brightness, how.brightness, u["brightness"])
         found["light"] = np.stack([light, _between(1 - how.contrast, 1 + how.contrast, u["contrast"])], axis=1)
@@ -95,9 +97,9 @@ def apply(images: Any, how: dict[str, Any]) -> Any:
             images = ops.where(_per_image(how[key]), ops.flip(images, axis), images)
     images = _resampled(images, how["affine"]) if "affine" in how else ops.cast(images, "float32")
     if "stain" in how:
-        density = -ops.log((images + 1) / 256)
-        moved = sum(density[..., k, None] * _per_image(how["stain"][:, k]) for k in range(3))
-        images = 256 * ops.exp(-moved - _per_image(how["stain"][:, 3])) - 1
+        logs = ops.log(images + 1)  # no matrix product: GPUs round its factors to 11 bits
+        first, second, third, offset = (_per_image(how["stain"][:, k]) for k in range(4))
+        images = ops.exp(logs[..., :1] * first + logs[..., 1:2] * second + logs[..., 2:] * third + offset) - 1
     if "light" in how:
         mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
         images = mean + (images - mean) * _per_image(how["light"][:, 1]) + _per_image(how["light"][:, 0])
