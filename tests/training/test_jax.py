@@ -10,7 +10,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parent
-KINDS = "fine_tuning or resumes or same_seed or every_optimiser or frozen or non_finite or classifies"  # where backends differ
+# where backends differ
+KINDS = "fine_tuning or augmentation or resumes or same_seed or every_optimiser or frozen or non_finite or classifies"
 TRAIN = """
 import json, sys
 import keras, numpy as np
