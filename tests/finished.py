@@ -130,6 +130,8 @@ def _run(run, folder, secret):
             "class,split,n_images\n" + "".join(f"{name},,3\n" for name in LABELS[run.name])
         )
     if run.step in ("pretrain", "transfer"):
+        (place / "logs").mkdir()
+        (place / "logs/epochs.log").write_text("epoch 1 of 1\n")  # of this machine: no part of a crate
         (place / "model.keras").write_bytes(network())
 
 

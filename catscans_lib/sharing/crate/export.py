@@ -128,12 +128,14 @@ def _project(profile: str) -> dict[str, Content]:
 
 
 def _results(profile: str, models: bool) -> dict[str, Content]:
-    """All finished results, without unfinished runs (hidden folders), runs by hand, and what an export makes anew."""
+    """All finished results, without unfinished runs (hidden folders), runs by hand, logs, and what an export makes anew."""
     folder, found = paths.results_dir(profile), {}
     for path in folder.rglob("*"):
         place = path.relative_to(folder)
         is_hidden = any(part.startswith(".") for part in place.parts)
-        is_omitted = place.parts[0] in ("scratch", CARDS) or (path.suffix == ".keras" and not models)
+        is_omitted = (
+            place.parts[0] in ("scratch", CARDS) or "logs" in place.parts or (path.suffix == ".keras" and not models)
+        )
         if path.is_file() and not is_hidden and not is_omitted:
             found[f"results/{profile}/{place.as_posix()}"] = path
     refuse_kinds(list(found))
