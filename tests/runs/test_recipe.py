@@ -107,7 +107,7 @@ CHANGES = {  # file, text, its replacement, what runs again
     "decoding": ("catscans_lib/images/decode.py", "CHUNK = 32", "CHUNK = 64", {*INGESTS, "recommend"}),
     "the start of a module": ("catscans_lib/images/pixels.py", "start=6", "start=7", {*INGESTS, "recommend"}),
     "folds": ("catscans_lib/images/folds.py", "N_TRIES = ", "N_TRIES = 1 + ", {*INGESTS, *BY_MEASURES}),
-    "the training loop": ("catscans_lib/training/loop.py", "MOMENTUM = ", "MOMENTUM = 1 - ", TRAINING),
+    "the training loop": ("catscans_lib/training/loop.py", "start * 0.5 * (1 + np.cos", "start * 0.6 * (1 + np.cos", TRAINING),
     "a step's settings": (
         "catscans_lib/evaluation/__init__.py", "class Stability(Strict):", "class Stability(Strict):\n    more = 1", {"stability"}
     ),
