@@ -46,7 +46,7 @@ class Candidate:
 
 
 def chosen(settings: Recommend, studies: Sequence[Study], families: dict[str, str]) -> list[Candidate]:
-    """Return the candidates that a user named, and random weights; only these if none was named.
+    """Return the candidates that a user named, and random weights.
 
     `families` has the family of each source in the evidence. InputError for an unknown name, a missing file, and two candidates
     of one name.
@@ -70,16 +70,15 @@ def chosen(settings: Recommend, studies: Sequence[Study], families: dict[str, st
     return [*placed, *_nothing(families)]
 
 
-def default(families: dict[str, str], size_px: int) -> list[Candidate]:
-    """Return ImageNet networks of three sizes, and those whose weights are on this machine; some may fail to load."""
-    found, files = [_model(name, size_px) for name in DEFAULT], []
+def default() -> dict[str, list[str]]:
+    """Return what is ranked by default: ImageNet networks of three sizes, and those whose weights are on this machine."""
+    files = []
     for network, package in registry.PACKAGES.items():
         with suppress(InputError):  # not installed
             files.append(f"{network}={package.path()}")
     if (file := Path(os.environ.get("CATSCANS_WEIGHTS", "")) / IN_WEIGHTS).is_file():
         files.append(str(file))
-    found += [_weights_file(file, size_px) for file in files]
-    return [*(replace(one, family="imagenet") for one in found), *_nothing(families)]
+    return {"models": list(DEFAULT), "weights": files}
 
 
 def of_families(families: dict[str, str]) -> list[Candidate]:

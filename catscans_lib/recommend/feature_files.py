@@ -107,7 +107,7 @@ def joined(path: Path, table: pd.DataFrame, images: pd.DataFrame, listed: pd.Dat
         raise InputError(f"'{path.name}': every feature is the same for all images. Did the network get the images?")
     notes = []
     if strange:
-        notes.append(f"{path.name}: ignored {_counted(strange, 'row')} of no image found: {and_more(strange, 3)}.")
+        notes.append(f"{path.name}: ignored {_counted(strange, 'row')} of no image read, such as {strange[0]}.")
     if len(constant := [str(name) for name in found.columns[~varies]]):
         notes.append(f"{path.name}: ignored {_counted(constant, 'constant feature')}: {and_more(constant, 3)}.")
     return found.to_numpy()[:, varies], notes

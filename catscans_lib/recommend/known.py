@@ -70,9 +70,10 @@ def of_tables(aucs: pd.DataFrame, similarity: pd.DataFrame, mode: str) -> pd.Dat
 
 def family(source: str, n_images: float = np.nan, kind: str = "") -> str:
     """Return the kind of a source, a key of `FAMILIES`, by its name, number of images and kind (natural, medical or none)."""
-    if source in ("none", "imagenet", "imagenet1k"):
-        return source.removesuffix("1k")  # two keys of one dataset
-    about = datasets.get(source).modality if source in datasets.known() else kind
+    if source == "none":
+        return source
+    card = datasets.get(source) if source in datasets.known() else None
+    about, n_images = (card.modality, card.n_images or n_images) if card else (kind, n_images)
     if not about:
         return "unknown"
     if "texture" in about:

@@ -46,11 +46,9 @@ class OwnImages:
         return self.subset.store.table.iloc[self.subset.rows]
 
     def described(self, group: str | None) -> dict[str, Any]:
-        """Return `inventory.inventory` of the images looked at, n_found and found_classes (before the draw), n_copies."""
-        found = self.listing.images["label"].value_counts()
+        """Return `inventory.inventory` of the images looked at, n_found (before the draw) and n_copies."""
         told = inventory.inventory(self.table, self.left_out, group=group, near=self.near)
-        found_classes = {str(name): int(found[name]) for name in self.listing.classes}
-        return told | {"n_found": int(found.sum()), "found_classes": found_classes, "n_copies": len(self.copies)}
+        return told | {"n_found": len(self.listing.images), "n_copies": len(self.copies)}
 
 
 def look(listing: Listing, n_images: int, size_px: int, seed: int, folder: Path) -> OwnImages:

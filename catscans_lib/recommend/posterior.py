@@ -16,8 +16,9 @@ N_CHAINS, N_BURN, N_KEPT = 16, 150, 150  # chains run side by side, as arrays
 SDS = np.exp(np.linspace(np.log(0.005), np.log(3.0), 64))  # grid for standard deviations, in logits
 LOG_SCALES = np.linspace(-2.0, 2.0, 41)  # grid for the logarithm of a target's scale
 SLOPE_SD = 0.5  # prior, in logits per standard deviation of the score
-# Scales of the half-t priors (3 degrees of freedom) of the standard deviations. A target's scale multiplies all but its own.
-TYPICAL = {"family": 0.4, "source": 0.3, "slopes": 0.15, "noise": 0.2, "scales": 0.4}
+# Scales of the half-t priors (3 degrees of freedom) of the standard deviations; their medians are .77 of it, about those of six
+# published studies (book/decisions.md). A target's scale multiplies all but its own.
+TYPICAL = {"family": 0.33, "source": 0.26, "slopes": 0.08, "noise": 0.2, "scales": 0.5}
 PARTS = ("family", "source", "slopes", "noise")
 
 
@@ -85,9 +86,10 @@ class _Chains:
         if self.data.se.any():
             self.draw_outcomes()
         squares = {"family": self.beta[:, : self.n_families], "source": self.beta[:, self.n_families : -1]}
-        for name, part in (squares | {"slopes": self.deviation, "noise": rest, "scales": self.log_scale}).items():
-            n = part.shape[1] - len(self.sizes) * (name == "noise")
-            self.sds[name] = _sds(self.rng, (part**2).sum(axis=1), n, TYPICAL[name])
+        parts = squares | {"slopes": self.deviation, "noise": rest, "scales": self.log_scale}
+        n = [part.shape[1] - len(self.sizes) * (name == "noise") for name, part in parts.items()]
+        drawn = _sds(self.rng, np.stack([(part**2).sum(axis=1) for part in parts.values()]), np.array(n), list(parts))
+        self.sds = dict(zip(parts, drawn, strict=True))
         self.shift_scales()
 
     def draw_scales(self, centred: np.ndarray) -> None:
@@ -105,10 +107,8 @@ class _Chains:
         noise, slopes = self.sds["noise"][:, None], self.sds["slopes"][:, None]
         share = slopes**2 / (noise**2 + slopes**2 * self.spread)
         prior = np.full(self.beta.shape, SLOPE_SD)
-        prior[:, : self.n_families], prior[:, self.n_families : -1] = (
-            self.sds["family"][:, None],
-            self.sds["source"][:, None],
-        )
+        prior[:, : self.n_families] = self.sds["family"][:, None]
+        prior[:, self.n_families : -1] = self.sds["source"][:, None]
         lost = (self.cross.T * share[:, None]) @ self.cross
         precision = (self.gram - lost) / noise[..., None] ** 2 + np.eye(prior.shape[1]) * prior[:, None] ** -2.0
         right = (scaled @ self.z - (share * ((scaled * self.x) @ self.member)) @ self.cross) / noise**2
@@ -142,9 +142,7 @@ class _Chains:
         change = squares / (2 * self.sds["scales"] ** 2) - shift
         change += self.beta[:, -1] ** 2 * (1 - np.exp(-2 * shift)) / (2 * SLOPE_SD**2)
         for name in PARTS:
-            change += _log_prior(self.sds[name] * np.exp(-shift), TYPICAL[name]) - _log_prior(
-                self.sds[name], TYPICAL[name]
-            )
+            change += _log_prior(self.sds[name] * np.exp(-shift), name) - _log_prior(self.sds[name], name)
         shift[np.log(self.rng.uniform(size=N_CHAINS)) > change] = 0.0
         down = np.exp(-shift)[:, None]
         self.log_scale = self.log_scale + shift[:, None]
@@ -152,14 +150,15 @@ class _Chains:
         self.sds |= {name: self.sds[name] * down[:, 0] for name in PARTS}
 
 
-def _log_prior(sds: np.ndarray, typical: float) -> np.ndarray:
+def _log_prior(sds: np.ndarray, name: str) -> np.ndarray:
     """Log density of the logarithm of a standard deviation with a half-t prior."""
-    return -2.0 * np.log1p((sds / typical) ** 2 / 3) + np.log(sds)
+    return -2.0 * np.log1p((sds / TYPICAL[name]) ** 2 / 3) + np.log(sds)
 
 
-def _sds(rng: np.random.Generator, squares: np.ndarray, n: int, typical: float) -> np.ndarray:
-    """Draw the standard deviation of `n` normal values with these sums of squares, (n_chains,)."""
-    logs = _log_prior(SDS, typical) - n * np.log(SDS) - squares[:, None] / (2 * SDS**2)
+def _sds(rng: np.random.Generator, squares: np.ndarray, n: np.ndarray, names: list[str]) -> np.ndarray:
+    """Draw the named standard deviations, (5, n_chains), of `n` normal values each, (5,), with these sums of squares."""
+    known = np.stack([_log_prior(SDS, name) for name in names]) - n[:, None] * np.log(SDS)
+    logs = known[:, None] - squares[..., None] / (2 * SDS**2)
     return np.exp(_from_grid(rng, logs, np.log(SDS)))
 
 

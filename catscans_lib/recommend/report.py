@@ -15,14 +15,13 @@ from catscans_lib import paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, and_more
 from catscans_lib.images.listing import Listing
-from catscans_lib.recommend import Recommend, candidates, known, model, own_images, scores
+from catscans_lib.recommend import Recommend, candidates, known, looks, model, own_images, scores
 from catscans_lib.recommend.candidates import Say
-from catscans_lib.recommend.own_images import OwnImages
 from catscans_lib.similarity import registry
 from catscans_lib.transferability import Study
 
 FEW_IMAGES = 20  # of a class; with fewer, no measure is reliable
-FAR_MEASURE = "mmd_rbf"  # distance that detects images unlike all known ones
+UNLIKE = 0.5  # share of images that look like no known target, from which on there is a warning
 
 
 def recommend(settings: Recommend, studies: Sequence[Study] = (), say: Say = lambda _: None) -> dict[str, Any]:
@@ -31,10 +30,10 @@ def recommend(settings: Recommend, studies: Sequence[Study] = (), say: Say = lam
     `studies` are the finished profiles of `settings.networks_of`; `say` gets a line about each step.
 
     Returns plain values that JSON can hold (None, not NaN): place, mode, measures, images (see `OwnImages.described`), advice
-    (rows of `model.rank` with name, family, backbone), alone (True: ranked by the evidence, without the images), within (rankings
-    of candidates of one network), settle (what fine-tuning the best two would settle), worth (the best against random weights),
-    half (the advice from half the images), evidence (numbers of the model), rests_on (what the advice rests on), beats_imagenet
-    (None: not known), check (rows of `model.check`), far (see `_distances`), demo, notes, problems, warnings (sentences).
+    (rows of `model.rank` with name, family, backbone, has_results), alone (True: ranked without the images), within (rankings of
+    candidates of one network), settle (what fine-tuning the best two would settle), worth (the best against random weights),
+    half (the advice from half the images), evidence (n_targets), rests_on (sentences), beats_imagenet
+    (None: not known), check (rows of `model.check`), look (see `looks.compare`), demo, notes, problems, warnings (sentences).
     InputError if the images or a named candidate cannot be read, or no named candidate has a score.
     """
     with threadpool_limits(1):  # these matrices are small: waiting threads cost up to ten times the work
@@ -49,33 +48,32 @@ def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[
     families = dict(zip(evidence["source"], evidence["family"], strict=True))
     measures = _measures(settings.measures, evidence)
     is_named = bool({*settings.models} - {"none"} or settings.weights or settings.features or studies)
-    wanted = (
-        candidates.chosen(settings, studies, families) if is_named else candidates.default(families, settings.size_px)
-    )
+    settings = settings if is_named else settings.model_copy(update=candidates.default())
+    wanted = candidates.chosen(settings, studies, families)
     listing, group = _listed(settings)
     say(f"{len(listing.images):,} images listed")
-    used = (
-        settings.measures or model.MEASURES
-    )  # published tables have accuracies of probes, which are not computed here
+    used = settings.measures or model.MEASURES
     try:
-        fit, checked = model.fit(evidence, used), model.check(evidence, used)
+        fit, checked = model.fit(evidence, used), model.known_check(evidence, used)
     except ValueError as error:
         raise InputError(str(error)) from error
     with tempfile.TemporaryDirectory() as folder:
         images = own_images.look(listing, settings.n_images, settings.size_px, settings.seed, Path(folder))
         scored = scores.of_candidates(wanted, images, measures, settings.seed, say, may_fail=not is_named)
-        far = [_distances(study, images, settings.seed) for study in studies]
+        look = looks.compare(images, looks.known(studies))
     alone = bool(scored.all[measures].isna().all(axis=None))
     if alone and is_named:
         raise InputError("No candidate can be ranked: no measure has a value.\n" + "\n".join(scored.problems))
     if alone:
-        scored = scored._replace(all=scores.without_images(candidates.of_families(families), measures), n_half=0)
+        wanted = candidates.of_families(families)
+        kinds = scores.of_candidates(wanted, images, measures, settings.seed, say, may_fail=True)
+        scored = scored._replace(all=kinds.all, n_half=0)
     both = checked.dropna(subset="regret_imagenet")
     told = {
         "place": settings.place, "mode": mode, "measures": measures, "images": images.described(group), "alone": alone,
-        **_ranked(fit, scored, settings.seed), "evidence": _numbers(fit), "rests_on": model.conclusion(fit, checked),
+        **_ranked(fit, scored, settings.seed), "demo": any(study.is_demo for study in studies), "look": look,
+        "evidence": {"n_targets": fit.n_targets}, "rests_on": model.conclusion(fit, checked), "check": checked.to_dict("records"),
         "beats_imagenet": bool(both["regret"].sum() < both["regret_imagenet"].sum()) if len(both) > 1 else None,
-        "check": checked.to_dict("records"), "far": [one for one in far if one], "demo": any(study.is_demo for study in studies),
         "notes": scored.notes, "problems": scored.problems,
     }  # fmt: skip
     say(f"Done after {time.monotonic() - started:.0f} s")
@@ -97,14 +95,6 @@ def _listed(settings: Recommend) -> tuple[Listing, str | None]:
     return card.read(place.parent), settings.group_column or (settings.group_pattern and "in file names")
 
 
-def _numbers(fit: model.Fit) -> dict[str, float]:
-    slope = fit.draws.slope
-    return {
-        "slope": float(slope.mean()), "slope_sd": float(slope.std()), "n_targets": fit.n_targets, "merit_sd": fit.merit_sd,
-        "score_sd": fit.score_sd,
-    }  # fmt: skip
-
-
 def _measures(asked: list[str] | None, evidence: pd.DataFrame) -> list[str]:
     known_here = [name for name in registry.known() if name in evidence and evidence[name].notna().any()]
     if unknown := sorted(set(asked or []) - set(known_here)):
@@ -116,6 +106,7 @@ def _ranked(fit: model.Fit, scored: scores.Scored, seed: int) -> dict[str, Any]:
     """The ranking, and what the draws behind it say of pairs of candidates."""
     order = model.rank(fit, scored.all, seed)
     advice = scored.all[scores.KEYS].loc[order.index].join(order.drop(columns="source"))
+    advice["has_results"] = [key in fit.networks for key in zip(advice["source"], advice["backbone"], strict=True)]
     drawn = model.draws(fit, scored.all, seed).set_axis(scored.all.loc[sorted(order.index), "name"], axis=1)
     names, nothing = list(advice["name"]), list(advice.loc[advice["family"] == "none", "name"])
     trained, half = [name for name in names if name not in nothing], None
@@ -150,39 +141,18 @@ def _within(advice: pd.DataFrame, drawn: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _distances(study: Study, images: OwnImages, seed: int) -> dict[str, Any] | None:
-    """Distance of the images to the nearest source of a profile, and the largest such distance of any of its targets."""
-    from catscans_lib.transferability import compute
-
-    similarity = results.optional(study.profile, "tables/similarity.csv")
-    known_ones = similarity[(similarity["measure"] == FAR_MEASURE) & (similarity["source"] != similarity["target"])]
-    found = compute.distances(study, images.at(max(study.sizes_px.values())), FAR_MEASURE, seed)
-    if known_ones.empty or found.empty:
-        return None
-    farthest = known_ones.groupby(["target", "source"])["value"].mean().groupby(level="target").min()
-    return {
-        "profile": study.profile, "nearest": study.titles.get(found.idxmin(), found.idxmin()), "distance": found.min(),
-        "farthest": farthest.max(), "farthest_target": study.titles.get(farthest.idxmax(), farthest.idxmax()),
-    }  # fmt: skip
-
-
 def _warnings(told: dict[str, Any]) -> list[str]:
     found = []
-    if told["demo"]:
-        found.append(
-            "The demo's networks were trained on made-up images: this shows the procedure and recommends nothing."
-        )
     few = [f"'{name}' ({n})" for name, n in told["images"]["classes"].items() if n < FEW_IMAGES]
     if few:
         found.append(
             f"Few images in {and_more(few, 5)}; with fewer than {FEW_IMAGES} of a class no measure is reliable."
         )
-    found += [
-        f"Your images are far from every source of profile {far['profile']} ({FAR_MEASURE} {far['distance']:.3f}; of its targets "
-        f"at most {far['farthest']:.3f}): what is known may not apply to them."
-        for far in told["far"]
-        if far["distance"] > far["farthest"]
-    ]
+    if (look := told["look"]) and look["unlike"] > UNLIKE:
+        found.append(
+            f"Unlike everything known: in colour, brightness, texture and layout, {look['unlike']:.0%} of your images look like "
+            f"none of {look['n_targets']} known targets, so what is known may not apply to them."
+        )
     if unknown := [row["name"] for row in told["advice"] if row["family"] == "unknown"]:
         found.append(
             f"Not known: what {and_more(unknown, 5)} was trained on. State it, as intervals are wide without: --kind "

@@ -41,7 +41,7 @@ def of_candidates(
     groups, labels = subset.groups, subset.labels
     with_features = [one for one in candidates if one.compute]
     for candidate in candidates:
-        keys = dict(zip(KEYS, (candidate.name, candidate.source, candidate.family, candidate.backbone), strict=True))
+        keys = {key: getattr(candidate, key) for key in KEYS}
         if candidate.compute is None:
             rows.append(keys)
             halves.append(keys)
@@ -90,10 +90,3 @@ def _half(images: OwnImages, seed: int) -> np.ndarray:
     places = np.flatnonzero(np.isin(subset.rows, store.half(subset.store, subset.rows, seed, 0)))
     n_each = np.bincount(subset.labels[places], minlength=subset.labels.max() + 1)
     return places if n_each.min() >= SMALLEST else np.array([], int)
-
-
-def without_images(candidates: Sequence[Candidate], measures: Sequence[str]) -> pd.DataFrame:
-    """Return the table of candidates that have no scores."""
-    return pd.DataFrame([[one.name, one.source, one.family, one.backbone] for one in candidates], columns=KEYS).reindex(
-        columns=[*KEYS, *measures]
-    )

@@ -76,17 +76,6 @@ def of_target(study: Study, settings: Similarity) -> Measured:
     return _measured(rows)
 
 
-def distances(study: Study, images: Subset, measure: str, seed: int) -> pd.Series:
-    """Return the distance of images outside a profile to each of its sources with stored images, by the probe's features."""
-    networks, needs = SourceFeatures(study.profile, study.probe), _needs([measure])
-    own, found = _side(networks, images, seed, needs), {}
-    for source in study.sources:
-        if _store_path(study, source).is_file():
-            others = _side(networks, _sample(study, source, len(images.rows), seed), seed, needs)
-            found[source] = registry.compute(measure, _between(source, own, others, study.probe).inputs, seed)
-    return pd.Series(found, dtype=float)
-
-
 def _rows(pairs: Iterable[Pair], target: str, measures: list[str] | None, seed: int) -> list[tuple]:
     """Rows of `COLUMNS`, problem ("" if there is a value) and the seconds taken."""
     rows = []

@@ -67,7 +67,7 @@ def test_a_source_that_is_good_everywhere_is_ranked_first_also_without_a_differe
     fitted = model.fit(evidence)
     table = model.rank(fitted, candidates(dict.fromkeys(SOURCES, 0.0)))
     assert table["source"].iloc[0] == "c" and table["p_best"].iloc[0] > 0.9
-    assert "mostly on how good a source was on other targets (" in model.conclusion(fitted, model.check(evidence))
+    assert "mostly on how good a source was on other targets (" in model.conclusion(fitted, model.check(evidence))[0]
 
 
 def test_the_ranking_follows_the_score_and_its_numbers_are_consistent():
@@ -120,8 +120,9 @@ def test_where_imagenet_is_best_anyway_the_advice_says_that_it_does_not_beat_it(
     evidence.loc[first, "auc"] = special.expit(special.logit(evidence.loc[first, "auc"]) + 1)
     check = model.check(evidence)
     assert (check["advised"] == "imagenet").all() and check["regret"].max() == 0
-    assert "On 5 known targets, each left out in turn, it does not beat always ImageNet" in model.conclusion(
-        model.fit(evidence), check
+    assert (
+        "On 5 known targets, each left out in turn, it does not beat always ImageNet"
+        in model.conclusion(model.fit(evidence), check)[1]
     )
 
 
@@ -150,7 +151,7 @@ def test_two_known_targets_advise_and_leave_the_check_empty():
     evidence = world(2, 0.2)
     checked = model.check(evidence)
     assert checked.empty and list(checked.columns) == model.CHECK
-    assert "not known: that needs three known targets" in model.conclusion(model.fit(evidence), checked)
+    assert "not known: that needs three known targets" in model.conclusion(model.fit(evidence), checked)[1]
 
 
 def test_the_rule_always_imagenet_takes_the_network_of_imagenet_that_was_best_elsewhere():
@@ -162,4 +163,22 @@ def test_the_rule_always_imagenet_takes_the_network_of_imagenet_that_was_best_el
     checked = model.check(evidence)
     assert (checked["advised"] == "imagenet").all() and (checked["regret"] == 0).all()
     assert (checked["regret_imagenet"] == 0).all()
-    assert "it does not beat always ImageNet" in model.conclusion(model.fit(evidence), checked)
+    assert "it does not beat always ImageNet" in model.conclusion(model.fit(evidence), checked)[1]
+
+
+@pytest.mark.slow
+def test_the_shipped_check_is_that_of_the_shipped_evidence_and_of_this_model(monkeypatch):
+    evidence = known.evidence()
+    computed = model.check(evidence)
+    monkeypatch.setattr(model, "check", None)
+    shipped = model.known_check(evidence)  # else: .venv/bin/python benchmarks/advice.py --ship
+    facts = ["study", "target", "n", "advised", "best", *model.REGRETS]
+    pd.testing.assert_frame_equal(shipped[facts], computed[facts], check_dtype=False, rtol=1e-4)
+    np.testing.assert_allclose(shipped[["p_advised", "p_best"]], computed[["p_advised", "p_best"]], atol=0.03)
+
+
+def test_the_check_is_shipped_for_the_shipped_evidence_and_computed_for_any_other(monkeypatch):
+    monkeypatch.setattr(model, "check", lambda evidence, measures: pd.DataFrame(columns=model.CHECK))
+    assert len(model.known_check(known.evidence())) >= 21  # else: .venv/bin/python benchmarks/advice.py --ship
+    assert model.known_check(known.evidence().iloc[1:]).empty
+    assert model.known_check(known.evidence(), ["logme"]).empty
