@@ -127,7 +127,7 @@ def add(
     names = [word.strip() for word in (given.pop("class_names") or "").split(",") if word.strip()]
     given["title"] = given["title"] or name
     given["group"] = given["group"] or given["group_column"] or ("group" if given["group_pattern"] else None)
-    given["image_dir"] = [_beside(place, folder) for folder in given["image_dir"]] or None
+    given["image_dir"] = [beside(place, folder) for folder in given["image_dir"]] or None
     card = own.card_at(place, **(given | {"place": _place(place), "class_names": names}))
     data_dir = Path(os.environ.get("CATSCANS_DATA", ""))
     listing = card.read(data_dir)
@@ -170,7 +170,7 @@ def _place(place: Path) -> str:
     return place.relative_to(data_dir).as_posix() if data_dir and place.is_relative_to(data_dir) else str(place)
 
 
-def _beside(place: Path, folder: str) -> str:
+def beside(place: Path, folder: str) -> str:
     """Return a folder relative to the table `place`, also if it was given relative to the current folder."""
     is_here = not (place.parent / folder).is_dir() and Path(folder).is_dir()
     return os.path.relpath(folder, place.parent) if is_here else folder

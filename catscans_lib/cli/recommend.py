@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from catscans_lib import paths
-from catscans_lib.cli.data import strict_option
+from catscans_lib.cli.data import beside, strict_option
 from catscans_lib.errors import validated
 from catscans_lib.images import inventory
 
@@ -33,6 +33,7 @@ def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
 @click.option("--seed", default=0, show_default=True, help="Seed for selecting the images.")
 @click.option("--label-column", default="label", show_default=True, help="CSV: column with the class.")
 @click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
+@_many("--image-dir", "image_dir", "FOLDER", "CSV: folder of the images, relative to the CSV; default: its own.")
 @click.option("--group-column", help="CSV: column with the patient, lesion or slide.")
 @click.option("--group-pattern", help="Folder: regular expression for file names; its parenthesised part is the group.")
 @strict_option
@@ -70,6 +71,7 @@ def recommend(place: Path, as_json: bool, page: Path | None, strict: bool, **giv
     given |= lists | {
         "measures": lists["measures"] or None,
         "networks_of": names,
+        "image_dir": [beside(place, folder) for folder in given["image_dir"]],
         "place": str(place.absolute()),
         "profile": "",
     }

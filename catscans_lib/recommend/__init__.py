@@ -17,7 +17,7 @@ class Recommend(Strict):
     `place` (a folder with one folder per class, a CSV or an .npz) is absolute or relative to the project; `profile` is only where
     the notebook saves. Candidates: `models` (keras:NETWORK), `weights` (FILE or NETWORK=FILE), `features` (NAME=FILE) and the
     networks of the finished profiles `networks_of`; without any, networks with ImageNet weights. `kinds` (NAME=FAMILY) says what
-    a candidate was trained on. The columns are those of a CSV; the pattern is for file names in a folder.
+    a candidate was trained on. The columns and `image_dir` are those of a CSV; the pattern is for file names in a folder.
     """
 
     profile: str
@@ -34,5 +34,6 @@ class Recommend(Strict):
     seed: int = 0
     path_column: str = "path"
     label_column: str = "label"
+    image_dir: list[str] = Field(default_factory=list)
     group_column: str | None = None
     group_pattern: str | None = None

@@ -3,6 +3,7 @@
 import math
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ def recommend(settings: Recommend, studies: Sequence[Study] = (), say: Say = lam
     (None: not known), check (rows of `model.check`), look (see `looks.compare`), demo, notes, problems, warnings (sentences).
     InputError if the images or a named candidate cannot be read, or no named candidate has a score.
     """
-    with threadpool_limits(1):  # these matrices are small: waiting threads cost up to ten times the work
+    with (
+        threadpool_limits(1),
+        warnings.catch_warnings(),
+    ):  # small matrices: waiting threads cost up to ten times the work
+        warnings.simplefilter("ignore")  # of scikit-learn, if most classes have one image in a fold
         return _plain(_recommend(settings, studies, say))
 
 
@@ -89,7 +94,7 @@ def _evidence(studies: Sequence[Study], mode: str) -> pd.DataFrame:
 def _listed(settings: Recommend) -> tuple[Listing, str | None]:
     """All images found, and what a group is (None: unknown)."""
     place = paths.root() / Path(settings.place).expanduser()
-    names = ("path_column", "label_column", "group_column", "group_pattern")
+    names = ("path_column", "label_column", "group_column", "group_pattern", "image_dir")
     columns = {name: value for name in names if (value := getattr(settings, name))}
     card = own.card_at(place, **columns)
     return card.read(place.parent), settings.group_column or (settings.group_pattern and "in file names")

@@ -50,7 +50,9 @@ def headline(told: dict[str, Any]) -> str:
 
 
 def _wrapped(sentence: str, mark: str) -> list[str]:
-    wrapper = textwrap.TextWrapper(100, break_long_words=False, break_on_hyphens=False, subsequent_indent=" " * len(mark))
+    wrapper = textwrap.TextWrapper(
+        100, break_long_words=False, break_on_hyphens=False, subsequent_indent=" " * len(mark)
+    )
     return wrapper.wrap(sentence if sentence.startswith("  ") else mark + sentence)
 
 
@@ -107,10 +109,9 @@ def about_images(told: dict[str, Any]) -> list[str]:
     if n := images["n_copies"]:
         found.append(f"Identical files: {n:,} set{'s' * (n > 1)}; each counts as one group.")
     if look := told["look"]:
-        found.append(
-            f"Look (colour, brightness, texture and layout, not what they show): {1 - look['unlike']:.0%} look like one of "
-            f"{look['n_targets']} known targets, most like {look['nearest']} ({look['near']:.0%})."
-        )
+        most = f", most like {look['nearest']} ({look['near']:.0%})" * (look["near"] > 0)
+        known = f"{1 - look['unlike']:.0%} look like one of {look['n_targets']} known targets{most}"
+        found.append(f"Look (colour, brightness, texture and layout, not what they show): {known}.")
     return found
 
 

@@ -64,7 +64,10 @@ def test_rows_of_other_images_and_constant_columns_are_ignored_and_told(tmp_path
     table = pd.DataFrame(np.vstack([NUMBERS, NUMBERS[:1]]), index=[*IMAGES["path"], "c/9.png"], columns=list("uvw"))
     found, notes = of(saved(tmp_path, table.assign(v=5.0), "csv"))
     np.testing.assert_array_equal(found, NUMBERS[:, [0, 2]])
-    assert notes == ["mine.csv: ignored 1 row of no image read, such as c/9.png.", "mine.csv: ignored 1 constant feature: v."]
+    assert notes == [
+        "mine.csv: ignored 1 row of no image read, such as c/9.png.",
+        "mine.csv: ignored 1 constant feature: v.",
+    ]
     with pytest.raises(InputError, match="every feature is the same for all images"):
         of(saved(tmp_path, table * 0, "csv"))
 

@@ -101,3 +101,26 @@ def test_one_class_is_refused(folder, tmp_path):
     (tmp_path / "benign").symlink_to(folder / "benign")
     with pytest.raises(InputError, match="needs two classes with 2 usable images; found: benign 25"):
         report.recommend(Recommend(profile="", place=str(tmp_path), models=["keras:vgg16"]))
+
+
+def test_images_of_a_table_come_from_its_folders(folder, tmp_path):
+    for label in CLASSES:
+        (tmp_path / f"{label}_images").symlink_to(folder / label)
+    (tmp_path / "mine.csv").write_text("path,label\nb1.png,benign\nm1.png,malignant\n")
+    folders = [f"{label}_images" for label in CLASSES]
+    settings = Recommend(profile="", place=str(tmp_path / "mine.csv"), image_dir=folders)
+    assert set(report._listed(settings)[0].images["label"]) == set(CLASSES)
+
+
+def test_many_small_classes_are_ranked_without_the_warnings_of_a_library(tmp_path, recwarn):
+    rng, paths = np.random.default_rng(0), []
+    for number in range(80):
+        path = tmp_path / "images" / f"class{number // 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
+        paths.append(str(path.relative_to(tmp_path / "images")))
+    np.savez(tmp_path / "mine.npz", path=paths, features=rng.normal(size=(80, 4)))
+    told = report.recommend(
+        Recommend(profile="", place=str(tmp_path / "images"), features=[f"mine={tmp_path / 'mine.npz'}"], size_px=8)
+    )
+    assert len(told["images"]["classes"]) == 40 and told["look"]["unlike"] == 1 and not recwarn.list
