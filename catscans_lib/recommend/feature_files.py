@@ -80,15 +80,14 @@ def joined(path: Path, table: pd.DataFrame, images: pd.DataFrame, listed: pd.Dat
     rows = _rows(list(table.index), listed)
     strange = [name for name, row in zip(table.index, rows, strict=True) if row is None]
     if len(strange) == len(rows):
+        first, mine = next(iter(table.index), ""), listed.iloc[0]
         example = (
-            f"first id is '{next(iter(table.index), '')}'; your first image has the id '{listed['image_id'].iloc[0]}'"
+            f"first id is '{first}'; your first image has the id '{mine['image_id']}' and the path '{mine['path']}'"
         )
-        example += f" and the path '{listed['path'].iloc[0]}'"
         raise InputError(f"'{path.name}': none of its {len(rows):,} ids is one of your images. Its {example}.")
     if twice := [row for row, n in Counter(row for row in rows if row is not None).items() if n > 1]:
-        raise InputError(
-            f"'{path.name}': several rows for {_counted(twice, 'image')}: {and_more(twice, 3)}. Keep one of each."
-        )
+        several = f"several rows for {_counted(twice, 'image')}: {and_more(twice, 3)}"
+        raise InputError(f"'{path.name}': {several}. Keep one of each.")
     if missing := sorted(set(images["image_id"]) - set(rows)):
         raise InputError(
             f"'{path.name}': no row for {_counted(missing, 'image')} of {len(images):,}: {and_more(missing, 3)}. Candidates are "

@@ -84,9 +84,8 @@ def compare(images: OwnImages, looks: dict[str, Look]) -> dict[str, Any] | None:
         return None
     sizes = {look.size_px: images.at(look.size_px) for look in looks.values()}
     found = {size_px: statistics(subset.store.images[subset.rows]) for size_px, subset in sizes.items()}
-    inside = np.stack(
-        [np.linalg.norm((found[one.size_px] - one.mean) @ one.factor, axis=1) <= 1 for one in looks.values()]
-    )
+    norms = [np.linalg.norm((found[one.size_px] - one.mean) @ one.factor, axis=1) for one in looks.values()]
+    inside = np.stack(norms) <= 1
     near = inside.mean(axis=1)
     nearest = datasets.titles().get(name := [*looks][near.argmax()], name)
     return {"unlike": 1 - inside.any(axis=0).mean(), "nearest": nearest, "near": near.max(), "n_targets": len(looks)}

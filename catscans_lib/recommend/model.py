@@ -33,8 +33,8 @@ class Fit:
 
     `networks` and `families` name the columns of `draws.source` and `draws.family`. `units` is the standard deviation of each
     measure between the sources of a target, `lead` by how much ImageNet's score exceeds that of the others, in these units.
-    `levels` has columns level (mean logit AUC) and probe (mean logit AUC of linear probes) of each known target. `merit_sd` and
-    `score_sd` are standard deviations, between a target's sources, of what their own merit and their scores predict (logits).
+    `levels` has columns level (mean logit AUC) and probe (mean logit AUC of linear probes) of each known target. `merit_share` is
+    the share of merit, against that of scores, in the variance of predictions between a target's sources.
     """
 
     measures: list[str]
@@ -44,8 +44,7 @@ class Fit:
     units: pd.Series
     lead: float
     levels: pd.DataFrame
-    merit_sd: float
-    score_sd: float
+    merit_share: float
     n_targets: int
 
 
@@ -142,23 +141,19 @@ def check_modes(aucs: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
 def conclusion(fitted: Fit, checked: pd.DataFrame) -> list[str]:
     """Say what the advice rests on, and whether it beat always choosing ImageNet on the known targets, in a sentence each."""
     merit, score = "how good a source was on other targets", "how it scores on the new images"
-    share = fitted.merit_sd**2 / (fitted.merit_sd**2 + fitted.score_sd**2)
-    first, second = (merit, score) if share >= 0.5 else (score, merit)
-    rests = f"The advice rests mostly on {first} ({max(share, 1 - share):.0%} of the expected differences), not on {second}."
+    first, second = (merit, score) if fitted.merit_share >= 0.5 else (score, merit)
+    share = max(fitted.merit_share, 1 - fitted.merit_share)
+    rests = f"The advice rests mostly on {first} ({share:.0%} of the expected differences), not on {second}."
     both = checked.dropna(subset="regret_imagenet")
     if len(both) < 2:
         return [rests, "Whether it beats always ImageNet is not known: that needs three known targets with ImageNet."]
     saved, n = both["regret_imagenet"] - both["regret"], len(both)
     half, n_imagenet = stats.t.ppf(0.975, n - 1) * saved.sem(), both["advised"].map(known.family).eq("imagenet").sum()
     verdict = "it beats always ImageNet" if saved.mean() > half else "it does not beat always ImageNet"
-    difference = (
-        "" if n_imagenet == n else f", 95 % of the difference {saved.mean() - half:+.3f} to {saved.mean() + half:+.3f}"
-    )
-    lost = f"lost {both['regret'].mean():.3f} AUC (always ImageNet {both['regret_imagenet'].mean():.3f}{difference})"
-    return [
-        rests,
-        f"On {n} known targets, each left out in turn, {verdict}: it advised ImageNet on {n_imagenet} and {lost}.",
-    ]
+    interval = f", 95 % of the difference {saved.mean() - half:+.3f} to {saved.mean() + half:+.3f}" * (n_imagenet < n)
+    lost = f"lost {both['regret'].mean():.3f} AUC (always ImageNet {both['regret_imagenet'].mean():.3f}{interval})"
+    known_ones = f"On {n} known targets, each left out in turn"
+    return [rests, f"{known_ones}, {verdict}: it advised ImageNet on {n_imagenet} and {lost}."]
 
 
 def _lost(regret: pd.Series, values: pd.Series) -> float:
@@ -197,9 +192,8 @@ def _closeness(values: pd.DataFrame, families: pd.Series, keys: list[pd.Series],
 
 def _placed(evidence: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
     """Evidence with its closeness, without the rows that have none."""
-    values = evidence[measures].astype(float) / _units(evidence, measures).loc[evidence["study"]].set_axis(
-        evidence.index
-    )
+    units = _units(evidence, measures).loc[evidence["study"]].set_axis(evidence.index)
+    values = evidence[measures].astype(float) / units
     lead = _lead(evidence.assign(closeness=_closeness(values, evidence["family"], _keys(evidence), np.nan)))
     near = _closeness(values, evidence["family"], _keys(evidence), lead)
     return evidence.assign(closeness=near)[near.notna()]
@@ -216,27 +210,22 @@ def _lead(placed: pd.DataFrame) -> float:
 
 def _fit(placed: pd.DataFrame, measures: list[str], units: pd.DataFrame, seed: int) -> Fit:
     if _n_targets(placed) < 2:
-        raise ValueError(
-            "Advice needs two known targets with AUCs and scores of two sources each. Run the sweep first."
-        )
+        raise ValueError("Advice needs two known targets with AUCs and scores of two sources each. Run the sweep.")
     here = placed[placed.groupby(CELL)["source"].transform("size") > 1]
     targets = pd.MultiIndex.from_frame(here[CELL]).factorize()
     networks, families = pd.MultiIndex.from_frame(here[NETWORK]).factorize(), here["family"].factorize()
     y, x = logit(here["auc"]), here["closeness"]
-    data = posterior.Data(
-        y.to_numpy(), here["se"].fillna(0).to_numpy(float), x.to_numpy(), targets[0], networks[0], families[0]
-    )
+    se = here["se"].fillna(0).to_numpy(float)
+    data = posterior.Data(y.to_numpy(), se, x.to_numpy(), targets[0], networks[0], families[0])
     drawn = posterior.sample(data, seed)
     keys = _keys(here)
     merit = pd.Series(drawn.family.mean(axis=0)[families[0]] + drawn.source.mean(axis=0)[networks[0]], here.index)
-    within = pd.DataFrame({"merit": merit, "score": drawn.slope.mean() * x}).groupby(keys)
-    merit_sd, score_sd = np.sqrt(within.var().mean())
+    within = pd.DataFrame({"merit": merit, "score": drawn.slope.mean() * x}).groupby(keys).var().mean()
     probe = logit(here.reindex(columns=PROBES)["linear_probe_auc"].astype(float))
     levels = pd.DataFrame({"level": y, "probe": probe}).groupby(keys).mean()
     return Fit(
         measures=measures, networks=list(networks[1]), families=list(families[1]), draws=drawn, units=units.bfill().iloc[0],
-        lead=_lead(here), levels=levels, merit_sd=float(merit_sd), score_sd=float(score_sd),
-        n_targets=len(targets[1]),
+        lead=_lead(here), levels=levels, merit_share=float(within["merit"] / within.sum()), n_targets=len(targets[1]),
     )  # fmt: skip
 
 

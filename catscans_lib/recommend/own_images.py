@@ -1,6 +1,5 @@
 """The user's images for a recommendation: which are looked at, what was left out and why, what occurs twice."""
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from catscans_lib.images.listing import Listing
 from catscans_lib.images.store import Subset
 
 SMALLEST = 2  # images of a class; no measure compares classes with fewer
-MANY = 1000  # images from which on another process decodes, too
 
 
 @dataclass
@@ -86,9 +84,8 @@ def look(listing: Listing, n_images: int, size_px: int, seed: int, folder: Path)
 
 
 def _stored(listing: Listing, size_px: int, folder: Path) -> tuple[store.ImageStore, pd.DataFrame]:
-    path, n = folder / f"own_{size_px}.h5", len(listing.images)
-    n_processes = max(1, min(os.cpu_count() or 1, n // MANY))
-    undecodable = store.write(path, listing, dataset="own", size_px=size_px, n_processes=n_processes)
+    path = folder / f"own_{size_px}.h5"
+    undecodable = store.write(path, listing, dataset="own", size_px=size_px)
     return store.open_store(path), undecodable
 
 

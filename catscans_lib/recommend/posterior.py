@@ -98,9 +98,8 @@ class _Chains:
         inverse = np.exp(-LOG_SCALES)
         error = outcome * inverse**2 - 2 * both * inverse + model
         logs = -(self.sizes[:, None] - 1) * LOG_SCALES - error / (2 * self.sds["noise"][:, None, None] ** 2)
-        self.log_scale = _from_grid(
-            self.rng, logs - LOG_SCALES**2 / (2 * self.sds["scales"][:, None, None] ** 2), LOG_SCALES
-        )
+        logs -= LOG_SCALES**2 / (2 * self.sds["scales"][:, None, None] ** 2)
+        self.log_scale = _from_grid(self.rng, logs, LOG_SCALES)
 
     def draw_effects(self, scaled: np.ndarray) -> None:
         """Draw families, sources and slope together, with the targets' levels and slopes integrated out."""

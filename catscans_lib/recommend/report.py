@@ -37,11 +37,8 @@ def recommend(settings: Recommend, studies: Sequence[Study] = (), say: Say = lam
     (None: not known), check (rows of `model.check`), look (see `looks.compare`), demo, notes, problems, warnings (sentences).
     InputError if the images or a named candidate cannot be read, or no named candidate has a score.
     """
-    with (
-        threadpool_limits(1),
-        warnings.catch_warnings(),
-    ):  # small matrices: waiting threads cost up to ten times the work
-        warnings.simplefilter("ignore")  # of scikit-learn, if most classes have one image in a fold
+    with threadpool_limits(1), warnings.catch_warnings():  # on small matrices, waiting threads cost ten times the work
+        warnings.simplefilter("ignore")  # scikit-learn's, of many small classes
         return _plain(_recommend(settings, studies, say))
 
 
@@ -148,21 +145,14 @@ def _within(advice: pd.DataFrame, drawn: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _warnings(told: dict[str, Any]) -> list[str]:
     found = []
-    few = [f"'{name}' ({n})" for name, n in told["images"]["classes"].items() if n < FEW_IMAGES]
-    if few:
-        found.append(
-            f"Few images in {and_more(few, 5)}; with fewer than {FEW_IMAGES} of a class no measure is reliable."
-        )
+    if few := [f"'{name}' ({n})" for name, n in told["images"]["classes"].items() if n < FEW_IMAGES]:
+        found.append(f"Few images in {and_more(few, 5)}; below {FEW_IMAGES} of a class no measure is reliable.")
     if (look := told["look"]) and look["unlike"] > UNLIKE:
-        found.append(
-            f"Unlike everything known: in colour, brightness, texture and layout, {look['unlike']:.0%} of your images look like "
-            f"none of {look['n_targets']} known targets, so what is known may not apply to them."
-        )
+        none = f"{look['unlike']:.0%} of your images look like none of {look['n_targets']} known targets"
+        found.append(f"Unlike everything known: {none}. What is known may not apply to them.")
     if unknown := [row["name"] for row in told["advice"] if row["family"] == "unknown"]:
-        found.append(
-            f"Not known: what {and_more(unknown, 5)} was trained on. State it, as intervals are wide without: --kind "
-            f"NAME=KIND, one of {', '.join(known.FAMILIES)}."
-        )
+        state = f"State it for narrower intervals: --kind NAME=KIND, one of {', '.join(known.FAMILIES)}."
+        found.append(f"Not known: what {and_more(unknown, 5)} was trained on. {state}")
     return found
 
 

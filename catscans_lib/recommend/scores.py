@@ -43,8 +43,7 @@ def of_candidates(
     for candidate in candidates:
         keys = {key: getattr(candidate, key) for key in KEYS}
         if candidate.compute is None:
-            rows.append(keys)
-            halves.append(keys)
+            rows, halves = [*rows, keys], [*halves, keys]
             continue
         started = time.monotonic()
         place = f"{with_features.index(candidate) + 1} of {len(with_features)}, {candidate.name}"
@@ -65,9 +64,7 @@ def of_candidates(
         if len(half):
             halves.append(keys | _scores(features[half], labels[half], groups[half], measures, seed)[0])
     columns = [*KEYS, *measures]
-    return Scored(
-        pd.DataFrame(rows, columns=columns), pd.DataFrame(halves, columns=columns), len(half), problems, notes
-    )
+    return Scored(*(pd.DataFrame(one, columns=columns) for one in (rows, halves)), len(half), problems, notes)
 
 
 def _scores(

@@ -51,7 +51,7 @@ def headline(told: dict[str, Any]) -> str:
 
 def _wrapped(sentence: str, mark: str) -> list[str]:
     wrapper = textwrap.TextWrapper(
-        100, break_long_words=False, break_on_hyphens=False, subsequent_indent=" " * len(mark)
+        100, subsequent_indent=" " * len(mark), break_long_words=False, break_on_hyphens=False
     )
     return wrapper.wrap(sentence if sentence.startswith("  ") else mark + sentence)
 
@@ -80,18 +80,17 @@ def findings(told: dict[str, Any]) -> list[str]:
         order = ", ".join(f"{name} ({p:.2f})" for name, p in one["order"])
         found.append(f"Probability of being the best with the network {one['backbone']}: {order}.")
     if pair := told["settle"]:
+        settle = f"To fine-tune both on the same folds and take the better one would gain {pair['saved']:.3f} AUC on average."
         found.append(
-            f"{pair['first']} is better than {pair['second']} with probability {pair['p_first']:.2f}. To fine-tune both on the "
-            f"same folds and take the better one would gain {pair['saved']:.3f} AUC on average."
+            f"{pair['first']} is better than {pair['second']} with probability {pair['p_first']:.2f}. {settle}"
         )
         known = [row["name"] for row in advice if row["has_results"] and row["name"] in (pair["first"], pair["second"])]
         if len(known) == 1:
             found.append(f"Of these two, only {known[0]} has results on known targets, which count beside the scores.")
     if pair := told["worth"]:
-        found.append(
-            f"Pretraining: {pair['first']} is better than random weights with probability {pair['p_first']:.2f}, by "
-            f"{pair['difference']:.3f} AUC ({pair['low']:+.3f} to {pair['high']:+.3f})."
-        )
+        by = f"by {pair['difference']:.3f} AUC ({pair['low']:+.3f} to {pair['high']:+.3f})"
+        odds = f"{pair['first']} is better than random weights with probability {pair['p_first']:.2f}"
+        found.append(f"Pretraining: {odds}, {by}.")
     if half := told["half"]:
         first, of = half["order"][0], f"With {half['n_images']} of the {told['images']['n_read']} images the advice"
         other = "is the same" if first == advice[0]["name"] else f"would be {first}: your images do not settle it"
