@@ -63,11 +63,9 @@ def chosen(settings: Recommend, studies: Sequence[Study], families: dict[str, st
         for what, got, allowed in (("candidate", name, names), ("kind", family, FAMILIES)):
             if got not in allowed:
                 raise unknown(what, got, allowed)
-    placed = [
-        replace(one, family=stated.get(one.name) or families.get(one.source) or known.family(one.source))
-        for one in found
-    ]
-    return [*placed, *_nothing(families)]
+    kinds = [stated.get(one.name) or families.get(one.source) or known.family(one.source) for one in found]
+    nothing = [Candidate("none (random weights)", "none", "none")] * ("none" in families)
+    return [*(replace(one, family=kind) for one, kind in zip(found, kinds, strict=True)), *nothing]
 
 
 def default() -> dict[str, list[str]]:
@@ -85,10 +83,6 @@ def of_families(families: dict[str, str]) -> list[Candidate]:
     """Return a candidate for every family in the evidence, without a network."""
     here = set(families.values()) - {"unknown"}
     return [Candidate(title, name, name) for name, title in FAMILIES.items() if name in here]
-
-
-def _nothing(families: dict[str, str]) -> list[Candidate]:
-    return [Candidate("none (random weights)", "none", "none")] if "none" in families else []
 
 
 def _model(given: str, size_px: int) -> Candidate:
