@@ -150,7 +150,9 @@ def conclusion(fitted: Fit, checked: pd.DataFrame) -> list[str]:
     saved, n = both["regret_imagenet"] - both["regret"], len(both)
     half, n_imagenet = stats.t.ppf(0.975, n - 1) * saved.sem(), both["advised"].map(known.family).eq("imagenet").sum()
     verdict = "it beats always ImageNet" if saved.mean() > half else "it does not beat always ImageNet"
-    interval = f", 95 % of the difference {saved.mean() - half:+.3f} to {saved.mean() + half:+.3f}" * (n_imagenet < n)
+    interval = f", 95 % of the difference {saved.mean() - half:+.3f} to {saved.mean() + half:+.3f}" * bool(
+        n_imagenet < n
+    )
     lost = f"lost {both['regret'].mean():.3f} AUC (always ImageNet {both['regret_imagenet'].mean():.3f}{interval})"
     known_ones = f"On {n} known targets, each left out in turn"
     return [rests, f"{known_ones}, {verdict}: it advised ImageNet on {n_imagenet} and {lost}."]

@@ -123,4 +123,4 @@ def test_many_small_classes_are_ranked_without_the_warnings_of_a_library(tmp_pat
     told = report.recommend(
         Recommend(profile="", place=str(tmp_path / "images"), features=[f"mine={tmp_path / 'mine.npz'}"], size_px=8)
     )
-    assert len(told["images"]["classes"]) == 40 and told["look"]["unlike"] == 1 and not recwarn.list
+    assert len(told["images"]["classes"]) == 40 and told["look"]["unlike"] > 0.5 and not recwarn.list
