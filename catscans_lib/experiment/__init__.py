@@ -52,27 +52,18 @@ class Pretrain(Network):
 class Transfer(Network, KeepSource):
     """Parameters of `transfer.ipynb`.
 
-    With `keep_networks`, the run keeps the networks of mode fine_tune of all folds and seeds, with which `catscans predict`
-    predicts other images.
-
     `train_from` is the first layer of the backbone that learns (None: all do); `batch_norm` says whether the layers of that
     name go on measuring the images they see (train) or keep what they learnt on the source (frozen).
     """
 
     source: Key
     target: Key
-    keep_networks: bool = False
+    keep_networks: bool = False  # of mode fine_tune, of all folds and seeds, for `catscans predict`
     modes: Annotated[list[Literal["fine_tune", "linear_probe", "fine_tune_long"]], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
     long_epochs: Count | None
     train_from: str | None = None
     batch_norm: Literal["train", "frozen"] = "train"
-
-    @model_validator(mode="after")
-    def _has_networks_to_keep(self) -> Self:
-        if self.keep_networks and "fine_tune" not in self.modes:
-            raise ValueError(f"keep_networks keeps networks of mode fine_tune; modes has: {', '.join(self.modes)}")
-        return self
 
     @model_validator(mode="after")
     def _has_the_longer_budget(self) -> Self:

@@ -35,9 +35,9 @@ class Ensemble:
         if name not in (known := results.finished(profile, "transfer")):
             raise unknown(f"finished transfer of profile {profile}", name, known)
         folder = paths.run_dir(profile, "transfer", name)
-        if not (found := sorted(transfer.kept_networks(folder).glob("*.keras"))):
+        if not (found := sorted((folder / transfer.NETWORKS).glob("*.keras"))):
             raise InputError(
-                f"transfer/{name} of profile {profile} kept no networks. Make it again with them, as an experiment: "
+                f"transfer/{name} of profile {profile} kept no networks of mode fine_tune. Make it again with them: "
                 f".venv/bin/catscans sweep transfer/{name} --profile {profile} --set transfer.keep_networks=true --as networks; "
                 f"then take --profile {profile}+networks. In params/{profile}.yaml it is transfer.defaults.keep_networks."
             )

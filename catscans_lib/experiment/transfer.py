@@ -24,6 +24,7 @@ from catscans_lib.training import fine_tuning, loop
 from catscans_lib.training.checkpoints import Checkpoint
 
 PENALTIES = np.logspace(-4, 1, 6)  # candidates for C, the inverse strength of the L2 penalty
+NETWORKS = "networks"  # folder of a run, and of its checkpoint
 HISTORY = ["fold", "seed", "mode", "learning_rate", "epoch", "split", "metric", "value"]
 RATES = ["fold", "seed", "mode", "learning_rate", "validation_loss", "chosen"]
 
@@ -81,11 +82,6 @@ def saved_model(checkpoint: Checkpoint) -> Path:
     return checkpoint.folder / "model.keras"
 
 
-def kept_networks(folder: Path) -> Path:
-    """Return the folder, in that of a run or of its checkpoint, with the networks of all folds."""
-    return folder / "networks"
-
-
 def fine_tune(
     backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int, mode: str = "fine_tune",
     checkpoint: Checkpoint,
@@ -118,9 +114,9 @@ def fine_tune(
         if mode == "fine_tune" and fold == folds[-1][0]:
             model.save(saved_model(checkpoint))  # before the fold counts as finished
         if mode == "fine_tune" and settings.keep_networks:
-            kept_networks(checkpoint.folder).mkdir(exist_ok=True)
+            (checkpoint.folder / NETWORKS).mkdir(exist_ok=True)
             without_optimiser = keras.Model(model.inputs, model.outputs)  # a third of the size
-            without_optimiser.save(kept_networks(checkpoint.folder) / f"seed{seed}-fold{fold}.keras")
+            without_optimiser.save(checkpoint.folder / NETWORKS / f"seed{seed}-fold{fold}.keras")
         keys = {"fold": fold, "seed": seed, "mode": mode}
         checkpoint.finish(
             name,

@@ -11,12 +11,8 @@ import keras
 from keras import layers
 
 from catscans_lib.errors import InputError
-from catscans_lib.networks import registry, weights
+from catscans_lib.networks import registry, torch_builds, weights
 
-_LITE0 = (  # kernel size, stride of the first block, expansion, channels, number of blocks
-    (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
-    (3, 1, 6, 320, 1),
-)  # fmt: skip
 _XAVIER = "lecun_uniform"  # in Caffe's sense: variance 1 / fan-in
 
 
@@ -43,8 +39,8 @@ def backbone(name: str, size_px: int) -> keras.Model:
     x = layers.Rescaling(how.scale, how.offset, dtype="float32", name="preprocess")(image)
     if info.application:
         return _application(info.application, x)
-    own = {"small_resnet": _small_resnet, "squeezenet": _squeezenet, "efficientnet_lite0": _efficientnet_lite0}
-    return own[name](image, x)
+    own = {"small_resnet": _small_resnet, "squeezenet": _squeezenet}
+    return own[name](image, x) if name in own else torch_builds.network(name, image, x)
 
 
 def saved_backbone(path: Path, name: str, size_px: int) -> keras.Model:
@@ -113,32 +109,3 @@ def _fire(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
     left = layers.Conv2D(4 * width, 1, name=f"{name}_expand1x1", **how)(squeeze)
     right = layers.Conv2D(4 * width, 3, padding="same", name=f"{name}_expand3x3", **how)(squeeze)
     return layers.Concatenate(name=f"{name}_concat")([left, right])
-
-
-def _efficientnet_lite0(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
-    """EfficientNet-Lite0: 3,413,024 weights, 1,280 features; layers are named as in the published state dict."""
-    x = _relu6_conv(x, 32, 3, 2, "conv_stem", "bn0")
-    stages = [(size, stride if at == 0 else 1, *rest) for size, stride, *rest, n in _LITE0 for at in range(n)]
-    for number, (size, stride, expansion, width) in enumerate(stages):
-        x = _inverted_block(x, size, stride, expansion, width, f"blocks_{number}")
-    x = _relu6_conv(x, 1280, 1, 1, "conv_head", "bn1")
-    return keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="backbone")
-
-
-def _relu6_conv(x: keras.KerasTensor, width: int, size: int, stride: int, name: str, norm: str) -> keras.KerasTensor:
-    x = layers.Conv2D(width, size, strides=stride, padding="same", use_bias=False, name=name)(x)
-    return layers.ReLU(6, name=f"{norm}_relu")(layers.BatchNormalization(name=norm)(x))
-
-
-def _inverted_block(
-    x: keras.KerasTensor, size: int, stride: int, expansion: int, width: int, name: str
-) -> keras.KerasTensor:
-    """Widen each pixel, convolve every channel on its own, and narrow the result; Sandler et al. (2018), arXiv:1801.04381."""
-    y, before = x, x.shape[-1]
-    if expansion > 1:
-        y = _relu6_conv(x, expansion * before, 1, 1, f"{name}_expand_conv", f"{name}_bn0")
-    y = layers.DepthwiseConv2D(size, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(y)
-    y = layers.ReLU(6, name=f"{name}_bn1_relu")(layers.BatchNormalization(name=f"{name}_bn1")(y))
-    y = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_project_conv")(y)
-    y = layers.BatchNormalization(name=f"{name}_bn2")(y)
-    return layers.Add(name=f"{name}_add")([x, y]) if stride == 1 and before == width else y

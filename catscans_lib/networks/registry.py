@@ -1,4 +1,7 @@
-"""The known networks by name: three of our own, and those of `keras.applications` in snake case. Does not import Keras."""
+"""The known networks by name: our own, and those of `keras.applications` in snake case. Does not import Keras.
+
+`..._torch`: as torchvision and timm build it, unlike Keras; `radimagenet_...`: with the preprocessing of RadImageNet's scripts.
+"""
 
 import importlib.util
 from dataclasses import dataclass
@@ -33,6 +36,7 @@ class NetworkInfo:
 
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue in 0..1
 CENTRED = Preprocessing(1.0, (-123.68, -116.779, -103.939), bgr=True)  # minus ImageNet's mean colour
+CENTRED_255 = Preprocessing(1 / 255, tuple(part / 255 for part in CENTRED.offset), bgr=True)
 SCALED = Preprocessing(1 / 127.5, -1.0)
 SCALED_128 = Preprocessing(1 / 128, -1.0)
 STANDARDISED = Preprocessing(
@@ -48,6 +52,9 @@ _OWN = (
         "efficientnet_lite0", "EfficientNet-Lite0", Preprocessing(1 / 128, -127 / 128), 32,
         "Tan & Le (2019), arXiv:1905.11946, without squeeze-and-excitation and with ReLU6", None,
     ),
+    NetworkInfo("resnet18_torch", "PyTorch's ResNet18", STANDARDISED, 32, "He et al. (2016), arXiv:1512.03385", None),
+    NetworkInfo("resnet50_torch", "PyTorch's ResNet50", STANDARDISED, 32, "He et al. (2016), arXiv:1512.03385", None),
+    NetworkInfo("efficientnet_b0_torch", "PyTorch's EfficientNet-B0", STANDARDISED, 32, "arXiv:1905.11946", None),
 )  # fmt: skip
 _FAMILIES = (  # preprocessing, smallest side in pixels, reference, name: function of keras.applications
     (STANDARDISED, 32, "Liu et al. (2022), arXiv:2201.03545", {
@@ -74,6 +81,12 @@ _FAMILIES = (  # preprocessing, smallest side in pixels, reference, name: functi
     (CENTRED, 32, "He et al. (2016), arXiv:1512.03385", {f"resnet{n}": f"ResNet{n}" for n in (50, 101, 152)}),
     (SCALED, 32, "He et al. (2016), arXiv:1603.05027", {f"resnet{n}_v2": f"ResNet{n}V2" for n in (50, 101, 152)}),
     (CENTRED, 32, "Simonyan & Zisserman (2015), arXiv:1409.1556", {"vgg16": "VGG16", "vgg19": "VGG19"}),
+    (CENTRED_255, 32, "Mei et al. (2022), doi:10.1148/ryai.210315", {
+        "radimagenet_resnet50": "ResNet50", "radimagenet_densenet121": "DenseNet121"
+    }),
+    (CENTRED_255, 75, "Mei et al. (2022), doi:10.1148/ryai.210315", {
+        "radimagenet_inception_v3": "InceptionV3", "radimagenet_inception_resnet_v2": "InceptionResNetV2"
+    }),
     (SCALED, 71, "Chollet (2017), arXiv:1610.02357", {"xception": "Xception"}),
 )  # fmt: skip
 NETWORKS = {info.name: info for info in _OWN} | {
@@ -81,6 +94,7 @@ NETWORKS = {info.name: info for info in _OWN} | {
     for preprocessing, smallest_px, reference, members in _FAMILIES
     for name, function in members.items()
 }
+STATE_DICTS = ("resnet18_torch", "resnet50_torch", "densenet121", "efficientnet_b0_torch", "efficientnet_lite0")
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,7 @@ def is_file(weights: str | None) -> bool:
 
 def check_weights(name: str, weights: str | None) -> None:
     """Raise InputError if weights that are no file are not for this network."""
-    if weights == "keras" and find(name).application is None:
+    if weights == "keras" and (find(name).application or "").lower() != name.replace("_", ""):
         raise InputError(f"Keras offers no ImageNet weights for '{name}'. Put a file in WEIGHTS and name it instead.")
     if weights in PACKAGES and weights != name:
         raise InputError(f"The weights '{weights}' are not for backbone '{name}'. Set backbone: {weights} beside them.")

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -24,6 +25,12 @@ DTYPES = {
 }  # fmt: skip
 SAFE_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8"}
 PARTS = ("weight", "bias", "running_mean", "running_var")  # of a layer, in the order of Keras
+DENSE = {"norm1": "0_bn", "conv1": "1_conv", "norm2": "1_bn", "conv2": "2_conv", "norm": "bn", "conv": "conv"}
+SQUEEZE, LAST = ("se_conv_reduce", "se_conv_expand"), ("conv_pwl", "bn3")  # of a block of an EfficientNet
+ENDS = {
+    "features.conv0": "conv1_conv", "features.norm0": "conv1_bn", "features.norm5": "bn",
+    "features.0.0": "conv_stem", "features.0.1": "bn1", "features.8.0": "conv_head", "features.8.1": "bn2",
+}  # fmt: skip
 NOT_READ = (
     pickle.UnpicklingError,
     EOFError,
@@ -176,10 +183,23 @@ def layers(state: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
     for name, array in state.items():
         layer, _, part = name.rpartition(".")
         if part != "num_batches_tracked":
-            found.setdefault(layer.replace("._", "_").replace(".", "_").lstrip("_"), {})[part] = _as_keras(array)
+            found.setdefault(_renamed(layer), {})[part] = _as_keras(array)
     if unknown := {part for parts in found.values() for part in parts} - set(PARTS):
         raise InputError(f"The state dict has '{min(unknown)}' of a layer; known: {', '.join(PARTS)}.")
     return {layer: [parts[part] for part in PARTS if part in parts] for layer, parts in found.items()}
+
+
+def _renamed(layer: str) -> str:
+    """Return the name that a layer has here; of torchvision's DenseNet as in Keras, of its EfficientNet as in timm."""
+    if match := re.fullmatch(r"features\.denseblock(\d)\.denselayer(\d+)\.(norm|conv)\.?(\d)", layer):
+        return f"conv{int(match[1]) + 1}_block{match[2]}_{DENSE[match[3] + match[4]]}"
+    if match := re.fullmatch(r"features\.transition(\d)\.(norm|conv)", layer):
+        return f"pool{int(match[1]) + 1}_{DENSE[match[2]]}"
+    if match := re.fullmatch(r"features\.([1-7])\.(\d)\.block\.(\d)\.(0|1|fc1|fc2)", layer):
+        is_direct, wide, deep = match[1] == "1", ("conv_pw", "bn1"), ("conv_dw", "bn2")
+        parts = [("conv_dw", "bn1"), SQUEEZE, ("conv_pw", "bn2")] if is_direct else [wide, deep, SQUEEZE, LAST]
+        return f"blocks_{int(match[1]) - 1}_{match[2]}_{parts[int(match[3])][match[4] in ('1', 'fc2')]}"
+    return ENDS.get(layer, layer).replace("._", "_").replace(".", "_").lstrip("_")
 
 
 def _as_keras(array: np.ndarray) -> np.ndarray:

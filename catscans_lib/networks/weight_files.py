@@ -18,7 +18,7 @@ import numpy as np
 from catscans_lib.errors import InputError
 from catscans_lib.networks import torch_files
 
-SUFFIXES = (".keras", ".h5", ".hdf5", ".pth", ".safetensors")  # .weights.h5 is an .h5
+SUFFIXES = (".keras", ".h5", ".hdf5", ".pth", ".pt", ".safetensors")  # .weights.h5 is an .h5
 CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}  # run code from the file
 LAYER = re.compile(r"((?:.+/)?layers/[^/]+)/vars")
 
@@ -45,7 +45,7 @@ def read(path: Path) -> Stored:
         raise InputError(
             f"Weights file '{path.name}': only {', '.join(SUFFIXES)} are read; other formats could run code."
         )
-    if path.suffix in (".pth", ".safetensors"):
+    if path.suffix in (".pth", ".pt", ".safetensors"):
         return Stored(torch_files.layers(torch_files.read(path)), ordered=False, own=False)
     try:
         if path.suffix.lower() == ".keras":

@@ -83,14 +83,10 @@ def _published(name: str) -> Stored:
 
 def _fill(network: keras.Model, name: str, stored: Stored, source: str) -> None:
     info = registry.find(name)
-    parts = network.layers if stored.ordered else leaves(network)
-    places = {layer.name: layer for layer in parts if layer.weights}
     try:
-        found = _without_normalisation(stored.layers)
-        pairs = _pairs(places, found, stored.ordered)
-        _check(places, found, pairs)
+        places, found, pairs = _fitting(network, stored)
     except ValueError as error:
-        raise InputError(f"{source} is not for {info.title}: {error}.") from error
+        raise InputError(f"{source} is not for {info.title}: {error}.{_other_network(stored)}") from error
     for place, layer in pairs.items():
         for variable, array in zip(places[place].weights, found[layer], strict=True):
             variable.assign(array)
@@ -98,6 +94,28 @@ def _fill(network: keras.Model, name: str, stored: Stored, source: str) -> None:
         first = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
         kernel, *bias = first.get_weights()
         first.set_weights([kernel[:, :, ::-1], *bias])
+
+
+def _fitting(network: keras.Model, stored: Stored) -> tuple[dict, dict, dict[str, str]]:
+    """Return the layers of a network and of a file by name, and which belongs to which; ValueError if they do not fit."""
+    parts = network.layers if stored.ordered else leaves(network)
+    places = {layer.name: layer for layer in parts if layer.weights}
+    found = _without_normalisation(stored.layers)
+    pairs = _pairs(places, found, stored.ordered)
+    _check(places, found, pairs)
+    return places, found, pairs
+
+
+def _other_network(stored: Stored) -> str:
+    """Return a sentence with the first layers of a file, and the network whose state dict it is, if any."""
+    from catscans_lib.networks import build
+
+    first = f" The file begins with the layers {', '.join(list(stored.layers)[:3])}."
+    for name in registry.STATE_DICTS if not stored.ordered else ():
+        with suppress(ValueError):
+            _fitting(build.backbone(name, registry.find(name).smallest_px), stored)
+            return f"{first} It fits backbone: {name}"
+    return first
 
 
 def _without_normalisation(found: dict) -> dict:

@@ -103,9 +103,6 @@ class Training(Strict):
     al. 2016, arXiv:1512.00567). `mixup` is alpha of the Beta distribution from which the shares of two mixed images and of their
     labels are drawn (Zhang et al. 2018, arXiv:1710.09412); the training accuracy counts the label that weighs more. The
     loss of the validation images knows nothing of both.
-
-    The settings of `WITHOUT_EFFECT` change no result: the time between two checkpoints (0: one after every epoch), and logs
-    beside the line per epoch.
     """
 
     epochs: Count
@@ -128,7 +125,7 @@ class Training(Strict):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     threads: Count | None = None
     deterministic: bool = True
-    checkpoint_minutes: Annotated[float, Field(ge=0)] = 2.0
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 2.0  # between two checkpoints; 0: one after every epoch
     logs: list[Literal["csv", "tensorboard"]] = Field(default_factory=list)
 
     @field_validator("logs")

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import paths, results
-from catscans_lib.training import EPOCHS_LOG
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,6 @@ class Checkpoint:
                 paths.remove_folder(other) if other.is_dir() else other.unlink()
         (folder / recipe).mkdir(parents=True, exist_ok=True)
         return cls(folder / recipe)
-
-    @property
-    def logs(self) -> Path:
-        """The folder with the logs of all trainings."""
-        return (self.folder / EPOCHS_LOG).parent
 
     def tables(self, part: str) -> dict[str, pd.DataFrame] | None:
         """Return the tables of a finished part by name, or None if the part is not finished."""
@@ -61,11 +55,6 @@ class State:
     """File of arrays and facts at the end of an epoch, always replaced as a whole; its name is that of the training."""
 
     path: Path
-
-    @property
-    def log(self) -> Path:
-        """The file with a line per epoch, which all trainings of a run share."""
-        return self.path.parent / EPOCHS_LOG
 
     def save(self, arrays: list[np.ndarray], facts: dict[str, Any]) -> None:
         """Save the arrays, in order, and facts that JSON can hold."""

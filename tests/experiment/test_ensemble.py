@@ -79,7 +79,7 @@ def test_probabilities_are_the_mean_of_the_networks_on_images_read_as_those_of_t
 
 def test_a_transfer_without_networks_names_the_setting_and_the_command_that_keep_them(called, kept):
     said = called(kept[1], "--from", "none--chest").output
-    assert "transfer/none--chest of profile demo kept no networks." in said
+    assert "transfer/none--chest of profile demo kept no networks of mode fine_tune." in said
     assert "sweep transfer/none--chest --profile demo --set transfer.keep_networks=true --as networks" in said
 
 
