@@ -68,13 +68,8 @@ def recommend(place: Path, as_json: bool, page: Path | None, strict: bool, **giv
 
     names = [name.removeprefix("results/").rstrip("/") for name in given.pop("networks_of")]
     lists = {name: list(value) for name, value in given.items() if isinstance(value, tuple)}
-    given |= lists | {
-        "measures": lists["measures"] or None,
-        "networks_of": names,
-        "image_dir": [beside(place, folder) for folder in given["image_dir"]],
-        "place": str(place.absolute()),
-        "profile": "",
-    }
+    given |= lists | {"measures": lists["measures"] or None, "networks_of": names, "profile": ""}
+    given |= {"place": str(place.absolute()), "image_dir": [beside(place, one) for one in given["image_dir"]]}
     settings = validated(Recommend, given, "recommend")
     told = report.recommend(settings, [profiles.study(name) for name in names], lambda line: click.echo(line, err=True))
     if page:

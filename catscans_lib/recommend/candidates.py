@@ -79,12 +79,6 @@ def default() -> dict[str, list[str]]:
     return {"models": list(DEFAULT), "weights": files}
 
 
-def of_families(families: dict[str, str]) -> list[Candidate]:
-    """Return a candidate for every family in the evidence, without a network."""
-    here = set(families.values()) - {"unknown"}
-    return [Candidate(title, name, name) for name, title in FAMILIES.items() if name in here]
-
-
 def _model(given: str, size_px: int) -> Candidate:
     library, _, name = given.partition(":")
     networks = {_plain(one): one for one, info in registry.NETWORKS.items() if info.application}
@@ -107,9 +101,8 @@ def _weights_file(given: str, size_px: int, studies: Sequence[Study] = ()) -> Ca
     places = [stated] if is_stated else [part for part in networks if part in plain]
     network = networks[_plain(max(places, key=len))] if places else next((study.backbone for study in studies), None)
     if network is None:
-        raise InputError(
-            f"'{path.name}' does not tell its network. State it: --weights NETWORK={path}; known: {', '.join(networks.values())}."
-        )
+        state = f"State it: --weights NETWORK={path}; known: {', '.join(networks.values())}"
+        raise InputError(f"'{path.name}' does not tell its network. {state}.")
     is_published = any(part in plain for part in PUBLISHED)
     source = "radimagenet" if "radimagenet" in plain else "imagenet" if is_published else name
     return Candidate(name, source, "", network, partial(_by_network, network, path.name, path.parent, size_px))

@@ -48,9 +48,8 @@ def of_profile(profile: str, mode: str = "fine_tune") -> pd.DataFrame:
     aucs, similarity = (results.optional(profile, f"tables/{name}.csv") for name in ("aucs", "similarity"))
     if aucs.empty or similarity.empty:
         missing = "evaluate/all" if aucs.empty else "transferability/all"
-        raise InputError(
-            f"Profile {profile} has no results to learn from. Make them: .venv/bin/catscans sweep --profile {profile} {missing}"
-        )
+        make = f".venv/bin/catscans sweep --profile {profile} {missing}"
+        raise InputError(f"Profile {profile} has no results to learn from. Make them: {make}")
     if mode not in set(aucs["mode"]):
         raise InputError(f"Profile {profile} has no AUCs of mode '{mode}'; it has: {', '.join(aucs['mode'].unique())}.")
     verdicts = results.optional(profile, "tables/learning.csv", learning.COLUMNS)
