@@ -10,6 +10,7 @@ from catscans_lib.evaluation import inference, learning
 from catscans_lib.evaluation.tables import CELL, KEYS
 from catscans_lib.grid import profiles
 from catscans_lib.grid.schema import Primary
+from catscans_lib.images import findings
 
 MODES = {"fine_tune": "fine-tuning", "linear_probe": "linear probe"}
 COLUMNS = {
@@ -107,7 +108,7 @@ def _target(
         "n_images": len(folds),
         "n_groups": folds["group"].nunique(),
         "n_folds": folds["fold"].nunique(),
-        "n_classes": folds["label"].nunique(),
+        "n_classes": findings.matrix(folds["label"]).shape[1],
         "answers": [answer for answer in answers if answer],
     }
 

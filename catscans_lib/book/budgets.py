@@ -7,6 +7,7 @@ import numpy as np
 from catscans_lib import datasets, results
 from catscans_lib.evaluation import learning
 from catscans_lib.grid import profiles
+from catscans_lib.images.findings import NO_FINDING
 
 
 def of_sources(profile: str, sources: list[str]) -> list[dict[str, Any]]:
@@ -29,14 +30,19 @@ def _row(profile: str, source: str) -> dict[str, Any]:
         facts = {"n_images": card.n_images, "n_classes": card.count_classes()}
         return {"source": source, "title": title, "weights": settings["weights"], **facts, **trained}
     history = results.table(profile, "pretrain", source, "history")
+    ingested = results.record(profile, f"ingest/{source}")
     n_per_class = results.table(profile, "ingest", source, "summary").groupby("class")["n_images"].sum()
+    splits = [n_per_class]  # into classes that exclude each other
+    if ingested.get("multi_label"):
+        n_per_class = n_per_class.drop(NO_FINDING, errors="ignore")
+        splits = [np.array([n, ingested["n_images"] - n]) for n in n_per_class]
     curve = history[(history["split"] == "validation") & (history["metric"] == "loss")].set_index("epoch")["value"]
     trained |= {
         "epochs": int(history["epoch"].max()),
         "n_seen": record["n_images"] * (1 - settings["validation_share"]) * history["epoch"].max(),
         "learning_rate": history["learning_rate"].iloc[0],
         "validation_loss": np.nan if curve.empty else curve.min() if settings["patience"] else curve.iloc[-1],
-        "constant_loss": learning.constant_loss(n_per_class, settings["class_weights"] == "balanced"),
+        "constant_loss": np.mean([learning.constant_loss(n, settings["class_weights"] == "balanced") for n in splits]),
     }
     facts = {"n_images": record["n_images"], "n_classes": int((n_per_class > 0).sum())}
     return {"source": source, "title": title, "weights": None, **facts, **trained}

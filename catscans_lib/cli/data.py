@@ -137,7 +137,8 @@ def add(
     card_path = own.add(name, card, listing, taken=datasets.known())
     try:
         roles = profiles.ROLES if role == "both" else (role,)
-        profile_path = profiles.add_dataset(profile, name, roles=roles, size_px=size_px, resize=resize, like=like)
+        row = {"size_px": size_px, "resize": resize, "strict": strict}
+        profile_path = profiles.add_dataset(profile, name, roles=roles, like=like, **row)
     except InputError:
         card_path.unlink()  # a card without its row would make the next try fail
         raise

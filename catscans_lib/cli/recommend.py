@@ -32,6 +32,7 @@ def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
 @click.option("--size-px", type=click.IntRange(8, 1024), default=224, show_default=True, help="Side of the images.")
 @click.option("--seed", default=0, show_default=True, help="Seed for selecting the images.")
 @click.option("--label-column", default="label", show_default=True, help="CSV: column with the class.")
+@click.option("--multi-label", metavar="SEPARATOR", help="Several findings per image: as in `catscans dataset add`.")
 @click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
 @_many("--image-dir", "image_dir", "FOLDER", "CSV: folder of the images, relative to the CSV; default: its own.")
 @click.option("--group-column", help="CSV: column with the patient, lesion or slide.")

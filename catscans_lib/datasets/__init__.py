@@ -73,6 +73,7 @@ class Ingest(Strict):
     data: Literal["demo", "native"]
     size_px: Size
     resize: Resize = "squash"
+    strict: bool = False
     n_images: Count | None
     n_folds: Annotated[int, Field(ge=2)] | None
     fold_seed: int

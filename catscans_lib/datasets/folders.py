@@ -25,6 +25,9 @@ FORM = re.compile(f"{PICTURES.pattern}|{MASKS.pattern}", re.IGNORECASE)
 # The name of one patient, slide, ... and never of a class: a number, or such a word and a number.
 UNIT = re.compile(r"(?:patient|pat|p|person|subject|sub|case|slide|series|study|scan|id)?[ _-]*\d+.*", re.IGNORECASE)
 CLASS_LEVEL = "Give a folder with one folder per class, or a CSV with path and label."
+TO_CSV = (  # not masks; paths in quotation marks
+    'cd {} && (echo path,label; find */ -type f ! -iname \'*mask*\' | awk -F/ \'{{print "\\"" $0 "\\"," $1}}\') > labels.csv'
+)
 NESTED = (
     "The class folders hold folders, such as '{}'. If each is a patient: --group patient --group-pattern '([^/]+)/.*'"
 )
@@ -181,12 +184,12 @@ def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Foun
     found = [name for named in inner.values() for name in named]
     is_apart = len(inner) > 1 and len(set(found)) == len(found) and all(re.search(r"\d", name) for name in found)
     if found and not is_apart and not all(UNIT.fullmatch(name) for name in found):
-        one = max((one for one in classes if inner.get(one.name)), key=lambda one: len(list(one.all())))
+        one = next(one for one in classes if inner.get(one.name))
         below = next(folder.below for folder in one.folders if not FORM.fullmatch(folder.name))
         raise InputError(
-            f"Images were found two levels down, such as in '{below}'; it is not certain which level names the class. "
-            f"{CLASS_LEVEL}",
-            instead=(parent.path, one.path),
+            f"Images were found two levels down, such as in '{below}'; it is not certain which level names the class. Say it "
+            f"with a CSV, and add that. If the classes are {and_more([one.name for one in classes], 3)}, this writes it (for the "
+            f"folders in them, $2 in place of $1):\n{TO_CSV.format(shlex.quote(str(parent.path)))}"
         )
     if found:
         problems.append(Problem("", NESTED.format(next(iter(found)))))

@@ -46,11 +46,8 @@ def from_npz(path: Path, class_names: Sequence[str] = (), *, multi_label: bool =
             else:
                 problems.append(Problem(place, "no label; left out"))
     codes = sorted({one for code in every if isinstance(code, tuple) for one in code})
-    named = {
-        "classes": tuple(_name(code, class_names, path) for code in codes),
-        "pixels": partial(_pixels, path.parent),
-    }
-    return make_listing(rows, problems, path, root=path.parent, multi_label=multi_label, **named)
+    named = {"classes": tuple(_name(code, class_names, path) for code in codes), "multi_label": multi_label}
+    return make_listing(rows, problems, path, root=path.parent, pixels=partial(_pixels, path.parent), **named)
 
 
 def _labels(path: Path, split: str, n_names: int) -> list[tuple[int, ...] | str] | None:

@@ -78,24 +78,19 @@ class OwnCard(Strict):
         if len(hot) == 1 or not set(hot) <= set(rows):
             others = rows.drop(columns=list(columns.values()))
             is_there = self.label_column.lower() in map(str.lower, others)
-            hot = (
-                [] if is_there or self.label_column != "label" else tables.one_hot_columns(others, multi_label=several)
-            )
+            may_be_hot = self.label_column == "label" and not is_there
+            hot = tables.one_hot_columns(others, multi_label=several) if may_be_hot else []
         table = rows[list(columns.values())].set_axis(list(columns), axis=1)
-        if not hot:
+        if hot:
+            labels, faults = tables.one_hot(rows, hot, multi_label=several)
+            said = "Findings are those of these columns that are 1 (blank: 0)"
+            said = said if several else "The label is the one of these columns that is 1"
+            problems.append(Problem("", f"{said}: {', '.join(hot)}."))
+        else:
             labels = tables.spelled(rows, place, [self.label_column], advice)[self.label_column]
-            if not several:
-                return tables.Table(table.assign(label=labels), problems)
-            found = [findings.label(text.split(self.multi_label)) for text in labels]
-            return tables.Table(
-                table.assign(label=[one for one, _ in found], fault=[one for _, one in found]), problems
-            )
-        labels, faults = tables.one_hot(rows, hot, multi_label=several)
-        said = (
-            "Findings are the columns that are 1, of" if several else "The label is the one of these columns that is 1"
-        )
-        note = Problem("", f"{said}: {', '.join(hot)}.")
-        return tables.Table(table.assign(label=labels, fault=faults), [*problems, note])
+            found = [findings.label(text.split(self.multi_label)) if several else (text, "") for text in labels]
+            labels, faults = ([one[side] for one in found] for side in (0, 1))
+        return tables.Table(table.assign(label=labels, fault=faults), problems)
 
     def _files(self, place: Path) -> label_tables.Files:
         folders = [self.image_dir] if isinstance(self.image_dir, str) else self.image_dir or []

@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 
+from catscans_lib.evaluation import tables
 from catscans_lib.evaluation.tables import CELL, KEYS, split_folds
 from catscans_lib.statistics import bootstrap, delong
 
@@ -27,8 +28,9 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -
     for fold in split_folds(predictions.sort_values("image_id", kind="stable")):
         rows[fold.keys] = None
         number = fold.keys[KEYS.index("fold")]
-        alike[number, fold.classes, tuple(fold.labels), tuple(fold.groups)].append(fold)
-    for (number, classes, labels, groups), same in alike.items():
+        alike[number, fold.classes, tuple(fold.labels.ravel()), tuple(fold.groups)].append(fold)
+    for (number, classes, _, groups), same in alike.items():
+        labels = same[0].labels
         scores = np.stack([fold.scores for fold in same])
         options = {"n_draws": n_draws, "seed": seed + number, "average": average}
         drawn = np.full((len(same), n_draws), np.nan)
@@ -55,6 +57,16 @@ def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataF
     drawn = _bootstrap_intervals(draws).join(shown["n_seeds"])
     drawn["method"] = np.where(drawn["n_seeds"] > 1, "bootstrap over groups and seeds", "bootstrap over groups")
     return drawn.drop(columns="n_seeds").join(shown.join(counts)).reset_index()[[*CELL, *INTERVALS]]
+
+
+def finding_intervals(predictions: pd.DataFrame, *, n_draws: int, seed: int) -> pd.DataFrame:
+    """Return `auc_intervals` of each finding (column class), on the folds in which some images have it and others lack it."""
+    parts = []
+    for name, part in tables.of_findings(predictions).groupby("class", sort=False):
+        aucs = tables.aucs(part, defaultdict(str))
+        drawn = draws(part, n_draws=n_draws, seed=seed, average="macro")
+        parts.append(auc_intervals(aucs, drawn, part).assign(**{"class": name}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*CELL, *INTERVALS, "class"])
 
 
 def mean_over_runs(draws: np.ndarray, seeds: np.ndarray) -> np.ndarray:

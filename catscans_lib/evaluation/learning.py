@@ -1,8 +1,8 @@
 """Did a network learn at all? A gain over a network that did not learn is no gain from pretraining.
 
 The rule compares the training loss of the epoch that was kept with that of the best constant prediction: ln C for C classes with
-balanced class weights, else the entropy of the class frequencies. The share by which it is lower is the deviance that the
-network explains (McFadden's R²). A network
+balanced class weights, else the entropy of the class frequencies; of several findings, the mean of that over them, each of two
+classes. The share by which it is lower is the deviance that the network explains (McFadden's R²). A network
 
 - **learned** if it explains at least 5 %. The loss is a mean over an epoch with dropout and augmentation, so a network that
   predicts a constant wanders by some per cent; one that learns leaves it far behind.
@@ -44,14 +44,14 @@ def constant_loss(n_per_class: np.ndarray, balanced: bool) -> float:
     return float(np.log(len(share)) if balanced else -(share * np.log(share)).sum())
 
 
-def chance_auc(n_positive: np.ndarray, n_negative: np.ndarray) -> float:
+def chance_auc(n_positive: np.ndarray, n_negative: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the largest AUC that counts as chance, one-vs-rest AUCs weighted by class; takes images of each class and others.
 
     The classes' deviations are added as if they were perfectly correlated, which is exact for two classes.
     """
     n_positive, n_negative = np.asarray(n_positive, float), np.asarray(n_negative, float)
     sd = np.sqrt((n_positive + n_negative + 1) / (12 * n_positive * n_negative))
-    return 0.5 + max(MARGIN, DEVIATES * float(np.average(sd, weights=n_positive)))
+    return 0.5 + max(MARGIN, DEVIATES * float(np.average(sd, weights=n_positive if weights is None else weights)))
 
 
 def verdicts(
@@ -67,19 +67,22 @@ def verdicts(
     """
     losses = {key: part for key, part in curves[curves["metric"] == "loss"].groupby(KEYS, sort=False)}
     # folds are stratified, so their class shares are those in training
-    counts = class_aucs.groupby([*CELL, "seed", "class"])["n_positive"].sum()
+    counts = class_aucs.groupby([*CELL, "seed", "class"])[["n_positive", "n_negative"]].sum()
     rows = []
     for key, part in class_aucs.groupby(KEYS, sort=False):
         of = dict(zip(KEYS, key, strict=True))
         known = part[part["auc"].notna()]
-        auc = np.average(known["auc"], weights=known["n_positive"]) if len(known) else np.nan
-        chance = chance_auc(known["n_positive"], known["n_negative"]) if len(known) else np.nan
+        several = part["multi_label"].iloc[0]
+        weights = np.ones(len(known)) if several else known["n_positive"]  # a mean over findings is macro
+        auc = np.average(known["auc"], weights=weights) if len(known) else np.nan
+        chance = chance_auc(known["n_positive"], known["n_negative"], weights) if len(known) else np.nan
         if key not in losses:
             rows.append((*key, np.nan, np.nan, auc, chance, NOT_JUDGED))
             continue
         chosen = settings[of["source"], of["target"]]
-        n_per_class = counts[of["source"], of["target"], of["mode"], of["seed"]]
-        constant = constant_loss(n_per_class.to_numpy(), chosen["class_weights"] == "balanced")
+        here = counts.loc[of["source"], of["target"], of["mode"], of["seed"]]
+        each = here.to_numpy() if several else [here["n_positive"].to_numpy()]
+        constant = np.mean([constant_loss(n, chosen["class_weights"] == "balanced") for n in each])
         loss = _kept_loss(losses[key], chosen["patience"])
         rows.append((*key, loss, constant, auc, chance, verdict(loss, constant, auc, chance)))
     return pd.DataFrame(rows, columns=COLUMNS)

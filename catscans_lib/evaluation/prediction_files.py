@@ -41,6 +41,9 @@ def read(path: Path, *, label: str | None = None, group: str | None = None, posi
     by their sum, or are logits if some are negative. All of this is noted in `problems`.
     """
     table, problems = tables.read(path, advice=ADVICE)
+    if several := [name[6:] for name in table if name.startswith(PREFIX) and f"true_{name[6:]}" in table]:
+        how = f"a CSV with y_true (true_{several[0]}), score (score_{several[0]}) and group"
+        raise InputError(f"{path.name} has several findings per image. Evaluate one at a time: {how}.")
     labels = table[_column(table, path, (label,) if label else LABELS, "the true class")]
     is_known = ~labels.str.lower().isin(tables.NO_LABEL)
     problems += [Problem(f"row {row + 2}", "no true class; left out") for row in np.flatnonzero(~is_known)]

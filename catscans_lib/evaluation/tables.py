@@ -18,13 +18,15 @@ class Fold(NamedTuple):
 
     keys: tuple  # values of the key columns
     classes: tuple[str, ...]
-    labels: np.ndarray  # class of every image, shape (n_images,)
+    labels: np.ndarray  # class of every image, shape (n_images,); or findings, bool (n_images, n_classes)
     groups: np.ndarray | None  # patient, lesion or slide of every image; None if the table has none
     scores: np.ndarray  # shape (n_images, n_classes)
 
 
 def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[Fold]:
     """Yield the folds of predictions (columns `keys`, label, score_<class>, optionally group) in the order of the table.
+
+    Where images have several findings, the columns true_<finding> say which.
 
     Sorts the table once and slices arrays, because a data frame per fold is slow. Rows with a missing key are skipped. The
     classes of a fold are those with a score in it (targets differ in their classes), or all if no image has a score.
@@ -36,12 +38,16 @@ def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[F
     labels = predictions["label"].to_numpy()[order]
     groups = predictions["group"].to_numpy()[order] if "group" in predictions else None
     scores = {name: predictions[name].to_numpy(float)[order] for name in predictions if name.startswith("score_")}
+    truth = {name[5:]: predictions[name].to_numpy(float)[order] for name in predictions if name.startswith("true_")}
     scored = {name: np.logical_or.reduceat(~np.isnan(values), starts) for name, values in scores.items()}
     names = zip(*(predictions[key].to_numpy()[order[starts]].tolist() for key in keys), strict=True)
     for at, (of, start, stop) in enumerate(zip(names, starts.tolist(), stops.tolist(), strict=True)):
         here = [name for name in scores if scored[name][at]] or list(scores)
         values = np.stack([scores[name][start:stop] for name in here], axis=1) if here else np.empty((stop - start, 0))
-        yield Fold(of, classes_of(here), labels[start:stop], None if groups is None else groups[start:stop], values)
+        has = [truth[name][start:stop] for name in classes_of(here) if name in truth]
+        several = has and not np.isnan(has).any()
+        of_images = np.stack(has, axis=1).astype(bool) if several else labels[start:stop]
+        yield Fold(of, classes_of(here), of_images, None if groups is None else groups[start:stop], values)
 
 
 def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
@@ -53,8 +59,8 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
     """Compute the AUC of every source, target, mode, fold and seed, in the order in which these begin.
 
     Takes predictions and run ids (by source and target) of all transfer runs, as `results` returns them. Columns of the keys,
-    average ("binary" for two classes), auc, n_images, run_id. Raises ValueError, naming the run, if an image is predicted
-    twice in one mode and seed, or a fold gives no AUC.
+    average ("binary" for two classes, "macro" over findings), auc, n_images, run_id. Raises ValueError, naming the
+    run, if an image is predicted twice in one mode and seed, or a fold gives no AUC.
     """
     if (twice := predictions.duplicated(["source", "target", "image_id", "mode", "seed"])).any():
         runs = predictions.loc[twice, ["source", "target"]].value_counts(sort=False)
@@ -69,18 +75,34 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
             value = metrics.auc(one.labels, one.scores, one.classes, average)
         except ValueError as error:
             raise ValueError(f"{run_id}, {mode}, fold {fold}, seed {seed}: {error}") from error
-        rows.append((*one.keys, "binary" if len(one.classes) == 2 else average, value, len(one.labels), run_id))
+        kind = metrics.average_of(one.labels, one.classes, average)
+        rows.append((*one.keys, kind, value, len(one.labels), run_id))
     return pd.DataFrame(rows, columns=[*KEYS, "average", "auc", "n_images", "run_id"])
 
 
 def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the keys of every fold, class, its one-vs-rest auc (NaN if the class is absent), n_positive, n_negative."""
+    """Return the keys of every fold, class, its auc (NaN if no or every image has it), n_positive, n_negative, multi_label."""
     rows = [
-        (*fold.keys, *row)
+        (*fold.keys, *row, fold.labels.ndim == 2)
         for fold in split_folds(predictions)
         for row in metrics.per_class(fold.labels, fold.scores, fold.classes)
     ]
-    return pd.DataFrame(rows, columns=[*KEYS, "class", "auc", "n_positive", "n_negative"])
+    return pd.DataFrame(rows, columns=[*KEYS, "class", "auc", "n_positive", "n_negative", "multi_label"])
+
+
+def of_findings(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each image and finding, as predictions of two classes; column class is the finding.
+
+    Findings that no or all images of a fold have are left out there; without several findings, there are no rows.
+    """
+    parts = []
+    for name in [name[5:] for name in predictions if name.startswith("true_")]:
+        here = predictions[predictions[f"true_{name}"].notna()]
+        has, score = here[f"true_{name}"].astype(bool), here[f"score_{name}"]
+        part = here[[*KEYS, "image_id", "group"]].assign(label=np.where(has, "yes", "no"))
+        part = part.assign(**{"class": name, "score_no": 1 - score, "score_yes": score})
+        parts.append(part[has.groupby([here[key] for key in KEYS]).transform("nunique") == 2])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["class"])
 
 
 def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:

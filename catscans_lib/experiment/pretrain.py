@@ -9,7 +9,7 @@ import pandas as pd
 from catscans_lib import datasets, paths, results
 from catscans_lib.errors import InputError
 from catscans_lib.experiment import Pretrain
-from catscans_lib.images import folds
+from catscans_lib.images import findings, folds
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, registry, weights
 from catscans_lib.training import loop
@@ -37,7 +37,8 @@ def usable_rows(
         mask = folds.shared(source.table, table, of_common_origin=is_part)
         kept &= ~mask
         counts.append((target, int(mask.sum()), source.table.loc[mask, "group"].nunique()))
-    if lost := sorted(set(source.table["label"]) - set(source.table.loc[kept, "label"])):
+    each = findings.each(source.table["label"])
+    if lost := sorted(set(each) - set(each[kept[each.index]])):
         why = ", ".join(f"{target} ({n_removed} images)" for target, n_removed, _ in counts if n_removed)
         raise InputError(
             f"Source '{source.dataset}' has no image of class '{lost[0]}' left without the images that share a group with a "
@@ -64,12 +65,12 @@ def pretrain(
     """
     keras.utils.set_random_seed(settings.seed)
     backbone = build.backbone(settings.backbone, settings.size_px)
-    model = build.build(backbone, len(source.classes), settings.dropout)
+    model = build.build(backbone, len(source.classes), settings.dropout, multi_label=source.findings is not None)
     model = loop.compiled(model, settings)
-    labels = source.table["label"].map({name: number for number, name in enumerate(source.classes)}).to_numpy()
-    train, held_back = loop.validation_split(source.table, rows, settings.validation_share, settings.seed)
+    split = source.table, rows, settings.validation_share, settings.seed, source.findings
+    train, held_back = loop.validation_split(*split)
     curves, rates = loop.fit_best(
-        model, source.images, labels, train, held_back, settings, n_classes=len(source.classes), seed=settings.seed,
+        model, source.images, source.labels, train, held_back, settings, n_classes=len(source.classes), seed=settings.seed,
         states=lambda rate: checkpoint.state(f"pretrain-{rate:g}"),
     )  # fmt: skip
     return model, results.chosen_curves(curves, rates).assign(fold=0, seed=settings.seed, mode="pretrain")

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from catscans_lib import results
 from catscans_lib.errors import InputError
 from catscans_lib.experiment import Transfer
+from catscans_lib.images import findings
 from catscans_lib.images.folds import linked
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, features
@@ -30,10 +31,9 @@ RATES = ["fold", "seed", "mode", "learning_rate", "validation_loss", "chosen"]
 
 
 def target_table(store: ImageStore, folds: pd.DataFrame) -> pd.DataFrame:
-    """Return the fold table with each image's `row` in the store, its `sha256` and its class as a number (`code`)."""
+    """Return the fold table with each image's `row` in the store and its `sha256`."""
     row = folds["image_id"].map(pd.Series(np.arange(len(store.table)), index=store.table["image_id"]))
-    code = {label: number for number, label in enumerate(store.classes)}
-    return folds.assign(row=row, sha256=store.table["sha256"].to_numpy()[row], code=folds["label"].map(code))
+    return folds.assign(row=row, sha256=store.table["sha256"].to_numpy()[row])
 
 
 def source_backbone(settings: Transfer, seed: int, weights_path: Path | None) -> keras.Model:
@@ -92,25 +92,26 @@ def fine_tune(
     returns them. Mode "fine_tune_long" differs in epochs alone (`long_epochs`). Returns the network of the last fold.
     """
     loop.freeze(backbone, settings.train_from, settings.batch_norm)
-    model = build.build(backbone, len(store.classes), settings.dropout)
+    has, labels = store.findings, store.labels
+    model = build.build(backbone, len(store.classes), settings.dropout, multi_label=has is not None)
     model = loop.compiled(model, settings)
     keep_source = fine_tuning.keep_source(model, settings) if settings.source != "none" else []
     start = model.get_weights()
-    labels = np.full(len(store.images), -1)
-    labels[target["row"]] = target["code"]
     folds, ordered, rows = _folds(target), target.reset_index(drop=True), target["row"].to_numpy()
     for fold, (train, held_out) in folds:
         name = f"{mode}-{seed}-{fold}"
         if checkpoint.tables(name):
             continue
-        kept, inner = loop.validation_split(ordered, train.index.to_numpy(), settings.validation_share, seed)
+        split = ordered, train.index.to_numpy(), settings.validation_share, seed, None if has is None else has[rows]
+        kept, inner = loop.validation_split(*split)
         model.set_weights(start)
         curves, rates = loop.fit_best(
             model, store.images, labels, rows[kept], rows[inner], settings, n_classes=len(store.classes), seed=seed + 1000 * fold,
             states=lambda rate, name=name: checkpoint.state(f"{name}-{rate:g}"),
             epochs=settings.long_epochs if mode == "fine_tune_long" else None, keep_source=keep_source,
         )  # fmt: skip
-        scores = loop.probabilities(loop.predict(model, store.images, held_out["row"].to_numpy()))
+        outputs = loop.predict(model, store.images, held_out["row"].to_numpy())
+        scores = loop.probabilities(outputs, multi_label=has is not None)
         if mode == "fine_tune" and fold == folds[-1][0]:
             model.save(saved_model(checkpoint))  # before the fold counts as finished
         if mode == "fine_tune" and settings.keep_networks:
@@ -120,7 +121,7 @@ def fine_tune(
         keys = {"fold": fold, "seed": seed, "mode": mode}
         checkpoint.finish(
             name,
-            predictions=_scored(held_out, scores, store.classes, seed, mode),
+            predictions=_scored(held_out, scores, store, seed, mode),
             history=curves.assign(**keys)[HISTORY],
             learning_rates=rates.assign(**keys)[RATES],
         )
@@ -137,17 +138,18 @@ def linear_probe(
     """Predict held-out images by logistic regression on the frozen network's features; columns as in `predictions.csv`.
 
     The penalty is the one with the lowest log loss on inner folds of the training images, never on the held-out fold. Inner
-    folds keep the same units together as the outer ones. InputError if there are too few, or features are not finite.
+    folds keep the same units together as the outer ones. Each finding has a regression of its own; the score of one that all or
+    no training images have is that share. InputError if there are too few groups, or features are not finite.
     """
     found = features.cached(backbone, store, target["row"].to_numpy(), features_dir)
     if n_wrong := int((~np.isfinite(found).all(axis=1)).sum()):
         raise InputError(f"The network has no finite features for {n_wrong} of {len(found)} images. Check its weights.")
     balance = "balanced" if settings.class_weights == "balanced" else None
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight=balance))
-    units, predictions = linked(target), []
-    for fold, (train, held_out) in _folds(target):
-        x, y = found[train.index], train["code"].to_numpy()
-        inner = _inner_folds(y, units[train.index], seed)
+    units, predictions, labels = linked(target), [], store.labels[target["row"]]
+
+    def scored(y: np.ndarray, fold: int, train: pd.Index, held_out: pd.Index) -> np.ndarray:
+        x, inner = found[train], _inner_folds(y, units[train], seed)
         if not inner:
             raise InputError(
                 f"Linear probe, fold {fold}: too few groups to choose its penalty. Use more folds or groups."
@@ -159,9 +161,19 @@ def linear_probe(
             raise InputError(
                 f"Linear probe, fold {fold}: log losses {losses.tolist()} choose no penalty. Use more groups."
             )
-        scores = np.zeros((len(held_out), len(store.classes)))
-        scores[:, probe.classes_] = probe.predict_proba(found[held_out.index])
-        predictions.append(_scored(held_out, scores, store.classes, seed, "linear_probe"))
+        scores = np.zeros((len(held_out), max(len(store.classes), 2)))
+        scores[:, probe.classes_] = probe.predict_proba(found[held_out])
+        return scores
+
+    for fold, (train, held_out) in _folds(target):
+        y, of = labels[train.index], (fold, train.index, held_out.index)
+        if labels.ndim == 1:
+            scores = scored(y, *of)
+        else:
+            scores = np.tile(y.mean(axis=0), (len(held_out), 1))
+            for number in np.flatnonzero(findings.vary(y)):
+                scores[:, number] = scored(y[:, number].astype(int), *of)[:, 1]
+        predictions.append(_scored(held_out, scores, store, seed, "linear_probe"))
     return pd.concat(predictions, ignore_index=True)
 
 
@@ -186,6 +198,12 @@ def _folds(target: pd.DataFrame) -> list[tuple[int, tuple[pd.DataFrame, pd.DataF
     return [(fold, (target[target["fold"] != fold], target[target["fold"] == fold])) for fold in numbers]
 
 
-def _scored(held_out: pd.DataFrame, scores: np.ndarray, classes: tuple[str, ...], seed: int, mode: str) -> pd.DataFrame:
+def _scored(held_out: pd.DataFrame, scores: np.ndarray, store: ImageStore, seed: int, mode: str) -> pd.DataFrame:
+    """Return a table of predictions; where images have several findings, true_<finding> (0 or 1) says which."""
     table = held_out[["image_id", "group", "fold"]].assign(seed=seed, mode=mode, label=held_out["label"])
-    return table.assign(**{f"score_{name}": scores[:, number] for number, name in enumerate(classes)})
+    columns = {f"score_{name}": scores[:, number] for number, name in enumerate(store.classes)}
+    if (has := store.findings) is not None:
+        columns |= {
+            f"true_{name}": of for name, of in zip(store.classes, has[held_out["row"]].T.astype(int), strict=True)
+        }
+    return table.assign(**columns)

@@ -148,13 +148,13 @@ def study(profile: str) -> Study:
 
 def add_dataset(
     profile: str, dataset: str, *, roles: Collection[str], size_px: int | None = None, resize: str = "squash",
-    like: str = "paper",
+    strict: bool = False, like: str = "paper",
 ) -> Path:  # fmt: skip
     """Add a dataset to a profile as one or both of `ROLES`, keeping the file's comments; return the file.
 
     A new profile takes its settings from the profile `like`, and of its sources those that come as weights. `size_px` is the
-    side of the stored images (None: as most datasets of the profile), `resize` as in `schema.DatasetRow`. InputError if the
-    profile has the dataset already, a new one would have no target, or the result is not valid.
+    side of the stored images (None: as most datasets of the profile), `resize` and `strict` are as in `schema.DatasetRow`.
+    InputError if the profile has the dataset already, a new one would have no target, or the result is not valid.
     """
     path = paths.params_path(profile)
     is_new = not path.is_file()
@@ -167,8 +167,8 @@ def add_dataset(
     if dataset in rows:
         raise InputError(f"params/{profile}.yaml already has a row for '{dataset}'. Edit it there.")
     sizes = [row["size_px"] for row in rows.values()]
-    squared = "" if resize == "squash" else f", resize: {resize}"
-    rows[dataset] = editor().load(f"{{size_px: {size_px or max(sizes, key=sizes.count)}{squared}}}")
+    more = ("" if resize == "squash" else f", resize: {resize}") + (", strict: true" if strict else "")
+    rows[dataset] = editor().load(f"{{size_px: {size_px or max(sizes, key=sizes.count)}{more}}}")
     if "source" in roles:
         content["pretrain"]["sources"][dataset] = None
     if "target" in roles:

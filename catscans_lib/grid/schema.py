@@ -27,11 +27,12 @@ class DatasetRow(Strict):
     """How a dataset's images are stored and how many of them the demo world generates (None: native files).
 
     `size_px` is their side (pixels). `resize` makes them square: "squash" distorts them, "crop" cuts off both ends of the
-    longer side, "pad" adds black bars along it.
+    longer side, "pad" adds black bars along it. With `strict`, ingest fails if any image is left out or read in part.
     """
 
     size_px: Size
     resize: Resize = "squash"
+    strict: bool = False
     n_images: Count | None = None
 
 

@@ -179,10 +179,8 @@ def draw(labels: np.ndarray, n_images: int, seed: int) -> np.ndarray:
     Labels are names or numbers of classes, shape (n_images,), or a matrix of findings.
     """
     if labels.ndim == 2:
-        share = min(1, n_images / len(labels))
-        return np.flatnonzero(
-            findings.stratified(labels, np.arange(len(labels)), (share, 1 - share), seed, least=2) == 0
-        )
+        share, units = min(1, n_images / len(labels)), np.arange(len(labels))
+        return np.flatnonzero(findings.stratified(labels, units, (share, 1 - share), seed, least=2) == 0)
     rng, drawn = np.random.default_rng(seed), []
     for name in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == name))

@@ -95,9 +95,8 @@ def one_hot(table: pd.DataFrame, columns: Sequence[str], *, multi_label: bool = 
 
 
 def one_hot_columns(table: pd.DataFrame, *, multi_label: bool = False) -> list[str]:
-    """Return the columns that hold only 0 and 1, if there are at least two and most rows have exactly one 1; else none.
-
-    With `multi_label` blank cells may be among them, and any number may be 1.
+    """Return the columns that hold only 0 and 1 (or with `multi_label` nothing), if there are at least two; without it, only
+    if most rows have exactly one 1.
     """
     form = r"(?:[01](?:[.,]0*)?)?" if multi_label else r"[01](?:[.,]0*)?"
     found = [name for name in table if table[name].str.fullmatch(form).all() and table[name].any()]

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.errors import InputError
+from catscans_lib.images import findings
 from catscans_lib.images.store import ImageStore
 from catscans_lib.inspection.networks import SourceNetworks
 
@@ -16,7 +17,8 @@ def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFra
     """
     table = images.table[["image_id", "label"]]
     if image_ids is None:
-        return table.loc[[table.index[table["label"] == name][0] for name in images.classes[:3]]]
+        each = findings.each(table["label"])
+        return table.loc[[each.index[each == name][0] for name in images.classes[:3]]]
     if missing := [name for name in image_ids if name not in set(table["image_id"])]:
         some = ", ".join(table["image_id"].iloc[:: max(1, len(table) // 5)])
         raise InputError(

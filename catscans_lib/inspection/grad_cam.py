@@ -8,6 +8,7 @@ import pandas as pd
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
+from catscans_lib.images.findings import SEPARATOR
 from catscans_lib.images.store import ImageStore
 from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks.weights import leaves
@@ -48,7 +49,7 @@ def examples(predictions: pd.DataFrame, n: int) -> pd.DataFrame:
     scores = _scores(predictions).groupby(predictions["image_id"]).mean()
     table = predictions.groupby("image_id")[["label"]].first()
     table = table.assign(predicted=scores.idxmax(axis=1), score=scores.max(axis=1)).reset_index()
-    table["right"] = table["label"] == table["predicted"]
+    table["right"] = _is_right(table)
     table = table.sort_values("score", ascending=False, kind="stable")
     turn = table.groupby(["right", "label"]).cumcount()
     table = table.assign(turn=turn).sort_values(["right", "turn", "score"], ascending=[False, True, False])
@@ -69,13 +70,13 @@ def of_sources(
     for source in networks.sources:
         model = keras.models.load_model(networks.model_path(source))
         saved = predictions[predictions["source"] == source].set_index("image_id").loc[shown["image_id"]]
-        scores = _checked(model, pixels, _scores(saved), source)
+        scores = _checked(model, pixels, _scores(saved), source, images.findings is not None)
         answer = scores.argmax(axis=1)
         heats[source] = heat(model, pixels, answer)
         table = (
             saved[["label"]].reset_index().assign(predicted=np.array(images.classes)[answer], score=scores.max(axis=1))
         )
-        table["right"] = table["label"] == table["predicted"]
+        table["right"] = _is_right(table)
         hot = [float((here >= here.max() / 2).mean()) if here.max() > 0 else 0.0 for here in heats[source]]
         answers.append(table.assign(hot_share=hot))
         answers[-1].insert(0, "source", source)
@@ -95,10 +96,15 @@ def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[columns].rename(columns=lambda column: column.removeprefix("score_"))
 
 
-def _checked(model: keras.Model, pixels: np.ndarray, saved: pd.DataFrame, source: str) -> np.ndarray:
+def _is_right(table: pd.DataFrame) -> list[bool]:
+    """Return whether the image has the predicted class, or the finding with the highest score."""
+    return [one in label.split(SEPARATOR) for one, label in zip(table["predicted"], table["label"], strict=True)]
+
+
+def _checked(model: keras.Model, pixels: np.ndarray, saved: pd.DataFrame, source: str, multi_label: bool) -> np.ndarray:
     """Return the model's probabilities, shape (n_images, n_classes), after comparing them with the saved ones."""
     outputs = keras.ops.convert_to_numpy(model(pixels.astype("float32"), training=False))
-    scores = loop.probabilities(outputs)
+    scores = loop.probabilities(outputs, multi_label=multi_label)
     if scores.shape != saved.shape or (gap := np.abs(scores - saved.to_numpy()).max()) > TOLERANCE:
         how = f"up to {gap:.3f} from" if scores.shape == saved.shape else f"of {scores.shape[1]} classes, not of"
         raise InputError(

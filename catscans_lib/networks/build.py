@@ -1,7 +1,8 @@
 """Builds networks by name. Every network takes RGB images from 0 to 255; its first layer is its preprocessing.
 
 A model is `backbone` (images -> pooled features, a nested model of that name) -> `dropout` -> `head` (one sigmoid unit
-for two classes, softmax for more). Saved models contain only Keras's own layers, so they open without this library.
+for two classes, softmax for more; a sigmoid unit for each finding, where an image may have several). Saved models contain
+only Keras's own layers, so they open without this library.
 """
 
 import inspect
@@ -16,13 +17,14 @@ from catscans_lib.networks import registry, torch_builds, weights
 _XAVIER = "lecun_uniform"  # in Caffe's sense: variance 1 / fan-in
 
 
-def build(backbone: keras.Model, n_classes: int, dropout: float) -> keras.Model:
+def build(backbone: keras.Model, n_classes: int, dropout: float, *, multi_label: bool = False) -> keras.Model:
     """Return a new classifier with this backbone: (n, size, size, 3) in 0..255 -> (n, 1) or (n, n_classes)."""
     if n_classes < 2:
         raise InputError(f"A classifier needs at least 2 classes; got {n_classes}.")
     inputs = keras.Input(backbone.input_shape[1:], name="image")
     features = layers.Dropout(dropout, name="dropout")(backbone(inputs))
     units, activation = (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
+    units, activation = (n_classes, "sigmoid") if multi_label else (units, activation)
     return keras.Model(inputs, layers.Dense(units, activation=activation, dtype="float32", name="head")(features))
 
 

@@ -35,5 +35,6 @@ class Recommend(Strict):
     path_column: str = "path"
     label_column: str = "label"
     image_dir: list[str] = Field(default_factory=list)
+    multi_label: str | None = None
     group_column: str | None = None
     group_pattern: str | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.errors import InputError
-from catscans_lib.images import checks, inventory, store
+from catscans_lib.images import checks, findings, inventory, store
 from catscans_lib.images.listing import Listing
 from catscans_lib.images.store import Subset
 
@@ -55,7 +55,8 @@ def look(listing: Listing, n_images: int, size_px: int, seed: int, folder: Path)
     Left out are files that cannot be decoded, equal files in two classes, and classes with fewer than two images. InputError
     if fewer than two classes are left.
     """
-    rows = store.draw(listing.images["label"].to_numpy(), n_images, seed)
+    labels = listing.images["label"].to_numpy()
+    rows = store.draw(findings.matrix(labels) if listing.multi_label else labels, n_images, seed)
     drawn = replace(listing, images=listing.images.iloc[rows])
     opened, undecodable = _stored(drawn, size_px, folder)
     table, copies = opened.table, checks.duplicates(opened.table)
@@ -63,21 +64,21 @@ def look(listing: Listing, n_images: int, size_px: int, seed: int, folder: Path)
     is_out = table["sha256"].isin(contradictory)
     left = [undecodable, _problems(table[is_out], "the same file lies in two classes, so one of them is wrong")]
     sizes = table.loc[~is_out, "label"].value_counts()
-    for label in listing.classes:
+    for label in () if listing.multi_label else listing.classes:
         if (n := int(sizes.get(label, 0))) < SMALLEST:
             is_small = table["label"].eq(label) & ~is_out
             left.append(_problems(table[is_small], f"class '{label}' has too few usable images ({n} of {SMALLEST})"))
             is_out |= is_small
     kept = np.flatnonzero(~is_out)
-    labels = table["label"].to_numpy()[kept]
-    if len(set(labels)) < 2:
+    labels = store.occurring(opened.labels[kept])
+    if not len(labels) or (labels == labels[0]).all():
         found = ", ".join(f"{name} {n}" for name, n in listing.images["label"].value_counts().items())
         lost = "".join(f"\n  {one.problem} ({one.path})" for one in pd.concat(left).head(3).itertuples())
         raise InputError(
             f"A comparison needs two classes with {SMALLEST} usable images; found: {found}.{lost}\n"
             "Give a folder with one folder per class, or a table whose label column has two values."
         )
-    subset = Subset(opened, kept, np.unique(labels, return_inverse=True)[1])
+    subset = Subset(opened, kept, labels)
     left_out = pd.concat([listing.problems, *left, opened.losses], ignore_index=True)
     near = checks.near_duplicates(opened.images[kept], table.iloc[kept].reset_index(drop=True))
     return OwnImages(listing, drawn, folder, subset, left_out, copies, near, {size_px: opened})

@@ -54,7 +54,13 @@ def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[
     wanted = candidates.chosen(settings, studies, families)
     listing, group = _listed(settings)
     say(f"{len(listing.images):,} images listed")
-    used = settings.measures or model.MEASURES
+    used, notes = settings.measures or model.MEASURES, []
+    left = [name for name in measures if listing.multi_label and not registry.get(name).takes_findings]
+    if left:
+        used, measures = ([name for name in of if name not in left] for of in (used, measures))
+        notes = [f"Measures of classes that exclude each other, so not for several findings: {', '.join(left)}."]
+        if not measures:
+            raise InputError(f"{notes[0]} Use linear_probe_auc.")
     try:
         fit, checked = model.fit(evidence, used), model.known_check(evidence, used)
     except ValueError as error:
@@ -75,7 +81,7 @@ def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[
         **_ranked(fit, scored, settings.seed), "demo": any(study.is_demo for study in studies), "look": look,
         "evidence": {"n_targets": fit.n_targets}, "rests_on": model.conclusion(fit, checked), "check": checked.to_dict("records"),
         "beats_imagenet": bool(both["regret"].sum() < both["regret_imagenet"].sum()) if len(both) > 1 else None,
-        "notes": scored.notes, "problems": scored.problems,
+        "notes": [*notes, *scored.notes], "problems": scored.problems,
     }  # fmt: skip
     say(f"Done after {time.monotonic() - started:.0f} s")
     return told | {"warnings": _warnings(told)}
@@ -90,7 +96,7 @@ def _evidence(studies: Sequence[Study], mode: str) -> pd.DataFrame:
 def _listed(settings: Recommend) -> tuple[Listing, str | None]:
     """All images found, and what a group is (None: unknown)."""
     place = paths.root() / Path(settings.place).expanduser()
-    names = ("path_column", "label_column", "group_column", "group_pattern", "image_dir")
+    names = ("path_column", "label_column", "multi_label", "group_column", "group_pattern", "image_dir")
     columns = {name: value for name in names if (value := getattr(settings, name))}
     card = own.card_at(place, **columns)
     return card.read(place.parent), settings.group_column or (settings.group_pattern and "in file names")

@@ -70,7 +70,7 @@ def of_candidates(
 def _scores(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, measures: Sequence[str], seed: int
 ) -> tuple[dict[str, float], list[str]]:
-    inputs = Inputs(features=features, labels=np.unique(labels, return_inverse=True)[1], groups=groups)
+    inputs = Inputs(features=features, labels=store.occurring(labels), groups=groups)
     values, failed = {}, []
     for measure in registry.chosen(measures):
         try:
@@ -85,5 +85,6 @@ def _half(images: OwnImages, seed: int) -> np.ndarray:
     """Return the places of one half of the groups, with every class; empty if a class is too small to be halved."""
     subset = images.subset
     places = np.flatnonzero(np.isin(subset.rows, store.half(subset.store, subset.rows, seed, 0)))
-    n_each = np.bincount(subset.labels[places], minlength=subset.labels.max() + 1)
-    return places if n_each.min() >= SMALLEST else np.array([], int)
+    labels = subset.labels[places]
+    n_least = len(labels) if labels.ndim == 2 else np.bincount(labels, minlength=subset.labels.max() + 1).min()
+    return places if n_least >= SMALLEST else np.array([], int)

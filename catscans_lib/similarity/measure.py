@@ -19,7 +19,7 @@ class Inputs:
         Of the target's images. Computed by the source's network for measures of how well it suits the target; by the same
         network as `source_features` for measures that compare two sets of images.
     labels : array_like of int, shape (n_images,)
-        Classes of the target's images, 0 to n_classes - 1, each with an image.
+        Classes of the target's images, 0 to n_classes - 1, each with an image; or their findings, bool (n_images, n_findings).
     groups : array_like, shape (n_images,)
         Patient, lesion or slide of the target's images.
     source_head : array_like of float, shape (n_images, n_source_classes)
@@ -61,6 +61,7 @@ class Measure:
     is_symmetric: bool = False  # whether source and target may be exchanged
     optional: tuple[str, ...] = ()
     is_random: bool = False  # then `function` takes `seed`
+    takes_findings: bool = False  # whether `labels` may be findings, of which an image may have several
 
     @property
     def needs(self) -> frozenset[str]:
@@ -74,6 +75,10 @@ class Measure:
 
     def compute(self, inputs: Inputs, seed: int = 0) -> float:
         """Return the value of the measure; InputError if a needed field is missing or invalid, or the value is not finite."""
+        if np.ndim(inputs.labels) == 2 and "labels" in self.arguments and not self.takes_findings:
+            raise InputError(
+                f"{self.title} ({self.name}) compares classes that exclude each other; these images may have several findings."
+            )
         missing = [name for name in self.arguments if getattr(inputs, name) is None]
         if missing:
             raise InputError(

@@ -41,6 +41,8 @@ def embed(
 
     Arguments as in `fisher_information` and `fit_head`.
     """
+    if labels.ndim == 2:
+        raise InputError("Task2Vec's head tells classes that exclude each other, not several findings of an image.")
     counts = np.bincount(labels)
     weights = len(labels) / len(counts) / counts[labels]
     head = fit_head(features, labels, weights)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from catscans_lib.statistics.metrics import BinaryProblem, binary_problems, check_predictions, weights
+from catscans_lib.statistics.metrics import BinaryProblem, average_of, binary_problems, check_predictions, weights
 
 CELLS = 2**18  # numbers per block of draws, so that a block fits in the processor's cache
 
@@ -37,15 +37,16 @@ def auc_draws(
     """
     tables = np.asarray(scores, dtype=float)
     is_stack = tables.ndim == 3
-    tables = [check_predictions(labels, table, classes)[1] for table in (tables if is_stack else [tables])]
-    labels = np.asarray(labels, dtype=str)
+    checked = [check_predictions(labels, table, classes) for table in (tables if is_stack else [tables])]
+    labels, tables = checked[0][0], [scores for _, scores in checked]
     names, codes = np.unique(_group_names(groups, len(labels)), return_inverse=True)
     if n_draws < 1:
         raise ValueError(f"n_draws must be at least 1; got {n_draws}.")
     if len(names) < 2:
         raise ValueError(f"A bootstrap needs at least two groups; all images belong to '{names[0]}'.")
     problems = [binary_problems(labels, table, classes, average) for table in tables]
-    if any(problem.positive.all() or not problem.positive.any() for problem in problems[0]):
+    average = average_of(labels, classes, average)
+    if not problems[0] or any(problem.positive.all() or not problem.positive.any() for problem in problems[0]):
         raise ValueError("An AUC needs images of two classes; there is only one.")
     sorted_problems = [[_sorted(problem, codes, len(names)) for problem in of_table] for of_table in problems]
     size = max(len(names), *(images.shape[0] // 2 for of_table in sorted_problems for images in of_table))

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from catscans_lib.images.findings import vary
+
 AVERAGES = ("weighted", "macro")
 N_ECE_BINS = 15
 ROUNDING = 0.0005  # largest error of a probability rounded to three decimals
@@ -24,10 +26,11 @@ def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average:
     `labels`, shape (n_images,), are names of classes; `scores`, shape (n_images, n_classes), are probabilities in the order of
     `classes`, whose rows sum to 1 (three decimals suffice). 0.5 is chance, and a tie between a positive and a negative counts
     one half. Of two classes the second is the positive one, and `average` has no effect. Of more, the one-vs-rest AUCs are
-    averaged, weighted by the images of each class (weighted) or equally (macro).
+    averaged, weighted by the images of each class (weighted) or equally (macro). Where an image may have several findings, labels
+    are bool (n_images, n_findings), scores need not sum to 1, and the mean over findings is macro whatever `average`.
 
-    A class without images has no ROC curve and is left out of the mean. Raises ValueError if a score is not finite, a row does
-    not sum to 1, a label or the average is unknown, or only one class occurs.
+    A class without images has no ROC curve and is left out of the mean, and so is a finding that all images have. Raises
+    ValueError if a score is not finite, a row does not sum to 1, a label or the average is unknown, or only one class occurs.
     """
     labels, scores = check_predictions(labels, scores, classes)
     if (labels == labels[0]).all():
@@ -39,8 +42,8 @@ def per_class(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) ->
     """Return class, one-vs-rest AUC, n_positive and n_negative of every class; the AUC is NaN if a count is 0."""
     labels, scores = check_predictions(labels, scores, classes)
     rows = []
-    for name, score in zip(classes, scores.T, strict=True):
-        positive = labels == name
+    for number, (name, score) in enumerate(zip(classes, scores.T, strict=True)):
+        positive = labels[:, number] if labels.ndim == 2 else labels == name
         n = int(positive.sum())
         value = area(positive, score) if 0 < n < len(positive) else np.nan
         rows.append((name, value, n, len(positive) - n))
@@ -89,7 +92,7 @@ def averaged(
     """Weighted mean of ``measure(positive, scores)`` over the binary problems of an average."""
     problems = binary_problems(labels, scores, classes, average)
     values = np.array([measure(problem.positive, problem.scores) for problem in problems])
-    weight = weights(average, np.array([problem.positive.sum() for problem in problems]))
+    weight = weights(average_of(labels, classes, average), np.array([problem.positive.sum() for problem in problems]))
     return float((weight * values).sum() / weight.sum())
 
 
@@ -99,10 +102,17 @@ def binary_problems(
     """Split checked predictions into the binary problems that an average is taken over; arguments as in `auc`."""
     if average not in AVERAGES:
         raise ValueError(f"Unknown average '{average}'; known: {', '.join(AVERAGES)}.")
+    if labels.ndim == 2:
+        return [BinaryProblem(labels[:, one], scores[:, one]) for one in np.flatnonzero(vary(labels))]
     if len(classes) == 2:
         return [BinaryProblem(labels == classes[1], scores[:, 1])]
     is_class = labels[:, None] == np.array(classes)
     return [BinaryProblem(is_class[:, one], scores[:, one]) for one in np.flatnonzero(is_class.any(axis=0))]
+
+
+def average_of(labels: np.ndarray, classes: tuple[str, ...], average: str) -> str:
+    """Return which average an AUC is: macro over findings, binary for two classes, else `average`."""
+    return "macro" if labels.ndim == 2 else "binary" if len(classes) == 2 else average
 
 
 def weights(average: str, n_positive: np.ndarray) -> np.ndarray:
@@ -111,8 +121,9 @@ def weights(average: str, n_positive: np.ndarray) -> np.ndarray:
 
 
 def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (str) and scores (float) as arrays, or raise a ValueError that names the problem."""
-    labels, scores = np.asarray(labels, dtype=str), np.asarray(scores, dtype=float)
+    """Return labels (str, or bool if they are a matrix) and scores (float), or raise a ValueError that names the problem."""
+    labels, scores = np.asarray(labels), np.asarray(scores, dtype=float)
+    labels = labels.astype(bool if labels.ndim == 2 else str)
     if len(set(classes)) < max(2, len(classes)):
         raise ValueError(f"Expected at least two different class names; got {', '.join(classes) or 'none'}.")
     if scores.shape != (len(labels), len(classes)):
@@ -122,6 +133,10 @@ def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, 
         )
     if len(labels) == 0:
         raise ValueError("Got no images; pass at least one label with its scores.")
+    if labels.ndim == 2:
+        if labels.shape != scores.shape or not ((scores >= 0) & (scores <= 1)).all():
+            raise ValueError(f"Findings {labels.shape} need as many probabilities in [0, 1]; got {scores.shape}.")
+        return labels, scores
     apart = np.abs(scores.sum(axis=1) - 1)
     if (off := ~(apart <= ROUNDING * len(classes) + 1e-6)).any():  # also True where a score is NaN
         worst = np.argmax(np.where(np.isnan(apart), np.inf, apart))
@@ -150,12 +165,16 @@ def classification_metrics(
       summed over classes, mean over images, in [0, 2] (Brier 1950);
     - ece: expected calibration error of the predicted class, also for two classes: mean absolute difference between
       confidence and accuracy over 15 bins of equal width, weighted by images, in [0, 1] (Guo et al. 2017, arXiv:1706.04599).
+
+    Where an image may have several findings, each is predicted from a probability of 0.5 on: all are means over findings.
     """
     from sklearn.metrics import average_precision_score
 
     labels, scores = check_predictions(labels, scores, classes)
     if scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"Probabilities lie in [0, 1]; got {scores.min():.3g} to {scores.max():.3g}.")
+    if labels.ndim == 2:
+        return _of_findings(labels, scores)
     is_class = labels[:, None] == np.array(classes)
     correct = is_class[np.arange(len(labels)), scores.argmax(axis=1)]
     squared = (scores - is_class) ** 2
@@ -169,6 +188,12 @@ def classification_metrics(
         "brier": float(squared[:, 1].mean() if len(classes) == 2 else squared.sum(axis=1).mean()),
         "ece": _calibration_error(scores.max(axis=1), correct),
     }
+
+
+def _of_findings(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    pairs = zip(labels.T.astype(int), scores.T, strict=True)
+    each = [classification_metrics(has, np.stack([1 - score, score], axis=1), ("0", "1")) for has, score in pairs]
+    return {name: float(np.nanmean([of[name] for of in each])) for name in each[0]}
 
 
 def _calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:

@@ -145,8 +145,10 @@ def mixed(images: Any, labels: Any, weights: Any | None, share: Any) -> tuple[An
     `share` has shape (n,); the loss of a pair is that of its two labels, weighted by share and class.
     """
     weights = ops.ones_like(share) if weights is None else weights
-    own, other = share * weights, (1 - share) * ops.roll(weights, 1)
-    part = ops.reshape(own / (own + other), (-1,) + (1,) * (len(labels.shape) - 1))
+    of = share[:, None] if len(weights.shape) == 2 else share  # findings of an image have a weight each
+    own, other = of * weights, (1 - of) * ops.roll(weights, 1, axis=0)
+    part = own / (own + other)
+    part = part[:, None] if len(part.shape) < len(labels.shape) else part
     labels = part * labels + (1 - part) * ops.roll(labels, 1, axis=0)
     images = _per_image(share) * images + _per_image(1 - share) * ops.roll(images, 1, axis=0)
     return images, labels, own + other

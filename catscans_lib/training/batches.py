@@ -46,7 +46,9 @@ class Batches(keras.utils.PyDataset):
             images = {"image": images, **changes}
         codes = self.labels[rows]
         labels = np.eye(self.one_hot, dtype="float32")[codes] if self.one_hot else codes.astype("float32")
-        return (images, labels) if self.weights is None else (images, labels, self.weights[codes])
+        if self.weights is None:
+            return images, labels
+        return images, labels, np.where(codes, *self.weights[::-1]) if codes.ndim == 2 else self.weights[codes]
 
     def start(self, epoch: int) -> None:
         """Go to an epoch, counted from 0, and shuffle anew."""

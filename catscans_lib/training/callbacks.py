@@ -5,6 +5,7 @@ import time
 import keras
 import numpy as np
 
+from catscans_lib.images.findings import vary
 from catscans_lib.networks.weights import leaves
 from catscans_lib.statistics.metrics import area, averaged
 from catscans_lib.training import Training
@@ -105,7 +106,7 @@ def watched(labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray) -
 
     Equal numbers make both curves equally smooth at equal cost. The rows index `labels`, those of all images.
     """
-    by_class = rows[np.argsort(labels[rows], kind="stable")]
+    by_class = rows[np.lexsort(np.atleast_2d(labels[rows].T))]
     n = min(len(validation_rows), len(rows))
     return np.concatenate([validation_rows, by_class[np.arange(n) * len(rows) // max(n, 1)]])
 
@@ -113,13 +114,17 @@ def watched(labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray) -
 def epoch_metrics(labels: np.ndarray, scores: np.ndarray, n_validation: int) -> dict[str, float]:
     """Return val_loss (cross-entropy), val_accuracy and val_auc of the first `n_validation` images, and auc of the others.
 
-    `labels` has shape (n,); `scores` are probabilities, shape (n, n_classes).
+    `labels` has shape (n,); `scores` are probabilities, shape (n, n_classes). Of findings, bool (n, n_classes), all are means
+    over the findings.
     """
     validation = slice(n_validation)
-    right = scores[np.arange(len(labels)), labels][validation]
+    if labels.ndim == 2:
+        right, said = np.where(labels, scores, 1 - scores)[validation], scores > 0.5
+    else:
+        right, said = scores[np.arange(len(labels)), labels][validation], scores.argmax(axis=1)
     return {
         "val_loss": float(-np.log(np.clip(right, SMALLEST, 1)).mean()),
-        "val_accuracy": float((scores[validation].argmax(axis=1) == labels[validation]).mean()),
+        "val_accuracy": float((said == labels)[validation].mean()),
         "val_auc": auc(labels[validation], scores[validation]),
         "auc": auc(labels[n_validation:], scores[n_validation:]),
     }
@@ -128,8 +133,9 @@ def epoch_metrics(labels: np.ndarray, scores: np.ndarray, n_validation: int) -> 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Exact AUC, weighted one-vs-rest for more than two classes; NaN for a single class or non-finite scores.
 
-    Equals `statistics.metrics.auc`, without its checks: labels are integers.
+    Equals `statistics.metrics.auc`, without its checks: labels are integers, or findings (the macro mean).
     """
-    if len(np.unique(labels)) < 2 or not np.isfinite(scores).all():
+    is_constant = not vary(labels).any() if labels.ndim == 2 else len(np.unique(labels)) < 2
+    if is_constant or not np.isfinite(scores).all():
         return float("nan")
     return averaged(area, labels, scores, tuple(range(scores.shape[1])), "weighted")

@@ -32,20 +32,29 @@ def learning_rate(settings: Training, epoch: int, *, epochs: int, start: float) 
 
 
 def class_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return `n / (n_classes_present * count)` per class, shape (n_classes,), so that classes weigh the same; absent ones 0."""
+    """Return `n / (n_classes_present * count)` per class, shape (n_classes,), so that classes weigh the same; absent ones 0.
+
+    Of a matrix of findings, shape (2, n_findings): the weights of images without and with each finding.
+    """
+    if labels.ndim == 2:
+        return np.stack([class_weights(column, 2) for column in labels.T.astype(int)], axis=1)
     counts = np.bincount(labels, minlength=n_classes)
     present = np.count_nonzero(counts)
     return np.divide(len(labels), present * counts, out=np.zeros(n_classes), where=counts > 0).astype("float32")
 
 
-def validation_split(table: pd.DataFrame, rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def validation_split(
+    table: pd.DataFrame, rows: np.ndarray, share: float, seed: int, has: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Split rows of a table into training rows and about `share` of inner validation rows.
 
-    The table has label, group, sha256. As in the outer folds, images linked by a group or by equal bytes stay together.
+    The table has label, group, sha256; `has` are its findings, where images may have several. As in the outer folds, images
+    linked by a group or by equal bytes stay together.
     """
     if share == 0:
         return rows, rows[:0]
-    is_held_back = folds.part(table["label"].iloc[rows], folds.linked(table)[rows], share, seed)
+    label = table["label"].iloc[rows] if has is None else has[rows]
+    is_held_back = folds.part(label, folds.linked(table)[rows], share, seed)
     return rows[~is_held_back], rows[is_held_back]
 
 
@@ -53,8 +62,9 @@ def compiled(model: keras.Model, settings: Training | None = None) -> keras.Mode
     """Compile the model (None: with Adam) and return it; every later `fit` uses the same traced graph. Freeze layers before."""
     settings = settings or Training.model_construct(optimiser="adam")
     n_outputs, smoothing = model.output_shape[-1], settings.label_smoothing
-    if n_outputs == 1:
-        loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing) if smoothing else "binary_crossentropy"
+    if model.layers[-1].activation is keras.activations.sigmoid:
+        # over no axis, as each finding of an image has a weight of its own
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing, axis=())
         accuracy = keras.metrics.BinaryAccuracy
     elif one_hot(settings, n_outputs):
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
@@ -117,8 +127,8 @@ def fit(
     """Train a compiled model in place with a fresh optimiser, or continue after the last epoch that `state` holds.
 
     `images` are uint8 (n_images, size, size, 3), usually a memory map; only `rows` (training) and `validation_rows` (curves,
-    early stopping) are read. `labels` are integers (n_images,). `state` is saved every `checkpoint_minutes`.
-    `keep_source` are callbacks of `fine_tuning.keep_source`.
+    early stopping) are read. `labels` are integers (n_images,) or findings, bool (n_images, n_findings). `state` is saved
+    every `checkpoint_minutes`. `keep_source` are callbacks of `fine_tuning.keep_source`.
 
     Returns columns epoch (from 1), split (train or validation), metric (loss, accuracy or auc), value. Training loss and
     accuracy are means over the epoch's batches as trained: augmented, with dropout, the loss with class weights, while the
@@ -132,7 +142,7 @@ def fit(
     weights = class_weights(labels[rows], n_classes) if settings.class_weights == "balanced" else None
     batches = Batches(
         images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed,
-        one_hot=one_hot(settings, n_classes), mixup=settings.mixup,
+        one_hot=one_hot(settings, n_classes) if labels.ndim == 1 else None, mixup=settings.mixup,
     )  # fmt: skip
     order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch))
     rate = keras.callbacks.LearningRateScheduler(
@@ -159,7 +169,8 @@ def _epoch_metrics(
 
     def measure(epoch: int, logs: dict) -> None:
         outputs = np.concatenate([model.predict_on_batch(batches[number][0]) for number in range(len(batches))])
-        logs.update(callbacks.epoch_metrics(labels[watched], probabilities(outputs), len(validation_rows)))
+        scores = probabilities(outputs, multi_label=labels.ndim == 2)
+        logs.update(callbacks.epoch_metrics(labels[watched], scores, len(validation_rows)))
 
     return keras.callbacks.LambdaCallback(on_epoch_end=measure)
 
@@ -232,9 +243,14 @@ def predict(model: keras.Model, images: np.ndarray, rows: np.ndarray) -> np.ndar
     return model.predict(stream(batches), verbose=0).astype("float32")
 
 
-def probabilities(output: np.ndarray) -> np.ndarray:
-    """Return one column per class, shape (n, n_classes), float64; a sigmoid unit is the probability of the second class."""
+def probabilities(output: np.ndarray, *, multi_label: bool = False) -> np.ndarray:
+    """Return one column per class, shape (n, n_classes), float64; a sigmoid unit is the probability of the second class.
+
+    With `multi_label`, every unit is the probability of its finding.
+    """
     output = output.astype("float64")
+    if multi_label:
+        return output
     if output.shape[1] == 1:
         return np.hstack([1 - output, output])
     return output / output.sum(axis=1, keepdims=True)

@@ -170,8 +170,9 @@ def _between(name: str, target: Side, source: Side, probe: str) -> Pair:
 def _by_network(networks: SourceFeatures, source: str, target: Side) -> Pair:
     """Inputs of measures that look at the target through the source's network."""
     found = networks.features(source, target.images)
+    head, reason = _attempt(networks.head, source, found)
     inputs = Inputs(
         features=found, labels=target.images.labels, groups=target.images.groups,
-        source_head=networks.head(source, found),
+        source_head=head,
     )  # fmt: skip
-    return Pair(source, inputs, "", {})
+    return Pair(source, inputs, "", {"source_head": reason} if reason else {})

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from catscans_lib import paths, results
+from catscans_lib.errors import InputError
 from catscans_lib.images.store import Subset
 from catscans_lib.networks import build, features
 from catscans_lib.networks.features import Compute, inference
@@ -84,7 +85,10 @@ class SourceFeatures:
         if self.parameters(source)["weights"] is not None:
             return None
         model = keras.models.load_model(self._path(source), compile=False)
-        kernel, bias = (array.astype("float64") for array in model.get_layer("head").get_weights())
+        layer = model.get_layer("head")
+        kernel, bias = (array.astype("float64") for array in layer.get_weights())
+        if len(bias) > 1 and layer.activation is keras.activations.sigmoid:
+            raise InputError("The source's images may have several findings: its head gives no class probabilities.")
         outputs = found @ kernel + bias
         if outputs.shape[1] == 1:
             outputs = np.hstack([np.zeros_like(outputs), outputs])

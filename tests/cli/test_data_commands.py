@@ -171,6 +171,33 @@ def test_a_loss_is_counted_and_with_strict_an_error_that_leaves_no_card(project,
     assert "--strict: 1 losses" in catscans("dataset", "check", "objects", "--strict", status=2)
 
 
+def test_an_own_row_says_how_images_become_squares_and_whether_losses_are_errors(project, tmp_path):
+    fixtures.write_natural(tmp_path)
+    for name, options, row in (
+        ("one", (), {}),
+        ("two", ("--resize", "pad", "--strict"), {"resize": "pad", "strict": True}),
+    ):
+        catscans("dataset", "add", name, tmp_path / "natural_images", *options)
+        written = yaml.safe_load((project / "params/mine.yaml").read_text())["datasets"][name]
+        assert written == {"size_px": 112} | row
+    settings = expand.grid("mine")["ingest/two"].settings
+    assert (settings.resize, settings.strict) == ("pad", True)
+
+
+def test_a_table_of_findings_is_added_with_its_counts(project, tmp_path):
+    for number in range(3):
+        fixtures.save(tmp_path / f"{number}.png", number)
+    rows = ["0.png,Edema|Mass,p0", "1.png,No Finding,p1", "2.png,Edema,p2"]
+    (tmp_path / "a.csv").write_text("\n".join(["path,label,who", *rows]))
+    add = ("dataset", "add", "lungs", tmp_path / "a.csv", "--group-column", "who")
+    said = catscans(*add, "--multi-label", "|")
+    assert "Read: 3 images in 3 classes (Edema 2, Mass 1, No finding 1)." in said
+    assert "Class 'Mass' has 1 groups, too few for 5 folds. It has no AUC in some." in said
+    card = yaml.safe_load((project / "params/datasets/lungs.yaml").read_text())
+    assert card["multi_label"] == "|" and card["n_per_class"] == {"Edema": 2, "Mass": 1}
+    assert "lungs: 3 images in 2 classes" in catscans("dataset", "check", "lungs")
+
+
 def test_folders_of_images_may_be_given_from_the_current_folder(project, tmp_path, monkeypatch):
     names = ("1.png", "2.png")
     for number, name in enumerate(names):

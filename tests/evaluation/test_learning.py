@@ -12,7 +12,7 @@ LN2, LN7 = np.log(2), np.log(7)
 N = 60  # held-out images of each class: 1.96 sd of the AUC by chance are 0.104
 
 
-def judged(losses, aucs, *, mode="fine_tune", n_classes=2, n=N, settings=SETTINGS):
+def judged(losses, aucs, *, mode="fine_tune", n_classes=2, n=N, settings=SETTINGS, multi_label=False):
     """Judge one pair: the last training loss and the AUC of every fold; a loss of None has no curve."""
     key = {"source": "none", "target": "chest", "mode": mode, "seed": 0}
     curves = [
@@ -22,7 +22,9 @@ def judged(losses, aucs, *, mode="fine_tune", n_classes=2, n=N, settings=SETTING
         if last is not None
     ]
     of_classes = [
-        key | {"fold": fold, "class": name, "auc": auc, "n_positive": n, "n_negative": n * (n_classes - 1)}
+        key
+        | {"fold": fold, "class": name, "auc": auc, "n_positive": n, "n_negative": n * (n_classes - 1)}
+        | {"multi_label": multi_label}
         for fold, auc in enumerate(aucs, start=1)
         for name in "abcdefg"[:n_classes]
     ]
@@ -47,6 +49,10 @@ CASES = {
     "seven classes, learned": ([1.2, 1.3], [0.8, 0.8], {"n_classes": 7}, [LEARNED] * 2, None),
     "seven classes at ln 7": ([1.93, 1.99], [0.5, 0.52], {"n_classes": 7}, [FAILED] * 2, "did not learn"),
     "ln 2 is far below ln 7": ([0.69, 0.69], [0.5, 0.5], {"n_classes": 7}, [LEARNED] * 2, None),
+    "seven findings, learned": ([0.3, 0.64], [0.8, 0.5], {"n_classes": 7, "multi_label": True}, [LEARNED] * 2, None),
+    "seven findings at ln 2": ([0.69, 0.69], [0.6, 0.5], {"n_classes": 7, "multi_label": True}, [FAILED] * 2, "did not learn"),
+    "seven findings of 1 in 7 at their entropy": ([0.409, 0.38], [0.5, 0.5], {"n_classes": 7, "multi_label": True,
+        "settings": SETTINGS | {"class_weights": "none"}}, [FAILED, LEARNED], ONE_OF_TWO),
     "loss became NaN": ([np.nan, 0.3], [0.5, 0.9], {}, [FAILED, LEARNED], ONE_OF_TWO),
     "no AUC, loss at ln 2": ([0.69, 0.3], [np.nan, np.nan], {}, [FAILED, LEARNED], ONE_OF_TWO),
     "linear probe: no network is trained": ([None] * 2, [0.5, 0.5], {"mode": "linear_probe"}, ["not judged"] * 2, None),
@@ -84,7 +90,8 @@ def test_with_patience_the_epoch_that_was_kept_counts():
          for epoch, value in enumerate(values, start=1)]
     )  # fmt: skip
     counts = judged([0.69, 0.69], [0.5, 0.5])
-    of_classes = pd.concat([counts.assign(**{"class": name, "n_positive": N, "n_negative": N}) for name in "ab"])
+    same = {"n_positive": N, "n_negative": N, "multi_label": False}
+    of_classes = pd.concat([counts.assign(**{"class": name} | same) for name in "ab"])
     for patience, verdict in ((1, FAILED), (None, LEARNED)):
         settings = {("none", "chest"): SETTINGS | {"patience": patience}}
         assert set(learning.verdicts(curves, of_classes, settings)["verdict"]) == {verdict}

@@ -1,8 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from catscans_lib.evaluation import tables
+from catscans_lib.evaluation import intervals, tables
 from catscans_lib.evaluation.tables import split_folds
 
 
@@ -107,3 +108,47 @@ def test_an_empty_table_has_no_folds_and_rows_with_a_missing_key_are_skipped():
     assert list(split_folds(two_targets().iloc[:0], ["target", "fold"])) == []
     missing = two_targets().assign(fold=[2, np.nan, 1, 2, 1])
     assert [len(fold.labels) for fold in split_folds(missing, ["target", "fold"])] == [2, 2]
+
+
+def of_findings(n=120, n_folds=2, seed=0):
+    """Predictions of three findings that differ in share and difficulty; "rare" has no image in fold 2."""
+    rng = np.random.default_rng(seed)
+    fold = np.arange(n) % n_folds + 1
+    has = rng.random((n, 3)) < [0.5, 0.2, 0.1]
+    has[fold == 2, 2] = False
+    scores = 1 / (1 + np.exp(-(2 * has + rng.normal(size=(n, 3)))))
+    table = pd.DataFrame({"image_id": [f"i{number:03d}" for number in range(n)], "group": np.arange(n) // 3})
+    table = table.assign(fold=fold, seed=0, mode="fine_tune", source="dtd", target="lungs", label="a|b")
+    for number, name in enumerate(("edema", "mass", "rare")):
+        table[[f"score_{name}", f"true_{name}"]] = np.stack([scores[:, number], has[:, number]], axis=1)
+    return table, has, scores
+
+
+def test_findings_have_an_auc_each_and_their_macro_mean_beside_targets_of_one_class():
+    table, has, scores = of_findings()
+    two = predictions(["no", "yes"], binary([0.1, 0.9])).assign(source="dtd", target="chest", group="g")
+    both = pd.concat([two, table])
+    found = tables.aucs(both, {("dtd", "chest"): "r1", ("dtd", "lungs"): "r2"}).set_index(["target", "fold"])
+    first, second = (table["fold"] == fold for fold in (1, 2))
+    assert found.loc[("lungs", 1), "auc"] == pytest.approx(roc_auc_score(has[first], scores[first], average="macro"))
+    assert found.loc[("lungs", 2), "auc"] == pytest.approx(roc_auc_score(has[second, :2], scores[second, :2]))
+    assert found["average"].tolist() == ["binary", "macro", "macro"]
+    each = tables.class_aucs(both).query("target == 'lungs' and fold == 2").set_index("class")
+    assert np.isnan(each.loc["rare", "auc"]) and each.loc["rare", "n_positive"] == 0 and each["multi_label"].all()
+    numbers = tables.fold_metrics(table).query("fold == 2").set_index("metric")["value"]
+    assert numbers["accuracy"] == pytest.approx(((scores > 0.5) == has)[second].mean())
+    assert numbers["brier"] == pytest.approx(((scores - has) ** 2)[second].mean())
+
+
+def test_every_finding_has_an_interval_over_the_folds_that_tell_it():
+    table, has, scores = of_findings()
+    found = intervals.finding_intervals(table, n_draws=200, seed=0).set_index("class")
+    assert found["n_folds"].to_dict() == {"edema": 2, "mass": 2, "rare": 1}
+    by_hand = [roc_auc_score(has[rows, 1], scores[rows, 1]) for rows in (table["fold"] == 1, table["fold"] == 2)]
+    assert found.loc["mass", "auc"] == pytest.approx(np.mean(by_hand))
+    assert (found["low"] < found["auc"]).all() and (found["auc"] < found["high"]).all()
+    assert found.loc["edema", "high"] - found.loc["edema", "low"] < found.loc["mass", "high"] - found.loc["mass", "low"]
+    of_all = intervals.draws(table, n_draws=200, seed=0, average="weighted")
+    assert of_all.shape == (2, 200) and of_all.iloc[1].notna().mean() > 0.95  # without the finding that no image has
+    one_class = predictions(["no", "yes"], binary([0.1, 0.9])).assign(source="dtd", target="chest", group="g")
+    assert intervals.finding_intervals(one_class, n_draws=10, seed=0).empty

@@ -254,3 +254,10 @@ def test_a_row_without_any_score_is_named_by_its_line_in_the_file_also_after_row
     path.write_text("y_true,score_a,score_b\n,0.5,0.5\na,3,1\nb,0,0\nb,1,3\n")
     with pytest.raises(InputError, match="row 4: all scores are 0"):
         prediction_files.read(path)
+
+
+def test_predictions_of_several_findings_are_refused_with_the_columns_of_one(tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text("image_id,label,score_edema,score_mass,true_edema,true_mass\na,edema|mass,.9,.8,1,1\n")
+    with pytest.raises(InputError, match=r"several findings per image.*y_true \(true_edema\), score \(score_edema\)"):
+        prediction_files.read(path)

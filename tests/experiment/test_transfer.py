@@ -139,7 +139,7 @@ def test_the_curves_of_pretraining_are_marked_as_such(saved):
 
 def test_the_target_table_has_the_row_and_the_class_of_every_image(brightness, target):
     assert (brightness.table["image_id"].to_numpy()[target["row"]] == target["image_id"]).all()
-    assert [brightness.classes[code] for code in target["code"]] == target["label"].tolist()
+    assert [brightness.classes[code] for code in brightness.labels[target["row"]]] == target["label"].tolist()
 
 
 def test_every_image_is_predicted_once_per_mode_in_its_own_fold(everything, target):

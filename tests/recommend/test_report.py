@@ -74,6 +74,29 @@ def test_the_numbers_of_the_report_agree_with_each_other(told):
     assert set(told["half"]["order"]) == set(rows) and 20 <= told["half"]["n_images"] <= 27
 
 
+def test_images_with_several_findings_are_ranked_by_the_measures_that_take_them(tmp_path):
+    rng, n = np.random.default_rng(0), 60
+    has = rng.random((n, 3)) < [0.5, 0.3, 0.02]
+    images = rng.integers(0, 255, (n, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "chest.npz", train_images=images, train_labels=has.astype(np.uint8))
+    ids, files = [f"train_{number:06d}" for number in range(n)], []
+    for name, strength in (("good", 3.0), ("bad", 0.0)):
+        features = rng.normal(size=(n, 8)) + strength * np.repeat(has[:, :2], 4, axis=1)
+        np.savez(tmp_path / f"{name}.npz", image_id=ids, features=features)
+        files.append(f"{name}={tmp_path / name}.npz")
+    given = {"profile": "", "place": str(tmp_path / "chest.npz"), "features": files, "size_px": 16}
+    told = report.recommend(Recommend(**given))
+    assert (
+        told["measures"] == ["linear_probe_auc"] and "Measures of classes that exclude each other" in told["notes"][0]
+    )
+    assert "logme" in told["notes"][0] and told["images"]["n_found"] == n and told["half"]
+    rows = {row["name"]: row for row in told["advice"]}
+    assert rows["good"]["closeness"] > rows["bad"]["closeness"]
+    assert "Measures of classes that exclude each other" in texts.text(told)
+    with pytest.raises(InputError, match="so not for several findings: logme. Use linear_probe_auc."):
+        report.recommend(Recommend(**given, measures=["logme"]))
+
+
 def test_the_report_is_strict_json_text_and_one_page(told):
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     printed, page = texts.text(told), texts.page(told)

@@ -9,6 +9,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.mixture import GaussianMixture
 
 from catscans_lib.errors import InputError
+from catscans_lib.similarity import Inputs, registry, task2vec
 from catscans_lib.similarity.measures import distribution, feature_based, label_based, linear_probe
 
 TWO = np.array([0, 0, 1, 1])
@@ -18,6 +19,26 @@ def blobs(n, d, n_classes=3, separation=2.0, seed=0):
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % n_classes
     return rng.normal(size=(n, d)) + separation * rng.normal(size=(n_classes, d))[labels], labels
+
+
+def test_of_several_findings_each_has_a_probe_and_other_measures_of_labels_refuse_them():
+    x, y = blobs(60, 4)
+    has = np.stack([y == 0, y != 2, np.arange(60) == 3], axis=1)  # the third is in one group only
+    groups = np.arange(60) // 2
+    found = linear_probe.linear_probe_auc(x, has, groups)
+    each = [linear_probe.linear_probe_auc(x, has[:, number].astype(int), groups) for number in (0, 1)]
+    assert found == pytest.approx(np.mean(each)) and found > 0.8
+    inputs = Inputs(features=x, labels=has, groups=groups, source_features=x + 1, source_head=softmax(x, axis=1))
+    assert registry.compute("mmd_rbf", inputs) > 0 and registry.compute("linear_probe_auc", inputs) == found
+    labelled = [name for name, one in registry.MEASURES.items() if "labels" in one.needs and name != "linear_probe_auc"]
+    assert {"logme", "leep", "sfda"} <= set(labelled)
+    for name in labelled:
+        with pytest.raises(InputError, match=rf"\({name}\) compares classes that exclude each other"):
+            registry.compute(name, inputs)
+    with pytest.raises(InputError, match="Task2Vec.s head tells classes that exclude each other"):
+        task2vec.embed(None, None, np.arange(60), x, has, None)
+    with pytest.raises(InputError, match="No finding is in at least 2 groups"):
+        linear_probe.linear_probe_auc(x, has[:, 2:], groups)
 
 
 @pytest.mark.parametrize(("n", "d"), [(30, 4), (12, 20)])

@@ -86,6 +86,50 @@ def test_balanced_weights_give_every_class_the_same_total():
     assert weights[labels].sum() == pytest.approx(4)
 
 
+def of_findings(n=48, size=16):
+    """Images whose two findings are the brightness of their halves; a third is rare."""
+    rng = np.random.default_rng(0)
+    has = np.stack([np.arange(n) % 2 == 0, np.arange(n) % 3 == 0, np.arange(n) == 7], axis=1)
+    images = rng.integers(0, 60, (n, size, size, 3))
+    images[:, : size // 2] += 150 * has[:, 0, None, None, None]
+    images[:, size // 2 :] += 40 * has[:, 1, None, None, None]
+    return images.astype("uint8"), has
+
+
+@pytest.mark.parametrize("balance", ["balanced", "none"])
+def test_findings_are_learnt_by_a_unit_each_with_the_loss_of_plain_numpy(tmp_path, balance):
+    images, has = of_findings()
+    keras.utils.set_random_seed(0)
+    settings = SETTINGS.model_copy(
+        update={"class_weights": balance, "epochs": 25, "learning_rate": 3e-3, "batch_size": 48}
+    )
+    model = loop.compiled(build.build(build.backbone("small_resnet", 16), 3, 0.0, multi_label=True), settings)
+    rows = np.arange(48)
+    train, held_back = rows[12:], rows[:12]
+    weights = loop.class_weights(has[train], 3)
+    for number, column in enumerate(has[train].T):
+        expected = [0.5 / max(np.mean(column == side), 1e-9) if column.any() else 1 - side for side in (0, 1)]
+        assert weights[:, number].tolist() == pytest.approx(expected)
+    drawn = batches.Batches(images, has, train, 36, weights=weights if balance == "balanced" else None)[0]
+    p = np.clip(model.predict_on_batch(drawn[0]), 1e-7, 1 - 1e-7)
+    element = -np.where(drawn[1] == 1, np.log(p), np.log(1 - p)) * (drawn[2] if len(drawn) == 3 else 1)
+    assert model.evaluate(*drawn[:2], sample_weight=drawn[2] if len(drawn) == 3 else None, verbose=0)[
+        0
+    ] == pytest.approx(element.mean(), rel=1e-4)
+    assert set(np.unique(drawn[1])) == {0, 1} and drawn[1].shape == (36, 3)
+    state = Checkpoint.of(tmp_path, "x").state("a")
+    curves = loop.fit(model, images, has, train, held_back, settings, n_classes=3, seed=0, state=state)
+    last = curves[(curves["epoch"] == 25)].set_index(["split", "metric"])["value"]
+    scores = loop.probabilities(loop.predict(model, images, held_back), multi_label=True)
+    clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+    bce = -np.where(has[held_back], np.log(clipped), np.log(1 - clipped)).mean()
+    assert last["validation", "loss"] == pytest.approx(bce, rel=1e-3) and last["train", "auc"] > 0.9
+    assert not np.allclose(scores.sum(axis=1), 1)
+    model.save(tmp_path / "model.keras")
+    opened = keras.models.load_model(tmp_path / "model.keras")  # without this library
+    np.testing.assert_allclose(opened.predict_on_batch(images[held_back].astype("float32")), scores, atol=1e-5)
+
+
 def test_the_inner_split_keeps_groups_together_and_uses_every_row_once():
     table = pd.DataFrame({"label": list("ab") * 30, "group": np.repeat(np.arange(20), 3), "sha256": np.arange(60)})
     rows = np.arange(5, 60)

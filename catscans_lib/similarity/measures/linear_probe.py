@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from catscans_lib.errors import InputError
 from catscans_lib.images import folds
 from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
@@ -19,7 +20,16 @@ def linear_probe_auc(features: ArrayLike, labels: ArrayLike, groups: ArrayLike |
     There are five folds, or as many as the rarest class has groups; they are stratified, images of the same group are in the
     same fold, and `seed` draws them. For more than two classes it is the weighted
     one-vs-rest AUC of `statistics.metrics.auc`. Raises InputError if a class has fewer than 2 groups.
+
+    Of findings, bool (n_images, n_findings), each has a regression of its own, and the mean over them is macro; those with
+    fewer than 2 groups with or without it are left out.
     """
+    if np.ndim(labels) == 2:
+        columns, of = np.asarray(labels, dtype=int).T, valid_arrays.groups(groups, len(labels))
+        told = [one for one in columns if min(len(set(of[one == side])) for side in (0, 1)) >= 2]
+        if not told:
+            raise InputError("No finding is in at least 2 groups and missing in at least 2.")
+        return float(np.mean([linear_probe_auc(features, one, groups, seed) for one in told]))
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -43,7 +53,7 @@ MEASURES = (
         name="linear_probe_auc", title="Linear probe (AUC)", function=linear_probe_auc, arguments=("features", "labels"),
         larger_is_closer=True, range=(0, 1), cost="O(n d) per step of the fit", reference="alain2017, arXiv:1610.01644",
         blind_to="class structure that only a non-linear classifier finds; how much fine-tuning will change the features",
-        invariances=frozenset({"scale", "shift"}), optional=("groups",), is_random=True,
+        invariances=frozenset({"scale", "shift"}), optional=("groups",), is_random=True, takes_findings=True,
         why="ranks best on the published medical targets; `recommend` uses it",
     ),
 )  # fmt: skip
