@@ -26,10 +26,9 @@ class Fold(NamedTuple):
 def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[Fold]:
     """Yield the folds of predictions (columns `keys`, label, score_<class>, optionally group) in the order of the table.
 
-    Where images have several findings, the columns true_<finding> say which.
-
     Sorts the table once and slices arrays, because a data frame per fold is slow. Rows with a missing key are skipped. The
-    classes of a fold are those with a score in it (targets differ in their classes), or all if no image has a score.
+    classes of a fold are those with a score in it (targets differ in their classes), or all if no image has a score; columns
+    true_<finding> say which findings an image has, where there may be several.
     """
     number = predictions.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy()  # -1: a key is missing
     order = np.argsort(number, kind="stable")
@@ -91,10 +90,7 @@ def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_findings(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each image and finding, as predictions of two classes; column class is the finding.
-
-    Findings that no or all images of a fold have are left out there; without several findings, there are no rows.
-    """
+    """Return a row for each image and finding that only some images of its fold have, as predictions of two classes."""
     parts = []
     for name in [name[5:] for name in predictions if name.startswith("true_")]:
         here = predictions[predictions[f"true_{name}"].notna()]

@@ -199,10 +199,9 @@ def _folds(target: pd.DataFrame) -> list[tuple[int, tuple[pd.DataFrame, pd.DataF
 
 
 def _scored(held_out: pd.DataFrame, scores: np.ndarray, store: ImageStore, seed: int, mode: str) -> pd.DataFrame:
-    """Return a table of predictions; where images have several findings, true_<finding> (0 or 1) says which."""
     table = held_out[["image_id", "group", "fold"]].assign(seed=seed, mode=mode, label=held_out["label"])
     columns = {f"score_{name}": scores[:, number] for number, name in enumerate(store.classes)}
-    if (has := store.findings) is not None:
+    if (has := store.findings) is not None:  # true_<finding>: 0 or 1
         columns |= {
             f"true_{name}": of for name, of in zip(store.classes, has[held_out["row"]].T.astype(int), strict=True)
         }

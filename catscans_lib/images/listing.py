@@ -142,8 +142,7 @@ def make_listing(
 ) -> Listing:
     """Sort the rows, keep the first image of each id, and drop classes without images.
 
-    Without `classes`, different spellings of one class (`class_key`) are read as the most frequent one, and noted. Unless the
-    dataset is `multi_label`, | in names of classes becomes ¦.
+    Without `classes`, different spellings of one class (`class_key`) are read as the most frequent one, and noted.
     InputError if no image is left; the message names `searched`, the folder or file that was read.
     """
     import pandas as pd
@@ -157,7 +156,7 @@ def make_listing(
     again = images["image_id"].duplicated()
     repeated = images.loc[again, ["path"]].assign(problem="same name as another image in its folder; left out")
     images = images[~again].reset_index(drop=True)
-    if not multi_label:  # the sign separates findings
+    if not multi_label:  # the sign separates findings: a class may not have it in its name
         images["label"] = images["label"].str.replace(findings.SEPARATOR, "¦", regex=False)
     if not classes:
         images, notes = _one_spelling(images)

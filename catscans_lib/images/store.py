@@ -174,11 +174,8 @@ def subset(store: ImageStore, rows: np.ndarray, n_images: int, seed: int) -> Sub
 
 
 def draw(labels: np.ndarray, n_images: int, seed: int) -> np.ndarray:
-    """Return sorted indices of about `n_images` labels: each class in its share, with at least two images if it has them.
-
-    Labels are names or numbers of classes, shape (n_images,), or a matrix of findings.
-    """
-    if labels.ndim == 2:
+    """Return sorted indices of about `n_images` labels: each class in its share, with at least two images if it has them."""
+    if labels.ndim == 2:  # findings
         share, units = min(1, n_images / len(labels)), np.arange(len(labels))
         return np.flatnonzero(findings.stratified(labels, units, (share, 1 - share), seed, least=2) == 0)
     rng, drawn = np.random.default_rng(seed), []

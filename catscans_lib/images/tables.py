@@ -77,13 +77,10 @@ def numbers(column: pd.Series) -> np.ndarray:
 
 
 def one_hot(table: pd.DataFrame, columns: Sequence[str], *, multi_label: bool = False) -> tuple[list[str], list[str]]:
-    """Return, for every row, the one column that is 1 ("" if it is not exactly one), and what is wrong ("": nothing).
-
-    With `multi_label` all columns that are 1; blank cells then mean 0, but a row of blank cells has no label.
-    """
+    """Return, for every row, the one column that is 1 ("" if it is not exactly one), and what is wrong ("": nothing)."""
     values = np.column_stack([numbers(table[column].replace("", "0")) for column in columns])
     named = [[column for column, value in zip(columns, row, strict=True) if value == 1] for row in values]
-    if multi_label:
+    if multi_label:  # all columns that are 1; a blank cell is 0, but a row of them has no label
         odd, is_blank = ~np.isin(values, (0, 1)), (table[list(columns)] == "").all(axis=1)
         said = [f"'{columns[row.argmax()]}' is neither 0 nor 1" if row.any() else "" for row in odd]
         found = [findings.label(names) if names else (findings.NO_FINDING, "") for names in named]

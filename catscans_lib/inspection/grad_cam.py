@@ -96,8 +96,7 @@ def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[columns].rename(columns=lambda column: column.removeprefix("score_"))
 
 
-def _is_right(table: pd.DataFrame) -> list[bool]:
-    """Return whether the image has the predicted class, or the finding with the highest score."""
+def _is_right(table: pd.DataFrame) -> list[bool]:  # of several findings, the one with the highest score counts
     return [one in label.split(SEPARATOR) for one, label in zip(table["predicted"], table["label"], strict=True)]
 
 

@@ -165,15 +165,13 @@ def classification_metrics(
       summed over classes, mean over images, in [0, 2] (Brier 1950);
     - ece: expected calibration error of the predicted class, also for two classes: mean absolute difference between
       confidence and accuracy over 15 bins of equal width, weighted by images, in [0, 1] (Guo et al. 2017, arXiv:1706.04599).
-
-    Where an image may have several findings, each is predicted from a probability of 0.5 on: all are means over findings.
     """
     from sklearn.metrics import average_precision_score
 
     labels, scores = check_predictions(labels, scores, classes)
     if scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"Probabilities lie in [0, 1]; got {scores.min():.3g} to {scores.max():.3g}.")
-    if labels.ndim == 2:
+    if labels.ndim == 2:  # means over findings, each predicted from a probability of 0.5 on
         return _of_findings(labels, scores)
     is_class = labels[:, None] == np.array(classes)
     correct = is_class[np.arange(len(labels)), scores.argmax(axis=1)]

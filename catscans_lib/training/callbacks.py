@@ -114,8 +114,7 @@ def watched(labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray) -
 def epoch_metrics(labels: np.ndarray, scores: np.ndarray, n_validation: int) -> dict[str, float]:
     """Return val_loss (cross-entropy), val_accuracy and val_auc of the first `n_validation` images, and auc of the others.
 
-    `labels` has shape (n,); `scores` are probabilities, shape (n, n_classes). Of findings, bool (n, n_classes), all are means
-    over the findings.
+    `labels` has shape (n,), or is bool (n, n_classes) of findings; `scores` are probabilities, shape (n, n_classes).
     """
     validation = slice(n_validation)
     if labels.ndim == 2:

@@ -32,11 +32,8 @@ def learning_rate(settings: Training, epoch: int, *, epochs: int, start: float) 
 
 
 def class_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return `n / (n_classes_present * count)` per class, shape (n_classes,), so that classes weigh the same; absent ones 0.
-
-    Of a matrix of findings, shape (2, n_findings): the weights of images without and with each finding.
-    """
-    if labels.ndim == 2:
+    """Return `n / (n_classes_present * count)` per class, shape (n_classes,), so that classes weigh the same; absent ones 0."""
+    if labels.ndim == 2:  # weights of images without and with each finding, shape (2, n_findings)
         return np.stack([class_weights(column, 2) for column in labels.T.astype(int)], axis=1)
     counts = np.bincount(labels, minlength=n_classes)
     present = np.count_nonzero(counts)
@@ -244,12 +241,9 @@ def predict(model: keras.Model, images: np.ndarray, rows: np.ndarray) -> np.ndar
 
 
 def probabilities(output: np.ndarray, *, multi_label: bool = False) -> np.ndarray:
-    """Return one column per class, shape (n, n_classes), float64; a sigmoid unit is the probability of the second class.
-
-    With `multi_label`, every unit is the probability of its finding.
-    """
+    """Return one column per class, shape (n, n_classes), float64; a sigmoid unit is the probability of the second class."""
     output = output.astype("float64")
-    if multi_label:
+    if multi_label:  # every unit is the probability of its finding
         return output
     if output.shape[1] == 1:
         return np.hstack([1 - output, output])
