@@ -156,13 +156,17 @@ def mixed(images: Any, labels: Any, weights: Any | None, share: Any) -> tuple[An
 
 def in_training_step(model: keras.Model, mixup: float | None) -> None:
     """Make a compiled model change the images in its training step; prediction and evaluation stay as they are."""
-    plain, metrics = model.train_step, model.compute_metrics
+    plain, metrics, change = model.train_step, model.compute_metrics, apply
+    if keras.backend.backend() == "jax":  # on CPUs the step itself is not compiled
+        import jax
+
+        change = jax.jit(apply)
 
     def train_step(*given: Any) -> Any:  # of TensorFlow: the batch; of JAX: the state and the batch
         *state, (images, *rest) = given
         if isinstance(images, dict):
             how = dict(images)
-            images = apply(how.pop("image"), how)
+            images = change(how.pop("image"), how)
             if "mixup" in how:
                 images, *rest = mixed(images, rest[0], rest[1] if len(rest) > 1 else None, how["mixup"])
         return plain(*state, (images, *rest))
