@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,9 @@ from PIL import Image
 
 from catscans_lib import paths
 from catscans_lib.cli.main import main
+from catscans_lib.experiment.ensemble import Ensemble
 from catscans_lib.images import pixels
+from catscans_lib.networks import build
 from catscans_lib.training import loop
 
 FROM = ["--from", "transfer/dtd--chest"]
@@ -107,3 +110,13 @@ def test_a_folder_without_images_and_a_damaged_network_are_named(called, kept, t
         file.write_bytes(whole)
     assert done.exit_code == 2 and "'seed0-fold2.keras' is not a weights file of Keras" in done.output
     assert not (tmp_path / "predictions.csv").exists()
+
+
+def test_findings_keep_their_own_probabilities_which_need_not_sum_to_one(tmp_path):
+    backbone = build.backbone("small_resnet", saved_networks.SIZE)
+    outputs = keras.layers.Dense(3, activation="sigmoid", name="head")(backbone.output)
+    model = saved_networks.randomised(keras.Model(backbone.input, outputs), seed=1)
+    model.save(tmp_path / "network.keras")
+    images = np.random.default_rng(0).integers(0, 256, (4, saved_networks.SIZE, saved_networks.SIZE, 3)).astype("uint8")
+    found = Ensemble([tmp_path / "network.keras"], ("a", "b", "c"), saved_networks.SIZE, "squash", None).predict(images)
+    np.testing.assert_allclose(found, np.asarray(model(images.astype("float32"))), atol=1e-5)
