@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEXTS = ("image_id", "group", "label", "source", "target", "class", "split", "sha256", "probe")
-NUMBERS = (  # an empty cell means a missing number
+NUMBERS = (  # an empty cell means a missing number, as in every other column whose filled cells are numbers
     "value", "auc", "validation_loss", "difference", "statistic", "p", "p_adjusted", "low", "high", "fold_sd", "n_draws",
-    "gain", "p_max", "regret", "regret_imagenet", "regret_elsewhere", "regret_probe",
-    "training_loss", "constant_loss", "chance_auc", "sd_draws", "noise", "self_distance",
+    "gain", "p_max", "regret", "regret_imagenet", "regret_elsewhere", "regret_probe", "training_loss", "constant_loss",
+    "chance_auc", "sd_draws", "noise", "self_distance", "detectable_apart", "detectable_alike", "reliability", "ceiling",
 )  # fmt: skip
 RECORD = "run.json"
 TIMES = "seconds.csv"  # a run's table of times, which differ in every run
@@ -183,7 +183,12 @@ def read_table(path: Any) -> pd.DataFrame:
     import pandas as pd
 
     missing = {column: [""] for column in NUMBERS}
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=missing)
+    table = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=missing)
+    for column in table.columns[(table == "").any()].difference(TEXTS):
+        numbers = pd.to_numeric(table[column].where(table[column] != ""), errors="coerce")
+        if (numbers.notna() == (table[column] != "")).all() and numbers.notna().any():
+            table[column] = numbers
+    return table
 
 
 def transfers(profile: str, order: Sequence[str] = ()) -> list[tuple[str, str, str]]:

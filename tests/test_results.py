@@ -93,3 +93,12 @@ def test_the_content_of_a_run_is_its_tables_and_networks(run, change):
     before = results.content(run)
     do(run)
     assert (results.content(run) == before) is stays
+
+
+def test_a_blank_cell_among_numbers_is_a_missing_number_and_texts_stay_texts(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("class,found,words,ceiling,label\nNA,1.5,,,007\nb,,x,,\n")
+    table = results.read_table(path)
+    assert table["found"].tolist()[0] == 1.5 and table["found"].isna().tolist() == [False, True]
+    assert table["ceiling"].isna().all() and table["words"].tolist() == ["", "x"]
+    assert table["class"].tolist() == ["NA", "b"] and table["label"].tolist() == ["007", ""]

@@ -91,7 +91,6 @@ def _finish(html: Path) -> None:
     for path in (html / "_images").glob("*.png"):
         with suppress(OSError), Image.open(path) as picture:  # a damaged picture of a notebook stays as it is
             if picture.mode in ("RGB", "RGBA"):
-                # a third of the size; the faster of Pillow's two ways
                 picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path)
     for path in [*(html / "_static").rglob("*.map"), *(html / "_static").rglob(ICONS)]:
         path.unlink()

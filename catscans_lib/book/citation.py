@@ -8,8 +8,6 @@ import yaml
 
 from catscans_lib import paths
 
-GITHUB = "github.com/"
-
 
 def cited(commit: str, built: datetime) -> dict[str, Any]:
     """Return title, authors, version, date, year, licence, doi, address, repository (owner/name on GitHub), commit, text, gaps.
@@ -32,7 +30,7 @@ def cited(commit: str, built: datetime) -> dict[str, Any]:
         "address": "repository-code",
     }
     found |= {name: str(stated.get(key, "")) for name, key in keys.items()} | {"commit": commit}
-    found["repository"] = found["address"].partition(GITHUB)[2].strip("/")
+    found["repository"] = found["address"].partition("github.com/")[2].strip("/")
     found["year"] = (found["date"] or str(built.year))[:4]
     place = f"https://doi.org/{found['doi']}" if found["doi"] else found["address"]
     which = ", ".join(f"{name} {found[name][:12]}" for name in ("version", "commit") if found[name])

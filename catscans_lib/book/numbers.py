@@ -73,7 +73,7 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
         "ingested": paths.run_dir(profile, "ingest", name).exists(),
         "resize": record.get("parameters", {}).get("resize", "squash"),
         "notes": record.get("notes", []),
-        "n_found": sum(per_class.values()),
+        "n_found": record.get("n_images", sum(per_class.values())),
         "per_class": per_class,
         "decoding": decoding["mean_difference"].mean() if len(decoding) else None,
         "modes": formats.groupby("mode")["n_images"].sum().to_dict() if len(formats) else {},

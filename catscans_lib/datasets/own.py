@@ -51,6 +51,7 @@ class OwnCard(Strict):
     licence: Text = "not stated"
     url: str = ""
     n_per_class: dict[str, int] = Field(default_factory=dict)
+    n_images: int | None = None  # where it is not the sum of the classes, as images have several findings
     part_of: Text | None = None
 
     def read(self, data_dir: Path) -> Listing:
@@ -133,7 +134,9 @@ def text(name: str) -> str:
 def card(name: str) -> DatasetInfo:
     """Return the card of an own dataset, in the form of published ones; InputError if it is invalid."""
     own = _parsed(text(name), f"params/datasets/{name}.yaml")
-    same = own.model_dump(include={"title", "modality", "group", "licence", "url", "n_per_class", "part_of"})
+    same = own.model_dump(
+        include={"title", "modality", "group", "licence", "url", "n_per_class", "n_images", "part_of"}
+    )
     is_below = not Path(own.place).is_absolute()
     return DatasetInfo(name=name, citation="", reader="own.read", is_below_data_dir=is_below, **same)
 
@@ -181,7 +184,7 @@ def add(name: str, own: OwnCard, listing: Listing, *, taken: Collection[str]) ->
     counts = findings.each(listing.images["label"]).value_counts()
     seen = {"n_per_class": {label: int(counts[label]) for label in listing.classes}}
     if listing.multi_label:
-        seen["multi_label"] = own.multi_label or findings.SEPARATOR
+        seen |= {"multi_label": own.multi_label or findings.SEPARATOR, "n_images": len(listing.images)}
     content = own.model_copy(update=seen)
     written = yaml.safe_dump(content.model_dump(exclude_defaults=True), sort_keys=False, allow_unicode=True)
     path = paths.own_cards_dir() / f"{name}.yaml"

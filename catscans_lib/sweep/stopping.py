@@ -9,13 +9,12 @@ from typing import Any
 
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-_exit_gracefully = JobScheduler.exit_gracefully
-
 
 def install() -> None:
     """Replace the handler of Snakemake's scheduler; called by the Snakefile, before there is a scheduler."""
-    JobScheduler.exit_gracefully = _in_thread
+    handle = JobScheduler.exit_gracefully
 
+    def in_thread(scheduler: JobScheduler, *_: Any) -> None:
+        threading.Thread(target=handle, args=(scheduler,)).start()
 
-def _in_thread(scheduler: JobScheduler, *_: Any) -> None:
-    threading.Thread(target=_exit_gracefully, args=(scheduler,)).start()
+    JobScheduler.exit_gracefully = in_thread

@@ -82,3 +82,11 @@ def test_several_findings_go_from_the_file_to_aucs_and_measures(project, monkeyp
     assert "its head gives no class probabilities" in problems["scans", "leep"]
     assert "Task2Vec's head" in problems["dtd", "task2vec_cosine"]
     assert (project / "results/demo/evaluate/all/figures/findings_lungs_fine_tune.svg").stat().st_size
+
+
+@pytest.mark.slow
+def test_the_book_of_several_findings_builds_and_counts_images_not_findings(project):
+    built = tiny.catscans(project, "book", "--no-sweep")
+    assert built.returncode == 0, built.stderr
+    card = (project / "_build/demo/source/datasets/lungs.md").read_text()
+    assert "| images, as published | 150 |" in card and "| images, found here | 150 |" in card
