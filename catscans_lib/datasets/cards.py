@@ -42,7 +42,7 @@ class DatasetInfo:
     url: str  #: home page
     citation: str  #: key in ``book/references.bib``
     reader: str  #: function of this room, of card and data folder, that lists the images: "layouts.read_folders"
-    places: tuple[str, ...] = ()  #: folders below the data folder, of which the first that exists is read
+    places: tuple[str, ...] = ()  #: folders below the data folder; the first that exists is read
     reading: Mapping[str, Any] = field(default_factory=dict)  #: what else the reader must know
     classes: tuple[str, ...] = ()  #: class names in their fixed order; empty if the folder names are the classes
     group: str | None = None  #: what must not be split between folds, such as patient; None if it is not recorded

@@ -62,7 +62,7 @@ def as_text(found: dict[str, Any]) -> str:
     elif near is not None:
         across = f", {near['n_across_classes']:,} of them with two labels" if near["n_across_classes"] else ""
         example = f". Example: {near['example']}" if near["n_pairs"] else ""
-        lines.append(f"Near duplicates: {near['n_pairs']:,} pairs{across}{example}")
+        lines.append(f"Near duplicates: {near['n_pairs']:,} pair{'s' * (near['n_pairs'] != 1)}{across}{example}")
     return "\n".join([*lines, *(f"Note: {note}" for note in found["notes"])])
 
 

@@ -107,7 +107,7 @@ def _published(name: str, mode: str) -> pd.DataFrame:
 
 
 def _learned(aucs: pd.DataFrame, failed: pd.Series, keys: list[str]) -> pd.DataFrame:
-    """Return the rows of `aucs` without the pairs of which most trainings failed; `failed` is that share, indexed by `keys`."""
+    """Leave out sources and targets of which most trainings failed; `failed` is the share that failed, indexed by `keys`."""
     return aucs[failed.reindex(pd.MultiIndex.from_frame(aucs[keys])).fillna(0).to_numpy() <= 0.5]
 
 
