@@ -16,18 +16,18 @@ INTERVALS = [
 ]  # fmt: skip
 
 
-def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -> pd.DataFrame:
+def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str, keys: list[str] = KEYS) -> pd.DataFrame:
     """Compute the AUC of every fold in bootstrap draws of whole groups (patients, lesions, slides).
 
     All sources, modes and seeds of a target get the same draws, so differences between them are paired. Returns a row per
-    source, target, mode, fold and seed (the index), shape (n_rows, n_draws); NaN where a draw lacks a class, and in a fold
+    value of `keys` (the index), among them the fold; shape (n_rows, n_draws); NaN where a draw lacks a class, and in a fold
     with a single group.
     """
     rows: dict[tuple, np.ndarray | None] = {}
     alike = defaultdict(list)  # folds of the same images share their draws
-    for fold in split_folds(predictions.sort_values("image_id", kind="stable")):
+    for fold in split_folds(predictions.sort_values("image_id", kind="stable"), keys):
         rows[fold.keys] = None
-        number = fold.keys[KEYS.index("fold")]
+        number = fold.keys[keys.index("fold")]
         alike[number, fold.classes, tuple(fold.labels.ravel()), tuple(fold.groups)].append(fold)
     for (number, classes, _, groups), same in alike.items():
         labels = same[0].labels
@@ -37,7 +37,7 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str) -
         if len(set(groups)) > 1:
             drawn = bootstrap.auc_draws(labels, scores, classes, groups, **options)
         rows |= dict(zip((fold.keys for fold in same), drawn, strict=True))
-    return pd.DataFrame(np.stack(list(rows.values())), index=pd.MultiIndex.from_tuples(rows, names=KEYS))
+    return pd.DataFrame(np.stack(list(rows.values())), index=pd.MultiIndex.from_tuples(rows, names=keys))
 
 
 def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:

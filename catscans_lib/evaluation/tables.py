@@ -79,6 +79,27 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
     return pd.DataFrame(rows, columns=[*KEYS, "average", "auc", "n_images", "run_id"])
 
 
+def of_axis(variants: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Return the base runs and variants of one axis (`results.of_variants`), without the baseline's longer budget.
+
+    For sizes and backbones, only sources and targets with such variants; for seeds, all sources of a target with one. Random
+    weights get the pretraining seed 0.
+    """
+    here = variants[variants["axis"].isin(["", axis]) & (variants["mode"] != LONGER)]
+    keys = ["target"] if axis == "seed" else ["source", "target"]
+    varied = (here["axis"] == axis).groupby([here[key] for key in keys]).transform("any")
+    return here[varied].fillna({"pretrain_seed": 0})
+
+
+def fold_aucs(predictions: pd.DataFrame, keys: list[str], average: str = "weighted") -> pd.DataFrame:
+    """Return the keys, auc and n_images of every value of `keys`, in the order in which these begin."""
+    rows = [
+        (*fold.keys, metrics.auc(fold.labels, fold.scores, fold.classes, average), len(fold.labels))
+        for fold in split_folds(predictions, keys)
+    ]
+    return pd.DataFrame(rows, columns=[*keys, "auc", "n_images"])
+
+
 def class_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the keys of every fold, class, its auc (NaN if no or every image has it), n_positive, n_negative, multi_label."""
     rows = [

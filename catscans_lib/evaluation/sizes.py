@@ -1,0 +1,122 @@
+"""AUC and gain of every source against the number of training images, and where the curves cross.
+
+A seed draws its own training images and its own training; held-out images are the same at all sizes.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from catscans_lib.evaluation.intervals import LEVEL
+from catscans_lib.evaluation.tables import CELL
+from catscans_lib.statistics import bootstrap
+
+RUN = [*CELL, "n_train", "fold", "seed"]
+CURVES = [*CELL, "n_train", "auc", "low", "high", "gain", "gain_low", "gain_high", "n_seeds", "covers"]
+CROSSINGS = [*CELL, "other", "margin", "n_train", "low", "high", "share_within", "where"]
+
+
+def curves(aucs: pd.DataFrame, draws: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Return the mean AUC of every source at every size, and its gain over random weights, with 95 % intervals.
+
+    `aucs` has the columns `RUN` and auc, `draws` the same runs (index) in bootstrap draws of groups of held-out images. Returns
+    `CURVES`; the gain is NaN without random weights at the same sizes. The intervals cover what `covers` says: other held-out
+    images, and other draws of training images where there are several seeds (Student's t over seeds, whatever the number of
+    folds). At the full size all seeds have the same training images, and drawn ones overlap, so there the intervals cover the
+    seeds of training alone.
+    """
+    rows = []
+    for key, sizes, values, drawn in _drawn(aucs, draws, seed):
+        for source in values:
+            low, high = bootstrap.interval(drawn[source], LEVEL)
+            gain = np.full((3, len(sizes)), np.nan)
+            if source != "none" and "none" in values:
+                gain[0] = values[source].mean(axis=0) - values["none"].mean(axis=0)
+                gain[1:] = bootstrap.interval(drawn[source, "none"], LEVEL)
+            columns = [sizes, values[source].mean(axis=0), low.clip(0, 1), high.clip(0, 1), *gain]
+            covers = "images and seeds" if len(values[source]) > 1 else "images"
+            rows += [(source, *key, *row, len(values[source]), covers) for row in zip(*columns, strict=True)]
+    return pd.DataFrame(rows, columns=CURVES).astype({"n_train": int})
+
+
+def crossings(aucs: pd.DataFrame, draws: pd.DataFrame, margin: float, *, seed: int = 0) -> pd.DataFrame:
+    """Return from how many training images on a source adds less than `margin` to `other`: random weights, or a source.
+
+    Takes what `curves` does; columns `CROSSINGS`. Sizes between those tried are interpolated on a logarithmic scale. For
+    random weights, `margin` is the argument; a pair of sources has margin 0, and a row only if the order of their means at
+    the largest size is not that at the smallest. n_train, low and high (95 %) are NaN beyond the largest size tried, which
+    `where` calls "never"; "always" is the smallest size, where the gain may have been small before. share_within is the share
+    of draws that cross within the sizes tried.
+    """
+    rows = []
+    for key, sizes, values, drawn in _drawn(aucs, draws, seed):
+        means = {source: of_source.mean(axis=0) for source, of_source in values.items()}
+        for source, other in (name for name in drawn if isinstance(name, tuple)):
+            apart, limit = means[source] - means[other], margin if other == "none" else 0.0
+            if other != "none" and not (apart[0] > 0 >= apart[-1]):
+                continue
+            found = crossing(sizes, drawn[source, other], limit)
+            at = crossing(sizes, apart[:, None], limit)[0]
+            low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
+            where = "never" if np.isinf(at) else "always" if at == sizes[0] else "within"
+            within = (np.isfinite(found) & (found > sizes[0])).mean()
+            numbers = [np.nan if np.isinf(one) else one for one in (at, low, high)]
+            rows.append((source, *key, other, limit, *numbers, within, where))
+    return pd.DataFrame(rows, columns=CROSSINGS)
+
+
+def crossing(sizes: np.ndarray, gains: np.ndarray, margin: float) -> np.ndarray:
+    """Return the size from which on the gain is at most `margin`, for every column of `gains`, shape (n_sizes, n_draws).
+
+    It is the last crossing, interpolated between neighbouring sizes on a logarithmic scale; the smallest size if all gains are
+    at most the margin, and infinity if that of the largest size is above it.
+
+    >>> crossing(np.array([10.0, 100.0, 1000.0]), np.array([[0.04], [0.02], [0.0]]), 0.01).round(1)
+    array([316.2])
+    """
+    n, above = len(sizes), gains > margin
+    last = np.where(above.any(axis=0), n - 1 - above[::-1].argmax(axis=0), -1)
+    here, after = np.clip(last, 0, n - 1), np.clip(last + 1, 0, n - 1)
+    columns = np.arange(gains.shape[1])
+    upper, lower = gains[here, columns], gains[after, columns]
+    with np.errstate(divide="ignore", invalid="ignore"):  # at both ends, which follow
+        share = (upper - margin) / (upper - lower)
+        found = np.exp(np.log(sizes[here]) + share * np.log(sizes[after] / sizes[here]))
+    return np.where(last == n - 1, np.inf, np.where(last < 0, sizes[0], found))
+
+
+def _drawn(aucs: pd.DataFrame, draws: pd.DataFrame, seed: int) -> Iterator[tuple]:
+    """Yield target and mode, sizes, AUCs by source, shape (n_seeds, n_sizes), and draws of their mean, (n_sizes, n_draws).
+
+    The draws also have every ordered pair of sources, and every source with `none`: the first minus the second.
+    """
+    for key, here in aucs.groupby(["target", "mode"], sort=False):
+        sizes = np.sort(here["n_train"].unique()).astype(float)
+        wide = here.pivot_table("auc", ["source", "seed"], "n_train").dropna()  # means over folds; complete seeds
+        names = [name for name in here["source"].unique() if name in wide.index.get_level_values("source")]
+        of = draws.xs(key, level=["target", "mode"]).groupby(["source", "seed", "n_train"]).mean()
+        values, images = {}, {}
+        for name in names:
+            values[name] = wide.loc[name].to_numpy()
+            drawn = [of.loc[[(name, one, size) for size in wide.columns]].to_numpy() for one in wide.loc[name].index]
+            images[name] = np.mean(drawn, axis=0)
+        found = {name: _means(values[name], images[name], seed) for name in names}
+        for one, other in ((a, b) for a in names for b in names if a not in (b, "none")):
+            both = wide.loc[one].index.intersection(wide.loc[other].index)
+            apart = (wide.loc[one].loc[both] - wide.loc[other].loc[both]).to_numpy()
+            found[one, other] = _means(apart, images[one] - images[other], seed)
+        yield key, sizes, values, found
+
+
+def _means(values: np.ndarray, images: np.ndarray, seed: int) -> np.ndarray:
+    """Return draws of means over seeds, shape (n_sizes, n_draws): held-out images drawn, and seeds as a multivariate t.
+
+    `values` has shape (n_seeds, n_sizes); `images` are bootstrap draws of their mean, (n_sizes, n_draws). All sources get the
+    same random numbers, so their differences stay paired.
+    """
+    n, rng = len(values), np.random.default_rng(seed)
+    if n < 2:
+        return images
+    normal, chi = rng.standard_normal((n, images.shape[1])), rng.chisquare(n - 1, images.shape[1])
+    return images + (values - values.mean(axis=0)).T @ normal / np.sqrt(n * chi)

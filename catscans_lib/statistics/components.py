@@ -1,0 +1,58 @@
+"""Variance components of nested and crossed designs, also with unequal numbers: Henderson's third method."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+TINY = 1e-8  # singular values below it are rounding
+
+
+class Components(NamedTuple):
+    """Variances of the terms in the order given, the residual last; NaN where the data cannot tell a term from others."""
+
+    values: np.ndarray  # unbiased, so an estimate near 0 may be negative; shape (n_terms + 1,)
+    draws: (
+        np.ndarray
+    )  # generalised pivotal quantities, at least 0; their quantiles are intervals; (n_terms + 1, n_draws)
+    n_free: np.ndarray  # degrees of freedom; 0 for a term that cannot be told from those before it
+
+
+def estimated(y: ArrayLike, terms: ArrayLike, *, n_draws: int, seed: int) -> Components:
+    """Split the variance of `y`, shape (n,), into random terms and a residual.
+
+    `terms`, shape (n_terms, n), has the level of every value in each term, nested terms after those they lie in. Terms are
+    fitted in this order; each sum of squares minus that of the terms before it is set equal to its expectation. In a balanced
+    design these are the estimates of the analysis of variance. A draw divides each sum of squares by a chi-squared number with
+    its degrees of freedom and solves the same equations; it is exact for one term and approximate for several or for unequal
+    numbers. Reference: Searle, Casella and McCulloch (1992), Variance Components, section 5.5; Weerahandi (1993), JASA 88.
+    """
+    y, designs = np.asarray(y, dtype=float), [_design(levels) for levels in np.asarray(terms)]
+    n, n_terms = len(y), len(designs)
+    fitted = np.full((n, 1), n**-0.5)
+    squares, expected = np.zeros(n_terms + 1), np.zeros((n_terms + 1, n_terms + 1))
+    for number, design in enumerate(designs):
+        axes, size, _ = np.linalg.svd(design - fitted @ (fitted.T @ design), full_matrices=False)
+        new = axes[:, size > TINY]
+        squares[number] = ((new.T @ y) ** 2).sum()
+        expected[number, number:-1] = [((new.T @ later) ** 2).sum() for later in designs[number:]]
+        expected[number, -1] = new.shape[1]
+        fitted = np.hstack([fitted, new])
+    squares[-1] = ((y - fitted @ (fitted.T @ y)) ** 2).sum()
+    expected[-1, -1] = n - fitted.shape[1]
+    n_free = expected[:, -1].round().astype(int)
+    known = n_free > 0
+    system, found = expected[np.ix_(known, known)], squares[known]
+    chi = np.random.default_rng(seed).chisquare(n_free[known], (n_draws, known.sum())).T
+    values, draws = np.full(n_terms + 1, np.nan), np.full((n_terms + 1, n_draws), np.nan)
+    values[known] = np.linalg.solve(system, found)
+    # The expectation of a sum of squares is the sum divided by a chi-squared number, times the degrees of freedom.
+    pivots = found[:, None] * n_free[known][:, None] / chi
+    draws[known] = np.maximum(np.linalg.solve(system, pivots), 0)
+    return Components(values, draws, n_free)
+
+
+def _design(levels: np.ndarray) -> np.ndarray:
+    """Return one column per level, 1 where a value has it."""
+    names, codes = np.unique(levels, return_inverse=True)
+    return np.eye(len(names))[codes]
