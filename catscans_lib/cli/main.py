@@ -52,7 +52,7 @@ def main() -> None:
 
 for command in (
     sweep.check, sweep.sweep, sweep.run, sweep.book, data.download, data.dataset,
-    records.records, share.export, share.import_, recommend, predict,
+    records.records, share.export, share.import_, share.verify, recommend, predict,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -1,5 +1,6 @@
-"""Commands that share results as one crate to cite."""
+"""Commands that share results as one crate to cite, and make figures and tables again to check them."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -48,3 +49,33 @@ def import_(path: Path) -> None:
     for what, keys in gaps.items():
         click.echo(f"{what.capitalize()} runs ({len(keys)}): {and_more(keys, 5)}.")
     click.echo(f"Next: make book PROFILE={profile}" + ("" if gaps else "; all its runs are here."))
+
+
+@click.command(epilog="Example: catscans verify summary_fine_tune aucs 'similarity/*'")
+@click.argument("names", nargs=-1, metavar="[FIGURE|TABLE]...")
+@click.option("--profile", default="demo", show_default=True, help="Profile whose figures and tables to make again.")
+@click.option("--codecheck", "draft", is_flag=True, help="Draft codecheck.yml, for a CODECHECK, from what was found.")
+def verify(names: tuple[str, ...], profile: str, draft: bool) -> None:
+    """Make figures and tables again from the runs before them, and say which are the same.
+
+    Without names, all of runs that train no network. Nothing of the study changes. Exit status: 0 all are the same, 1 some
+    differ and are named, 2 bad input.
+    """
+    from datetime import UTC, datetime
+
+    from catscans_lib.book import citation, templates
+    from catscans_lib.runs import recipe
+    from catscans_lib.sharing import verify
+
+    checked = verify.verify(profile, verify.parts(profile, names), click.echo)
+    wrong = [part for part in checked if part.problem]
+    for part in wrong:
+        click.echo(f"{part.name} {part.problem}.")
+    click.echo(f"{len(checked) - len(wrong)} of {len(checked)} figures and tables of profile {profile} are the same.")
+    if draft:
+        path = paths.root() / "codecheck.yml"
+        cited = citation.cited(recipe.commit(), datetime.now(UTC))
+        drafted = templates.rendered("_codecheck.yml", profile=profile, checked=checked, cited=cited)
+        path.write_text(drafted, encoding="utf-8")
+        click.echo(f"{path.name}: {len(checked)} entries. Whoever checks them replaces what says FIXME, and signs.")
+    sys.exit(1 if wrong else 0)

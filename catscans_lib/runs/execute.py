@@ -50,7 +50,7 @@ def execute(run: PlannedRun, profile: str) -> Path:
             return paths.run_dir(profile, run.step, run.name)
         work = results.new_work_dir(profile, run.step, run.name)
         try:
-            recorded(profile, run.key, run.parameters, work, lambda: _papermill(run, profile, work))
+            recorded(profile, run.key, run.parameters, work, lambda: run_notebook(run, profile, work))
         except OSError as error:
             raise RunFailed(f"{run.key} failed: cannot write its record: {error} {NO_SPACE}") from None
         return results.publish(profile, run.step, run.name)
@@ -78,7 +78,8 @@ def say(message: str) -> None:
     print(f"{message}\n", end="", flush=True)
 
 
-def _papermill(run: PlannedRun, profile: str, work: Path) -> None:
+def run_notebook(run: PlannedRun, profile: str, work: Path) -> None:
+    """Execute the notebook of a run; its results go to the folder `work`. RunFailed if it does not complete."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
