@@ -70,15 +70,11 @@ for command in (
 )  # fmt: skip
 @click.option("--draws", type=click.IntRange(100), default=2000, show_default=True, help="Number of bootstrap draws.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
-@click.option(
-    "--interval", "method", type=click.Choice(["logit", "wald"]), default="logit", show_default=True,
-    help="DeLong's interval of the AUC: on the logit scale, which stays below 1, or Wald's, as pROC prints by default.",
-)  # fmt: skip
 @data.strict_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     predictions: Path, against: Path | None, label: str | None, group: str | None, positive: str | None, average: str,
-    draws: int, seed: int, method: str, strict: bool, as_json: bool,
+    draws: int, seed: int, strict: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute AUC, confidence intervals and metrics of any predictions; compare two models with a paired test.
 
@@ -90,7 +86,7 @@ def evaluate(
 
     files = [path for path in (predictions, against) if path]
     read = [prediction_files.read(path, label=label, group=group, positive=positive) for path in files]
-    found = user_predictions.evaluate(*read, average=average, n_draws=draws, seed=seed, method=method)
+    found = user_predictions.evaluate(*read, average=average, n_draws=draws, seed=seed)
     click.echo(json.dumps(found, allow_nan=False) if as_json else user_predictions.as_text(found))
     if strict:
         inventory.refuse_losses(found["inventory"])
