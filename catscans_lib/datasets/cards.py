@@ -1,7 +1,7 @@
 """The card of a dataset: what it is, its licence, its published counts, where it comes from and how it is read."""
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -54,6 +54,9 @@ class DatasetInfo:
     is_below_data_dir: bool = True  #: whether the dataset lies below the folder that DATA names
     #: name of the larger dataset whose image ids and groups it keeps; the same id is the same image in any size or format
     part_of: str | None = None
+    keeps_ids: bool = True  #: False: made from `part_of` under other ids, so that images of both cannot be told apart
+    #: by the name of another dataset: which of its classes, one or several, each class of this one corresponds to
+    labels_as: Mapping[str, Mapping[str, str | Sequence[str]]] = field(default_factory=dict)
     #: patterns, below the data folder, of all files and folders that are read; a change there ingests the dataset again
     files: tuple[str, ...] = ()
     caveat: str = ""  #: known shortcuts and faults, shown wherever the dataset is a target; whole sentences
@@ -66,6 +69,10 @@ class DatasetInfo:
     def read(self, data_dir: Path) -> Listing:
         """List the images; InputError if the dataset's folder is missing or has no images."""
         return pkgutil.resolve_name(f"{__package__}.{self.reader}")(self, data_dir)
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the classes in their order; empty if only the folders tell them."""
+        return self.classes or tuple(self.n_per_class)
 
     def count_classes(self) -> int | None:
         """Return the published number of classes; None if it is unknown."""

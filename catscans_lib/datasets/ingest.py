@@ -13,24 +13,32 @@ from catscans_lib.images import decode, folds, store
 from catscans_lib.images.listing import file_or_slice
 
 
-def store_dataset(settings: Ingest, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def store_dataset(settings: Ingest, path: Path) -> dict[str, pd.DataFrame]:
     """Write the image store of a dataset; InputError if its folder is missing or no image can be read.
 
-    Returns the files left out (path, problem), and the error of fast decoding (path, mean_difference).
+    Returns problems (the files left out: path, problem), decoding (the error of fast decoding: path, mean_difference) and
+    details (image_id, and columns that describe images, such as sex, where the publisher gives any).
     """
     if settings.data == "demo":
         from catscans_lib.datasets import demo
 
         images, table, classes = demo.make(settings.dataset, n_images=settings.n_images, size_px=settings.size_px)
         store.write_arrays(path, images, table, classes, dataset=settings.dataset, size_px=settings.size_px)
-        return pd.DataFrame(columns=["path", "problem"]), pd.DataFrame(columns=["path", "mean_difference"])
+        empty = {"problems": ["path", "problem"], "decoding": ["path", "mean_difference"], "details": ["image_id"]}
+        return {name: pd.DataFrame(columns=columns) for name, columns in empty.items()}
     is_below = datasets.get(settings.dataset).is_below_data_dir
     listing = datasets.read(settings.dataset, paths.given_dir("CATSCANS_DATA") if is_below else Path())
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     named = {"dataset": settings.dataset, "size_px": settings.size_px, "resize": settings.resize}
     undecodable = store.write(path, listing, **named, n_processes=n_processes)
     problems = pd.concat([listing.problems, undecodable], ignore_index=True)
-    return problems, _decoding(listing, set(undecodable["path"]), settings.size_px)
+    details = listing.images[["image_id", "path"]]
+    details = details if listing.details is None else details.merge(listing.details, on="path")
+    return {
+        "problems": problems,
+        "decoding": _decoding(listing, set(undecodable["path"]), settings.size_px),
+        "details": details.drop(columns="path"),
+    }
 
 
 def save_folds(table: pd.DataFrame, settings: Ingest, path: Path, *, multi_label: bool = False) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 ``ISIC2018_Task3_Training_Input/*.jpg`` with ``*GroundTruth.csv`` (one-hot) and the lesions in ``*LesionGroupings.csv`` or
 HAM10000's own ``HAM10000_metadata.csv``; ``ISIC-2017_Training_Data/*.jpg`` with ``ISIC-2017_Training_Part3_GroundTruth.csv``.
+Age, sex and site come from ``HAM10000_metadata.csv`` and ``ISIC-2017_Training_Data_metadata.csv``, where they are there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from catscans_lib.images.tables import numbers, one_hot, read_csv
 if TYPE_CHECKING:
     import pandas as pd
 
+HAM10000 = "HAM10000_metadata.csv"
 OTHER_SETS = re.compile("test|validation", re.IGNORECASE)
 
 
@@ -30,13 +32,14 @@ def read_2018(card: DatasetInfo, data_dir: Path) -> Listing:
     truth = _find(folder.parent, "*GroundTruth.csv")
     table = read_csv(truth, ("image", *card.classes)).drop_duplicates()
     labels, faults = one_hot(table, card.classes)
-    found = _find(folder.parent, "*LesionGroupings.csv", "HAM10000_metadata.csv")
-    image = "image_id" if found.name == "HAM10000_metadata.csv" else "image"
+    found = _find(folder.parent, "*LesionGroupings.csv", HAM10000)
+    image = "image_id" if found.name == HAM10000 else "image"
     lesions = read_csv(found, (image, "lesion_id")).set_index(image)["lesion_id"].to_dict()
     rows = table[["image"]].assign(label=labels, fault=faults, group=[lesions.get(one, "") for one in table["image"]])
     unknown = rows["group"] == ""
     rows.loc[unknown, ["label", "fault"]] = "", "no lesion_id, so it cannot be kept in one fold"
-    return _listing(card, data_dir, folder, truth, rows)
+    about = next((place / HAM10000 for place in (folder.parent, found.parent) if (place / HAM10000).is_file()), None)
+    return _listing(card, data_dir, folder, truth, _with_details(card, rows, about))
 
 
 def read_2017(card: DatasetInfo, data_dir: Path) -> Listing:
@@ -47,7 +50,17 @@ def read_2017(card: DatasetInfo, data_dir: Path) -> Listing:
     neither = numbers(table[card.classes[0]]) + numbers(table[card.classes[1]]) == 0
     table[card.classes[2]] = neither.astype(int).astype(str)
     labels, faults = one_hot(table, card.classes)
-    return _listing(card, data_dir, folder, path, table[["image"]].assign(label=labels, fault=faults))
+    rows, about = table[["image"]].assign(label=labels, fault=faults), folder.parent / f"{folder.name}_metadata.csv"
+    return _listing(card, data_dir, folder, path, _with_details(card, rows, about if about.is_file() else None))
+
+
+def _with_details(card: DatasetInfo, rows: pd.DataFrame, path: Path | None) -> pd.DataFrame:
+    """Add what the card's `details` name and the publisher's table of patients has, by the column image."""
+    if path is None:
+        return rows
+    table = read_csv(path, ("image_id",)).drop_duplicates("image_id").set_index("image_id")
+    named = {name: column for name, column in card.reading["details"].items() if column in table}
+    return rows.assign(**{name: rows["image"].map(table[column]).fillna("") for name, column in named.items()})
 
 
 def _listing(card: DatasetInfo, data_dir: Path, folder: Path, source: Path, rows: pd.DataFrame) -> Listing:
@@ -55,7 +68,7 @@ def _listing(card: DatasetInfo, data_dir: Path, folder: Path, source: Path, rows
     rows = rows.assign(path=folder.relative_to(data_dir).as_posix() + "/" + rows["image"] + ".jpg")
     is_2018 = "group" in rows  # other files beside the images of 2017 are known: superpixels
     files = label_tables.Files(data_dir) if is_2018 else None
-    listing = label_tables.from_table(rows, data_dir, source, card.classes, files=files)
+    listing = label_tables.from_table(rows.drop(columns="image"), data_dir, source, card.classes, files=files)
     ids = listing.images["path"].map(stem)
     groups = listing.images["group"] if is_2018 else ids
     return replace(listing, images=listing.images.assign(image_id=ids, group=groups))

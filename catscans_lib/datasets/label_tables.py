@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,10 +85,10 @@ def from_table(
 ) -> Listing:
     """List the images of a table with path (below `root`) and label, and optionally group, split and fault; all text.
 
-    A row with a fault is left out, and so are all rows of an image that is listed with different values. An image whose group
-    is blank or a word such as "unknown" is a group of its own. `source` is the file that the table was read from, for
-    messages; `files` finds the files of an own table, and then images that it does not list are noted. With
-    `multi_label`, labels are as in `images.findings`.
+    Further columns are details of the listing. A row with a fault is left out, and so are all rows of an image that is listed
+    with different values. An image whose group is blank or a word such as "unknown" is a group of its own. `source` is the file
+    that the table was read from, for messages; `files` finds the files of an own table, and then images that it does not list
+    are noted. With `multi_label`, labels are as in `images.findings`.
     """
     found, problems = files or Files(root), list(problems)
     by_path: dict[str, list[dict[str, str]]] = {}
@@ -119,7 +120,13 @@ def from_table(
     if files and (others := files.unlisted(by_path)):
         notes.append(f"{len(others):,} images in the same folders are not in the table, such as '{others[0]}'.")
     problems += [Problem("", note) for note in notes]
-    return make_listing(rows, problems, source, root=root, classes=classes, multi_label=multi_label)
+    import pandas as pd
+
+    listing = make_listing(rows, problems, source, root=root, classes=classes, multi_label=multi_label)
+    if not (names := [name for name in table if name not in ("path", "label", "group", "split", "fault")]):
+        return listing
+    details = [{"path": path, **{name: same[0][name] for name in names}} for path, same in by_path.items()]
+    return replace(listing, details=listing.images[["path"]].merge(pd.DataFrame(details), on="path"))
 
 
 def _fault(row: dict[str, str], labels: set[str]) -> str:

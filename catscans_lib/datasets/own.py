@@ -27,11 +27,12 @@ class OwnCard(Strict):
 
     `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place`
     is its path, absolute or below DATA. Table: the names of its columns (of a one-hot table, `label_column` may name several,
-    joined by commas); its paths are relative to the CSV, or to the folders `image_dir` next to it; a missing suffix is looked
-    for, or is `suffix` (".jpg"). `multi_label` is what separates the findings of an image, of which it may have several or none;
-    a one-hot table may then have several 1 in a row. Folder: `group_pattern` takes the group from the file
-    name. Arrays: `class_names` are the names of the labels 0, 1, .... `part_of` names the dataset from which the images
-    were selected, if they keep its image ids (and its groups, if they have groups).
+    joined by commas), and `detail_columns` that describe images (sex, site, device); its paths are relative to the CSV, or to
+    the folders `image_dir` next to it; a missing suffix is looked for, or is `suffix` (".jpg"). `multi_label` is what separates
+    the findings of an image, of which it may have several or none; a one-hot table may then have several 1 in a row. Folder:
+    `group_pattern` takes the group from the file name. Arrays: `class_names` are the names of the labels 0, 1, .... `part_of`
+    names the dataset from which the images were selected, if they keep its image ids (and its groups, if they have groups).
+    `labels_as` is as in `DatasetInfo`.
     """
 
     title: Text
@@ -42,6 +43,7 @@ class OwnCard(Strict):
     multi_label: Text | None = None
     group_column: Text | None = None
     split_column: Text | None = None
+    detail_columns: list[Text] = Field(default_factory=list)
     image_dir: Text | list[Text] | None = None
     suffix: Text | None = None
     group_pattern: Text | None = None
@@ -53,6 +55,7 @@ class OwnCard(Strict):
     n_per_class: dict[str, int] = Field(default_factory=dict)
     n_images: int | None = None  # where it is not the sum of the classes, as images have several findings
     part_of: Text | None = None
+    labels_as: dict[str, dict[str, str | list[str]]] = Field(default_factory=dict)
 
     def read(self, data_dir: Path) -> Listing:
         """List the images; paths are relative to the card's folder, or to the folder of its file."""
@@ -70,9 +73,9 @@ class OwnCard(Strict):
         return layouts.from_folder(place, place, group=group)
 
     def _table(self, place: Path) -> tables.Table:
-        """The columns path, label, and optionally group, split and fault."""
+        """The columns path, label, and optionally group, split, fault and details."""
         columns = {"path": self.path_column, "group": self.group_column, "split": self.split_column}
-        columns = {name: column for name, column in columns.items() if column}
+        columns = {name: name for name in self.detail_columns} | {name: of for name, of in columns.items() if of}
         advice = "Name its columns: --path-column and so on; in a card path_column and so on."
         rows, problems = tables.read(place, list(columns.values()), advice)
         hot, several = [name.strip() for name in self.label_column.split(",")], self.multi_label is not None
@@ -135,7 +138,7 @@ def card(name: str) -> DatasetInfo:
     """Return the card of an own dataset, in the form of published ones; InputError if it is invalid."""
     own = _parsed(text(name), f"params/datasets/{name}.yaml")
     same = own.model_dump(
-        include={"title", "modality", "group", "licence", "url", "n_per_class", "n_images", "part_of"}
+        include={"title", "modality", "group", "licence", "url", "n_per_class", "n_images", "part_of", "labels_as"}
     )
     is_below = not Path(own.place).is_absolute()
     return DatasetInfo(name=name, citation="", reader="own.read", is_below_data_dir=is_below, **same)
@@ -158,7 +161,7 @@ def places(name: str, data_dir: Path) -> list[tuple[str, Path]]:
 def reading(name: str) -> dict[str, Any]:
     """Return what a card says about reading its dataset, without the place and what only a person reads."""
     own = _parsed(text(name), f"params/datasets/{name}.yaml")
-    return own.model_dump(exclude={"place", "title", "modality", "licence", "url"})
+    return own.model_dump(exclude={"place", "title", "modality", "licence", "url", "labels_as"})
 
 
 @lru_cache(maxsize=1024)

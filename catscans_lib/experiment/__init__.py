@@ -53,7 +53,8 @@ class Transfer(Network, KeepSource):
     """Parameters of `transfer.ipynb`.
 
     `train_from` is the first layer of the backbone that learns (None: all do); `batch_norm` says whether the layers of that
-    name go on measuring the images they see (train) or keep what they learnt on the source (frozen).
+    name go on measuring the images they see (train) or keep what they learnt on the source (frozen). `external` lists
+    other collections whose images the networks of every fold and seed predict, too.
     """
 
     source: Key
@@ -64,6 +65,7 @@ class Transfer(Network, KeepSource):
     long_epochs: Count | None
     train_from: str | None = None
     batch_norm: Literal["train", "frozen"] = "train"
+    external: list[Key] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _has_the_longer_budget(self) -> Self:

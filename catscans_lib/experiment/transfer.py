@@ -3,7 +3,10 @@
 Every mode predicts each image of the target once, with a network that never saw it: fold by fold, on the saved folds.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,6 +31,7 @@ PENALTIES = np.logspace(-4, 1, 6)  # candidates for C, the inverse strength of t
 NETWORKS = "networks"  # folder of a run, and of its checkpoint
 HISTORY = ["fold", "seed", "mode", "learning_rate", "epoch", "split", "metric", "value"]
 RATES = ["fold", "seed", "mode", "learning_rate", "validation_loss", "chosen"]
+Stores = Mapping[str, ImageStore]  # of external collections, by dataset key
 
 
 def target_table(store: ImageStore, folds: pd.DataFrame) -> pd.DataFrame:
@@ -46,16 +50,20 @@ def source_backbone(settings: Transfer, seed: int, weights_path: Path | None) ->
 
 def all_modes(
     settings: Transfer, weights_path: Path | None, store: ImageStore, target: pd.DataFrame, *, checkpoint: Checkpoint,
-    features_dir: Path | None = None,
+    features_dir: Path | None = None, external: Stores = MappingProxyType({}),
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Run every mode once per seed; the last network fine-tuned at the common budget is saved as `saved_model`.
 
     `weights_path` is the source's saved model (None: random weights), `target` a `target_table`, `checkpoint` has the finished
-    folds, which are not repeated, and `features_dir` caches features of frozen networks.
+    folds, which are not repeated, and `features_dir` caches features of frozen networks. The networks of every fold also predict
+    all images of `external`, which are never trained on.
 
     Returns predictions, history (the curves of every learning rate that was tried) and learning_rates (one row per rate: fold,
-    seed, mode, learning_rate, validation_loss, chosen), as in the CSV files of those names.
+    seed, mode, learning_rate, validation_loss, chosen), as in the CSV files of those names; with `external`, also the table
+    of that name: test, image_id, group, fold (the one left out of training), seed, mode, label (of the test set) and
+    score_<class of the target>, without mode fine_tune_long.
     """
+    check_findings(store, external)
     parts = []
     for seed in settings.seeds:
         for mode in settings.modes:
@@ -64,17 +72,31 @@ def all_modes(
             if not all(checkpoint.tables(name) for name in names):
                 backbone = source_backbone(settings, seed, weights_path)
                 if mode == "linear_probe":
-                    predictions = linear_probe(backbone, store, target, settings, seed=seed, features_dir=features_dir)
-                    checkpoint.finish(names[0], predictions=predictions)
+                    named = {"seed": seed, "features_dir": features_dir, "external": external}
+                    checkpoint.finish(names[0], **linear_probe(backbone, store, target, settings, **named))
                 else:
-                    fine_tune(backbone, store, target, settings, seed=seed, mode=mode, checkpoint=checkpoint)
+                    named = {"seed": seed, "mode": mode, "checkpoint": checkpoint, "external": external}
+                    fine_tune(backbone, store, target, settings, **named)
             parts += [checkpoint.tables(name) for name in names]
-    columns = {"predictions": None, "history": HISTORY, "learning_rates": RATES}
+    columns = {"predictions": None, "history": HISTORY, "learning_rates": RATES} | (
+        {"external": None} if external else {}
+    )
     return {name: _concat([part[name] for part in parts if name in part], columns[name]) for name in columns}
 
 
 def _concat(tables: list[pd.DataFrame], columns: list[str] | None) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def check_findings(store: ImageStore, external: Stores) -> None:
+    """Raise InputError if an external collection has one class per image and the target has findings, or the reverse."""
+    kinds = {True: "several findings", False: "one class"}
+    for name, other in external.items():
+        if (other.findings is None) != (store.findings is None):
+            raise InputError(
+                f"external: an image of '{name}' has {kinds[other.findings is not None]}, one of '{store.dataset}' "
+                f"{kinds[store.findings is not None]}, so the classes do not correspond. Leave the pair out of external."
+            )
 
 
 def saved_model(checkpoint: Checkpoint) -> Path:
@@ -84,7 +106,7 @@ def saved_model(checkpoint: Checkpoint) -> Path:
 
 def fine_tune(
     backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int, mode: str = "fine_tune",
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint, external: Stores = MappingProxyType({}),
 ) -> keras.Model:  # fmt: skip
     """Train on each fold's training images from the same initial weights, and predict its held-out images.
 
@@ -110,8 +132,11 @@ def fine_tune(
             states=lambda rate, name=name: checkpoint.state(f"{name}-{rate:g}"),
             epochs=settings.long_epochs if mode == "fine_tune_long" else None, keep_source=keep_source,
         )  # fmt: skip
-        outputs = loop.predict(model, store.images, held_out["row"].to_numpy())
-        scores = loop.probabilities(outputs, multi_label=has is not None)
+
+        def scored(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return loop.probabilities(loop.predict(model, images, rows), multi_label=has is not None)
+
+        scores = scored(store.images, held_out["row"].to_numpy())
         if mode == "fine_tune" and fold == folds[-1][0]:
             model.save(saved_model(checkpoint))  # before the fold counts as finished
         if mode == "fine_tune" and settings.keep_networks:
@@ -119,8 +144,13 @@ def fine_tune(
             without_optimiser = keras.Model(model.inputs, model.outputs)  # a third of the size
             without_optimiser.save(checkpoint.folder / NETWORKS / f"seed{seed}-fold{fold}.keras")
         keys = {"fold": fold, "seed": seed, "mode": mode}
+        outside = {}
+        if external and mode != "fine_tune_long":
+            found = {test: scored(other.images, np.arange(len(other.table))) for test, other in external.items()}
+            outside["external"] = _outside(found, external, store, keys)
         checkpoint.finish(
             name,
+            **outside,
             predictions=_scored(held_out, scores, store, seed, mode),
             history=curves.assign(**keys)[HISTORY],
             learning_rates=rates.assign(**keys)[RATES],
@@ -133,9 +163,9 @@ def fine_tune(
 
 def linear_probe(
     backbone: keras.Model, store: ImageStore, target: pd.DataFrame, settings: Transfer, *, seed: int,
-    features_dir: Path | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """Predict held-out images by logistic regression on the frozen network's features; columns as in `predictions.csv`.
+    features_dir: Path | None = None, external: Stores = MappingProxyType({}),
+) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """Predict held-out and external images by logistic regression on the frozen network's features; tables as of `all_modes`.
 
     The penalty is the one with the lowest log loss on inner folds of the training images, never on the held-out fold. Inner
     folds keep the same units together as the outer ones. Each finding has a regression of its own; the score of one that all or
@@ -146,9 +176,12 @@ def linear_probe(
         raise InputError(f"The network has no finite features for {n_wrong} of {len(found)} images. Check its weights.")
     balance = "balanced" if settings.class_weights == "balanced" else None
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight=balance))
-    units, predictions, labels = linked(target), [], store.labels[target["row"]]
+    units, predictions, outside, labels = linked(target), [], [], store.labels[target["row"]]
+    others = [
+        features.cached(backbone, other, np.arange(len(other.table)), features_dir) for other in external.values()
+    ]
 
-    def scored(y: np.ndarray, fold: int, train: pd.Index, held_out: pd.Index) -> np.ndarray:
+    def scored(y: np.ndarray, fold: int, train: pd.Index, new: np.ndarray) -> np.ndarray:
         x, inner = found[train], _inner_folds(y, units[train], seed)
         if not inner:
             raise InputError(
@@ -161,20 +194,25 @@ def linear_probe(
             raise InputError(
                 f"Linear probe, fold {fold}: log losses {losses.tolist()} choose no penalty. Use more groups."
             )
-        scores = np.zeros((len(held_out), max(len(store.classes), 2)))
-        scores[:, probe.classes_] = probe.predict_proba(found[held_out])
+        scores = np.zeros((len(new), max(len(store.classes), 2)))
+        scores[:, probe.classes_] = probe.predict_proba(new)
         return scores
 
     for fold, (train, held_out) in _folds(target):
-        y, of = labels[train.index], (fold, train.index, held_out.index)
+        new = np.concatenate([found[held_out.index], *others])
+        y, of = labels[train.index], (fold, train.index, new)
         if labels.ndim == 1:
             scores = scored(y, *of)
         else:
-            scores = np.tile(y.mean(axis=0), (len(held_out), 1))
+            scores = np.tile(y.mean(axis=0), (len(new), 1))
             for number in np.flatnonzero(findings.vary(y)):
                 scores[:, number] = scored(y[:, number].astype(int), *of)[:, 1]
-        predictions.append(_scored(held_out, scores, store, seed, "linear_probe"))
-    return pd.concat(predictions, ignore_index=True)
+        here, *elsewhere = np.split(scores, np.cumsum([len(held_out), *map(len, others)])[:-1])
+        predictions.append(_scored(held_out, here, store, seed, "linear_probe"))
+        keys = {"fold": fold, "seed": seed, "mode": "linear_probe"}
+        outside.append(_outside(dict(zip(external, elsewhere, strict=True)), external, store, keys))
+    tables = {"predictions": predictions} | ({"external": outside} if external else {})
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
 def _inner_folds(y: np.ndarray, units: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -206,3 +244,16 @@ def _scored(held_out: pd.DataFrame, scores: np.ndarray, store: ImageStore, seed:
             f"true_{name}": of for name, of in zip(store.classes, has[held_out["row"]].T.astype(int), strict=True)
         }
     return table.assign(**columns)
+
+
+def _outside(
+    scores: Mapping[str, np.ndarray], external: Stores, store: ImageStore, keys: dict[str, Any]
+) -> pd.DataFrame:
+    """Return the rows of `external.csv` of one network."""
+    parts = []
+    for test, of in scores.items():
+        images = external[test].table
+        columns = {f"score_{name}": of[:, number] for number, name in enumerate(store.classes)}
+        part = images[["image_id", "group"]].assign(test=test, **keys, label=images["label"], **columns)
+        parts.append(part[["test", "image_id", "group", *keys, "label", *columns]])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

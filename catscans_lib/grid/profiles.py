@@ -65,6 +65,7 @@ def parsed(text: str, where: str) -> Profile:
         "datasets": profile.datasets,
         "pretrain.sources": profile.pretrain.sources,
         "transfer.targets": profile.transfer.targets,
+        "external": [key for pair in profile.external for key in (pair.train, pair.test)],
     }
     for block, key in ((block, key) for block, keys in used.items() for key in keys):
         if key not in datasets.known():

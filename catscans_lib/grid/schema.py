@@ -55,6 +55,13 @@ class TransferBlock(Strict):
     targets: Changes
 
 
+class External(Strict):
+    """Another collection `test`, on which the networks trained on the target `train` are evaluated."""
+
+    train: str
+    test: str
+
+
 class Primary(Strict):
     """The one comparison that is declared before any result is known; every other one is exploratory.
 
@@ -92,6 +99,7 @@ class Profile(Strict):
     pretrain: PretrainBlock
     transfer: TransferBlock
     primary: Primary
+    external: list[External] = Field(default_factory=list)
     evaluate: dict[str, Any]
     feature_maps: dict[str, Any]
     similarity: dict[str, Any] | None = None

@@ -12,6 +12,7 @@ from catscans_lib.errors import InputError, Strict
 from catscans_lib.evaluation import Evaluate, Stability
 from catscans_lib.evidence import Evidence
 from catscans_lib.experiment import Pretrain, Transfer
+from catscans_lib.grid import elsewhere
 from catscans_lib.grid.schema import Profile, Resources
 from catscans_lib.inspection import FeatureMaps
 from catscans_lib.recommend import Recommend
@@ -124,7 +125,8 @@ def _trained_sources(profile: Profile) -> list[str]:
 
 def _read(profile: Profile) -> list[str]:
     """Return the datasets whose images are read."""
-    return list(dict.fromkeys([*_trained_sources(profile), *profile.transfer.targets]))
+    external = [pair.test for pair in profile.external]
+    return list(dict.fromkeys([*_trained_sources(profile), *profile.transfer.targets, *external]))
 
 
 def _shared(profile: Profile, dataset: str, source: str) -> dict[str, Any]:
@@ -178,6 +180,7 @@ def _pretrain(profile: Profile) -> Iterator[Row]:
 
 def _transfer(profile: Profile) -> Iterator[Row]:
     block = profile.transfer
+    elsewhere.checked(profile)
     for target, row in block.targets.items():
         for source in [*(["none"] if block.include_none else []), *profile.pretrain.sources]:
             if source == target:
@@ -190,11 +193,13 @@ def _transfer(profile: Profile) -> Iterator[Row]:
                 "modes": [mode for mode in block.modes if mode != "fine_tune_long" or source == "none"],
                 "seeds": block.seeds,
                 "long_epochs": block.long_epochs,
+                "external": elsewhere.tests(profile, target),
                 **block.defaults,
                 **{key: value for key, value in (row or {}).items() if key != "max_images"},
             }
             pretrained = [f"pretrain/{source}"] if source != "none" else []
-            yield Row(values, f"transfer.targets.{target}", [f"ingest/{target}", *pretrained])
+            read = _ingests([target, *values["external"]])
+            yield Row(values, f"transfer.targets.{target}", [*read, *pretrained])
 
 
 def _transfers(profile: Profile) -> list[str]:

@@ -69,6 +69,9 @@ class Listing:
     pixels: Pixels | None = None  #: reads images that are not files
     joins_near_duplicates: bool = False  #: make near duplicates a group, where copies exist but groups are unknown
     multi_label: bool = False  #: an image may have several classes (findings) or none, see `images.findings`
+    details: pd.DataFrame | None = (
+        None  #: path, and columns of text that describe images, such as sex, age, site, device
+    )
 
 
 def image_names(folder: Path, below: str, problems: list[Problem], *, skip_folders: bool = False) -> list[str]:

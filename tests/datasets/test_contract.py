@@ -42,7 +42,8 @@ def keeps_the_contract(name, data, path):
     """Ingest a dataset twice and check what all others rely on."""
     given = {"profile": "demo", "n_images": 90, "n_folds": 2, "fold_seed": 0, "max_images": 70}
     settings = Ingest(dataset=name, data=data, size_px=SIZE, **given)
-    problems, decoding = ingest.store_dataset(settings, path)
+    read = ingest.store_dataset(settings, path)
+    problems, decoding = read["problems"], read["decoding"]
     assert list(decoding.columns) == ["path", "mean_difference"] and (decoding["mean_difference"] < 2).all()
     opened = store.open_store(path)
     card, table, images = datasets.get(name), opened.table, opened.images

@@ -98,7 +98,7 @@ def test_blood_cells_without_their_photographs_are_a_source_but_no_target(has_ta
         fold_seed=0,
         max_images=None,
     )
-    problems, _ = ingest.store_dataset(settings, tmp_path / "x.h5")
+    problems = ingest.store_dataset(settings, tmp_path / "x.h5")["problems"]
     opened = store.open_store(tmp_path / "x.h5")
     assert len(opened.images) == 16 and len(problems) == 8 + (not has_table)
     if has_table:

@@ -212,7 +212,7 @@ def probe(features, label, group, sha256=None, monkeypatch=None):
     opened = store.ImageStore(None, images, tuple(sorted(set(label))), "chest", 16, "")
     target = transfer.target_table(opened, images.assign(fold=images["group"] % 2 + 1))
     monkeypatch.setattr(transfer.features, "cached", lambda *_: np.asarray(features, "float32"))
-    return transfer.linear_probe(None, opened, target, TRANSFER, seed=0)
+    return transfer.linear_probe(None, opened, target, TRANSFER, seed=0)["predictions"]
 
 
 def test_a_class_that_an_inner_fold_lacks_does_not_choose_the_strongest_penalty(monkeypatch):
@@ -266,3 +266,43 @@ def test_ways_to_keep_the_source_do_not_touch_random_weights(brightness, target,
         checkpoint = Checkpoint.of(tmp_path / source, "recipe")
         transfer.all_modes(how, path, brightness, target[target["fold"] < 3], checkpoint=checkpoint)
         assert len(kept) == (source == "dtd")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """A store of 30 images of two of the classes, and one class that the target lacks."""
+    number = np.arange(30)
+    images = np.full((30, 16, 16, 3), 110, "uint8") + (number % 2 * 90).astype("uint8")[:, None, None, None]
+    table = pd.DataFrame({"image_id": [f"x{one:02d}" for one in number], "split": "", "group": number.astype(str)})
+    table["label"] = np.where(number == 29, "new", np.where(number % 2 == 0, "a", "b"))
+    path = tmp_path_factory.mktemp("store") / "isic2017_16px.h5"
+    store.write_arrays(path, images, table, ("a", "b", "new"), dataset="isic2017", size_px=16)
+    return store.open_store(path)
+
+
+def test_the_networks_of_every_fold_predict_all_images_of_another_collection_and_the_run_itself_stays_the_same(
+    brightness, target, saved, everything, elsewhere, tmp_path
+):
+    checkpoint = Checkpoint.of(tmp_path, "recipe")
+    settings = TRANSFER.model_copy(update={"external": ["isic2017"]})
+    named = {"checkpoint": checkpoint, "external": {"isic2017": elsewhere}}
+    tables = transfer.all_modes(settings, saved[0], brightness, target, **named)
+    pd.testing.assert_frame_equal(tables["predictions"], everything[0])
+    outside = tables["external"]
+    keys = ["test", "image_id", "group", "fold", "seed", "mode", "label"]
+    assert list(outside) == [*keys, "score_a", "score_b", "score_c"]
+    counts = outside.groupby(["mode", "fold"])["image_id"].nunique()
+    assert counts.to_dict() == {(mode, fold): 30 for mode in ("fine_tune", "linear_probe") for fold in (1, 2, 3)}
+    network = keras.models.load_model(transfer.saved_model(checkpoint))
+    last = outside.query("mode == 'fine_tune' and fold == 3").filter(regex="^score_")
+    expected = loop.probabilities(loop.predict(network, elsewhere.images, np.arange(30)))
+    np.testing.assert_allclose(last, expected, atol=1e-5)
+    probed = outside.query("mode == 'linear_probe' and label == 'a'")
+    assert (probed["score_a"] > probed["score_b"]).all()
+
+
+def test_a_collection_with_several_findings_per_image_cannot_test_a_target_with_one_class(brightness, target, tmp_path):
+    other = store.ImageStore(None, brightness.table, ("a", "b"), "own", 16, "", findings=np.zeros((60, 2), bool))
+    named = {"checkpoint": Checkpoint.of(tmp_path, "recipe"), "external": {"own": other}}
+    with pytest.raises(InputError, match="image of 'own' has several findings, one of 'chest' one class"):
+        transfer.all_modes(TRANSFER, None, brightness, target, **named)

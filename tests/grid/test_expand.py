@@ -7,6 +7,7 @@ import tiny
 import yaml
 
 from catscans_lib import datasets, paths
+from catscans_lib.datasets import label_maps
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, experiments, profiles
 from catscans_lib.grid.steps import STEPS
@@ -60,6 +61,20 @@ def test_the_full_study_has_nine_sources_three_targets_and_the_original_example_
     assert runs["ingest/chest"].settings.n_folds == 5
 
 
+def test_another_collection_is_ingested_and_read_by_the_transfers_of_its_pair_and_by_no_other(changed, monkeypatch):
+    before = expand.grid("demo")
+    monkeypatch.setattr(label_maps, "label_map", lambda *_: {"a": ("a",), "b": ("b",)})
+    runs = changed("external", [{"train": "chest", "test": "dtd"}])
+    for key, run in runs.items():
+        if run.step == "transfer":
+            is_asked = key.endswith("--chest")
+            assert run.settings.external == ["dtd"] * is_asked
+            assert ("ingest/dtd" in run.needs) == is_asked
+            assert is_asked or run == before[key]
+    with pytest.raises(InputError, match="external uses 'isic2017', which has no row in datasets"):
+        changed("external", [{"train": "isic2018", "test": "isic2017"}])
+
+
 @pytest.mark.parametrize("profile", ["demo", "sample", "paper"])
 def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_features_runs_everywhere(profile):
     for run in expand.grid(profile).values():
@@ -72,6 +87,10 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
 @pytest.mark.parametrize(
     ("dotted", "value", "message"),
     [
+        ("external", [{"train": "dtd", "test": "chest"}], "external.train: Unknown target 'dtd'; known: chest, "),
+        ("external", [{"train": "chest", "test": "chest"}], "external: chest -> chest is the same dataset twice"),
+        ("external", [{"train": "chest", "test": "dtd"}], "external: chest -> dtd: 0 classes correspond"),
+        ("external", [{"train": "pcam_middle", "test": "pcam_small"}] * 2, "pcam_middle -> pcam_small is listed twice"),
         ("backbone", "resnet", "Unknown backbone 'resnet'; known: .*resnet50, .*small_resnet, squeezenet, "),
         ("backbone", "xception", "pretrain.* size_px got .*'xception' needs images of at least 71 px"),
         (
