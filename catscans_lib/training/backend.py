@@ -68,7 +68,8 @@ def set_precision(name: str, backbone: str = "") -> str:
         capability = gpu_capability() or (0, 0)  # NVIDIA's matrix units: bfloat16 from 8.0, float16 from 7.0
         name = "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
     elif name == "auto":
-        is_faster = _cpu_has_bfloat16() and not backbone.startswith(DEPTHWISE)
+        cpuinfo = Path("/proc/cpuinfo")
+        is_faster = cpuinfo.is_file() and _has_fast_bfloat16(cpuinfo.read_text()) and not backbone.startswith(DEPTHWISE)
         name = "mixed_bfloat16" if is_faster else "float32"
     keras.config.set_dtype_policy(name)
     return name
@@ -100,7 +101,10 @@ def has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _cpu_has_bfloat16() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+def _has_fast_bfloat16(cpuinfo: str) -> bool:
+    """Say whether a processor multiplies bfloat16 faster than float32.
+
+    Intel's from Sapphire Rapids on do so only with AMX, which virtual machines may hide; avx512_fp16 tells them from older ones.
+    """
+    slow_avx512 = "GenuineIntel" in cpuinfo and "avx512_fp16" in cpuinfo
+    return "amx_bf16" in cpuinfo or ("avx512_bf16" in cpuinfo and not slow_avx512)

@@ -45,10 +45,19 @@ def test_the_flag_for_deterministic_operations_is_set_once_on_jax(monkeypatch):
         assert os.environ["XLA_FLAGS"].split() == ["--xla_cpu_multi_thread_eigen=true", backend.DETERMINISTIC]
 
 
-@pytest.mark.parametrize(("flags", "precision"), [(True, "mixed_bfloat16"), (False, "float32")])
-def test_without_a_gpu_the_number_format_follows_the_processor(monkeypatch, flags, precision):
+@pytest.mark.parametrize(
+    ("cpuinfo", "precision"),
+    [
+        ("GenuineIntel avx512_bf16 avx512_fp16 amx_bf16", "mixed_bfloat16"),  # Sapphire Rapids
+        ("GenuineIntel avx512_bf16 avx512_fp16", "float32"),  # the same in a virtual machine that hides AMX
+        ("GenuineIntel avx512_bf16", "mixed_bfloat16"),  # Cooper Lake
+        ("AuthenticAMD avx512_bf16", "mixed_bfloat16"),  # Zen 4
+        ("GenuineIntel avx512f", "float32"),
+    ],
+)
+def test_without_a_gpu_the_number_format_follows_the_processor(monkeypatch, cpuinfo, precision):
     monkeypatch.setattr(backend, "has_gpu", lambda: False)
-    monkeypatch.setattr(backend, "_cpu_has_bfloat16", lambda: flags)
+    monkeypatch.setattr(backend, "Path", lambda _: SimpleNamespace(is_file=lambda: True, read_text=lambda: cpuinfo))
     assert backend.set_precision("auto", "resnet50") == precision
     assert {backend.set_precision("auto", name) for name in ("efficientnet_lite0", "mobilenet_v2")} == {"float32"}
 
