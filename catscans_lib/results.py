@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
@@ -192,22 +193,53 @@ def read_table(path: Any) -> pd.DataFrame:
 
 
 def transfers(profile: str, order: Sequence[str] = ()) -> list[tuple[str, str, str]]:
-    """Return name, source and target of every finished transfer run, sorted by target and then by source.
+    """Return name, source and target of every finished base run of transfer, sorted by target and then by source.
 
     Datasets in `order` come first, in that order; the others follow by name. InputError if no run is finished.
     """
-    place = _place(order)
-    rows = [(name, *name.split("--")) for name in _finished_or_error(profile, "transfer")]
-    return sorted(rows, key=lambda row: (place(row[2]), place(row[1])))
+    found = [row[:3] for row in variants(profile, order) if not row[3]]
+    return found or _none_finished(profile, "transfer")
+
+
+def variants(profile: str, order: Sequence[str] = ()) -> list[tuple[str, str, str, str]]:
+    """Return name, source, target and axis of every finished transfer, sorted as in `transfers`, base runs first.
+
+    The axis is what differs from the base run `dtd--chest`, whose axis is "": "size" (`dtd--chest@20`: 20 training images a
+    fold; `@5c`: 5 of each class), "seed" of pretraining (`dtd@1--chest`), or "backbone" (`dtd+resnet50--chest`).
+    """
+    place, rows = _place(order), []
+    for name in finished(profile, "transfer") or _none_finished(profile, "transfer"):
+        (source, *of_source), (target, *of_target) = (re.split("([@+])", part) for part in name.split("--"))
+        axis = "size" if of_target else {"@": "seed", "+": "backbone"}[of_source[0]] if of_source else ""
+        rows.append((name, source, target, axis))
+    return sorted(rows, key=lambda row: (place(row[2]), place(row[1]), bool(row[3])))
 
 
 def of_transfers(profile: str, which: str, order: Sequence[str] = ()) -> pd.DataFrame:
-    """Concatenate one table of all finished transfer runs, sorted as in `transfers`; adds columns source and target."""
+    """Concatenate one table of all finished base runs, sorted as in `transfers`; adds columns source and target."""
     import pandas as pd
 
-    runs = transfers(profile, order)
-    parts = {(source, target): table(profile, "transfer", name, which) for name, source, target in runs}
+    parts = {row[1:]: table(profile, "transfer", row[0], which) for row in transfers(profile, order)}
     return pd.concat(parts, names=["source", "target"]).reset_index(["source", "target"]).reset_index(drop=True)
+
+
+def of_variants(profile: str, which: str, order: Sequence[str] = ()) -> pd.DataFrame:
+    """Concatenate one table of all finished transfers, base runs and variants, sorted as in `variants`.
+
+    Adds columns source, target, backbone, pretrain_seed (missing for random weights), n_train (training images of a fold: mean
+    over folds and seeds, rounded) and axis (as in `variants`).
+    """
+    import pandas as pd
+
+    parts = []
+    for name, source, target, axis in variants(profile, order):
+        made, network = record(profile, f"transfer/{name}"), f"pretrain/{name.split('--')[0]}"
+        seed = record(profile, network)["parameters"]["seed"] if is_done(profile, network) else None
+        keys = {"source": source, "target": target, "backbone": made["parameters"]["backbone"], "pretrain_seed": seed}
+        keys |= {"n_train": made["n_train"], "axis": axis}
+        one = table(profile, "transfer", name, which)
+        parts.append(one.assign(**keys)[[*keys, *one.columns]])
+    return pd.concat(parts, ignore_index=True).astype({"pretrain_seed": "Int64"})
 
 
 def chosen_curves(history: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
@@ -221,12 +253,12 @@ def chosen_curves(history: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_ids(profile: str) -> dict[tuple[str, str], str]:
-    """Return the id of every finished transfer run, by source and target."""
+    """Return the id of every finished base run of transfer, by source and target."""
     return {(source, target): facts(profile, f"transfer/{name}").run_id for name, source, target in transfers(profile)}
 
 
 def run_parameters(profile: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the parameters of every finished transfer run, by source and target."""
+    """Return the parameters of every finished base run of transfer, by source and target."""
     return {
         (source, target): record(profile, f"transfer/{name}")["parameters"]
         for name, source, target in transfers(profile)
@@ -237,12 +269,12 @@ def of_similarities(profile: str, order: Sequence[str] = (), which: str = "simil
     """Concatenate one table of all finished similarity runs; targets sorted as in `transfers`."""
     import pandas as pd
 
-    names = sorted(_finished_or_error(profile, "similarity"), key=_place(order))
+    names = sorted(finished(profile, "similarity") or _none_finished(profile, "similarity"), key=_place(order))
     return pd.concat([table(profile, "similarity", name, which) for name in names], ignore_index=True)
 
 
 def load(profile: str) -> dict[str, pd.DataFrame]:
-    """Return all tidy tables of a profile by name: those over all runs, and `history` and `predictions` of the transfers.
+    """Return all tidy tables of a profile by name: those over all runs, and `history` and `predictions` of the base runs.
 
     `predictions` has a score column for the classes of all targets; those of other targets are NaN.
     """
@@ -258,11 +290,8 @@ def evidence() -> pd.DataFrame:
     return pd.concat(tables, names=["study", None]).reset_index("study").reset_index(drop=True)
 
 
-def _finished_or_error(profile: str, step: str) -> list[str]:
-    names = finished(profile, step)
-    if not names:
-        raise InputError(f"Profile {profile} has no finished {step} run. Run the sweep: {SWEEP} {profile}")
-    return names
+def _none_finished(profile: str, step: str) -> NoReturn:
+    raise InputError(f"Profile {profile} has no finished {step} run. Run the sweep: {SWEEP} {profile}")
 
 
 def _place(order: Sequence[str]) -> Callable[[str], tuple[int, str]]:

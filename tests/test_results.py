@@ -102,3 +102,33 @@ def test_a_blank_cell_among_numbers_is_a_missing_number_and_texts_stay_texts(tmp
     assert table["found"].tolist()[0] == 1.5 and table["found"].isna().tolist() == [False, True]
     assert table["ceiling"].isna().all() and table["words"].tolist() == ["", "x"]
     assert table["class"].tolist() == ["NA", "b"] and table["label"].tolist() == ["007", ""]
+
+
+def test_tables_of_base_runs_leave_variants_out_and_tables_of_variants_say_what_differs(tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+
+    def finish(step, name, text="", **facts):
+        folder = paths.run_dir("demo", step, name)
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"status": "completed", "run_id": name} | facts))
+        (folder / "predictions.csv").write_text(f"image_id,fold\n{text or name},1\n")
+
+    for name in ("dtd--chest@20", "dtd@1--chest", "none+resnet50--chest"):
+        backbone = "resnet50" if "+" in name else "squeezenet"
+        finish("transfer", name, parameters={"backbone": backbone}, n_train=20 if "@20" in name else 80)
+    with pytest.raises(InputError, match="Profile demo has no finished transfer run"):
+        results.transfers("demo")
+    finish("transfer", "dtd--chest", parameters={"backbone": "squeezenet"}, n_train=80)
+    for name, seed in {"dtd": 0, "dtd@1": 1}.items():
+        finish("pretrain", name, parameters={"seed": seed})
+    assert results.transfers("demo") == [("dtd--chest", "dtd", "chest")]
+    assert results.of_transfers("demo", "predictions")["image_id"].tolist() == ["dtd--chest"]
+    assert results.run_ids("demo") == {("dtd", "chest"): "dtd--chest"}
+    found = results.of_variants("demo", "predictions").astype({"pretrain_seed": object})
+    rows = found.where(found.notna(), None).drop(columns="fold").to_numpy().tolist()
+    assert rows == [
+        ["dtd", "chest", "squeezenet", 0, 80, "", "dtd--chest"],
+        ["dtd", "chest", "squeezenet", 0, 20, "size", "dtd--chest@20"],
+        ["dtd", "chest", "squeezenet", 1, 80, "seed", "dtd@1--chest"],
+        ["none", "chest", "resnet50", None, 80, "backbone", "none+resnet50--chest"],
+    ]

@@ -38,7 +38,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "settings": list(flat(grid).items()),
         "datasets": [_dataset(profile, name) for name in datasets.known() if name in named],
         "overlaps": _overlaps(profile) if "overlaps" in runs else None,
-        "excluded": _excluded(profile, [run["name"] for run in runs.get("pretrain", [])]),
+        "excluded": _excluded(profile, [name for name in datasets.known() if name in named]),
         "stability": _stability(profile) if "stability" in runs else None,
         "runs": runs,
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),

@@ -37,6 +37,7 @@ class Pretrain(Network):
     """
 
     source: Key
+    variant: str = ""  # of the network: "@1": another seed, "+resnet50": another backbone; "": the source's own
     seed: int
     exclude: list[str]
     weights: str | None
@@ -54,11 +55,15 @@ class Transfer(Network, KeepSource):
 
     `train_from` is the first layer of the backbone that learns (None: all do); `batch_norm` says whether the layers of that
     name go on measuring the images they see (train) or keep what they learnt on the source (frozen). `external` lists
-    other collections whose images the networks of every fold and seed predict, too.
+    other collections whose images the networks of every fold and seed predict, too. With `n_images`, or `n_per_class`, each
+    fold trains on about so many images (`images.draws`), with as many updates as on all of them.
     """
 
     source: Key
+    variant: str = ""  # of the source's network, as in `Pretrain`
     target: Key
+    n_images: Annotated[int, Field(ge=2)] | None = None
+    n_per_class: Annotated[int, Field(ge=2)] | None = None
     keep_networks: bool = False  # of mode fine_tune, of all folds and seeds, for `catscans predict`
     modes: Annotated[list[Literal["fine_tune", "linear_probe", "fine_tune_long"]], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
@@ -66,6 +71,17 @@ class Transfer(Network, KeepSource):
     train_from: str | None = None
     batch_norm: Literal["train", "frozen"] = "train"
     external: list[Key] = Field(default_factory=list)
+
+    @property
+    def takes_fewer(self) -> bool:
+        """Whether not all training images of a fold are used."""
+        return bool(self.n_images or self.n_per_class)
+
+    @model_validator(mode="after")
+    def _has_one_size(self) -> Self:
+        if self.n_images and self.n_per_class:
+            raise ValueError("a run has n_images or n_per_class, not both")
+        return self
 
     @model_validator(mode="after")
     def _has_the_longer_budget(self) -> Self:

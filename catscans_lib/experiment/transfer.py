@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from catscans_lib import results
 from catscans_lib.errors import InputError
 from catscans_lib.experiment import Transfer
-from catscans_lib.images import findings
+from catscans_lib.images import draws, findings
 from catscans_lib.images.folds import linked
 from catscans_lib.images.store import ImageStore
 from catscans_lib.networks import build, features
@@ -67,7 +67,7 @@ def all_modes(
     parts = []
     for seed in settings.seeds:
         for mode in settings.modes:
-            folds = [fold for fold, _ in _folds(target)] if mode != "linear_probe" else [0]
+            folds = sorted(target["fold"].unique()) if mode != "linear_probe" else [0]
             names = [f"{mode}-{seed}-{fold}" for fold in folds]
             if not all(checkpoint.tables(name) for name in names):
                 backbone = source_backbone(settings, seed, weights_path)
@@ -110,8 +110,9 @@ def fine_tune(
 ) -> keras.Model:  # fmt: skip
     """Train on each fold's training images from the same initial weights, and predict its held-out images.
 
-    Saves each unfinished fold as a part of the checkpoint, with tables as `all_modes`
-    returns them. Mode "fine_tune_long" differs in epochs alone (`long_epochs`). Returns the network of the last fold.
+    Saves each unfinished fold as a part of the checkpoint, with tables as `all_modes` returns them. Mode "fine_tune_long"
+    differs in epochs alone (`long_epochs`). With fewer images, an epoch goes through them as often as it takes for as many
+    updates as on all, and none is held back for curves that choose nothing. Returns the network of the last fold.
     """
     loop.freeze(backbone, settings.train_from, settings.batch_norm)
     has, labels = store.findings, store.labels
@@ -119,25 +120,30 @@ def fine_tune(
     model = loop.compiled(model, settings)
     keep_source = fine_tuning.keep_source(model, settings) if settings.source != "none" else []
     start = model.get_weights()
-    folds, ordered, rows = _folds(target), target.reset_index(drop=True), target["row"].to_numpy()
+    folds = training_folds(target, store, settings, seed)
+    ordered, rows = target.reset_index(drop=True), target["row"].to_numpy()
+    chooses = settings.patience or settings.other_learning_rates
+    share = settings.validation_share if chooses or not settings.takes_fewer else 0
     for fold, (train, held_out) in folds:
         name = f"{mode}-{seed}-{fold}"
         if checkpoint.tables(name):
             continue
-        split = ordered, train.index.to_numpy(), settings.validation_share, seed, None if has is None else has[rows]
+        split = ordered, train.index.to_numpy(), share, seed, None if has is None else has[rows]
         kept, inner = loop.validation_split(*split)
         model.set_weights(start)
+        n_all = round(len(kept) * (len(target) - len(held_out)) / len(train))
         curves, rates = loop.fit_best(
             model, store.images, labels, rows[kept], rows[inner], settings, n_classes=len(store.classes), seed=seed + 1000 * fold,
             states=lambda rate, name=name: checkpoint.state(f"{name}-{rate:g}"),
             epochs=settings.long_epochs if mode == "fine_tune_long" else None, keep_source=keep_source,
+            n_per_epoch=n_all,
         )  # fmt: skip
 
         def scored(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
             return loop.probabilities(loop.predict(model, images, rows), multi_label=has is not None)
 
         scores = scored(store.images, held_out["row"].to_numpy())
-        if mode == "fine_tune" and fold == folds[-1][0]:
+        if mode == "fine_tune" and fold == folds[-1][0] and not (settings.variant or settings.takes_fewer):
             model.save(saved_model(checkpoint))  # before the fold counts as finished
         if mode == "fine_tune" and settings.keep_networks:
             (checkpoint.folder / NETWORKS).mkdir(exist_ok=True)
@@ -198,7 +204,7 @@ def linear_probe(
         scores[:, probe.classes_] = probe.predict_proba(new)
         return scores
 
-    for fold, (train, held_out) in _folds(target):
+    for fold, (train, held_out) in training_folds(target, store, settings, seed):
         new = np.concatenate([found[held_out.index], *others])
         y, of = labels[train.index], (fold, train.index, new)
         if labels.ndim == 1:
@@ -230,10 +236,35 @@ def _minus_log_loss(probe: Pipeline, x: np.ndarray, y: np.ndarray) -> float:
     return -log_loss(y[known], probe.predict_proba(x[known]), labels=probe.classes_)
 
 
-def _folds(target: pd.DataFrame) -> list[tuple[int, tuple[pd.DataFrame, pd.DataFrame]]]:
-    target = target.reset_index(drop=True)
-    numbers = sorted(target["fold"].unique())
-    return [(fold, (target[target["fold"] != fold], target[target["fold"] == fold])) for fold in numbers]
+def training_folds(
+    target: pd.DataFrame, store: ImageStore, settings: Transfer, seed: int
+) -> list[tuple[int, tuple[pd.DataFrame, pd.DataFrame]]]:
+    """Return number, training images and held-out images of every fold; InputError if there are fewer than the settings ask for.
+
+    Fewer training images are drawn by seed and fold, the same for every source and mode.
+    """
+    target, found = target.reset_index(drop=True), []
+    units, labels = linked(target), store.labels[target["row"]]
+    for fold in sorted(target["fold"].unique()):
+        train = np.flatnonzero(target["fold"] != fold)
+        if settings.takes_fewer:
+            sizes = {"n_images": settings.n_images, "n_per_class": settings.n_per_class}
+            try:
+                train = train[draws.fewer(labels[train], units[train], seed + 1000 * fold, **sizes)]
+            except InputError as error:
+                raise InputError(f"Target '{settings.target}', fold {fold}: {error}") from None
+        found.append((fold, (target.iloc[train], target[target["fold"] == fold])))
+    return found
+
+
+def training_images(target: pd.DataFrame, store: ImageStore, settings: Transfer) -> pd.DataFrame:
+    """Return fold, seed and image_id of the images that each network was trained on."""
+    parts = {
+        (fold, seed): train["image_id"]
+        for seed in settings.seeds
+        for fold, (train, _) in training_folds(target, store, settings, seed)
+    }
+    return pd.concat(parts, names=["fold", "seed"]).reset_index(["fold", "seed"]).reset_index(drop=True)
 
 
 def _scored(held_out: pd.DataFrame, scores: np.ndarray, store: ImageStore, seed: int, mode: str) -> pd.DataFrame:

@@ -7,6 +7,8 @@ from typing import Any
 from catscans_lib import datasets
 from catscans_lib.errors import Strict, unknown, validated
 from catscans_lib.grid import profiles
+from catscans_lib.grid.axes import SIZES
+from catscans_lib.grid.rows import base_transfers
 from catscans_lib.grid.schema import Profile
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.networks import registry
@@ -53,7 +55,7 @@ def runs(loaded: Profile, profile: str, where: str) -> dict[str, PlannedRun]:
     for step in (step for step in STEPS.values() if step.rows):
         for row in step.rows(loaded):
             settings = validated(step.settings, {"profile": profile} | row.values, f"{where}: {row.place}")
-            run = PlannedRun(step.name, step.run_name.format(**row.values), settings, tuple(row.needs))
+            run = PlannedRun(step.name, step.name_of(row.values), settings, tuple(row.needs))
             found[run.key] = run
     for name in {run.step for run in found.values()}:
         STEPS[name].check_notebook()
@@ -61,21 +63,23 @@ def runs(loaded: Profile, profile: str, where: str) -> dict[str, PlannedRun]:
 
 
 def transfers(profile: str) -> list[tuple[str, str]]:
-    """Return source and target of every transfer run of a profile."""
-    return [tuple(run.name.split("--")) for run in grid(profile).values() if run.step == "transfer"]
+    """Return source and target of every base run of transfer of a profile."""
+    rows = base_transfers(profiles.load(profile))
+    return [(row.values["source"], row.values["target"]) for row in rows]
 
 
 def find(step: str, **given: Any) -> PlannedRun:
     """Return one run of a profile, with every parameter in `given` that is not None in place of the profile's.
 
     A run of a step that no profile asks for (advice on a user's images) is made from `given` alone. InputError if the profile
-    or the run does not exist, or a value is not valid.
+    or the run does not exist, or a value is not valid. A number of images that the profile does not have changes the base run.
     """
     record, runs = STEPS[step], grid(given["profile"])
     changed = {key: value for key, value in given.items() if value is not None}
-    name = record.run_name.format(**given)
+    name, base = record.name_of(given), record.name_of({**given, **dict.fromkeys(SIZES)})
     if record.rows is None:
         return PlannedRun(step, Path(name).stem, validated(record.settings, changed, f"{step}.ipynb"), record.needs)
+    name = name if f"{step}/{name}" in runs else base
     if f"{step}/{name}" not in runs:
         known = [run.name for run in runs.values() if run.step == step]
         raise unknown(f"{step} run of profile {given['profile']}", name, known)

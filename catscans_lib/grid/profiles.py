@@ -10,7 +10,7 @@ import yaml
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.errors import InputError, unknown, validated
-from catscans_lib.grid import steps
+from catscans_lib.grid import axes, steps
 from catscans_lib.grid.schema import Profile, Resources
 from catscans_lib.networks import registry
 from catscans_lib.transferability import Study
@@ -73,6 +73,7 @@ def parsed(text: str, where: str) -> Profile:
         if key not in profile.datasets:
             rows = ", ".join(sorted(profile.datasets))
             raise InputError(f"{where}: {block} uses '{key}', which has no row in datasets; it has: {rows}.")
+    axes.check(profile, where)
     return profile
 
 
@@ -196,6 +197,9 @@ def _new(like: str, profile: str) -> "CommentedMap":
     for mapping, keys in ((sources, kept), (content["datasets"], kept), (targets, set())):
         for key in set(mapping) - keys:
             del mapping[key]
+    for key in ("axes_sources", "seed_targets"):  # they name other datasets
+        content["transfer"].pop(key, None)
+    content.pop("backbones", None)
     for key in kept:
         content["datasets"][key].pop("n_images", None)
     return content

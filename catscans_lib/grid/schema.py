@@ -13,6 +13,7 @@ from catscans_lib.evaluation import Test
 from catscans_lib.images.pixels import Resize
 from catscans_lib.transferability import Statistic
 
+Seeds = Annotated[list[int], Field(min_length=1)]
 Changes = dict[str, dict[str, Any] | None]  # dataset key -> parameters that differ from the defaults
 
 
@@ -37,15 +38,19 @@ class DatasetRow(Strict):
 
 
 class PretrainBlock(Strict):
-    """Defaults for every source, and the changes of each."""
+    """Defaults for every source, and the changes of each (`seeds`, too): a network per seed, the first for the base runs."""
 
-    seed: int
+    seeds: Seeds
     defaults: dict[str, Any]
     sources: Changes
 
 
 class TransferBlock(Strict):
-    """How every source is used, and the changes of each target, the same for all its sources."""
+    """How every source is used, and the changes of each target, the same for all its sources.
+
+    The row of a target may list `n_images` or `n_per_class`: further transfers with fewer training images. `axes_sources` take
+    part in these and in further seeds of pretraining, for the targets `seed_targets` (None: all).
+    """
 
     modes: list[str]
     seeds: list[int]
@@ -53,6 +58,18 @@ class TransferBlock(Strict):
     long_epochs: int | None
     defaults: dict[str, Any]
     targets: Changes
+    axes_sources: list[str] | None = None
+    seed_targets: list[str] | None = None
+
+
+class Backbone(Strict):
+    """A further network: its sources and targets (None: all), `weights` by source instead of training, changed parameters."""
+
+    sources: list[str] | None = None
+    targets: list[str] | None = None
+    weights: dict[str, str] = Field(default_factory=dict)
+    pretrain: dict[str, Any] = Field(default_factory=dict)
+    transfer: dict[str, Any] = Field(default_factory=dict)
 
 
 class External(Strict):
@@ -98,6 +115,7 @@ class Profile(Strict):
     datasets: dict[str, DatasetRow]
     pretrain: PretrainBlock
     transfer: TransferBlock
+    backbones: dict[str, Backbone] = Field(default_factory=dict)
     primary: Primary
     external: list[External] = Field(default_factory=list)
     evaluate: dict[str, Any]

@@ -40,7 +40,7 @@ def make(
         return _of_findings(table, units, n_folds, seed, max_images)
     _check_units(table["label"], units, n_folds, "")
     if max_images is not None and max_images < len(table):
-        keep = _subset(table["label"], units, n_folds, seed, max_images)
+        keep = subset(table["label"], units, n_folds, seed, max_images)
         table, units = table[keep].reset_index(drop=True), units[keep]
         _check_units(table["label"], units, n_folds, f" among the max_images={max_images} drawn")
     return table.assign(fold=_split(table["label"], units, n_folds, seed))[COLUMNS]
@@ -148,7 +148,7 @@ def _check_units(label: pd.Series, units: np.ndarray, n_folds: int, where: str) 
             raise InputError(f"Class '{name}' has {found}. Use fewer folds, more images, or leave the class out.")
 
 
-def _subset(label: pd.Series, units: np.ndarray, n_folds: int, seed: int, max_images: int) -> np.ndarray:
+def subset(label: pd.Series, units: np.ndarray, n_folds: int, seed: int, max_images: int) -> np.ndarray:
     """Mark the images to use, shape (n_images,), bool.
 
     Each class places its groups on a line from 0 to 1 in random order, each as long as its share of the images; groups

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 from functools import cache, lru_cache
 from importlib import metadata
@@ -69,7 +70,7 @@ def _files(run: PlannedRun, profile: str) -> dict[str, str]:
 def _entries(run: PlannedRun) -> list[Any]:
     """Return what the library's tables of datasets and networks say about those that a run names, itself or by its needs."""
     values = run.parameters
-    words = {word for key in (run.key, *run.needs) for word in key.split("/")[1].split("--")}
+    words = {word for key in (run.key, *run.needs) for word in re.split(r"--|[@+]", key.split("/")[1])}
     words |= {word for name in ("datasets", "sources", "exclude") for word in values.get(name) or ()}
     named = [name for name in datasets.known() if name in words] or list(datasets.published())
     cards = [(name, datasets.origin(name), datasets.get(name)) for name in named]

@@ -7,9 +7,10 @@ times epochs, for every fold, seed and learning rate.
 from dataclasses import dataclass
 from typing import Any
 
-from catscans_lib import datasets, results
+from catscans_lib import results
 from catscans_lib.errors import and_more
 from catscans_lib.grid import profiles
+from catscans_lib.grid.axes import n_images, n_stored
 from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.grid.schema import Profile
 from catscans_lib.grid.steps import STEPS
@@ -139,22 +140,11 @@ def passes(step: str, values: dict[str, Any], profile: Profile) -> float:
         return 0.0
     kept = (1 - values["validation_share"]) * (1 + len(values["other_learning_rates"]))
     if step == "pretrain":
-        return _n_stored(profile, values["source"]) * values["epochs"] * kept
+        return n_stored(profile, values["source"]) * values["epochs"] * kept
     n, k = n_images(profile, values["target"]), profile.folds.n_folds
     epochs = {"fine_tune": values["epochs"], "fine_tune_long": values["long_epochs"] or 0, "linear_probe": 0}
     per_seed = sum((k - 1) * n * epochs[mode] * kept + n * FORWARD for mode in values["modes"])
     return per_seed * len(values["seeds"])
-
-
-def n_images(profile: Profile, dataset: str) -> int:
-    """Return the number of images of a target that are used, as far as known before reading them."""
-    row, n = profile.transfer.targets.get(dataset) or {}, _n_stored(profile, dataset)
-    return min(n, row.get("max_images") or n)
-
-
-def _n_stored(profile: Profile, dataset: str) -> int:
-    """Return the number of images that are ingested: a source is trained on all of them, a target uses `max_images`."""
-    return profile.datasets[dataset].n_images or datasets.get(dataset).n_images or 0
 
 
 def _finished(profile: str, step: str, loaded: Profile) -> tuple[float, float, int]:
@@ -189,7 +179,7 @@ def _seconds(
 def _bytes(run: PlannedRun, loaded: Profile) -> float:
     values, n_bytes = run.parameters, 5e5  # the notebook with its figures and tables, predictions included
     if run.step == "ingest":
-        n_bytes += _n_stored(loaded, values["dataset"]) * values["size_px"] ** 2 * 3
+        n_bytes += n_stored(loaded, values["dataset"]) * values["size_px"] ** 2 * 3
     model_mb, n_features = SIZES.get(values.get("backbone"), SIZES["resnet50"])
     if STEPS[run.step].trains:
         n_bytes += 1e6 * model_mb

@@ -19,14 +19,16 @@ class Batches(keras.utils.PyDataset):
 
     With augmentation or mixup, images are a mapping: `image`, and the changes that the training step makes
     (`augmentation.changes`). Order and changes depend on (seed, epoch) and (seed, epoch, row), never on what was drawn before.
+    With `n_per_epoch` above the number of rows, an epoch goes through the rows several times, each time with other changes.
     """
 
     def __init__(
         self, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, batch_size: int, *, weights: np.ndarray | None = None,
         augmentation: Augmentation | None = None, seed: int | None = None, one_hot: int | None = None,
-        mixup: float | None = None,
+        mixup: float | None = None, n_per_epoch: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.n_per_epoch = n_per_epoch or len(rows)
         self.images, self.labels, self.rows, self.batch_size = images, labels, rows, batch_size
         self.weights, self.one_hot, self.mixup = weights, one_hot, mixup
         self.how = augmentation or (Augmentation() if mixup else None)
@@ -34,15 +36,16 @@ class Batches(keras.utils.PyDataset):
         self.start(0)
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
+        return -(-self.n_per_epoch // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple:
-        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        here = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        rows = self.order[here]
         order = np.argsort(rows, kind="stable")  # reads the memory map in the order of the file
         images = np.empty((len(rows), *self.images.shape[1:]), self.images.dtype)
         images[order] = self.images[rows[order]]
         if self.how:
-            changes = augmentation.changes(self.how, self.mixup, self.drawn[rows], images.shape[1])
+            changes = augmentation.changes(self.how, self.mixup, self.drawn[self.draw_of[here]], images.shape[1])
             images = {"image": images, **changes}
         codes = self.labels[rows]
         labels = np.eye(self.one_hot, dtype="float32")[codes] if self.one_hot else codes.astype("float32")
@@ -54,9 +57,13 @@ class Batches(keras.utils.PyDataset):
         """Go to an epoch, counted from 0, and shuffle anew."""
         self.epoch = epoch
         if self.seed is not None:
-            self.order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+            rng, n_rounds = np.random.default_rng([self.seed, epoch]), -(-self.n_per_epoch // len(self.rows))
+            order = np.concatenate([rng.permutation(self.rows) for _ in range(n_rounds)])
+            self.order = order[: self.n_per_epoch]
+        is_once = self.n_per_epoch <= len(self.rows)
+        self.draw_of = self.order if is_once else np.arange(self.n_per_epoch)
         if self.how:
-            self.drawn = augmentation.draws(self.seed, epoch, len(self.images))
+            self.drawn = augmentation.draws(self.seed, epoch, len(self.images) if is_once else self.n_per_epoch)
 
 
 class _Prefetched(keras.utils.PyDataset):

@@ -119,13 +119,13 @@ def freeze(backbone: keras.Model, train_from: str | None, batch_norm: str) -> No
 def fit(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray, settings: Training,
     *, n_classes: int, seed: int, state: State, epochs: int | None = None, start_rate: float | None = None,
-    keep_source: Sequence[keras.callbacks.Callback] = (),
+    keep_source: Sequence[keras.callbacks.Callback] = (), n_per_epoch: int | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Train a compiled model in place with a fresh optimiser, or continue after the last epoch that `state` holds.
 
     `images` are uint8 (n_images, size, size, 3), usually a memory map; only `rows` (training) and `validation_rows` (curves,
     early stopping) are read. `labels` are integers (n_images,) or findings, bool (n_images, n_findings). `state` is saved
-    every `checkpoint_minutes`. `keep_source` are callbacks of `fine_tuning.keep_source`.
+    every `checkpoint_minutes`. `keep_source` are callbacks of `fine_tuning.keep_source`. `n_per_epoch` as in `Batches`.
 
     Returns columns epoch (from 1), split (train or validation), metric (loss, accuracy or auc), value. Training loss and
     accuracy are means over the epoch's batches as trained: augmented, with dropout, the loss with class weights, while the
@@ -140,6 +140,7 @@ def fit(
     batches = Batches(
         images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed,
         one_hot=one_hot(settings, n_classes) if labels.ndim == 1 else None, mixup=settings.mixup,
+        n_per_epoch=n_per_epoch,
     )  # fmt: skip
     order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch))
     rate = keras.callbacks.LearningRateScheduler(
@@ -150,7 +151,8 @@ def fit(
         model.fit(
             stream(batches), initial_epoch=training.epoch, epochs=epochs, shuffle=False, verbose=0,
             callbacks=[
-                order, rate, *keep_source, *metrics, *watching.callbacks(settings, state, len(rows), epochs), training,
+                order, rate, *keep_source, *metrics, *watching.callbacks(settings, state, batches.n_per_epoch, epochs),
+                training,
             ],
         )  # fmt: skip
     training.restore_best()
@@ -175,7 +177,7 @@ def _epoch_metrics(
 def fit_best(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray, settings: Training,
     *, n_classes: int, seed: int, states: Callable[[float], State], epochs: int | None = None,
-    keep_source: Sequence[keras.callbacks.Callback] = (),
+    keep_source: Sequence[keras.callbacks.Callback] = (), n_per_epoch: int | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Train with every listed learning rate from the model's present weights; leave the model as the best rate trained it.
 
@@ -192,7 +194,7 @@ def fit_best(
         model.set_weights(start)
         return fit(
             model, images, labels, rows, validation_rows, settings, n_classes=n_classes, seed=seed, state=states(rate),
-            epochs=epochs, start_rate=rate, keep_source=keep_source,
+            epochs=epochs, start_rate=rate, keep_source=keep_source, n_per_epoch=n_per_epoch,
         )  # fmt: skip
 
     curves, losses, best = [], [], 0

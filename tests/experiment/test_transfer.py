@@ -205,6 +205,56 @@ def test_no_fold_sees_its_held_out_images_or_their_groups(brightness, target, mo
         assert not set(brightness.table["group"].iloc[list(rows)]) & set(held_out["group"])
 
 
+@pytest.fixture
+def with_20(brightness, target, saved, tmp_path):
+    """Settings, and the tables of a transfer with 20 of 40 training images and two seeds."""
+    changes = {"modes": ["fine_tune", "linear_probe"], "n_images": 20, "seeds": [0, 1]}
+    settings = TRANSFER.model_copy(update=changes)
+    checkpoint = Checkpoint.of(tmp_path, "recipe")
+    tables = transfer.all_modes(settings, saved[0], brightness, target, checkpoint=checkpoint)
+    assert not transfer.saved_model(checkpoint).exists()  # nothing reads that of a variant
+    return settings, tables
+
+
+def test_fewer_training_images_are_judged_on_the_same_held_out_images(with_20, everything, brightness, target):
+    settings, tables = with_20
+    one, keys = tables["predictions"].query("seed == 0"), ["mode", "image_id", "fold", "label"]
+    whole = everything[0].query("mode != 'fine_tune_long'")
+    assert one[keys].sort_values(keys).to_numpy().tolist() == whole[keys].sort_values(keys).to_numpy().tolist()
+    drawn = transfer.training_images(target, brightness, settings)
+    assert set(drawn.groupby(["fold", "seed"]).size()) == {20}
+    seeds = [set(part["image_id"]) for _, part in drawn.query("fold == 1").groupby("seed")]
+    assert seeds[0] != seeds[1]
+    held_out = target.set_index("image_id")["fold"].loc[drawn["image_id"]].to_numpy()
+    assert (held_out != drawn["fold"]).all()
+    assert len(transfer.training_images(target, brightness, TRANSFER)) == 3 * 40
+
+
+def test_fewer_images_are_trained_on_with_as_many_updates_and_none_held_back(
+    brightness, target, saved, tmp_path, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(
+        transfer.loop, "fit",
+        lambda model, images, labels, rows, inner, *_, n_per_epoch, **__: seen.append((rows, inner, n_per_epoch))
+        or pd.DataFrame([(1, "train", "loss", 0.0)], columns=["epoch", "split", "metric", "value"]),
+    )  # fmt: skip
+    for number, changes in enumerate(({}, {"n_images": 10}, {"n_images": 10, "patience": 2}, {"n_per_class": 4})):
+        settings = TRANSFER.model_copy(update={"modes": ["fine_tune"], **changes})
+        checkpoint = Checkpoint.of(tmp_path / str(number), "recipe")
+        transfer.all_modes(settings, saved[0], brightness, target[target["fold"] < 3], checkpoint=checkpoint)
+    sizes = [(len(rows), len(inner), n) for rows, inner, n in seen]
+    assert sizes[0] == (14, 6, 14) and sizes[2] == (10, 0, 20) and sizes[6] == (12, 0, 20)
+    n_kept, n_inner, n_per_epoch = sizes[4]
+    assert n_kept + n_inner == 10 and n_inner > 0 and n_per_epoch == 2 * n_kept
+
+
+def test_a_size_that_a_fold_does_not_have_stops_its_run_and_names_target_and_fold(brightness, target, tmp_path):
+    settings = TRANSFER.model_copy(update={"n_images": 41})
+    with pytest.raises(InputError, match="Target 'chest', fold 1: n_images is 41, and there are 40 training images"):
+        transfer.all_modes(settings, None, brightness, target, checkpoint=Checkpoint.of(tmp_path, "recipe"))
+
+
 def probe(features, label, group, sha256=None, monkeypatch=None):
     """Predictions of a linear probe on given features, in two folds by the parity of the group."""
     images = pd.DataFrame({"image_id": [f"{n:03d}" for n in range(len(label))], "label": label, "group": group})

@@ -34,9 +34,10 @@ def test_every_profile_is_valid_counts_its_runs_and_gives_all_sources_of_a_targe
         assert set(run.needs) <= seen, key
         seen.add(key)
         if run.step == "transfer":
-            budget = str(run.settings.model_dump(exclude={"source", "modes", "backbone"}))
+            of_source = {"source", "modes", "backbone", "variant", "n_images", "n_per_class"}
+            budget = str(run.settings.model_dump(exclude=of_source))
             assert budgets.setdefault(run.settings.target, budget) == budget
-            is_longer = run.settings.source == "none"
+            is_longer = run.name == f"none--{run.settings.target}"
             assert ("fine_tune_long" in run.settings.modes) == is_longer
     assert f" {len(runs)} runs" in (paths.root() / f"params/{profile}.yaml").read_text()
 
@@ -79,7 +80,7 @@ def test_another_collection_is_ingested_and_read_by_the_transfers_of_its_pair_an
 def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_features_runs_everywhere(profile):
     for run in expand.grid(profile).values():
         if run.step == "transfer":
-            assert ("fine_tune_long" in run.settings.modes) == (run.settings.source == "none")
+            assert ("fine_tune_long" in run.settings.modes) == (run.name == f"none--{run.settings.target}")
             assert run.settings.long_epochs > run.settings.epochs
             assert "linear_probe" in run.settings.modes
 
@@ -123,7 +124,7 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
         ("transfer.defaults.epochs", "ten", "epochs got 'ten'"),
         ("transfer.defaults.epochs", 0, "epochs got 0: .*greater than or equal to 1"),
         ("transfer.defaults.epoch", 8, "unknown key 'epoch'; known: .*epochs"),
-        ("transfer.seed", 1, "unknown key 'transfer.seed'; known: defaults"),
+        ("transfer.seed", 1, "unknown key 'transfer.seed'; known: axes_sources, defaults"),
         (
             "transfer.defaults.augmentation.flip",
             True,

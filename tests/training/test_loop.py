@@ -46,6 +46,22 @@ def test_batches_hold_every_row_once_per_epoch_in_an_order_given_by_seed_and_epo
     assert not np.array_equal(order(0), order(0, n_epochs=2))
 
 
+def test_an_epoch_of_more_images_than_rows_repeats_them_evenly_each_time_changed_anew():
+    images, labels = dark_and_bright()
+    rows, move = np.arange(0, 20, 2), Augmentation(rotation_deg=90.0)
+    drawn = batches.Batches(images, labels, rows, 8, seed=3, augmentation=move, n_per_epoch=25)
+    assert [len(drawn[number][1]) for number in range(len(drawn))] == [8, 8, 8, 1]
+    totals = np.zeros(32)
+    for epoch in range(40):
+        drawn.start(epoch)
+        counts = np.bincount(drawn.order, minlength=32)
+        assert counts[rows].min() == 2 and counts[rows].max() == 3 and counts.sum() == 25
+        totals += counts
+    np.testing.assert_allclose(totals[rows] / 40, 2.5, atol=0.3)  # no image counts more in the long run
+    maps = np.concatenate([drawn[number][0]["affine"] for number in range(len(drawn))])
+    assert len(np.unique(maps, axis=0)) == 25
+
+
 @pytest.mark.parametrize(
     "reader", [lambda drawn: batches.stream(drawn), batches._Prefetched], ids=["Keras", "own threads"]
 )
