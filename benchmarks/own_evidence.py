@@ -1,6 +1,10 @@
 """Our own results as evidence: writes the finished targets of a profile to `evidence/` as numbers, with their record.
 
 .venv/bin/python benchmarks/own_evidence.py sample
+.venv/bin/python benchmarks/own_evidence.py sample_axes axes
+
+With `axes`, it writes the tables over numbers of images, pretraining seeds, networks and other collections instead, to
+`evidence/more/own_*.csv`, which the book of every profile shows.
 """
 
 import re
@@ -15,7 +19,7 @@ from catscans_lib import datasets, paths, results
 from catscans_lib.errors import InputError, and_more
 from catscans_lib.evaluation import intervals, learning, tables
 from catscans_lib.evidence import studies
-from catscans_lib.evidence.own import CELLS
+from catscans_lib.evidence.own import CELLS, axis_path
 from catscans_lib.grid import expand, profiles
 from catscans_lib.similarity import registry
 from catscans_lib.transferability import similarity_tables
@@ -26,6 +30,12 @@ MODALITIES = {  # a word of a card's modality, and the name that studies share
     "CT": "CT", "MRI": "MRI", "histopathology": "histopathology", "blood": "blood cells",
 }  # fmt: skip
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "numpy", "scikit-learn")  # those installed
+AXES = {  # tables over the axes of a grid, by the step whose run makes them
+    "sizes": ("size_curves", "size_crossings", "size_measures"),
+    "variance": ("variance_components", "source_differences"),
+    "backbones": ("backbones", "backbone_agreement"),
+    "external": ("external_drops", "external_parts"),
+}
 SHORT = re.compile(r"^(\w{12})\w*")  # of a commit; "+changes" stays
 ALSO = {"source_images": "images of the source", "source_classes": "classes of the source"}
 CAVEATS = (
@@ -64,6 +74,30 @@ def write(profile: str, needed: Mapping[str, Sequence[str]], mode: str) -> list[
     _describe(name, study)
     studies.read(name)
     return targets
+
+
+def write_axes(profile: str) -> list[str]:
+    """Write a profile's tables over the axes of its grid to `evidence/more/`; return their files.
+
+    They replace those of an earlier call.
+    A column study names the profile, and commit the code of the run that made the table. Tables that the profile does not
+    have are removed. InputError if it has none.
+    """
+    done = {name: step for step, names in AXES.items() for name in names if results.is_done(profile, f"{step}/all")}
+    found = {name: results.optional(profile, f"tables/{name}.csv") for name in done}
+    if not any(map(len, found.values())):
+        raise InputError(f"'{profile}' has no finished run of {', '.join(AXES)}. Run the sweep first.")
+    written = []
+    for name in (name for names in AXES.values() for name in names):
+        path = axis_path(name)
+        if not len(table := found.get(name, ())):
+            path.unlink(missing_ok=True)
+            continue
+        commit = SHORT.sub(r"\1", results.record(profile, f"{done[name]}/all")["code"]["commit"])
+        with paths.atomic_write(path) as part:
+            table.assign(study=profile, commit=commit).to_csv(part, index=False, float_format="%.6g")
+        written.append(path.name)
+    return written
 
 
 def modality(name: str) -> str:
@@ -145,10 +179,13 @@ def _describe(name: str, study: studies.Study) -> None:
         part.write_text(before.rstrip("\n") + "\n" + block, encoding="utf-8")
 
 
-def main(profile: str) -> None:
-    """Write a profile's finished targets; InputError if its images are generated."""
+def main(profile: str, what: str = "targets") -> None:
+    """Write a profile's finished targets, or its `axes`; InputError if its images are generated."""
     if profiles.is_demo(profile):
         raise InputError(f"The images of '{profile}' are generated; only results of real images are evidence.")
+    if what == "axes":
+        print(f"evidence/more: {', '.join(write_axes(profile))}")
+        return
     needed: dict[str, list[str]] = {}
     for key, run in expand.grid(profile).items():
         if run.step in ("transfer", "similarity"):
@@ -159,4 +196,4 @@ def main(profile: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2] or ["sample"])
+    main(*sys.argv[1:3] or ["sample"])

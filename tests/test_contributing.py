@@ -57,7 +57,7 @@ class Inventory(Strict):
     profile: str
 
 
-def _inventory(profile: Profile) -> Iterator[Row]:
+def _inventory(profile: Profile) -> Iterable[Row]:
     yield Row({}, "datasets", ())
 
 

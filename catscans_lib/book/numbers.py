@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 
 from catscans_lib import datasets, paths, results
-from catscans_lib.book import auc_tables, budgets, measure_tables
+from catscans_lib.book import auc_tables, axes, budgets, measure_tables
 from catscans_lib.datasets import demo
 from catscans_lib.evaluation import learning
 from catscans_lib.evaluation.tables import CELL
@@ -47,6 +47,7 @@ def numbers(profile: str) -> dict[str, Any]:
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"], grid["primary"]),
         "evidence": chapters.numbers(profile),
+        **axes.numbers(profile),
     }
     mode = next(iter(found["modes"]), "")
     answers = [a | {"target": t["card"].title} for t in found["targets"] for a in t["answers"] if a["mode"] == mode]

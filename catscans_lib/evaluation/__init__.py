@@ -1,4 +1,4 @@
-"""Evaluate sources: AUCs, transfer scores, intervals, comparisons of sources, stability of training.
+"""Evaluate sources: AUCs, intervals, comparisons, stability; over numbers of images, pretraining seeds and networks.
 
 In: saved predictions and learning curves of all transfer runs. Out: tidy tables.
 `user_predictions` evaluates a CSV from elsewhere, read by `prediction_files`.
@@ -22,6 +22,26 @@ class Evaluate(Strict):
     n_draws: Count = 2000
     draw_seed: int = 0
     test: Test = "nadeau_bengio"
+    margin: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Backbones(Strict):
+    """Parameters of `backbones.ipynb`, as in `Evaluate`."""
+
+    profile: str
+    average: Average
+
+
+class Variance(Backbones):
+    """Parameters of `variance.ipynb`, as in `Evaluate`."""
+
+    n_draws: Count = 2000
+    draw_seed: int = 0
+
+
+class Sizes(Variance):
+    """Parameters of `sizes.ipynb`, as in `Evaluate`."""
+
     margin: Annotated[float, Field(ge=0, lt=1)]
 
 

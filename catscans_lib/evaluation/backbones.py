@@ -11,7 +11,7 @@ from catscans_lib.statistics import paired_tests, ties
 RANKS = ["target", "mode", "backbone", "source", "auc", "fold_sd", "gain", "rank", "n_sources"]
 AGREEMENT = ["target", "mode", "backbone_a", "backbone_b", "statistic", "value", "low", "high", "p", "n_sources"]
 ALL = "all"  # all targets, or all backbones of a target
-FEWEST = 3  # sources that two backbones must share
+FEWEST = 3  # sources that two backbones must share, and targets that an interval needs
 
 
 def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def agreement(ranks: pd.DataFrame) -> pd.DataFrame:
 
     Takes target, mode, backbone, source and auc. For a target, statistic "tau" has the exact p of no agreement; "w" is in
     [0, 1], its p by permutation (Friedman's test with backbones as blocks). Targets together (`all`): the mean tau, its 95 %
-    interval over targets (Student's t, from two targets on) and the p of a mean of 0; W has no such row. Two backbones must
+    interval over targets (Student's t, from three targets on) and the p of a mean of 0; W has no such row. Two backbones must
     share three sources. Targets share sources and networks, so the interval is rather too short.
     """
     rows = []
@@ -62,9 +62,9 @@ def agreement(ranks: pd.DataFrame) -> pd.DataFrame:
         ["mode", "backbone_a", "backbone_b"], sort=False
     ):
         values = part["value"].dropna()
-        if len(values) > 1:
+        if len(values) >= FEWEST:
             test = stats.ttest_1samp(values, 0)
-            low, high = test.confidence_interval()
+            low, high = np.clip(test.confidence_interval(), -1, 1)
             row = (ALL, mode, one, other, "tau", values.mean(), low, high, test.pvalue, part["n_sources"].sum())
             table.loc[len(table)] = row
     return table

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from catscans_lib.evaluation.intervals import LEVEL
 from catscans_lib.evaluation.tables import CELL
 from catscans_lib.statistics import bootstrap
 
+TINY = 1e-12
 RUN = [*CELL, "n_train", "fold", "seed"]
 CURVES = [*CELL, "n_train", "auc", "low", "high", "gain", "gain_low", "gain_high", "n_seeds", "covers"]
 CROSSINGS = [*CELL, "other", "margin", "n_train", "low", "high", "share_within", "where"]
@@ -21,10 +23,10 @@ def curves(aucs: pd.DataFrame, draws: pd.DataFrame, *, seed: int = 0) -> pd.Data
     """Return the mean AUC of every source at every size, and its gain over random weights, with 95 % intervals.
 
     `aucs` has the columns `RUN` and auc, `draws` the same runs (index) in bootstrap draws of groups of held-out images. Returns
-    `CURVES`; the gain is NaN without random weights at the same sizes. The intervals cover what `covers` says: other held-out
-    images, and other draws of training images where there are several seeds (Student's t over seeds, whatever the number of
-    folds). At the full size all seeds have the same training images, and drawn ones overlap, so there the intervals cover the
-    seeds of training alone.
+    `CURVES`; the gain is NaN without random weights at the same sizes. Intervals cover what `covers` says: other held-out
+    images, and with several seeds other draws of training images and other trainings. The unit is a seed with all its folds,
+    because random weights start alike in them. At the full size all seeds have the same training images, and drawn ones
+    overlap, so there the intervals cover the seeds of training alone.
     """
     rows = []
     for key, sizes, values, drawn in _drawn(aucs, draws, seed):
@@ -110,13 +112,17 @@ def _drawn(aucs: pd.DataFrame, draws: pd.DataFrame, seed: int) -> Iterator[tuple
 
 
 def _means(values: np.ndarray, images: np.ndarray, seed: int) -> np.ndarray:
-    """Return draws of means over seeds, shape (n_sizes, n_draws): held-out images drawn, and seeds as a multivariate t.
+    """Return draws of means over seeds, shape (n_sizes, n_draws): held-out images drawn, and seeds as normal deviations.
 
-    `values` has shape (n_seeds, n_sizes); `images` are bootstrap draws of their mean, (n_sizes, n_draws). All sources get the
-    same random numbers, so their differences stay paired.
+    `values` has shape (n_seeds, n_sizes); `images` are bootstrap draws of their mean, (n_sizes, n_draws). Few seeds widen the
+    draws, as far as their part of the variance goes: to the quantiles of Student's t with Satterthwaite's degrees of freedom.
+    All sources get the same random numbers, so their differences stay paired.
     """
     n, rng = len(values), np.random.default_rng(seed)
     if n < 2:
         return images
-    normal, chi = rng.standard_normal((n, images.shape[1])), rng.chisquare(n - 1, images.shape[1])
-    return images + (values - values.mean(axis=0)).T @ normal / np.sqrt(n * chi)
+    mean, of_seeds = values.mean(axis=0), values.var(axis=0, ddof=1) / n
+    share = of_seeds / np.maximum(of_seeds + np.nanvar(images, axis=1), TINY)
+    wider = stats.t.ppf(0.975, (n - 1) / np.maximum(share, TINY) ** 2) / stats.norm.ppf(0.975)
+    moved = (values - mean).T @ rng.standard_normal((n, images.shape[1])) / np.sqrt(n * (n - 1))
+    return mean[:, None] + wider[:, None] * (images - mean[:, None] + moved)

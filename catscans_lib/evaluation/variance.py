@@ -13,8 +13,10 @@ from catscans_lib.evaluation.intervals import LEVEL
 from catscans_lib.statistics import components, paired_tests
 
 RUN = ["source", "target", "mode", "pretrain_seed", "fold", "seed"]
-PARTS = ["source", "pretrain_seed", "transfer_seed", "images", "fold"]
-FEW = 5  # levels: with fewer, an interval spans a factor of three and more
+WORDS = {
+    "source": "source", "pretrain_seed": "pretraining seed", "transfer_seed": "transfer seed", "rest": "transfer seed and rest",
+    "images": "held-out images", "fold": "rest of the fold",
+}  # fmt: skip
 COMPONENTS = ["target", "mode", "component", "sd", "low", "high", "share", "n_levels", "variance"]
 DIFFERENCES = [
     "target", "mode", "source_a", "source_b", "difference", "low", "high", "p", "p_adjusted", "n_a", "n_b", "first", "verdict",
@@ -44,12 +46,8 @@ def split(aucs: pd.DataFrame, draws: pd.DataFrame, *, n_draws: int = 2000, seed:
         repeats = here["seed"].nunique() > 1
         terms += [here.groupby(["source", "pretrain_seed", "fold"]).ngroup()] if repeats else []
         found = components.estimated(here["auc"], np.stack(terms), n_draws=n_draws, seed=seed)
-        values, drawn = (
-            dict(zip(PARTS[:2], found.values, strict=False)),
-            dict(zip(PARTS[:2], found.draws, strict=False)),
-        )
-        last = PARTS[2] if repeats else "rest"
-        values[last], drawn[last] = found.values[-1], found.draws[-1]
+        last = "transfer_seed" if repeats else "rest"
+        values, drawn = ({"source": of[0], "pretrain_seed": of[1], last: of[-1]} for of in found[:2])
         images = _of_images(draws.xs((target, mode), level=["target", "mode"]).loc[here["source"].unique()])
         error = images.std(ddof=1) / np.sqrt(len(images))
         values["images"] = images.mean()

@@ -7,7 +7,7 @@ import pandas as pd
 
 from catscans_lib import datasets, paths, results
 from catscans_lib.evidence import original, studies
-from catscans_lib.evidence.contrasts import main, pooled
+from catscans_lib.evidence.contrasts import VARIES_SIZES, main, pooled
 from catscans_lib.evidence.prediction import TRAINED_BEFORE
 from catscans_lib.networks import registry
 from catscans_lib.transferability.associations import ALL
@@ -16,8 +16,7 @@ from catscans_lib.transferability.similarity_tables import BASELINES
 STEP = "evidence"
 TABLES = (
     "contrasts", "summaries", "associations", "against", "limits", "repeatability", "by_size", "correlations",
-    "random_draws", "noise_floor", "ranks", "own_aucs",
-    "own_equal",
+    "random_draws", "noise_floor", "ranks", "own_aucs", "own_equal", "size_values", "by_backbone",
 )  # fmt: skip
 RULES = BASELINES | {TRAINED_BEFORE: "outcome of the same pair, trained in 2023"}
 
@@ -28,7 +27,8 @@ def numbers(profile: str) -> dict[str, Any] | None:
     studies (by name: its record `about`, the rows of its contrasts, its summary), summaries (by kind and group), counts (of
     targets), sizes (rows of contrasts where a study varies the number of images), predictions (by study: a row per score and
     rule over all targets), beat_rules (titles), limits (row by study), repeatability and by_size (rows), original (`_original`),
-    own (by study: `_own`), equal (by study: contrasts of sources of equal size, and their mean).
+    own (by study: `_own`), equal (by study: contrasts of sources of equal size, and their mean), size_values and
+    by_backbone (rows).
     """
     if not results.is_done(profile, f"{STEP}/all"):
         return None
@@ -56,10 +56,23 @@ def numbers(profile: str) -> dict[str, Any] | None:
         "limits": found["limits"].set_index("evidence").to_dict("index"),
         "repeatability": found["repeatability"].to_dict("records"),
         "by_size": found["by_size"].assign(title=found["by_size"]["target"].replace(titles)).to_dict("records"),
+        "size_values": _size_values(found["size_values"], titles, described),
+        "by_backbone": found["by_backbone"]
+        .assign(title=found["by_backbone"]["target"].replace(titles))
+        .to_dict("records"),
         "original": _original(found, described[original.NAME]),
         "own": {name: _own(part, _other_networks(name)) for name, part in found["own_aucs"].groupby("study")},
         "equal": {name: (part.to_dict("records"), pooled(part)) for name, part in found["own_equal"].groupby("study")},
     }
+
+
+def _size_values(
+    values: pd.DataFrame, titles: dict[str, str], described: dict[str, studies.Study]
+) -> list[dict[str, Any]]:
+    """Return the rows of mean outcomes by size with the titles of study, target and source."""
+    names = values["source"] + " (" + values["backbone"] + ")"
+    values = values.assign(target_title=values["target"].replace(titles), study=described[VARIES_SIZES].title)
+    return values.assign(source_title=[studies.printed(name, titles) for name in names]).to_dict("records")
 
 
 def _counts(contrasts: pd.DataFrame) -> dict[str, int]:

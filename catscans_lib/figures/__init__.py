@@ -8,5 +8,6 @@ from catscans_lib.figures.associations import advice_bars, association_forest, m
 from catscans_lib.figures.aucs import auc_panels, difference_panels
 from catscans_lib.figures.curves import learning_curves
 from catscans_lib.figures.evidence import size_panels, source_forest, study_means
+from catscans_lib.figures.grid_axes import backbone_lines, component_panels, size_curves
 from catscans_lib.figures.inspection import cka_matrix, feature_map_grid, grad_cam_grid, image_grid, kept_heatmap
 from catscans_lib.figures.style import COLOURS, DEMO_STAMP, ordered, save, set_style

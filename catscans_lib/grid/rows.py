@@ -195,6 +195,33 @@ def transferability(profile: Profile) -> Iterator[Row]:
         yield Row(values, "transferability", needs)
 
 
+def sizes(profile: Profile) -> Iterator[Row]:
+    needs = [f"similarity/{target}" for target in profile.transfer.targets] if profile.similarity else []
+    yield from _over(profile, "", {**profile.evaluate, "margin": profile.primary.margin}, needs)
+
+
+def variance(profile: Profile) -> Iterator[Row]:
+    yield from _over(profile, "@", profile.evaluate, ["evaluate/all"])
+
+
+def backbones(profile: Profile) -> Iterator[Row]:
+    yield from _over(profile, "+", {"average": profile.evaluate.get("average")}, [])
+
+
+def _over(profile: Profile, kind: str, values: dict[str, Any], needs: list[str]) -> Iterator[Row]:
+    """Give the run over one kind of variants, if there are any: "" fewer images, "@" seeds of pretraining, "+" networks."""
+    found = []
+    for of in (row.values for row in variants(profile)):
+        variant, size = (
+            of.get("variant", ""),
+            f"@{of['n_per_class']}c" if "n_per_class" in of else f"@{of.get('n_images')}",
+        )
+        if variant[:1] == kind:
+            found.append(f"transfer/{of['source']}{variant}--{of['target']}{'' if variant else size}")
+    if found:
+        yield Row(values, "evaluate", [*_base_names(profile), *found, *needs])
+
+
 def evidence(profile: Profile) -> Iterator[Row]:
     if (paths.root() / "evidence").is_dir():
         yield Row({}, "evidence", ())

@@ -19,6 +19,7 @@ ALL = "all"  # all targets together, in column target
 COLUMNS = (
     "evidence", "mode", "target", "measure", "kind", "uses_labels", "statistic", "value", "low", "high", "n", "p", "p_max",
 )  # fmt: skip
+SIZES = ["mode", "size", "n_targets", "measure", "value", "low", "high", "p", "n"]
 REGRET = STATISTICS.index("regret")
 PROBES = ("linear_probe", "linear_probe_auc")  # a rule and a measure that are the mode linear_probe itself
 
@@ -78,6 +79,21 @@ def associations(
     if not parts:
         return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+
+
+def by_size(aucs: pd.DataFrame, similarity: pd.DataFrame, *, n_draws: int, seed: int = 0) -> pd.DataFrame:
+    """Return how far every measure orders the sources as their AUCs do, at each number of training images.
+
+    `aucs` as for `associations`, with n_train; the largest number of a target is size "all". Columns mode, size, n_targets,
+    measure, value (Kendall's tau, mean over the targets that have the size), low, high, p, n (pairs of source and target).
+    """
+    all_images = aucs["n_train"] == aucs.groupby("target")["n_train"].transform("max")
+    parts = [pd.DataFrame(columns=SIZES)]
+    for size, here in aucs.groupby(aucs["n_train"].astype(str).mask(all_images, "all"), sort=False):
+        found = associations(here, similarity, evidence="", n_draws=n_draws, seed=seed)
+        found = found[(found["target"] == ALL) & (found["statistic"] == "kendall")]
+        parts.append(found.assign(size=size, n_targets=here["target"].nunique())[SIZES])
+    return pd.concat(parts, ignore_index=True)
 
 
 def panels(

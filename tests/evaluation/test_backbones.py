@@ -50,12 +50,14 @@ def test_agreement_is_kendalls_tau_with_its_exact_p_and_w_is_that_of_mean_ranks(
 def test_over_targets_the_mean_tau_has_an_interval_over_targets():
     parts = [backbones.ranks(runs(target="chest"))]
     alike = {"small": MEANS["small"], "large": MEANS["small"]}
-    parts.append(backbones.ranks(runs(alike, target="isic2018")))
+    parts += [backbones.ranks(runs(alike, target=target)) for target in ("isic2018", "malaria")]
     found = backbones.agreement(pd.concat(parts))
     row = found[(found["target"] == "all") & (found["statistic"] == "tau")].iloc[0]
-    taus = np.array([1 / 3, 1])
-    reach = stats.t.ppf(0.975, 1) * taus.std(ddof=1) / 2**0.5
-    assert row["value"] == pytest.approx(2 / 3) and row["high"] - row["value"] == pytest.approx(reach)
+    taus = np.array([1 / 3, 1, 1])
+    reach = stats.t.ppf(0.975, 2) * taus.std(ddof=1) / 3**0.5
+    assert (
+        row["value"] == pytest.approx(7 / 9) and row["value"] - row["low"] == pytest.approx(reach) and row["high"] == 1
+    )
     assert found.loc[found["target"] == "isic2018", "value"].tolist() == pytest.approx([1, 1])
 
 

@@ -5,11 +5,13 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from evidence_runs import ROOT, ran_notebook, without_own
+from scipy import stats
 
 from catscans_lib import figures
-from catscans_lib.book import templates
+from catscans_lib.book import axes, templates
 from catscans_lib.errors import InputError
 from catscans_lib.evidence import chapters, studies
 from catscans_lib.grid import expand
@@ -19,6 +21,7 @@ SPEC = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "r
 readme = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(readme)
 CHAPTERS = ("known", "across", "predict", "how_many", "original", "clinicians", "methodologists")
+PAGES = (*CHAPTERS, "backbones")
 
 
 def executed(project, *, published_only):
@@ -49,7 +52,9 @@ def ran_on_all(ran, tmp_path_factory):
 
 
 def render(name, evidence, staged=()):
-    return templates.template(f"{name}.md", staged).render(profile="demo", demo=True, demo_part="", evidence=evidence)
+    nothing = {name: [] for name in axes.TABLES}
+    given = {"profile": "demo", "demo": True, "demo_part": "", "axes": {"here": nothing, "own": nothing}}
+    return templates.template(f"{name}.md", staged).render(**given, evidence=evidence)
 
 
 def test_the_chapters_print_the_numbers_of_the_run(ran, monkeypatch):
@@ -59,7 +64,7 @@ def test_the_chapters_print_the_numbers_of_the_run(ran, monkeypatch):
     assert svgs == {"forest.svg", "means.svg", "sizes.svg"}
     assert not any(figures.DEMO_STAMP in path.read_text() for path in ran.rglob("*.svg"))
     staged = {f"figures/evidence/all/{name}" for name in svgs}
-    text = {name: render(name, found, staged) for name in CHAPTERS}
+    text = {name: render(name, found, staged) for name in PAGES}
     assert all("not been computed" not in chapter for chapter in text.values())
     for study in studies.described().values():
         assert study.title in text["known"] and all(
@@ -75,6 +80,19 @@ def test_the_chapters_print_the_numbers_of_the_run(ran, monkeypatch):
     assert "agree by τ = 0.04 (Brain tumour), 0.33 (BreakHis), 0.33 (ISIC 2019)" in text["predict"]
     assert "By the interval of the difference, **no score** orders better" in text["predict"]
     assert "| COVIDx | 10 | +0.074 (+0.017 to +0.132) | 0.1076 | +0.30 |" in text["how_many"]
+    published = pd.read_csv(ROOT / "evidence/xray_scale.csv", dtype={"n_per_class": str})
+    one = published.query("target == 'covidx' and n_per_class == '10' and backbone == 'resnet50x1_bit'").groupby(
+        "source"
+    )
+    row = f"<td>ImageNet-1k (BiT ResNet-50x1)</td><td>20</td><td>{one['value'].mean()['imagenet1k']:.4f}</td>"
+    assert row in text["how_many"]
+    wide = (
+        published.query("target == 'covidx' and n_per_class == 'all'")
+        .pivot_table("value", "source", "backbone")
+        .dropna()
+    )
+    tau = stats.kendalltau(*wide.to_numpy().T)
+    assert f"| COVIDx | all | {len(wide)} | +{tau.statistic:.2f} | {tau.pvalue:.3f} |" in text["backbones"]
     assert "Over all 24 pairs of source and target" in text["original"]
 
 

@@ -13,10 +13,10 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from catscans_lib import paths, results
-from catscans_lib.book import templates
+from catscans_lib.book import axes, templates
 from catscans_lib.errors import InputError
 from catscans_lib.evidence import chapters, contrasts, prediction, studies
-from catscans_lib.evidence.own import aucs
+from catscans_lib.evidence.own import aucs, of_axis
 
 SPEC = importlib.util.spec_from_file_location("own_evidence", ROOT / "benchmarks" / "own_evidence.py")
 SPEC.loader.exec_module(own := importlib.util.module_from_spec(SPEC))
@@ -211,7 +211,7 @@ def test_the_chapters_show_our_own_runs_beside_the_published_ones(project):
     found = chapters.numbers("demo")
     assert found["studies"][NAME]["summary"]["n"] == 2 and NAME in found["predictions"]
     page = {
-        name: templates.rendered(f"{name}.md", (), profile="demo", demo=True, evidence=found)
+        name: templates.rendered(f"{name}.md", (), profile="demo", demo=True, evidence=found, **axes.numbers("demo"))
         for name in ("known", "across", "predict", "how_many", "_evidence")
     }
     malaria = next(line for line in page["known"].splitlines() if line.startswith("| Malaria cells ⚠ | 72 (9)"))
@@ -258,3 +258,21 @@ def test_what_is_written_and_what_is_not_finished_is_named(project, monkeypatch,
     monkeypatch.setattr(own, "write", lambda profile, needed, mode: ["malaria"])
     own.main("sample")
     assert capsys.readouterr().out.startswith("evidence/own_sample.csv: malaria; not finished: isic2018, chest,")
+
+
+def test_tables_over_the_axes_of_a_grid_replace_those_of_an_earlier_call(project):
+    folder = paths.tables_dir("sample")
+    folder.mkdir(parents=True)
+    gains = pd.DataFrame({"source": ["dtd"], "target": "chest", "mode": "fine_tune", "n_train": 20, "auc": 0.123456789})
+    gains.to_csv(folder / "size_curves.csv", index=False)
+    pd.DataFrame({"target": ["chest"], "component": "fold"}).to_csv(folder / "variance_components.csv", index=False)
+    with pytest.raises(InputError, match="'sample' has no finished run of sizes, variance, backbones, external"):
+        own.main("sample", "axes")
+    finish("sizes/all", {})
+    (project / "evidence/more/own_variance.csv").write_text("target\nearlier\n")
+    assert own.write_axes("sample") == ["own_sizes.csv"]
+    found = of_axis("size_curves")
+    assert found.loc[0, ["auc", "study", "commit"]].tolist() == [0.123457, "sample", "0123456789ab"]
+    assert of_axis("variance_components", ["sd"]).columns.tolist() == ["sd"]
+    with pytest.raises(InputError, match="The images of 'demo' are generated"):
+        own.main("demo", "axes")

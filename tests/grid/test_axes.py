@@ -112,3 +112,14 @@ def test_weights_of_a_source_need_weights_for_a_further_network(grid):
 
     with pytest.raises(InputError, match="comes as weights .* Add backbones.squeezenet.weights.dtd"):
         grid(change)
+
+
+def test_the_steps_over_an_axis_need_the_base_runs_and_its_variants_and_are_missing_without_it(grid):
+    runs = grid(everything)
+    base = {"transfer/none--chest", "transfer/dtd--chest", "transfer/stl10--chest"}
+    sizes = {f"transfer/{source}--chest@{n}" for source in ("none", "dtd") for n in ("20", "50", "5c")}
+    assert set(runs["sizes/all"].needs) == base | sizes | {"similarity/chest"}
+    assert set(runs["variance/all"].needs) == base | {"transfer/dtd@1--chest", "evaluate/all"}
+    networks = {f"transfer/{source}+squeezenet--chest" for source in ("none", "dtd", "stl10")}
+    assert set(runs["backbones/all"].needs) == base | networks
+    assert not {"sizes/all", "variance/all", "backbones/all"} & set(grid(lambda content: None))

@@ -1,0 +1,116 @@
+"""AUCs over the axes of a grid: number of training images, networks, and the variance between repeats."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from catscans_lib.figures.style import COLOURS, Titles, ordered
+
+GREY = "#666666"  # random weights
+GAP = 0.075  # between labels at the ends of lines, in heights of the panel
+
+
+def size_curves(curves: pd.DataFrame, value: str, *, titles: Titles, margin: float = 0.0) -> np.ndarray:
+    """Plot `value` ("auc" or "gain") against the number of training images: a panel per target, a labelled line per source.
+
+    Takes rows of one mode of `sizes.curves`. The line of a gain is 0, its grey band `margin`. Intervals are bars, beside each
+    other.
+    """
+    low, high = ("low", "high") if value == "auc" else ("gain_low", "gain_high")
+    here = curves.dropna(subset=value)
+    colours = _colours(here["source"])
+    panels = _panels(here["target"], "AUC on held-out images" if value == "auc" else "AUC minus that of random weights")
+    for ax, (target, part) in zip(panels, _in_order(here), strict=True):
+        sizes = np.sort(part["n_train"].unique())
+        for number, (source, of) in enumerate(part.groupby("source", sort=False)):
+            x = of["n_train"] * 1.03 ** (number - part["source"].nunique() / 2)
+            _line(ax, colours[source], x, of[value], [of[value] - of[low], of[high] - of[value]])
+        if value == "gain":
+            ax.axhspan(-margin, margin, color="#DDDDDD", zorder=0)
+        ax.set(xscale="log", title=titles.get(target, target), xlabel="Training images of a fold")
+        ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        ax.minorticks_off()
+        _label_ends(ax, part.loc[part["n_train"] == sizes[-1]], value, titles, colours)
+    return panels
+
+
+def backbone_lines(ranks: pd.DataFrame, *, titles: Titles, networks: Mapping[str, str]) -> np.ndarray:
+    """Plot the AUC of every source with every network, a panel per target; lines that cross change the order of two sources.
+
+    Takes rows of one mode of `backbones.ranks`; `networks` are printed names.
+    """
+    colours = _colours(ranks["source"])
+    panels = _panels(ranks["target"], "AUC on held-out images")
+    for ax, (target, part) in zip(panels, _in_order(ranks), strict=True):
+        names = list(part["backbone"].unique())
+        for source, of in part.groupby("source", sort=False):
+            _line(ax, colours[source], of["backbone"].map(names.index), of["auc"], None)
+        ax.set_xticks(range(len(names)), [networks.get(name, name).replace(" ", "\n") for name in names])
+        ax.set(title=titles.get(target, target), xlim=(-0.2, len(names) - 0.8))
+        _label_ends(ax, part[part["backbone"] == names[-1]], "auc", titles, colours)
+    return panels
+
+
+def component_panels(components: pd.DataFrame, *, titles: Titles, words: Mapping[str, str]) -> np.ndarray:
+    """Plot standard deviations of an AUC: a panel per component, a row per target, with intervals; rings are 0.
+
+    Takes rows of one mode of `variance.split`; `words` are printed names of the components in order.
+    """
+    here, targets = components.dropna(subset="sd"), ordered(components["target"])[::-1]
+    names = [name for name in words if name in set(here["component"])]
+    size = (1.8 + 1.9 * len(names), 1.2 + 0.35 * len(targets))
+    _, axes = plt.subplots(1, len(names), figsize=size, sharey=True, sharex=True, squeeze=False)
+    for number, (ax, name) in enumerate(zip(axes[0], names, strict=True)):
+        for row in here[here["component"] == name].itertuples():
+            y, colour = targets.index(row.target), COLOURS[number]
+            ax.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
+            ax.plot(row.sd, y, "o", ms=6, mec=colour, mfc=colour if row.sd else "white")
+        ax.set_title(words[name], fontsize=9)
+        ax.set_xlim(0, 2 * here["sd"].max())
+        ax.grid(axis="x", color="#EEEEEE")
+    axes[0][0].set_yticks(range(len(targets)), [titles.get(name, name) for name in targets])
+    axes[0][len(names) // 2].set_xlabel("Standard deviation of the AUC, 95 % interval")
+    return axes[0]
+
+
+def _panels(targets: Sequence[str], label: str) -> np.ndarray:
+    n = len(set(targets))
+    columns = min(n, 2)
+    rows = -(-n // columns)
+    _, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3.1 * rows), squeeze=False)
+    for ax in axes.flat[n:]:
+        ax.remove()
+    for ax in axes[:, 0]:
+        ax.set_ylabel(label)
+    return axes.flat[:n]
+
+
+def _in_order(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return [(target, table[table["target"] == target]) for target in ordered(table["target"])]
+
+
+def _colours(sources: pd.Series) -> dict[str, str]:
+    names = [name for name in ordered(sources) if name != "none"]
+    return {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)} | {"none": GREY}
+
+
+def _line(ax: Axes, colour: str, x: pd.Series, y: pd.Series, reach: list[pd.Series] | None) -> None:
+    style = {"color": colour, "ls": "--" if colour == GREY else "-", "marker": "o", "ms": 4, "lw": 1.5}
+    ax.errorbar(x, y, None if reach is None else np.nan_to_num(np.maximum(reach, 0)), elinewidth=1, **style)
+
+
+def _label_ends(ax: Axes, ends: pd.DataFrame, value: str, titles: Titles, colours: dict[str, str]) -> None:
+    """Write the name of every line at its right end, names apart from each other."""
+    bottom, top = ax.get_ylim()
+    places = ((ends[value] - bottom) / (top - bottom)).sort_values()
+    moved = places.copy()
+    for number in range(1, len(moved)):
+        moved.iloc[number] = max(moved.iloc[number], moved.iloc[number - 1] + GAP)
+    moved -= max(0, moved.iloc[-1] - 1) if len(moved) else 0
+    for at, y in moved.items():
+        source = ends.loc[at, "source"]
+        text = "random weights" if source == "none" else titles.get(source, source)
+        ax.text(1.02, y, text, transform=ax.transAxes, va="center", fontsize=8, color=colours[source])
