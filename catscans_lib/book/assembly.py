@@ -1,6 +1,7 @@
 """Assemble the chapters, figures and executed notebooks of a profile; Jupyter Book makes HTML of them."""
 
 import fnmatch
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import nbformat
 import yaml
+from bs4 import BeautifulSoup
 from PIL import Image
 
 from catscans_lib import paths
@@ -65,14 +67,15 @@ def build(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
     shutil.copytree(
         source / "_static", index.parent / "_static", dirs_exist_ok=True
     )  # Sphinx does so if a page has changed
-    _finish(index.parent)
+    _finish(index.parent, sorted(path.stem for path in source.glob("*.md")))
     log_path.write_text(log, encoding="utf-8")  # at the end: its time says that the book is complete
     return index
 
 
-def _finish(html: Path) -> None:
+def _finish(html: Path, pages: Iterable[str]) -> None:
     """Apply `_CHANGES` to all pages; remove outputs from downloadable notebooks (pages show them) and maps of scripts.
 
+    A script gets the texts of `pages`, from which the search makes its excerpts where the book is opened from the disk.
     Pictures of the run pages get 256 colours; the chapters have them as SVG. A second call changes nothing.
     """
     for path in html.rglob("*.html"):
@@ -81,6 +84,9 @@ def _finish(html: Path) -> None:
             changed = pattern.sub(replacement, changed)
         if changed != text:
             path.write_text(changed, encoding="utf-8")
+    texts = {name: _text(html / f"{name}.html") for name in pages}
+    script = f"window.TEXTS = {json.dumps(texts, ensure_ascii=False)};\n"
+    (html / "scripts" / "texts.js").write_text(script, encoding="utf-8")
     for path in (html / "_sources").rglob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
         shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
@@ -94,6 +100,14 @@ def _finish(html: Path) -> None:
                 picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path)
     for path in [*(html / "_static").rglob("*.map"), *(html / "_static").rglob(ICONS)]:
         path.unlink()
+
+
+def _text(page: Path) -> str:
+    """Return the words of a page; "" if it is not in the table of contents and so was not built."""
+    article = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").article if page.is_file() else None
+    for node in article.select(".headerlink, script, style") if article else ():
+        node.decompose()
+    return " ".join(article.get_text(" ").split()) if article else ""
 
 
 def assemble(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:

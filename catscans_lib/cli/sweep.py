@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,13 @@ def book(
             click.echo(f"Without --dry-run, the book of profile {profile} would be built from its finished runs.")
             return
         say(f"building the book of profile {profile}")
-        from catscans_lib.book import build
+        from catscans_lib.book import build, citation
+        from catscans_lib.runs import recipe
 
         index = build(profile, gaps)
         say(f"built the book of profile {profile}")
+        if lacking := citation.cited(recipe.commit(), datetime.now(UTC))["gaps"]:
+            click.echo(f"To cite it, the book does not state: {'; '.join(lacking)}.")
     click.echo(paths.relative(index))
 
 

@@ -19,6 +19,7 @@ from catscans_lib.book import architecture, citation, run_pages, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import experiments
+from catscans_lib.runs import recipe
 from catscans_lib.runs.records import reading
 
 CHAPTERS = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
@@ -327,7 +328,7 @@ def test_links_to_binder_and_colab_follow_from_the_address_of_the_repository(res
         (
             {
                 "title": "All", "version": 2, "date-released": "2025-01-02", "license": "MIT", "doi": "10.1/x",
-                "repository-code": "u",
+                "repository-code": "https://u",
                 "authors": [{"family-names": "Aa", "given-names": "B"}, {"name": "Team"}],
             },
             "Aa, B and Team (2025). All (version 2, commit abc). https://doi.org/10.1/x", [],
@@ -343,6 +344,39 @@ def test_the_citation_says_what_the_copy_states_and_names_what_it_lacks(tmp_path
     assert (found["text"], [one.split()[0] for one in found["gaps"]]) == (text, gaps)
     assert json.loads(citation.script(found).decode().removeprefix("const CITED = ").rstrip(";\n")) == found
     assert "commit (the project is no git repository)" in citation.cited("", datetime(2026, 1, 1, tzinfo=UTC))["gaps"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "gap"),
+    [
+        ("license", "Foo-1.0", "licence (`license` in `CITATION.cff` is 'Foo-1.0', of unknown form; a known one: MIT"),
+        ("doi", "https://doi.org/10.5281/zenodo.1", "of unknown form; a known one: 10.5281/zenodo.1234567)"),
+        ("repository-code", "owner/name", "of unknown form; a known one: https://github.com/owner/name)"),
+        ("date-released", "24 November", "date (`date-released` in `CITATION.cff` is '24 November', of unknown form"),
+    ],
+)
+def test_a_licence_or_address_of_unknown_form_is_named_and_not_printed(results, key, value, gap):
+    stated = yaml.safe_load((ROOT / "CITATION.cff").read_text()) | {key: value}
+    (results / "CITATION.cff").write_text(yaml.safe_dump(stated))
+    (said,) = [one for one in citation.cited("abc", datetime(2026, 1, 1, tzinfo=UTC))["gaps"] if key in one]
+    assert gap in said
+    front = chapter("index")
+    assert said in front and f"{value} ·" not in front and "version 0.1.0" in front
+
+
+def test_a_book_without_version_commit_and_address_says_so_on_its_front_page(results, monkeypatch):
+    monkeypatch.setattr(recipe, "commit", lambda: "")
+    (results / "CITATION.cff").write_text("title: Cats\nauthors: [{name: Team}]\n")
+    front = chapter("index")
+    assert "*Team* · [cite](#citing)" in front
+    assert "address (`repository-code` in `CITATION.cff`); commit (the project is no git repository)" in front
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n"])
+def test_a_damaged_citation_file_is_named(results, text):
+    (results / "CITATION.cff").write_text(text)
+    with pytest.raises(InputError, match=r"(?s)^CITATION\.cff .*[Rr]estore it from git\.$"):
+        chapter("index")
 
 
 def test_every_explained_word_has_its_entry_in_the_glossary(results):
