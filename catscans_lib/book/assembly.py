@@ -25,6 +25,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.grid import profiles
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import recipe
+from catscans_lib.sharing import tables
 
 SCRIPTS = "extra"  # copied to the top of the book; every page would load what is in _static
 DEMO_PART = "The machinery, on a world with known truth"
@@ -123,7 +124,9 @@ def assemble(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
         )
     context |= {"gaps": gaps or {}, "built": datetime.now(UTC), "commit": recipe.commit(), "demo_part": DEMO_PART}
     context["cited"] = citation.cited(context["commit"], context["built"])
-    staged = _copies(profile) | run_pages.pages(context) | run_pages.records(profile, context["runs"])
+    context["dictionary"] = tables.of_profile(profile)
+    staged = {"files/tables.zip": tables.packed(profile, context["cited"])} if context["dictionary"] else {}
+    staged |= _copies(profile) | run_pages.pages(context) | run_pages.records(profile, context["runs"])
     staged |= _chapters(context | {"storeys": architecture.storeys()}, staged)
     staged["_toc.yml"] = _toc(staged, context["demo"])
     staged["_config.yml"] = _config(profile)

@@ -22,7 +22,7 @@ RULES = {  # what is stated -> its key in CITATION.cff, the form that it must ha
 
 
 def cited(commit: str, built: datetime) -> dict[str, Any]:
-    """Return title, authors, version, date, year, licence, doi, address, repository (owner/name on GitHub), commit, text, gaps.
+    """Return what CITATION.cff states, with commit, year, published (a date), repository (owner/name on GitHub), text and gaps.
 
     What CITATION.cff lacks or states in an unknown form is "", and named in `gaps`. `text` is one line.
     """
@@ -42,6 +42,7 @@ def cited(commit: str, built: datetime) -> dict[str, Any]:
             gaps.append(f"{name} (`{key}` in `CITATION.cff` is '{given}', of unknown form; a known one: {example})")
             found[name] = ""
     found |= {"commit": commit, "repository": found["address"].partition("github.com/")[2].strip("/")}
+    found["published"] = found["date"] or f"{built:%Y-%m-%d}"
     found["year"] = (found["date"] or str(built.year))[:4]
     place = f"https://doi.org/{found['doi']}" if found["doi"] else found["address"]
     which = ", ".join(f"{name} {found[name][:12]}" for name in ("version", "commit") if found[name])

@@ -53,7 +53,7 @@ def main() -> None:
 
 for command in (
     sweep.check, sweep.sweep, sweep.run, sweep.book, data.download, data.dataset,
-    records.records, share.export, share.import_, share.verify, recommend, predict, clean,
+    records.records, share.export, share.import_, share.verify, share.tables, recommend, predict, clean,
 ):  # fmt: skip
     main.add_command(command)
 

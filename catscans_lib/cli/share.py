@@ -79,3 +79,19 @@ def verify(names: tuple[str, ...], profile: str, draft: bool) -> None:
         path.write_text(drafted, encoding="utf-8")
         click.echo(f"{path.name}: {len(checked)} entries. Whoever checks them replaces what says FIXME, and signs.")
     sys.exit(1 if wrong else 0)
+
+
+@click.command(epilog="Example: catscans tables tables.zip --profile paper")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.zip")
+@click.option("--profile", default="demo", show_default=True, help="Profile whose tables to write.")
+@click.option("--parquet", is_flag=True, help="Write Parquet instead of CSV; needs pyarrow.")
+def tables(path: Path, profile: str, parquet: bool) -> None:
+    """Write all tables of a profile and the published evidence into one zip, with data dictionary and Croissant metadata."""
+    from datetime import UTC, datetime
+
+    from catscans_lib.book import citation
+    from catscans_lib.runs import recipe
+    from catscans_lib.sharing import tables
+
+    size = tables.save(profile, path, citation.cited(recipe.commit(), datetime.now(UTC)), parquet=parquet)
+    click.echo(f"{path}: {size / 1e6:.1f} MB.")

@@ -3,14 +3,17 @@
 In: finished runs. Out: a `Checked` for every figure and table. The notebooks are executed into `results/<profile>/scratch/`.
 """
 
+import io
 import re
 from collections.abc import Callable, Collection
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from catscans_lib import paths, results
@@ -20,6 +23,7 @@ from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import execute, recipe
 from catscans_lib.runs.records import masking
 
+ROUNDING = 1e-9  # of a number: sums in threads end in other digits
 _DRAWN_BY = re.compile(rb"<metadata>.*?</metadata>", re.DOTALL)  # the version of matplotlib
 
 
@@ -101,7 +105,7 @@ def verify(profile: str, chosen: Collection[Checked], say: Callable[[str], Any] 
             say(f"{key} is out of date: its settings, inputs or code have changed since it was made.")
         work = results.new_work_dir(f"{profile}/scratch", *key.split("/"))
         try:
-            with masking.hidden():
+            with masking.hidden(), redirect_stdout(io.StringIO()):
                 execute.run_notebook(runs[key], profile, work)
             checked = [Checked(key, part.place, _problem(profile, part, work)) for part in of_run]
         except execute.RunFailed as error:
@@ -140,7 +144,7 @@ def _problem(profile: str, part: Checked, work: Path) -> str:
 
 
 def _difference(stored: Path, again: Path) -> str:
-    """Return how two tables differ: rows, columns, or the first of the cells."""
+    """Return how two tables differ: rows, columns, or the first of the cells; "" if only by rounding."""
     if not stored.is_file():
         return "is missing"
     if stored.read_bytes() == again.read_bytes():
@@ -148,9 +152,10 @@ def _difference(stored: Path, again: Path) -> str:
     old, new = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (stored, again))
     if list(old.columns) != list(new.columns) or len(old) != len(new):
         return f"has {len(old)} rows of {', '.join(old.columns)}; made again, it has {len(new)} rows of {', '.join(new.columns)}"
-    rows, columns = (old != new).to_numpy().nonzero()
+    numbers = (table.apply(pd.to_numeric, errors="coerce").to_numpy(float) for table in (old, new))
+    rows, columns = np.nonzero((old != new).to_numpy() & ~np.isclose(*numbers, rtol=ROUNDING, atol=0))
     if not len(rows):
-        return "is written in another way, with the same cells"
+        return ""
     row, column = rows[0], columns[0]
     first = f"{old.columns[column]} in row {row + 1} is {old.iat[row, column]}, made again {new.iat[row, column]}"
     return f"has other values in {len(rows)} of {old.size} cells ({first})"

@@ -66,6 +66,15 @@ def test_a_figure_that_does_not_follow_from_its_table_is_named_with_the_cell(fol
     assert "1 of 4 cells (auc in row 2 is 0.75, made again 0.25)" in said
 
 
+def test_the_last_digits_of_sums_in_threads_do_not_count(folder):
+    for path in (folder / "results/demo").rglob("aucs.csv"):
+        path.write_text(path.read_text().replace("0.25", "0.25000000000000006"))
+    assert problems("aucs") == {"tables/aucs.csv": ""}
+    for path in (folder / "results/demo").rglob("aucs.csv"):
+        path.write_text(path.read_text().replace("0.25000000000000006", "0.250001"))
+    assert "auc in row 2 is 0.250001, made again 0.25" in problems("aucs")["tables/aucs.csv"]
+
+
 def test_another_drawing_of_the_same_table_is_named(folder):
     path = folder / f"results/demo/{STEM}.svg"
     path.write_text(path.read_text().replace("Matplotlib v", "Matplotlib v0."))

@@ -29,7 +29,7 @@ PROJECT = (
     "environment.yml", "pyproject.toml", "requirements.lock",
 )  # fmt: skip
 CHAPTERS = (
-    "notebooks/*.ipynb", "book/*.md", "book/*.bib", "book/*.y*ml", "book/*.css", "book/*.py", "book/_static/*",
+    "notebooks/*.ipynb", "book/*.md", "book/*.bib", "book/*.y*ml", "book/*.json", "book/*.css", "book/*.py", "book/_static/*",
     "params/cluster/*/*.yaml"
 )  # fmt: skip
 FROM_GIT = ("catscans_lib/", "notebooks/", "book/", "params/cluster/")  # holds no secrets and no paths of this machine
