@@ -19,13 +19,12 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 from catscans_lib import paths
-from catscans_lib.book import architecture, citation, run_pages, templates
+from catscans_lib.book import architecture, citation, run_pages, tables, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import profiles
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import recipe
-from catscans_lib.sharing import tables
 
 SCRIPTS = "extra"  # copied to the top of the book; every page would load what is in _static
 DEMO_PART = "The machinery, on a world with known truth"
@@ -125,7 +124,8 @@ def assemble(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
     context |= {"gaps": gaps or {}, "built": datetime.now(UTC), "commit": recipe.commit(), "demo_part": DEMO_PART}
     context["cited"] = citation.cited(context["commit"], context["built"])
     context["dictionary"] = tables.of_profile(profile)
-    staged = {"files/tables.zip": tables.packed(profile, context["cited"])} if context["dictionary"] else {}
+    is_packed = any(not table.is_large for table in context["dictionary"])
+    staged = {"files/tables.zip": tables.packed(profile, context["cited"])} if is_packed else {}
     staged |= _copies(profile) | run_pages.pages(context) | run_pages.records(profile, context["runs"])
     staged |= _chapters(context | {"storeys": architecture.storeys()}, staged)
     staged["_toc.yml"] = _toc(staged, context["demo"])

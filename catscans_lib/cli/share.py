@@ -89,9 +89,8 @@ def tables(path: Path, profile: str, parquet: bool) -> None:
     """Write all tables of a profile and the published evidence into one zip, with data dictionary and Croissant metadata."""
     from datetime import UTC, datetime
 
-    from catscans_lib.book import citation
+    from catscans_lib.book import citation, tables
     from catscans_lib.runs import recipe
-    from catscans_lib.sharing import tables
 
     size = tables.save(profile, path, citation.cited(recipe.commit(), datetime.now(UTC)), parquet=parquet)
     click.echo(f"{path}: {size / 1e6:.1f} MB.")

@@ -131,7 +131,7 @@ def test_assembling_again_writes_only_changed_files_and_deletes_old_ones(results
     aucs.write_text(aucs.read_text().replace(",0.8\n", ",0.79\n"))
     book.assemble("sample")
     changed = {path.name for path, time in before.items() if path.stat().st_mtime_ns != time}
-    assert changed == {"answer.md", "aucs.csv", "conclusion.md", "results.md"}
+    assert changed == {"answer.md", "aucs.csv", "conclusion.md", "results.md", "tables.zip"}
     shutil.rmtree(paths.run_dir("sample", "transfer", "none--isic2018"))
     book.assemble("sample")
     assert not (source / "runs/transfer/none--isic2018.ipynb").exists()

@@ -21,6 +21,7 @@ from catscans_lib import datasets, paths
 from catscans_lib.cli import main
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.images import store
 from catscans_lib.runs import recipe
 from catscans_lib.sharing.crate import metadata
@@ -97,6 +98,23 @@ def test_every_run_is_an_action_that_says_what_it_read_and_made(made, project):
         assert {one.id for one in read} == {"params/demo.yaml", *(f"results/demo/{need}/" for need in run.needs)}
         assert (action["startTime"], action["endTime"]) == ("2026-11-25T13:29:02+00:00", "2026-11-25T13:29:11+00:00")
     assert crate.get("notebooks/transfer.ipynb")["version"] == finished.COMMIT
+
+
+def test_with_an_address_the_software_of_a_run_is_a_link_to_its_notebook(copied):
+    path = copied / "CITATION.cff"
+    path.write_text(path.read_text() + "repository-code: https://github.com/a/b\n")
+    files = {f"notebooks/{step}.ipynb": (1, "0") for step in STEPS}
+    described = {entity["@id"]: entity for entity in metadata.describe("demo", files)["@graph"]}
+    tool = described[described["#evaluate/all"]["instrument"]["@id"]]
+    assert tool["@id"] == tool["url"] == f"https://github.com/a/b/blob/{finished.COMMIT}/notebooks/evaluate.ipynb"
+    assert tool["@type"] == "SoftwareApplication"
+
+
+def test_a_crate_without_a_licence_is_refused_by_name(copied, tmp_path):
+    path = copied / "CITATION.cff"
+    path.write_text(path.read_text().replace("license: MIT\n", ""))
+    with pytest.raises(InputError, match=r"CITATION\.cff states no license; a crate needs"):
+        export("demo", tmp_path / "out.zip")
 
 
 def test_it_holds_no_secrets_and_no_paths_of_this_machine(made):

@@ -16,6 +16,7 @@ from urllib import parse
 import yaml
 
 from catscans_lib import datasets, paths, results
+from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, profiles
 from catscans_lib.runs import recipe
 
@@ -37,17 +38,21 @@ MEDIA_TYPES = {  # not in it
 def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     """Return the content of ``ro-crate-metadata.json``; `files`: place of every other file -> number of bytes and SHA-256."""
     cited = yaml.safe_load((paths.root() / "CITATION.cff").read_text(encoding="utf-8"))
+    if missing := [key for key in ("title", "authors", "license") if not cited.get(key)]:
+        raise InputError(
+            f"CITATION.cff states no {', '.join(missing)}; a crate needs what it is, by whom, and its licence."
+        )
     runs = _finished(profile)
     articles = [
         _entity(f"https://doi.org/{one['doi']}" if "doi" in one else one["url"], "ScholarlyArticle", name=one["title"])
-        for one in cited["references"]
+        for one in cited.get("references", ())
     ]
     authors = [_author(f"#author-{number}", one) for number, one in enumerate(cited["authors"], 1)]
     spdx = f"https://spdx.org/licenses/{cited['license']}"
     rights = {"author": _ids(authors), "license": _refs(spdx)}
     described = {name: _file(name, *facts) for name, facts in files.items()}
-    _mark_tools(described, runs)
-    actions = _actions(profile, runs, files, authors[0]["@id"])
+    tools = _tools(described, runs, cited.get("repository-code", ""))
+    actions = _actions(profile, runs, files, authors[0]["@id"], tools)
     folders = [entity["@id"] for entity in actions if entity["@type"] == "Dataset"]
     graph = [
         _root(profile, cited["title"], runs, [*described, *folders], citation=_ids(articles), **rights),
@@ -57,6 +62,7 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
         *articles,
         *authors,
         *described.values(),
+        *(tool for tool in tools.values() if tool["@id"] not in described),
         *actions,
     ]
     return {"@context": [f"{CRATE}/context", TERMS], "@graph": graph}
@@ -112,15 +118,26 @@ def _root(profile: str, title: str, runs: dict[str, dict], parts: list[str], **m
     )  # fmt: skip
 
 
-def _mark_tools(described: dict[str, dict], runs: dict[str, dict]) -> None:
-    """Say in the entities of the notebooks that they are software, and of which commits."""
-    commits = ", ".join(sorted({record["code"]["commit"] for record in runs.values()} - {""}))
-    tool = {"@type": ["File", "SoftwareSourceCode"], "version": commits or installed(recipe.PROJECT)}
+def _tools(described: dict[str, dict], runs: dict[str, dict], address: str) -> dict[str, dict[str, Any]]:
+    """Return the software of each step: its notebook, at the address of the repository if there is one.
+
+    Without an address, the notebook's file in the crate is the software, which is then marked as such.
+    """
+    commits = sorted({record["code"]["commit"] for record in runs.values()} - {""})
+    found = {}
     for step in dict.fromkeys(key.split("/")[0] for key in runs):
-        described[f"notebooks/{step}.ipynb"] |= tool
+        name, version = f"notebooks/{step}.ipynb", ", ".join(commits) or installed(recipe.PROJECT)
+        described[name] |= {"@type": ["File", "SoftwareSourceCode"], "version": version}
+        found[step] = described[name]
+        if address:
+            url = f"{address.removesuffix('/')}/blob/{commits[-1] if commits else 'HEAD'}/{name}"
+            found[step] = _entity(url, "SoftwareApplication", name=name, url=url, version=version)
+    return found
 
 
-def _actions(profile: str, runs: dict[str, dict], files: Iterable[str], agent: str) -> list[dict[str, Any]]:
+def _actions(
+    profile: str, runs: dict[str, dict], files: Iterable[str], agent: str, tools: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Entities for what each run read and made."""
     grid, folders = expand.grid(profile), {key: f"results/{profile}/{key}/" for key in runs}
     settings, found = f"params/{profile}.yaml", []
@@ -134,7 +151,7 @@ def _actions(profile: str, runs: dict[str, dict], files: Iterable[str], agent: s
                 hasPart=[_refs(part) for part in parts],
             ),
             _entity(
-                f"#{key}", "CreateAction", name=record["run_id"], instrument=_refs(notebook), agent=_refs(agent),
+                f"#{key}", "CreateAction", name=record["run_id"], instrument=_refs(tools[step]["@id"]), agent=_refs(agent),
                 object=_refs(settings, *(folders[need] for need in needs if need in folders)), result=_refs(folder),
                 description=f"{notebook}, executed with the parameters in {folder}{results.RECORD}.",
                 startTime=record["started"], endTime=_ended(record), actionStatus="http://schema.org/CompletedActionStatus",

@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 
 from catscans_lib import paths, results
+from catscans_lib.book import templates
 from catscans_lib.errors import InputError
 from catscans_lib.evidence import studies
 from catscans_lib.sharing import archives
@@ -112,10 +113,8 @@ def packed(profile: str, cited: dict[str, Any], *, parquet: bool = False) -> byt
 
     InputError for Parquet without pyarrow, and for a profile without tables.
     """
-    from catscans_lib.book import templates
-
     tables = [table for table in of_profile(profile) if not table.is_large]
-    if not any(table.name != "evidence" for table in tables):
+    if not tables:
         raise InputError(f"Profile '{profile}' has no tables. Make them: {results.SWEEP} {profile}")
     ending = "parquet" if parquet else "csv"
     files = {f"{table.name}.{ending}": _bytes(table.content, parquet) for table in tables}

@@ -12,9 +12,9 @@ import yaml
 from click.testing import CliRunner
 
 from catscans_lib import results
+from catscans_lib.book import tables
 from catscans_lib.cli import main
 from catscans_lib.errors import InputError
-from catscans_lib.sharing import tables
 
 CITED = {
     "title": 'Cats "or"', "authors": "A and B", "text": "A and B (2026).", "published": "2026-11-24", "version": "0.1.0",
@@ -106,6 +106,8 @@ def test_parquet_is_read_back_or_says_what_to_install(project):
 
 
 def test_a_profile_without_results_and_the_command(project, tmp_path):
+    assert set(members(tables.packed("demo", CITED))) == {"evidence.csv", "dictionary.csv", "croissant.json"}
+    shutil.rmtree(project / "evidence")
     with pytest.raises(InputError, match="Profile 'demo' has no tables. Make them"):
         tables.packed("demo", CITED)
     done = CliRunner().invoke(main.main, ["tables", str(tmp_path / "t.zip"), "--profile", "sample"])
