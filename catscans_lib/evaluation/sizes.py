@@ -15,7 +15,20 @@ from catscans_lib.statistics import bootstrap
 
 TINY = 1e-12
 RUN = [*CELL, "n_train", "fold", "seed"]
-CURVES = [*CELL, "n_train", "auc", "low", "high", "gain", "gain_low", "gain_high", "n_seeds", "covers"]
+CURVES = [
+    *CELL,
+    "n_train",
+    "auc",
+    "low",
+    "high",
+    "gain",
+    "gain_low",
+    "gain_high",
+    "se_images",
+    "se_seeds",
+    "n_seeds",
+    "covers",
+]
 CROSSINGS = [*CELL, "other", "margin", "n_train", "low", "high", "share_within", "where"]
 
 
@@ -26,19 +39,22 @@ def curves(aucs: pd.DataFrame, draws: pd.DataFrame, *, seed: int = 0) -> pd.Data
     `CURVES`; the gain is NaN without random weights at the same sizes. Intervals cover what `covers` says: other held-out
     images, and with several seeds other draws of training images and other trainings. The unit is a seed with all its folds,
     because random weights start alike in them. At the full size all seeds have the same training images, and drawn ones
-    overlap, so there the intervals cover the seeds of training alone.
+    overlap, so there the intervals cover the seeds of training alone. se_images and se_seeds are the standard errors of both
+    parts.
     """
     rows = []
-    for key, sizes, values, drawn in _drawn(aucs, draws, seed):
+    for key, sizes, values, images, drawn in _drawn(aucs, draws, seed):
         for source in values:
+            n = len(values[source])
             low, high = bootstrap.interval(drawn[source], LEVEL)
             gain = np.full((3, len(sizes)), np.nan)
             if source != "none" and "none" in values:
                 gain[0] = values[source].mean(axis=0) - values["none"].mean(axis=0)
                 gain[1:] = bootstrap.interval(drawn[source, "none"], LEVEL)
-            columns = [sizes, values[source].mean(axis=0), low.clip(0, 1), high.clip(0, 1), *gain]
-            covers = "images and seeds" if len(values[source]) > 1 else "images"
-            rows += [(source, *key, *row, len(values[source]), covers) for row in zip(*columns, strict=True)]
+            errors = np.nanstd(images[source], axis=1), _of_seeds(values[source]) ** 0.5
+            columns = [sizes, values[source].mean(axis=0), low.clip(0, 1), high.clip(0, 1), *gain, *errors]
+            covers = "images and seeds" if n > 1 else "images"
+            rows += [(source, *key, *row, n, covers) for row in zip(*columns, strict=True)]
     return pd.DataFrame(rows, columns=CURVES).astype({"n_train": int})
 
 
@@ -52,7 +68,7 @@ def crossings(aucs: pd.DataFrame, draws: pd.DataFrame, margin: float, *, seed: i
     of draws that cross within the sizes tried.
     """
     rows = []
-    for key, sizes, values, drawn in _drawn(aucs, draws, seed):
+    for key, sizes, values, _, drawn in _drawn(aucs, draws, seed):
         means = {source: of_source.mean(axis=0) for source, of_source in values.items()}
         for source, other in (name for name in drawn if isinstance(name, tuple)):
             apart, limit = means[source] - means[other], margin if other == "none" else 0.0
@@ -89,9 +105,9 @@ def crossing(sizes: np.ndarray, gains: np.ndarray, margin: float) -> np.ndarray:
 
 
 def _drawn(aucs: pd.DataFrame, draws: pd.DataFrame, seed: int) -> Iterator[tuple]:
-    """Yield target and mode, sizes, AUCs by source, shape (n_seeds, n_sizes), and draws of their mean, (n_sizes, n_draws).
+    """Yield target and mode, sizes, AUCs by source, shape (n_seeds, n_sizes), their mean over images drawn, and `_means`.
 
-    The draws also have every ordered pair of sources, and every source with `none`: the first minus the second.
+    The last also has every ordered pair of sources, and every source with `none`: the first minus the second.
     """
     for key, here in aucs.groupby(["target", "mode"], sort=False):
         sizes = np.sort(here["n_train"].unique()).astype(float)
@@ -108,7 +124,7 @@ def _drawn(aucs: pd.DataFrame, draws: pd.DataFrame, seed: int) -> Iterator[tuple
             both = wide.loc[one].index.intersection(wide.loc[other].index)
             apart = (wide.loc[one].loc[both] - wide.loc[other].loc[both]).to_numpy()
             found[one, other] = _means(apart, images[one] - images[other], seed)
-        yield key, sizes, values, found
+        yield key, sizes, values, images, found
 
 
 def _means(values: np.ndarray, images: np.ndarray, seed: int) -> np.ndarray:
@@ -121,8 +137,14 @@ def _means(values: np.ndarray, images: np.ndarray, seed: int) -> np.ndarray:
     n, rng = len(values), np.random.default_rng(seed)
     if n < 2:
         return images
-    mean, of_seeds = values.mean(axis=0), values.var(axis=0, ddof=1) / n
+    mean, of_seeds = values.mean(axis=0), _of_seeds(values)
     share = of_seeds / np.maximum(of_seeds + np.nanvar(images, axis=1), TINY)
     wider = stats.t.ppf(0.975, (n - 1) / np.maximum(share, TINY) ** 2) / stats.norm.ppf(0.975)
     moved = (values - mean).T @ rng.standard_normal((n, images.shape[1])) / np.sqrt(n * (n - 1))
     return mean[:, None] + wider[:, None] * (images - mean[:, None] + moved)
+
+
+def _of_seeds(values: np.ndarray) -> np.ndarray:
+    """Return the variance of the mean over seeds, shape (n_sizes,); NaN with one."""
+    n = len(values)
+    return values.var(axis=0, ddof=1) / n if n > 1 else np.full(values.shape[1], np.nan)

@@ -42,6 +42,7 @@ def test_means_and_gains_are_over_folds_and_seeds_and_the_interval_is_students_o
     found = sizes.curves(aucs := runs(values), drawn(aucs, n_draws=20_000)).set_index(["source", "n_train"])
     assert found.loc[("none", 100), "auc"] == pytest.approx(0.62) and np.isnan(found.loc[("none", 100), "gain"])
     row = found.loc[("dtd", 10)]
+    assert row["se_seeds"] == pytest.approx(np.std([0.6, 0.7, 0.62], ddof=1) / 3**0.5) and row["se_images"] < 1e-5
     assert (row["gain"], row["n_seeds"], row["covers"]) == (pytest.approx(0.12), 3, "images and seeds")
     reach = stats.t.ppf(0.975, 2) * np.std([0.1, 0.16, 0.10], ddof=1) / 3**0.5
     assert [row["gain_low"], row["gain_high"]] == pytest.approx([0.12 - reach, 0.12 + reach], abs=0.08 * reach)
@@ -53,6 +54,8 @@ def test_with_one_seed_the_interval_is_that_of_the_images_alone(two_sources):
     assert set(found["covers"]) == {"images"}
     width = (found["high"] - found["low"]) / (2 * 1.96)
     assert width.to_numpy() == pytest.approx(np.full(9, 0.03 / 2**0.5), rel=0.1)
+    assert found["se_images"].to_numpy() == pytest.approx(np.full(9, 0.03 / 2**0.5), rel=0.1)
+    assert found["se_seeds"].isna().all()
     of_gain = found.loc[found["source"] == "dtd", "gain_high"] - found.loc[found["source"] == "dtd", "gain_low"]
     assert of_gain.max() < 1e-6  # paired: the images are the same
 

@@ -250,6 +250,20 @@ def test_every_rule_chooses_the_source_that_its_name_says():
     assert value_of(table[table["mode"] == "fine_tune"], "regret", measure="random") == pytest.approx(0.15)
 
 
+def test_a_measure_is_judged_at_each_size_and_the_largest_of_every_target_is_called_all():
+    few = dict(zip(AUCS, (0.6, 0.8, 0.7, 0.5), strict=True))
+    tables = [results(few, n_train=20), results(n_train=80), results(few, ("isic2018",), n_train=20)]
+    tables.append(results(targets=("isic2018",), n_train=300))
+    found = associations.by_size(pd.concat(tables), measure(AUCS, targets=("chest", "isic2018")), n_draws=50)
+    found = found.set_index("size")
+    assert found["value"].to_dict() == {
+        "20": pytest.approx(stats.kendalltau(list(few.values()), list(AUCS.values()))[0]),
+        "all": 1,
+    }
+    assert found["n_targets"].tolist() == [2, 2] and found["n"].tolist() == [8, 8]
+    assert associations.by_size(pd.concat(tables).iloc[:0], None, n_draws=1).empty
+
+
 def test_probes_do_not_predict_the_mode_that_they_are():
     aucs = pd.concat([results(), results(mode="linear_probe")])
     measures = pd.concat([measure(AUCS, name) for name in ("m", "linear_probe_auc")])
