@@ -16,19 +16,8 @@ from catscans_lib.statistics import bootstrap
 TINY = 1e-12
 RUN = [*CELL, "n_train", "fold", "seed"]
 CURVES = [
-    *CELL,
-    "n_train",
-    "auc",
-    "low",
-    "high",
-    "gain",
-    "gain_low",
-    "gain_high",
-    "se_images",
-    "se_seeds",
-    "n_seeds",
-    "covers",
-]
+    *CELL, "n_train", "auc", "low", "high", "gain", "gain_low", "gain_high", "se_images", "se_seeds", "n_seeds", "covers",
+]  # fmt: skip
 CROSSINGS = [*CELL, "other", "margin", "n_train", "low", "high", "share_within", "where"]
 
 
@@ -74,8 +63,11 @@ def crossings(aucs: pd.DataFrame, draws: pd.DataFrame, margin: float, *, seed: i
             apart, limit = means[source] - means[other], margin if other == "none" else 0.0
             if other != "none" and not (apart[0] > 0 >= apart[-1]):
                 continue
-            found = crossing(sizes, drawn[source, other], limit)
-            at = crossing(sizes, apart[:, None], limit)[0]
+            of_draws = drawn[source, other][
+                :, ~np.isnan(drawn[source, other]).any(axis=0)
+            ]  # without those that lack a class
+            at, *found = crossing(sizes, np.hstack([apart[:, None], of_draws]), limit)
+            found = np.array(found or [at])
             low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
             where = "never" if np.isinf(at) else "always" if at == sizes[0] else "within"
             within = (np.isfinite(found) & (found > sizes[0])).mean()

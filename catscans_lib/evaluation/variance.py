@@ -107,9 +107,8 @@ def differences(aucs: pd.DataFrame, primary: pd.DataFrame) -> pd.DataFrame:
                 apart = means[one] - means[other]
                 reach, p = error * stats.t.ppf(TAILS[1], n_free), 2 * stats.t.sf(abs(apart) / error, n_free)
                 numbers = (apart, apart - reach, apart + reach, p, counts[one], counts[other])
-                rows.append(
-                    (target, mode, one, other, *numbers, first.get((target, mode, frozenset((one, other))), ""))
-                )
+                said = first.get((target, mode, frozenset((one, other))), "")
+                rows.append((target, mode, one, other, *numbers, said))
         table = pd.DataFrame(rows, columns=[name for name in DIFFERENCES if name not in ("p_adjusted", "verdict")])
         table["p_adjusted"] = paired_tests.holm(table["p"])
         better = np.where(table["difference"] > 0, "a", "b")

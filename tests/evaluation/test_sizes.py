@@ -85,6 +85,16 @@ def test_an_uncertain_gain_at_the_largest_size_leaves_the_upper_end_open(two_sou
     assert 0 < row["share_within"] < 1
 
 
+def test_draws_that_lack_a_class_are_left_out(two_sources):
+    draws = drawn(aucs := runs({name: two_sources[name] for name in ("none", "dtd")}), sd=0.01)
+    whole = sizes.crossings(aucs, draws, 0.01).iloc[0]
+    draws.loc[draws.index.get_level_values("fold") == 1, range(0, 2000, 4)] = np.nan
+    row = sizes.crossings(aucs, draws, 0.01).iloc[0]
+    assert row["low"] == pytest.approx(whole["low"], rel=0.05) and row["share_within"] == pytest.approx(
+        whole["share_within"], abs=0.05
+    )
+
+
 @pytest.mark.parametrize(
     ("gains", "expected"),
     [
