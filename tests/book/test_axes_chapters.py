@@ -57,6 +57,10 @@ def test_a_profile_with_axes_prints_its_tables(project):
     row = curves.query("source == 'dtd' and target == 'chest' and n_train == 10").iloc[0]
     assert f"| fine-tuning | Describable Textures (DTD) | 10 | {row['auc']:.3f} (" in page["how_many"]
     assert f"<td>10</td><td>{row['auc']:.4f}</td>" in page["how_many"]
+    one = curves.query("source == 'imagenet' and target == 'chest' and n_train == 10").iloc[0]
+    assert (
+        f"ImageNet's weights add to the AUC of random weights on Chest X-rays {one['gain']:+.3f} (" in page["how_many"]
+    )
     components = results.read_table(paths.tables_dir("sample") / "variance_components.csv")
     sd = components.loc[components["component"] == "transfer_seed", "sd"]
     assert f"another training on the target: {sd.min():.3f} to {sd.max():.3f}" in page["variance"]
