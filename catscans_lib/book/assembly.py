@@ -29,12 +29,16 @@ from catscans_lib.runs import recipe
 SCRIPTS = "extra"  # copied to the top of the book; every page would load what is in _static
 DEMO_PART = "The machinery, on a world with known truth"
 ICONS = "fontawesome.js"  # 1.5 MB on every page for a dozen icons, which style.css takes from the theme's font
-_CHANGES = (  # to the HTML: scripts of another host and of icons, and entries of the bibliography that are no list items
+_CHANGES = (  # to the HTML: scripts of another host and of icons; what screen readers need and the theme lacks
     (
         re.compile(r"""[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL|/fontawesome\.js)[^\n]*\n"""),
         "",
     ),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
+    (re.compile(r"<th></th>"), "<td></td>"),  # an empty heading of a data frame's index
+    (re.compile(r'<div id="pst-primary-sidebar" '), r'\g<0>role="complementary" aria-label="Contents and search" '),
+    (re.compile(r"<button(?![^>]*\btype=)"), '<button type="button"'),
+    (re.compile(r'<button(?![^>]*aria-label=)([^>]*) title="([^"]*)"'), r'<button aria-label="\2"\1 title="\2"'),
 )
 
 

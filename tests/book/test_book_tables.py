@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import zipfile
 
@@ -120,3 +121,24 @@ def test_the_dictionary_names_every_file_once():
     assert len(files) == len(set(files)) and all(
         facts["about"].endswith((".", "?")) for facts in stated["tables"].values()
     )
+
+
+def test_every_table_that_a_step_saves_is_in_the_dictionary_and_its_columns_are_described():
+    from catscans_lib.evaluation import backbones, sizes, variance
+
+    stated = yaml.safe_load((small_book.ROOT / "book/dictionary.yaml").read_text())
+    stems = {facts["file"].rpartition("/")[2] for facts in stated["tables"].values() if "file" in facts}
+    steps = [
+        path for path in (small_book.ROOT / "notebooks").glob("*.ipynb") if path.stem not in ("recommend", "reanalysis")
+    ]
+    saved = {f"{name}.csv" for path in steps for name in re.findall(r'save_table\(\\"(\w+)\\"', path.read_text())}
+    assert len(saved) > 40 and saved - stems == {results.TIMES}
+    columns = [
+        *sizes.CURVES,
+        *sizes.CROSSINGS,
+        *variance.COMPONENTS,
+        *variance.DIFFERENCES,
+        *backbones.RANKS,
+        *backbones.AGREEMENT,
+    ]
+    assert set(columns) - set(stated["columns"]) == set()
