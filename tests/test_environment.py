@@ -23,6 +23,26 @@ def test_environment_yml_lists_the_python_and_the_very_dependencies_of_pyproject
     assert pip["pip"] == [*project["dependencies"], "-e ."]
 
 
+def test_binder_has_a_python_that_fits_and_installs_the_lock_file():
+    (python, *_) = yaml.safe_load((ROOT / ".binder/environment.yml").read_text())["dependencies"]
+    assert python.removeprefix("python=") in ("3.11", "3.12", "3.13")
+    script = ROOT / ".binder/postBuild"
+    assert os.access(script, os.X_OK) and "--requirement requirements.lock" in script.read_text()
+
+
+def test_reana_gets_every_file_that_the_sweep_reads_and_a_command_that_exists():
+    from catscans_lib.cli.main import main
+    from catscans_lib.sharing.crate.export import PROJECT
+
+    stated = yaml.safe_load((ROOT / "reana.yaml").read_text())
+    given = stated["inputs"]["files"] + stated["inputs"]["directories"]
+    assert all((ROOT / name).exists() for name in given) and set(PROJECT) <= set(given)
+    (step,) = stated["workflow"]["specification"]["steps"]
+    command, *words = step["commands"][0].partition("catscans ")[2].split()
+    options = {name for option in main.commands[command].params for name in option.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+
+
 def made(folder, fitting, uv_exit=0):
     """Run make's set-up where only the interpreters `fitting` fit; return what made `.venv` and what make printed."""
     commands = folder / "bin"
