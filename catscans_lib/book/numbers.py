@@ -13,7 +13,7 @@ from catscans_lib.evaluation.tables import CELL
 from catscans_lib.evidence import chapters
 from catscans_lib.grid import profiles
 from catscans_lib.grid.steps import STEPS
-from catscans_lib.runs.records.reading import flat
+from catscans_lib.runs.records.tables import flat
 
 INTEGRITY = ("problems", "losses", "duplicates", "near_duplicates", "split_groups")
 

@@ -83,14 +83,14 @@ def records(profile: str, runs: dict[str, list[dict[str, Any]]]) -> dict[str, by
 
     It is the Sacred record, or the `run.json` of a run without one (imported results, a notebook run by hand).
     """
-    found = {record.number: record for record in reading.load(profile)}
+    found = {record["number"]: record for record in reading.load(profile)}
     staged = {}
     for step, of_step in runs.items():
         for run in filter(lambda run: run["page"], of_step):
             record = found.get(run.get("record"))
             content = {name: value for name, value in run.items() if name != "page"}
-            if record and record.run_id == run["run_id"]:
-                content = {name: value for name, value in record.as_dict().items() if name != "host"}
+            if record and record["run_id"] == run["run_id"]:
+                content = {name: value for name, value in record.items() if name not in ("host", "output")}
             text = json.dumps(content, indent=1).replace(f"{paths.root()}/", "")
             staged[f"records/{step}/{run['name']}.json"] = text.encode()
     return staged

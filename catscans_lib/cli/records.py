@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import click
+import yaml
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError, unknown
@@ -26,10 +27,11 @@ def records() -> None:
 @json_option
 def ls(profile: str, run: str | None, as_json: bool) -> None:
     """List the records, the latest last."""
-    from catscans_lib.runs.records import tables
+    from catscans_lib.runs.records import reading, tables
 
-    found = _selected(profile, run)
-    click.echo(_json([tables.summary(record) for record in found]) if as_json else tables.list_text(found))
+    rows = [{name: record[name] for name in reading.SUMMARY} for record in _selected(profile, run)]
+    short = [row | {"commit": row["commit"][:12] + row["commit"][40:]} for row in rows]
+    click.echo(_json(rows) if as_json else tables.aligned(short))
 
 
 @records.command(epilog=f"{RECORD} Example: catscans records show transfer/dtd--chest")
@@ -37,11 +39,18 @@ def ls(profile: str, run: str | None, as_json: bool) -> None:
 @profile_option
 @json_option
 def show(name: str, profile: str, as_json: bool) -> None:
-    """Print one record."""
-    from catscans_lib.runs.records import reading, tables
+    """Print one record, as YAML; then the printed output and the error."""
+    from catscans_lib.runs.records import reading
 
     record = reading.find(profile, name)
-    click.echo(_json(record.as_dict()) if as_json else tables.record_text(record))
+    record["results"] = reading.results(profile, record)
+    if as_json:
+        click.echo(_json(record))
+        return
+    texts = {part: text for part in ("output", "error") if (text := record.pop(part).rstrip())}
+    click.echo(yaml.safe_dump(record, sort_keys=False, width=120).rstrip())
+    for part, text in texts.items():
+        click.echo(f"\n{part}\n{text}")
 
 
 @records.command(epilog=f"{RECORD} Examples: catscans records diff 12 40; catscans records diff demo short")
@@ -62,10 +71,16 @@ def diff(a: str, b: str, profile: str, as_json: bool) -> None:
     if any(pair) and not all(pair):
         raise unknown("profile or experiment", (a, b)[pair.index(None)], known)
     if all(pair):
-        click.echo(_json(tables.compared_profiles(*pair)) if as_json else tables.compared_profiles_text(*pair))
-        return
-    left, right = reading.find(profile, a), reading.find(profile, b)
-    click.echo(_json(tables.differences(left, right)) if as_json else tables.differences_text(left, right))
+        found = tables.compared_profiles(*pair)
+        heads = {side: f"AUC {name}" for side, name in zip("ab", pair, strict=True)}
+        aucs = tables.aligned(found["aucs"], heads) if found["aucs"] else "AUCs: none yet in either"
+        text = f"{tables.changes({'settings': found['settings']})}\n\n{aucs}"
+    else:
+        both = [reading.find(profile, name) for name in (a, b)]
+        found = tables.differences(profile, *both)
+        summaries = tables.aligned([{name: record[name] for name in reading.SUMMARY} for record in both])
+        text = f"{summaries}\n\n{tables.changes(found)}"
+    click.echo(_json(found) if as_json else text)
 
 
 @records.command(epilog="Example: catscans records table > runs.csv")
@@ -75,21 +90,21 @@ def table(profile: str, run: str | None) -> None:
     """Print the records as CSV, with a column for every parameter and result."""
     from catscans_lib.runs.records import tables
 
-    click.echo(tables.table(_selected(profile, run)).to_csv(index=False), nl=False)
+    click.echo(tables.table(profile, _selected(profile, run)).to_csv(index=False), nl=False)
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2, default=str)
 
 
-def _selected(profile: str, run: str | None) -> list[Any]:
+def _selected(profile: str, run: str | None) -> list[dict[str, Any]]:
     from catscans_lib.runs.records import reading
 
     found = reading.load(profile)
-    selected = [record for record in found if run is None or run in (record.key, record.key.split("/")[0])]
+    selected = [record for record in found if run is None or run in (record["run"], record["run"].split("/")[0])]
     if selected:
         return selected
-    known = ", ".join(dict.fromkeys(record.key.split("/")[0] for record in found)) or "none"
+    known = ", ".join(dict.fromkeys(record["run"].split("/")[0] for record in found)) or "none"
     raise InputError(
         f"No records{f' of {run}' if run else ''} in {paths.relative(paths.records_dir(profile))}; "
         f"steps with records: {known}. A sweep writes them: .venv/bin/catscans sweep --profile {profile}"

@@ -36,7 +36,8 @@ def _id(profile: str, key: str) -> str:
 def take(profile: str, runs: Runs, shared: dict[str, str]) -> None:
     """Give a profile the runs `shared` (see `found`) with their folds, images and records."""
     records = {
-        other: {record.run_id: record.folder for record in reading.load(other)} for other in set(shared.values())
+        other: {record["run_id"]: paths.records_dir(other) / record["number"] for record in reading.load(other)}
+        for other in set(shared.values())
     }
     for key, other in shared.items():
         run = runs[key]

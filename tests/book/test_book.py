@@ -20,7 +20,7 @@ from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import experiments
 from catscans_lib.runs import recipe
-from catscans_lib.runs.records import reading
+from catscans_lib.runs.records import tables
 
 CHAPTERS = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
 
@@ -173,7 +173,7 @@ def test_the_python_examples_of_the_chapters_import_what_exists():
 
 
 def test_the_examples_in_docstrings_hold():
-    for module in (templates, run_pages, errors, experiments, reading):
+    for module in (templates, run_pages, errors, experiments, tables):
         assert doctest.testmod(module).attempted and doctest.testmod(module).failed == 0, module
 
 

@@ -60,7 +60,7 @@ def said(*words, status=0):
 def test_a_record_is_found_by_number_run_id_or_run(project):
     shutil.rmtree(paths.work_dir("demo", "transfer", "dtd--chest"))
     transfer("dtd", 0.005)
-    numbers = [reading.find("demo", name).number for name in ("1", "transfer-none--chest-1", "transfer/dtd--chest")]
+    numbers = [reading.find("demo", name)["number"] for name in ("1", "transfer-none--chest-1", "transfer/dtd--chest")]
     assert numbers == ["1", "2", "3"]
     message = said("show", "transfer/chest", status=2)
     assert "Unknown record 'transfer/chest' in results/demo/records" in message
@@ -80,7 +80,7 @@ def test_differences_are_listed_by_section_and_printed_a_line_each(project):
 
 
 def test_a_changed_module_and_an_updated_package_are_named(project):
-    path = reading.find("demo", "2").folder / "run.json"
+    path = paths.records_dir("demo") / "2/run.json"
     entry = json.loads(path.read_text())
     listed = entry["experiment"]["dependencies"]
     entry["experiment"]["dependencies"] = ["keras==9.9" if line.startswith("keras==") else line for line in listed]
@@ -88,7 +88,7 @@ def test_a_changed_module_and_an_updated_package_are_named(project):
     module = next(pair for pair in sources if pair[0].endswith("catscans_lib/training/loop.py"))
     module[1] = "_sources/training_0123456789abcdef0123456789abcdef.py"
     path.write_text(json.dumps(entry))
-    found = tables.differences(reading.find("demo", "1"), reading.find("demo", "2"))
+    found = tables.differences("demo", reading.find("demo", "1"), reading.find("demo", "2"))
     assert list(found["versions"]) == ["keras"]
     assert found["versions"]["keras"][1] == "9.9"
     assert list(found["code"]) == [module[0]]

@@ -20,8 +20,8 @@ import psutil
 from catscans_lib import paths, results
 from catscans_lib.runs import recipe
 from catscans_lib.runs.records import masking
-from catscans_lib.runs.records.reading import RUN_RECORD
 
+RUN_RECORD = "catscans_run.json"  # copy of the run's run.json in its record, where Sacred has a run.json of its own
 NOT_INFO = ("parameters", "versions", "step", "name", "status", "recipe", "code")  # Sacred records these elsewhere
 
 

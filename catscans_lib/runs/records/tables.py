@@ -1,39 +1,32 @@
-"""Records as tables and as text: a list, one record in full, several in one table, the differences between two."""
+"""Records as one table, and the differences between two of them or between two profiles."""
 
+import json
 from typing import Any
 
 import pandas as pd
 import yaml
 
 from catscans_lib import paths, results
-from catscans_lib.runs.records.reading import Record, flat
+from catscans_lib.runs.records import reading
 
+Sections = dict[str, dict[str, list[Any]]]  # section -> name -> the two values; a section without differences is empty
 MISSING = "–"
 
 
-def summary(record: Record) -> dict[str, Any]:
-    """Return what a record is and how its run went."""
-    found = record.as_dict() | {"peak_memory_mb": record.info.get("peak_memory_mb"), "commit": record.commit}
-    names = ("number", "run", "status", "started", "seconds", "peak_memory_mb", "commit", "run_id")
-    return {name: found[name] for name in names}
-
-
-def table(records: list[Record]) -> pd.DataFrame:
+def table(profile: str, records: list[dict[str, Any]]) -> pd.DataFrame:
     """Return one row per record: its summary, then columns `result.…` and `parameter.…`, empty where a run has none."""
-    parts = (
-        pd.DataFrame([summary(record) for record in records]),
-        pd.DataFrame([record.results for record in records]).add_prefix("result."),
-        pd.DataFrame([flat(record.config) for record in records]).add_prefix("parameter."),
-    )
-    return pd.concat(parts, axis="columns")
+    rows = [
+        {name: record[name] for name in reading.SUMMARY}
+        | {f"result.{name}": value for name, value in reading.results(profile, record).items()}
+        | {f"parameter.{name}": value for name, value in flat(record["config"]).items()}
+        for record in records
+    ]
+    return pd.DataFrame(rows)
 
 
-def differences(a: Record, b: Record) -> dict[str, dict[str, list[Any]]]:
-    """Return section -> name -> the two values, for values that differ; None where a record has no value.
-
-    Sections are parameters, code, data, inputs, versions, keras, machine and results; a section without differences is empty.
-    """
-    left, right = _sections(a), _sections(b)
+def differences(profile: str, a: dict[str, Any], b: dict[str, Any]) -> Sections:
+    """Return what differs in parameters, code, data, inputs, versions, keras, machine and results; None: no value."""
+    left, right = _sections(profile, a), _sections(profile, b)
     return {section: _differing(left[section], right[section]) for section in left}
 
 
@@ -43,7 +36,7 @@ def _differing(left: dict[str, Any], right: dict[str, Any]) -> dict[str, list[An
 
 
 def compared_profiles(a: str, b: str) -> dict[str, Any]:
-    """Return the settings that differ between two profiles (name -> the two values), and their AUCs side by side.
+    """Return the settings that differ between two profiles, and their AUCs side by side.
 
     `aucs` has a row per target, mode and source: the means over folds and seeds, and b minus a; None where a profile has none.
     """
@@ -58,36 +51,8 @@ def compared_profiles(a: str, b: str) -> dict[str, Any]:
     return {"settings": settings, "aucs": aucs.astype(object).where(aucs.notna(), None).to_dict("records")}
 
 
-def compared_profiles_text(a: str, b: str) -> str:
-    """Return `compared_profiles` as text."""
-    found = compared_profiles(a, b)
-    heads = {"a": f"AUC {a}", "b": f"AUC {b}"}
-    aucs = _aligned(found["aucs"], heads) if found["aucs"] else "AUCs: none yet in either"
-    return "\n\n".join([_changes({"settings": found["settings"]}), aucs])
-
-
-def list_text(records: list[Record]) -> str:
-    """Return one line per record."""
-    rows = [summary(record) | {"commit": record.commit[:12] + record.commit[40:]} for record in records]
-    return _aligned(rows)
-
-
-def record_text(record: Record) -> str:
-    """Return everything a record says, except the metrics of every epoch, as YAML; then the printed output and the error."""
-    head = {"files_in": paths.relative(record.folder)} | record.as_dict() | {"results": record.results}
-    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
-    shown = {name: value for name, value in head.items() if name not in ("info", "sources", "error")}
-    text = yaml.safe_dump(shown | {"versions": versions, "info": record.info}, sort_keys=False, width=120)
-    parts = [(name, part.rstrip()) for name, part in (("output", record.output), ("error", record.trace)) if part]
-    return "\n".join([text.rstrip(), *(f"\n{name}\n{part}" for name, part in parts)])
-
-
-def differences_text(a: Record, b: Record) -> str:
-    """Return a table of what both records are, and a line for each value that differs."""
-    return "\n\n".join([_aligned([summary(a), summary(b)]), _changes(differences(a, b))])
-
-
-def _changes(sections: dict[str, dict[str, list[Any]]]) -> str:
+def changes(sections: Sections) -> str:
+    """Return a line for each value that differs."""
     lines = []
     for section, pairs in sections.items():
         lines += [f"{section}: {name}: {_cut(x)} -> {_cut(y)}" for name, (x, y) in pairs.items()]
@@ -95,26 +60,46 @@ def _changes(sections: dict[str, dict[str, list[Any]]]) -> str:
     return "\n".join(lines)
 
 
-def _sections(record: Record) -> dict[str, dict[str, Any]]:
-    checksums = {name: place.rpartition("_")[2].partition(".")[0][:12] for name, place in record.sources.items()}
-    code = {"commit": record.commit, "fingerprint": record.info.get("code", {}).get("fingerprint")}
-    host = record.entry.get("host", {})  # of a run that was killed
-    machine = record.info.get("machine") or {"cpu": host.get("cpu"), "os": (host.get("os") or [""])[-1]}
-    return {
-        "parameters": flat(record.config),
-        "code": code | checksums,
-        "data": record.data,
-        "inputs": record.info.get("inputs", {}),
-        "versions": record.versions,
-        "keras": record.info.get("keras", {}),
-        "machine": flat(machine),
-        "results": record.results,
-    }
-
-
-def _aligned(rows: list[dict[str, Any]], heads: dict[str, str] | None = None) -> str:
+def aligned(rows: list[dict[str, Any]], heads: dict[str, str] | None = None) -> str:
+    """Return rows as a table of text; `heads` are other names of columns."""
     table = pd.DataFrame(rows).rename(columns=heads or {})
     return table.to_string(index=False, na_rep=MISSING, float_format="{:.4g}".format, max_colwidth=60)
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values under dotted names; a list becomes text.
+
+    >>> flat({"a": {"b": 1}, "c": [1, 2]})
+    {'a.b': 1, 'c': '[1, 2]'}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = json.dumps(value) if isinstance(value, list) else value
+    return found
+
+
+def _sections(profile: str, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    info, host = record["info"], record["host"]
+    checksums = {name: place.rpartition("_")[2].partition(".")[0][:12] for name, place in record["sources"].items()}
+    code = {"commit": record["commit"], "fingerprint": info.get("code", {}).get("fingerprint")}
+    written = {"written": info["data_written"]} if "data_written" in info else {}
+    machine = info.get("machine") or {
+        "cpu": host.get("cpu"),
+        "os": (host.get("os") or [""])[-1],
+    }  # a run that was killed
+    return {
+        "parameters": flat(record["config"]),
+        "code": code | checksums,
+        "data": info.get("data", {}) | written,
+        "inputs": info.get("inputs", {}),
+        "versions": record["versions"],
+        "keras": info.get("keras", {}),
+        "machine": flat(machine),
+        "results": reading.results(profile, record),
+    }
 
 
 def _cut(value: Any) -> str:
