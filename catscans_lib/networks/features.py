@@ -76,14 +76,13 @@ def key(backbone: keras.Model, store: ImageStore, rows: np.ndarray) -> str:
 def inference(backbone: keras.Model) -> Compute:
     """Return a thread-safe function from images to features, float32, that runs a faster copy of the backbone.
 
-    On TensorFlow, the copy folds batch normalisation into the convolution before it and leaves out the pixels that a 1x1
-    convolution of stride 2 skips. Its features equal the backbone's up to rounding: 1e-4 of the
-    largest feature in float32, 3 percent in bfloat16. JAX compiles an unchanged copy. Other backends, and networks that
-    share layers, run the backbone itself (not thread-safe).
+    On TensorFlow, the copy folds batch normalisation into the convolution before it. Its features equal the backbone's up to
+    rounding: 1e-4 of the largest feature in float32, 3 percent in bfloat16. JAX compiles an unchanged copy. Networks that share
+    layers run the backbone itself (not thread-safe).
     """
     if keras.backend.backend() == "jax":
         return _compiled_by_jax(backbone)
-    if keras.backend.backend() != "tensorflow" or not _is_simple(backbone):
+    if not _is_simple(backbone):
         return lambda images: np.asarray(backbone.predict_on_batch(images), "float32")
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -116,68 +115,28 @@ def _is_simple(model: keras.Model) -> bool:
 
 
 def _folded(backbone: keras.Model) -> keras.Model:
-    """Return a copy without the batch normalisations that follow a convolution, and without pixels that it skips."""
-    norms = {layer: norm for layer in backbone.layers if (norm := _norm_after(layer))}
-    made, weights = {}, []
-    for layer in backbone.layers:
-        before = [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors]
-        inputs = [_every_second(made[one]) if _skips_pixels(layer) else made[one] for one in before]
-        if isinstance(layer, layers.InputLayer):
-            made[layer] = keras.Input(batch_shape=layer.batch_shape, name=layer.name)
-        elif layer in norms.values():
-            made[layer] = inputs[0]
-        else:
-            copy = _copy(layer, layer in norms)
-            made[layer] = copy(inputs if len(inputs) > 1 else inputs[0])
-            weights.append((copy, _folded_weights(layer, norms.get(layer))))
-    network = keras.Model(made[backbone.layers[0]], made[backbone.output._keras_history.operation])
-    for copy, arrays in weights:
-        copy.set_weights(arrays)
+    """Return a copy without the batch normalisations that follow a convolution."""
+    norms = {layer.name: norm for layer in backbone.layers if (norm := _norm_after(layer))}
+    folded = {norm.name for norm in norms.values()}
+
+    def made(layer: layers.Layer) -> layers.Layer:
+        return type(layer).from_config(layer.get_config() | ({"use_bias": True} if layer.name in norms else {}))
+
+    def called(layer: layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        return args[0] if layer.name in folded else layer(*args, **kwargs)
+
+    network = keras.models.clone_model(backbone, clone_function=made, call_function=called)
+    for layer in network.layers:
+        layer.set_weights(_folded_weights(backbone.get_layer(layer.name), norms.get(layer.name)))
     return network
-
-
-def _copy(layer: layers.Layer, folded: bool) -> layers.Layer:
-    """Return a new layer of the same kind, as `_folded` needs it."""
-    config = layer.get_config()
-    if not _is_plain_conv(layer):
-        return type(layer).from_config(config)
-    config |= {"dtype": layer.compute_dtype, "use_bias": layer.use_bias or folded}
-    if _skips_pixels(layer):
-        config["strides"] = (1, 1)
-    return layers.Conv2D.from_config(config)
-
-
-def _is_plain_conv(layer: layers.Layer) -> bool:
-    """Say whether a layer is a square convolution without groups or dilation."""
-    return (
-        type(layer) is layers.Conv2D
-        and layer.data_format == "channels_last"
-        and layer.groups == 1
-        and layer.dilation_rate == (1, 1)
-        and layer.kernel_size[0] == layer.kernel_size[1]
-    )
 
 
 def _norm_after(layer: layers.Layer) -> layers.BatchNormalization | None:
     """Return the batch normalisation that can be folded into this layer, if any."""
-    if not _is_plain_conv(layer) or layer.activation is not keras.activations.linear:
+    if type(layer) is not layers.Conv2D or layer.activation is not keras.activations.linear:
         return None
     readers = [node.operation for node in layer._outbound_nodes]
     return readers[0] if len(readers) == 1 and isinstance(readers[0], layers.BatchNormalization) else None
-
-
-def _skips_pixels(layer: layers.Layer) -> bool:
-    """Say whether a layer is a 1x1 convolution of stride 2 on images of even size, which never reads three quarters."""
-    if not _is_plain_conv(layer) or (layer.kernel_size, layer.strides) != ((1, 1), (2, 2)):
-        return False
-    return None not in layer.input.shape[1:] and layer.input.shape[1] % 2 == layer.input.shape[2] % 2 == 0
-
-
-def _every_second(images: Any) -> Any:
-    """Return `images[:, ::2, ::2]`, which TensorFlow copies number by number, as a slice of whole rows of channels."""
-    height, width, channels = images.shape[1:]
-    pairs = keras.ops.reshape(images, (-1, height // 2, 2, width // 2, 2 * channels))
-    return pairs[:, :, 0, :, :channels]
 
 
 def _folded_weights(layer: layers.Layer, norm: layers.BatchNormalization | None) -> list[np.ndarray]:
