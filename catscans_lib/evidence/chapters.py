@@ -24,11 +24,9 @@ RULES = BASELINES | {TRAINED_BEFORE: "outcome of the same pair, trained in 2023"
 def numbers(profile: str) -> dict[str, Any] | None:
     """Return what the chapters print, from the run `evidence/all`; None without that run.
 
-    studies (by name: its record `about`, the rows of its contrasts, its summary), summaries (by kind and group), counts (of
-    targets), sizes (rows of contrasts where a study varies the number of images), predictions (by study: a row per score and
-    rule over all targets), beat_rules (titles), limits (row by study), repeatability and by_size (rows), original (`_original`),
-    own (by study: `_own`), equal (by study: contrasts of sources of equal size, and their mean), size_values and
-    by_backbone (rows).
+    Among them: studies (by name: its record `about`, the rows of its contrasts, its summary), summaries (by kind and group),
+    predictions (by study: a row per score and rule over all targets), own (by study: `_own`), equal (by study: contrasts of
+    sources of equal size, and their mean).
     """
     if not results.is_done(profile, f"{STEP}/all"):
         return None

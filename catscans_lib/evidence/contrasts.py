@@ -23,16 +23,12 @@ def contrasts(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     The best of several sources is too good if it is chosen on the numbers it is judged by. Each side is therefore represented
     by the source (and backbone) that was best elsewhere: on the other folds or seeds of the same target, or, in a study without
     repeats, on its other targets (mean outcome relative to the target's mean). Sources that are known to hold images or patients
-    of the target are left out.
+    of the target are left out, and in a study of one network sources with another one.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns study, target, modality, metric, mode, n_train (median over folds; NaN: not stated), the study's own keys, natural
-        and medical (the source most often chosen), difference (natural minus medical; above 0, natural images were better),
-        low, high (95 %), se (all three NaN without repetition), n (repeats), method, best_of_each (difference of the two
-        maxima, as most papers report it) and n_medical (candidates). Empty for a study with one kind of source. In a study
-        of one network, sources with another network are left out.
+    Returns columns study, target, modality, metric, mode, n_train (median over folds; NaN: not stated), the study's own keys,
+    natural and medical (the source most often chosen), difference (natural minus medical), low, high (95 %), se (all three NaN
+    without repetition), n (repeats), method, best_of_each (difference of the two maxima, as most papers report it) and n_medical
+    (candidates). Empty for a study with one kind of source.
     """
     here = table[(table["mode"] == study.mode) & (table["modality"] != "photographs") & (table["overlap"] != "known")]
     here = here[here["source_kind"].isin((NATURAL, MEDICAL))]
@@ -101,9 +97,8 @@ def pooled(contrasts: pd.DataFrame) -> dict[str, float]:
 
     Paule and Mandel's variance between targets, Hartung and Knapp's interval: k (targets), mean, low, high; prediction_low and
     prediction_high, where the difference of a further target lies in 95 % of cases; tau (standard deviation between targets), i2
-    (share of the variance that is heterogeneity, in [0, 1]). All NaN but k with fewer than three. Targets of a study share
-    sources and count as independent, so intervals are rather too short. Reference: Higgins, Thompson and Spiegelhalter (2009),
-    JRSS A 172(1).
+    (share of the variance that is heterogeneity). All NaN but k with fewer than three. Targets of a study share sources and count
+    as independent, so intervals are rather too short. Higgins, Thompson and Spiegelhalter (2009), JRSS A 172(1).
     """
     from statsmodels.stats.meta_analysis import combine_effects  # takes a second to load
 
@@ -122,11 +117,10 @@ def pooled(contrasts: pd.DataFrame) -> dict[str, float]:
 def summaries(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Summarise groups of differences, one row per group; `contrasts` has a row per study and target.
 
-    Columns kind and group: every study by itself; `alike`, where differences of AUCs are alike (`fine-tuned`: whole networks;
-    `frozen`: linear heads; `all AUCs`); for fine-tuned networks, every modality, every class of n_train, and `without` one study
-    after the other. Our own runs, whose sources differ a thousandfold in size, are in none of these groups. n and n_higher
-    (targets; those with a difference above 0), unweighted (mean over them, with or without intervals), and the columns of
-    `pooled`, from those with intervals.
+    Columns kind and group: every study by itself; `alike` (`fine-tuned`: whole networks; `frozen`: linear heads; `all AUCs`); for
+    fine-tuned networks, every modality, every class of n_train, and `without` one study after the other. Our own runs, whose
+    sources differ a thousandfold in size, are in none of these. n and n_higher (targets; those with a difference above 0),
+    unweighted (mean over them), and the columns of `pooled`, from those with intervals.
     """
     published = contrasts[~contrasts["study"].str.startswith(OWN)]
     aucs = published[published["metric"].isin(("auc", "macro_auc"))]
@@ -149,8 +143,7 @@ def summaries(contrasts: pd.DataFrame) -> pd.DataFrame:
 def by_size(table: pd.DataFrame) -> pd.DataFrame:
     """Return target, n_per_class, n_sources, n_seeds, sd (median over sources of the standard deviation over seeds) and tau.
 
-    tau is Kendall's between the order of the sources at this size and with all images; NaN for all images. Takes the table of
-    the study that varies sizes. A source is a source and a backbone. Sizes ascend, all images come last.
+    tau is Kendall's between the order of the sources (and backbones) at this size and with all images. Sizes ascend.
     """
     rows = []
     for target, here in table.groupby("target", sort=False):

@@ -27,9 +27,8 @@ def correlations(table: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
     """Correlate distances with mean transfer scores as the original study did, and on other selections of its pairs.
 
     `titles` names the columns with distances. Columns measure, pairs (all; no baselines; no baselines, no ImageNet; one target;
-    within targets: target means subtracted from both), n, pearson_r, pearson_p (within targets: one degree of freedom less per
-    further target), spearman_rho, kendall_tau. Signs are as published: a distance that finds good sources correlates
-    negatively. The p values assume independent pairs, although pairs share sources.
+    within targets: target means subtracted from both), n, pearson_r, pearson_p, spearman_rho, kendall_tau. Signs are as
+    published: a distance that finds good sources correlates negatively. The p values assume that pairs are independent.
     """
     means = outcomes(table).groupby([*PAIR, "is_baseline"], sort=False)["transfer_score"].mean().rename("score")
     distances = table.drop_duplicates(PAIR)
@@ -77,13 +76,13 @@ def ranks(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"source": means.columns, "mean_rank": found.mean_ranks, **facts}).sort_values("mean_rank")
 
 
-def subsets() -> pd.DataFrame:
-    """Return Task2Vec's raw cosine between subsets of two datasets, or of one.
+def subsets(pairing: str) -> pd.DataFrame:
+    """Return Task2Vec's raw cosine between subsets of two datasets, or of one: source, target, mean, sd, min, median, max, n.
 
-    Columns source, target, pairing (same_subset: number i of one with number i of the other; other_subsets: any two different
-    ones), mean, sd, min, median, max, n (pairs of subsets).
+    `pairing`: same_subset (number i of one with number i of the other) or other_subsets (any two different ones).
     """
-    return pd.read_csv(studies.folder() / "more" / f"{NAME}_subsets.csv")
+    table = pd.read_csv(studies.folder() / "more" / f"{NAME}_subsets.csv")
+    return table[table["pairing"] == pairing]
 
 
 def random_draws(table: pd.DataFrame, n_draws: int, rng: np.random.Generator, n_subsets: int = 5) -> np.ndarray:
@@ -93,7 +92,7 @@ def random_draws(table: pd.DataFrame, n_draws: int, rng: np.random.Generator, n_
     distributed and independent between pairs.
     """
     means = outcomes(table).groupby(PAIR, sort=False)["transfer_score"].mean()
-    raw = subsets().query("pairing == 'same_subset'").set_index(PAIR)
+    raw = subsets("same_subset").set_index(PAIR)
     keys = [("stl10" if source == "imagenet" else source, target) for source, target in means.index]
     # As published, a dataset has distance 0 to itself.
     centre, sd = raw.reindex(keys)[["mean", "sd"]].fillna(0).to_numpy().T
@@ -107,8 +106,8 @@ def noise_floor() -> pd.DataFrame:
     Columns source, target, kind, mean, sd, min, max, n (pairs of subsets), floor (the larger self distance of the two),
     below_floor (whether the two datasets are closer to each other than one of them is to itself).
     """
-    table = subsets()
-    raw = table[(table["pairing"] == "other_subsets") & (table["source"] <= table["target"])]
+    table = subsets("other_subsets")
+    raw = table[table["source"] <= table["target"]]
     own = raw[raw["source"] == raw["target"]].set_index("source")["mean"]
     floor = np.maximum(raw["source"].map(own), raw["target"].map(own))
     kind = np.where(raw["source"] == raw["target"], "self", "cross")

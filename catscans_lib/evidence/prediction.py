@@ -81,7 +81,7 @@ def repeatability(tables: dict[str, pd.DataFrame], studies: dict[str, Study]) ->
     """Return how far the order of the models repeats when the same authors train the same pairs again.
 
     Columns target, what ("outcome" or a score's column), tau (Kendall, of 2023 and 2024), n (models), change (mean absolute
-    difference; of the outcome), spread (largest minus smallest outcome of 2024).
+    difference), spread (largest minus smallest of 2024).
     """
     one, other = (tables[name][tables[name]["mode"] == studies[name].mode] for name in (EARLIER, LATER))
     shared = [name for name in studies[EARLIER].scores if name in studies[LATER].scores]

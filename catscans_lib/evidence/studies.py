@@ -84,18 +84,14 @@ def described() -> dict[str, Study]:
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{where} cannot be read: {error}. Restore it from git.") from None
     found = {name: validated(Study, values, f"{where}: {name}") for name, values in (content or {}).items()}
-    for name in sorted({file.stem for file in folder().glob("*.csv")} ^ set(found)):
-        got = f"evidence/{name}.csv is missing" if name in found else f"evidence/{name}.csv has no entry there"
+    if wrong := sorted({file.stem for file in folder().glob("*.csv")} ^ set(found)):
+        got = f"evidence/{wrong[0]}.csv {'is missing' if wrong[0] in found else 'has no entry there'}"
         raise InputError(f"{where}: {got}; known studies: {', '.join(found)}. Every study has one entry and one file.")
     return found
 
 
 def read(name: str) -> pd.DataFrame:
-    """Return the checked table of a study, with its name in the first column.
-
-    InputError naming file, row and rule for an unknown study, a missing or unknown column, a duplicated key, a text or value
-    out of range, and another number of rows than described.
-    """
+    """Return the checked table of a study, with its name in the first column; InputError names file, row and rule."""
     known = described()
     if name not in known:
         raise unknown("study", name, known)

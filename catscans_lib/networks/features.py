@@ -126,7 +126,7 @@ def _folded(backbone: keras.Model) -> keras.Model:
         return args[0] if layer.name in folded else layer(*args, **kwargs)
 
     network = keras.models.clone_model(backbone, clone_function=made, call_function=called)
-    for layer in network.layers:
+    for layer in (layer for layer in network.layers if layer.weights):
         layer.set_weights(_folded_weights(backbone.get_layer(layer.name), norms.get(layer.name)))
     return network
 

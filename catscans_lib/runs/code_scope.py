@@ -58,19 +58,15 @@ def reached(names: Iterable[str], always: Collection[str] = ()) -> dict[str, str
         definitions = _of_file(module) if module else {}
         exact = next((name for name in (".".join(rest[:2]), *rest[:1]) if name in definitions), None)
         parts = [(module, name) for name in (definitions if exact is None else [exact])]
-        for place, name in [*parts, *((place, IMPORTED) for place in _with_packages(module))]:
+        before = [module[:end] for end, sign in enumerate(f"{module}.") if sign == "." and end]  # it and its packages
+        for place, name in [*parts, *((place, IMPORTED) for place in before)]:
             full = f"{place}.{name}"
-            if full in found or name not in _of_file(place) or (wanted not in always and _is_left_out(full)):
+            is_left_out = full in BY_ENTRY or full.split(".")[1] in UNFOLLOWED
+            if full in found or name not in _of_file(place) or (wanted not in always and is_left_out):
                 continue
             found[full] = _of_file(place)[name].meaning
             waiting += _of_file(place)[name].uses
     return found
-
-
-def _with_packages(module: str) -> list[str]:
-    """Return a module and the packages that are imported before it."""
-    names = module.split(".") if module else []
-    return [".".join(names[:length]) for length in range(1, len(names) + 1)]
 
 
 def defines(full: str) -> bool:
@@ -88,7 +84,7 @@ def parsed(code: str | bytes, module: str, *, is_package: bool = False) -> Defin
     """Return the definitions of some code; like a notebook, it may await something at its top level."""
     tree = _Plain().visit(compile(code, module, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
     package = module if is_package else module.rpartition(".")[0]
-    statements = [statement for statement in getattr(tree, "body", []) if not _is_for_type_checkers(statement)]
+    statements = [one for one in getattr(tree, "body", []) if ast.unparse(getattr(one, "test", one)) != "TYPE_CHECKING"]
     plain = [statement for statement in statements if not isinstance(statement, FUNCTION | ast.ClassDef)]
     imported = {
         name: full for statement in plain for node in ast.walk(statement) for name, full in imports(node, package)
@@ -191,18 +187,8 @@ def _bound(statement: ast.AST) -> list[str]:
     return [node.id for node in nodes] if all(isinstance(node, ast.Name) for node in nodes) else []
 
 
-def _is_for_type_checkers(statement: ast.AST) -> bool:
-    return (
-        isinstance(statement, ast.If) and isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"
-    )
-
-
 def _is_ours(full: str) -> bool:
     return full.split(".")[0] == LIBRARY.name
-
-
-def _is_left_out(full: str) -> bool:
-    return full in BY_ENTRY or full.split(".")[1] in UNFOLLOWED
 
 
 @cache

@@ -22,11 +22,6 @@ Places = list[tuple[str, Path]]  # files and folders, each with its name below t
 
 def of_run(run: PlannedRun) -> dict[str, str]:
     """Return the digest of each kind of files that a run reads, by its name; "" where they are not on this machine."""
-    return {name: _digest(list(_files(places))) for name, places in _read(run).items()}
-
-
-def _read(run: PlannedRun) -> dict[str, Places]:
-    """Return what a run reads besides the results of other runs."""
     values, found = run.parameters, {}
     given = {name: Path(os.environ[name]) for name in paths.GIVEN if os.environ.get(name)}
     if values.get("data") == "native":
@@ -35,7 +30,7 @@ def _read(run: PlannedRun) -> dict[str, Places]:
         found["weights"] = [(file, folder / file) for name, folder in given.items() if name == "CATSCANS_WEIGHTS"]
     if run.step == "evidence":
         found["evidence"] = [("", paths.root() / "evidence")]
-    return found
+    return {name: _digest(list(_files(places))) for name, places in found.items()}
 
 
 def _images(dataset: str, data_dir: Path | None) -> Places:

@@ -45,7 +45,7 @@ def execute(run: PlannedRun, profile: str) -> Path:
         say(f"{run.key} waits for {holder}, which an earlier sweep started for it")
 
     with paths.locked(paths.lock_path(profile, run.step, run.name), waits):
-        if recipe.is_current(run, profile) and not _lacks_images(run, profile):
+        if recipe.is_current(run, profile) and run.key not in recipe.without_images(profile, expand.grid(profile)):
             say(f"{run.key} is already up to date")
             return paths.run_dir(profile, run.step, run.name)
         work = results.new_work_dir(profile, run.step, run.name)
@@ -54,11 +54,6 @@ def execute(run: PlannedRun, profile: str) -> Path:
         except OSError as error:
             raise RunFailed(f"{run.key} failed: cannot write its record: {error} {NO_SPACE}") from None
         return results.publish(profile, run.step, run.name)
-
-
-def _lacks_images(run: PlannedRun, profile: str) -> bool:
-    stored = run.step != "ingest" or paths.store_path(profile, run.settings.dataset, run.settings.size_px).exists()
-    return not stored and run.key in recipe.without_images(profile, expand.grid(profile))
 
 
 @contextmanager
@@ -124,7 +119,10 @@ def run_notebook(run: PlannedRun, profile: str, work: Path) -> None:
         raise RunFailed(
             f"{run.key}: the kernel did not start: {error}. See {log.name} in {paths.relative(work)}."
         ) from None
-    if not _is_complete(executed) or not (work / results.RECORD).is_file():
+    # the autosaved notebook of a killed run is not complete
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
+    is_complete = all(cell.metadata.get("papermill", {}).get("status") == "completed" for cell in cells)
+    if not is_complete or not (work / results.RECORD).is_file():
         raise RunFailed(f"{run.key} ended before its last cell. {see}.")
     log.unlink()
 
@@ -140,9 +138,3 @@ def stderr_to(log: Path) -> Iterator[None]:
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)
-
-
-def _is_complete(executed: Path) -> bool:
-    """Return whether papermill completed every code cell; the autosaved notebook of a killed run is not complete."""
-    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
-    return all(cell.metadata.get("papermill", {}).get("status") == "completed" for cell in cells)

@@ -99,14 +99,10 @@ def is_current(run: PlannedRun, profile: str, code: str | None = None) -> bool:
     """Return whether a run is done and up to date; `code` as in `recipe`."""
     if not all(results.is_done(profile, key) for key in (run.key, *run.needs)):
         return False
-    now = recipe(run, profile, code)
-    return results.facts(profile, run.key).recipe == now or _is_trusted(run, profile, now)
-
-
-def _is_trusted(run: PlannedRun, profile: str, now: str) -> bool:
-    """Return whether the user keeps a run although its code has changed; a later change must be trusted again."""
-    note = paths.run_dir(profile, run.step, run.name) / TRUSTED
-    return note.is_file() and json.loads(note.read_text(encoding="utf-8"))["recipe"] == now
+    now, note = recipe(run, profile, code), paths.run_dir(profile, run.step, run.name) / TRUSTED
+    # trusted: the user keeps the run although its code has changed; a later change must be trusted again
+    is_trusted = note.is_file() and json.loads(note.read_text(encoding="utf-8"))["recipe"] == now
+    return is_trusted or results.facts(profile, run.key).recipe == now
 
 
 def current(profile: str, runs: dict[str, PlannedRun]) -> list[str]:

@@ -22,6 +22,7 @@ DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, struct.error, ValueError, KeyError,
     IndexError, RuntimeError, OverflowError,
 )  # fmt: skip
+OF_ARCHIVE = (None, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # errors of the archive, not of the disk
 Check = Callable[[str, int, bool], bool]  # of name, size and whether a plain file or folder: whether to extract it
 
 
@@ -89,13 +90,7 @@ def _extract(archive: Path, folder: Path, check: Check) -> None:
     except InputError:
         raise
     except (*DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (
-            None,
-            errno.EINVAL,
-            errno.EEXIST,
-            errno.ENOTDIR,
-            errno.EISDIR,
-        ):
+        if isinstance(error, OSError) and error.errno not in OF_ARCHIVE:
             raise  # the disk's, not the archive's
         is_unreadable = isinstance(error, RuntimeError)  # encrypted, or compressed in a way that zipfile does not know
         hint = BY_HAND if is_unreadable else "Delete it and download it again."

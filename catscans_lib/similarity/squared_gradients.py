@@ -25,9 +25,9 @@ def squared_gradients(network: keras.Model) -> Callable[[np.ndarray, np.ndarray]
     import tensorflow as tf
 
     plain = keras.models.clone_model(network, clone_function=_in_float32)
-    for layer in network.layers:  # one by one: the copy may list them in another order
-        plain.get_layer(layer.name).set_weights(layer.get_weights())
-    counting = [plain.get_layer(layer.name) for layer in network.layers]
+    counting = [plain.get_layer(layer.name) for layer in network.layers if layer.weights]
+    for layer in counting:  # one by one: the copy may list them in another order
+        layer.set_weights(network.get_layer(layer.name).get_weights())
     weights = [(weight.value, _n_filters(layer, weight)) for layer in counting for weight in _weights(layer)]
 
     def of_one(pair: tuple) -> "tf.Tensor":

@@ -27,21 +27,18 @@ def auc_draws(
 ) -> np.ndarray:
     """Return the AUC of each bootstrap draw; a draw takes as many groups as there are, with replacement.
 
-    Arguments as in `auc`; `groups`, shape (n_images,), holds the patient, lesion or slide of every image, or the image's own id
-    if it has none. Returns shape (n_draws,). Scores of several tables, shape (n_tables, n_images, n_classes), share the draws
-    and give shape (n_tables, n_draws). The draws depend on the groups and the seed alone, so tables of the same images always
-    get paired draws, whatever their scores and the order of their rows.
+    Arguments as in `auc`; `groups`, shape (n_images,), holds the patient, lesion or slide of every image, or the image's own id.
+    Returns shape (n_draws,). Scores of several tables, shape (n_tables, n_images, n_classes), give shape (n_tables, n_draws).
+    The draws depend on the groups and the seed alone, so tables of the same images always get paired draws.
 
-    A draw is NaN if it lacks a class which the average needs: a mean over fewer classes would be another quantity. Classes that
-    no image has are left out, as in `auc`. Raises ValueError as `auc`; also if a group is missing or there are fewer than two.
+    A draw is NaN if it lacks a class which the average needs: a mean over fewer classes would be another quantity. Raises
+    ValueError as `auc`; also if a group is missing or there are fewer than two.
     """
     tables = np.asarray(scores, dtype=float)
     is_stack = tables.ndim == 3
     checked = [check_predictions(labels, table, classes) for table in (tables if is_stack else [tables])]
     labels, tables = checked[0][0], [scores for _, scores in checked]
-    names, codes = np.unique(_group_names(groups, len(labels)), return_inverse=True)
-    if n_draws < 1:
-        raise ValueError(f"n_draws must be at least 1; got {n_draws}.")
+    names, codes = np.unique(_group_names(groups), return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"A bootstrap needs at least two groups; all images belong to '{names[0]}'.")
     problems = [binary_problems(labels, table, classes, average) for table in tables]
@@ -64,8 +61,6 @@ def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | tup
     samples that happen to contain every class; report their number. Reference: Efron and Tibshirani (1993), An Introduction
     to the Bootstrap, chapter 13.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"A level lies in (0, 1), such as 0.95; got {level}.")
     draws, tails = np.asarray(draws, dtype=float), [(1 - level) / 2, (1 + level) / 2]
     rows = np.atleast_2d(draws)
     found = np.quantile(rows, tails, axis=1)  # NaN where a draw is NaN; nanquantile is slow, so use it only there
@@ -133,10 +128,8 @@ def _mann_whitney(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return positive.sum(axis=0), n_negative, np.einsum("sd,sd->d", positive, below)
 
 
-def _group_names(groups: ArrayLike, n: int) -> np.ndarray:
+def _group_names(groups: ArrayLike) -> np.ndarray:
     groups = np.asarray(groups)
-    if groups.shape != (n,):
-        raise ValueError(f"{n} labels need as many groups; got shape {groups.shape}.")
     if missing := sum(group is None or group != group for group in groups.tolist()):  # NaN differs from itself
         raise ValueError(f"{missing} images have no group. Use the image id as the group of an image without one.")
     return groups.astype(str)

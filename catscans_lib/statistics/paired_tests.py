@@ -40,7 +40,7 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
     are 0, otherwise both are NaN. Reference: Nadeau and Bengio (2003), Machine Learning 52(3), equation 9.
     """
     difference = np.asarray(difference, dtype=float)
-    if difference.ndim not in (1, 2) or difference.shape[-1] < 2:
+    if difference.shape[-1] < 2:
         raise ValueError(f"A comparison needs at least two paired differences; got shape {difference.shape}.")
     if missing := (~np.isfinite(difference)).sum():
         raise ValueError(f"{missing} of {difference.size} differences are missing. Pass only the folds that both have.")
@@ -62,13 +62,9 @@ def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0) -> Fri
     1. Reference: Friedman (1937), JASA 32. Phipson and Smyth (2010), SAGMB 9(1), for the 1.
     """
     matrix = np.asarray(matrix, dtype=float)
-    if matrix.ndim != 2 or matrix.shape[0] < 2 or matrix.shape[1] < 3:
+    if len(matrix) < 2 or matrix.shape[1] < 3 or not np.isfinite(matrix).all():
         raise ValueError(
-            f"Ranks need at least two blocks (rows) and three sources (columns); got shape {matrix.shape}."
-        )
-    if missing := (~np.isfinite(matrix).all(axis=1)).sum():
-        raise ValueError(
-            f"{missing} of {len(matrix)} blocks lack a source. Pass complete blocks, or the sources that all blocks have."
+            f"Ranks need two blocks (rows) and three sources (columns) without gaps; got shape {matrix.shape}."
         )
     ranks = stats.rankdata(-ties.merged(matrix), axis=1)
     doubled = (2 * ranks).astype(int)  # whole numbers, also with ties

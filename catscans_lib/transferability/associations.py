@@ -45,33 +45,18 @@ def associations(
 ) -> pd.DataFrame:  # fmt: skip
     """Relate every measure to the AUCs of the sources, on every target and over all of them.
 
-    Only sources with a result and a value enter, so compare measures at the same n. Over all targets, sources are drawn and
-    permuted once for all: a source that is good everywhere is one observation, not one per target. Drawn within each target,
-    26 % of 200 unrelated measures would be found at 5 %, against 5.5 % (10 sources, 11 targets, as much variance of results
-    and measures between sources as from target to target).
+    `results` has the columns source, target, mode, fold, auc (seed); `similarity` measures, and `baselines` the rules that they
+    have to beat (`similarity_tables.baselines`); `evidence` names the study. Only sources with a result and a value enter. Over
+    all targets, sources are drawn and permuted once for all: a source that is good everywhere is one observation, not one per
+    target. Drawn within each target, 26 % of unrelated measures would be found at 5 %, against 5.5 % (10 sources, 11 targets).
 
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        Columns source, target, mode, fold, auc (seed); source `none` is left out.
-    similarity, baselines : pandas.DataFrame
-        Measures, and rules that they have to beat (see `similarity_tables.baselines`), in the same columns.
-    evidence : str
-        Name of the study that the numbers come from.
+    Returns one row per mode, target (`all`: no comparison across targets), measure and statistic (see `ranks.on_target`): value;
+    low, high (95 %); n (sources, or pairs, with a value); p (`n_draws` permutations of results among the sources that have a
+    value; two-sided, for regret one-sided); p_max (by the most extreme measure of each permutation, which corrects for their
+    number); kind (measure or baseline); uses_labels. Single targets have values alone: their sources are too few.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row per mode, target (`all`: no comparison across targets), measure and statistic (see `ranks.on_target`): value;
-        low, high (95 %); n (sources, or pairs, with a value); p (`n_draws` permutations of results among the sources that have
-        a value; two-sided, for regret one-sided); p_max (by the most extreme measure of each permutation, which corrects for
-        the number of measures, also where they resemble each other). Rules are not corrected for. kind is measure or baseline;
-        uses_labels says whether it needs the target's labels. Single targets have values alone: their sources are too few for
-        intervals and tests.
-
-        Regret is the loss against the best of all sources with results. Its interval is Student's, from one regret per target;
-        it is NaN if there is only one. Other intervals are percentiles of `n_draws` draws of sources and folds, without those
-        in which the statistic is undefined.
+    Regret is the loss against the best of all sources with results, with Student's interval from one regret per target. Other
+    intervals are percentiles of `n_draws` draws of sources and folds, without those in which the statistic is undefined.
     """
     parts = []
     for mode, arranged, kinds in panels(results, similarity, baselines):
@@ -123,12 +108,17 @@ def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
     """Arrange tables as arrays; source `none` and measures of other pairs are left out.
 
     `results` has columns source, target, fold and auc, of one mode; seeds of a fold are averaged. `similarity` has columns
-    source, target, measure, value, larger_is_closer (probe, seed): seeds are averaged; a measure with several probes is one
-    measure per probe. Raises ValueError if a column is missing, or a measure has two values for the same pair, probe and seed,
-    or two directions.
+    source, target, measure, value, larger_is_closer (seed): seeds are averaged. ValueError if a measure has two values for the
+    same pair and seed, or two directions.
     """
-    _check(results, [*PAIR, "fold", "auc"])
-    results, similarity = results[results["source"] != "none"], _named(similarity)
+    keys = [*PAIR, "measure", *(["seed"] if "seed" in similarity else [])]
+    if (twice := similarity.duplicated(keys)).any():
+        row = similarity[twice].iloc[0]
+        raise ValueError(f"Measure '{row['measure']}' of {row['source']} and {row['target']} has two values.")
+    directions = similarity.groupby("measure")["larger_is_closer"].nunique()
+    if (directions > 1).any():
+        raise ValueError(f"Measure '{directions.idxmax()}' is a distance in some rows and a similarity in others.")
+    results = results[results["source"] != "none"]
     sources, targets = list(results["source"].unique()), list(results["target"].unique())
     folds, measures = list(results["fold"].unique()), list(similarity["measure"].unique())
     means = results.groupby(["target", "source", "fold"])["auc"].mean()
@@ -137,30 +127,6 @@ def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
     x = x.reindex(pd.MultiIndex.from_product([measures, targets, sources], names=x.index.names)).to_numpy(float)
     shape = len(targets), len(sources)
     return Panel(sources, targets, measures, y.reshape(*shape, len(folds)), x.reshape(len(measures), *shape))
-
-
-def _named(similarity: pd.DataFrame) -> pd.DataFrame:
-    """Append the probe to the name of measures with several probes; check that values are unique."""
-    _check(similarity, [*PAIR, "measure", "value", "larger_is_closer"])
-    if "probe" in similarity:
-        n_probes = similarity.groupby("measure")["probe"].transform("nunique")
-        full = similarity["measure"] + " (" + similarity["probe"].astype(str) + ")"
-        similarity = similarity.assign(measure=similarity["measure"].where(n_probes < 2, full))
-    keys = [*PAIR, "measure", *(["seed"] if "seed" in similarity else [])]
-    if (twice := similarity.duplicated(keys)).any():
-        row = similarity[twice].iloc[0]
-        raise ValueError(
-            f"Measure '{row['measure']}' of {row['source']} and {row['target']} has two values. Pass one n_images only."
-        )
-    directions = similarity.groupby("measure")["larger_is_closer"].nunique()
-    if (directions > 1).any():
-        raise ValueError(f"Measure '{directions.idxmax()}' is a distance in some rows and a similarity in others.")
-    return similarity
-
-
-def _check(table: pd.DataFrame, columns: list[str]) -> None:
-    if missing := [name for name in columns if name not in table]:
-        raise ValueError(f"The table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}.")
 
 
 def _of_panel(arranged: Panel, kinds: pd.DataFrame, n_draws: int, seed: int) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.images import folds, store
 from catscans_lib.images.store import Subset
 from catscans_lib.similarity import registry
-from catscans_lib.similarity.measure import Inputs, Measure
+from catscans_lib.similarity.measure import Inputs
 from catscans_lib.transferability import Similarity, Study
 from catscans_lib.transferability.source_features import SourceFeatures
 
@@ -62,18 +62,19 @@ class Side:
 def of_target(study: Study, settings: Similarity) -> Measured:
     """Compute every measure for every source of a target, once per seed.
 
-    Measures that compare two sets of images use the probe network's features, and equal numbers of images where there are
-    enough. Rows whose source is the target have their values for two disjoint subsets of the target (self distance). All other
-    measures use the features of the target's images by the source's own network.
-
-    Measures with missing inputs are omitted: a source that came as weights has no images and no head. A measure that fails is a
-    row of `problems`.
+    Measures that compare two sets of images use the probe network's features, all others those of the target's images by the
+    source's own network. Rows whose source is the target are for two disjoint subsets of it (self distance). Measures with
+    missing inputs are omitted: a source that came as weights has no images and no head. One that fails is a row of `problems`.
     """
     networks, rows = SourceFeatures(study.profile, settings.probe), []
     for seed in settings.seeds:
         pairs = _pairs(study, settings, networks, seed)
         rows += _rows(pairs, settings.target, settings.measures, seed)
-    return _measured(rows)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "problem", "seconds"]).astype({"value": float})
+    seconds = table.groupby("measure")["seconds"].agg(seconds="sum", n="size").reset_index()
+    has_value = table["problem"] == ""
+    values, problems = table[has_value].reset_index(drop=True), table[~has_value].reset_index(drop=True)
+    return Measured(values[COLUMNS], seconds, problems[PROBLEMS])
 
 
 def _rows(pairs: Iterable[Pair], target: str, measures: list[str] | None, seed: int) -> list[tuple]:
@@ -83,7 +84,8 @@ def _rows(pairs: Iterable[Pair], target: str, measures: list[str] | None, seed: 
         computable = set(registry.computable(pair.inputs))
         for measure in registry.chosen(measures):
             value, start = None, time.perf_counter()
-            if _compares_images(measure) != bool(pair.probe):
+            compares_images = any(part.startswith("source_") and part != "source_head" for part in measure.needs)
+            if compares_images != bool(pair.probe):  # if not, it looks at the target through the source's network
                 continue
             if measure.name in computable:
                 value, problem = _attempt(measure.compute, pair.inputs, seed)
@@ -103,26 +105,10 @@ def _attempt(function: Callable[..., Any], *given: Any) -> tuple[Any, str]:
         return None, ": ".join(filter(None, (kind, text)))
 
 
-def _measured(rows: list[tuple]) -> Measured:
-    table = pd.DataFrame(rows, columns=[*COLUMNS, "problem", "seconds"]).astype({"value": float})
-    seconds = table.groupby("measure")["seconds"].agg(seconds="sum", n="size").reset_index()
-    has_value = table["problem"] == ""
-    values, problems = table[has_value].reset_index(drop=True), table[~has_value].reset_index(drop=True)
-    return Measured(values[COLUMNS], seconds, problems[PROBLEMS])
-
-
-def _compares_images(measure: Measure) -> bool:
-    """Whether a measure compares two sets of images; if not, it looks at the target through the source's network."""
-    return any(part.startswith("source_") and part != "source_head" for part in measure.needs)
-
-
-def _needs(measures: list[str] | None) -> frozenset[str]:
-    return frozenset().union(*(measure.needs for measure in registry.chosen(measures)))
-
-
 def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: int) -> Iterator[Pair]:
     """Yield two halves of the target, and the target with every source."""
-    needs, target, n_images = _needs(settings.measures), settings.target, settings.n_images
+    needs = frozenset().union(*(measure.needs for measure in registry.chosen(settings.measures)))
+    target, n_images = settings.target, settings.n_images
     opened = store.open_store(_store_path(study, target))
     rows = np.flatnonzero(
         opened.table["image_id"].isin(folds.read(paths.folds_path(study.profile, target))["image_id"])
@@ -131,7 +117,9 @@ def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: i
     # Targets begin with different sources, so that runs at the same time find features and embeddings of each other.
     for source in sorted(settings.sources, key=lambda source: (source < target, source)):
         if networks.parameters(source)["weights"] is None:
-            sides[source] = _side(networks, _sample(study, source, n_images, seed), seed, needs)
+            of_source = store.open_store(_store_path(study, source))
+            images = store.subset(of_source, np.arange(len(of_source.table)), n_images, seed)
+            sides[source] = _side(networks, images, seed, needs)
     halves = [store.half(opened, rows, seed, which) for which in (0, 1)]
     parts = [_side(networks, store.subset(opened, half, n_images, seed), seed, needs) for half in halves]
     yield _between(target, *parts, settings.probe)
@@ -143,11 +131,6 @@ def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: i
 
 def _store_path(study: Study, dataset: str) -> Path:
     return paths.store_path(study.profile, dataset, study.sizes_px[dataset])
-
-
-def _sample(study: Study, source: str, n_images: int, seed: int) -> Subset:
-    opened = store.open_store(_store_path(study, source))
-    return store.subset(opened, np.arange(len(opened.table)), n_images, seed)
 
 
 def _side(networks: SourceFeatures, images: Subset, seed: int, needs: frozenset[str]) -> Side:

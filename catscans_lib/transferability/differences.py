@@ -20,16 +20,13 @@ def against_rules(
 ) -> pd.DataFrame:  # fmt: skip
     """Compare every measure with every rule over all targets; arguments as for `associations`.
 
-    A difference needs its own interval: two marginal intervals may overlap although one is better in nearly every draw, because
-    both use the same results. All statistics but regret use the pairs for which both have a value, in draws of sources and
-    folds. Regret charges both against the best of all sources with results; its interval is Student's over targets.
+    A difference needs its own interval: two marginal intervals may overlap although one is better in nearly every draw. All
+    statistics but regret use the pairs for which both have a value, in draws of sources and folds. Regret charges both against
+    the best of all sources with results; its interval is Student's over targets.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns evidence, mode, measure, uses_labels, rule, statistic, value (measure minus rule), low, high (95 %; NaN for
-        regret on a single target), n (pairs with both values), verdict: `better` or `worse` where the interval excludes 0, else
-        `open`. Rows without a value (a rule that treats all sources alike has no correlation) are left out.
+    Returns columns evidence, mode, measure, uses_labels, rule, statistic, value (measure minus rule), low, high (95 %; NaN for
+    regret on a single target), n (pairs with both values), verdict: `better` or `worse` where the interval excludes 0, else
+    `open`. Rows without a value (a rule that treats all sources alike has no correlation) are left out.
     """
     rows = []
     for mode, arranged, kinds in panels(results, similarity, baselines):
@@ -39,10 +36,10 @@ def against_rules(
             keys = (evidence, mode, arranged.measures[number], kinds["uses_labels"].iloc[number])
             for rule in rules:
                 found, n = compared(number, rule)
-                rows += [
-                    (*keys, arranged.measures[rule], name, *numbers, n, _verdict(name, *numbers[1:]))
-                    for name, numbers in zip(STATISTICS, found, strict=True)
-                ]
+                for name, numbers in zip(STATISTICS, found, strict=True):
+                    low, high = sorted(numbers[1:] * (-1 if name == "regret" else 1))
+                    verdict = "better" if low > 0 else "worse" if high < 0 else "open"
+                    rows.append((*keys, arranged.measures[rule], name, *numbers, n, verdict))
     return pd.DataFrame(rows, columns=COLUMNS).dropna(subset="value", ignore_index=True)
 
 
@@ -69,8 +66,3 @@ def _compared(arranged: Panel, n_draws: int, seed: int) -> Callable[[int, int], 
         return np.column_stack([value, limits]), int(mask.sum())
 
     return compared
-
-
-def _verdict(statistic: str, low: float, high: float) -> str:
-    sign = -1 if statistic == "regret" else 1
-    return "better" if sign * low > 0 and sign * high > 0 else "worse" if sign * low < 0 and sign * high < 0 else "open"

@@ -42,8 +42,8 @@ def detectable(n_sources: list[int], statistic: str, *, alike: bool, n_simulated
     """Return the smallest true correlation that is significant at 5 % in 80 % of simulated studies; NaN if none below .995 is.
 
     Measure and AUC are bivariate normal within each target, `n_sources` per target. `alike`: the sources have the same values
-    and the same AUCs on all targets, so further targets add nothing; otherwise each target is an independent sample. A real
-    study lies between the two. The critical value is the 95 % quantile of the absolute statistic without a relation.
+    and AUCs on all targets; otherwise each target is an independent sample. A real study lies between the two. The critical
+    value is the 95 % quantile of the absolute statistic without a relation.
     """
     if statistic not in CORRELATIONS or not n_sources or max(n_sources) < 3:
         return np.nan
@@ -73,9 +73,9 @@ def ceiling(results: np.ndarray, statistic: str, *, n_splits: int = 100, seed: i
     """Return the reliability of the sources' AUCs within targets, and its square root; NaN with fewer than two repeats.
 
     `results` has shape (n_targets, n_sources, n_repeats). The repeats (folds or seeds) are split into two halves at random; the
-    mean correlation of their AUCs, pooled over targets, gives by Spearman and Brown's formula that of all repeats. A measure
-    without any error correlates with the observed AUCs by its square root at most. Folds share training images, so the
-    reliability is rather too high. Below 0 it counts as 0. Reference: Spearman (1910), Brown (1910), Br. J. Psychol. 3(3).
+    mean correlation of their AUCs, pooled over targets and at least 0, gives by Spearman and Brown's formula (1910, Br. J.
+    Psychol. 3(3)) that of all repeats. A measure without any error correlates with the observed AUCs by its square root at most.
+    Folds share training images, so the reliability is rather too high.
     """
     n = results.shape[2]
     if statistic not in CORRELATIONS or n < 2:

@@ -85,10 +85,9 @@ def closer(similarity: pd.DataFrame) -> pd.Series:
 def noise(similarity: pd.DataFrame) -> pd.DataFrame:
     """Compare the spread over draws of images with the differences between sources, for every measure and target.
 
-    Returns columns measure, target, n_draws (seeds); sd_draws (standard deviation over the draws of a pair, root mean square
-    over sources; NaN with one draw); sd_sources (standard deviation of the sources' means); noise (sd_draws / sd_sources, NaN
-    if all sources are equal); distance (mean over sources) and self_distance (of two disjoint subsets of the target; NaN for
-    measures that do not compare images). The self distance is a level: the value where nothing differs but the images drawn.
+    Returns columns measure, target, n_draws (seeds); sd_draws (over the draws of a pair, root mean square over sources; NaN with
+    one draw); sd_sources (of the sources' means); noise (sd_draws / sd_sources, NaN if all sources are equal); distance (mean
+    over sources) and self_distance (of two disjoint subsets of the target: the value where nothing differs but the images drawn).
     """
     keys = ["measure", "target"]
     pairs = between_datasets(similarity).groupby([*keys, "source"], sort=False)
@@ -122,7 +121,7 @@ def uses_labels(measures: Sequence[str], similarity: pd.DataFrame) -> list[bool]
     known |= dict.fromkeys(("linear_probe", "mean_of_three"), True)
     if "uses_labels" in similarity:
         known |= similarity.groupby("measure")["uses_labels"].first().to_dict()
-    return [bool(known.get(name, known.get(name.split(" (")[0], False))) for name in measures]
+    return [bool(known.get(name, False)) for name in measures]
 
 
 def baselines(

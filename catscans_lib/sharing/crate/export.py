@@ -12,8 +12,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
-
 from catscans_lib import datasets, paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, and_more
@@ -163,17 +161,10 @@ def _cards(profile: str) -> dict[str, Content]:
     for name, row in profiles.load(profile).datasets.items():
         place, table = paths.store_path(profile, name, row.size_px), f"{folder}/datasets/{name}.csv"
         if place.is_file():
-            found[table] = _images_csv(store.open_store(place).table)
+            columns = store.open_store(place).table[["image_id", "label", "group"]]
+            found[table] = columns.to_csv(index=False, lineterminator="\n").encode()
         elif (paths.root() / table).is_file():  # from an import, which brings no store
             found[table] = (paths.root() / table).read_bytes()
         card = metadata.of_dataset(datasets.get(name), made_up=is_demo and name in datasets.published())
-        found[f"{folder}/datasets/{name}.json"] = _json(card)
+        found[f"{folder}/datasets/{name}.json"] = f"{json.dumps(card, indent=1, ensure_ascii=False)}\n".encode()
     return found
-
-
-def _images_csv(table: pd.DataFrame) -> bytes:
-    return table[["image_id", "label", "group"]].to_csv(index=False, lineterminator="\n").encode()
-
-
-def _json(content: object) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

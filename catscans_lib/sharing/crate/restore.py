@@ -40,14 +40,19 @@ def restore(archive: Path) -> tuple[str, list[str], list[str]]:
     folder.mkdir(parents=True)
     try:
         listed = _unpack(archive, folder)
-        profile = _profile(archive, listed)
-        wanted = {name: facts for name, facts in listed.items() if _is_wanted(name, profile)}
+        found = [match[1] for match in map(PROFILE.fullmatch, listed) if match]
+        if len(found) != 1:
+            raise _refused(archive, f"it has {len(found)} profiles (params/*.yaml), not one")
+        profile = found[0]
+        ours = re.compile(rf"results/{re.escape(profile)}(?!.*/\.)/.*|params/{re.escape(profile)}\.yaml|{CARD.pattern}")
+        wanted = {name: facts for name, facts in listed.items() if ours.fullmatch(name)}  # no hidden results
         export.refuse_kinds(list(wanted))
         new = _new_files(profile, wanted)
         for name in new:
             _refuse_unsafe_content(folder / name, name)
         for name in new:
-            _move(folder / name, paths.root() / name)
+            with paths.atomic_write(paths.root() / name) as part:
+                shutil.move(folder / name, part)  # data/ may be on another disk
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return profile, list(wanted), new
@@ -76,20 +81,6 @@ def _listed(archive: Path, folder: Path) -> Listed:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{metadata.NAME} does not list its files with contentSize and sha256: {error!r}"
         raise _refused(archive, reason) from None
-
-
-def _profile(archive: Path, listed: Listed) -> str:
-    """Return the one profile of a crate."""
-    found = [match[1] for match in map(PROFILE.fullmatch, listed) if match]
-    if len(found) != 1:
-        raise _refused(archive, f"it has {len(found)} profiles (params/*.yaml), not one")
-    return found[0]
-
-
-def _is_wanted(name: str, profile: str) -> bool:
-    """Return whether a file is a result that is not hidden, the profile's settings, or the card of a user's dataset."""
-    is_result = name.startswith(f"results/{profile}/") and "/." not in name
-    return is_result or name == f"params/{profile}.yaml" or bool(CARD.fullmatch(name))
 
 
 def _new_files(profile: str, wanted: Listed) -> list[str]:
@@ -124,11 +115,6 @@ def _refuse_unsafe_content(path: Path, name: str) -> None:
         raise
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
         raise InputError(f"{name} is not a network as Keras saves it: {error}. Nothing was imported.") from None
-
-
-def _move(source: Path, target: Path) -> None:
-    with paths.atomic_write(target) as part:
-        shutil.move(source, part)  # data/ may be on another disk
 
 
 def _refused(archive: Path, reason: str) -> InputError:
