@@ -128,8 +128,10 @@ def add(
     given["title"] = given["title"] or name
     given["group"] = given["group"] or given["group_column"] or ("group" if given["group_pattern"] else None)
     given["image_dir"] = [beside(place, folder) for folder in given["image_dir"]] or None
-    card = own.card_at(place, **(given | {"place": _place(place), "class_names": names}))
-    data_dir = Path(os.environ.get("CATSCANS_DATA", ""))
+    data_dir, there = Path(os.environ.get("CATSCANS_DATA", "")), place.resolve()
+    if os.environ.get("CATSCANS_DATA") and there.is_relative_to(data_dir.resolve()):  # valid on other machines, too
+        there = there.relative_to(data_dir.resolve())
+    card = own.card_at(place, **(given | {"place": str(there), "class_names": names}))
     listing = card.read(data_dir)
     told = inventory.inventory(listing.images, listing.problems, group=card.group)
     if strict:
@@ -162,13 +164,6 @@ def _given(data_dir: Path | None) -> Path:
     if data_dir is None:
         raise InputError("DATA is not set. Pass --data FOLDER, or set the environment variable CATSCANS_DATA.")
     return data_dir
-
-
-def _place(place: Path) -> str:
-    """Return the place for the card: relative to DATA if it lies there, so that the card is valid on other machines."""
-    place, given = place.resolve(), os.environ.get("CATSCANS_DATA")
-    data_dir = Path(given).resolve() if given else None
-    return place.relative_to(data_dir).as_posix() if data_dir and place.is_relative_to(data_dir) else str(place)
 
 
 def beside(place: Path, folder: str) -> str:

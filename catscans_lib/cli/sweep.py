@@ -118,14 +118,9 @@ def _run(
 )
 @click.pass_context
 def book(
-    context: click.Context,
-    profile: str,
-    changes: tuple[str, ...],
-    name: str | None,
-    no_sweep: bool,
-    evidence: bool,
+    context: click.Context, profile: str, changes: tuple[str, ...], name: str | None, no_sweep: bool, evidence: bool,
     **given: Any,
-) -> None:
+) -> None:  # fmt: skip
     """Run the grid and build the book; the last line printed is the path of its front page."""
     from catscans_lib.runs.execute import say, timed
     from catscans_lib.sweep import selection
@@ -161,29 +156,23 @@ def book(
 @click.argument("key", metavar="STEP/NAME")
 @profile_option
 @click.option(
-    "--planned",
-    type=click.Path(path_type=Path),
-    help="File with the runs as the sweep has planned them. Default: the grid now.",
+    "--planned", type=click.Path(path_type=Path), help="File with the runs as planned. Default: the grid now."
 )
 def run(key: str, profile: str, planned: Path | None) -> None:
     """Execute one run as the sweep does."""
     from catscans_lib.runs import execute
-    from catscans_lib.sweep import failures
+    from catscans_lib.sweep import failures, selection
 
-    wanted = _planned(key, profile, planned)
+    if planned is None:
+        runs = expand.grid(profile)
+        wanted = runs[selection.select(runs, (key,))[0]]
+    else:
+        (step, name), plan = key.split("/"), json.loads(planned.read_text(encoding="utf-8"))[key]
+        settings = validated(STEPS[step].settings, plan["parameters"], key)
+        wanted = expand.PlannedRun(step, name, settings, tuple(plan["needs"]))
     try:
         execute.execute(wanted, profile)
     except execute.RunFailed as error:
         failures.note(profile, key, str(error))
         click.echo(f"catscans: {error}", err=True)
         sys.exit(1)
-
-
-def _planned(key: str, profile: str, planned: Path | None) -> expand.PlannedRun:
-    from catscans_lib.sweep import selection
-
-    if planned is None:
-        runs = expand.grid(profile)
-        return runs[selection.select(runs, (key,))[0]]
-    (step, name), plan = key.split("/"), json.loads(planned.read_text(encoding="utf-8"))[key]
-    return expand.PlannedRun(step, name, validated(STEPS[step].settings, plan["parameters"], key), tuple(plan["needs"]))

@@ -84,10 +84,9 @@ def published() -> dict[str, DatasetInfo]:
     """Return the cards of the published datasets by name, as `published.yaml` has them."""
     text = Path(__file__).with_name("published.yaml").read_text(encoding="utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
-    return {name: _card(name, **row) for name, row in yaml.load(text, loader).items()}
-
-
-def _card(name: str, downloads: tuple[dict, ...] = (), **row: Any) -> DatasetInfo:
-    row = {"classes": row.get("n_per_class", ()), "files": row["places"]} | row
-    row |= {key: tuple(row[key]) for key in ("classes", "places", "files")}
-    return DatasetInfo(name=name, downloads=tuple(Download(**one) for one in downloads), **row)
+    cards = {}
+    for name, row in yaml.load(text, loader).items():
+        row = {"classes": row.get("n_per_class", ()), "files": row["places"], "downloads": ()} | row
+        row |= {key: tuple(row[key]) for key in ("classes", "places", "files")}
+        cards[name] = DatasetInfo(name=name, **row | {"downloads": tuple(Download(**one) for one in row["downloads"])})
+    return cards

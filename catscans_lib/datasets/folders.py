@@ -54,10 +54,8 @@ class Tree:
     empty: list["Tree"] = field(default_factory=list)  #: folders without images
     problems: list[Problem] = field(default_factory=list)  #: other files
 
-    @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return self.path.name
+    def __post_init__(self) -> None:
+        self.name = self.path.name
 
     def all(self) -> Iterator[str]:
         """Yield the paths of the images at all levels."""

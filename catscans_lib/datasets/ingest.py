@@ -51,7 +51,8 @@ def save_folds(table: pd.DataFrame, settings: Ingest, path: Path, *, multi_label
         )
     chosen = {"n_folds": settings.n_folds, "seed": settings.fold_seed, "max_images": settings.max_images}
     made = folds.make(table, **chosen, multi_label=multi_label)
-    folds.write(path, made)
+    with paths.atomic_write(path) as part:
+        made.to_csv(part, index=False)
     return made
 
 

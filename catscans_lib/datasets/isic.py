@@ -86,7 +86,5 @@ def _find(root: Path, *patterns: str) -> Path:
             raise InputError(f"'{root}' holds {' and '.join(found)}; which one describes the images? Keep one of them.")
         if found:
             return root / found[0]
-    wanted = " or ".join(patterns)
-    raise InputError(
-        f"No {wanted} in '{root}' for the training images. Download it from the ISIC 2018 task 3 page and put it there."
-    )
+    where = "Download it from the ISIC 2018 task 3 page and put it there"
+    raise InputError(f"No {' or '.join(patterns)} in '{root}' for the training images. {where}.")

@@ -129,14 +129,9 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.removesuffix(".yaml") for file in files if re.fullmatch(rf"{NAME}\.yaml", file)))
 
 
-def text(name: str) -> str:
-    """Return the text of a card."""
-    return (paths.own_cards_dir() / f"{name}.yaml").read_text(encoding="utf-8")
-
-
 def card(name: str) -> DatasetInfo:
     """Return the card of an own dataset, in the form of published ones; InputError if it is invalid."""
-    own = _parsed(text(name), f"params/datasets/{name}.yaml")
+    own = _own(name)
     same = own.model_dump(
         include={"title", "modality", "group", "licence", "url", "n_per_class", "n_images", "part_of", "labels_as"}
     )
@@ -146,12 +141,12 @@ def card(name: str) -> DatasetInfo:
 
 def read(card: DatasetInfo, data_dir: Path) -> Listing:
     """List the images of an own dataset."""
-    return _parsed(text(card.name), f"params/datasets/{card.name}.yaml").read(data_dir)
+    return _own(card.name).read(data_dir)
 
 
 def places(name: str, data_dir: Path) -> list[tuple[str, Path]]:
     """Return the files and folders that hold an own dataset, each with its name below the card's place."""
-    own = _parsed(text(name), f"params/datasets/{name}.yaml")
+    own = _own(name)
     place = data_dir / own.place
     files = own._files(place) if own.form == "table" and place.is_file() else None
     listed = {path for text in own._table(place).rows["path"] for path in files.find(text)} if files else ()
@@ -160,8 +155,12 @@ def places(name: str, data_dir: Path) -> list[tuple[str, Path]]:
 
 def reading(name: str) -> dict[str, Any]:
     """Return what a card says about reading its dataset, without the place and what only a person reads."""
-    own = _parsed(text(name), f"params/datasets/{name}.yaml")
-    return own.model_dump(exclude={"place", "title", "modality", "licence", "url", "labels_as"})
+    return _own(name).model_dump(exclude={"place", "title", "modality", "licence", "url", "labels_as"})
+
+
+def _own(name: str) -> OwnCard:
+    path = paths.own_cards_dir() / f"{name}.yaml"
+    return _parsed(path.read_text(encoding="utf-8"), f"params/datasets/{name}.yaml")
 
 
 @lru_cache(maxsize=1024)

@@ -50,9 +50,8 @@ def duplicates(table: pd.DataFrame) -> pd.DataFrame:
 def split_groups(table: pd.DataFrame) -> pd.DataFrame:
     """Return groups (patients, lesions, slides) with images in several published splits: group, splits, n_images."""
     splits = table[table["split"] != ""].groupby("group")["split"]
-    found = splits.agg(["nunique", lambda s: ", ".join(sorted(set(s))), "size"])
-    found.columns = ["n_splits", "splits", "n_images"]
-    return found[found["n_splits"] > 1].drop(columns="n_splits").reset_index()
+    found = splits.agg(splits=lambda names: ", ".join(sorted(set(names))), n_images="size")
+    return found[splits.nunique() > 1].reset_index()
 
 
 def near_duplicates(images: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:

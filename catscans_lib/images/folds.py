@@ -13,7 +13,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.images import findings
 
@@ -125,12 +124,6 @@ def part(label: np.ndarray, units: np.ndarray, share: float, seed: int) -> np.nd
             f"No part of {len(label)} images leaves every class in the rest. Use more groups of each class."
         )
     return marked
-
-
-def write(path: Path, folds: pd.DataFrame) -> None:
-    """Save the folds as CSV."""
-    with paths.atomic_write(path) as part:
-        folds.to_csv(part, index=False)
 
 
 def read(path: Path) -> pd.DataFrame:

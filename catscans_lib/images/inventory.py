@@ -30,6 +30,10 @@ def inventory(
     is_note = problems["path"] == ""
     is_read = problems["path"].isin(images["path"]) & ~is_note
     sizes = images["group"].value_counts() if group else None
+    if near is not None:
+        across = near["across"].str.contains("label")
+        example = " and ".join((near[across] if across.any() else near).head(1)[["one", "other"]].to_numpy().ravel())
+        near = {"n_pairs": len(near), "n_across_classes": int(across.sum()), "example": example}
     return {
         "n_read": len(images),
         "classes": {str(label): int(n) for label, n in findings.each(labels).value_counts().sort_index().items()},
@@ -39,7 +43,7 @@ def inventory(
         "left_out": _by_reason(problems[~is_note & ~is_read]),
         "read_in_part": _by_reason(problems[is_read]),
         "notes": list(problems.loc[is_note, "problem"]),
-        "near_duplicates": None if near is None else _near(near),
+        "near_duplicates": near,
     }
 
 
@@ -79,15 +83,5 @@ def _by_reason(problems: pd.DataFrame) -> list[dict[str, Any]]:
     found = problems.groupby("kind", sort=False).agg(
         reason=("problem", "first"), n=("path", "size"), example=("path", "first")
     )
-    rows = found.sort_values("n", ascending=False, kind="stable").to_dict("records") if len(problems) else []
-    return [
-        {"reason": row["reason"].removesuffix("; left out"), "n": int(row["n"]), "example": row["example"]}
-        for row in rows
-    ]
-
-
-def _near(near: pd.DataFrame) -> dict[str, Any]:
-    across = near["across"].str.contains("label")
-    first = near[across] if across.any() else near
-    example = " and ".join(first.iloc[0][["one", "other"]]) if len(near) else ""
-    return {"n_pairs": len(near), "n_across_classes": int(across.sum()), "example": example}
+    found["reason"] = found["reason"].str.removesuffix("; left out")
+    return found.sort_values("n", ascending=False, kind="stable").to_dict("records") if len(problems) else []

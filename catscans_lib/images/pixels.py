@@ -4,6 +4,7 @@ import io
 import re
 import sys
 import warnings
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -70,7 +71,8 @@ def _read(data: bytes, draft_px: int | None) -> Picture:
             }
             was_turned = _orientation(image) is not None  # loads a PNG
             image.load()  # turns a TIFF upright
-            if mode[0] in "IF" or _has_deep_colours(image, raw_modes):
+            bits = image.tag_v2.get(258, 8) if image.format == "TIFF" else 8
+            if mode[0] in "IF" or np.max(bits) > 8 or any(name[-4:-1] == ";16" for name in raw_modes):
                 values = _values(image, data, raw_modes)
                 is_negative = image.format == "TIFF" and image.tag_v2.get(262) == WHITE_IS_ZERO
                 is_clear = "A" in image.getbands() and image.getchannel("A").getextrema()[0] < 255
@@ -95,21 +97,12 @@ def of_array(image: np.ndarray) -> Picture:
 
 def square(picture: Picture, size_px: int, resize: Resize = "squash") -> np.ndarray:
     """Return a picture as a square: uint8 (size, size, 3), or float32 (size, size) or (size, size, 3), NaN in added bars."""
-    found = [np.asarray(_squared(layer, (size_px, size_px), resize)) for layer in picture.layers]
+    bars = np.nan if picture.layers[0].mode == "F" else 0
+    how = {
+        "squash": Image.Image.resize, "crop": ImageOps.fit, "pad": partial(ImageOps.pad, color=bars),
+    }  # fmt: skip
+    found = [np.asarray(how[resize](layer, (size_px, size_px), Image.Resampling.BILINEAR)) for layer in picture.layers]
     return found[0] if len(found) == 1 else np.stack(found, axis=-1)
-
-
-def _squared(layer: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
-    if resize == "crop":
-        return ImageOps.fit(layer, size, Image.Resampling.BILINEAR)
-    if resize == "pad":
-        return ImageOps.pad(layer, size, Image.Resampling.BILINEAR, color=np.nan if layer.mode == "F" else 0)
-    return layer.resize(size, Image.Resampling.BILINEAR)
-
-
-def _has_deep_colours(image: Image.Image, raw_modes: set[str]) -> bool:
-    bits = image.tag_v2.get(258, 8) if image.format == "TIFF" else 8
-    return any(name[-4:-1] == ";16" for name in raw_modes) or np.max(bits) > 8
 
 
 def _without_unused(png: bytes) -> bytes:

@@ -59,10 +59,6 @@ def of_sources(networks: SourceNetworks, images: np.ndarray, layer: str | None, 
     maps = {}
     for source in networks.alike:
         found = activations(networks.pretrained(source), images, layer)
-        maps[source] = found[..., _largest(found.std(axis=(1, 2)), n_maps)]
+        variation = found.std(axis=(1, 2)).mean(axis=0)
+        maps[source] = found[..., np.argsort(-variation, kind="stable")[:n_maps]]
     return maps
-
-
-def _largest(numbers: np.ndarray, n: int) -> np.ndarray:
-    """Return the channels with the largest mean over the images, shape (n_images, n_channels) -> (n,)."""
-    return np.argsort(-numbers.mean(axis=0), kind="stable")[:n]

@@ -122,9 +122,7 @@ def heat(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndar
     makes g depend on the image. Selvaraju et al. (2017), arXiv:1610.02391, section 3.1; Zhou et al. (2016), arXiv:1512.04150.
 
     `model` is a classifier from `networks.build`; `images` are in 0..255, shape (n_images, height, width, 3); `classes`
-    has the class to explain for each image. With one sigmoid unit, the logit of class 0 is the negative of that of class 1.
-    Returns float32, shape (n_images, map_height, map_width), in units of the logit: without layer normalisation, the mean
-    over places is the logit minus the bias.
+    has the class to explain for each image. Returns float32, shape (n_images, map_height, map_width), in units of the logit.
     """
     *before, head = (layer for layer in leaves(model) if not isinstance(layer, keras.layers.Dropout))
     norm = before.pop() if isinstance(before[-1], keras.layers.LayerNormalization) else None

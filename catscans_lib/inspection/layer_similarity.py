@@ -89,16 +89,8 @@ def _cells(maps: np.ndarray) -> np.ndarray:
 
 def between(grams_of: dict[str, Grams], layer: str) -> pd.DataFrame:
     """Compare all pairs of sources in one layer: columns layer, source, other, cka, n_images; both orders, self pairs too."""
-    rows = [
-        (
-            layer,
-            source,
-            other,
-            linear_cka(grams_of[source][layer], grams_of[other][layer]),
-            len(grams_of[source][layer]),
-        )
-        for source, other in product(grams_of, repeat=2)
-    ]
+    here = {source: of_layer[layer] for source, of_layer in grams_of.items()}
+    rows = [(layer, *pair, linear_cka(*map(here.get, pair)), len(here[pair[0]])) for pair in product(here, repeat=2)]
     return pd.DataFrame(rows, columns=["layer", "source", "other", "cka", "n_images"])
 
 

@@ -58,31 +58,27 @@ def _application(function: str, x: keras.KerasTensor) -> keras.Model:
     own = {"include_preprocessing": False} if "include_preprocessing" in inspect.signature(make).parameters else {}
     network = make(include_top=False, weights=None, input_tensor=x, pooling="avg", **own)
     if any(isinstance(layer, layers.Normalization) for layer in network.layers):  # EfficientNet always has its own
-        network = keras.models.clone_model(network, call_function=_call_unless_preprocessing)
+
+        def unless_preprocessing(layer: layers.Layer, *args: object, **kwargs: object) -> object:
+            again = isinstance(layer, layers.Rescaling | layers.Normalization) and layer.name != "preprocess"
+            return args[0] if again else layer(*args, **kwargs)
+
+        network = keras.models.clone_model(network, call_function=unless_preprocessing)
     names = weights.renumbered([part.name for part in network.operations], network.operations)
     for part in network.operations:  # the same names in every process
         part.name = names.get(part.name, part.name)
     return keras.Model(network.inputs[0], network.outputs[0], name="backbone")
 
 
-def _call_unless_preprocessing(layer: layers.Layer, *args: object, **kwargs: object) -> object:
-    again = isinstance(layer, layers.Rescaling | layers.Normalization) and layer.name != "preprocess"
-    return args[0] if again else layer(*args, **kwargs)
-
-
 def _small_resnet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
     """Three residual blocks with about 80,000 weights, for the demo's 32-pixel images; every block halves them."""
     x = layers.ReLU(name="conv1_relu")(_normalised_conv(x, 16, 3, 1, "conv1"))
-    for number, width in enumerate([16, 32, 64], start=2):
-        x = _residual_block(x, width, f"block{number}")
+    for name, width in {"block2": 16, "block3": 32, "block4": 64}.items():
+        y = layers.ReLU(name=f"{name}_relu1")(_normalised_conv(x, width, 3, 2, f"{name}_conv1"))
+        y = _normalised_conv(y, width, 3, 1, f"{name}_conv2")
+        x = _normalised_conv(x, width, 1, 2, f"{name}_shortcut")
+        x = layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
     return keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="backbone")
-
-
-def _residual_block(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-    y = layers.ReLU(name=f"{name}_relu1")(_normalised_conv(x, width, 3, 2, f"{name}_conv1"))
-    y = _normalised_conv(y, width, 3, 1, f"{name}_conv2")
-    x = _normalised_conv(x, width, 1, 2, f"{name}_shortcut")
-    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
 
 
 def _normalised_conv(x: keras.KerasTensor, width: int, size: int, stride: int, name: str) -> keras.KerasTensor:
@@ -97,17 +93,12 @@ def _squeezenet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
     25 times as small, and the first epochs do nothing but enlarge them.
     """
     x = layers.Conv2D(64, 3, strides=2, activation="relu", kernel_initializer=_XAVIER, name="conv1")(x)
-    x = layers.MaxPooling2D(3, 2, name="pool1")(x)
+    x, how = layers.MaxPooling2D(3, 2, name="pool1")(x), {"activation": "relu", "kernel_initializer": _XAVIER}
     for number, width in enumerate([16, 16, 32, 32, 48, 48, 64, 64], start=2):
-        x = _fire(x, width, f"fire{number}")
+        squeeze = layers.Conv2D(width, 1, name=f"fire{number}_squeeze1x1", **how)(x)
+        left = layers.Conv2D(4 * width, 1, name=f"fire{number}_expand1x1", **how)(squeeze)
+        right = layers.Conv2D(4 * width, 3, padding="same", name=f"fire{number}_expand3x3", **how)(squeeze)
+        x = layers.Concatenate(name=f"fire{number}_concat")([left, right])
         if number in (3, 5):
             x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
     return keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="backbone")
-
-
-def _fire(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
-    how = {"activation": "relu", "kernel_initializer": _XAVIER}
-    squeeze = layers.Conv2D(width, 1, name=f"{name}_squeeze1x1", **how)(x)
-    left = layers.Conv2D(4 * width, 1, name=f"{name}_expand1x1", **how)(squeeze)
-    right = layers.Conv2D(4 * width, 3, padding="same", name=f"{name}_expand3x3", **how)(squeeze)
-    return layers.Concatenate(name=f"{name}_concat")([left, right])

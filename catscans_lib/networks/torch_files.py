@@ -32,15 +32,8 @@ ENDS = {
     "features.0.0": "conv_stem", "features.0.1": "bn1", "features.8.0": "conv_head", "features.8.1": "bn2",
 }  # fmt: skip
 NOT_READ = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    zipfile.BadZipFile,
-)
+    pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 class Storage(NamedTuple):
@@ -183,7 +176,10 @@ def layers(state: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
     for name, array in state.items():
         layer, _, part = name.rpartition(".")
         if part != "num_batches_tracked":
-            found.setdefault(_renamed(layer), {})[part] = _as_keras(array)
+            axes = (
+                (2, 3, 0, 1) if array.shape[1:2] == (1,) else (2, 3, 1, 0)
+            )  # of a kernel; depthwise ones have one input
+            found.setdefault(_renamed(layer), {})[part] = array.transpose(axes) if array.ndim == 4 else array.T
     if unknown := {part for parts in found.values() for part in parts} - set(PARTS):
         raise InputError(f"The state dict has '{min(unknown)}' of a layer; known: {', '.join(PARTS)}.")
     return {layer: [parts[part] for part in PARTS if part in parts] for layer, parts in found.items()}
@@ -200,10 +196,3 @@ def _renamed(layer: str) -> str:
         parts = [("conv_dw", "bn1"), SQUEEZE, ("conv_pw", "bn2")] if is_direct else [wide, deep, SQUEEZE, LAST]
         return f"blocks_{int(match[1]) - 1}_{match[2]}_{parts[int(match[3])][match[4] in ('1', 'fc2')]}"
     return ENDS.get(layer, layer).replace("._", "_").replace(".", "_").lstrip("_")
-
-
-def _as_keras(array: np.ndarray) -> np.ndarray:
-    """Move the axes of a kernel, (out, in, height, width) or (out, in); of depthwise convolutions, `in` is 1."""
-    if array.ndim == 4:
-        return array.transpose(2, 3, 0, 1) if array.shape[1] == 1 else array.transpose(2, 3, 1, 0)
-    return array.T

@@ -95,18 +95,15 @@ def _read(file: h5py.File) -> Stored:
     file.visititems(found.__setitem__)  # follows no links, so reads nothing outside the file
     base = "model_weights/" if "model_weights" in found else ""
     names = _texts(found[base.rstrip("/")], "layer_names")
-    layers = _legacy(found, base, names) if names else _version_3(found)
+    layers = {
+        name.replace("/", "_"): [
+            _numbers(found[f"{base}{name}/{weight}"]) for weight in _texts(found[base + name], "weight_names")
+        ]
+        for name in names
+    } or _version_3(found)
     return Stored(
         {name: held for name, held in layers.items() if held}, ordered=bool(names), own="preprocess" in layers
     )
-
-
-def _legacy(found: dict, base: str, names: list[str]) -> dict[str, list[np.ndarray]]:
-    layers = {}
-    for name in names:
-        weights = _texts(found[base + name], "weight_names")
-        layers[name.replace("/", "_")] = [_numbers(found[f"{base}{name}/{weight}"]) for weight in weights]
-    return layers
 
 
 def _texts(group: h5py.Group, key: str) -> list[str]:

@@ -42,8 +42,12 @@ def changes(how: Augmentation, mixup: float | None, drawn: np.ndarray, size: int
     if how.brightness or how.contrast:
         light = 255 * _between(-how.brightness, how.brightness, u["brightness"])
         found["light"] = np.stack([light, _between(1 - how.contrast, 1 + how.contrast, u["contrast"])], axis=1)
-    if how.erasing:
-        found["erased"] = _rectangles(how.erasing, u, size)
+    if how.erasing:  # top, bottom, left and right (pixels) of what is erased; bottom = top where nothing is
+        area, aspect = _between(*ERASED, u["area"]) * size**2, np.exp(_between(*np.log(ASPECT), u["aspect"]))
+        height, width = (np.clip(np.rint(np.sqrt(one)), 1, size) for one in (area * aspect, area / aspect))
+        height *= u["erases"] < how.erasing
+        top, left = np.floor(u["top"] * (size - height + 1)), np.floor(u["left"] * (size - width + 1))
+        found["erased"] = np.stack([top, top + height, left, left + width], axis=1)
     if mixup:
         found["mixup"] = betaincinv(mixup, mixup, u["mixup"])
     return {key: value.astype("int32" if key == "turn" else "float32") for key, value in found.items()}
@@ -75,16 +79,6 @@ def _geometry(how: Augmentation, u: dict[str, np.ndarray], size: int) -> dict[st
     centre = np.full(2, (size - 1) / 2)
     offset = centre - matrix @ centre + shift
     return {"affine": np.concatenate([matrix, offset[:, :, None]], axis=2).reshape(-1, 6)}
-
-
-def _rectangles(share: float, u: dict[str, np.ndarray], size: int) -> np.ndarray:
-    """Return top, bottom, left and right (pixels) of what is erased, shape (n, 4); bottom = top where nothing is."""
-    area = _between(*ERASED, u["area"]) * size**2
-    aspect = np.exp(_between(*np.log(ASPECT), u["aspect"]))
-    height, width = (np.clip(np.rint(np.sqrt(one)), 1, size) for one in (area * aspect, area / aspect))
-    height *= u["erases"] < share
-    top, left = np.floor(u["top"] * (size - height + 1)), np.floor(u["left"] * (size - width + 1))
-    return np.stack([top, top + height, left, left + width], axis=1)
 
 
 def apply(images: Any, how: dict[str, Any]) -> Any:

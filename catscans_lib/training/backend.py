@@ -9,11 +9,7 @@ from threadpoolctl import threadpool_limits
 from catscans_lib.errors import InputError
 from catscans_lib.training import Training, keras_settings
 
-DEPTHWISE = (
-    "efficientnet",
-    "mobilenet",
-    "nasnet",
-)  # families of networks that CPUs train 1.2 to 2.6 times faster in float32
+DEPTHWISE = ("efficientnet", "mobilenet", "nasnet")  # families that CPUs train 1.2 to 2.6 times faster in float32
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # XLA reads it when JAX first lists its devices
 
 
@@ -89,13 +85,11 @@ def gpu_capability() -> tuple[int, int] | None:
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow or JAX computes on a GPU; False on other backends."""
+    """Return whether TensorFlow or JAX computes on a GPU."""
     if keras.backend.backend() == "jax":
         import jax
 
         return jax.default_backend() == "gpu"
-    if keras.backend.backend() != "tensorflow":
-        return False
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))

@@ -47,8 +47,14 @@ class ResumableTraining(keras.callbacks.Callback):
                 variable.assign(value)
             self.best = arrays[n:]
             vars(self).update(facts)
-        else:
-            _reset(model, seed)
+            return
+        for variable in model.optimizer.variables:  # a fresh optimiser, whatever was trained before
+            variable.assign(np.zeros_like(_value(variable)))
+        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):  # a loss scale of 0 trains nothing
+            model.optimizer.dynamic_scale.assign(model.optimizer.initial_scale)
+        for number, variable in enumerate(_dropout_seeds(model)):
+            word = np.random.SeedSequence([seed, number]).generate_state(1)[0]
+            variable.assign(np.array([word, 0], dtype="uint32"))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Record the epoch, decide whether to stop, and save the state."""
@@ -88,17 +94,6 @@ def _value(variable: keras.Variable) -> np.ndarray:
 
 def _dropout_seeds(model: keras.Model) -> list[keras.Variable]:
     return [layer.seed_generator.state for layer in leaves(model) if getattr(layer, "seed_generator", None)]
-
-
-def _reset(model: keras.Model, seed: int) -> None:
-    """Set optimiser and dropout to values that depend on the seed alone, whatever was trained before."""
-    for variable in model.optimizer.variables:
-        variable.assign(np.zeros_like(_value(variable)))
-    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):  # float16: a loss scale of 0 trains nothing
-        model.optimizer.dynamic_scale.assign(model.optimizer.initial_scale)
-    for number, variable in enumerate(_dropout_seeds(model)):
-        state = np.random.SeedSequence([seed, number]).generate_state(1)[0]
-        variable.assign(np.array([state, 0], dtype="uint32"))
 
 
 def watched(labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray) -> np.ndarray:

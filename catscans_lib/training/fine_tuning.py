@@ -14,7 +14,10 @@ def keep_source(model: keras.Model, settings: KeepSource) -> list[keras.callback
 
     The present weights of the backbone are those of the source. Saved models contain none of it.
     """
-    block_of = _blocks_of_variables(model)
+    backbone = model.get_layer("backbone")
+    found = blocks(backbone)
+    known = {id(variable): found[layer.name] for layer in backbone.layers for variable in layer.weights}
+    block_of = np.array([known.get(id(variable), 0) for variable in model.trainable_variables])
     for variable, block in zip(model.trainable_variables, block_of, strict=True):
         if settings.l2_sp and "kernel" in variable.name:
             start = keras.ops.convert_to_numpy(variable.value) if block else 0.0
@@ -38,14 +41,6 @@ def blocks(backbone: keras.Model) -> dict[str, int]:
     stages = np.maximum.accumulate(heights[::-1])[::-1]
     order = np.unique(stages)
     return {layer.name: int(np.searchsorted(order, stage)) + 1 for layer, stage in zip(layers, stages, strict=True)}
-
-
-def _blocks_of_variables(model: keras.Model) -> np.ndarray:
-    """Return the block of every trainable variable, as the optimiser counts them."""
-    backbone = model.get_layer("backbone")
-    found = blocks(backbone)
-    known = {id(variable): found[layer.name] for layer in backbone.layers for variable in layer.weights}
-    return np.array([known.get(id(variable), 0) for variable in model.trainable_variables])
 
 
 class _Distance(keras.regularizers.Regularizer):

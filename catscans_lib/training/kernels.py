@@ -15,15 +15,11 @@ def speed_up(model: keras.Model) -> None:
     if keras.backend.backend() != "tensorflow":
         return
     for layer in leaves(model):
-        if _is_image_norm(layer):
+        plain = isinstance(layer, layers.BatchNormalization) and layer.scale and layer.center
+        if plain and len(layer.input.shape) == 4 and layer.axis in (-1, 3):
             _fuse_batch_norm(layer)
     if type(model.optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not model.optimizer.amsgrad:
         _fuse_adam(model.optimizer)
-
-
-def _is_image_norm(layer: layers.Layer) -> bool:
-    plain = isinstance(layer, layers.BatchNormalization) and layer.scale and layer.center
-    return plain and len(layer.input.shape) == 4 and layer.axis in (-1, 3)
 
 
 def _fuse_batch_norm(layer: layers.BatchNormalization) -> None:
@@ -35,15 +31,8 @@ def _fuse_batch_norm(layer: layers.BatchNormalization) -> None:
     def call(inputs, training=None, mask=None):  # noqa: ANN001, ANN202 - Keras's own signature
         if not (training and layer.trainable):
             return plain_call(inputs, training=training, mask=mask)
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=layer.gamma,
-            offset=layer.beta,
-            mean=[],
-            variance=[],
-            epsilon=layer.epsilon,
-            is_training=True,
-        )
+        learnt = {"scale": layer.gamma, "offset": layer.beta, "mean": [], "variance": [], "epsilon": layer.epsilon}
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(x=inputs, **learnt, is_training=True)
         n = tf.cast(tf.size(inputs) / tf.size(mean), variance.dtype)
         variance *= (n - 1) / n  # TensorFlow divides by n - 1, Keras by n
         for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):

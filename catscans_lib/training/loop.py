@@ -123,16 +123,15 @@ def fit(
 ) -> pd.DataFrame:  # fmt: skip
     """Train a compiled model in place with a fresh optimiser, or continue after the last epoch that `state` holds.
 
-    `images` are uint8 (n_images, size, size, 3), usually a memory map; only `rows` (training) and `validation_rows` (curves,
-    early stopping) are read. `labels` are integers (n_images,) or findings, bool (n_images, n_findings). `state` is saved
-    every `checkpoint_minutes`. `keep_source` are callbacks of `fine_tuning.keep_source`. `n_per_epoch` as in `Batches`.
+    `images` are uint8 (n_images, size, size, 3), usually a memory map; only `rows` (training) and `validation_rows` are read.
+    `labels` are integers (n_images,) or findings, bool (n_images, n_findings). `keep_source` are callbacks of
+    `fine_tuning.keep_source`. `n_per_epoch` as in `Batches`.
 
     Returns columns epoch (from 1), split (train or validation), metric (loss, accuracy or auc), value. Training loss and
-    accuracy are means over the epoch's batches as trained: augmented, with dropout, the loss with class weights, while the
-    network changes. Everything else is computed at the end of the epoch on unchanged images: loss, accuracy and AUC of the
-    inner validation images, and the AUC of as many training images (`callbacks.watched`). The AUC is exact, weighted
-    one-vs-rest; NaN where only one class occurs. Without inner validation images there is no AUC. NonFiniteLoss if the loss
-    becomes NaN or infinite; names the epoch, the learning rate and the last finite loss.
+    accuracy are means over the epoch's batches as trained: augmented, with dropout, the loss with class weights. Everything else
+    is computed at the end of the epoch on unchanged images: loss, accuracy and AUC of the inner validation images, and the AUC
+    of as many training images (`callbacks.watched`). Without inner validation images there is no AUC. NonFiniteLoss if the loss
+    becomes NaN or infinite.
     """
     epochs, start_rate = epochs or settings.epochs, start_rate or settings.learning_rate
     training = ResumableTraining(model, settings, state, seed=seed, epochs=epochs)
@@ -146,7 +145,15 @@ def fit(
     rate = keras.callbacks.LearningRateScheduler(
         lambda epoch: learning_rate(settings, epoch, epochs=epochs, start=start_rate)
     )
-    metrics = [_epoch_metrics(model, images, labels, rows, validation_rows)] if len(validation_rows) else []
+    watched = callbacks.watched(labels, rows, validation_rows)
+    seen = Batches(images, labels, watched, PREDICT_BATCH)
+
+    def measure(epoch: int, logs: dict) -> None:  # for few images faster than `predict`
+        outputs = np.concatenate([model.predict_on_batch(seen[number][0]) for number in range(len(seen))])
+        scores = probabilities(outputs, multi_label=labels.ndim == 2)
+        logs.update(callbacks.epoch_metrics(labels[watched], scores, len(validation_rows)))
+
+    metrics = [keras.callbacks.LambdaCallback(on_epoch_end=measure)] if len(validation_rows) else []
     if not training.has_ended and training.epoch < epochs:
         model.fit(
             stream(batches), initial_epoch=training.epoch, epochs=epochs, shuffle=False, verbose=0,
@@ -157,21 +164,6 @@ def fit(
         )  # fmt: skip
     training.restore_best()
     return _tidy(training.history)
-
-
-def _epoch_metrics(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray
-) -> keras.callbacks.Callback:
-    """Return a callback that adds `callbacks.epoch_metrics` to the logs; for few images faster than `predict`."""
-    watched = callbacks.watched(labels, rows, validation_rows)
-    batches = Batches(images, labels, watched, PREDICT_BATCH)
-
-    def measure(epoch: int, logs: dict) -> None:
-        outputs = np.concatenate([model.predict_on_batch(batches[number][0]) for number in range(len(batches))])
-        scores = probabilities(outputs, multi_label=labels.ndim == 2)
-        logs.update(callbacks.epoch_metrics(labels[watched], scores, len(validation_rows)))
-
-    return keras.callbacks.LambdaCallback(on_epoch_end=measure)
 
 
 def fit_best(
@@ -201,7 +193,8 @@ def fit_best(
     for rate in rates:
         try:
             curve = trained(rate)
-            losses.append(_validation_loss(curve, settings.patience))
+            loss = curve.loc[(curve["split"] == "validation") & (curve["metric"] == "loss"), "value"]
+            losses.append(np.nan if loss.empty else loss.min() if settings.patience else loss.iloc[-1])  # as kept
         except NonFiniteLoss as error:
             if len(rates) == 1:
                 raise
@@ -226,14 +219,6 @@ def _tidy(history: dict[str, list[float]]) -> pd.DataFrame:
         if metric != "learning_rate":
             rows += [(epoch, split, metric, float(value)) for epoch, value in enumerate(values, start=1)]
     return pd.DataFrame(rows, columns=["epoch", "split", "metric", "value"])
-
-
-def _validation_loss(curves: pd.DataFrame, patience: int | None) -> float:
-    """Return the validation loss of the epoch whose weights were kept; NaN without validation images."""
-    losses = curves.loc[(curves["split"] == "validation") & (curves["metric"] == "loss"), "value"]
-    if losses.empty:
-        return np.nan
-    return float(losses.min() if patience else losses.iloc[-1])
 
 
 def predict(model: keras.Model, images: np.ndarray, rows: np.ndarray) -> np.ndarray:

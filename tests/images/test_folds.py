@@ -183,9 +183,8 @@ def test_another_seed_is_tried_before_a_fold_without_a_class_is_an_error(monkeyp
 def test_saved_folds_keep_their_types_and_missing_ones_are_named(tmp_path):
     table = random_table(0).replace({"label": {"class0": "NA"}})  # pandas would read NA as missing
     made = folds.make(table.assign(group=table["group"].str.replace("g", "00")), n_folds=3, seed=0)
-    folds.write(tmp_path / "folds/chest.csv", made)
-    pd.testing.assert_frame_equal(folds.read(tmp_path / "folds/chest.csv"), made)
-    assert [path.name for path in (tmp_path / "folds").iterdir()] == ["chest.csv"]
+    made.to_csv(tmp_path / "chest.csv", index=False)
+    pd.testing.assert_frame_equal(folds.read(tmp_path / "chest.csv"), made)
     with pytest.raises(InputError, match=r"No folds '.*dtd\.csv'. Run the ingest notebook"):
         folds.read(tmp_path / "dtd.csv")
 
