@@ -279,13 +279,9 @@ def test_contradictory_tables_are_refused():
         related(results(), twice)
     with pytest.raises(ValueError, match="'m' is a distance in some rows"):
         related(results(), pd.concat([measure(AUCS), measure(AUCS, targets=["isic2018"], larger_is_closer=False)]))
-    with pytest.raises(ValueError, match="lacks larger_is_closer; it has source"):
-        related(results(), measure(AUCS).drop(columns="larger_is_closer"))
 
 
-def test_a_measure_of_two_probes_is_two_measures_and_its_seeds_are_averaged():
-    probes = pd.concat([measure(AUCS).assign(probe=name, seed=0) for name in ("imagenet", "dtd")])
-    assert associations.panel(results(), probes).measures == ["m (imagenet)", "m (dtd)"]
+def test_seeds_of_a_measure_are_averaged():
     seeds = pd.concat([measure({s: v + n for s, v in AUCS.items()}).assign(probe="dtd", seed=n) for n in (0, 1)])
     assert associations.panel(results(), seeds).values[0, 0].tolist() == pytest.approx([1.4, 1.3, 1.2, 1.1])
 
