@@ -56,8 +56,7 @@ def from_folder(
     """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``; paths are relative to `root`.
 
     With `classes`, images in other folders are reported; `names` gives the class of a folder that has another name. `group`
-    returns the group of a path below the class folder, without suffix (a file name, where classes have no folders); images
-    for which it returns None are reported and left out. `more` are images from elsewhere.
+    returns the group of a path below the class folder, without suffix (None: reported and left out). `more` are further images.
     """
     problems: list[Problem] = []
     rows = list(more)

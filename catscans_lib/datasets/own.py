@@ -23,16 +23,11 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class OwnCard(Strict):
-    """The content of a card.
+    """The content of a card; `catscans dataset add --help` explains the fields.
 
-    `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place`
-    is its path, absolute or below DATA. Table: the names of its columns (of a one-hot table, `label_column` may name several,
-    joined by commas), and `detail_columns` that describe images (sex, site, device); its paths are relative to the CSV, or to
-    the folders `image_dir` next to it; a missing suffix is looked for, or is `suffix` (".jpg"). `multi_label` is what separates
-    the findings of an image, of which it may have several or none; a one-hot table may then have several 1 in a row. Folder:
-    `group_pattern` takes the group from the file name. Arrays: `class_names` are the names of the labels 0, 1, .... `part_of`
-    names the dataset from which the images were selected, if they keep its image ids (and its groups, if they have groups).
-    `labels_as` is as in `DatasetInfo`.
+    `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place` is its
+    path, absolute or below DATA. `part_of` names the dataset from which the images were selected, if they keep its image ids
+    (and its groups, if they have groups). `detail_columns` describe images (sex, site, device); `labels_as` is as in `DatasetInfo`.
     """
 
     title: Text

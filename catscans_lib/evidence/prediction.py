@@ -80,8 +80,7 @@ def _limits(panel: Panel) -> pd.DataFrame:
 def repeatability(tables: dict[str, pd.DataFrame], studies: dict[str, Study]) -> pd.DataFrame:
     """Return how far the order of the models repeats when the same authors train the same pairs again.
 
-    Columns target, what ("outcome" or a score's column), tau (Kendall, of 2023 and 2024), n (models), change (mean absolute
-    difference), spread (largest minus smallest of 2024).
+    Columns target, what ("outcome" or a score), tau (Kendall, of 2023 and 2024), n, change (mean absolute), spread (of 2024).
     """
     one, other = (tables[name][tables[name]["mode"] == studies[name].mode] for name in (EARLIER, LATER))
     shared = [name for name in studies[EARLIER].scores if name in studies[LATER].scores]

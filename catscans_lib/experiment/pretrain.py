@@ -21,13 +21,11 @@ def usable_rows(
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Exclude every source image that shares a group with a target, since transfer holds the target's images out.
 
-    `targets` has, by name, the rows of each target's store that are in its fold table. A source image is excluded if its
-    unit (images linked by a group or by equal bytes, `images.folds`) has an image of a target. For the targets
-    `of_common_origin`, which are parts of the same dataset as the source, equal ids and equal groups are the same, too. All
-    targets of a profile share one pretraining, so the groups of all of them are excluded.
-
-    Returns the source's rows for training, and a table with columns target, n_removed (images), n_groups (theirs).
-    InputError if a class loses all its images, or groups that could be shared are not known.
+    `targets` has, by name, the rows of each target's store that are in its fold table. A source image is excluded if its unit
+    (`images.folds`) has an image of a target. For the targets `of_common_origin`, which are parts of the same dataset as the
+    source, equal ids and equal groups are the same, too. All targets of a profile share one pretraining. Returns the source's
+    rows for training, and a table: target, n_removed (images), n_groups. InputError if a class loses all its images, or groups
+    that could be shared are not known.
     """
     kept, counts = np.ones(len(source.table), bool), []
     for target, table in targets.items():

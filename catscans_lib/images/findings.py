@@ -61,9 +61,8 @@ def stratified(has: np.ndarray, units: np.ndarray, shares: Sequence[float], seed
     """Divide images into parts of these shares in which every finding has its share; return the part of each, from 0.
 
     `has` is bool (n_images, n_findings); images of one of `units` stay together. The first part gets at least `least` images
-    with each finding, if there are so many. Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011,
-    doi:10.1007/978-3-642-23808-6_10) with units in place of images: units with the rarest remaining finding are placed
-    first, the largest before others, each in the part that lacks most images with that finding.
+    with each finding, if there are so many. Iterative stratification of units (Sechidis, Tsoumakas and Vlahavas 2011,
+    doi:10.1007/978-3-642-23808-6_10): the rarest remaining finding first, its largest unit before others, where most are lacking.
     """
     rng, codes = np.random.default_rng(seed), np.unique(units, return_inverse=True)[1]
     holds = np.zeros((codes.max() + 1, has.shape[1] + 1))  # images with each finding, and images

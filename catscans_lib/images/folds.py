@@ -27,9 +27,8 @@ def make(
     """Divide the images of a table (unique image_id, label, group, sha256) into folds, whatever the order of its rows.
 
     Returns image_id (sorted), group, label, fold (1 to `n_folds`); InputError if a class has too few groups for the folds.
-    `max_images`: use about so many images, whole groups, drawn so that class shares stay, with at least one group per class
-    and fold; never more than `max_images` plus the largest group. With `multi_label`, every finding is spread over the folds
-    as evenly as its groups allow (`findings.stratified`), and a rare one may be missing in some.
+    `max_images`: use about so many images, whole groups, class shares kept, at least one group per class and fold. With
+    `multi_label`, every finding is spread as evenly as its groups allow, and a rare one may be missing in some folds.
     """
     if n_folds < 2:
         raise InputError(f"Cross-validation needs at least 2 folds, got n_folds={n_folds}.")

@@ -20,11 +20,8 @@ def inventory(
     """Return what was read of `images` (path, label, group), as plain values.
 
     Labels are "" where the classes are not known. `problems` (path, problem): a path among the images means that the image was
-    read in part (such as the first of several pages), an empty one a note on the whole dataset; any other was left out. `group`
-    is what a group is, such as patient (None: unknown); `near` is as `checks.near_duplicates` returns it (None: not looked for).
-    Returns n_read, classes (number of images by name), group, n_groups and largest_group (None: unknown), left_out and
-    read_in_part (lists of reason, n, example), notes (sentences), near_duplicates (n_pairs, n_across_classes,
-    example; None: not looked for).
+    read in part, an empty one a note on the whole dataset; any other was left out. `group` is what a group is (None: unknown);
+    `near` is as `checks.near_duplicates` returns it (None: not looked for).
     """
     labels = images.loc[images["label"] != "", "label"]
     is_note = problems["path"] == ""

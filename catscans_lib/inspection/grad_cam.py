@@ -42,9 +42,8 @@ def held_out(networks: SourceNetworks) -> pd.DataFrame:
 def examples(predictions: pd.DataFrame, n: int) -> pd.DataFrame:
     """Choose the images with the highest mean score over the networks: `n` predicted right and `n` predicted wrong.
 
-    Of each outcome first the highest-scoring image of every class, then the second highest, and so on. `predictions` are
-    from `held_out`. Columns image_id, label, predicted, score (mean over the networks, of the predicted class), right; right
-    ones first; fewer than `n` rows of an outcome if it is rarer.
+    Of each outcome first the highest-scoring image of every class, then the second highest, and so on. `predictions` are from
+    `held_out`. Columns image_id, label, predicted, score (mean over the networks, of the predicted class), right.
     """
     scores = _scores(predictions).groupby(predictions["image_id"]).mean()
     table = predictions.groupby("image_id")[["label"]].first()
@@ -61,9 +60,9 @@ def of_sources(
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Explain the class that each network predicts for the images `shown`; tables from `examples` and `held_out`.
 
-    Returns `heat` by source, shape (n_images, map_height, map_width), and a table with columns source, image_id, label,
-    predicted, score, right, and hot_share: the share of the map with at least half of its largest heat (0 if no place speaks
-    for the class). InputError if a network gives other scores than saved.
+    Returns `heat` by source, shape (n_images, map_height, map_width), and a table: source, image_id, label, predicted, score,
+    right, and hot_share (of the map with at least half of its largest heat). InputError if a network gives other scores than
+    saved.
     """
     pixels = images.images[pd.Index(images.table["image_id"]).get_indexer(shown["image_id"])]
     heats, answers = {}, []

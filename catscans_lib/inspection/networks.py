@@ -11,14 +11,10 @@ from catscans_lib.networks import registry, weights
 
 
 class SourceNetworks:
-    """The backbone of each source of a target, one at a time.
+    """The backbone of each source of a target, one at a time; source "none" is the network with random weights.
 
-    `alike` are the sources whose backbone is that of most sources: layers and weights of others cannot be compared with theirs,
-    so the methods below serve these sources alone.
-
-    All methods but `random` fill and return the same network, so use it before you ask for the next: it is built once, and
-    memory does not grow with the number of sources. Source "none" is the network with random weights. InputError if the
-    transfer of a source is not finished; names the command.
+    `alike` are the sources whose backbone is that of most sources: only these can be compared. All methods but `random` fill and
+    return the same network, so use it before you ask for the next. InputError if the transfer of a source is not finished.
     """
 
     def __init__(self, profile: str, target: str, sources: list[str]) -> None:

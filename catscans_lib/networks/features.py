@@ -24,8 +24,7 @@ def extract(
 ) -> np.ndarray:
     """Return the pooled features of `images[rows]` in inference mode, shape (n_rows, n_features), float32.
 
-    `compute` returns a function that `inference` made of the backbone earlier; making it takes longer than computing the
-    features of some hundred small images.
+    `compute` returns a function that `inference` made of the backbone earlier, which takes longer than some hundred small images.
     """
     features = compute() if compute else inference(backbone)
 
@@ -76,9 +75,8 @@ def key(backbone: keras.Model, store: ImageStore, rows: np.ndarray) -> str:
 def inference(backbone: keras.Model) -> Compute:
     """Return a thread-safe function from images to features, float32, that runs a faster copy of the backbone.
 
-    On TensorFlow, the copy folds batch normalisation into the convolution before it. Its features equal the backbone's up to
-    rounding: 1e-4 of the largest feature in float32, 3 percent in bfloat16. JAX compiles an unchanged copy. Networks that share
-    layers run the backbone itself (not thread-safe).
+    On TensorFlow, the copy folds batch normalisation into the convolution before it: equal up to 1e-4 of the largest feature in
+    float32, 3 percent in bfloat16. JAX compiles it. Networks that share layers run as they are (not thread-safe).
     """
     if keras.backend.backend() == "jax":
         return _compiled_by_jax(backbone)

@@ -30,10 +30,8 @@ def load_weights(network: keras.Model, name: str, weights: str, folder: Path | N
     """Fill a backbone with published or saved weights, in place; return their origin with a SHA-256.
 
     `weights` is "keras" (`keras.applications` downloads its ImageNet weights), the network's name (the weights of an installed
-    package, `registry.PACKAGES`) or a file in `folder`: `.keras` or `.weights.h5` (its head is left out), `.h5` as
-    `keras.applications` publishes them, or `.pth` (a state dict of PyTorch with the names of our layers). Where published weights
-    expect BGR, the first convolution is reversed, so that the network takes RGB from 0 to 255. InputError if the file is missing,
-    contains code or another network (names the first layer that does not fit), or the download fails.
+    package, `registry.PACKAGES`) or a file in `folder`, see `weight_files`. Where published weights expect BGR, the first
+    convolution is reversed. InputError if the file is missing, contains code or another network, or the download fails.
     """
     registry.check_weights(name, weights)
     if weights in registry.PACKAGES:

@@ -1,8 +1,4 @@
-"""A run as its notebook sees it: settings in; tables, figures and model out.
-
-    run = in_notebook.start("transfer", profile="demo", source="dtd", target="chest")
-    run.save_table("predictions", predictions)
-    run.finish()
+"""A run as its notebook sees it: settings in; tables, figures and model out. Start it with `start`, end it with `finish`.
 
 A run writes to a hidden work folder. In a sweep, `execute` moves it to its final place once every cell has completed; by
 hand, `finish` moves it to `results/<profile>/scratch/`.

@@ -29,9 +29,7 @@ Check = Callable[[str, int, bool], bool]  # of name, size and whether a plain fi
 def unpack(archive: Path, folder: Path, *, max_bytes: int) -> tuple[str, ...]:
     """Unpack a zip or a tar (plain, gzip, bzip2, xz; recognised by its content) to a folder; return the names at its top.
 
-    Members move to their places when all of them are unpacked; files of the same name are replaced. Files get the user's
-    default permissions. What macOS adds (``__MACOSX``, ``.DS_Store``, ``._*``) is skipped.
-
+    Members move to their places when all of them are unpacked; files of the same name are replaced. What macOS adds is skipped.
     Raises InputError, the folder being as it was, if the archive is damaged, encrypted or of another kind, exceeds `max_bytes`,
     or has a member that is a link or a device or leads out of the folder; OSError if it cannot write there.
     """

@@ -24,9 +24,8 @@ FINAL = (requests.exceptions.SSLError, requests.TooManyRedirects, ValueError)  #
 def fetch(file: Download, data_dir: Path, *, mirror: str | None = None) -> None:
     """Download a published file to the data folder, check it, and unpack it if it is an archive.
 
-    Resumes partial downloads; safe to interrupt. Nothing is downloaded twice. A terminal shows a progress bar. `mirror` is the
-    URL of a folder that has the file under its name. Raises InputError if it cannot be downloaded, unpacked or written, or is not
-    the published one.
+    Resumes partial downloads; safe to interrupt. `mirror` is the URL of a folder that has the file under its name. Raises
+    InputError if it cannot be downloaded, unpacked or written, or is not the published one.
     """
     url = f"{mirror.rstrip('/')}/{quote(file.file_name)}" if mirror else file.url
     if not re.match(r"https?://[^/]", url, re.IGNORECASE):

@@ -13,21 +13,10 @@ from catscans_lib.errors import InputError
 class Inputs:
     """What is known of a source and a target. A measure reads the fields it needs; the others may stay None.
 
-    Attributes
-    ----------
-    features : array_like of float, shape (n_images, n_features)
-        Of the target's images. Computed by the source's network for measures of how well it suits the target; by the same
-        network as `source_features` for measures that compare two sets of images.
-    labels : array_like of int, shape (n_images,)
-        Classes of the target's images, 0 to n_classes - 1, each with an image; or their findings, bool (n_images, n_findings).
-    groups : array_like, shape (n_images,)
-        Patient, lesion or slide of the target's images.
-    source_head : array_like of float, shape (n_images, n_source_classes)
-        Source-class probabilities of the target's images, by the source's network with its own head.
-    source_features : array_like of float, shape (n_source_images, n_features)
-        Of the source's images, which may differ in number.
-    fisher, source_fisher : array_like of float, shape (n_filters,)
-        Task2Vec embeddings: diagonal of the Fisher information of one probe network fitted to each dataset.
+    features (n_images, n_features) and labels (n_images,) are of the target's images; labels are 0 to n_classes - 1, each with an
+    image, or findings, bool (n_images, n_findings). groups (n_images,) are patients, lesions or slides; source_head (n_images,
+    n_source_classes) has class probabilities by the source's network. source_features (n_source_images, n_features) are of the
+    source's images, by the same network. fisher and source_fisher (n_filters,) are Task2Vec embeddings of a probe network.
     """
 
     features: np.ndarray | None = None

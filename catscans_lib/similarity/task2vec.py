@@ -37,10 +37,7 @@ def embed(
     squares: Callable[[np.ndarray, np.ndarray], np.ndarray], images: np.ndarray, rows: np.ndarray, features: np.ndarray,
     labels: np.ndarray, rng: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
-    """Return the Task2Vec embedding of images: `fisher_information` with a head fitted to them, every class weighing the same.
-
-    Arguments as in `fisher_information` and `fit_head`.
-    """
+    """Return the Task2Vec embedding of images: `fisher_information` with a head fitted to them, every class weighing the same."""
     if labels.ndim == 2:
         raise InputError("Task2Vec's head tells classes that exclude each other, not several findings of an image.")
     counts = np.bincount(labels)
@@ -52,11 +49,9 @@ def embed(
 def fit_head(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Head:
     """Fit a logistic regression on standardised features, and return it as a head on the unscaled features.
 
-    Its penalised loss has one minimum, so the head depends on images and labels alone. The published code takes some steps
-    of Adam instead, and its head depends on their number, their size and a random start.
-
-    `labels` are 0 to n_classes - 1, each with an image; InputError if there are fewer than two classes. `weights` are those of
-    the images in the loss.
+    `labels` are 0 to n_classes - 1, each with an image; `weights` are those of the images in the loss, which has one minimum. The
+    published code takes some steps of Adam, and its head depends on their number, their size and a random start. InputError if
+    there are fewer than two classes.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -77,31 +72,13 @@ def fisher_information(
     squares: Callable[[np.ndarray, np.ndarray], np.ndarray], head: Head, images: np.ndarray, rows: np.ndarray,
     features: np.ndarray, rng: np.random.Generator, *, weights: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Return a Monte Carlo estimate of the Fisher information of a network's filters.
+    """Return a Monte Carlo estimate of the Fisher information of a network's filters, float64 (n_filters,), at least 0.
 
-    One label per image is drawn from the head's prediction. More hardly help: which images were drawn matters more.
-
-    Parameters
-    ----------
-    squares : callable
-        As `squared_gradients.squared_gradients` returns it for the network.
-    images : numpy.ndarray of uint8, shape (n_images, size, size, 3)
-    rows : numpy.ndarray of int, shape (n_rows,)
-        The images to average over.
-    features : numpy.ndarray, shape (n_rows, n_features)
-        The network's features of them.
-    weights : numpy.ndarray, shape (n_rows,), optional
-        Weights of the images in the mean; None: equal.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n_filters,)
-        At least 0; one number for each filter, in the order of `squares`.
-
-    References
-    ----------
-    Achille et al. (2019), arXiv:1902.03545. The published code squares the mean gradient of 64 images; as drawn labels are
-    independent, that is 1/64 of this on average, from 1/64 as many squares.
+    `squares` is from `squared_gradients.squared_gradients`, `images` are uint8 (n_images, size, size, 3), `rows` (n_rows,)
+    those to average over, `features` (n_rows, n_features) the network's of them, and `weights` (n_rows,) theirs in the mean
+    (None: equal). One label per image is drawn from the head's prediction. More hardly help: which images were drawn matters
+    more. Achille et al. (2019), arXiv:1902.03545, whose code squares the mean gradient of 64 images: on average, that is 1/64
+    of this.
     """
     p, n = head.probabilities(features), len(rows)
     shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()

@@ -57,9 +57,8 @@ def auc_draws(
 def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | tuple[np.ndarray, np.ndarray]:
     """Return the percentile interval (low, high) of the draws, ignoring NaN; (nan, nan) if all are NaN.
 
-    Draws of several quantities, shape (n_quantities, n_draws), give arrays. If many draws are NaN, the interval only describes
-    samples that happen to contain every class; report their number. Reference: Efron and Tibshirani (1993), An Introduction
-    to the Bootstrap, chapter 13.
+    Draws of several quantities, shape (n_quantities, n_draws), give arrays. If many draws are NaN, report their number. Efron and
+    Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
     """
     draws, tails = np.asarray(draws, dtype=float), [(1 - level) / 2, (1 + level) / 2]
     rows = np.atleast_2d(draws)
@@ -73,8 +72,7 @@ def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | tup
 def p_value(draws: ArrayLike) -> float | np.ndarray:
     """Two-sided p that a difference is 0: twice the smaller share of draws on one side of 0, at least 2 / (n_draws + 1).
 
-    The estimate itself counts as one more draw on that side, so p is never 0. NaN draws are ignored; p is NaN if all are.
-    Draws of many differences, shape (n_differences, n_draws), give one p each.
+    Draws of many differences, shape (n_differences, n_draws), give one p each. NaN draws are ignored; p is NaN if all are.
     """
     draws = np.asarray(draws, dtype=float)
     n = (~np.isnan(draws)).sum(axis=-1)

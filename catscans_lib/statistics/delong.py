@@ -68,10 +68,9 @@ def delong(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None
 def interval(auc: float, variance: float, level: float = 0.95, method: str = "logit") -> tuple[float, float]:
     """Return the confidence interval (low, high) of an AUC, from its variance as `delong` returns it.
 
-    `logit` is a normal approximation on the logit scale, which stays within (0, 1) and is better near 1; `wald` is one on the
-    AUC's own scale, clipped to [0, 1]. An AUC of exactly 0 or 1 has no logit and gets the Wald interval. The interval is
-    (nan, nan) if the variance is 0 or NaN, for example if the classes are separated perfectly: an interval from 1 to 1 would
-    claim a certainty that the sample cannot give.
+    `logit` is a normal approximation on the logit scale, `wald` one on the AUC's own scale, clipped to [0, 1]; an AUC of
+    exactly 0 or 1 has no logit and gets Wald's. (nan, nan) if the variance is 0 or NaN, for example if the classes are
+    separated perfectly: an interval from 1 to 1 would claim a certainty that the sample cannot give.
     """
     half = special.ndtri((1 + level) / 2) * np.sqrt(variance)
     if not variance > ROUNDING**2:

@@ -152,19 +152,13 @@ def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, 
 def classification_metrics(
     labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str = "weighted"
 ) -> dict[str, float]:
-    """Return what an AUC does not measure: the quality of decisions and of probabilities.
+    """Return what an AUC does not measure: the quality of decisions and of probabilities; arguments as in `auc`.
 
-    Arguments as in `auc`; raises ValueError also for scores outside [0, 1], but one class is enough. The class with the
-    highest probability is predicted, the first if several are tied. By name:
-
-    - accuracy: share of correct predictions;
-    - balanced_accuracy: mean recall over the classes that occur;
-    - average_precision: of the positive class, or averaged over classes; chance is the share of positives. NaN if only one
-      class occurs;
-    - brier: two classes: mean squared error of the positive class's probability, in [0, 1]; more classes: squared errors
-      summed over classes, mean over images, in [0, 2] (Brier 1950);
-    - ece: expected calibration error of the predicted class, also for two classes: mean absolute difference between
-      confidence and accuracy over 15 bins of equal width, weighted by images, in [0, 1] (Guo et al. 2017, arXiv:1706.04599).
+    The class with the highest probability is predicted, the first if several are tied. accuracy; balanced_accuracy (mean recall
+    over the classes that occur); average_precision (NaN if only one class occurs); brier (of two classes the mean squared error
+    of the positive class's probability, in [0, 1]; of more, summed over classes, in [0, 2]); ece, the expected calibration
+    error of the predicted class over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599). ValueError also for scores
+    outside [0, 1].
     """
     from sklearn.metrics import average_precision_score
 

@@ -42,8 +42,8 @@ def export(profile: str, path: Path, *, models: bool = True, partial: bool = Fal
     """Write a profile's crate to a zip, which replaces a file of that name; return size and SHA-256 of every file in it.
 
     The book is included if it has been built, networks with `models`, images never. With `partial`, runs may be missing or
-    outdated; after an import, `make book` executes them. Raises InputError for such runs otherwise, for a missing
-    file of the project, a book older than a result, and a result of a kind that an import would refuse.
+    outdated. Raises InputError for such runs otherwise, for a missing file of the project, a book older than a result, and a
+    result of a kind that an import would refuse.
     """
     _check_runs(profile, partial)
     clean = cleaner()

@@ -26,12 +26,10 @@ Listed = dict[str, tuple[int, str]]  # place of a file -> number of bytes and SH
 def restore(archive: Path) -> tuple[str, list[str], list[str]]:
     """Move the results and settings of a crate into this project; never code, chapters, images or the book.
 
-    No file is ever overwritten; files that are here already with the same content are skipped, so a second import completes
-    an interrupted one. Runs made by other code are imported, too: they are out of date here. Raises InputError, and changes
-    nothing, if the archive is damaged or unsafe (see `archives.unpack`), differs from its list of files, holds something that
-    could run code, lead out of the project or fill the disk, or would replace results or settings.
-
-    Returns the profile, the results and settings in the crate, and which of these files are new here.
+    Files that are here already with the same content are skipped, so a second import completes an interrupted one. Runs made by
+    other code are out of date here. Raises InputError, and changes nothing, if the archive is damaged or unsafe (see
+    `archives.unpack`), differs from its list of files, holds something that could run code, lead out of the project or fill the
+    disk, or would replace results or settings. Returns the profile, the results and settings in the crate, and those new here.
     """
     if not archive.is_file():
         raise InputError(f"No archive '{archive}'. Give a crate that `catscans export` wrote.")

@@ -15,15 +15,9 @@ COMPONENTS_PER_CLASS = 5
 def leep(source_head: ArrayLike, labels: ArrayLike) -> float:
     """LEEP: mean log likelihood of the target's labels, predicted from the source's class probabilities.
 
-    A source class z predicts the target class y with the probability ``P(y | z)`` estimated on the same images. In nats per
-    image, at most 0; minus the entropy of the labels if the probabilities carry no information. Nguyen et al. (2020),
-    arXiv:2002.12462.
-
-    Parameters
-    ----------
-    source_head : array_like of float, shape (n_images, n_source_classes)
-        Probabilities, rows summing to 1.
-    labels : array_like of int, shape (n_images,)
+    A source class z predicts the target class y with the probability ``P(y | z)`` estimated on the same images. `source_head` has
+    probabilities, shape (n_images, n_source_classes), `labels` shape (n_images,). In nats per image, at most 0; minus the entropy
+    of the labels if the probabilities carry no information. Nguyen et al. (2020), arXiv:2002.12462.
     """
     return _leep(*valid_arrays.head(source_head, labels))
 

@@ -17,12 +17,9 @@ C = 0.1  # inverse strength of the probe's L2 penalty on standardised features; 
 def linear_probe_auc(features: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> float:
     """Cross-validated AUC of a logistic regression on standardised features, in [0, 1], mean over folds.
 
-    There are five folds, or as many as the rarest class has groups; they are stratified, images of the same group are in the
-    same fold, and `seed` draws them. For more than two classes it is the weighted
-    one-vs-rest AUC of `statistics.metrics.auc`. Raises InputError if a class has fewer than 2 groups.
-
-    Of findings, bool (n_images, n_findings), each has a regression of its own, and the mean over them is macro; those with
-    fewer than 2 groups with or without it are left out.
+    There are five stratified folds, or as many as the rarest class has groups, which stay together; `seed` draws them. For more
+    than two classes it is the weighted one-vs-rest AUC. InputError if a class has fewer than 2 groups. Of findings, bool
+    (n_images, n_findings), each has a regression of its own; those with fewer than 2 groups with or without it are left out.
     """
     if np.ndim(labels) == 2:
         columns, of = np.asarray(labels, dtype=int).T, valid_arrays.groups(groups, len(labels))
