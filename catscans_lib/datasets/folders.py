@@ -89,10 +89,7 @@ def scan(path: Path, root: Path, lost: list[Problem]) -> Tree:
 
 
 def find(folder: Path, root: Path, problems: list[Problem]) -> Iterator[Found]:
-    """Yield the images of the classes in a folder; paths are below `root`. Images without a class become problems.
-
-    InputError if the level of the splits, or of the classes, is not certain.
-    """
+    """Yield the images of the classes in a folder, paths below `root`; InputError if the level of splits or classes is unsure."""
     top = scan(folder, root, problems)
     found = [one for split, parent in _levels(top, problems) for one in _classes(split, parent, problems)]
     problems += [] if found else top.problems

@@ -12,10 +12,7 @@ from catscans_lib.images.listing import IMAGE_SUFFIXES, Listing, Row, stem
 
 
 def read(card: DatasetInfo, data_dir: Path) -> Listing:
-    """List the images of every wnid from its folder or, without one, from its tar. No groups.
-
-    `reading` of the card may have `names`, the class of each wnid.
-    """
+    """List the images of every wnid from its folder or, without one, from its tar; `names` in the card has the class of each."""
     folder, names = layouts.native_dir(data_dir, *card.places), card.reading.get("names", {})
     tars = {tar.relative_to(data_dir).as_posix(): tar for tar in sorted(folder.glob("n????????.tar"))}
     packed = {below: tar for below, tar in tars.items() if not (folder / tar.stem).is_dir()}

@@ -75,10 +75,7 @@ def _listing(card: DatasetInfo, data_dir: Path, folder: Path, source: Path, rows
 
 
 def _find(root: Path, *patterns: str) -> Path:
-    """Return the only file that matches the first pattern with a match, in the root or one folder below.
-
-    Tables of the test and validation images, which have the same form and the same place, are ignored by their names.
-    """
+    """Return the only file, here or one folder below, of the first pattern that has any; not those of test and validation."""
     for pattern in patterns:
         paths = [path for path in [*root.glob(pattern), *root.glob(f"*/{pattern}")] if not OTHER_SETS.search(path.name)]
         found = sorted(path.relative_to(root).as_posix() for path in paths)

@@ -167,10 +167,7 @@ def _parsed(content: str, where: str) -> OwnCard:
 
 
 def add(name: str, own: OwnCard, listing: Listing, *, taken: Collection[str]) -> Path:
-    """Write the card of a dataset with the number of images of each class found, and return its path.
-
-    InputError if the name is invalid or in `taken`, or fewer than two classes have images.
-    """
+    """Write the card of a dataset with the images per class; InputError if its name is invalid or taken, or it has one class."""
     if not re.fullmatch(NAME, name) or name == "none":
         form = "lower-case letters, digits and _, beginning with a letter"
         raise InputError(f"'{name}' cannot name a dataset: use {form}.")

@@ -106,10 +106,7 @@ def _other_networks(study: str) -> dict[str, str]:
 
 
 def _own(cells: pd.DataFrame, networks: dict[str, str]) -> dict[str, Any]:
-    """Return by mode the sources (titles by name) and the rows of one of our own studies.
-
-    A row is a target: title, caveat, n_images, n_groups, n_seeds and cells (row of `own.aucs` by source).
-    """
+    """Return by mode the sources (titles by name) and the rows (a target each, with cells by source) of one of our studies."""
     modes: dict[str, Any] = {}
     for (mode, target), part in cells.groupby(["mode", "target"]):
         of_mode = cells.loc[cells["mode"] == mode, "source"].to_numpy()
@@ -124,10 +121,7 @@ def _own(cells: pd.DataFrame, networks: dict[str, str]) -> dict[str, Any]:
 def _predictions(
     associations: pd.DataFrame, against: pd.DataFrame, described: dict[str, studies.Study]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return by study a row per score and rule over all targets, largest tau first.
-
-    versus holds the difference in tau to each rule, by the rule's name.
-    """
+    """Return by study a row per score and rule, largest tau first; versus has the difference in tau to each rule by its name."""
     kendall = against[against["statistic"] == "kendall"].groupby(["evidence", "measure"])
     lost = {pair: part.set_index("rule").to_dict("index") for pair, part in kendall}  # without a score that is all ties
     found: dict[str, list[dict[str, Any]]] = {}

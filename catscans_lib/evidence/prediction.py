@@ -57,10 +57,7 @@ def _long(pairs: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
 
 
 def judged(panels: dict[str, Panel], n_draws: int, seed: int) -> dict[str, pd.DataFrame]:
-    """Return tables over all targets by name: associations, against (a score minus a rule) and limits; column evidence.
-
-    See `associations.associations`, `differences.against_rules` and `limits.limits`; corrected for the scores of one study.
-    """
+    """Return over all targets associations, against (a score minus a rule) and limits; corrected for the scores of one study."""
     options = {"n_draws": n_draws, "seed": seed}
     found = {
         "associations": [associations.associations(*one, evidence=name, **options) for name, one in panels.items()],

@@ -38,10 +38,7 @@ def formats(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the sets of byte-identical images: sha256, paths (or ids, joined by " | "), across.
-
-    `across` tells which of label, split and group differ within the set; if labels differ, one of them is wrong.
-    """
+    """Return the sets of byte-identical images: sha256, paths, across: which of label, split and group differ."""
     twice = table[table["sha256"].duplicated(keep=False)]
     rows = [(sha256, " | ".join(names(part)), _across(part)) for sha256, part in twice.groupby("sha256")]
     return pd.DataFrame(rows, columns=["sha256", "paths", "across"], dtype=str)

@@ -64,10 +64,7 @@ def groups(hashes: np.ndarray) -> np.ndarray:
 
 
 def read(datasets: list[str], open_store: OpenStore) -> pd.DataFrame:
-    """Read the stores; return dataset (ordered as given), row (of its store), hash, blank, file (a number per SHA-256).
-
-    A blank image has equal pixels.
-    """
+    """Read the stores; return dataset (ordered as given), row, hash, blank (all pixels equal), file (a number per SHA-256)."""
     parts, sha256s = [], []
     for dataset in datasets:
         opened = open_store(dataset)

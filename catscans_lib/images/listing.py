@@ -57,10 +57,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of one dataset: the columns of `Row`, sorted by the unique image_id.
-
-    Images of one group must share a fold; where groups are unknown, the group is the image_id.
-    """
+    """The images of one dataset, sorted by the unique image_id; those of one group must share a fold (the image_id: unknown)."""
 
     images: pd.DataFrame
     classes: tuple[str, ...]  #: classes that have an image, in the order of the dataset's card, or sorted
@@ -75,10 +72,7 @@ class Listing:
 
 
 def image_names(folder: Path, below: str, problems: list[Problem], *, skip_folders: bool = False) -> list[str]:
-    """Return the sorted names of the images in a folder; other files and masks of other images become problems.
-
-    Hidden files, .txt files and those of file managers are ignored.
-    """
+    """Return the sorted names of the images in a folder; other files, but not hidden ones, and masks become problems."""
     names = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if is_rubbish(entry.name) or entry.name.lower().endswith(".txt") or (skip_folders and entry.is_dir()):

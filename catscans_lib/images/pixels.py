@@ -41,10 +41,7 @@ class Picture(NamedTuple):
 
 
 def read(data: bytes, draft_px: int | None = None) -> Picture:
-    """Decode an image file; a large JPEG at a fraction of its size, but at least at `draft_px` (None: at full size).
-
-    Decoders raise any kind of exception on damaged files.
-    """
+    """Decode an image file, a large JPEG at a fraction of its size, at least at `draft_px`; damaged files raise any exception."""
     try:
         return _read(data, draft_px)
     except ValueError:

@@ -126,10 +126,7 @@ def write(
 def write_arrays(
     path: Path, images: np.ndarray, table: pd.DataFrame, classes: tuple[str, ...], *, dataset: str, size_px: int
 ) -> None:
-    """Store images in memory, uint8 (n_images, size_px, size_px, 3), sorted by the table's image_id.
-
-    Paths are empty and the SHA-256 is that of the pixels.
-    """
+    """Store images in memory, uint8 (n_images, size_px, size_px, 3), sorted by the table's image_id; without paths."""
     order = np.argsort(table["image_id"].to_numpy(dtype=str), kind="stable")
     listed = table.iloc[order].assign(path="")
     listing = Listing(listed, classes, pd.DataFrame(), Path(), pixels=lambda _: (images[row] for row in order))
@@ -137,10 +134,7 @@ def write_arrays(
 
 
 def open_store(path: Path) -> ImageStore:
-    """Open a store; the images stay on disk in a read-only memory map.
-
-    InputError if the file is missing, is not an image store, or was written by another reader version.
-    """
+    """Open a store, images in a read-only memory map; InputError if it is missing, or of another kind or reader version."""
     if not path.is_file():
         raise InputError(f"No image store '{path}'. Run the ingest notebook of this dataset first.")
     try:

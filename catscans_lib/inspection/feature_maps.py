@@ -11,10 +11,7 @@ from catscans_lib.inspection.networks import SourceNetworks
 
 
 def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFrame:
-    """Return the named images, or else the first of each class by id, at most three.
-
-    Columns image_id, label; the index is the row in the store. InputError for an unknown image; lists some known ones.
-    """
+    """Return image_id and label, by row, of the named images (InputError: unknown), or of the first of at most three classes."""
     table = images.table[["image_id", "label"]]
     if image_ids is None:
         each = findings.each(table["label"])
@@ -52,10 +49,7 @@ def map_layers(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
 
 
 def of_sources(networks: SourceNetworks, images: np.ndarray, layer: str | None, n_maps: int) -> dict[str, np.ndarray]:
-    """Return feature maps of each pretrained network, shape (n_images, height, width, n_maps).
-
-    The same channels for all images, those with the largest spatial variation first.
-    """
+    """Return the `n_maps` maps of each pretrained network that vary most, shape (n_images, height, width, n_maps)."""
     maps = {}
     for source in networks.alike:
         found = activations(networks.pretrained(source), images, layer)

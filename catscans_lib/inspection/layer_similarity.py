@@ -54,19 +54,13 @@ def stage_ends(backbone: keras.Model) -> list[str]:
 
 
 def sample(table: pd.DataFrame, n_images: int, seed: int) -> np.ndarray:
-    """Draw rows of a target's store, sorted: one image per group, as CKA takes images as independent.
-
-    `table` has a column group and the rows of the store as index. Returns fewer than `n_images` if there are fewer groups.
-    """
+    """Draw at most `n_images` rows of a store (the index of `table`), sorted, one per group: CKA takes independent images."""
     drawn = table.sample(frac=1, random_state=np.random.default_rng(seed)).drop_duplicates("group")
     return np.sort(drawn.index[:n_images].to_numpy())
 
 
 def grams(backbone: keras.Model, images: np.ndarray, layers: list[str]) -> Grams:
-    """Return the Gram matrix of every layer, shape (n_images, n_images), for images of shape (n_images, size, size, 3).
-
-    Larger maps are first averaged over 8 x 8 cells, which bounds memory; neighbouring pixels differ little.
-    """
+    """Return the Gram matrix (n_images, n_images) of every layer; larger maps are averaged over 8 x 8 cells, for memory."""
     maps = map_layers(backbone)
     probe = keras.Model(backbone.input, [maps[name] for name in layers])
     batches = [images[start : start + BATCH].astype("float32") for start in range(0, len(images), BATCH)]

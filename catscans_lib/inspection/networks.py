@@ -46,10 +46,7 @@ class SourceNetworks:
         return self._filled(self.model_path(source))
 
     def random(self, seed: int) -> keras.Model:
-        """Return a new network with random weights.
-
-        Take another seed than pretraining's for a control: networks that started from the same weights resemble each other.
-        """
+        """Return a new network with random weights; with pretraining's seed it would resemble its network."""
         return transfer.source_backbone(self._settings, seed, None)
 
     def model_path(self, source: str) -> Path:

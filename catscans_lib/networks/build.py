@@ -29,10 +29,7 @@ def build(backbone: keras.Model, n_classes: int, dropout: float, *, multi_label:
 
 
 def backbone(name: str, size_px: int) -> keras.Model:
-    """Return a network with random weights and without a head: (n, size_px, size_px, 3) -> (n, n_features).
-
-    InputError if the name is unknown or the images are too small for the network.
-    """
+    """Return a network with random weights, without head, (n, size_px, size_px, 3) -> (n, n_features); InputError: too small."""
     registry.check_size(name, size_px)
     info = registry.find(name)
     image = keras.Input((size_px, size_px, 3), name="rgb")

@@ -42,10 +42,7 @@ def cached(
     folder: Path | None,
     compute: Callable[[], Compute] | None = None,
 ) -> np.ndarray:
-    """Return what `extract` returns, read from `folder` if computed before (None: no cache).
-
-    The file name depends on the weights, the number format, the images (by the store's fingerprint) and the rows.
-    """
+    """Return what `extract` returns, from a file in `folder` (None: no cache), named after weights, format, images and rows."""
     path = folder and folder / f"{store.dataset}_{key(backbone, store, rows)}.npy"
     return kept(path, lambda: extract(backbone, store.images, rows, compute))
 

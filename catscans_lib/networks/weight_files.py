@@ -37,10 +37,7 @@ class Stored:
 
 
 def read(path: Path) -> Stored:
-    """Read a weights file; of a model with a nested `backbone`, only the backbone.
-
-    InputError if it is not a weights file of Keras or PyTorch, or its model contains code or classes from outside Keras.
-    """
+    """Read a weights file, of a model only its `backbone`; InputError if it is no such file, or has code or foreign classes."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
             f"Weights file '{path.name}': only {', '.join(SUFFIXES)} are read; other formats could run code."

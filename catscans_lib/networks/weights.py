@@ -129,10 +129,7 @@ def _without_normalisation(found: dict) -> dict:
 
 
 def _pairs(places: dict[str, keras.layers.Layer], found: dict, ordered: bool) -> dict[str, str]:
-    """Map each layer of the network to a layer of the file: by name, else in order, as Keras does for its legacy layout.
-
-    Keras has renamed layers since it published its files, and names that it generated only count layers.
-    """
+    """Map each layer of the network to one of the file: by name, else in order, as Keras has renamed layers since."""
     if ordered and (places.keys() - found.keys() or renumbered(places, places.values())):
         return dict(zip(places, found, strict=False))
     counted = renumbered(found, places.values())
@@ -141,10 +138,7 @@ def _pairs(places: dict[str, keras.layers.Layer], found: dict, ordered: bool) ->
 
 
 def renumbered(names: Iterable[str], parts: Iterable[keras.Operation]) -> dict[str, str]:
-    """Return new names, counted from 0, for names that Keras generated: conv2d_94, conv2d_95 become conv2d, conv2d_1.
-
-    A name counts as generated if it is that of the class of one of `parts`, with or without a number.
-    """
+    """Return new names, counted from 0, for those that Keras generated for a class of `parts`: conv2d_94 becomes conv2d."""
     classes = {type(part).__name__.lower() for part in parts}
     given = [name for name in names if NUMBER.sub("", name).replace("_", "") in classes]
     counts: Counter[str] = Counter()

@@ -35,10 +35,7 @@ class RunFailed(RuntimeError):
 
 
 def execute(run: PlannedRun, profile: str) -> Path:
-    """Execute one run and return its folder. An earlier result stays until the new one is complete.
-
-    A run that is already up to date is not repeated: a sweep may have been killed just when the run finished.
-    """
+    """Execute one run unless it is up to date, and return its folder; an earlier result stays until the new one is complete."""
     from catscans_lib.runs.records import recorded
 
     def waits(holder: str) -> None:

@@ -52,10 +52,7 @@ def fingerprint(*parts: object) -> str:
 
 
 def recipe(run: PlannedRun, profile: str, code: str | None = None) -> str:
-    """Return the fingerprint of all that a result depends on; `code` is the code's fingerprint (None: of the code now).
-
-    The name of the profile is no part of it: profiles share what they make in the same way.
-    """
+    """Return the fingerprint of all that a result depends on but the profile's name; `code` is the code's (None: of now)."""
     code = code_fingerprint(run.step, run.parameters) if code is None else code
     settings = run.settings.model_dump(exclude={"profile", *WITHOUT_EFFECT})
     return fingerprint(settings, code, run_ids(run, profile), _files(run, profile), _entries(run))
@@ -116,10 +113,7 @@ def current(profile: str, runs: dict[str, PlannedRun]) -> list[str]:
 
 
 def without_images(profile: str, runs: dict[str, PlannedRun], made: list[str] | None = None) -> list[str]:
-    """Return the ingest runs whose image store is missing (imports have none) although an outdated run reads it.
-
-    `made` is what `current` returned, if known.
-    """
+    """Return the ingest runs without image store (imports have none) that an outdated run reads; `made` is from `current`."""
     made = set(current(profile, runs) if made is None else made)
     read = {need for key, run in runs.items() if key not in made for need in run.needs if runs[need].step == "ingest"}
     stores = {key: (runs[key].parameters["dataset"], runs[key].parameters["size_px"]) for key in read}

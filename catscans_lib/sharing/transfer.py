@@ -104,10 +104,7 @@ def _download(file: Download, url: str, part: Path) -> None:
 
 
 def _append(session: requests.Session, file: Download, url: str, part: Path, bar: tqdm) -> None:
-    """Request the bytes that are missing and append them.
-
-    Without a checksum, only archives are resumed, which hold checksums of their members.
-    """
+    """Request the missing bytes and append them; without a checksum, only archives are resumed, which have their own."""
     offset = _size(part) if file.checksum or file.unpack else 0
     headers = {"Range": f"bytes={offset}-"} if offset else {}
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:

@@ -106,10 +106,7 @@ def cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:
 
 
 def symmetric_cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:
-    """Return 1 - cosine of ``f / (f + g + 1e-8)`` and ``g / (f + g + 1e-8)``: every filter has equal weight.
-
-    Arguments as in `cosine`. In [0, 1]. Achille et al. (2019), arXiv:1902.03545.
-    """
+    """Return 1 - cosine of ``f / (f + g + 1e-8)`` and ``g / (f + g + 1e-8)``: filters weigh the same. Achille et al. (2019)."""
     one, other = _checked(fisher, source_fisher)
     total = one + other + EPSILON
     return float(distance.cosine(one / total, other / total))

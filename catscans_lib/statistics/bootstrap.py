@@ -81,10 +81,7 @@ def p_value(draws: ArrayLike) -> float | np.ndarray:
 
 
 def _sorted(problem: BinaryProblem, codes: np.ndarray, n_groups: int) -> sparse.csr_array:
-    """Count the images of each group at each step of ascending score; positives in the upper half, negatives below.
-
-    A step holds the images of one score, or neighbours that are all positive or all negative, whose order does not matter.
-    """
+    """Count the images of each group at each score, ascending, positives above negatives; neighbours of one kind are one step."""
     order = np.argsort(problem.scores, kind="stable")
     scores, positive, codes = problem.scores[order], problem.positive[order], codes[order]
     tied = np.concatenate([[0], np.cumsum(scores[1:] != scores[:-1])])  # index of the distinct score

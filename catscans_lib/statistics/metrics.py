@@ -51,10 +51,7 @@ def per_class(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) ->
 
 
 def area(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Share of (positive, negative) pairs in which the positive scores higher; ties count one half.
-
-    Equals scikit-learn's `roc_auc_score`, which takes 2 ms for 40 images: 50 times as long.
-    """
+    """Share of (positive, negative) pairs in which the positive scores higher, ties one half; 50 times scikit-learn's speed."""
     below = np.sort(scores[~positive])
     above = scores[positive]
     won = np.searchsorted(below, above, "left").sum() + np.searchsorted(below, above, "right").sum()

@@ -25,10 +25,7 @@ SHORTENING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")  # Keras would en
 
 
 def keras_settings() -> dict[str, str]:
-    """Return the settings of Keras that results depend on, without importing it; InputError if one cannot be met.
-
-    Users choose the backend (`KERAS_BACKEND`); `catscans_lib` sets the others.
-    """
+    """Return Keras's settings that results depend on; users choose `KERAS_BACKEND`. InputError if one cannot be met."""
     name = os.environ["KERAS_BACKEND"]
     if name not in BACKENDS:
         raise unknown("backend of Keras in KERAS_BACKEND", name, BACKENDS)

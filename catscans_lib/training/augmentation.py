@@ -149,10 +149,7 @@ def _erased(images: Any, edges: Any) -> Any:
 
 
 def mixed(images: Any, labels: Any, weights: Any | None, share: Any) -> tuple[Any, Any, Any]:
-    """Return every image mixed with the one before it in the batch, its label likewise, and the weight of the pair.
-
-    `share` has shape (n,); the loss of a pair is that of its two labels, weighted by share and class.
-    """
+    """Return every image and label mixed with the one before it in the batch by `share` (n,), and the weight of the pair."""
     weights = ops.ones_like(share) if weights is None else weights
     of = share[:, None] if len(weights.shape) == 2 else share  # findings of an image have a weight each
     own, other = of * weights, (1 - of) * ops.roll(weights, 1, axis=0)

@@ -32,10 +32,7 @@ def check() -> None:
 
 
 def set_threads(n_threads: int | None = None) -> None:
-    """Use this many threads, else those the sweep gave this run (`OMP_NUM_THREADS`), else all.
-
-    The last digits of a result depend on the number, as each thread sums its own share of the images.
-    """
+    """Use so many threads, else those of the sweep (`OMP_NUM_THREADS`), else all; the last digits of results depend on it."""
     check()
     given = n_threads or os.environ.get("OMP_NUM_THREADS")
     if not given:

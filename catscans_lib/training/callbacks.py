@@ -97,20 +97,14 @@ def _dropout_seeds(model: keras.Model) -> list[keras.Variable]:
 
 
 def watched(labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray) -> np.ndarray:
-    """Return the validation rows, then as many training rows (all, if there are fewer), spread evenly over the classes.
-
-    Equal numbers make both curves equally smooth at equal cost. The rows index `labels`, those of all images.
-    """
+    """Return the validation rows, then as many training rows, evenly over the classes, so that both curves are as smooth."""
     by_class = rows[np.lexsort(np.atleast_2d(labels[rows].T))]
     n = min(len(validation_rows), len(rows))
     return np.concatenate([validation_rows, by_class[np.arange(n) * len(rows) // max(n, 1)]])
 
 
 def epoch_metrics(labels: np.ndarray, scores: np.ndarray, n_validation: int) -> dict[str, float]:
-    """Return val_loss (cross-entropy), val_accuracy and val_auc of the first `n_validation` images, and auc of the others.
-
-    `labels` has shape (n,), or is bool (n, n_classes) of findings; `scores` are probabilities, shape (n, n_classes).
-    """
+    """Return val_loss, val_accuracy and val_auc of the first `n_validation` images, and auc of the others, from probabilities."""
     validation = slice(n_validation)
     if labels.ndim == 2:
         right, said = np.where(labels, scores, 1 - scores)[validation], scores > 0.5
@@ -125,10 +119,7 @@ def epoch_metrics(labels: np.ndarray, scores: np.ndarray, n_validation: int) -> 
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Exact AUC, weighted one-vs-rest for more than two classes; NaN for a single class or non-finite scores.
-
-    Equals `statistics.metrics.auc`, without its checks: labels are integers, or findings (the macro mean).
-    """
+    """Return `statistics.metrics.auc` of integers or findings, without its checks; NaN for one class or non-finite scores."""
     is_constant = not vary(labels).any() if labels.ndim == 2 else len(np.unique(labels)) < 2
     if is_constant or not np.isfinite(scores).all():
         return float("nan")

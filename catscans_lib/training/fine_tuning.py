@@ -10,10 +10,7 @@ from catscans_lib.training import KeepSource
 
 
 def keep_source(model: keras.Model, settings: KeepSource) -> list[keras.callbacks.Callback]:
-    """Change how a compiled model trains, as the settings say; return the callbacks that `fit` needs for it.
-
-    The present weights of the backbone are those of the source. Saved models contain none of it.
-    """
+    """Change how a compiled model with the source's weights trains, as the settings say; return the callbacks for `fit`."""
     backbone = model.get_layer("backbone")
     found = blocks(backbone)
     known = {id(variable): found[layer.name] for layer in backbone.layers for variable in layer.weights}

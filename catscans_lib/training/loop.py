@@ -102,10 +102,7 @@ def _optimiser(settings: Training) -> keras.optimizers.Optimizer:
 
 
 def freeze(backbone: keras.Model, train_from: str | None, batch_norm: str) -> None:
-    """Make only the layers from `train_from` on trainable (None: all), in place; InputError for an unknown layer.
-
-    With `batch_norm` "frozen", batch normalisation keeps its statistics, scales and shifts; with "train" it learns.
-    """
+    """Let only layers from `train_from` on learn (None: all; InputError: unknown), batch normalisation unless it is "frozen"."""
     names = [layer.name for layer in backbone.layers]
     if train_from is not None and train_from not in names:
         known = ", ".join(layer.name for layer in backbone.layers if layer.weights)

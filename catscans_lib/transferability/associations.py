@@ -84,10 +84,7 @@ def by_size(aucs: pd.DataFrame, similarity: pd.DataFrame, *, n_draws: int, seed:
 def panels(
     results: pd.DataFrame, similarity: pd.DataFrame, baselines: pd.DataFrame | None
 ) -> Iterator[tuple[str, Panel, pd.DataFrame]]:
-    """Yield each mode in which sources are compared, its panel, and kind and uses_labels of the measures (its index).
-
-    With `baselines`, the source that was best on the other targets is a further rule; linear probes do not predict themselves.
-    """
+    """Yield each mode with its panel and kind and uses_labels of the measures; with `baselines`, also rules."""
     for mode in shared_modes(results):
         here, rules = results[results["mode"] == mode], similarity.iloc[:0]
         if baselines is not None:
@@ -187,10 +184,7 @@ def _extremity(values: np.ndarray) -> np.ndarray:
 
 
 def _p(observed: np.ndarray, extreme: np.ndarray) -> np.ndarray:
-    """Share of permutations at least as extreme as the observed value, (..., 1), which counts too; NaN if it is undefined.
-
-    Permutations without a value (NaN) do not count at all.
-    """
+    """Share of permutations at least as extreme as the observed value, (..., 1), which counts too; NaN if it is undefined."""
     own = _extremity(observed)
     n = (extreme >= own - TIED).sum(axis=-1)
     return np.where(np.isnan(own[..., 0]), np.nan, (1 + n) / (1 + (~np.isnan(extreme)).sum(axis=-1)))

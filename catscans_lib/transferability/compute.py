@@ -48,10 +48,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """One dataset's sample of images, its features and its Task2Vec embedding by the probe network.
-
-    `missing` has the reason why there is no embedding, under "fisher".
-    """
+    """A dataset's sample of images, its features and Task2Vec embedding by the probe; `missing`: why there is no embedding."""
 
     images: Subset
     features: np.ndarray

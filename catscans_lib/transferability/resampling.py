@@ -68,10 +68,7 @@ def _restricted(maps: np.ndarray, here: np.ndarray) -> np.ndarray:
 
 
 def mean_interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    """Return Student's interval (low, high) of the mean over targets, from one value per target; NaN with fewer than two.
-
-    Draws of few targets would be too narrow: the mean of three values of one sign never changes its sign in a draw.
-    """
+    """Return Student's interval (low, high) of the mean over targets, NaN with fewer than two; draws of few are too narrow."""
     known = values[~np.isnan(values)]
     n = len(known)
     if n < 2:

@@ -103,20 +103,14 @@ def noise(similarity: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranks(values: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Rank the sources of one target by the measures `names`, averaged over seeds; 1 is the closest, ties share the mean rank.
-
-    Returns columns measure (in the order of `names`), source, rank, without rows of the target with itself.
-    """
+    """Rank the sources of a target by the measures `names`, seeds averaged: columns measure, source, rank (1 is the closest)."""
     means = closer(values).droplevel("target")
     table = means.groupby("measure").rank(ascending=False).rename("rank").reset_index()
     return table.set_index("measure").loc[names].reset_index()
 
 
 def uses_labels(measures: Sequence[str], similarity: pd.DataFrame) -> list[bool]:
-    """Return for each measure or rule whether it needs the target's labels.
-
-    By the column uses_labels of `similarity`, if it has one, else by the measure's record; False for an unknown name.
-    """
+    """Return whether each measure or rule needs the target's labels, by the column of `similarity` or by its record."""
     known = {name: measure.uses_labels for name, measure in registry.MEASURES.items()}
     known |= dict.fromkeys(("linear_probe", "mean_of_three"), True)
     if "uses_labels" in similarity:
@@ -154,10 +148,7 @@ def baselines(
 
 
 def _best_known(similarity: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the first three of `BEST_KNOWN` with a value for every pair, by pair, in standard deviations from the target's mean.
-
-    Where a head is needed, ImageNet's published weights have no value: then the next score takes the place.
-    """
+    """Return the first three of `BEST_KNOWN` with a value for every pair, in standard deviations from the target's mean."""
     means = closer(similarity[similarity["measure"].isin(BEST_KNOWN)])
     wide = means.unstack("measure").reorder_levels(PAIR).dropna(axis="columns")
     targets = wide.groupby("target")
@@ -167,10 +158,7 @@ def _best_known(similarity: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def best_elsewhere(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the rule to take the source that was best on the other targets, as `baselines` does; `results` are of one mode.
-
-    Its value is the source's AUC minus the mean of all sources of a target, averaged over the other targets.
-    """
+    """Return the rule to take the source that was best on the other targets: its mean AUC there, minus that of all sources."""
     means = results[results["source"] != "none"].groupby(PAIR)["auc"].mean().unstack("target")
     centred = means - means.mean()
     others = {target: centred.drop(columns=target).mean(axis=1) for target in centred}
@@ -180,10 +168,7 @@ def best_elsewhere(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def declared_shares(similarity: pd.DataFrame, *, is_demo: bool) -> pd.DataFrame:
-    """Return the ground truth of the demo as a table of similarity, for the measured pairs; empty for real images.
-
-    It is the share of a target's class factors that also determine the source's labels.
-    """
+    """Return the demo's truth (`demo.shared_factors`) as a table of similarity, for the measured pairs; empty for real images."""
     columns = [*PAIR, "measure", "value", "larger_is_closer"]
     if not is_demo:
         return pd.DataFrame(columns=columns)

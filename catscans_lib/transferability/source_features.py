@@ -26,10 +26,7 @@ def _code() -> str:
 
 
 class SourceFeatures:
-    """Features, head outputs and embeddings by the pretrained networks of a profile's sources.
-
-    `probe` is the source whose network sees all images.
-    """
+    """What the pretrained networks of a profile's sources compute; that of the source `probe` sees all images."""
 
     def __init__(self, profile: str, probe: str) -> None:
         self.profile, self.probe = profile, probe
@@ -62,10 +59,7 @@ class SourceFeatures:
         return features.cached(network, images.store, images.rows, folder, fast).astype("float64")
 
     def fisher(self, images: Subset, found: np.ndarray, seed: int) -> np.ndarray | None:
-        """Return the Task2Vec embedding of images by the probe, `found` being its features of them; cached on disk.
-
-        None without TensorFlow.
-        """
+        """Return the Task2Vec embedding of images by the probe, whose features are `found`; cached; None without TensorFlow."""
         if keras.backend.backend() != "tensorflow":
             return None
         size_px = images.store.images.shape[1]

@@ -78,10 +78,7 @@ def exercised(dataset: str) -> tuple[str, ...]:
 
 
 def shared_factors() -> pd.DataFrame:
-    """Return source, target, share (0 to 1) and factors (names, in the target's order, joined by commas).
-
-    The share is that of the target's factors which distinguish classes of the source, too.
-    """
+    """Return source, target, share of the target's factors that distinguish classes of both, factors (joined by commas)."""
     rows = []
     for target in TARGETS:
         wanted = exercised(target)

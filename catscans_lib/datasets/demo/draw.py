@@ -63,10 +63,7 @@ def _edge(kind: str, angle: Array, n: int, rng: Rng, n_corners: int | None) -> A
 
 
 def texture(kind: str, n: int, size: int, rng: Rng, *, scale: float = 1.0) -> Array:
-    """Return a texture in a random direction and place; `scale` is the size of its grain.
-
-    Its histogram is flat: every pixel is its rank in its image, from -1 to 1.
-    """
+    """Return a texture in a random direction, grain of size `scale`; every pixel is its rank in its image, from -1 to 1."""
     flat = _field(kind, n, size, rng, scale).reshape(n, -1)
     ranks = np.empty(flat.shape, "float32")
     np.put_along_axis(ranks, flat.argsort(axis=1), np.linspace(-1, 1, flat.shape[1], dtype="float32")[None], axis=1)

@@ -79,10 +79,7 @@ class Mask:
 
 @contextmanager
 def hidden() -> Iterator[None]:
-    """Remove secrets from the environment for a while, so that processes started meanwhile do not inherit them.
-
-    The address of a proxy stays, also with a password: without it, a notebook could download nothing.
-    """
+    """Remove secrets from the environment for a while, so that processes do not inherit them; a proxy's address stays."""
     secrets = {name: os.environ.pop(name) for name in _secrets() if not _PROXY.search(name)}
     try:
         yield

@@ -36,10 +36,7 @@ def _differing(left: dict[str, Any], right: dict[str, Any]) -> dict[str, list[An
 
 
 def compared_profiles(a: str, b: str) -> dict[str, Any]:
-    """Return the settings that differ between two profiles, and their AUCs side by side.
-
-    `aucs` has a row per target, mode and source: the means over folds and seeds, and b minus a; None where a profile has none.
-    """
+    """Return the settings that differ between two profiles, and their mean AUCs by target, mode and source, with b minus a."""
     grids = [flat(yaml.safe_load(paths.params_path(name).read_text(encoding="utf-8"))) for name in (a, b)]
     columns = ["target", "mode", "source"]
     tables = [results.optional(name, "tables/aucs.csv", [*columns, "auc"]) for name in (a, b)]

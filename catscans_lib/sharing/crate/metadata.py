@@ -166,10 +166,7 @@ def _ended(record: dict[str, Any]) -> str:
 
 
 def of_dataset(info: datasets.DatasetInfo, *, made_up: bool = False) -> dict[str, Any]:
-    """Return the facts of a dataset's card, as JSON takes them; `citation` is the entry in BibTeX.
-
-    `made_up` says that the demo world drew the images under the name of a real dataset.
-    """
+    """Return the facts of a dataset's card as plain values, with its BibTeX entry; `made_up`: the demo world drew the images."""
     if made_up:
         text = (
             f"Small images that this project's demo world draws under the name of {info.title}; their shared structure is "

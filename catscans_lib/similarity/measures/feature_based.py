@@ -29,10 +29,7 @@ class Projections(NamedTuple):
 
 
 def projections(features: np.ndarray, labels: np.ndarray) -> Projections:
-    """Return singular values and projections, by an eigendecomposition of X'X or XX', whichever is smaller.
-
-    Singular values below the rounding error of that product (about 1e-7 of the largest) count as 0.
-    """
+    """Return singular values (above about 1e-7 of the largest) and projections, from eigenvectors of X'X or XX', if smaller."""
     (n, d), targets = features.shape, np.eye(labels.max() + 1)[labels]
     squared, basis = np.linalg.eigh(_gram(features))
     kept = squared > squared[-1] * max(n, d) * np.finfo(float).eps
