@@ -83,7 +83,7 @@ def test_an_interval_consists_of_percentiles_and_ignores_nan():
     draws = np.append(np.arange(101) / 100, [np.nan] * 50)
     assert bootstrap.interval(draws, 0.9) == pytest.approx((0.05, 0.95))
     assert np.isnan(bootstrap.interval([np.nan, np.nan])).all()
-    with pytest.raises(ValueError, match=r"level lies in \(0, 1\)"):
+    with pytest.raises(ValueError, match="range"):
         bootstrap.interval(draws, 95)
 
 
