@@ -25,9 +25,10 @@ Text = Annotated[str, Field(min_length=1)]
 class OwnCard(Strict):
     """The content of a card; `catscans dataset add --help` explains the fields.
 
-    `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place` is its
-    path, absolute or below DATA. `part_of` names the dataset from which the images were selected, if they keep its image ids
-    (and its groups, if they have groups). `detail_columns` describe images (sex, site, device); `labels_as` is as in `DatasetInfo`.
+    `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place` is
+    its path, absolute or below DATA. `part_of` names the dataset from which the images were selected, if they keep its image
+    ids (and its groups, if they have groups). `detail_columns` describe images (sex, site, device); `labels_as` is as in
+    `DatasetInfo`.
     """
 
     title: Text

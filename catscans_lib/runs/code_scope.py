@@ -84,7 +84,9 @@ def parsed(code: str | bytes, module: str, *, is_package: bool = False) -> Defin
     """Return the definitions of some code; like a notebook, it may await something at its top level."""
     tree = _Plain().visit(compile(code, module, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
     package = module if is_package else module.rpartition(".")[0]
-    statements = [one for one in getattr(tree, "body", []) if getattr(getattr(one, "test", None), "id", "") != "TYPE_CHECKING"]
+    statements = [
+        one for one in getattr(tree, "body", []) if getattr(getattr(one, "test", None), "id", "") != "TYPE_CHECKING"
+    ]
     plain = [statement for statement in statements if not isinstance(statement, FUNCTION | ast.ClassDef)]
     imported = {
         name: full for statement in plain for node in ast.walk(statement) for name, full in imports(node, package)
