@@ -37,8 +37,7 @@ BLOCK = 1024  # patches read at once: 28 MB
 def read(card: DatasetInfo, data_dir: Path) -> Listing:
     """List the card's number of patches of 327,680, or the same share of those found, by class in a seeded order.
 
-    The slides are divided between the two parts first, so that each part has about its share of either class. A class has
-    fewer patches where the slides of the part do not have enough. Where slides are unknown, patches are divided.
+    The slides (the patches, if unknown) are first divided between the two parts by their share of either class.
     """
     from catscans_lib.images import folds  # loads scikit-learn, which starting a command must not
 

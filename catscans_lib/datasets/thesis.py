@@ -29,9 +29,8 @@ def read_diabetic_retinopathy(card: DatasetInfo, data_dir: Path) -> Listing:
 def read_bloodcell(card: DatasetInfo, data_dir: Path) -> Listing:
     """List ``dataset2-master/images/{TRAIN,TEST}/<class>/*.jpeg``; the folder TEST_SIMPLE is left out.
 
-    The group is the original photograph by ``dataset2-master/original_pictures.csv``: columns path (from the folder of the
-    table on, ``images/TRAIN/...``) and group. With the table, images without a row in it are left out; without it, every
-    image is its own group.
+    The group is the original photograph by ``dataset2-master/original_pictures.csv`` (path, group), images without a row in it
+    are left out; without the table, every image is its own group.
     """
     import pandas as pd
 

@@ -61,11 +61,7 @@ def _selections(pairs: pd.DataFrame) -> list[tuple[str, pd.DataFrame, int]]:
 
 
 def ranks(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean rank of every source with results on all targets (1: highest mean AUC), with Friedman's test of them.
-
-    Columns source, mean_rank, n_targets, friedman_p (by permutation), chi_squared_p (of the same statistic, for comparison; with
-    few targets it is far off).
-    """
+    """Return source, mean_rank (1: highest mean AUC), n_targets, and Friedman's p by permutation and by chi-squared."""
     means = table.pivot_table(index="target", columns="source", values="value").dropna(axis=1)
     found = paired_tests.friedman(means.to_numpy())
     facts = {
@@ -86,11 +82,7 @@ def subsets(pairing: str) -> pd.DataFrame:
 
 
 def random_draws(table: pd.DataFrame, n_draws: int, rng: np.random.Generator, n_subsets: int = 5) -> np.ndarray:
-    """Return the correlation over all pairs, shape (n_draws,), for new draws of the raw cosine's five subsets.
-
-    The table of subsets holds only mean and standard deviation. As an approximation, the mean distance of a draw is normally
-    distributed and independent between pairs.
-    """
+    """Return the correlation over all pairs, shape (n_draws,), for new, normal draws of the raw cosine's five subsets."""
     means = outcomes(table).groupby(PAIR, sort=False)["transfer_score"].mean()
     raw = subsets("same_subset").set_index(PAIR)
     keys = [("stl10" if source == "imagenet" else source, target) for source, target in means.index]
@@ -103,8 +95,7 @@ def random_draws(table: pd.DataFrame, n_draws: int, rng: np.random.Generator, n_
 def noise_floor() -> pd.DataFrame:
     """Return the raw cosine distance between two different subsets, of one dataset (`self`) or of two (`cross`).
 
-    Columns source, target, kind, mean, sd, min, max, n (pairs of subsets), floor (the larger self distance of the two),
-    below_floor (whether the two datasets are closer to each other than one of them is to itself).
+    `floor` is the larger self distance of the two; `below_floor`: they are closer to each other than one of them is to itself.
     """
     table = subsets("other_subsets")
     raw = table[table["source"] <= table["target"]]

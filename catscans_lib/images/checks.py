@@ -52,11 +52,7 @@ def split_groups(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def near_duplicates(images: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
-    """Return pairs of different files with close perceptual hashes: one, other (paths or ids), bits, across.
-
-    `bits` of the 64 bits differ, at most 3; `across` is as in `duplicates`. Images with equal hashes are paired with the
-    first of them only.
-    """
+    """Return pairs of different files whose perceptual hashes differ in at most 3 bits: one, other, bits, across."""
     hashes = perceptual_hashes(images)
     rows = []
     for first, second in close_pairs(hashes):

@@ -24,11 +24,7 @@ OpenStore = Callable[[str], "ImageStore"]  # opens the image store of a dataset 
 
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:
-    """Return the signs of the 64 lowest cosine frequencies around their median, shape (n_images,), uint64.
-
-    The hash hardly changes with size, compression or brightness (Zauner 2010, "Implementation and benchmarking of
-    perceptual image hash functions"; here on means of 32 x 32 blocks of the grey image).
-    """
+    """Return the signs of the 64 lowest cosine frequencies of grey 32 x 32 blocks around their median, uint64 (Zauner 2010)."""
     from scipy.fft import dctn  # half a second that other runs need not wait
 
     hashes = np.empty(len(images), np.uint64)
@@ -42,8 +38,7 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
 def close_pairs(hashes: np.ndarray) -> np.ndarray:
     """Return pairs of rows whose hashes differ in at most 3 bits, shape (n_pairs, 2), sorted, first < second.
 
-    Rows with equal hashes are paired with the first of them only, and only that one is compared with other hashes: a
-    thousand blank images give 999 pairs, not half a million.
+    Rows with equal hashes are paired with the first of them only: a thousand blank images give 999 pairs, not half a million.
     """
     _, first, same = np.unique(hashes, return_index=True, return_inverse=True)
     rows = np.arange(len(hashes))
@@ -95,8 +90,7 @@ def identical(images: pd.DataFrame) -> pd.DataFrame:
 def alike(images: pd.DataFrame) -> pd.DataFrame:
     """Return near duplicates that are different files of two datasets: dataset, row, other, other_row, bits (of difference).
 
-    `images` is from `read`. One row per pair of hashes and pair of datasets: of several images with one hash, the first two
-    different files are listed. Blank images are left out, because their hashes are equal.
+    One row per pair of hashes and of datasets: of several images with one hash, the first two different files; no blank images.
     """
     seen = images[~images["blank"]].drop_duplicates(["dataset", "hash", "file"])
     # Two files per hash are enough: if any pair of files differs, one of the first two differs from the other's first.

@@ -73,8 +73,7 @@ def linked(table: pd.DataFrame, by: Sequence[str] = ("group", "sha256")) -> np.n
 def shared(one: pd.DataFrame, other: pd.DataFrame, *, of_common_origin: bool) -> np.ndarray:
     """Mark the images of one dataset whose unit has an image of the other, shape (n_images,), bool.
 
-    Equal files are the same image in any two datasets. Where both are parts of one dataset, so are equal ids, and equal
-    groups are the same group.
+    Equal files are the same image; in parts of one dataset, equal ids are, too, and equal groups are the same group.
     """
     both = pd.concat([one, other], ignore_index=True)
     is_other = np.arange(len(both)) >= len(one)
@@ -88,8 +87,7 @@ def shared(one: pd.DataFrame, other: pd.DataFrame, *, of_common_origin: bool) ->
 def part(label: np.ndarray, units: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Mark about a share of the images (0.05 to 0.95): whole units, class shares kept; shape (n_images,), bool.
 
-    Neither side is empty, and the unmarked side keeps every class. InputError if the units do not allow that. `label` has the
-    class of each image, or its findings, bool (n_images, n_findings).
+    The unmarked side keeps every class; InputError if the units do not allow that. `label`: class or findings of each image.
     """
     if label.ndim == 2:
         marked = findings.stratified(label, units, (1 - share, share), seed, least=1) == 1
@@ -143,8 +141,8 @@ def _check_units(label: pd.Series, units: np.ndarray, n_folds: int, where: str) 
 def subset(label: pd.Series, units: np.ndarray, n_folds: int, seed: int, max_images: int) -> np.ndarray:
     """Mark the images to use, shape (n_images,), bool.
 
-    Each class places its groups on a line from 0 to 1 in random order, each as long as its share of the images; groups
-    are then taken from left to right over all classes at once, which keeps the class shares.
+    Each class places its groups on a line from 0 to 1 in random order, each as long as its share of the images; groups are then
+    taken from left to right over all classes at once, which keeps the class shares.
     """
     images = pd.DataFrame({"unit": units, "label": label})
     sizes = images.groupby("unit").agg(n=("label", "size"), label=("label", "first"))

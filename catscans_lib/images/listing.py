@@ -137,10 +137,9 @@ def make_listing(
     pixels: Pixels | None = None,
     multi_label: bool = False,
 ) -> Listing:
-    """Sort the rows, keep the first image of each id, and drop classes without images.
+    """Sort the rows, keep the first of each id, drop classes without images; InputError, naming `searched`, if none is left.
 
     Without `classes`, different spellings of one class (`class_key`) are read as the most frequent one, and noted.
-    InputError if no image is left; the message names `searched`, the folder or file that was read.
     """
     import pandas as pd
 

@@ -73,10 +73,9 @@ def write(
     path: Path, listing: Listing, *, dataset: str, size_px: int, resize: Resize = "squash", n_processes: int = 1,
     value_range: tuple[float, float] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Decode the listed images, store them, and return the files that could not be decoded (path, problem).
+    """Decode the listed images, store them, and return the files that could not be decoded; InputError (no store) if none can.
 
-    `value_range` are the values that become 0 and 255 in images with more than 8 bits (None: their own range). InputError if none
-    can be decoded; then no store is written.
+    `value_range` are the values that become 0 and 255 in images with more than 8 bits (None: their own range).
     """
     kept, found, problems, losses = [], [], [], []
     names = list(listing.images["path"])

@@ -32,10 +32,9 @@ class Table(NamedTuple):
 
 
 def read(path: Path, columns: Sequence[str] = (), advice: str = "Download it again.") -> Table:
-    """Read a table; InputError, which ends with `advice`, if it cannot be read or lacks one of `columns`.
+    """Read a table; InputError, which ends with `advice`, if it cannot be read or lacks one of `columns` (in any case).
 
-    The delimiter is the one that cuts the first line into most parts. Encodings: UTF-8, UTF-16, and Windows-1252 (noted) where
-    a file is none of these. Column names match in any case, and are then spelled as in `columns`.
+    The delimiter is the one that cuts the first line into most parts; UTF-8, UTF-16, or else Windows-1252 (noted).
     """
     import pandas as pd
 

@@ -28,8 +28,7 @@ def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFra
 def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = None) -> np.ndarray:
     """Return the output of one layer, shape (n_images, height, width, n_channels), float32, for RGB images in 0..255.
 
-    `layer` "preprocess" gives the preprocessed image, None the first convolution. InputError for an unknown layer, or one
-    without maps; lists the layers with maps.
+    `layer` None is the first convolution. InputError for an unknown layer, or one without maps; lists the layers with maps.
     """
     known = map_layers(backbone)
     if layer is None:

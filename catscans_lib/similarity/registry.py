@@ -54,9 +54,5 @@ def computable(inputs: Inputs) -> tuple[str, ...]:
 
 
 def compute(name: str, inputs: Inputs, seed: int = 0) -> float:
-    """Return the value of a measure from its inputs.
-
-    `seed` matters only for measures that draw random numbers. Raises InputError if the name is unknown, or if a needed
-    field is missing or invalid.
-    """
+    """Return the value of a measure; InputError if the name is unknown, or if a needed field is missing or invalid."""
     return get(name).compute(inputs, seed)

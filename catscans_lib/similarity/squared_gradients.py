@@ -52,11 +52,7 @@ def _in_float32(layer: keras.Operation) -> keras.Operation:
 
 
 def _weights(layer: layers.Layer) -> list[keras.Variable]:
-    """Return the weights of a layer that count, as in the published code.
-
-    These are the kernels of all convolutions and inner dense layers, one number per output channel (the mean over the rest of
-    the kernel), and the scales of normalisation layers, but no biases or shifts.
-    """
+    """Return the weights of a layer that count, as in the published code: kernels, and scales of normalisation, but no biases."""
     names = ("gamma",) if isinstance(layer, NORMS) else KERNELS
     found = [getattr(layer, name, None) for name in names]
     return [weight for weight in found if weight is not None]

@@ -86,8 +86,7 @@ def paired(
 ) -> Paired:
     """Test whether two models have the same AUC on the same images (in the same order); `groups` as in `delong`.
 
-    The interval is Wald's at `level`. If the variance is 0, the interval is NaN; z is then 0 and p 1 for models with equal
-    AUCs (same ranking, or both perfect), and both are NaN for others.
+    The interval is Wald's at `level`. If the variance is 0, it is NaN; z is then 0 and p 1 for models with equal AUCs, else NaN.
     """
     found = _deviations(
         labels, np.stack([np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)]), groups

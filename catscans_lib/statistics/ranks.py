@@ -62,8 +62,7 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
 def over_targets(found: Sequence[Found]) -> Found:
     """Combine targets without comparing sources across targets.
 
-    pearson and spearman are pooled: they use values (ranks) minus the target's mean, so a target with more sources or a wider
-    spread counts more. The other statistics are means over the targets that define them.
+    pearson and spearman are pooled from values (ranks) minus the target's mean; the others are means over targets.
     """
     sums = np.sum([one.sums for one in found], axis=0)
     rest = np.stack([one.values[N_POOLED:] for one in found])
@@ -80,8 +79,8 @@ def known_mean(values: np.ndarray, axis: int = 0, known: np.ndarray | None = Non
 def regret(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the result lost by taking the source with the largest value, in each draw, shape (n_draws,), at least 0.
 
-    It is the best of all drawn sources' results, `y`, minus that of the source chosen (mean over ties). A source whose value in
-    `x` is NaN cannot be chosen; if it is the best, the measure loses what it could not see. NaN if no source has a value.
+    It is the best of all drawn sources' results, `y`, minus that of the source chosen (mean over ties), among those with a value:
+    if the best has none, the measure loses what it could not see. NaN if no source has a value.
     """
     present = (counts > 0) & ~np.isnan(y)
     m, y = counts * present * ~np.isnan(x), np.nan_to_num(y)

@@ -7,11 +7,7 @@ from catscans_lib.networks.weights import leaves
 
 
 def speed_up(model: keras.Model) -> None:
-    """Make a compiled model train with faster operations of TensorFlow; does nothing on other backends.
-
-    Batch normalisation and Adam each run as one operation. Saved models do not contain any of it. `benchmarks/RESULTS.md`
-    has the gains.
-    """
+    """Make a compiled model train with fused batch normalisation and Adam of TensorFlow, which saved models do not contain."""
     if keras.backend.backend() != "tensorflow":
         return
     for layer in leaves(model):

@@ -16,11 +16,7 @@ from catscans_lib.training.kernels import speed_up
 
 
 def learning_rate(settings: Training, epoch: int, *, epochs: int, start: float) -> float:
-    """Return the learning rate of an epoch, counted from 0.
-
-    It rises linearly over `warmup_epochs`; then it is constant, halved every epoch after 20, or falls along half a cosine to 0
-    over the remaining epochs.
-    """
+    """Return the rate of an epoch, from 0: a linear rise over `warmup_epochs`, then constant, halved after 20, or a cosine."""
     warmup = settings.warmup_epochs
     if epoch < warmup:
         return start * (epoch + 1) / (warmup + 1)
@@ -43,10 +39,9 @@ def class_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
 def validation_split(
     table: pd.DataFrame, rows: np.ndarray, share: float, seed: int, has: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows of a table into training rows and about `share` of inner validation rows.
+    """Split rows of a table into training rows and about `share` of inner validation rows, by units as the outer folds.
 
-    The table has label, group, sha256; `has` are its findings, where images may have several. As in the outer folds, images
-    linked by a group or by equal bytes stay together.
+    The table has label, group, sha256; `has` are its findings, where images may have several.
     """
     if share == 0:
         return rows, rows[:0]

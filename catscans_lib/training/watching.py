@@ -10,11 +10,7 @@ from catscans_lib.training.checkpoints import State
 
 
 def callbacks(settings: Training, state: State, n_images: int, epochs: int) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that show a training of `n_images` for at most `epochs`.
-
-    A line per epoch is printed and appended to one log of all trainings of the run. Those of `settings.logs` are beside it, named
-    after the training; a killed training that is continued writes the epochs after its last checkpoint again.
-    """
+    """Return the callbacks that show a training of `n_images` for at most `epochs`: a line per epoch, and `settings.logs`."""
     log, name, began = state.path.parent / EPOCHS_LOG, state.path.stem, [0.0]
     log.parent.mkdir(parents=True, exist_ok=True)
 

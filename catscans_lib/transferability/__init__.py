@@ -35,11 +35,7 @@ class Similarity(Strict):
 
 
 class Transferability(Strict):
-    """Parameters of `transferability.ipynb`.
-
-    `mode`, `measure` and `statistic` are declared in advance (block `primary`). Then the average of AUCs, and number and seed of
-    bootstrap draws and permutations.
-    """
+    """Parameters of `transferability.ipynb`; `mode`, `measure` and `statistic` are declared in advance (block `primary`)."""
 
     profile: str
     mode: str
@@ -54,9 +50,8 @@ class Transferability(Strict):
 class Study:
     """The settings of a profile that measures and advice need.
 
-    `sources` are those with a finished network; `probe` is the one whose network sees all images, `sizes_px` the side of each
-    dataset's stored images, `targets` those with known AUCs, `titles` what sources are called. `is_demo` says that the images
-    are generated.
+    `sources` are those with a finished network, that of `probe` sees all images; `sizes_px` is the side of each dataset's stored
+    images, `targets` those with known AUCs, `titles` what sources are called.
     """
 
     profile: str

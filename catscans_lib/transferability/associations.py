@@ -163,8 +163,7 @@ def _limits(x: np.ndarray, observed: np.ndarray, drawn: Sample) -> np.ndarray:
 def _permuted(arranged: Panel, drawn: Sample) -> np.ndarray:
     """Statistics of every measure over all targets for permuted results, (n_measures, 5, n_draws).
 
-    The results are permuted among the sources that have a value: others may lack one because they are good, as ImageNet's
-    published weights do.
+    Permuted are sources with a value: others may lack one because they are good, as ImageNet's published weights do.
     """
     present, found = ~np.isnan(arranged.results).all(axis=2), [np.empty(0)] * len(arranged.values)
     masks = ~np.isnan(arranged.values) & present

@@ -25,12 +25,7 @@ FAILURES = (ValueError, ArithmeticError, MemoryError)
 
 
 class Measured(NamedTuple):
-    """What `of_target` returns.
-
-    `values` has the columns source, target, measure, value, larger_is_closer, probe ("" for the source's own network), n_images
-    (of the target), seed; `seconds` measure, seconds (sum), n (times it was computed). `problems` has one row for each value
-    that could not be computed, with its reason: source, target, measure, probe, n_images, seed, problem.
-    """
+    """What `of_target` returns: `values` (probe "": the source's own network), `seconds` by measure, `problems` with reasons."""
 
     values: pd.DataFrame
     seconds: pd.DataFrame

@@ -12,10 +12,9 @@ from catscans_lib.statistics.ranks import Draws, known_mean
 
 @dataclass(frozen=True)
 class Sample:
-    """Draws of every target's results; they depend on the seed alone, so two measures are compared on the same draws.
+    """Draws of every target's results by the seed alone: as `observed`, `shared` (sources drawn once for all targets, and folds).
 
-    `observed` and `shared` (sources drawn once for all targets, and folds) hold one entry per target. `maps` (n_draws,
-    n_sources) are permutations.
+    Both hold one entry per target; `maps` (n_draws, n_sources) are permutations.
     """
 
     observed: list[Draws]

@@ -69,8 +69,7 @@ def told(problems: pd.DataFrame) -> list[str]:
 def closer(similarity: pd.DataFrame) -> pd.Series:
     """Return the value of every measure, target and source: mean over seeds, larger is closer, for distances too.
 
-    Values of a target that differ by at most 1e-9 of the measure's largest magnitude are equal (see `statistics.ties`). Rows of a
-    dataset with itself are left out.
+    Values of a target that differ by rounding are equal (`statistics.ties`). Rows of a dataset with itself are left out.
     """
     here, keys = between_datasets(similarity), ["measure", "target", "source"]
     if here.empty:
@@ -178,11 +177,7 @@ def declared_shares(similarity: pd.DataFrame, *, is_demo: bool) -> pd.DataFrame:
 
 
 def facts_of_sources(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:
-    """Return what the simple rules use of each source.
-
-    Columns source, n_images and n_classes (of one that came as weights: the published numbers), n_parameters (NaN where all
-    sources are the same network).
-    """
+    """Return source, n_images, n_classes (published, of one that came as weights), n_parameters (NaN: all are one network)."""
     rows = []
     for source in dict.fromkeys(between_datasets(similarity)["source"]):
         trained = results.record(profile, f"pretrain/{source}")

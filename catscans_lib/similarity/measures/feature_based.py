@@ -184,8 +184,7 @@ def _means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _posteriors(x: np.ndarray, y: np.ndarray, shrinkage: float, n_features: int) -> np.ndarray:
     """Class probabilities of the images that a linear discriminant is fitted to, shape (n_images, n_classes).
 
-    Its covariance is shrunk to a multiple of the identity, as in scikit-learn with solver "lsqr". That one uses LAPACK's gelsd,
-    which sometimes does not converge (OpenBLAS); gelsy does not iterate.
+    As scikit-learn's with solver "lsqr", which uses LAPACK's gelsd and sometimes does not converge; gelsy does not iterate.
     """
     from scipy.linalg import lstsq
     from scipy.special import softmax
