@@ -1,8 +1,4 @@
-"""Images that occur twice: near duplicates by perceptual hash, and images that two datasets share.
-
-Between datasets an image is only its dataset, row, file number and hash, so many datasets fit in memory; paths and labels
-are read again for the pairs found.
-"""
+"""Images that occur twice: near duplicates by perceptual hash, and images that two datasets share."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -19,7 +15,6 @@ MAX_BITS = 3  # near duplicates differ in at most so many bits; the search of `_
 BLOCK = 2048  # images at a time: memory does not grow with the dataset
 IDENTICAL = ["dataset", "other", "sha256", "path", "other_path", "label", "other_label"]
 ALIKE = ["dataset", "other", "bits", "path", "other_path", "label", "other_label"]
-PLACES = ["dataset", "row", "other", "other_row"]
 OpenStore = Callable[[str], "ImageStore"]  # opens the image store of a dataset key
 
 
@@ -59,19 +54,17 @@ def groups(hashes: np.ndarray) -> np.ndarray:
 
 
 def read(datasets: list[str], open_store: OpenStore) -> pd.DataFrame:
-    """Read the stores; return dataset (ordered as given), row, hash, blank (all pixels equal), file (a number per SHA-256)."""
-    parts, sha256s = [], []
+    """Read the stores; return dataset (ordered as given), row, path (or id), label, sha256, hash, blank (all pixels equal)."""
+    parts = []
     for dataset in datasets:
         opened = open_store(dataset)
-        hashes = perceptual_hashes(opened.images)
-        values = opened.images.reshape(len(hashes), -1)
-        blocks = (values[start : start + BLOCK] for start in range(0, len(hashes), BLOCK))
+        values = opened.images.reshape(len(opened.images), -1)
+        blocks = (values[start : start + BLOCK] for start in range(0, len(values), BLOCK))
         is_blank = np.concatenate([(block[:, 3:] == block[:, :-3]).all(axis=1) for block in blocks])
-        name = pd.Categorical([dataset], datasets, ordered=True).repeat(len(hashes))
-        parts.append(pd.DataFrame({"dataset": name, "row": np.arange(len(hashes)), "hash": hashes, "blank": is_blank}))
-        sha256s.append(opened.table["sha256"].to_numpy(dtype="S64"))
-    files = np.unique(np.concatenate(sha256s), return_inverse=True)[1]
-    return pd.concat(parts, ignore_index=True).assign(file=files)
+        name = pd.Categorical([dataset], datasets, ordered=True).repeat(len(values))
+        part = opened.table[["label", "sha256"]].assign(dataset=name, row=range(len(values)), path=names(opened.table))
+        parts.append(part.assign(hash=perceptual_hashes(opened.images), blank=is_blank))
+    return pd.concat(parts, ignore_index=True)
 
 
 def summary(images: pd.DataFrame) -> pd.DataFrame:
@@ -80,19 +73,19 @@ def summary(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def identical(images: pd.DataFrame) -> pd.DataFrame:
-    """Return dataset, row, other, other_row of each file that two datasets share; of copies in a dataset the first."""
-    seen = images.drop_duplicates(["dataset", "file"])
-    seen = seen[seen["file"].duplicated(keep=False)]
-    pairs = seen.merge(_as_other(seen), left_on="file", right_on="other_file")
-    return _sorted(pairs[pairs["dataset"] < pairs["other"]])[PLACES]
+    """Return each file that two datasets share, in the columns `IDENTICAL`; of copies in a dataset the first."""
+    seen = images.drop_duplicates(["dataset", "sha256"])
+    seen = seen[seen["sha256"].duplicated(keep=False)]
+    pairs = seen.merge(_as_other(seen), left_on="sha256", right_on="other_sha256")
+    return _sorted(pairs[pairs["dataset"] < pairs["other"]])
 
 
 def alike(images: pd.DataFrame) -> pd.DataFrame:
-    """Return near duplicates that are different files of two datasets: dataset, row, other, other_row, bits (of difference).
+    """Return near duplicates that are different files of two datasets, in the columns `ALIKE`; bits of difference.
 
     One row per pair of hashes and of datasets: of several images with one hash, the first two different files; no blank images.
     """
-    seen = images[~images["blank"]].drop_duplicates(["dataset", "hash", "file"])
+    seen = images[~images["blank"]].drop_duplicates(["dataset", "hash", "sha256"])
     # Two files per hash are enough: if any pair of files differs, one of the first two differs from the other's first.
     seen = seen[seen.groupby(["dataset", "hash"]).cumcount() < 2]
     hashes = seen["hash"].unique()
@@ -100,23 +93,9 @@ def alike(images: pd.DataFrame) -> pd.DataFrame:
     both_ways = np.concatenate([np.stack([hashes, hashes], axis=1), close, close[:, ::-1]])
     links = pd.DataFrame(both_ways, columns=["hash", "other_hash"])
     pairs = seen.merge(links, on="hash").merge(_as_other(seen), on="other_hash")
-    pairs = pairs[(pairs["dataset"] < pairs["other"]) & (pairs["file"] != pairs["other_file"])]
+    pairs = pairs[(pairs["dataset"] < pairs["other"]) & (pairs["sha256"] != pairs["other_sha256"])]
     pairs = _sorted(pairs).drop_duplicates(["dataset", "other", "hash", "other_hash"], ignore_index=True)
-    return pairs.assign(bits=np.bitwise_count(pairs["hash"] ^ pairs["other_hash"]))[[*PLACES, "bits"]]
-
-
-def described(pairs: pd.DataFrame, open_store: OpenStore) -> pd.DataFrame:
-    """Add path (or id), label and sha256 of both images, those of the second with the prefix `other_`."""
-    texts = ["path", "label", "sha256"]
-    found = pairs.assign(**dict.fromkeys([*texts, *(f"other_{text}" for text in texts)], ""))
-    for dataset in {*pairs["dataset"], *pairs["other"]}:
-        table = open_store(dataset).table
-        for side, prefix in (("dataset", ""), ("other", "other_")):
-            here = found[side] == dataset
-            part = table.iloc[found.loc[here, f"{prefix}row"]]
-            part = part.assign(path=names(part))
-            found.loc[here, [prefix + text for text in texts]] = part[texts].to_numpy()
-    return found
+    return pairs.assign(bits=np.bitwise_count(pairs["hash"] ^ pairs["other_hash"]))
 
 
 def names(table: pd.DataFrame) -> list[str]:

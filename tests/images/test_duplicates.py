@@ -32,8 +32,7 @@ def searched(*stores):
     """The stores by name, and the tables of identical and similar images."""
     known = {store.dataset: store for store in stores}
     images = duplicates.read(list(known), known.get)
-    found = (duplicates.described(kind(images), known.get) for kind in (duplicates.identical, duplicates.alike))
-    return known, *found
+    return known, duplicates.identical(images), duplicates.alike(images)
 
 
 def recompressed(image):
@@ -60,7 +59,9 @@ def random_images(seed, n=120):
     flipped = bits * (np.arange(4) < rng.integers(0, 5, (5, 8, 1))).astype(np.uint64)
     hashes = rng.integers(0, 2**63, (5, 1), dtype=np.uint64) ^ np.bitwise_xor.reduce(flipped, axis=2)
     dataset = pd.Categorical(rng.choice(list("abcd"), n), list("dcba"), ordered=True)
-    images = pd.DataFrame({"dataset": dataset, "hash": rng.choice(hashes.ravel(), n), "file": rng.integers(0, 40, n)})
+    images = pd.DataFrame(
+        {"dataset": dataset, "hash": rng.choice(hashes.ravel(), n), "sha256": rng.integers(0, 40, n).astype(str)}
+    )
     return images.assign(row=images.groupby("dataset").cumcount(), blank=rng.random(n) < 0.1)
 
 
@@ -72,18 +73,18 @@ def test_pairs_are_those_of_comparing_all_with_all_once_per_hash(seed):
     for one in by_place.values():
         for other in by_place.values():
             if "dcba".index(one.dataset) < "dcba".index(other.dataset):
-                if one.file == other.file:
-                    files.add((one.dataset, other.dataset, one.file))
+                if one.sha256 == other.sha256:
+                    files.add((one.dataset, other.dataset, one.sha256))
                 elif not (one.blank or other.blank) and (one.hash ^ other.hash).bit_count() <= 3:
                     looks.add((one.dataset, other.dataset, one.hash, other.hash))
     pairs = duplicates.identical(images)
     at = [(by_place[pair.dataset, pair.row], by_place[pair.other, pair.other_row]) for pair in pairs.itertuples()]
-    assert sorted((one.dataset, other.dataset, one.file) for one, other in at) == sorted(files)
-    assert all(one.file == other.file for one, other in at)
+    assert sorted((one.dataset, other.dataset, one.sha256) for one, other in at) == sorted(files)
+    assert all(one.sha256 == other.sha256 for one, other in at)
     pairs = duplicates.alike(images)
     at = [(by_place[pair.dataset, pair.row], by_place[pair.other, pair.other_row]) for pair in pairs.itertuples()]
     assert sorted((one.dataset, other.dataset, one.hash, other.hash) for one, other in at) == sorted(looks)
-    assert all(one.file != other.file and not one.blank and not other.blank for one, other in at)
+    assert all(one.sha256 != other.sha256 and not one.blank and not other.blank for one, other in at)
     assert list(pairs["bits"]) == [(one.hash ^ other.hash).bit_count() for one, other in at]
     assert len(files) > 20
     assert len(looks) > 20
