@@ -38,7 +38,14 @@ def read_folders(card: DatasetInfo, data_dir: Path) -> Listing:
     """
     folder, reading = native_dir(data_dir, *card.places), card.reading
     if "class_pattern" in reading and not any(entry.is_dir() for entry in folder.iterdir()):
-        return _from_names(folder, data_dir, card.classes, reading["class_pattern"])
+        below, labels = folder.relative_to(data_dir).as_posix(), {label.lower(): label for label in card.classes}
+        problems, rows, pattern = [], [], reading["class_pattern"]
+        for name in image_names(folder, below, problems):
+            if match := re.fullmatch(pattern, stem(name), re.IGNORECASE):
+                rows.append(Row(stem(name), f"{below}/{name}", labels[match[1].lower()], stem(name), ""))
+            else:
+                problems.append(Problem(f"{below}/{name}", f"its name does not match {pattern}; left out"))
+        return make_listing(rows, problems, folder, root=data_dir, classes=card.classes)
     group = group_by_pattern(reading["group_pattern"]) if "group_pattern" in reading else None
     listing = from_folder(folder, data_dir, classes=card.classes, group=group, names=reading.get("names"))
     return replace(listing, joins_near_duplicates=card.group == "near duplicates")
@@ -71,18 +78,6 @@ def from_folder(
             rows.append(Row(image_id, path, label, image_group, split))
         else:
             problems.append(Problem(path, "no group in the file name; left out"))
-    return make_listing(rows, problems, folder, root=root, classes=classes)
-
-
-def _from_names(folder: Path, root: Path, classes: tuple[str, ...], pattern: str) -> Listing:
-    below, labels = folder.relative_to(root).as_posix(), {label.lower(): label for label in classes}
-    problems: list[Problem] = []
-    rows = []
-    for name in image_names(folder, below, problems):
-        if match := re.fullmatch(pattern, stem(name), re.IGNORECASE):
-            rows.append(Row(stem(name), f"{below}/{name}", labels[match[1].lower()], stem(name), ""))
-        else:
-            problems.append(Problem(f"{below}/{name}", f"its name does not match {pattern}; left out"))
     return make_listing(rows, problems, folder, root=root, classes=classes)
 
 

@@ -75,8 +75,14 @@ def inference(backbone: keras.Model) -> Compute:
     On TensorFlow, the copy folds batch normalisation into the convolution before it: equal up to 1e-4 of the largest feature in
     float32, 3 percent in bfloat16. JAX compiles it. Networks that share layers run as they are (not thread-safe).
     """
-    if keras.backend.backend() == "jax":
-        return _compiled_by_jax(backbone)
+    if keras.backend.backend() == "jax":  # Keras's own prediction is not thread-safe
+        import jax
+
+        kinds = (backbone.trainable_variables, backbone.non_trainable_variables)
+        # copies: training frees the arrays that it replaces
+        weights = [[jax.numpy.array(one.value) for one in kind] for kind in kinds]
+        compiled = jax.jit(lambda *given: backbone.stateless_call(*given, training=False)[0])
+        return lambda images: np.asarray(compiled(*weights, images), "float32")
     if not _is_simple(backbone):
         return lambda images: np.asarray(backbone.predict_on_batch(images), "float32")
     import tensorflow as tf
@@ -87,17 +93,6 @@ def inference(backbone: keras.Model) -> Compute:
     # constants let TensorFlow drop additions of zero, which changes the last bits: results rest on it
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function(tf.TensorSpec(backbone.input_shape)))
     return lambda images: frozen(tf.convert_to_tensor(images, tf.float32))[0].numpy()
-
-
-def _compiled_by_jax(backbone: keras.Model) -> Compute:
-    """Keras's own prediction is not thread-safe: it keeps its state in the model between two steps."""
-    import jax
-
-    kinds = (backbone.trainable_variables, backbone.non_trainable_variables)
-    # copies: training frees the arrays that it replaces
-    weights = [[jax.numpy.array(one.value) for one in kind] for kind in kinds]
-    network = jax.jit(lambda *given: backbone.stateless_call(*given, training=False)[0])
-    return lambda images: np.asarray(network(*weights, images), "float32")
 
 
 def _is_simple(model: keras.Model) -> bool:

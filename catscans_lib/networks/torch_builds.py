@@ -61,13 +61,11 @@ def _efficientnet(x: keras.KerasTensor, *, is_lite: bool) -> keras.KerasTensor:
             step, before, y, count = 1 if block else stride, x.shape[-1], x, count + 1
             y = _conv(y, expansion * before, 1, 1, wide, act, is_lite) if expansion > 1 else y
             y = _conv(y, None, size, step, deep, act, is_lite)
-            y = _conv(y if is_lite else _squeezed(y, before // 4, start), width, 1, 1, thin, "", is_lite)
+            if not is_lite:  # squeeze and excitation
+                share = layers.GlobalAveragePooling2D(keepdims=True, name=f"{start}_se_mean")(y)
+                share = layers.Conv2D(before // 4, 1, activation="silu", name=f"{start}_se_conv_reduce")(share)
+                share = layers.Conv2D(y.shape[-1], 1, activation="sigmoid", name=f"{start}_se_conv_expand")(share)
+                y = layers.Multiply(name=f"{start}_se")([y, share])
+            y = _conv(y, width, 1, 1, thin, "", is_lite)
             x = layers.Add(name=f"{start}_add")([x, y]) if step == 1 and before == width else y
     return _conv(x, 1280, 1, 1, ("conv_head", ends[1]), act, is_lite)
-
-
-def _squeezed(x: keras.KerasTensor, units: int, name: str) -> keras.KerasTensor:
-    share = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_mean")(x)
-    share = layers.Conv2D(units, 1, activation="silu", name=f"{name}_se_conv_reduce")(share)
-    share = layers.Conv2D(x.shape[-1], 1, activation="sigmoid", name=f"{name}_se_conv_expand")(share)
-    return layers.Multiply(name=f"{name}_se")([x, share])

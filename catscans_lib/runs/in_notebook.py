@@ -136,9 +136,12 @@ def start(step: str, **given: Any) -> Run:
     InputError if the run is not in the grid, a value is not valid, papermill was given an unknown parameter, or a run it needs
     is not done.
     """
-    if injected := _injected():
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    # what papermill was given (`-p`, `-y`); it only warns of unknown names
+    cells = [cell for cell in (shell.user_ns.get("In", []) if shell else []) if cell.startswith("# Parameters\n")]
+    if cells:
         known = steps.STEPS[step].parameters()
-        if wrong := [name for name in injected if name not in known]:
+        if wrong := [name for cell in cells for name in steps.assigned(cell) if name not in known]:
             raise unknown(f"parameter of {step}.ipynb", wrong[0], known)
     planned = expand.find(step, **given)
     profile = given["profile"]
@@ -154,13 +157,6 @@ def start(step: str, **given: Any) -> Run:
     # Paths are shown in full; 20 columns is what pandas chooses in a notebook, if it is imported there.
     pd.set_option("display.max_colwidth", None, "display.max_rows", 200, "display.max_columns", 20)
     return Run(step, planned.name, profile, output, planned.settings, work, origin)
-
-
-def _injected() -> list[str]:
-    """Return the names of the parameters that papermill was given (`-p`, `-y`); it only warns of unknown ones."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    cells = shell.user_ns.get("In", []) if shell else []
-    return [name for cell in cells if cell.startswith("# Parameters\n") for name in steps.assigned(cell)]
 
 
 def peak_memory_mb() -> float:

@@ -82,18 +82,13 @@ def fisher_information(
     """
     p, n = head.probabilities(features), len(rows)
     shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
-    pull = (_drawn(p, rng) - p) @ head.kernel.T  # d log p(y|x) / d features
+    drawn = np.eye(p.shape[1])[(rng.random((n, 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1)]  # one class for each row
+    pull = (drawn - p) @ head.kernel.T  # d log p(y|x) / d features
     parts = []
     for start in range(0, n, BATCH):
         here = slice(start, start + BATCH)
         parts.append(shares[here] @ squares(images[rows[here]], pull[here]))
     return np.sum(parts, axis=0)
-
-
-def _drawn(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the indicator of one class for each row, drawn with these probabilities; shape (n_images, n_classes)."""
-    label = (rng.random((len(p), 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1)
-    return np.eye(p.shape[1])[label]
 
 
 def cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:

@@ -38,7 +38,10 @@ def auc_draws(
     is_stack = tables.ndim == 3
     checked = [check_predictions(labels, table, classes) for table in (tables if is_stack else [tables])]
     labels, tables = checked[0][0], [scores for _, scores in checked]
-    names, codes = np.unique(_group_names(groups), return_inverse=True)
+    groups = np.asarray(groups)
+    if missing := sum(group is None or group != group for group in groups.tolist()):  # NaN differs from itself
+        raise ValueError(f"{missing} images have no group. Use the image id as the group of an image without one.")
+    names, codes = np.unique(groups.astype(str), return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"A bootstrap needs at least two groups; all images belong to '{names[0]}'.")
     problems = [binary_problems(labels, table, classes, average) for table in tables]
@@ -108,23 +111,14 @@ def _multiplicities(n_groups: int, n_draws: int, n_block: int, rng: np.random.Ge
 
 def _averaged(problems: list[sparse.csr_array], counts: np.ndarray, average: str) -> np.ndarray:
     """AUC of each draw, shape (n_block,)."""
-    n_positive, n_negative, won = np.array([_mann_whitney(images @ counts) for images in problems]).swapaxes(0, 1)
+    found = []  # number of positives, of negatives, and of pairs that the positive wins
+    for images in problems:
+        positive, negative = np.split(images @ counts, 2)
+        below = np.cumsum(negative, axis=0)
+        n_negative = below[-1].copy()
+        below -= negative / 2
+        found.append((positive.sum(axis=0), n_negative, np.einsum("sd,sd->d", positive, below)))
+    n_positive, n_negative, won = np.array(found).swapaxes(0, 1)
     weight = weights(average, n_positive)
     with np.errstate(invalid="ignore"):  # 0 / 0: the draw lacks a class
         return (weight * (won / (n_positive * n_negative))).sum(axis=0) / weight.sum(axis=0)
-
-
-def _mann_whitney(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each draw, shape (n_block,): number of positives, of negatives, and of pairs that the positive wins."""
-    positive, negative = np.split(drawn, 2)
-    below = np.cumsum(negative, axis=0)
-    n_negative = below[-1].copy()
-    below -= negative / 2
-    return positive.sum(axis=0), n_negative, np.einsum("sd,sd->d", positive, below)
-
-
-def _group_names(groups: ArrayLike) -> np.ndarray:
-    groups = np.asarray(groups)
-    if missing := sum(group is None or group != group for group in groups.tolist()):  # NaN differs from itself
-        raise ValueError(f"{missing} images have no group. Use the image id as the group of an image without one.")
-    return groups.astype(str)

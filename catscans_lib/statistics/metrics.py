@@ -170,12 +170,14 @@ def classification_metrics(
     n = is_class.sum(axis=0)
     recall = is_class[correct].sum(axis=0)[n > 0] / n[n > 0]
     precision = averaged(average_precision_score, labels, scores, classes, average) if len(recall) > 1 else np.nan
+    inner_edges, confidence = np.linspace(0, 1, N_ECE_BINS + 1)[1:-1], scores.max(axis=1)
+    surplus = np.bincount(np.searchsorted(inner_edges, confidence), weights=correct - confidence)
     return {
         "accuracy": float(correct.mean()),
         "balanced_accuracy": float(recall.mean()),
         "average_precision": precision,
         "brier": float(squared[:, 1].mean() if len(classes) == 2 else squared.sum(axis=1).mean()),
-        "ece": _calibration_error(scores.max(axis=1), correct),
+        "ece": float(np.abs(surplus).sum() / len(correct)),
     }
 
 
@@ -183,10 +185,3 @@ def _of_findings(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     pairs = zip(labels.T.astype(int), scores.T, strict=True)
     each = [classification_metrics(has, np.stack([1 - score, score], axis=1), ("0", "1")) for has, score in pairs]
     return {name: float(np.nanmean([of[name] for of in each])) for name in each[0]}
-
-
-def _calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Expected calibration error; a bin does not include its lower edge, but the first includes 0."""
-    inner_edges = np.linspace(0, 1, N_ECE_BINS + 1)[1:-1]
-    surplus = np.bincount(np.searchsorted(inner_edges, confidence), weights=correct - confidence)
-    return float(np.abs(surplus).sum() / len(correct))

@@ -91,7 +91,12 @@ def apply(images: Any, how: dict[str, Any]) -> Any:
         images = mean + (images - mean) * _per_image(how["light"][:, 1]) + _per_image(how["light"][:, 0])
     if "stain" in how or "light" in how:
         images = ops.clip(images, 0, 255)
-    return _erased(images, how["erased"]) if "erased" in how else images
+    if "erased" in how:  # a rectangle becomes the mean colour of the image
+        edges, at = how["erased"], ops.arange(images.shape[1], dtype="float32")[None]
+        rows, columns = (ops.logical_and(at >= edges[:, k, None], at < edges[:, k + 1, None]) for k in (0, 2))
+        mask = ops.logical_and(rows[:, :, None], columns[:, None, :])[..., None]
+        images = ops.where(mask, ops.mean(images, axis=(1, 2), keepdims=True), images)
+    return images
 
 
 def _per_image(values: Any) -> Any:
@@ -138,14 +143,6 @@ def _resampled(images: Any, affine: Any) -> Any:
     read = [ops.cast(ops.take(flat, corner + step, axis=0), "float32") for step in (0, 1, size, size + 1)]
     upper, lower = (one + (other - one) * part_x for one, other in (read[:2], read[2:]))
     return upper + (lower - upper) * part_y
-
-
-def _erased(images: Any, edges: Any) -> Any:
-    """Fill a rectangle with the mean colour of the image."""
-    at = ops.arange(images.shape[1], dtype="float32")[None]
-    rows, columns = (ops.logical_and(at >= edges[:, low, None], at < edges[:, low + 1, None]) for low in (0, 2))
-    mask = ops.logical_and(rows[:, :, None], columns[:, None, :])[..., None]
-    return ops.where(mask, ops.mean(images, axis=(1, 2), keepdims=True), images)
 
 
 def mixed(images: Any, labels: Any, weights: Any | None, share: Any) -> tuple[Any, Any, Any]:

@@ -44,7 +44,7 @@ def permuted(drawn: Sample, mask: np.ndarray) -> list[Draws]:
     minus the mean of its target, takes the place: without it, a source that is good everywhere would be broken into parts, and
     unrelated measures be found too often.
     """
-    y = np.stack([_results(one) for one in drawn.observed])
+    y = np.stack([np.where(one.counts[0] > 0, one.y[0], np.nan) for one in drawn.observed])
     is_missing, image = np.isnan(y), _restricted(drawn.maps, mask.any(axis=0))
     centre = known_mean(y, axis=1)[:, None]
     filled = np.where(is_missing, centre + known_mean(y - centre, axis=0), y)
@@ -52,10 +52,6 @@ def permuted(drawn: Sample, mask: np.ndarray) -> list[Draws]:
         ranks.draws(np.where(lost, np.nan, row[image]), np.ones(image.shape))
         for row, lost in zip(filled, is_missing, strict=True)
     ]
-
-
-def _results(one: Draws) -> np.ndarray:
-    return np.where(one.counts[0] > 0, one.y[0], np.nan)
 
 
 def _restricted(maps: np.ndarray, here: np.ndarray) -> np.ndarray:

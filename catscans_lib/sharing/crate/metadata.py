@@ -173,15 +173,11 @@ def of_dataset(info: datasets.DatasetInfo, *, made_up: bool = False) -> dict[str
             "known. They show no patients and nothing of the real dataset."
         )
         return {"name": info.name, "title": f"{info.title}, made up", "description": text, "licence": "MIT"}
-    known = {one.name: getattr(info, one.name) for one in fields(info) if one.name not in NO_FACTS}
-    known |= {"citation": _citation(info.citation), "downloads": [asdict(one) for one in info.downloads]}
-    return {name: value for name, value in known.items() if value}
-
-
-def _citation(key: str) -> str:
-    """BibTeX entry in `book/references.bib`; "" if it is missing."""
     from pybtex.database import parse_file
 
     path = paths.root() / "book" / "references.bib"
     entries = parse_file(str(path), "bibtex").entries if path.is_file() else {}
-    return entries[key].to_string("bibtex").strip() if key in entries else ""
+    entry = entries[info.citation].to_string("bibtex").strip() if info.citation in entries else ""
+    known = {one.name: getattr(info, one.name) for one in fields(info) if one.name not in NO_FACTS}
+    known |= {"citation": entry, "downloads": [asdict(one) for one in info.downloads]}
+    return {name: value for name, value in known.items() if value}

@@ -91,12 +91,6 @@ def _noise(error: np.ndarray, n: int) -> np.ndarray:
     return n / 2 * (np.log((error + FLOOR) / n) + 1 + np.log(2 * np.pi))
 
 
-def _between(centred: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return squared singular values, shape (rank,), and for each direction the sum over classes of ``n_c mean_c(U) ** 2``."""
-    found = projections(centred, labels)
-    return found.squared, found.along @ (1 / np.bincount(labels))
-
-
 def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
     """Regularised H-score: between-class variance of the whitened features, ``tr(pinv(cov(f)) cov(E[f | y]))``.
 
@@ -108,7 +102,8 @@ def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
 
     x, y = valid_arrays.labelled(features, labels)
     x = x - x.mean(axis=0)
-    (n, d), (squared, between) = x.shape, _between(x, y)
+    (n, d), (squared, along, _) = x.shape, projections(x, y)
+    between = along @ (1 / np.bincount(y))  # for each direction the sum over classes of n_c mean_c(U) ** 2
     if len(squared) == 0:
         return 0.0
     shrinkage = ledoit_wolf_shrinkage(x, assume_centered=True)
@@ -208,26 +203,16 @@ def parc(features: ArrayLike, labels: ArrayLike) -> float:
     arXiv:2111.06977.
     """
     x, y = valid_arrays.labelled(features, labels)
-    pairs = np.triu_indices(len(x), 1)
-    return 100 * _rank_correlation(_dissimilarities(x)[pairs], (y[:, None] != y)[pairs])
-
-
-def _dissimilarities(features: np.ndarray) -> np.ndarray:
-    """1 - Pearson's correlation of every two images, features standardised; 1 for an image without variation."""
-    spread = features.std(axis=0)
-    is_constant = spread <= 1e-12 * np.abs(features).max(axis=0)
-    rows = np.where(is_constant, 0, (features - features.mean(axis=0)) / np.where(is_constant, 1, spread))
+    spread, pairs = x.std(axis=0), np.triu_indices(len(x), 1)
+    is_constant = spread <= 1e-12 * np.abs(x).max(axis=0)
+    rows = np.where(is_constant, 0, (x - x.mean(axis=0)) / np.where(is_constant, 1, spread))
     rows -= rows.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)  # 0: an image without variation
     rows = np.where(lengths > 1e-12, rows / np.where(lengths > 1e-12, lengths, 1), 0)
-    return 1 - rows @ rows.T
-
-
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's correlation with mean ranks for ties; 0 if either side is constant."""
-    first, second = (ranks - ranks.mean() for ranks in map(rankdata, (ties.merged(first), second)))
+    apart = ties.merged((1 - rows @ rows.T)[pairs])
+    first, second = (ranks - ranks.mean() for ranks in map(rankdata, (apart, (y[:, None] != y)[pairs])))
     lengths = np.linalg.norm(first) * np.linalg.norm(second)
-    return float(first @ second / lengths) if lengths > 0 else 0.0
+    return 100 * float(first @ second / lengths) if lengths > 0 else 0.0
 
 
 _LABELLED = {"arguments": ("features", "labels"), "larger_is_closer": True}
