@@ -160,18 +160,14 @@ def _pairs(aucs: pd.DataFrame, sizes: pd.Series | None) -> Iterator[Pairs]:
         wide = here.pivot_table(index=["fold", "seed"], columns="source", values="auc")[sources]
         first, second = np.triu_indices(len(sources), 1)
         apart = wide.to_numpy()[:, first] - wide.to_numpy()[:, second]
-        difference = _by_fold(apart, ~np.isnan(apart), wide.index.get_level_values("fold")).T
+        of = wide.index.get_level_values("fold")  # seeds of a fold are averaged
+        difference = np.stack([known_mean(apart[of == fold]) for fold in np.unique(of)]).T
         compared = (~np.isnan(difference)).sum(axis=1) >= 2
         if compared.any():
             names = np.asarray(sources, dtype=object)
-            held_out = sizes[target][np.unique(wide.index.get_level_values("fold"))].to_numpy(float)
+            held_out = sizes[target][np.unique(of)].to_numpy(float)
             ratio = held_out / (sizes[target].sum() - held_out)
             yield Pairs(target, mode, names, first[compared], second[compared], difference[compared], ratio)
-
-
-def _by_fold(values: np.ndarray, known: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Average the seeds of each fold: from shape (n_folds_and_seeds, n_pairs) to (n_folds, n_pairs)."""
-    return np.stack([known_mean(values[folds == fold], known=known[folds == fold]) for fold in np.unique(folds)])
 
 
 def _nadeau_bengio(pairs: Pairs) -> np.ndarray:

@@ -54,7 +54,12 @@ def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataF
     counts = predictions.groupby(CELL, sort=False).agg(n_images=("image_id", "nunique"), n_groups=("group", "nunique"))
     in_fold = predictions.groupby([*CELL, "fold"], sort=False)["group"].nunique().groupby(CELL, sort=False).min()
     counts["few_groups"] = in_fold < FEW_GROUPS
-    drawn = _bootstrap_intervals(draws).join(shown["n_seeds"])
+    rows = {}
+    for cell, of in draws.groupby(CELL, sort=False):
+        mean = mean_over_runs(of.to_numpy(), of.index.get_level_values("seed").to_numpy())
+        rows[cell] = (*(end[0] for end in interval(mean)), (~np.isnan(mean)).sum())  # NaN draws are left out
+    index = pd.MultiIndex.from_tuples(rows, names=CELL)
+    drawn = pd.DataFrame(list(rows.values()), columns=["low", "high", "n_draws"], index=index).join(shown["n_seeds"])
     drawn["method"] = np.where(drawn["n_seeds"] > 1, "bootstrap over groups and seeds", "bootstrap over groups")
     return drawn.drop(columns="n_seeds").join(shown.join(counts)).reset_index()[[*CELL, *INTERVALS]]
 
@@ -94,14 +99,3 @@ def interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = bootstrap.interval(np.atleast_2d(drawn), LEVEL)
     is_flat = high - low <= delong.ROUNDING
     return np.where(is_flat, np.nan, low), np.where(is_flat, np.nan, high)
-
-
-def _bootstrap_intervals(draws: pd.DataFrame) -> pd.DataFrame:
-    """Return low, high (2.5 and 97.5 %) and n_draws of the mean over folds and seeds; NaN draws are left out."""
-    rows = {}
-    for cell, of in draws.groupby(CELL, sort=False):
-        drawn = mean_over_runs(of.to_numpy(), of.index.get_level_values("seed").to_numpy())
-        low, high = interval(drawn)
-        rows[cell] = (low[0], high[0], (~np.isnan(drawn)).sum())
-    index = pd.MultiIndex.from_tuples(rows, names=CELL)
-    return pd.DataFrame(list(rows.values()), columns=["low", "high", "n_draws"], index=index)

@@ -83,7 +83,9 @@ def verdicts(
         here = counts.loc[of["source"], of["target"], of["mode"], of["seed"]]
         each = here.to_numpy() if several else [here["n_positive"].to_numpy()]
         constant = np.mean([constant_loss(n, chosen["class_weights"] == "balanced") for n in each])
-        loss = _kept_loss(losses[key], chosen["patience"])
+        wide = losses[key].pivot(index="epoch", columns="split", values="value").sort_index()
+        kept = wide["validation"].idxmin() if chosen["patience"] and "validation" in wide else wide.index[-1]
+        loss = float(wide.loc[kept, "train"])  # of the epoch whose weights were kept
         rows.append((*key, loss, constant, auc, chance, verdict(loss, constant, auc, chance)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -108,10 +110,3 @@ def without_failures(table: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFram
     """Return the rows of a table (columns source, target, mode) whose networks all learned; gains are computed from these."""
     failed = pd.MultiIndex.from_tuples(failures(verdicts), names=CELL) if failures(verdicts) else []
     return table[~pd.MultiIndex.from_frame(table[CELL]).isin(failed)]
-
-
-def _kept_loss(losses: pd.DataFrame, patience: int | None) -> float:
-    """Return the training loss of the epoch whose weights were kept."""
-    wide = losses.pivot(index="epoch", columns="split", values="value").sort_index()
-    kept = wide["validation"].idxmin() if patience and "validation" in wide else wide.index[-1]
-    return float(wide.loc[kept, "train"])

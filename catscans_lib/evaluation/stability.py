@@ -32,15 +32,21 @@ def numbers(history: pd.DataFrame) -> pd.DataFrame:
     few are left. Raises ValueError if a curve has an epoch twice.
     """
     keys = [column for column in history if column not in MEASURED]
-    if (twice := history.duplicated([*keys, "epoch", "split", "metric"])).any():
-        raise ValueError(
-            f"{twice.sum()} epochs of a curve occur twice; the columns that identify a curve are {', '.join(keys)}."
-        )
     rows = []
     for key, part in history.groupby(keys, sort=False, dropna=False):
         curves = part.pivot(index="epoch", columns=["split", "metric"], values="value").sort_index()
-        aucs, loss = _values(curves, "validation", "auc"), _values(curves, "train", "loss")
-        rows.append((*key, len(curves), *_of_aucs(aucs[np.isfinite(aucs)]), _diverged(loss)))
+        names = ("validation", "auc"), ("train", "loss")
+        aucs, loss = (curves[name] if name in curves else pd.Series(dtype=float) for name in names)
+        diverged = not np.isfinite(loss).all()
+        if len(loss) > 1 and not diverged:
+            diverged = bool(_late(loss).mean() - loss.iloc[0] > DIVERGED_ABOVE * abs(loss.iloc[0]))
+        values = aucs[np.isfinite(aucs)]
+        late = _late(values)
+        before = values.iloc[-2 * len(late) : -len(late)] if len(late) else late
+        gain = late.mean() - before.mean() if len(before) == len(late) else np.nan
+        drop = max(0.0, -values.diff().min()) if len(values) > 1 else np.nan
+        final = values.iloc[-1] if len(values) else np.nan
+        rows.append((*key, len(curves), late.std(), drop, gain, final, diverged))
     return pd.DataFrame(rows, columns=[*keys, "n_epochs", *NUMBERS, "diverged"])
 
 
@@ -86,24 +92,5 @@ def seed_spread(numbers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*SOURCE, "seed_sd", "n_seeds", "n_folds"])
 
 
-def _values(curves: pd.DataFrame, split: str, metric: str) -> pd.Series:
-    return curves[split, metric] if (split, metric) in curves else pd.Series(dtype=float)
-
-
-def _of_aucs(values: pd.Series) -> tuple[float, float, float, float]:
-    """Return `NUMBERS`."""
-    late = _late(values)
-    before = values.iloc[-2 * len(late) : -len(late)] if len(late) else late
-    gain = late.mean() - before.mean() if len(before) == len(late) else np.nan
-    drop = max(0.0, -values.diff().min()) if len(values) > 1 else np.nan
-    return late.std(), drop, gain, values.iloc[-1] if len(values) else np.nan
-
-
 def _late(values: pd.Series) -> pd.Series:
     return values.iloc[-max(2, len(values) // LATE) :]
-
-
-def _diverged(loss: pd.Series) -> bool:
-    if not np.isfinite(loss).all():
-        return True
-    return len(loss) > 1 and bool(_late(loss).mean() - loss.iloc[0] > DIVERGED_ABOVE * abs(loss.iloc[0]))

@@ -120,13 +120,11 @@ def _label_points(ax: Axes, x: pd.Series, y: pd.Series, names: list[str]) -> Non
         for lift, side in product((0, -0.05, 0.05, -0.1, 0.1), (outwards, -outwards)):
             ends = sorted((at + 0.025 * side, at + (0.033 * len(name) + 0.02) * side))
             boxes.append((*ends, height + lift, side))
-        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+        free = [
+            (left, right, level, side) for left, right, level, side in boxes
+            if not any(left < end and start < right and abs(level - at) < 0.045 for start, end, at, *_ in taken)
+        ]  # fmt: skip
         *_, level, side = box = (free or boxes)[0]
         taken.append(box)
         style = {"fontsize": 7.5, "va": "center", "ha": "left" if side > 0 else "right"}
         ax.annotate(name, (at + 0.03 * side, level), xycoords="axes fraction", **style)
-
-
-def _overlap(one: tuple, other: tuple) -> bool:
-    """Whether two boxes (left, right, level, ...) overlap."""
-    return one[0] < other[1] and other[0] < one[1] and abs(one[2] - other[2]) < 0.045

@@ -1,12 +1,9 @@
 """Learning curves over the epochs."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from catscans_lib import datasets
@@ -29,8 +26,11 @@ def learning_curves(history: pd.DataFrame, *, by: str | None = None, titles: Tit
         _curves(ax, history[history["metric"] == metric], by, titles or {})
         ax.set_title(METRICS[metric])
         ax.set_xlabel("Epoch")
-        ax.set_ylabel(_label(metric, history["split"]))
-    _legend(figure, axes)
+        here = [SPLITS[split] for split in history["split"].unique()]
+        ax.set_ylabel(f"{METRICS[metric]} on {here[0]} images" if len(here) == 1 else METRICS[metric])
+    # one legend for all panels
+    entries = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(entries.values(), entries.keys(), loc="outside right upper", fontsize=8)
     return axes[0]
 
 
@@ -53,15 +53,3 @@ def _curves(ax: Axes, rows: pd.DataFrame, by: str | None, titles: Titles) -> Non
             words += [SPLITS[split]] if rows["split"].nunique() > 1 else []
             marker = {"marker": "o"} if len(mean) == 1 else {}
             ax.plot(mean.index, mean, lw=2, label=", ".join(words) or SPLITS[split], **style, **marker)
-
-
-def _legend(figure: Figure, axes: np.ndarray) -> None:
-    """Draw one legend for all panels, with the curves of every panel."""
-    entries = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(entries.values(), entries.keys(), loc="outside right upper", fontsize=8)
-
-
-def _label(metric: str, splits: Sequence[str]) -> str:
-    """Return the label of the y axis: the metric, and the images if all are of one split."""
-    here = [SPLITS[split] for split in dict.fromkeys(splits)]
-    return f"{METRICS[metric]} on {here[0]} images" if len(here) == 1 else METRICS[metric]

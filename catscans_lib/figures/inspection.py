@@ -36,7 +36,11 @@ def image_grid(images: np.ndarray, labels: list[str], *, n_columns: int) -> Figu
 
 def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: Titles) -> Figure:
     """Plot the image and its feature maps, shape (height, width, n_maps), a row per source; each map has its own scale."""
-    rows = {titles[source]: [image, *map(_coloured, np.moveaxis(here, -1, 0))] for source, here in maps.items()}
+    colours = mpl.colormaps["cividis"]
+    rows = {
+        titles[source]: [image, *(colours(Normalize()(one), bytes=True)[..., :3] for one in np.moveaxis(here, -1, 0))]
+        for source, here in maps.items()
+    }
     return _sheet(rows, ["image", *(f"map {number}" for number in range(1, max(map(len, rows.values()))))])
 
 
@@ -56,11 +60,6 @@ def grad_cam_grid(
         colours[title] = [RIGHT if right else WRONG for right in here["right"]]
     headings = [f"{row.label}\n({'right' if row.right else 'wrong'})" for row in shown.itertuples()]
     return _sheet(rows, headings, notes, colours, side=1.1)
-
-
-def _coloured(values: np.ndarray, *limits: float, cmap: str = "cividis") -> np.ndarray:
-    """Return the colours of a map, uint8; without limits it is scaled to its own range."""
-    return mpl.colormaps[cmap](Normalize(*limits)(values), bytes=True)[..., :3]
 
 
 def overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -69,9 +69,9 @@ def over_targets(found: Sequence[Found]) -> Found:
     return Found(np.concatenate([_ratio(*sums.swapaxes(0, 1)), known_mean(rest)]), sums)
 
 
-def known_mean(values: np.ndarray, axis: int = 0, known: np.ndarray | None = None) -> np.ndarray:
-    """Return the mean along an axis of the values that are `known` (None: those that are not NaN); NaN if there are none."""
-    known = ~np.isnan(values) if known is None else known
+def known_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return the mean along an axis of the values that are not NaN; NaN if there are none."""
+    known = ~np.isnan(values)
     n = known.sum(axis=axis)
     return np.where(known, values, 0).sum(axis=axis) / np.where(n == 0, np.nan, n)
 
