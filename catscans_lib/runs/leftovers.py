@@ -7,6 +7,7 @@ from pathlib import Path
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError, unknown
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs.records import reading
 
 UNITS = {"h": 3600, "d": 86400, "w": 604800}
@@ -21,26 +22,21 @@ class Leftover:
     written: float
 
 
-def _features(profile: str) -> Iterator[Path]:
-    """Cached features of frozen networks; a run that wants them computes them again."""
-    yield from paths.features_dir(profile).glob("*")
-
-
 def _records(profile: str) -> Iterator[Path]:
     """Records of executions that failed, died or were replaced; that of every finished run is kept, and so is one that runs."""
-    runs = paths.results_dir(profile).glob(f"[!.]*/[!.]*/{results.RECORD}")
-    keys = (f"{path.parts[-3]}/{path.parts[-2]}" for path in runs if path.parts[-3] != "records")
-    kept = {results.record(profile, key).get("record") for key in keys if results.is_done(profile, key)}
-    found = (record for record in reading.load(profile) if record.number not in kept and record.status != "RUNNING")
-    yield from (record.folder for record in found)
+    keys = (f"{step}/{name}" for step in STEPS for name in results.finished(profile, step))
+    kept = {results.record(profile, key).get("record") for key in keys}
+    for record in reading.load(profile):
+        if record["number"] not in kept and record["status"] != "RUNNING":
+            yield paths.records_dir(profile) / record["number"]
 
 
-def _scratch(profile: str) -> Iterator[Path]:
-    """Results of notebooks executed by hand, and of `catscans verify` where something differed."""
-    yield from (paths.results_dir(profile) / "scratch").glob("*/*")
-
-
-KINDS = {"features": _features, "records": _records, "scratch": _scratch}
+KINDS = {
+    "features": lambda profile: paths.features_dir(profile).glob("*"),  # of frozen networks; computed again if wanted
+    "records": _records,
+    # of notebooks executed by hand, and of `catscans verify` where something differed
+    "scratch": lambda profile: (paths.results_dir(profile) / "scratch").glob("*/*"),
+}
 
 
 def find(profile: str, what: str, older: float = 0.0, *, now: float) -> list[Leftover]:

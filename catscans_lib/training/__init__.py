@@ -21,7 +21,6 @@ Rate = Annotated[float, Field(gt=0)]
 BACKENDS = ("tensorflow", "jax")  # of Keras
 EPOCHS_LOG = "logs/epochs.log"  # below the folder of a checkpoint: a line per epoch, which sweeps show
 WITHOUT_EFFECT = {"checkpoint_minutes", "logs"}  # settings that outdate no result
-SHORTENING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")  # Keras would end every training early
 
 
 def keras_settings() -> dict[str, str]:
@@ -31,10 +30,6 @@ def keras_settings() -> dict[str, str]:
         raise unknown("backend of Keras in KERAS_BACKEND", name, BACKENDS)
     if find_spec(name) is None:
         raise InputError(f"KERAS_BACKEND is '{name}', which is not installed. Install it, or unset KERAS_BACKEND.")
-    if given := [variable for variable in SHORTENING if os.environ.get(variable)]:
-        raise InputError(
-            f"{given[0]} is set, so Keras would end every training early. Unset it; `epochs` is in the grid."
-        )
     return {"backend": name, "data_format": "channels_last", "float_type": "float32"}
 
 

@@ -87,8 +87,6 @@ def test_keras_with_other_settings_is_refused_before_anything_is_computed(monkey
     [
         ("KERAS_BACKEND", "torch", "Unknown backend of Keras in KERAS_BACKEND 'torch'; known: jax, tensorflow"),
         ("KERAS_BACKEND", "jax", "KERAS_BACKEND is 'jax', which is not installed"),
-        ("KERAS_MAX_EPOCHS", "1", "KERAS_MAX_EPOCHS is set, so Keras would end every training early"),
-        ("KERAS_MAX_STEPS_PER_EPOCH", "1", "KERAS_MAX_STEPS_PER_EPOCH is set"),
     ],
 )
 def test_settings_of_keras_that_cannot_be_met_are_refused(monkeypatch, variable, value, message):

@@ -18,6 +18,7 @@ import yaml
 from catscans_lib import datasets, paths, results
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, profiles
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs import recipe
 
 quote = partial(parse.quote, safe="/+")
@@ -70,9 +71,8 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
 
 def _finished(profile: str) -> dict[str, dict[str, Any]]:
     """The `run.json` of every finished run by its key: first the runs of the grid in its order, then the others."""
-    folders = paths.results_dir(profile).glob(f"[!.]*/[!.]*/{results.RECORD}")
-    others = sorted(f"{path.parts[-3]}/{path.parts[-2]}" for path in folders if path.parts[-3] != "records")
-    keys = dict.fromkeys([*expand.grid(profile), *others])
+    done = [f"{step}/{name}" for step in sorted(STEPS) for name in results.finished(profile, step)]
+    keys = dict.fromkeys([*expand.grid(profile), *done])
     return {key: results.record(profile, key) for key in keys if results.is_done(profile, key)}
 
 
