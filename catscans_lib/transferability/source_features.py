@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import keras
@@ -30,9 +30,8 @@ class SourceFeatures:
 
     def __init__(self, profile: str, probe: str) -> None:
         self.profile, self.probe = profile, probe
-        self.built: dict[tuple[str, int], keras.Model] = {}
-        self.computing: dict[int, Compute] = {}
-        self.squares: dict[int, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
+        # a network, and what makes a frozen function and squared gradients of it, once, when they are asked for
+        self.built: dict[tuple[str, int], tuple[keras.Model, Callable[[], Compute], Callable[[], Callable]]] = {}
 
     def parameters(self, source: str) -> dict:
         """Return the settings of a source's pretraining; InputError if its run is not done."""
@@ -45,31 +44,22 @@ class SourceFeatures:
             # one at a time: memory does not grow with the number of sources
             self.built = {key: network for key, network in self.built.items() if key[0] == self.probe}
             name = self.parameters(source)["backbone"]
-            self.built[source, size_px] = build.saved_backbone(self._path(source), name, size_px)
-        network, folder = self.built[source, size_px], paths.features_dir(self.profile)
-
-        def fast() -> Compute:
-            """The network as a frozen function; that of the probe is kept."""
-            if source != self.probe:
-                return inference(network)
-            if size_px not in self.computing:
-                self.computing[size_px] = inference(network)
-            return self.computing[size_px]
-
+            network = build.saved_backbone(self._path(source), name, size_px)
+            made = (cache(partial(make, network)) for make in (inference, squared_gradients.squared_gradients))
+            self.built[source, size_px] = network, *made
+        network, fast, _ = self.built[source, size_px]
+        folder = paths.features_dir(self.profile)
         return features.cached(network, images.store, images.rows, folder, fast).astype("float64")
 
     def fisher(self, images: Subset, found: np.ndarray, seed: int) -> np.ndarray | None:
         """Return the Task2Vec embedding of images by the probe, whose features are `found`; cached; None without TensorFlow."""
         if keras.backend.backend() != "tensorflow":
             return None
-        size_px = images.store.images.shape[1]
-        network = self.built[self.probe, size_px]
+        network, _, squares = self.built[self.probe, images.store.images.shape[1]]
 
         def embedding() -> np.ndarray:
-            if size_px not in self.squares:
-                self.squares[size_px] = squared_gradients.squared_gradients(network)
             rng = np.random.default_rng(seed)
-            return task2vec.embed(self.squares[size_px], images.store.images, images.rows, found, images.labels, rng)
+            return task2vec.embed(squares(), images.store.images, images.rows, found, images.labels, rng)
 
         name = f"{images.store.dataset}_{features.key(network, images.store, images.rows)}_fisher{seed}_{_code()}.npy"
         return features.kept(paths.features_dir(self.profile) / name, embedding)
