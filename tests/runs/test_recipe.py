@@ -52,7 +52,7 @@ INGESTS = {
 }
 RUNS = INGESTS | {step: {} for step in STEPS if step != "ingest"}
 TRAINING = {"pretrain", "transfer"}
-BY_MEASURES = {"similarity", "transferability", "evidence", "recommend"}
+BY_MEASURES = {"similarity", "transferability", "evidence", "recommend", "sizes"}
 
 
 @pytest.fixture(scope="module")
