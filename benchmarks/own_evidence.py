@@ -34,7 +34,9 @@ AXES = {  # tables over the axes of a grid, by the step whose run makes them
     "sizes": ("size_curves", "size_crossings", "size_measures"),
     "variance": ("variance_components", "source_differences"),
     "backbones": ("backbones", "backbone_agreement"),
-    "external": ("external_drops", "external_parts"),
+    "external": tuple(
+        f"external_{name}" for name in ("drops", "orders", "comparisons", "calibration", "parts", "left_out")
+    ),
 }
 SHORT = re.compile(r"^(\w{12})\w*")  # of a commit; "+changes" stays
 ALSO = {"source_images": "images of the source", "source_classes": "classes of the source"}
