@@ -8,6 +8,7 @@ import nbformat
 
 from catscans_lib import paths
 from catscans_lib.book import templates
+from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs.records import reading
 
 _HIDDEN = {"parameters": "hide-input", "injected-parameters": "remove-input"}
@@ -53,8 +54,12 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
     own = next((cell for cell in content.cells if cell.cell_type == "markdown" and cell.source.startswith("# ")), None)
     if own:  # the notebook's title, the same for every run of a step
         own.source = own.source.partition("\n")[2].lstrip("\n")
-    place = f"records/{step}/{run['name']}.json"
-    head = templates.rendered("_run_head.md", title=title, run=run, profile=profile, demo=demo, place=place)
+    place, folder = f"records/{step}/{run['name']}.json", paths.run_dir(profile, step, run["name"]) / "figures"
+    figures = [
+        f"figures/{step}/{run['name']}/{path.stem}" for path in sorted(folder.glob("*.svg")) if STEPS[step].has_figures
+    ]
+    known = {"title": title, "run": run, "profile": profile, "demo": demo, "place": place, "figures": figures}
+    head = templates.rendered("_run_head.md", **known)
     # The id is fixed: with a random one, every assembly would change the page.
     content.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="run-head"))
     return nbformat.writes(content)

@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -142,10 +141,3 @@ def _bytes(table: pd.DataFrame, parquet: bool) -> bytes:
         raise InputError(
             "Parquet needs pyarrow, which is not installed. Install it (.venv/bin/pip install pyarrow), or leave out --parquet."
         ) from None
-
-
-def save(profile: str, path: Path, cited: dict[str, Any], *, parquet: bool = False) -> int:
-    """Write the zip to a file; return its number of bytes."""
-    content = packed(profile, cited, parquet=parquet)
-    with paths.atomic_write(path) as part:
-        return part.write_bytes(content)

@@ -92,5 +92,7 @@ def tables(path: Path, profile: str, parquet: bool) -> None:
     from catscans_lib.book import citation, tables
     from catscans_lib.runs import recipe
 
-    size = tables.save(profile, path, citation.cited(recipe.commit(), datetime.now(UTC)), parquet=parquet)
-    click.echo(f"{path}: {size / 1e6:.1f} MB.")
+    content = tables.packed(profile, citation.cited(recipe.commit(), datetime.now(UTC)), parquet=parquet)
+    with paths.atomic_write(path) as part:
+        part.write_bytes(content)
+    click.echo(f"{path}: {len(content) / 1e6:.1f} MB.")

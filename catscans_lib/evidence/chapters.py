@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import datasets, paths, results
+from catscans_lib.errors import InputError
 from catscans_lib.evidence import original, studies
 from catscans_lib.evidence.contrasts import VARIES_SIZES, main, pooled
 from catscans_lib.evidence.prediction import TRAINED_BEFORE
@@ -31,6 +32,11 @@ def numbers(profile: str) -> dict[str, Any] | None:
     if not results.is_done(profile, f"{STEP}/all"):
         return None
     folder = paths.run_dir(profile, STEP, "all")
+    if missing := [name for name in TABLES if not (folder / f"{name}.csv").is_file()]:
+        raise InputError(
+            f"{STEP}/all of profile {profile} lacks {', '.join(missing)}: other code made it. Make it again: "
+            f"{results.SWEEP} {profile} {STEP}/all"
+        )
     found = {name: pd.read_csv(folder / f"{name}.csv", dtype={"n_per_class": str}) for name in TABLES}
     described, titles = studies.described(), studies.titles()
     contrasts = found["contrasts"].assign(title=found["contrasts"]["target"])

@@ -124,6 +124,17 @@ def test_a_run_page_has_its_own_title_and_no_log_noise_or_absolute_paths(project
     assert [output.text for output in code.outputs] == ["a real warning\n", "saved results/x.csv in .\n"]
 
 
+def test_a_run_page_offers_its_figures_as_svg_with_their_numbers(project):
+    add_run("sample", "evaluate", "all")
+    for ending, content in (("svg", "<svg/>"), ("csv", "a\n1\n")):
+        (paths.run_dir("sample", "evaluate", "all") / f"figures/summary.{ending}").write_text(content)
+    source = book.assemble("sample")
+    head = nbformat.read(source / "runs/evaluate/all.ipynb", as_version=4).cells[0].source
+    places = re.findall(r"{download}`summary\.\w+ <\.\./\.\./([^>]+)>`", head)
+    assert places == ["figures/evaluate/all/summary.svg", "figures/evaluate/all/summary.csv"]
+    assert all((source / place).is_file() for place in places)
+
+
 def test_assembling_again_writes_only_changed_files_and_deletes_old_ones(results):
     source = book.assemble("sample")
     before = {path: path.stat().st_mtime_ns for path in source.rglob("*") if path.is_file()}

@@ -155,3 +155,16 @@ def test_every_profile_computes_the_evidence_and_again_when_a_table_changes():
     for profile in ("demo", "sample", "paper"):
         run = expand.grid(profile)["evidence/all"]
         assert set(contents.of_run(run)) == {"evidence"} and not run.needs
+
+
+def test_results_of_older_code_name_the_tables_that_they_lack(tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    folder = tmp_path / "results/demo/evidence/all"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"status": "completed"}')
+    for name in set(chapters.TABLES) - {"by_backbone"}:
+        (folder / f"{name}.csv").write_text("a\n")
+    with pytest.raises(
+        InputError, match=r"evidence/all of profile demo lacks by_backbone: other code made it. Make it again: "
+    ):
+        chapters.numbers("demo")
