@@ -2,6 +2,7 @@
 # A run is done when its folder with run.json is in place (catscans_lib/runs/execute.py). The sweep marks exactly the runs that are
 # up to date (catscans_lib/sweep/engine.py); Snakemake runs every unmarked run, and what reads it.
 # Every step is a rule of its own, so that a cluster's profile can set its resources (set-resources).
+import functools
 import os
 import sys
 from pathlib import Path
@@ -43,8 +44,13 @@ def asked(step):
     return {"mem_mb": rows.memory_mb, "runtime": rows.minutes or 0} | ({"gpu": rows.gpus} if rows.gpus else {})
 
 
+@functools.cache  # reading the profile for each of thousands of runs takes minutes
+def threads(step, given):
+    return profiles.threads(PROFILE, step, {"threads": given})
+
+
 def threads_of(step):
-    return lambda wildcards: profiles.threads(PROFILE, step, of(step)(wildcards).parameters)
+    return lambda wildcards: threads(step, getattr(of(step)(wildcards).settings, "threads", None))
 
 
 rule all:

@@ -44,6 +44,10 @@ RUN_OPTIONS = (
         help="Change the grid for an experiment beside the study. Repeatable.",
     ),
     click.option(
+        "--fraction", type=click.FloatRange(0, 1, min_open=True),
+        help="Run a balanced part of the pairs of source and target: --set transfer.fraction=VALUE.",
+    ),
+    click.option(
         "--as", "name", metavar="NAME",
         help="Name of the experiment; its results are those of the profile PROFILE+NAME. Default: made from --set.",
     ),
@@ -69,7 +73,8 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 @run_options
 @click.pass_context
 def sweep(
-    context: click.Context, keys: tuple[str, ...], profile: str, changes: tuple[str, ...], name: str | None, **given: Any
+    context: click.Context, keys: tuple[str, ...], profile: str, changes: tuple[str, ...], fraction: float | None,
+    name: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Run a grid, or selected runs and what they need; finished runs are kept.
 
@@ -78,6 +83,7 @@ def sweep(
     """
     from catscans_lib.runs.execute import timed
 
+    changes += (f"transfer.fraction={fraction:g}",) if fraction else ()
     with experiments.defined(profile, changes, name, keep=not given["dry_run"]) as profile, timed() as started:
         sys.exit(_run(profile, started, keys, options=context.meta[FOR_SNAKEMAKE], **given))
 
@@ -118,13 +124,15 @@ def _run(
 )
 @click.pass_context
 def book(
-    context: click.Context, profile: str, changes: tuple[str, ...], name: str | None, no_sweep: bool, evidence: bool,
+    context: click.Context, profile: str, changes: tuple[str, ...], fraction: float | None, name: str | None, no_sweep: bool,
+    evidence: bool,
     **given: Any,
 ) -> None:  # fmt: skip
     """Run the grid and build the book; the last line printed is the path of its front page."""
     from catscans_lib.runs.execute import say, timed
     from catscans_lib.sweep import selection
 
+    changes += (f"transfer.fraction={fraction:g}",) if fraction else ()
     with experiments.defined(profile, changes, name, keep=not given["dry_run"]) as profile, timed() as started:
         if not no_sweep:
             keys = ("evidence/all",) if evidence else ()

@@ -26,7 +26,7 @@ def get(name: str) -> DatasetInfo:
     """Return the card of a dataset; InputError if the key is unknown or an own card is invalid."""
     if name in published():
         return published()[name]
-    if name in own.names():
+    if own.has(name):
         return own.card(name)
     raise unknown("dataset", name, known())
 
@@ -56,7 +56,7 @@ def read(name: str, data_dir: Path) -> Listing:
 
 
 def _known(key: str) -> str:
-    if key != "none" and key not in known():
+    if key != "none" and key not in published() and not own.has(key):
         raise unknown("dataset", key, [*known(), "none"])
     return key
 

@@ -125,6 +125,14 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.removesuffix(".yaml") for file in files if re.fullmatch(rf"{NAME}\.yaml", file)))
 
 
+def has(name: str) -> bool:
+    """Return whether a user's own dataset has this name; a hundred times as fast as `names` with a hundred of them."""
+    try:
+        return bool(re.fullmatch(NAME, name)) and (paths.own_cards_dir() / f"{name}.yaml").is_file()
+    except InputError:  # outside a project's folder
+        return False
+
+
 def card(name: str) -> DatasetInfo:
     """Return the card of an own dataset, in the form of published ones; InputError if it is invalid."""
     own = _own(name)

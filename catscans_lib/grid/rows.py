@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from catscans_lib import paths
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
-from catscans_lib.grid import elsewhere
+from catscans_lib.grid import elsewhere, fraction
 from catscans_lib.grid.axes import SIZES, backbone_sources, seeds_of, trained_sources
 from catscans_lib.grid.schema import Profile
 
@@ -121,8 +121,11 @@ def variants(profile: Profile) -> Iterator[Row]:
 
 def sources_of(profile: Profile, target: str) -> list[str]:
     """Return the sources of a target's transfers, the baseline first."""
-    sources = [*(["none"] if profile.transfer.include_none else []), *profile.pretrain.sources]
-    return [source for source in sources if source != target]
+    block, sources = profile.transfer, [source for source in profile.pretrain.sources if source != target]
+    if block.fraction < 1:
+        kept = fraction.pairs(profile.pretrain.sources, block.targets, block.fraction, profile.folds.seed)
+        sources = [source for source in sources if (source, target) in kept]
+    return [*(["none"] if block.include_none else []), *sources]
 
 
 def _transfer(profile: Profile, source: str, target: str, **changes: Any) -> Row:
@@ -163,7 +166,7 @@ def stability(profile: Profile) -> Iterator[Row]:
 
 def feature_maps(profile: Profile) -> Iterator[Row]:
     for target in profile.transfer.targets:
-        pretrained = [source for source in profile.pretrain.sources if source != target]
+        pretrained = [source for source in sources_of(profile, target) if source != "none"]
         sources = [*pretrained, *(["none"] if profile.transfer.include_none else [])]
         needs = [*_ingests([target]), *(f"pretrain/{source}" for source in pretrained)]
         needs += [f"transfer/{source}--{target}" for source in sources]

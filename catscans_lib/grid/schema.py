@@ -49,7 +49,8 @@ class TransferBlock(Strict):
     """How every source is used, and the changes of each target, the same for all its sources.
 
     The row of a target may list `n_images` or `n_per_class`: further transfers with fewer training images. `axes_sources` take
-    part in these and in further seeds of pretraining, for the targets `seed_targets` (None: all).
+    part in these and in further seeds of pretraining, for the targets `seed_targets` (None: all). With `fraction`, a balanced
+    part of the pairs of source and target is run (`grid.fraction`), and the baseline of every target.
     """
 
     modes: list[str]
@@ -60,6 +61,7 @@ class TransferBlock(Strict):
     targets: Changes
     axes_sources: list[str] | None = None
     seed_targets: list[str] | None = None
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class Backbone(Strict):

@@ -4,12 +4,13 @@ Costs come from finished runs, else from measured rates. Training is counted in 
 times epochs, for every fold, seed and learning rate.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from catscans_lib import results
 from catscans_lib.errors import and_more
-from catscans_lib.grid import profiles
+from catscans_lib.grid import expand, fraction, profiles
 from catscans_lib.grid.axes import n_images, n_stored
 from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.grid.schema import Profile
@@ -36,13 +37,16 @@ CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
 GPU_RATES = {  # images from the store, augmented, deterministic
     "resnet50": Rate(2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before prefetching"),
 }
-# Of a network: MB when saved, and features per image, 4 bytes each; others count as ResNet50
+# Of a network: MB when saved without its optimiser, and features per image, 4 bytes each; others count as ResNet50
 SIZES = {
     "resnet50": (95.0, 2048),
-    "small_resnet": (1.2, 64),
+    "small_resnet": (0.37, 64),
     "squeezenet": (3.0, 512),
     "efficientnet_lite0": (14.0, 1280),
 }
+
+WITH_OPTIMISER = 3  # times the size of a network: Adam keeps two numbers per weight
+LONG_S = 2 * 86400  # wall time from which on the plan proposes a part of the grid
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,31 @@ def text(
         lines.append(f"  to run: {and_more(waiting)}")
     seconds = {key: cost.seconds or 0.0 for key, cost in costs.items()}
     known = "" if all(cost.seconds is not None for cost in costs.values()) else " for the runs with a known time"
-    wall = f"about {duration(wall_seconds(seconds, runs, n_parallel))}{known}, {n_parallel} at a time"
-    return "\n".join([*lines, *_total(list(costs.values()), wall)])
+    wall_s = wall_seconds(seconds, runs, n_parallel)
+    wall = f"about {duration(wall_s)}{known}, {n_parallel} at a time"
+    lines += _total(list(costs.values()), wall)
+    if len(chosen) == len(runs):
+        lines += _other_part(profile, wall_s, done, with_gpu=with_gpu, n_parallel=n_parallel)
+    return "\n".join(lines)
+
+
+def _other_part(
+    profile: str, wall_s: float, done: list[str], *, with_gpu: bool, n_parallel: int
+) -> list[str]:  # fmt: skip
+    """Return a line about the whole grid if the profile is a part of it; if the whole takes long, about a balanced part."""
+    loaded = profiles.load(profile)
+    share, what = 1.0, "the whole grid, without fraction"
+    if loaded.transfer.fraction == 1:
+        least = fraction.least(loaded.pretrain.sources, loaded.transfer.targets)
+        share = max(math.floor(20 * LONG_S / max(wall_s, 1)), math.ceil(20 * least)) / 20
+        what = f"a balanced part of the pairs, --fraction {share:g}"
+        if wall_s <= LONG_S or share >= 1:
+            return []
+    transfer = loaded.transfer.model_copy(update={"fraction": share})
+    runs = expand.runs(loaded.model_copy(update={"transfer": transfer}), profile, profiles.where(profile))
+    costs = costs_of(profile, runs, [key for key in runs if key not in set(done)], with_gpu=with_gpu)
+    seconds = wall_seconds({key: cost.seconds or 0.0 for key, cost in costs.items()}, runs, n_parallel)
+    return [f"  {what}: {len(runs):,} runs, about {duration(seconds)}, {_space(list(costs.values()))}"]
 
 
 def _time(costs: list[Cost]) -> str:
@@ -114,12 +141,15 @@ def wall_seconds(seconds: dict[str, float], runs: dict[str, PlannedRun], n_paral
 def _total(costs: list[Cost], wall: str) -> list[str]:
     by_kind = {"GPU": [cost for cost in costs if cost.on_gpu], "CPU": [cost for cost in costs if not cost.on_gpu]}
     times = [f"{_time(part)} on {kind}s" for kind, part in by_kind.items() if part]
-    n_bytes = sum(cost.n_bytes for cost in costs)
-    space = f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
     return [
-        f"  expected: {wall} (one after the other: {' and '.join(times)}), {space} on disk",
+        f"  expected: {wall} (one after the other: {' and '.join(times)}), {_space(costs)}",
         f"  based on: {'; '.join(dict.fromkeys(cost.source for cost in costs))}",
     ]
+
+
+def _space(costs: list[Cost]) -> str:
+    n_bytes = sum(cost.n_bytes for cost in costs)
+    return f"{n_bytes / 1e9:,.1f} GB on disk" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB on disk"
 
 
 def costs_of(profile: str, runs: dict[str, PlannedRun], keys: list[str], *, with_gpu: bool) -> dict[str, Cost]:
@@ -181,8 +211,12 @@ def _bytes(run: PlannedRun, loaded: Profile) -> float:
     if run.step == "ingest":
         n_bytes += n_stored(loaded, values["dataset"]) * values["size_px"] ** 2 * 3
     model_mb, n_features = SIZES.get(values.get("backbone"), SIZES["resnet50"])
-    if STEPS[run.step].trains:
-        n_bytes += 1e6 * model_mb
-    if run.step == "transfer" and "linear_probe" in values["modes"]:
-        n_bytes += 4 * n_images(loaded, values["target"]) * n_features
-    return n_bytes
+    n_networks = 1 if values.get("weights") else WITH_OPTIMISER if STEPS[run.step].trains else 0
+    if run.step == "transfer":
+        is_base = not (values["variant"] or run.settings.takes_fewer)
+        n_networks = WITH_OPTIMISER if is_base and "fine_tune" in values["modes"] else 0
+        if values["keep_networks"] and "fine_tune" in values["modes"]:
+            n_networks += loaded.folds.n_folds * len(values["seeds"])
+        if "linear_probe" in values["modes"] and not run.settings.takes_fewer:  # cached once for all sizes
+            n_bytes += 4 * n_images(loaded, values["target"]) * n_features
+    return n_bytes + 1e6 * model_mb * n_networks

@@ -94,3 +94,42 @@ def test_the_plan_counts_finished_runs_and_shows_no_cost_if_all_are_finished(pro
 )
 def test_the_wall_time_is_the_share_of_the_sum_or_the_longest_chain(project, seconds, n_parallel, wall):
     assert plan.wall_seconds(seconds, expand.grid("demo"), n_parallel) == wall
+
+
+def test_disk_space_counts_kept_networks_and_variants_that_keep_none(project):
+    content = tiny.grid()
+    content["transfer"]["targets"]["chest"]["n_images"] = [20]
+    content["transfer"]["defaults"]["keep_networks"] = True
+    tiny.write_grid(project, content)
+    keys = ["transfer/dtd--chest", "transfer/dtd--chest@20", "pretrain/dtd"]
+    costs = plan.costs_of("demo", expand.grid("demo"), keys, with_gpu=False)
+    base, fewer, pretrain = (costs[key].n_bytes - 5e5 for key in keys)
+    network, features = (
+        0.37e6,
+        4 * 120 * 64,
+    )  # 3 folds, 1 seed; a trained network is saved with Adam's two numbers a weight
+    assert (base, fewer, pretrain) == pytest.approx((6 * network + features, 3 * network, 3 * network))
+    assert costs[keys[1]].seconds == costs[keys[0]].seconds  # as many updates
+
+
+def test_a_plan_of_a_part_tells_the_whole_and_a_long_one_proposes_a_part(project, monkeypatch):
+    content = tiny.grid()
+    for name in ("stl10", "sti10", "kimia960"):
+        content["datasets"][name] = {"size_px": 24, "n_images": 180}
+        content["pretrain"]["sources"][name] = None
+    content["datasets"]["isic2018"] = {"size_px": 24, "n_images": 180}
+    content["transfer"]["targets"]["isic2018"] = None
+    tiny.write_grid(project, content)
+
+    def last(**changes):
+        tiny.write_grid(project, content | {"transfer": content["transfer"] | changes})
+        runs = expand.grid("demo")
+        return plan.text("demo", runs, [], list(runs), with_gpu=False, n_parallel=2).splitlines()[-1]
+
+    assert "fraction" not in last()
+    n_whole = len(expand.grid("demo"))
+    assert f"the whole grid, without fraction: {n_whole} runs, about " in last(fraction=0.5)
+    n_half = len(expand.grid("demo"))
+    assert n_half == n_whole - 4
+    monkeypatch.setattr(plan, "LONG_S", 1.0)
+    assert f"a balanced part of the pairs, --fraction 0.5: {n_half} runs, about " in last()
