@@ -3,10 +3,8 @@
 from catscans_lib import datasets
 from catscans_lib.errors import InputError
 
-LabelMap = dict[str, tuple[str, ...]]
 
-
-def label_map(train: str, test: str) -> LabelMap:
+def label_map(train: str, test: str) -> dict[str, list[str]]:
     """Return the classes of `train` that each class of `test` corresponds to; a class without a counterpart is missing.
 
     The card of `test` says so (`labels_as`); without an entry for `train`, classes of the same name correspond. InputError if
@@ -16,7 +14,7 @@ def label_map(train: str, test: str) -> LabelMap:
     stated = theirs.labels_as.get(train)
     same = [name for name in theirs.class_names() if name in ours.class_names()]
     pairs = {name: name for name in same} if stated is None else stated
-    found = {name: (to,) if isinstance(to, str) else tuple(to) for name, to in pairs.items()}
+    found = {name: [to] if isinstance(to, str) else sorted(to) for name, to in pairs.items()}
     where = f"external: {train} -> {test}"
     advice = f"Correct labels_as.{train} in the card of '{test}'."
     sides = ((test, theirs, list(found)), (train, ours, [name for to in found.values() for name in to]))

@@ -45,6 +45,25 @@ class Sizes(Variance):
     margin: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Pair(Strict):
+    """A target and another collection; `labels_as` has the classes of the target that each class outside corresponds to."""
+
+    train: str
+    test: str
+    labels_as: dict[str, list[str]]
+
+
+class External(Strict):
+    """Parameters of `external.ipynb`; `sources` are those that were trained here, whose images are known."""
+
+    profile: str
+    pairs: Annotated[list[Pair], Field(min_length=1)]
+    sources: list[str]
+    n_draws: Count = 2000
+    draw_seed: int = 0
+    margin: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Stability(Strict):
     """Parameters of `stability.ipynb`."""
 

@@ -89,7 +89,7 @@ def _pretraining(profile: Profile, source: str, seed: int, **changes: Any) -> Ro
 
 def transfer(profile: Profile) -> Iterator[Row]:
     """Give the base runs, then their variants: further seeds of pretraining, fewer images, further networks."""
-    elsewhere.checked(profile)
+    elsewhere.pairs(profile)
     yield from base_transfers(profile)
     yield from variants(profile)
 
@@ -158,6 +158,15 @@ def evaluate(profile: Profile) -> Iterator[Row]:
         raise InputError(f"primary.mode is '{mode}'; transfer.modes has: {', '.join(modes)}.")
     values = {**profile.evaluate, "test": profile.primary.test, "margin": profile.primary.margin}
     yield Row(values, "evaluate", _base_names(profile))
+
+
+def external(profile: Profile) -> Iterator[Row]:
+    if pairs := elsewhere.pairs(profile):
+        sources, margin = trained_sources(profile), profile.primary.margin
+        draws = {key: value for key, value in profile.evaluate.items() if key in ("n_draws", "draw_seed")}
+        read = dict.fromkeys([*(pair[of] for pair in pairs for of in ("train", "test")), *sources])
+        needs = [run for run in _base_names(profile) if run.split("--")[1] in [pair["train"] for pair in pairs]]
+        yield Row({"pairs": pairs, "sources": sources, "margin": margin, **draws}, "external", [*_ingests(read), *needs])
 
 
 def stability(profile: Profile) -> Iterator[Row]:

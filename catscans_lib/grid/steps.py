@@ -9,7 +9,7 @@ from typing import Any
 from catscans_lib import paths
 from catscans_lib.datasets import Ingest, Overlaps
 from catscans_lib.errors import InputError, Strict
-from catscans_lib.evaluation import Backbones, Evaluate, Sizes, Stability, Variance
+from catscans_lib.evaluation import Backbones, Evaluate, External, Sizes, Stability, Variance
 from catscans_lib.evidence import Evidence
 from catscans_lib.experiment import Pretrain, Transfer
 from catscans_lib.grid import rows
@@ -131,6 +131,7 @@ _ALL = (
     Step("sizes", Sizes, "all", rows.sizes, seconds=12.0),
     Step("variance", Variance, "all", rows.variance, seconds=5.0),
     Step("backbones", Backbones, "all", rows.backbones, seconds=4.0),
+    Step("external", External, "all", rows.external, seconds=10.0),
     Step("evidence", Evidence, "all", rows.evidence, seconds=9.0),
     Step("recommend", Recommend, "{place}"),
 )  # fmt: skip

@@ -42,6 +42,16 @@ def close_pairs(hashes: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([equal, distinct[_close(hashes[distinct])]]), axis=0)
 
 
+def near(hashes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Mark the hashes that equal one of `others` or differ from it in at most 3 bits, shape (n_images,)."""
+    distinct, code = np.unique(np.concatenate([hashes, others]), return_inverse=True)
+    there = np.zeros(len(distinct), bool)
+    there[code[len(hashes) :]] = True
+    pairs = _close(distinct)
+    close = np.concatenate([pairs[there[pairs[:, 1]], 0], pairs[there[pairs[:, 0]], 1]])
+    return (there | np.isin(np.arange(len(distinct)), close))[code[: len(hashes)]]
+
+
 def groups(hashes: np.ndarray) -> np.ndarray:
     """Return for each row the first row linked with it through close pairs, shape (n_images,)."""
     from scipy.sparse import coo_array

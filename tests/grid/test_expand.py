@@ -64,7 +64,7 @@ def test_the_full_study_has_nine_sources_three_targets_and_the_original_example_
 
 def test_another_collection_is_ingested_and_read_by_the_transfers_of_its_pair_and_by_no_other(changed, monkeypatch):
     before = expand.grid("demo")
-    monkeypatch.setattr(label_maps, "label_map", lambda *_: {"a": ("a",), "b": ("b",)})
+    monkeypatch.setattr(label_maps, "label_map", lambda *_: {"a": ["a"], "b": ["b"]})
     runs = changed("external", [{"train": "chest", "test": "dtd"}])
     for key, run in runs.items():
         if run.step == "transfer":
