@@ -1,11 +1,12 @@
-"""Tables about the axes of a grid, for the chapters: numbers of training images, pretraining seeds, networks."""
+"""Tables about the axes of a grid, for the chapters: numbers of training images, pretraining seeds, networks,
+other collections."""
 
 from typing import Any
 
 import pandas as pd
 
 from catscans_lib import datasets, results
-from catscans_lib.evaluation import backbones, sizes, variance
+from catscans_lib.evaluation import backbones, drops, sizes, variance
 from catscans_lib.evidence import own
 from catscans_lib.grid import profiles
 from catscans_lib.networks import registry
@@ -15,8 +16,11 @@ TABLES = {
     "size_curves": sizes.CURVES, "size_crossings": sizes.CROSSINGS, "size_measures": associations.SIZES,
     "variance_components": variance.COMPONENTS, "source_differences": variance.DIFFERENCES,
     "backbones": backbones.RANKS, "backbone_agreement": backbones.AGREEMENT,
+    **{f"external_{name}": [*columns, "test"] for name, columns in drops.TABLES.items()},
 }  # fmt: skip
-NAMES = ("source", "target", "other", "source_a", "source_b")
+NAMES = (
+    "source", "target", "other", "source_a", "source_b", "train", "test", "dataset", "best_inside", "best_outside",
+)  # fmt: skip
 NETWORKS = ("backbone", "backbone_a", "backbone_b")
 
 

@@ -26,6 +26,10 @@ DROPS = [*CELL, "auc_inside", "auc_outside", "outside_low", "outside_high", "dro
 ORDERS = ["target", "mode", "tau", "low", "high", "n_sources", "best_inside", "best_outside"]
 CALIBRATION = [*CELL, "metric", "inside", "outside", "change", "low", "high"]
 PARTS = [*CELL, "column", "part", "auc", "low", "high", "n_images", "n_groups", "fewest"]
+TABLES = {
+    "drops": DROPS, "orders": ORDERS, "calibration": CALIBRATION, "parts": PARTS,
+    "left_out": ["train", "dataset", "reason", "n_images"], "problems": ["train", "problem"],
+}  # fmt: skip
 Means = dict[tuple, np.ndarray]  # by source, target and mode
 
 

@@ -22,7 +22,7 @@ NUMBERS = ["statistic", "p", "low", "high"]
 
 
 class Pairs(NamedTuple):
-    """All pairs of sources of a target and mode that share at least two folds."""
+    """All pairs of sources of a target and mode that share at least two folds, or the only one."""
 
     target: str
     mode: str
@@ -48,7 +48,7 @@ def comparisons(
     source_a, source_b, difference (mean AUC of a minus b), test, role (primary for the test of that name, else secondary),
     statistic, p, p_adjusted (Holm), low, high (95 % interval of the difference), verdict. Tests:
 
-    - nadeau_bengio: corrected resampled t-test over folds, seeds averaged first: other training and test images;
+    - nadeau_bengio: corrected resampled t-test over at least two folds, seeds averaged first: other training and test images;
     - bootstrap: over groups of images, and seeds if there are several; p is twice the smaller share of draws beyond 0.
 
     The verdict follows the primary test alone and is empty in other rows: "equivalent" if the interval lies within
@@ -60,10 +60,8 @@ def comparisons(
     parts = []
     for pairs in _pairs(aucs, sizes):
         here = pairs.target, pairs.mode
-        tests = {
-            "nadeau_bengio": _nadeau_bengio(pairs),
-            "bootstrap": _bootstrap(draws.xs(here, level=["target", "mode"]), pairs),
-        }
+        tests = {"nadeau_bengio": _nadeau_bengio(pairs)} if pairs.difference.shape[1] > 1 else {}
+        tests["bootstrap"] = _bootstrap(draws.xs(here, level=["target", "mode"]), pairs)
         keys = pd.DataFrame(pairs.keys())
         keys = keys.loc[keys.index.repeat(len(tests))].assign(test=list(tests) * len(keys))
         numbers = np.stack(list(tests.values()), axis=-1).reshape(len(NUMBERS), -1)
@@ -162,11 +160,11 @@ def _pairs(aucs: pd.DataFrame, sizes: pd.Series | None) -> Iterator[Pairs]:
         apart = wide.to_numpy()[:, first] - wide.to_numpy()[:, second]
         of = wide.index.get_level_values("fold")  # seeds of a fold are averaged
         difference = np.stack([known_mean(apart[of == fold]) for fold in np.unique(of)]).T
-        compared = (~np.isnan(difference)).sum(axis=1) >= 2
+        compared = (~np.isnan(difference)).sum(axis=1) >= min(2, difference.shape[1])
         if compared.any():
             names = np.asarray(sources, dtype=object)
             held_out = sizes[target][np.unique(of)].to_numpy(float)
-            ratio = held_out / (sizes[target].sum() - held_out)
+            ratio = held_out / np.maximum(sizes[target].sum() - held_out, 1)
             yield Pairs(target, mode, names, first[compared], second[compared], difference[compared], ratio)
 
 

@@ -166,7 +166,9 @@ def external(profile: Profile) -> Iterator[Row]:
         draws = {key: value for key, value in profile.evaluate.items() if key in ("n_draws", "draw_seed")}
         read = dict.fromkeys([*(pair[of] for pair in pairs for of in ("train", "test")), *sources])
         needs = [run for run in _base_names(profile) if run.split("--")[1] in [pair["train"] for pair in pairs]]
-        yield Row({"pairs": pairs, "sources": sources, "margin": margin, **draws}, "external", [*_ingests(read), *needs])
+        yield Row(
+            {"pairs": pairs, "sources": sources, "margin": margin, **draws}, "external", [*_ingests(read), *needs]
+        )
 
 
 def stability(profile: Profile) -> Iterator[Row]:

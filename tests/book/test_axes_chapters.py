@@ -30,8 +30,8 @@ def project(tmp_path_factory):
         axes_project.ran("backbones", "sample", Backbones(profile="sample", average="weighted"))
         (folder / "evidence/more").mkdir(parents=True)
         for name in axes.TABLES:
-            table = results.optional("sample", f"tables/{name}.csv")
-            table.to_csv(own.axis_path(name), index=False)
+            if len(table := results.optional("sample", f"tables/{name}.csv")):
+                table.to_csv(own.axis_path(name), index=False)
         yield folder
 
 
