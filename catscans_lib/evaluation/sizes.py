@@ -26,10 +26,9 @@ def curves(aucs: pd.DataFrame, draws: pd.DataFrame, *, seed: int = 0) -> pd.Data
 
     `aucs` has the columns `RUN` and auc, `draws` the same runs (index) in bootstrap draws of groups of held-out images. Returns
     `CURVES`; the gain is NaN without random weights at the same sizes. Intervals cover what `covers` says: other held-out
-    images, and with several seeds other draws of training images and other trainings. The unit is a seed with all its folds,
-    because random weights start alike in them. At the full size all seeds have the same training images, and drawn ones
-    overlap, so there the intervals cover the seeds of training alone. se_images and se_seeds are the standard errors of both
-    parts.
+    images, and with several seeds other draws of training images and other trainings (`_of_seeds`). At the full size all
+    seeds have the same training images, and drawn ones overlap, so there the intervals cover the seeds of training alone.
+    se_images and se_seeds are the standard errors of both parts.
     """
     rows = []
     for key, sizes, values, images, drawn in _drawn(aucs, draws, seed):
@@ -38,10 +37,10 @@ def curves(aucs: pd.DataFrame, draws: pd.DataFrame, *, seed: int = 0) -> pd.Data
             low, high = bootstrap.interval(drawn[source], LEVEL)
             gain = np.full((3, len(sizes)), np.nan)
             if source != "none" and "none" in values:
-                gain[0] = values[source].mean(axis=0) - values["none"].mean(axis=0)
+                gain[0] = values[source].mean(axis=(0, 1)) - values["none"].mean(axis=(0, 1))
                 gain[1:] = bootstrap.interval(drawn[source, "none"], LEVEL)
             errors = np.nanstd(images[source], axis=1), _of_seeds(values[source]) ** 0.5
-            columns = [sizes, values[source].mean(axis=0), low.clip(0, 1), high.clip(0, 1), *gain, *errors]
+            columns = [sizes, values[source].mean(axis=(0, 1)), low.clip(0, 1), high.clip(0, 1), *gain, *errors]
             covers = "images and seeds" if n > 1 else "images"
             rows += [(source, *key, *row, n, covers) for row in zip(*columns, strict=True)]
     return pd.DataFrame(rows, columns=CURVES).astype({"n_train": int})
@@ -58,7 +57,7 @@ def crossings(aucs: pd.DataFrame, draws: pd.DataFrame, margin: float, *, seed: i
     """
     rows = []
     for key, sizes, values, _, drawn in _drawn(aucs, draws, seed):
-        means = {source: of_source.mean(axis=0) for source, of_source in values.items()}
+        means = {source: of_source.mean(axis=(0, 1)) for source, of_source in values.items()}
         for source, other in (name for name in drawn if isinstance(name, tuple)):
             apart, limit = means[source] - means[other], margin if other == "none" else 0.0
             if other != "none" and not (apart[0] > 0 >= apart[-1]):
@@ -97,46 +96,53 @@ def crossing(sizes: np.ndarray, gains: np.ndarray, margin: float) -> np.ndarray:
 
 
 def _drawn(aucs: pd.DataFrame, draws: pd.DataFrame, seed: int) -> Iterator[tuple]:
-    """Yield target and mode, sizes, AUCs by source, shape (n_seeds, n_sizes), their mean over images drawn, and `_means`.
+    """Yield target and mode, sizes, AUCs by source, their mean over images drawn, and `_means`.
 
-    The last also has every ordered pair of sources, and every source with `none`: the first minus the second.
+    AUCs have the shape (n_seeds, n_folds, n_sizes), of the seeds that ran everywhere. The last also has every ordered pair of
+    sources, and every source with `none`: the first minus the second.
     """
     for key, here in aucs.groupby(["target", "mode"], sort=False):
-        sizes = np.sort(here["n_train"].unique()).astype(float)
-        wide = here.pivot_table("auc", ["source", "seed"], "n_train").dropna()  # means over folds; complete seeds
+        sizes = np.sort(here["n_train"].unique())
+        wide = (
+            here.pivot(index=["source", "seed"], columns=["fold", "n_train"], values="auc").sort_index(axis=1).dropna()
+        )
         names = [name for name in here["source"].unique() if name in wide.index.get_level_values("source")]
-        of = draws.xs(key, level=["target", "mode"]).groupby(["source", "seed", "n_train"]).mean()
-        values, images = {}, {}
-        for name in names:
-            values[name] = wide.loc[name].to_numpy()
-            drawn = [of.loc[[(name, one, size) for size in wide.columns]].to_numpy() for one in wide.loc[name].index]
-            images[name] = np.mean(drawn, axis=0)
+        of = draws.xs(key, level=["target", "mode"]).groupby(["source", "n_train", "seed"]).mean()
+        images = {name: of.loc[name].groupby("n_train").mean().to_numpy() for name in names}
+        values = {name: wide.loc[name].to_numpy().reshape(-1, here["fold"].nunique(), len(sizes)) for name in names}
         found = {name: _means(values[name], images[name], seed) for name in names}
         for one, other in ((a, b) for a in names for b in names if a not in (b, "none")):
-            both = wide.loc[one].index.intersection(wide.loc[other].index)
-            apart = (wide.loc[one].loc[both] - wide.loc[other].loc[both]).to_numpy()
+            apart = (wide.loc[one] - wide.loc[other]).dropna().to_numpy().reshape(-1, *values[one].shape[1:])
             found[one, other] = _means(apart, images[one] - images[other], seed)
-        yield key, sizes, values, images, found
+        yield key, sizes.astype(float), values, images, found
 
 
 def _means(values: np.ndarray, images: np.ndarray, seed: int) -> np.ndarray:
-    """Return draws of means over seeds, shape (n_sizes, n_draws): held-out images drawn, and seeds as normal deviations.
+    """Return draws of means over seeds, shape (n_sizes, n_draws): held-out images drawn, and normal deviations of seeds.
 
-    `values` has shape (n_seeds, n_sizes); `images` are bootstrap draws of their mean, (n_sizes, n_draws). Few seeds widen the
-    draws, as far as their part of the variance goes: to the quantiles of Student's t with Satterthwaite's degrees of freedom.
-    All sources get the same random numbers, so their differences stay paired.
+    `images` are bootstrap draws of the means of `values` over held-out images. Few seeds widen the draws, as far as their part
+    of the variance goes: to the quantiles of Student's t with Satterthwaite's degrees of freedom.
     """
-    n, rng = len(values), np.random.default_rng(seed)
+    n, n_sizes, mean = len(values), len(images), values.mean(axis=(0, 1))[:, None]
     if n < 2:
         return images
-    mean, of_seeds = values.mean(axis=0), _of_seeds(values)
-    share = of_seeds / np.maximum(of_seeds + np.nanvar(images, axis=1), TINY)
-    wider = stats.t.ppf(0.975, (n - 1) / np.maximum(share, TINY) ** 2) / stats.norm.ppf(0.975)
-    moved = (values - mean).T @ rng.standard_normal((n, images.shape[1])) / np.sqrt(n * (n - 1))
-    return mean[:, None] + wider[:, None] * (images - mean[:, None] + moved)
+    variance = _of_seeds(values)
+    share = variance / np.maximum(variance + np.nanvar(images, axis=1), TINY)
+    wider = stats.t.ppf(0.975, (n - 1) * n_sizes / np.maximum(share, TINY) ** 2) / stats.norm.ppf(0.975)
+    moved = np.sqrt(variance)[:, None] * np.random.default_rng(seed).standard_normal(images.shape)
+    return mean + wider[:, None] * (images - mean + moved)
 
 
 def _of_seeds(values: np.ndarray) -> np.ndarray:
-    """Return the variance of the mean over seeds, shape (n_sizes,); NaN with one."""
-    n = len(values)
-    return values.var(axis=0, ddof=1) / n if n > 1 else np.full(values.shape[1], np.nan)
+    """Return the variance of the mean over seeds at every size, shape (n_sizes,); NaN with one seed.
+
+    How far a seed acts alike in all folds, the mean square of whole seeds divided by that of single trainings, is taken to be
+    the same at all sizes: with two or three seeds, a size alone tells too little.
+    """
+    n, n_folds, n_sizes = values.shape
+    if n < 2:
+        return np.full(n_sizes, np.nan)
+    apart = values - values.mean(axis=0)
+    single = (apart**2).sum(axis=(0, 1)) / (n_folds * (n - 1))
+    whole = n_folds * (apart.mean(axis=1) ** 2).sum(axis=0) / (n - 1)
+    return whole.sum() / max(single.sum(), TINY) * single / (n * n_folds)

@@ -44,7 +44,9 @@ def test_means_and_gains_are_over_folds_and_seeds_and_the_interval_is_students_o
     row = found.loc[("dtd", 10)]
     assert row["se_seeds"] == pytest.approx(np.std([0.6, 0.7, 0.62], ddof=1) / 3**0.5) and row["se_images"] < 1e-5
     assert (row["gain"], row["n_seeds"], row["covers"]) == (pytest.approx(0.12), 3, "images and seeds")
-    reach = stats.t.ppf(0.975, 2) * np.std([0.1, 0.16, 0.10], ddof=1) / 3**0.5
+    reach = (
+        stats.t.ppf(0.975, 2 * 3) * np.std([0.1, 0.16, 0.10], ddof=1) / 3**0.5
+    )  # seeds alike in all folds, three sizes
     assert [row["gain_low"], row["gain_high"]] == pytest.approx([0.12 - reach, 0.12 + reach], abs=0.08 * reach)
 
 
