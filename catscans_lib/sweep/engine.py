@@ -99,21 +99,26 @@ def run(sweep: Sweep, prepared: Prepared, started: float) -> int:
 
     `started` is that of `execute.timed`.
     """
-    runs, done, _ = prepared
+    runs, done = prepared.runs, set(prepared.done)
     wanted = list(sweep.keys or runs)
     chosen = {key: runs[key] for key in with_needs(runs, wanted)}
     waiting = [key for key in chosen if key not in done]
     costs = plan.costs_of(sweep.profile, runs, waiting, with_gpu=sweep.has_gpu)
     seconds = {key: cost.seconds for key, cost in costs.items()}
-    shown = Progress(sweep.profile, chosen, chosen.keys() & set(done), seconds, sweep.n_parallel, started)
+    shown = Progress(sweep.profile, chosen, chosen.keys() & done, seconds, sweep.n_parallel, started)
     command = snakemake(sweep)
     _check_writable(paths.notes_dir())
     with one_sweep_at_a_time() as lock, printed(shown):
         for folder in (paths.results_dir(sweep.profile), paths.features_dir(sweep.profile).parent):
             _check_writable(folder)
         save_plan(sweep.profile, runs)
-        _update_marks(sweep.profile, runs, set(done))
-        is_done = set(wanted) <= set(done)
+        for key in runs:  # Snakemake runs every unmarked run, and what reads it
+            mark = _mark_of(sweep.profile, key)
+            if key not in done:
+                mark.unlink(missing_ok=True)
+            elif not mark.exists():
+                mark.touch()
+        is_done = set(wanted) <= done
         if is_done and not sweep.options:  # Snakemake takes seconds to find that out
             status = 0
         else:
@@ -145,16 +150,6 @@ def _check_writable(folder: Path) -> None:
 
 def _mark_of(profile: str, key: str) -> Path:
     return paths.run_dir(profile, *key.split("/")) / MARK
-
-
-def _update_marks(profile: str, runs: Runs, done: set[str]) -> None:
-    """Mark exactly the runs that are up to date: Snakemake runs every unmarked run, and what reads it."""
-    for key in runs:
-        mark = _mark_of(profile, key)
-        if key not in done:
-            mark.unlink(missing_ok=True)
-        elif not mark.exists():
-            mark.touch()
 
 
 def save_plan(profile: str, runs: Runs) -> None:

@@ -35,16 +35,13 @@ def with_needs(runs: Runs, keys: list[str]) -> list[str]:
 
 def outdated_by_code(profile: str, runs: Runs) -> list[str]:
     """Return the finished runs that are out of date only because their code has changed, in the grid's order."""
-    codes = recipe.code_fingerprints(runs)
-    return [key for key, run in runs.items() if _only_code_differs(run, profile, codes[key])]
-
-
-def _only_code_differs(run: PlannedRun, profile: str, code_now: str) -> bool:
-    if not all(results.is_done(profile, key) for key in (run.key, *run.needs)):
-        return False
-    made = results.facts(profile, run.key)
-    is_older_code = made.code != code_now and made.recipe == recipe.recipe(run, profile, made.code)
-    return is_older_code and not recipe.is_current(run, profile, code_now)
+    codes, found = recipe.code_fingerprints(runs), []
+    for key, run in runs.items():
+        if all(results.is_done(profile, one) for one in (key, *run.needs)):
+            made = results.facts(profile, key)
+            is_older = made.code != codes[key] and made.recipe == recipe.recipe(run, profile, made.code)
+            found += [key] * (is_older and not recipe.is_current(run, profile, codes[key]))
+    return found
 
 
 def trust(profile: str, keys: list[str], runs: Runs) -> None:
