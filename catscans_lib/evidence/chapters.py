@@ -43,6 +43,8 @@ def numbers(profile: str) -> dict[str, Any] | None:
     for table, columns in ((contrasts, ("title", "natural", "medical")), (found["repeatability"], ("target",))):
         for column in columns:
             table[column] = [studies.printed(name, titles) for name in table[column]]
+    for name in ("by_size", "by_backbone"):
+        found[name]["title"] = found[name]["target"].replace(titles)
     compared = main(contrasts)
     summaries = {kind: part.set_index("group").to_dict("index") for kind, part in found["summaries"].groupby("kind")}
     rows = {name: part.to_dict("records") for name, part in compared.groupby("study", sort=False)}
@@ -58,14 +60,10 @@ def numbers(profile: str) -> dict[str, Any] | None:
         "predictions": (predictions := _predictions(found["associations"], found["against"], described)),
         "beat_rules": _beat_rules(predictions),
         "limits": found["limits"].set_index("evidence").to_dict("index"),
-        "repeatability": found["repeatability"].to_dict("records"),
-        "by_size": found["by_size"].assign(title=found["by_size"]["target"].replace(titles)).to_dict("records"),
+        **{name: found[name].to_dict("records") for name in ("repeatability", "by_size", "by_backbone")},
         "size_values": _size_values(found["size_values"], titles, described),
-        "by_backbone": found["by_backbone"]
-        .assign(title=found["by_backbone"]["target"].replace(titles))
-        .to_dict("records"),
         "original": _original(found, described[original.NAME]),
-        "own": {name: _own(part, _other_networks(name)) for name, part in found["own_aucs"].groupby("study")},
+        "own": {name: _own(name, part) for name, part in found["own_aucs"].groupby("study")},
         "equal": {name: (part.to_dict("records"), pooled(part)) for name, part in found["own_equal"].groupby("study")},
     }
 
@@ -104,20 +102,18 @@ def _original(found: dict[str, pd.DataFrame], study: studies.Study) -> dict[str,
     }  # fmt: skip
 
 
-def _other_networks(study: str) -> dict[str, str]:
-    """Return the network of each source that has another one than most, in brackets, by source."""
+def _own(study: str, cells: pd.DataFrame) -> dict[str, Any]:
+    """Return by mode the sources (titles by name) and the rows (a target each, with cells by source) of one of our studies.
+
+    The title of a source says its network if most sources have another one.
+    """
     networks = studies.read(study).drop_duplicates("source").set_index("source")["backbone"]
     others = networks[networks != networks.mode()[0]]
-    return {source: f" ({registry.find(name).title})" for source, name in others.items()}
-
-
-def _own(cells: pd.DataFrame, networks: dict[str, str]) -> dict[str, Any]:
-    """Return by mode the sources (titles by name) and the rows (a target each, with cells by source) of one of our studies."""
-    modes: dict[str, Any] = {}
+    said, modes = {source: f" ({registry.find(name).title})" for source, name in others.items()}, {}
     for (mode, target), part in cells.groupby(["mode", "target"]):
         of_mode = cells.loc[cells["mode"] == mode, "source"].to_numpy()
         titles = datasets.titles().items()
-        sources = {name: title + networks.get(name, "") for name, title in titles if name in of_mode}
+        sources = {name: title + said.get(name, "") for name, title in titles if name in of_mode}
         counts = part.iloc[0][["n_images", "n_groups", "n_seeds"]].to_dict()
         row = vars(datasets.get(target)) | counts | {"cells": part.set_index("source").to_dict("index")}
         modes.setdefault(mode, {"sources": sources, "rows": []})["rows"].append(row)

@@ -31,7 +31,13 @@ def usable_rows(
     for target, table in targets.items():
         is_part = target in of_common_origin
         for name, images in ((source.dataset, source.table), (target, table)) if is_part else ():
-            _check_groups(name, images, source.dataset, target)
+            group = datasets.get(name).group
+            if group and (images["group"] == images["image_id"]).any():
+                raise InputError(
+                    f"Source '{source.dataset}' and target '{target}' are parts of one dataset, and the {group} of images of "
+                    f"'{name}' is not known, so both may have images of one {group}. Add the files that tell it, or leave out "
+                    "source or target."
+                )
         mask = folds.shared(source.table, table, of_common_origin=is_part)
         kept &= ~mask
         counts.append((target, int(mask.sum()), source.table.loc[mask, "group"].nunique()))
@@ -43,15 +49,6 @@ def usable_rows(
             f"target: {why}. Take another source, or leave these targets out."
         )
     return np.flatnonzero(kept), pd.DataFrame(counts, columns=["target", "n_removed", "n_groups"])
-
-
-def _check_groups(name: str, images: pd.DataFrame, source: str, target: str) -> None:
-    group = datasets.get(name).group
-    if group and (images["group"] == images["image_id"]).any():
-        raise InputError(
-            f"Source '{source}' and target '{target}' are parts of one dataset, and the {group} of images of '{name}' is not "
-            f"known, so both may have images of one {group}. Add the files that tell it, or leave out source or target."
-        )
 
 
 def pretrain(
