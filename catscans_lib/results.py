@@ -243,11 +243,7 @@ def of_variants(profile: str, which: str, order: Sequence[str] = ()) -> pd.DataF
 
 
 def chosen_curves(history: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
-    """Return the learning curves of the chosen learning rates, of one training or of several.
-
-    `history` and `rates` are tables as in `history.csv` and `learning_rates.csv`; the columns that both share tell the
-    trainings apart.
-    """
+    """Return the learning curves of the chosen rates; the columns that both tables share tell the trainings apart."""
     chosen = rates[rates["chosen"].astype(bool)].drop(columns=["validation_loss", "chosen"])
     return history.merge(chosen, on=list(chosen.columns))
 

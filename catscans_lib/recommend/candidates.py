@@ -46,10 +46,9 @@ class Candidate:
 
 
 def chosen(settings: Recommend, studies: Sequence[Study], families: dict[str, str]) -> list[Candidate]:
-    """Return the candidates that a user named, and random weights.
+    """Return the candidates that a user named, and random weights; `families` has the family of each source in the evidence.
 
-    `families` has the family of each source in the evidence. InputError for an unknown name, a missing file, and two candidates
-    of one name.
+    InputError for an unknown name, a missing file, and two candidates of one name.
     """
     found = [_model(one, settings.size_px) for one in settings.models if one != "none"]
     found += [_weights_file(one, settings.size_px, studies) for one in settings.weights]

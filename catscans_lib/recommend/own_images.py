@@ -17,11 +17,7 @@ SMALLEST = 2  # images of a class; no measure compares classes with fewer
 
 @dataclass
 class OwnImages:
-    """The images looked at; `at` returns them in any size.
-
-    `left_out` has the columns path and problem; `copies` (sets of equal files) and `near` (pairs of nearly equal images) are as
-    `images.checks` returns them.
-    """
+    """The images looked at, by `at` in any size; `left_out` has path and problem, `copies` and `near` are of `images.checks`."""
 
     listing: Listing  # all images found
     drawn: Listing  # those that were drawn of them
@@ -52,8 +48,8 @@ class OwnImages:
 def look(listing: Listing, n_images: int, size_px: int, seed: int, folder: Path) -> OwnImages:
     """Draw about `n_images`, decode them at `size_px` into `folder`, and leave out what cannot be compared.
 
-    Left out are files that cannot be decoded, equal files in two classes, and classes with fewer than two images. InputError
-    if fewer than two classes are left.
+    Left out are files that cannot be decoded, equal files in two classes, and classes with fewer than two images; InputError if
+    fewer than two classes are left.
     """
     labels = listing.images["label"].to_numpy()
     rows = store.draw(findings.matrix(labels) if listing.multi_label else labels, n_images, seed)

@@ -1,8 +1,6 @@
 """Prints a line when a run of a sweep starts or ends: how many are done and running, and the time that is expected to be left.
 
-Of a run that trains for long, it shows the last epoch every minute.
-
-It looks into the folders of the runs, so that it sees runs on this machine and on a cluster in the same way.
+Of a run that trains for long, it shows the last epoch every minute. It looks into the folders of the runs, on a cluster, too.
 """
 
 import threading
