@@ -92,8 +92,8 @@ def test_a_second_import_changes_nothing_and_completes_an_interrupted_one(made, 
 
 
 def test_the_record_of_a_run_comes_last(made, there, monkeypatch):
-    placed = []
-    monkeypatch.setattr("catscans_lib.sharing.crate.restore._move", lambda _, target: placed.append(target.name))
+    placed, move = [], shutil.move
+    monkeypatch.setattr(shutil, "move", lambda path, target: placed.append(path.name) or move(path, target))
     restore(made[1])
     first = placed.index("run.json")
     assert set(placed[first:]) == {"run.json"}
