@@ -13,7 +13,8 @@ TITLES = {"chest": "Chest X-rays", "dtd": "Textures", "stl10": "STL-10"}
 
 @pytest.fixture(autouse=True)
 def closed():
-    yield
+    with plt.rc_context({"axes.titlelocation": "center"}):  # whatever style other tests have set
+        yield
     plt.close("all")
 
 
