@@ -40,6 +40,7 @@ _CHANGES = (  # to the HTML: scripts of another host and of icons; what screen r
     (re.compile(r"<button(?![^>]*\btype=)"), '<button type="button"'),
     (re.compile(r'<button(?![^>]*aria-label=)([^>]*) title="([^"]*)"'), r'<button aria-label="\2"\1 title="\2"'),
 )
+_FORMULAS = re.compile(r"[ \t]*<script[^>]*/mathjax\.js[^\n]*\n")  # 2 MB; Sphinx loads it on the front page, too
 
 
 class BookError(RuntimeError):
@@ -84,7 +85,7 @@ def _finish(html: Path, pages: Iterable[str]) -> None:
     """
     for path in html.rglob("*.html"):
         text = changed = path.read_text(encoding="utf-8")
-        for pattern, replacement in _CHANGES:
+        for pattern, replacement in _CHANGES if 'class="math' in text else (*_CHANGES, (_FORMULAS, "")):
             changed = pattern.sub(replacement, changed)
         if changed != text:
             path.write_text(changed, encoding="utf-8")

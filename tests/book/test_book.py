@@ -494,6 +494,8 @@ def test_the_book_builds_without_warnings_shows_the_numbers_and_needs_no_network
         assert loads_from_outside(page.read_text()) == [], page
         assert "unpkg" not in page.read_text()
     assert "scripts/mathjax.js" in (index.parent / "methods.html").read_text()
+    assert "mathjax.js" not in index.read_text()  # 2 MB for a page without formulas
+    assert not re.search(r"<button(?![^>]*type=)", index.read_text())
     assert "catscans_lib.statistics.metrics" in (index.parent / "architecture.html").read_text()
     download = nbformat.read(index.parent / "_sources/runs/transfer/dtd--isic2018.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in download.cells)
