@@ -66,8 +66,8 @@ def finished(value: torch.Tensor) -> float:
     return value.float().sum().item()
 
 
-def training(compiled: bool) -> Callable[[], object]:
-    """Return a function that does one step of fine-tuning with autocast."""
+def training(compiled: bool, autocast: bool = True) -> Callable[[], object]:
+    """Return a function that does one step of fine-tuning, with autocast or in float32."""
     model = on_device(nn.Sequential(backbone(), nn.Dropout(0.2), nn.Linear(2048, 1))).train()
     optimiser = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
     images = on_device(torch.rand(BATCH, 3, SIZE_PX, SIZE_PX) * 255 - 120)
@@ -75,7 +75,7 @@ def training(compiled: bool) -> Callable[[], object]:
     forward = torch.compile(model) if compiled else model
 
     def step() -> None:
-        with torch.autocast(DEVICE, torch.bfloat16):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=autocast):
             outputs = forward(images)
         loss = functional.binary_cross_entropy_with_logits(outputs.float(), labels)
         optimiser.zero_grad(set_to_none=True)
@@ -96,16 +96,18 @@ def with_statistics(model: nn.Module, images: torch.Tensor) -> nn.Module:
     return model.eval()
 
 
-def features(compiled: bool, autocast: bool = False, batch: int = BATCH) -> Callable[[], object]:
-    """Return a function that computes the features of a batch, with weights in bfloat16 or with autocast."""
+def features(
+    compiled: bool, autocast: bool = False, batch: int = BATCH, dtype: torch.dtype = torch.bfloat16
+) -> Callable[[], object]:
+    """Return a function that computes the features of a batch, with weights of this type or with autocast."""
     images = on_device(torch.rand(batch, 3, SIZE_PX, SIZE_PX) * 255 - 120)
     model = on_device(fuse(with_statistics(on_device(backbone()), images)))
-    model = model if autocast else model.bfloat16()
+    model = model if autocast else model.to(dtype)
     forward = torch.compile(model) if compiled else model
 
     def extract() -> None:
         with torch.inference_mode(), torch.autocast(DEVICE, torch.bfloat16, enabled=autocast):
-            finished(forward(images if autocast else images.bfloat16()))
+            finished(forward(images if autocast else images.to(dtype)))
 
     return extract
 
@@ -127,6 +129,9 @@ def product(side: int) -> Callable[[], object]:
 WORK = {
     "training, eager": lambda: training(compiled=False),
     "training, compiled": lambda: training(compiled=True),
+    "training, eager, float32": lambda: training(compiled=False, autocast=False),
+    "training, compiled, float32": lambda: training(compiled=True, autocast=False),
+    "features, compiled, float32": lambda: features(compiled=True, dtype=torch.float32),
     "features, eager": lambda: features(compiled=False),
     "features, compiled": lambda: features(compiled=True),
     "features, compiled, autocast": lambda: features(compiled=True, autocast=True),
@@ -138,7 +143,7 @@ N_BATCHES = {"features, compiled, batch of 128": 2, "features, compiled, two at 
 
 
 def main() -> None:
-    """Read task names from standard input and answer each with its median seconds per batch, after a warm-up."""
+    """Read task names from standard input and answer each with the median wall and processor seconds of a batch."""
     torch.manual_seed(0)
     torch.set_num_threads(int(sys.argv[1]))
     ready = {}
@@ -150,10 +155,11 @@ def main() -> None:
                 ready[name]()
         times = []
         for _ in range(STEPS):
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             ready[name]()
-            times.append(time.perf_counter() - start)
-        print(f"= {statistics.median(times) / N_BATCHES.get(name, 1)}", flush=True)
+            times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+        n = N_BATCHES.get(name, 1)
+        print("=", *(statistics.median(clock) / n for clock in zip(*times, strict=True)), flush=True)
 
 
 if __name__ == "__main__":
