@@ -149,11 +149,11 @@ def _by_network(
 
     def compute() -> np.ndarray:
         n, parts, said = len(subset.rows), [], time.monotonic()
+        infer = features.inference(backbone, constants=False)  # with constants: 3.2 GB in place of 1.6
         batch = max(8, min(features.BATCH, BATCH_PIXELS // size_px**2))
         for start in range(0, n, batch):
             pixels = subset.store.images[subset.rows[start : start + batch]].astype("float32")
-            # not the faster frozen copy of `features`, which takes three times as much memory
-            parts.append(np.asarray(backbone.predict_on_batch(pixels), "float32"))
+            parts.append(infer(pixels))
             if time.monotonic() - said > EVERY:
                 said = time.monotonic()
                 say(f"{min(start + batch, n):,} of {n:,} images")

@@ -131,7 +131,7 @@ def _ranked(fit: model.Fit, scored: scores.Scored, seed: int) -> dict[str, Any]:
 def _pair(drawn: pd.DataFrame, one: str, other: str) -> dict[str, Any]:
     """How probably one candidate is better than another, by how much, and what it saves on average to know it."""
     difference = drawn[one] - drawn[other]
-    low, high = np.quantile(difference, [0.025, 0.975])
+    low, high = model.interval(difference)
     return {
         "first": one, "second": other, "p_first": (difference > 0).mean(), "difference": difference.mean(), "low": low,
         "high": high, "saved": (-difference).clip(lower=0).mean(),

@@ -66,8 +66,18 @@ def normalised_twice(size):
     return keras.Model(image, layers.GlobalAveragePooling2D()(layers.BatchNormalization()(x)))
 
 
+def depthwise(size):
+    """The blocks of a MobileNet: each filter of a depthwise convolution has two outputs."""
+    image = keras.Input((size, size, 3))
+    x = layers.DepthwiseConv2D(3, 2, padding="same", depth_multiplier=2, use_bias=False)(image)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same")(layers.Conv2D(8, 1)(x)))
+    return keras.Model(image, layers.GlobalAveragePooling2D()(x))
+
+
 BACKBONES = {
     "bottlenecks": bottlenecks,
+    "depthwise": depthwise,
     "normalised_twice": normalised_twice,
     **{name: lambda size, name=name: build.backbone(name, size) for name in ("small_resnet", "squeezenet", "resnet50")},
 }
@@ -78,7 +88,7 @@ BACKBONES = {
     [
         ("small_resnet", 32, "float32"), ("small_resnet", 31, "mixed_bfloat16"), ("squeezenet", 64, "mixed_bfloat16"),
         ("bottlenecks", 16, "float32"), ("bottlenecks", 16, "mixed_bfloat16"), ("bottlenecks", 15, "float32"),
-        ("normalised_twice", 8, "float32"),
+        ("normalised_twice", 8, "float32"), ("depthwise", 16, "float32"), ("depthwise", 15, "mixed_bfloat16"),
         pytest.param("resnet50", 64, "float32", marks=pytest.mark.slow),
         pytest.param("resnet50", 70, "mixed_bfloat16", marks=pytest.mark.slow),
     ],
@@ -90,16 +100,18 @@ def test_features_of_the_faster_copy_equal_those_of_the_backbone(name, size_px, 
     backbone = randomised(BACKBONES[name](size_px), 1)
     pixels = np.random.default_rng(0).integers(0, 256, (5, size_px, size_px, 3)).astype("float32")
     expected = backbone.predict_on_batch(pixels).astype("float32")
-    compute = features.inference(backbone)
-    assert compute(pixels).dtype == np.float32
-    np.testing.assert_allclose(compute(pixels), expected, atol=tolerance * np.abs(expected).max())
-    np.testing.assert_array_equal(compute(pixels), compute(pixels))
+    for compute in (features.inference(backbone), features.inference(backbone, constants=False)):
+        assert compute(pixels).dtype == np.float32
+        np.testing.assert_allclose(compute(pixels), expected, atol=tolerance * np.abs(expected).max())
+        np.testing.assert_array_equal(compute(pixels), compute(pixels))
 
 
 @on_tensorflow
-def test_the_faster_copy_has_no_batch_normalisation():
-    copy = features._folded(bottlenecks(16))
-    assert not any(isinstance(layer, layers.BatchNormalization) for layer in copy.layers)
+@pytest.mark.parametrize("name", ["bottlenecks", "depthwise"])
+def test_the_faster_copy_has_no_batch_normalisation(name):
+    assert not any(
+        isinstance(layer, layers.BatchNormalization) for layer in features._folded(BACKBONES[name](16)).layers
+    )
 
 
 def test_the_faster_copy_does_not_change_while_the_network_trains():
