@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from catscans_lib import datasets
+
 WNIDS = ("n01440764", "n02102040", "n02979186")
 TEXTURES = ("banded", "dotted", "woven")
 LESIONS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
@@ -189,6 +191,22 @@ def write_npz(path: Path, shape=(28, 28), n=12, n_classes=3):
     return arrays
 
 
+def write_medmnist(name: str):
+    """Return a function that writes a set of MedMNIST with all classes in each split; ChestMNIST's labels are a matrix."""
+
+    def write(data_dir: Path, n_per_class=3, size=28):
+        n_classes = len(datasets.get(name).classes)
+        path = data_dir / "medmnist" / (f"{name}.npz" if size == 28 else f"{name}_{size}.npz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = write_npz(path, (size, size), n_per_class * n_classes, n_classes)
+        if datasets.get(name).reading.get("multi_label"):
+            for split in ("train", "val", "test"):
+                arrays[f"{split}_labels"] = np.eye(n_classes, dtype=np.uint8)[arrays[f"{split}_labels"].ravel()]
+            np.savez_compressed(path, **arrays)
+
+    return write
+
+
 def write_malaria(data_dir: Path, n_patients=4):
     """Two cells of each class for every patient."""
     write_classes(
@@ -242,6 +260,7 @@ _ALL = (
     write_breast_ultrasound, write_brain_mri, write_brain_tumours, write_covid_ct, write_covid_xray, write_imagenet64,
 )  # fmt: skip
 WRITERS = {write.__name__.removeprefix("write_"): write for write in _ALL}
+WRITERS |= {name: write_medmnist(name) for name in datasets.published() if name.endswith("mnist")}
 WRITERS |= {"pcam_middle": write_pcam, "pcam_small": write_pcam, "imagenet1k": write_imagenet}
 
 

@@ -107,7 +107,7 @@ def _target(
         "card": datasets.get(target),
         "n_images": len(folds),
         "n_groups": folds["group"].nunique(),
-        "n_folds": folds["fold"].nunique(),
+        "n_folds": len(set(folds["fold"]) - {0}),
         "n_classes": findings.matrix(folds["label"]).shape[1],
         "answers": [answer for answer in answers if answer],
     }

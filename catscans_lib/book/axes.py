@@ -19,19 +19,21 @@ TABLES = {
     **{f"external_{name}": [*columns, "test"] for name, columns in drops.TABLES.items()},
 }  # fmt: skip
 NAMES = (
-    "source", "target", "other", "source_a", "source_b", "train", "test", "dataset", "best_inside", "best_outside",
+    "source", "target", "other", "source_a", "source_b", "train", "test", "dataset", "best_inside", "best_outside", "best_source",
 )  # fmt: skip
 NETWORKS = ("backbone", "backbone_a", "backbone_b")
 
 
 def numbers(profile: str) -> dict[str, Any]:
-    """Return `axes`: rows by table, "here" of this profile, and "own" of our runs on real images (`evidence.own`).
+    """Return `beside` (rows of `own.beside_published`) and `axes`: rows by table, "here" of this profile, "own" of real images.
 
     Each name has a column with its title (source_title); components are in words.
     """
     here = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in TABLES.items()}
     real = {name: own.of_axis(name, columns) for name, columns in TABLES.items()}
-    return {"axes": {"here": _rows(here, profiles.titles(profile)), "own": _rows(real, datasets.titles())}}
+    ours = results.optional(profile, "tables/auc_intervals.csv", ["source", "target", "mode", "auc", "low", "high"])
+    beside = _rows({"beside": own.beside_published(ours)}, profiles.titles(profile))
+    return beside | {"axes": {"here": _rows(here, profiles.titles(profile)), "own": _rows(real, datasets.titles())}}
 
 
 def _rows(tables: dict[str, pd.DataFrame], titles: dict[str, str]) -> dict[str, list[dict[str, Any]]]:

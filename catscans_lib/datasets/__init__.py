@@ -50,9 +50,14 @@ def origin(name: str) -> str:
     return name
 
 
-def read(name: str, data_dir: Path) -> Listing:
-    """List the images of a dataset below `data_dir`; InputError if its folder is missing or has no images."""
-    return get(name).read(Path(data_dir))
+def separable(name: str, other: str) -> bool:
+    """Return whether images that two datasets share can be found by their ids or files."""
+    return not parts_of_the_same(name, [other]) or (get(name).keeps_ids and get(other).keeps_ids)
+
+
+def read(name: str, data_dir: Path, size_px: int | None = None) -> Listing:
+    """Return `DatasetInfo.read` of a dataset below `data_dir`."""
+    return get(name).read(Path(data_dir), size_px)
 
 
 def _known(key: str) -> str:
@@ -78,6 +83,7 @@ class Ingest(Strict):
     n_folds: Annotated[int, Field(ge=2)] | None
     fold_seed: int
     max_images: Count | None
+    split: Literal["drawn", "published"] = "drawn"
 
 
 class Overlaps(Strict):

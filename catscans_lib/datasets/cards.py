@@ -2,7 +2,7 @@
 
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -66,9 +66,10 @@ class DatasetInfo:
         if self.n_images is None and self.n_per_class:
             object.__setattr__(self, "n_images", sum(self.n_per_class.values()))
 
-    def read(self, data_dir: Path) -> Listing:
-        """List the images; InputError if the dataset's folder is missing or has no images."""
-        return pkgutil.resolve_name(f"{__package__}.{self.reader}")(self, data_dir)
+    def read(self, data_dir: Path, size_px: int | None = None) -> Listing:
+        """List the images, of files with at least `size_px` where there are several; InputError without images."""
+        card = self if size_px is None else replace(self, reading={**self.reading, "size_px": size_px})
+        return pkgutil.resolve_name(f"{__package__}.{self.reader}")(card, data_dir)
 
     def class_names(self) -> tuple[str, ...]:
         """Return the classes in their order; empty if only the folders tell them."""

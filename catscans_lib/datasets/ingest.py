@@ -27,7 +27,8 @@ def store_dataset(settings: Ingest, path: Path) -> dict[str, pd.DataFrame]:
         empty = {"problems": ["path", "problem"], "decoding": ["path", "mean_difference"], "details": ["image_id"]}
         return {name: pd.DataFrame(columns=columns) for name, columns in empty.items()}
     is_below = datasets.get(settings.dataset).is_below_data_dir
-    listing = datasets.read(settings.dataset, paths.given_dir("CATSCANS_DATA") if is_below else Path())
+    folder = paths.given_dir("CATSCANS_DATA") if is_below else Path()
+    listing = datasets.read(settings.dataset, folder, settings.size_px)
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     named = {"dataset": settings.dataset, "size_px": settings.size_px, "resize": settings.resize}
     undecodable = store.write(path, listing, **named, n_processes=n_processes)
@@ -50,7 +51,10 @@ def save_folds(table: pd.DataFrame, settings: Ingest, path: Path, *, multi_label
             f"{card.group} would be in several folds. {card.groups_from} Without it, use the dataset as a source only."
         )
     chosen = {"n_folds": settings.n_folds, "seed": settings.fold_seed, "max_images": settings.max_images}
-    made = folds.make(table, **chosen, multi_label=multi_label)
+    is_published = settings.split == "published"
+    if is_published and settings.max_images:
+        raise InputError("max_images draws images for folds of our own. Leave it out, or set folds.split: drawn.")
+    made = folds.published(table) if is_published else folds.make(table, **chosen, multi_label=multi_label)
     with paths.atomic_write(path) as part:
         made.to_csv(part, index=False)
     return made

@@ -36,10 +36,7 @@ def label_map(train: str, test: str) -> dict[str, list[str]]:
 
 def check_separable(train: str, test: str) -> None:
     """Raise InputError if both may have the same images or patients under different names."""
-    is_made = datasets.parts_of_the_same(train, [test]) and not all(
-        datasets.get(name).keeps_ids for name in (train, test)
-    )
-    if is_made:
+    if not datasets.separable(train, test):
         raise InputError(
             f"external: {train} -> {test}: '{test}' and '{train}' have images of the same patients under different names, which "
             "cannot be found and left out, so this is no other collection. Choose another test set."

@@ -1,4 +1,4 @@
-"""MedMNIST's ``.npz`` files with ``{train,val,test}_{images,labels}``; read as a stream, without pickle."""
+"""MedMNIST's sets, and other ``.npz`` files with ``{train,val,test}_{images,labels}``; read as a stream, without pickle."""
 
 import zipfile
 import zlib
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -16,9 +16,37 @@ from catscans_lib.images import findings
 from catscans_lib.images.listing import Listing, Problem, Row, array_place, in_array, make_listing
 from catscans_lib.images.tables import NO_LABEL
 
+if TYPE_CHECKING:
+    from catscans_lib.datasets.cards import DatasetInfo
+
+SIZES_PX = (28, 64, 128, 224)  # published, the first without a suffix
+FILES = "https://zenodo.org/records/10519652/files"
 ADVICE = (
     "Give an .npz with train_images and train_labels, and optionally the same for val and test, as MedMNIST has it."
 )
+
+
+def read(card: "DatasetInfo", data_dir: Path) -> Listing:
+    """List a published set: of the files present, the smallest one with at least `size_px` of the card's `reading`.
+
+    They lie in ``medmnist/`` below the data folder, or in it. InputError, which names the file to download, without such a file.
+    """
+    wanted = min(card.reading.get("size_px", SIZES_PX[0]), SIZES_PX[-1])
+    names = {size: f"{card.name}_{size}.npz" if size > SIZES_PX[0] else f"{card.name}.npz" for size in SIZES_PX}
+    found = {
+        size: path
+        for size, name in names.items()
+        for path in (data_dir / name, data_dir / "medmnist" / name)
+        if path.is_file()
+    }
+    if not (enough := [size for size in found if size >= wanted]):
+        name = names[min(size for size in SIZES_PX if size >= wanted)]
+        there = ", ".join(path.name for path in found.values()) or "no file of it"
+        raise InputError(
+            f"'{card.name}' at {wanted} px needs {name} in '{data_dir / 'medmnist'}', which has {there}. Download "
+            f"{FILES}/{name}, or set a smaller size_px."
+        )
+    return from_npz(found[min(enough)], card.classes, multi_label=card.reading.get("multi_label", False))
 
 
 def from_npz(path: Path, class_names: Sequence[str] = (), *, multi_label: bool = False) -> Listing:

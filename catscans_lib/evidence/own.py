@@ -31,3 +31,23 @@ def axis_path(table: str) -> Path:
 def of_axis(table: str, columns: Sequence[str] = ("mode",)) -> pd.DataFrame:
     """Return a table over an axis of the grid of our own runs; empty with `columns` without any."""
     return results.read_table(path) if (path := axis_path(table)).is_file() else pd.DataFrame(columns=list(columns))
+
+
+def beside_published(ours: pd.DataFrame, study: str = "medmnist") -> pd.DataFrame:
+    """Return our AUCs of a published study's targets beside its own.
+
+    `ours` is `auc_intervals`. Columns of it, published (the study's AUC with the same source, ImageNet's weights whatever their
+    name; NaN without one), best and best_source (its highest AUC of the target). Fine-tuning only.
+    """
+    path = studies.folder() / f"{study}.csv"
+    published = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["source", "target", "value"])
+    best = published.loc[published.groupby("target")["value"].idxmax()].set_index("target")
+    of = published.set_index(["target", "source"])["value"]
+    here = ours[ours["target"].isin(best.index) & (ours["mode"] == "fine_tune")]
+    keys = [(row.target, "imagenet" if row.source == "imagenet1k" else row.source) for row in here.itertuples()]
+    targets = [target for target, _ in keys]
+    return here.assign(
+        published=of.reindex(keys).to_numpy(float),
+        best=best["value"].reindex(targets).to_numpy(float),
+        best_source=best["source"].reindex(targets).to_numpy(),
+    )

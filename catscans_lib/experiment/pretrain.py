@@ -30,6 +30,11 @@ def usable_rows(
     kept, counts = np.ones(len(source.table), bool), []
     for target, table in targets.items():
         is_part = target in of_common_origin
+        if is_part and not datasets.separable(source.dataset, target):
+            raise InputError(
+                f"Source '{source.dataset}' and target '{target}' have the same images under different names, which cannot be "
+                "found and left out. Leave out source or target."
+            )
         for name, images in ((source.dataset, source.table), (target, table)) if is_part else ():
             group = datasets.get(name).group
             if group and (images["group"] == images["image_id"]).any():

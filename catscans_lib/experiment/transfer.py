@@ -67,7 +67,7 @@ def all_modes(
     parts = []
     for seed in settings.seeds:
         for mode in settings.modes:
-            folds = sorted(target["fold"].unique()) if mode != "linear_probe" else [0]
+            folds = _held_out(target) if mode != "linear_probe" else [0]
             names = [f"{mode}-{seed}-{fold}" for fold in folds]
             if not all(checkpoint.tables(name) for name in names):
                 backbone = source_backbone(settings, seed, weights_path)
@@ -236,6 +236,11 @@ def _minus_log_loss(probe: Pipeline, x: np.ndarray, y: np.ndarray) -> float:
     return -log_loss(y[known], probe.predict_proba(x[known]), labels=probe.classes_)
 
 
+def _held_out(target: pd.DataFrame) -> list[int]:
+    """Return the numbers of the folds; 0 is never held out (`folds.published`)."""
+    return sorted(set(target["fold"]) - {0})
+
+
 def training_folds(
     target: pd.DataFrame, store: ImageStore, settings: Transfer, seed: int
 ) -> list[tuple[int, tuple[pd.DataFrame, pd.DataFrame]]]:
@@ -245,7 +250,7 @@ def training_folds(
     """
     target, found = target.reset_index(drop=True), []
     units, labels = linked(target), store.labels[target["row"]]
-    for fold in sorted(target["fold"].unique()):
+    for fold in _held_out(target):
         train = np.flatnonzero(target["fold"] != fold)
         if settings.takes_fewer:
             sizes = {"n_images": settings.n_images, "n_per_class": settings.n_per_class}

@@ -48,6 +48,7 @@ def ingest(profile: Profile) -> Iterator[Row]:
             **profile.datasets[key].model_dump(),
             "n_folds": profile.folds.n_folds if key in profile.transfer.targets else None,
             "fold_seed": profile.folds.seed,
+            "split": profile.folds.split,
             "max_images": (profile.transfer.targets.get(key) or {}).get("max_images"),
         }
         yield Row(values, f"datasets.{key}", ())
@@ -156,6 +157,10 @@ def evaluate(profile: Profile) -> Iterator[Row]:
     mode, modes = profile.primary.mode, profile.transfer.modes
     if mode not in modes:
         raise InputError(f"primary.mode is '{mode}'; transfer.modes has: {', '.join(modes)}.")
+    if profile.folds.split == "published" and profile.primary.test == "nadeau_bengio":
+        raise InputError(
+            "primary.test nadeau_bengio compares folds; folds.split: published has one. Set it to bootstrap."
+        )
     values = {**profile.evaluate, "test": profile.primary.test, "margin": profile.primary.margin}
     yield Row(values, "evaluate", _base_names(profile))
 

@@ -18,10 +18,14 @@ Changes = dict[str, dict[str, Any] | None]  # dataset key -> parameters that dif
 
 
 class Folds(Strict):
-    """How many held-out parts a target is split into, and the seed of the split."""
+    """How many held-out parts a target is split into, and the seed of the split.
+
+    With the published split, the test images are the only held-out part, and all others are trained on.
+    """
 
     n_folds: Annotated[int, Field(ge=2)]
     seed: int
+    split: Literal["drawn", "published"] = "drawn"
 
 
 class DatasetRow(Strict):

@@ -44,6 +44,20 @@ def make(
     return table.assign(fold=_split(table["label"], units, n_folds, seed))[COLUMNS]
 
 
+def published(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the published split as folds: test images are fold 1, all others fold 0, which is trained on and never held out.
+
+    Other images in a unit with a test image have no row. InputError without a split, or with test images of one class.
+    """
+    table = table.sort_values("image_id", ignore_index=True)
+    is_test, units = table["split"].str.lower().eq("test"), linked(table)
+    if not is_test.any() or is_test.all() or table.loc[is_test, "label"].nunique() < 2:
+        found = ", ".join(f"'{name}' ({n})" for name, n in table["split"].value_counts().items())
+        raise InputError(f"No published split with test images of two classes; found: {found}. Set folds.split: drawn.")
+    kept = is_test | ~np.isin(units, units[is_test])
+    return table.assign(fold=is_test.astype(int))[kept][COLUMNS].reset_index(drop=True)
+
+
 def _of_findings(
     table: pd.DataFrame, units: np.ndarray, n_folds: int, seed: int, max_images: int | None
 ) -> pd.DataFrame:

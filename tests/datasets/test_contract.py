@@ -112,9 +112,9 @@ def test_the_card_names_all_files_that_are_read(layout, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "opened", [])
     listing = datasets.read(name, tmp_path / "data")
     read = {path for path in opened if path.is_file() and path.is_relative_to(tmp_path)}
-    files = listing.images["path"].str.replace(r"(\.tar|\.bin|\.h5):.*", r"\1", regex=True).unique()
+    files = listing.images["path"].str.replace(r"(\.tar|\.bin|\.h5|\.npz)[:/].*", r"\1", regex=True).unique()
     named = dict(contents._files(contents._images(name, tmp_path / "data")))
-    assert read | {tmp_path / "data" / file for file in files} <= set(named.values())
+    assert read | {listing.root / file for file in files} <= set(named.values())
 
 
 @pytest.mark.parametrize("form", OWN)

@@ -88,6 +88,11 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
 @pytest.mark.parametrize(
     ("dotted", "value", "message"),
     [
+        (
+            "folds.split",
+            "published",
+            "nadeau_bengio compares folds; folds.split: published has one. Set it to bootstrap",
+        ),
         ("external", [{"train": "dtd", "test": "chest"}], "external.train: Unknown target 'dtd'; known: chest, "),
         ("external", [{"train": "chest", "test": "chest"}], "external: chest -> chest is the same dataset twice"),
         ("external", [{"train": "chest", "test": "dtd"}], "external: chest -> dtd: 0 classes correspond"),
@@ -117,7 +122,7 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
         ),
         ("pretrain.defaults.backbone", "vgg16", "pretrain.defaults.backbone: a network belongs to a source"),
         ("transfer.targets.chest.backbone", "vgg16", "transfer.targets.chest.backbone: a network belongs to a source"),
-        ("transfer.targets.isic", {}, "Unknown dataset 'isic'; known: bloodcell, brain_mri, brain_tumours"),
+        ("transfer.targets.isic", {}, "Unknown dataset 'isic'; known: bloodcell, bloodmnist, brain_mri"),
         ("datasets.cifar10", {"size_px": 32}, "datasets: Unknown dataset 'cifar10'"),
         ("pretrain.sources.cats", None, "pretrain.sources: Unknown dataset 'cats'"),
         ("transfer.defaults.learning_rate", "1e-5", "got the text '1e-5'; a number is needed.*write 1.0e-05"),
