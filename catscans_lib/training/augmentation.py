@@ -109,7 +109,7 @@ def _turned(images: Any, turn: Any) -> Any:
     size = images.shape[1]
     grids = [np.arange(size**2).reshape(size, size), np.arange(size**2).reshape(size, size).T]
     read = np.stack([grids[k // 4][:: 1 - (k & 2), :: 1 - 2 * (k & 1)].ravel() for k in range(8)]).astype("int32")
-    at = ops.take(ops.convert_to_tensor(read), turn, axis=0) + ops.arange(images.shape[0])[:, None] * size**2
+    at = ops.take(ops.convert_to_tensor(read), turn, axis=0) + ops.arange(ops.shape(images)[0])[:, None] * size**2
     return ops.reshape(ops.take(ops.reshape(images, (-1, 3)), at, axis=0), (-1, size, size, 3))
 
 
@@ -137,7 +137,7 @@ def _resampled(images: Any, affine: Any) -> Any:
     x, y = (ops.clip(a * at + b * at[:, None] + c, 0, size - 1) for a, b, c in (six[:3], six[3:]))
     left, top = (ops.minimum(ops.floor(one), size - 2) for one in (x, y))
     part_x, part_y = (x - left)[..., None], (y - top)[..., None]
-    first = ops.arange(images.shape[0])[:, None, None] * size**2
+    first = ops.arange(ops.shape(images)[0])[:, None, None] * size**2
     corner = first + ops.cast(top * size + left, "int32")
     flat = ops.reshape(images, (-1, channels))
     read = [ops.cast(ops.take(flat, corner + step, axis=0), "float32") for step in (0, 1, size, size + 1)]
