@@ -24,6 +24,7 @@ from catscans_lib.runs import execute, recipe
 from catscans_lib.runs.records import masking
 
 ROUNDING = 1e-9  # of a number: sums in threads end in other digits
+PLACES = ("figures/*.svg", "tables/*.csv", "*.csv")  # of figures and tables in a run's folder
 _DRAWN_BY = re.compile(rb"<metadata>.*?</metadata>", re.DOTALL)  # the version of matplotlib
 
 
@@ -49,43 +50,32 @@ def parts(profile: str, wanted: Collection[str] = ()) -> list[Checked]:
     """Return the figures and tables that `wanted` names; without it, all of runs that neither train nor ingest.
 
     A name is that of a file without or with its folder and ending, and may have wildcards: `summary_fine_tune`, `aucs.csv`,
-    `evaluate/*`. InputError for a name that matches nothing, or only files of runs that train or ingest.
+    `evaluate/*`. InputError for a name that matches nothing.
     """
     found = []
-    for step in STEPS:
-        for name in results.finished(profile, step):
-            folder = paths.run_dir(profile, step, name)
-            files = sorted(
-                path for pattern in ("figures/*.svg", "tables/*.csv", "*.csv") for path in folder.glob(pattern)
-            )
-            kept = (path for path in files if path.name != results.TIMES)
-            found += [Checked(f"{step}/{name}", path.relative_to(folder).as_posix()) for path in kept]
+    for key, run in expand.grid(profile).items():
+        if results.is_done(profile, key) and not STEPS[run.step].trains and run.step != "ingest":
+            folder = paths.results_dir(profile) / key
+            files = [path for pattern in PLACES for path in sorted(folder.glob(pattern)) if path.name != results.TIMES]
+            found += [Checked(key, path.relative_to(folder).as_posix()) for path in files]
     if not found:
         raise InputError(f"Profile '{profile}' has no finished run. Make them: {results.SWEEP} {profile}")
     chosen = {}
     for word in wanted or ("*",):
         matching = [part for part in found if any(fnmatch(name, word) for name in _names(part))]
         if not matching:
-            known = dict.fromkeys(Path(part.place).stem for part in found if _is_made_again(part))
-            raise InputError(f"Unknown figure or table '{word}' of profile {profile}; known: {and_more(known, 60)}.")
-        if not any(map(_is_made_again, matching)):
-            run = matching[0].run
+            known = dict.fromkeys(Path(part.place).stem for part in found)
             raise InputError(
-                f"'{word}' is of {run}, which trains a network or reads images. Move results/{profile}/{run} away, run "
-                f"`{results.SWEEP} {profile} {run}`, and compare."
+                f"Unknown figure or table '{word}' of profile {profile}; known, of runs that neither train a network nor read "
+                f"images: {and_more(known, 60)}."
             )
-        chosen |= dict.fromkeys(filter(_is_made_again, matching))
+        chosen |= dict.fromkeys(matching)
     return list(chosen)
 
 
 def _names(part: Checked) -> tuple[str, ...]:
     path = Path(part.name)
     return part.name, path.name, path.stem
-
-
-def _is_made_again(part: Checked) -> bool:
-    step = STEPS[part.run.split("/")[0]]
-    return not step.trains and step.name != "ingest"
 
 
 def verify(profile: str, chosen: Collection[Checked], say: Callable[[str], Any] = print) -> list[Checked]:
@@ -95,11 +85,7 @@ def verify(profile: str, chosen: Collection[Checked], say: Callable[[str], Any] 
     """
     runs, done = expand.grid(profile), []
     for key, group in groupby(chosen, lambda part: part.run):
-        of_run = list(group)
-        if key not in runs:
-            done += [Checked(key, part.place, f"{key} is no longer in params/{profile}.yaml") for part in of_run]
-            continue
-        record = results.record(profile, key)
+        of_run, record = list(group), results.record(profile, key)
         say(f"{key}: executing notebooks/{runs[key].step}.ipynb again; it took {record['seconds']:.0f} s.")
         if not recipe.is_current(runs[key], profile):
             say(f"{key} is out of date: its settings, inputs or code have changed since it was made.")

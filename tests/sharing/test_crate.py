@@ -17,7 +17,7 @@ import tiny
 from click.testing import CliRunner
 from rocrate.rocrate import ROCrate
 
-from catscans_lib import datasets, paths
+from catscans_lib import paths
 from catscans_lib.cli import main
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand
@@ -77,7 +77,7 @@ def test_it_holds_the_whole_compendium_and_lists_every_file_with_its_size_and_ch
     assert {*PROJECT, "params/demo.yaml", "notebooks/transfer.ipynb", "catscans_lib/runs/recipe.py"} <= names
     for run in ("transfer/dtd--chest", "evaluate/all"):
         assert {f"results/demo/{run}/run.json", f"results/demo/{run}/{run.split('/')[0]}.ipynb"} <= names
-    assert {"results/demo/cards/datasets/dtd.json", "results/demo/cards/datasets/dtd.csv"} <= names
+    assert {"results/demo/cards/datasets/dtd.csv", "catscans_lib/datasets/published.yaml"} <= names
     assert not [name for name in names if name.startswith(("data/", ".")) or ".done" in name]
     files = finished.files_in(made[2])
     listed = {place: one for place, one in graph(made[2]).items() if "File" in one["@type"]}
@@ -173,40 +173,10 @@ def test_the_crate_conforms_to_the_process_run_crate_profile_but_not_without_a_n
     assert [message for message in violations(validator, worse, tmp_path) if "instrument" in message]
 
 
-def test_the_demo_s_cards_say_that_its_images_are_made_up_and_list_those_used(made, project):
-    folder = made[2] / "results/demo/cards/datasets"
-    card = json.loads((folder / "chest.json").read_text())
-    assert "draws" in card["description"]
-    assert card["licence"] == "MIT"
+def test_it_lists_the_images_of_every_dataset(made, project):
     table = store.open_store(paths.store_path("demo", "chest", finished.SIZE)).table
-    assert pd.read_csv(folder / "chest.csv", dtype=str).equals(table[["image_id", "label", "group"]].astype(str))
-
-
-@pytest.mark.parametrize("name", datasets.published())
-def test_the_card_of_a_published_dataset_has_its_facts(name, monkeypatch):
-    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.ROOT))
-    info = datasets.get(name)
-    printed = json.loads(json.dumps(metadata.of_dataset(info)))
-    facts = {
-        "title": info.title,
-        "licence": info.licence,
-        "url": info.url,
-        "n_images": info.n_images,
-        "group": info.group,
-    }
-    assert {fact: printed.get(fact) for fact in facts} == facts
-    assert printed["citation"].startswith("@")
-    published = [(one.url, one.checksum, one.n_bytes) for one in info.downloads]
-    assert [(one["url"], one["checksum"], one["n_bytes"]) for one in printed.get("downloads", [])] == published
-
-
-def test_the_card_of_a_dataset_of_real_images_names_its_licence(tmp_path, monkeypatch):
-    folder = finished.make(tmp_path / "native", native=True)
-    monkeypatch.setenv("CATSCANS_ROOT", str(folder))
-    export("demo", tmp_path / "crate.zip")
-    with zipfile.ZipFile(tmp_path / "crate.zip") as archive:
-        card = json.loads(archive.read("results/demo/cards/datasets/dtd.json"))
-    assert card["licence"] == datasets.get("dtd").licence
+    listed = pd.read_csv(made[2] / "results/demo/cards/datasets/chest.csv", dtype=str)
+    assert listed.equals(table[["image_id", "label", "group"]].astype(str))
 
 
 def test_networks_are_optional_and_images_are_never_exported(project, tmp_path):

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from catscans_lib import datasets, paths, results
+from catscans_lib import paths, results
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, and_more
 from catscans_lib.grid import expand, profiles
@@ -47,7 +47,7 @@ def export(profile: str, path: Path, *, models: bool = True, partial: bool = Fal
     """
     _check_runs(profile, partial)
     clean = cleaner()
-    found = _project(profile) | _results(profile, models) | _book(profile) | _cards(profile)
+    found = _project(profile) | _results(profile, models) | _book(profile) | _images(profile)
     listed = {}
     with paths.atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name in sorted(found):
@@ -154,17 +154,14 @@ def _book(profile: str) -> dict[str, Content]:
     return {f"{HTML}/{path.relative_to(html).as_posix()}": path for path in files}
 
 
-def _cards(profile: str) -> dict[str, Content]:
-    """The cards of the datasets, each with the table of its images."""
-    folder, found = f"results/{profile}/{CARDS}", {}
-    is_demo = profiles.is_demo(profile)
+def _images(profile: str) -> dict[str, Content]:
+    """A table of the images of each dataset; their cards are in the settings and the code."""
+    found = {}
     for name, row in profiles.load(profile).datasets.items():
-        place, table = paths.store_path(profile, name, row.size_px), f"{folder}/datasets/{name}.csv"
+        place, table = paths.store_path(profile, name, row.size_px), f"results/{profile}/{CARDS}/datasets/{name}.csv"
         if place.is_file():
             columns = store.open_store(place).table[["image_id", "label", "group"]]
             found[table] = columns.to_csv(index=False, lineterminator="\n").encode()
         elif (paths.root() / table).is_file():  # from an import, which brings no store
             found[table] = (paths.root() / table).read_bytes()
-        card = metadata.of_dataset(datasets.get(name), made_up=is_demo and name in datasets.published())
-        found[f"{folder}/datasets/{name}.json"] = f"{json.dumps(card, indent=1, ensure_ascii=False)}\n".encode()
     return found

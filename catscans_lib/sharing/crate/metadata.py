@@ -1,10 +1,9 @@
-"""Describes a crate in ``ro-crate-metadata.json`` (which run made what, from what, with which notebook), and its datasets.
+"""Describes a crate in ``ro-crate-metadata.json`` (which run made what, from what, with which notebook).
 
 Follows the Process Run Crate 0.5 profile: each notebook is a tool, each finished run an action.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version as installed
@@ -15,7 +14,7 @@ from urllib import parse
 
 import yaml
 
-from catscans_lib import datasets, paths, results
+from catscans_lib import paths, results
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, profiles
 from catscans_lib.grid.steps import STEPS
@@ -28,7 +27,6 @@ CRATE = "https://w3id.org/ro/crate/1.1"  # the version that the profile requires
 TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}  # not in the context of that version
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 BUILT_IN = MimeTypes()  # Python's own table, which is the same on every machine
-NO_FACTS = ("reader", "places", "reading", "by_hand", "is_below_data_dir")  # how a dataset is read, not what it is
 MEDIA_TYPES = {  # not in it
     ".bib": "application/x-bibtex", ".cff": "application/yaml", ".gz": "application/gzip", ".ipynb": "application/x-ipynb+json",
     ".keras": "application/zip", ".md": "text/markdown", ".npz": "application/zip", ".tgz": "application/gzip",
@@ -163,21 +161,3 @@ def _actions(
 def _ended(record: dict[str, Any]) -> str:
     ended = datetime.fromisoformat(record["started"]) + timedelta(seconds=record["seconds"])
     return ended.isoformat(timespec="seconds")
-
-
-def of_dataset(info: datasets.DatasetInfo, *, made_up: bool = False) -> dict[str, Any]:
-    """Return the facts of a dataset's card as plain values, with its BibTeX entry; `made_up`: the demo world drew the images."""
-    if made_up:
-        text = (
-            f"Small images that this project's demo world draws under the name of {info.title}; their shared structure is "
-            "known. They show no patients and nothing of the real dataset."
-        )
-        return {"name": info.name, "title": f"{info.title}, made up", "description": text, "licence": "MIT"}
-    from pybtex.database import parse_file
-
-    path = paths.root() / "book" / "references.bib"
-    entries = parse_file(str(path), "bibtex").entries if path.is_file() else {}
-    entry = entries[info.citation].to_string("bibtex").strip() if info.citation in entries else ""
-    known = {one.name: getattr(info, one.name) for one in fields(info) if one.name not in NO_FACTS}
-    known |= {"citation": entry, "downloads": [asdict(one) for one in info.downloads]}
-    return {name: value for name, value in known.items() if value}
