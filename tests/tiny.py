@@ -22,6 +22,8 @@ def grid():
     content["datasets"] = {key: {"size_px": 24, "n_images": 180} for key in ("dtd", "chest")}
     content["pretrain"]["sources"] = {"dtd": {"epochs": 1}}
     content["transfer"] |= {"targets": {"chest": {"max_images": 120}}, "modes": ["fine_tune", "linear_probe"]}
+    for key in ("axes_sources", "seed_targets"):
+        del content["transfer"][key]
     content["transfer"]["defaults"]["epochs"] = 2
     for block in ("pretrain", "transfer"):  # a run that is killed may have trained for a moment
         content[block]["defaults"]["checkpoint_minutes"] = 0

@@ -106,14 +106,14 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
         ),
         ("pretrain.sources.dtd.backbone", "xception", "pretrain.sources.dtd: size_px got 32.* at least 71 px"),
         (
-            "pretrain.sources.dtd.weights",
+            "pretrain.sources.sti10.weights",
             "efficientnet_lite0",
             "'efficientnet_lite0' are not for backbone 'small_resnet'",
         ),
         (
-            "pretrain.sources.dtd.weights",
+            "pretrain.sources.sti10.weights",
             "keras",
-            "sources.dtd: weights got 'keras': Keras offers no .* for 'small_resnet'",
+            "sources.sti10: weights got 'keras': Keras offers no .* for 'small_resnet'",
         ),
         (
             "transfer.defaults.backbone",

@@ -87,6 +87,19 @@ def test_flips_and_quarter_turns_alone_are_exact_and_all_eight_occur():
     assert len({one[0] for one in which}) == 8
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX knows the size of every batch")
+@pytest.mark.parametrize("how", [TURNS, ALL], ids=["turns", "all"])
+def test_a_graph_that_does_not_know_the_size_of_a_batch_gives_the_same_images(how):
+    import tensorflow as tf
+
+    images, drawn = noise(5), augmentation.draws(0, 0, 5)
+    found = {name: tf.constant(value) for name, value in augmentation.changes(how, None, drawn, 20).items()}
+    of_any_size = tf.nest.map_structure(lambda one: tf.TensorSpec((None, *one.shape[1:]), one.dtype), found)
+    signature = [tf.TensorSpec((None, 20, 20, 3), tf.uint8), of_any_size]
+    traced = tf.function(augmentation.apply, input_signature=signature)
+    np.testing.assert_allclose(traced(tf.constant(images), found), applied(images, how, drawn), atol=1e-3)
+
+
 def test_an_image_is_changed_by_seed_epoch_and_row_whatever_else_is_in_its_batch_and_in_the_store():
     images, rows = noise(12), np.arange(12)
 
