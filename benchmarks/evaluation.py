@@ -13,6 +13,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -100,8 +101,10 @@ def delong_rows(rounds: int) -> list[dict]:
 def bootstrap_rows(n_classes: int, per_group: int, rounds: int, n_loop: int) -> list[dict]:
     """Return the seconds of our bootstrap and of the loop, and their ratio."""
     given = predictions(n_classes, per_group)
-    np.testing.assert_allclose(auc_draws(*given, n_draws=5, seed=0), loop(*given, 5), atol=1e-12)
-    ways = {"ours": lambda: auc_draws(*given, n_draws=N_DRAWS, seed=0), "loop": lambda: loop(*given, n_loop)}
+    labels, scores, *rest = given
+    ours = partial(auc_draws, labels, [scores], *rest, seed=0)
+    np.testing.assert_allclose(ours(n_draws=5)[0], loop(*given, 5), atol=1e-12)
+    ways = {"ours": partial(ours, n_draws=N_DRAWS), "loop": lambda: loop(*given, n_loop)}
     taken = take_turns(ways, rounds)
     scaled = [one * N_DRAWS / n_loop for one in taken["loop"]]
     ratios = [slow / fast for slow, fast in zip(scaled, taken["ours"], strict=True)]

@@ -98,7 +98,7 @@ def _by_method(one: Predictions, other: Predictions | None, options: dict) -> di
         positive, unit = one.labels == one.classes[1], "images as independent" if one.groups is None else "over groups"
         if other is None:
             value, variance = delong.delong(positive, one.scores[:, 1], one.groups)
-            ends = delong.interval(value[0], max(variance[0, 0], 0), LEVEL, "logit")
+            ends = delong.interval(value[0], max(variance[0, 0], 0), LEVEL)
             found[f"DeLong, {unit}, logit interval"] = list(ends)
         else:
             pair = delong.paired(positive, one.scores[:, 1], other.scores[:, 1], one.groups, level=LEVEL)

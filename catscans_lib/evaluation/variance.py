@@ -45,16 +45,16 @@ def split(aucs: pd.DataFrame, draws: pd.DataFrame, *, n_draws: int = 2000, seed:
         terms = [source, network, fold, here.groupby(["source", "fold"]).ngroup()]
         repeats = here["seed"].nunique() > 1
         terms += [here.groupby(["source", "pretrain_seed", "fold"]).ngroup()] if repeats else []
-        found = components.estimated(here["auc"], np.stack(terms), n_draws=n_draws, seed=seed)
+        estimated, of_draws = components.estimated(here["auc"], np.stack(terms), n_draws=n_draws, seed=seed)
         last = "transfer_seed" if repeats else "rest"
-        values, drawn = ({"source": of[0], "pretrain_seed": of[1], last: of[-1]} for of in found[:2])
+        values, drawn = ({"source": of[0], "pretrain_seed": of[1], last: of[-1]} for of in (estimated, of_draws))
         images = _of_images(draws.xs((target, mode), level=["target", "mode"]).loc[here["source"].unique()])
         error = images.std(ddof=1) / np.sqrt(len(images))
         values["images"] = images.mean()
         chance = np.random.default_rng(seed).standard_t(max(1, len(images) - 1), n_draws)
         drawn["images"] = np.maximum(images.mean() + error * chance, 0)
-        values["fold"] = np.nansum(found.values[2:-1]) - values["images"]
-        drawn["fold"] = np.maximum(np.nansum(found.draws[2:-1], axis=0) - drawn["images"], 0)
+        values["fold"] = np.nansum(estimated[2:-1]) - values["images"]
+        drawn["fold"] = np.maximum(np.nansum(of_draws[2:-1], axis=0) - drawn["images"], 0)
         levels = {"source": source.nunique(), "pretrain_seed": network.nunique(), "fold": len(images)}
         levels |= {last: here["seed"].nunique(), "images": round(here.groupby("fold")["n_images"].max().mean())}
         whole = np.nansum([max(value, 0) for value in values.values()])

@@ -5,9 +5,8 @@ Nothing here trains. Colours are those of Okabe and Ito (2008), distinct also fo
 """
 
 from catscans_lib.figures.associations import advice_bars, association_forest, measure_against_auc, rank_map
-from catscans_lib.figures.aucs import auc_panels, difference_panels
+from catscans_lib.figures.aucs import auc_panels, difference_panels, slopes
 from catscans_lib.figures.curves import learning_curves
-from catscans_lib.figures.elsewhere import slopes
 from catscans_lib.figures.evidence import size_panels, source_forest, study_means
 from catscans_lib.figures.grid_axes import backbone_lines, component_panels, size_curves
 from catscans_lib.figures.inspection import cka_matrix, feature_map_grid, grad_cam_grid, image_grid, kept_heatmap

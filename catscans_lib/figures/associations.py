@@ -57,11 +57,10 @@ def association_forest(associations: pd.DataFrame, *, n_draws: int, titles: Titl
     styles = [of_rule if kind == "baseline" else of_measure for kind in here["kind"]]
     labels = [(titles or {}).get(name, name) for name in here["measure"]]
     ax = _interval_rows(here, "value", labels, styles, 0.27)
-    ax.axvline(0, color="#999999", lw=0.9, zorder=0)
     for label, kind in zip(ax.get_yticklabels(), here["kind"], strict=True):
         label.set_color("#A34700" if kind == "baseline" else "black")
-    n = here["n"].unique() if len(here) else np.array([0])
-    count = f"n = {n[0]} pairs" if len(n) == 1 else f"n = {n.min()} to {n.max()} pairs"
+    low, high = (here["n"].min(), here["n"].max()) if len(here) else (0, 0)
+    count = f"n = {low} pairs" if low == high else f"n = {low} to {high} pairs"
     line = f"line: 95 % bootstrap over sources and folds, {n_draws:,} draws"
     ax.set_xlabel(f"Spearman's ρ ({count})\n{line}\ndiamond: simple rule")
     return ax
@@ -75,7 +74,6 @@ def advice_bars(advice: pd.DataFrame, *, targets: int) -> Axes:
     here = advice.iloc[::-1]
     labels = [f"{row.title} (best: {row.p_best:.0%})" for row in here.itertuples()]
     ax = _interval_rows(here, "gain", labels, [{"color": COLOURS[0]}] * len(here), 0.3)
-    ax.axvline(0, color="#999999", lw=0.9, zorder=0)
     line = f"line: 95 % interval, calibrated on n = {targets} targets"
     ax.set_xlabel(f"Expected AUC minus the mean of these {len(here)} sources\n{line}")
     return ax
@@ -85,6 +83,7 @@ def _interval_rows(
     rows: pd.DataFrame, value: str, labels: list[str], styles: list[dict[str, str]], height: float
 ) -> Axes:
     _, ax = plt.subplots(figsize=(7, 1.3 + height * len(rows)))
+    ax.axvline(0, color="#999999", lw=0.9, zorder=0)
     for place, (row, style) in enumerate(zip(rows.itertuples(), styles, strict=True)):
         ax.plot([row.low, row.high], [place, place], color=style["color"], lw=1.6, solid_capstyle="butt")
         ax.scatter(getattr(row, value), place, s=40, edgecolor="black", linewidths=0.6, zorder=3, **style)

@@ -1,13 +1,12 @@
-"""AUCs of sources and their differences."""
+"""AUCs of sources, their differences, and their drops on another collection."""
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from catscans_lib.figures.style import COLOURS, Titles, ordered
+from catscans_lib.figures.style import COLOURS, Titles, apart, ordered, panels
 
 Failed = Mapping[tuple[str, str, str], str]  # source, target, mode of networks that did not learn, and the words for it
 NOT_SOURCES = {"none_long": "random weights, longer", "none_features": "random features"}
@@ -27,9 +26,9 @@ def auc_panels(
     here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
     relative = here["auc"] - here.groupby("target")["auc"].transform("mean")
     sources = relative.groupby(here["source"]).mean().sort_values().index.tolist()
-    label = f"AUC on held-out images, {mode.replace('_', '-')}"
-    panels = _panels(len(targets), label, 5, 2.3, 1.1 + 0.3 * len(sources), sharey=True)
-    for ax, target in zip(panels, targets, strict=True):
+    axes = panels(len(targets), 5, 2.3, 1.1 + 0.3 * len(sources), sharey=True)
+    _label_middle(axes, 5, f"AUC on held-out images, {mode.replace('_', '-')}")
+    for ax, target in zip(axes, targets, strict=True):
         _rows_of_sources(ax, here[here["target"] == target], intervals[intervals["target"] == target], mode, sources)
         none = aucs[(aucs["target"] == target) & (aucs["source"] == "none")]
         # Random weights are solid with the same budget; beside fine-tuning, dashed with the longer one, dotted without training.
@@ -40,26 +39,14 @@ def auc_panels(
             if len(values := none.loc[none["mode"] == of, "auc"]):
                 ax.axvline(values.mean(), color="#666666", lw=1.2, ls=dash, zorder=1)
         ax.set_title(titles[target])
-    panels[0].set_yticks(range(len(sources)), [titles[source] for source in sources])
-    return panels
+    axes[0].set_yticks(range(len(sources)), [titles[source] for source in sources])
+    return axes
 
 
-def _panels(n: int, label: str, n_columns: int, width: float, height: float, **shared: bool) -> np.ndarray:
-    """Return the axes of `n` panels of this size (inches), in rows of at most `n_columns`; `shared`: sharex or sharey.
-
-    The middle panel of the last row has the label of the x axis.
-    """
-    n_columns = min(n, n_columns)
-    n_rows = -(-n // n_columns)
-    size = (1.9 + width * n_columns, 0.3 + height * n_rows)
-    _, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, **shared)
-    for ax in axes.flat[n:]:
-        ax.remove()
-    for ax in axes.flat[:n]:
-        ax.tick_params(labelbottom=True)
-    last = axes.flat[(n_rows - 1) * n_columns : n]
+def _label_middle(axes: np.ndarray, n_columns: int, label: str) -> None:
+    """Write the label of the x axis below the middle panel of the last row."""
+    last = axes[(len(axes) - 1) // n_columns * n_columns :]
     last[len(last) // 2].set_xlabel(label)
-    return axes.flat[:n]
 
 
 def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode: str, sources: list[str]) -> None:
@@ -83,10 +70,9 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
     Takes `inference.best_minus_others`. Filled points are known differences, squares equivalent sources, rings are open.
     """
     targets = ordered(best["target"])
-    n_rows = best.groupby("target").size().max()
-    label = "Difference in AUC, 95 % interval of the primary test"
-    panels = _panels(len(targets), label, 3, 3.2, 1.1 + 0.28 * n_rows, sharex=True)
-    for ax, target in zip(panels, targets, strict=True):
+    axes = panels(len(targets), 3, 3.2, 1.1 + 0.28 * best.groupby("target").size().max(), sharex=True)
+    _label_middle(axes, 3, "Difference in AUC, 95 % interval of the primary test")
+    for ax, target in zip(axes, targets, strict=True):
         here = best[best["target"] == target].sort_values("difference", ascending=False)
         ax.axvspan(-margin, margin, color="#DDDDDD", zorder=0)
         ax.axvline(0, color="#888888", lw=0.8, zorder=1)
@@ -97,4 +83,37 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
             ax.scatter(row.difference, place, s=34, facecolor="white" if row.verdict == "open" else colour, **style)
         ax.set_yticks(range(len(here)), [titles.get(name, NOT_SOURCES.get(name, name)) for name in here["other"]])
         ax.set_title(f"{titles[target]}:\n{titles[here['best'].iloc[0]]} minus ...")
-    return panels
+    return axes
+
+
+def slopes(drops: pd.DataFrame, mode: str, *, titles: Titles) -> np.ndarray:
+    """Plot the AUC of every source inside and outside, a panel per pair of collections; returns the axes.
+
+    Takes `drops.drops` with column test. The vertical line is the 95 % interval outside; the best source outside is orange,
+    random weights are grey. Labels that would touch are moved apart.
+    """
+    pairs = list(drops.loc[drops["mode"] == mode].groupby(["target", "test"], sort=False))
+    axes = panels(len(pairs), len(pairs), 3.2, 2.3 + 0.2 * max(len(here) for _, here in pairs))
+    for ax, ((train, test), here) in zip(axes, pairs, strict=True):
+        here = here.sort_values("auc_outside", ignore_index=True)
+        shown = here[["auc_inside", "auc_outside", "outside_low", "outside_high"]].stack()
+        low, high = shown.min(), shown.max()
+        gap = (high - low) / (4 + len(here))
+        places = apart(here["auc_outside"], gap)
+        for row, place in zip(here.itertuples(), places, strict=True):
+            is_best = row.auc_outside == here.loc[here["source"] != "none", "auc_outside"].max()
+            colour = "#888888" if row.source == "none" else COLOURS[1] if is_best else COLOURS[0]
+            ax.plot([0, 1], [row.auc_inside, row.auc_outside], color=colour, marker="o", ms=4, lw=1.6)
+            ax.plot([1, 1], [row.outside_low, row.outside_high], color=colour, lw=1, alpha=0.6)
+            ax.annotate(
+                titles[row.source], (1, row.auc_outside), (1.08, place), color=colour, va="center", annotation_clip=False,
+                arrowprops={"arrowstyle": "-", "color": "#BBBBBB", "lw": 0.6},
+            )  # fmt: skip
+        if low < 0.5:
+            ax.plot([-0.1, 1.1], [0.5, 0.5], color="#B00020", lw=0.8, ls=":")
+        ax.set(xlim=(-0.15, 2.3), ylim=(min(low, places.min()) - gap / 2, max(high, places.max()) + gap / 2))
+        ax.set_xticks([0, 1], ["inside", "outside"])
+        ax.spines["bottom"].set_bounds(0, 1)
+        ax.set_title(f"{titles[train]}\n→ {titles[test]}")
+    axes[0].set_ylabel(f"AUC (macro one-vs-rest), {mode.replace('_', '-')}")
+    return axes

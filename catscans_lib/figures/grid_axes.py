@@ -1,13 +1,12 @@
 """AUCs over the axes of a grid: number of training images, networks, and the variance between repeats."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from catscans_lib.figures.style import COLOURS, Titles, ordered
+from catscans_lib.figures.style import COLOURS, Titles, apart, ordered, panels
 
 GREY = "#666666"  # random weights
 GAP = 0.075  # between labels at the ends of lines, in heights of the panel
@@ -22,8 +21,10 @@ def size_curves(curves: pd.DataFrame, value: str, *, titles: Titles, margin: flo
     low, high = ("low", "high") if value == "auc" else ("gain_low", "gain_high")
     here = curves.dropna(subset=value)
     colours = _colours(here["source"])
-    panels = _panels(here["target"], "AUC on held-out images" if value == "auc" else "AUC minus that of random weights")
-    for ax, (target, part) in zip(panels, _in_order(here), strict=True):
+    label = "AUC on held-out images" if value == "auc" else "AUC minus that of random weights"
+    axes, targets = _panels(here, label)
+    for ax, target in zip(axes, targets, strict=True):
+        part = here[here["target"] == target]
         sizes = np.sort(part["n_train"].unique())
         for number, (source, of) in enumerate(part.groupby("source", sort=False)):
             x = of["n_train"] * 1.03 ** (number - part["source"].nunique() / 2)
@@ -34,7 +35,7 @@ def size_curves(curves: pd.DataFrame, value: str, *, titles: Titles, margin: flo
         ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
         ax.minorticks_off()
         _label_ends(ax, part.loc[part["n_train"] == sizes[-1]], value, titles, colours)
-    return panels
+    return axes
 
 
 def backbone_lines(ranks: pd.DataFrame, *, titles: Titles, networks: Mapping[str, str]) -> np.ndarray:
@@ -43,15 +44,16 @@ def backbone_lines(ranks: pd.DataFrame, *, titles: Titles, networks: Mapping[str
     Takes rows of one mode of `backbones.ranks`; `networks` are printed names.
     """
     colours = _colours(ranks["source"])
-    panels = _panels(ranks["target"], "AUC on held-out images")
-    for ax, (target, part) in zip(panels, _in_order(ranks), strict=True):
+    axes, targets = _panels(ranks, "AUC on held-out images")
+    for ax, target in zip(axes, targets, strict=True):
+        part = ranks[ranks["target"] == target]
         names = list(part["backbone"].unique())
         for source, of in part.groupby("source", sort=False):
             _line(ax, colours[source], of["backbone"].map(names.index), of["auc"], None)
         ax.set_xticks(range(len(names)), [networks.get(name, name).replace(" ", "\n") for name in names])
         ax.set(title=titles.get(target, target), xlim=(-0.2, len(names) - 0.8))
         _label_ends(ax, part[part["backbone"] == names[-1]], "auc", titles, colours)
-    return panels
+    return axes
 
 
 def component_panels(components: pd.DataFrame, *, titles: Titles, words: Mapping[str, str]) -> np.ndarray:
@@ -61,9 +63,8 @@ def component_panels(components: pd.DataFrame, *, titles: Titles, words: Mapping
     """
     here, targets = components.dropna(subset="sd"), ordered(components["target"])[::-1]
     names = [name for name in words if name in set(here["component"])]
-    size = (1.8 + 1.9 * len(names), 1.2 + 0.35 * len(targets))
-    _, axes = plt.subplots(1, len(names), figsize=size, sharey=True, sharex=True, squeeze=False)
-    for number, (ax, name) in enumerate(zip(axes[0], names, strict=True)):
+    axes = panels(len(names), len(names), 1.9, 0.9 + 0.35 * len(targets), sharey=True, sharex=True)
+    for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
         for row in here[here["component"] == name].itertuples():
             y, colour = targets.index(row.target), COLOURS[number]
             ax.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
@@ -71,25 +72,17 @@ def component_panels(components: pd.DataFrame, *, titles: Titles, words: Mapping
         ax.set_title(words[name], fontsize=9)
         ax.set_xlim(0, 2 * here["sd"].max())
         ax.grid(axis="x", color="#EEEEEE")
-    axes[0][0].set_yticks(range(len(targets)), [titles.get(name, name) for name in targets])
-    axes[0][len(names) // 2].set_xlabel("Standard deviation of the AUC, 95 % interval")
-    return axes[0]
+    axes[0].set_yticks(range(len(targets)), [titles.get(name, name) for name in targets])
+    axes[len(names) // 2].set_xlabel("Standard deviation of the AUC, 95 % interval")
+    return axes
 
 
-def _panels(targets: Sequence[str], label: str) -> np.ndarray:
-    n = len(set(targets))
-    columns = min(n, 2)
-    rows = -(-n // columns)
-    _, axes = plt.subplots(rows, columns, figsize=(5 * columns, 3.1 * rows), squeeze=False)
-    for ax in axes.flat[n:]:
-        ax.remove()
-    for ax in axes[:, 0]:
+def _panels(table: pd.DataFrame, label: str) -> tuple[np.ndarray, list[str]]:
+    targets = ordered(table["target"])
+    axes = panels(len(targets), 2, 4.1, 3)
+    for ax in axes[::2]:
         ax.set_ylabel(label)
-    return axes.flat[:n]
-
-
-def _in_order(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(target, table[table["target"] == target]) for target in ordered(table["target"])]
+    return axes, targets
 
 
 def _colours(sources: pd.Series) -> dict[str, str]:
@@ -105,12 +98,7 @@ def _line(ax: Axes, colour: str, x: pd.Series, y: pd.Series, reach: list[pd.Seri
 def _label_ends(ax: Axes, ends: pd.DataFrame, value: str, titles: Titles, colours: dict[str, str]) -> None:
     """Write the name of every line at its right end, names apart from each other."""
     bottom, top = ax.get_ylim()
-    places = ((ends[value] - bottom) / (top - bottom)).sort_values()
-    moved = places.copy()
-    for number in range(1, len(moved)):
-        moved.iloc[number] = max(moved.iloc[number], moved.iloc[number - 1] + GAP)
-    moved -= max(0, moved.iloc[-1] - 1) if len(moved) else 0
-    for at, y in moved.items():
+    for at, y in apart((ends[value] - bottom) / (top - bottom), GAP).items():
         source = ends.loc[at, "source"]
         text = "random weights" if source == "none" else titles.get(source, source)
         ax.text(1.02, y, text, transform=ax.transAxes, va="center", fontsize=8, color=colours[source])

@@ -1,5 +1,7 @@
 """Images, feature maps and Grad-CAM as sheets of small pictures; heat maps over a network's layers."""
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,31 +19,20 @@ RIGHT, WRONG = COLOURS[0], COLOURS[1]
 
 
 def image_grid(images: np.ndarray, labels: list[str], *, n_columns: int) -> Figure:
-    """Plot images, uint8, shape (n_images, height, width, 3), in a grid with a label above each."""
-    n, height, width, _ = images.shape
-    n_rows = -(-n // n_columns)
-    # One picture instead of an Axes per image: twenty times as fast for a hundred images.
-    step_y, step_x = round(1.3 * height), round(1.1 * width)
-    sheet = np.full((n_rows * step_y, n_columns * step_x, 3), 255, np.uint8)
-    side = 1.25 if n_columns > 1 else 2.2
-    figure, ax = plt.subplots(figsize=(side * n_columns, side * n_rows * step_y / step_x))
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        top, left = number // n_columns * step_y + step_y - height, number % n_columns * step_x
-        sheet[top : top + height, left : left + width] = image
-        ax.text(left + width / 2, top - 0.04 * height, label, fontsize=7, ha="center", va="bottom")
-    ax.imshow(sheet, interpolation="nearest")
-    ax.set_axis_off()
-    return figure
+    """Plot images, uint8, shape (n_images, height, width, 3), in a grid with a label below each."""
+    lines = [slice(start, start + n_columns) for start in range(0, len(images), n_columns)]
+    rows = [("", images[line], labels[line], []) for line in lines]
+    return _sheet(rows, [], side=1.25 if n_columns > 1 else 2.2)
 
 
 def feature_map_grid(image: np.ndarray, maps: dict[str, np.ndarray], *, titles: Titles) -> Figure:
     """Plot the image and its feature maps, shape (height, width, n_maps), a row per source; each map has its own scale."""
     colours = mpl.colormaps["cividis"]
-    rows = {
-        titles[source]: [image, *(colours(Normalize()(one), bytes=True)[..., :3] for one in np.moveaxis(here, -1, 0))]
-        for source, here in maps.items()
-    }
-    return _sheet(rows, ["image", *(f"map {number}" for number in range(1, max(map(len, rows.values()))))])
+    rows = []
+    for source, here in maps.items():
+        pictures = [colours(Normalize()(one), bytes=True)[..., :3] for one in np.moveaxis(here, -1, 0)]
+        rows.append((titles[source], [image, *pictures], [], []))
+    return _sheet(rows, ["image", *(f"map {number}" for number in range(1, max(len(row[1]) for row in rows)))])
 
 
 def grad_cam_grid(
@@ -52,14 +43,13 @@ def grad_cam_grid(
     Takes images of shape (n_images, height, width, 3); `shown` (a row per image) from `grad_cam.examples`; `heats` and
     `answers` from `grad_cam.of_sources`.
     """
-    rows, notes, colours = {"image": list(images)}, {"image": [""] * len(images)}, {}
+    rows = [("image", images, [""] * len(images), [])]
     for source, here in answers.groupby("source", sort=False):
-        title = titles[source]
-        rows[title] = [overlaid(image, heat) for image, heat in zip(images, heats[source], strict=True)]
-        notes[title] = [f"{'✓' if row.right else '✗'} {row.predicted} {row.score:.2f}" for row in here.itertuples()]
-        colours[title] = [RIGHT if right else WRONG for right in here["right"]]
+        pictures = [overlaid(image, heat) for image, heat in zip(images, heats[source], strict=True)]
+        notes = [f"{'✓' if row.right else '✗'} {row.predicted} {row.score:.2f}" for row in here.itertuples()]
+        rows.append((titles[source], pictures, notes, [RIGHT if right else WRONG for right in here["right"]]))
     headings = [f"{row.label}\n({'right' if row.right else 'wrong'})" for row in shown.itertuples()]
-    return _sheet(rows, headings, notes, colours, side=1.1)
+    return _sheet(rows, headings, side=1.1)
 
 
 def overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -74,27 +64,28 @@ def overlaid(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def _sheet(
-    rows: dict[str, list[np.ndarray]], headings: list[str], notes: dict[str, list[str]] | None = None,
-    colours: dict[str, list[str]] | None = None, side: float = 0.72,
-) -> Figure:  # fmt: skip
-    """Plot rows of named pictures (uint8, shape (height, width, 3)), `side` inches each, with column headings and notes."""
-    largest = max(max(picture.shape[:2]) for row in rows.values() for picture in row)
+    rows: list[tuple[str, Sequence[np.ndarray], list[str], list[str]]], headings: list[str], side: float = 0.72
+) -> Figure:
+    """Plot rows of pictures (uint8, shape (height, width, 3)), `side` inches each, with column headings.
+
+    A row has a name, pictures, a note below each (or none), and the colours of the notes (none: black).
+    """
+    largest = max(max(picture.shape[:2]) for row in rows for picture in row[1])
     pixels = largest * -(-SMALL_PX // largest)
     step_x = round(pixels * (1 + GAP))
-    step_y = round(pixels * (1.3 if notes else 1 + GAP))
-    sheet = np.full((len(rows) * step_y, len(headings) * step_x, 3), 255, np.uint8)
-    figure, ax = plt.subplots(figsize=(side * len(headings) + 1.9, side * len(rows) * step_y / step_x + 0.3))
-    for place, (name, row) in enumerate(rows.items()):
+    step_y, n_columns = round(pixels * (1.3 if rows[0][2] else 1 + GAP)), max(len(row[1]) for row in rows)
+    sheet = np.full((len(rows) * step_y, n_columns * step_x, 3), 255, np.uint8)
+    figure, ax = plt.subplots(figsize=(side * n_columns + 1.9, side * len(rows) * step_y / step_x + 0.3))
+    for place, (name, pictures, notes, colours) in enumerate(rows):
         top = place * step_y
         ax.text(-0.1 * pixels, top + pixels / 2, name, fontsize=8, ha="right", va="center")
-        for column, picture in enumerate(row):
+        for column, picture in enumerate(pictures):
             left = column * step_x
             lines, dots = (np.arange(pixels) * size // pixels for size in picture.shape[:2])
             sheet[top : top + pixels, left : left + pixels] = picture[lines[:, None], dots]  # not interpolated
             if notes:
-                style = {"color": colours[name][column]} if colours and name in colours else {}
-                x, y = left + pixels / 2, top + 1.03 * pixels
-                ax.text(x, y, notes[name][column], fontsize=6.5, ha="center", va="top", **style)
+                style = {"color": colours[column] if colours else "black", "ha": "center", "va": "top"}
+                ax.text(left + pixels / 2, top + 1.03 * pixels, notes[column], fontsize=6.5, **style)
     for column, heading in enumerate(headings):
         ax.text(column * step_x + pixels / 2, -0.06 * pixels, heading, fontsize=7, ha="center", va="bottom")
     ax.imshow(sheet, interpolation="nearest")  # one picture for all: an Axes for each takes seconds

@@ -1,4 +1,4 @@
-"""The style of all figures: colours, markers, the DEMO stamp, saving, and cells of heat maps."""
+"""The style of all figures: colours, markers, the DEMO stamp, saving, panels, and cells of heat maps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +51,26 @@ def ordered(names: pd.Series) -> list[str]:
     here = list(dict.fromkeys(names))
     known = [*datasets.known(), *here]
     return sorted(here, key=lambda name: (name == "none", known.index(name)))
+
+
+def panels(n: int, n_columns: int, width: float, height: float, **shared: bool) -> np.ndarray:
+    """Return the axes of `n` panels of this size (inches), in rows of at most `n_columns`; `shared`: sharex or sharey."""
+    n_columns = min(n, n_columns)
+    n_rows = -(-n // n_columns)
+    size = (1.9 + width * n_columns, 0.3 + height * n_rows)
+    axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, **shared)[1].flat
+    for ax in axes[n:]:
+        ax.remove()
+    for ax in axes[:n]:
+        ax.tick_params(labelbottom=True)
+    return axes[:n]
+
+
+def apart(places: pd.Series, gap: float) -> pd.Series:
+    """Return places in ascending order, moved until they are at least `gap` apart; their mean stays."""
+    places, steps = places.sort_values(), gap * np.arange(len(places))
+    moved = np.maximum.accumulate(places - steps) + steps
+    return moved - (moved - places).mean()
 
 
 def heatmap(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from catscans_lib.statistics.metrics import BinaryProblem, average_of, binary_problems, check_predictions, weights
+from catscans_lib.statistics.metrics import average_of, binary_problems, check_predictions, weights
 
 CELLS = 2**18  # numbers per block of draws, so that a block fits in the processor's cache
 
@@ -25,18 +25,16 @@ def auc_draws(
     seed: int,
     average: str = "weighted",
 ) -> np.ndarray:
-    """Return the AUC of each bootstrap draw; a draw takes as many groups as there are, with replacement.
+    """Return the AUCs of several tables of scores in bootstrap draws, shape (n_tables, n_draws).
 
-    Arguments as in `auc`; `groups`, shape (n_images,), holds the patient, lesion or slide of every image, or the image's own id.
-    Returns shape (n_draws,). Scores of several tables, shape (n_tables, n_images, n_classes), give shape (n_tables, n_draws).
-    The draws depend on the groups and the seed alone, so tables of the same images always get paired draws.
+    Arguments as in `auc`, with scores of shape (n_tables, n_images, n_classes); `groups`, shape (n_images,), holds the patient,
+    lesion or slide of every image, or the image's own id. A draw takes as many groups as there are, with replacement; it depends
+    on the groups and the seed alone, so tables of the same images always get paired draws.
 
     A draw is NaN if it lacks a class which the average needs: a mean over fewer classes would be another quantity. Raises
     ValueError as `auc`; also if a group is missing or there are fewer than two.
     """
-    tables = np.asarray(scores, dtype=float)
-    is_stack = tables.ndim == 3
-    checked = [check_predictions(labels, table, classes) for table in (tables if is_stack else [tables])]
+    checked = [check_predictions(labels, table, classes) for table in np.asarray(scores, dtype=float)]
     labels, tables = checked[0][0], [scores for _, scores in checked]
     groups = np.asarray(groups)
     if missing := sum(group is None or group != group for group in groups.tolist()):  # NaN differs from itself
@@ -46,15 +44,13 @@ def auc_draws(
         raise ValueError(f"A bootstrap needs at least two groups; all images belong to '{names[0]}'.")
     problems = [binary_problems(labels, table, classes, average) for table in tables]
     average = average_of(labels, classes, average)
-    if not problems[0] or any(problem.positive.all() or not problem.positive.any() for problem in problems[0]):
+    if not problems[0] or any(positive.all() or not positive.any() for positive, _ in problems[0]):
         raise ValueError("An AUC needs images of two classes; there is only one.")
-    sorted_problems = [[_sorted(problem, codes, len(names)) for problem in of_table] for of_table in problems]
+    sorted_problems = [[_sorted(*problem, codes, len(names)) for problem in of_table] for of_table in problems]
     size = max(len(names), *(images.shape[0] // 2 for of_table in sorted_problems for images in of_table))
     blocks = _multiplicities(len(names), n_draws, max(1, CELLS // size), np.random.default_rng(seed))
-    draws = np.concatenate(
-        [[_averaged(of_table, counts, average) for of_table in sorted_problems] for counts in blocks], axis=1
-    )
-    return draws if is_stack else draws[0]
+    drawn = [[_averaged(of_table, counts, average) for of_table in sorted_problems] for counts in blocks]
+    return np.concatenate(drawn, axis=1)
 
 
 def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | tuple[np.ndarray, np.ndarray]:
@@ -83,10 +79,10 @@ def p_value(draws: ArrayLike) -> float | np.ndarray:
     return np.where(n == 0, np.nan, np.minimum(1.0, 2 * (1 + smaller) / (1 + n)))[()]
 
 
-def _sorted(problem: BinaryProblem, codes: np.ndarray, n_groups: int) -> sparse.csr_array:
+def _sorted(positive: np.ndarray, scores: np.ndarray, codes: np.ndarray, n_groups: int) -> sparse.csr_array:
     """Count the images of each group at each score, ascending, positives above negatives; neighbours of one kind are one step."""
-    order = np.argsort(problem.scores, kind="stable")
-    scores, positive, codes = problem.scores[order], problem.positive[order], codes[order]
+    order = np.argsort(scores, kind="stable")
+    scores, positive, codes = scores[order], positive[order], codes[order]
     tied = np.concatenate([[0], np.cumsum(scores[1:] != scores[:-1])])  # index of the distinct score
     n, n_positive = np.bincount(tied), np.bincount(tied, weights=positive)
     kind = np.where(n_positive == 0, 0, np.where(n_positive == n, 1, 2))  # only negatives, only positives, both

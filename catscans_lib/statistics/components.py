@@ -1,26 +1,16 @@
 """Variance components of nested and crossed designs, also with unequal numbers: Henderson's third method."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 TINY = 1e-8  # singular values below it are rounding
 
 
-class Components(NamedTuple):
-    """Variances of the terms in the order given, the residual last; NaN where the data cannot tell a term from others."""
+def estimated(y: ArrayLike, terms: ArrayLike, *, n_draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split the variance of `y`, shape (n,), into random terms and a residual, which is the last.
 
-    values: np.ndarray  # unbiased, so an estimate near 0 may be negative; shape (n_terms + 1,)
-    draws: (
-        np.ndarray
-    )  # generalised pivotal quantities, at least 0; their quantiles are intervals; (n_terms + 1, n_draws)
-    n_free: np.ndarray  # degrees of freedom; 0 for a term that cannot be told from those before it
-
-
-def estimated(y: ArrayLike, terms: ArrayLike, *, n_draws: int, seed: int) -> Components:
-    """Split the variance of `y`, shape (n,), into random terms and a residual.
-
+    Returns unbiased estimates, shape (n_terms + 1,), which may be negative, and draws of them (generalised pivotal quantities,
+    at least 0, (n_terms + 1, n_draws)), whose quantiles are intervals; NaN where the data cannot tell a term from others.
     `terms`, shape (n_terms, n), has the level of every value in each term, nested terms after those they lie in. Terms are
     fitted in this order; each sum of squares minus that of the terms before it is set equal to its expectation. In a balanced
     design these are the estimates of the analysis of variance. A draw divides each sum of squares by a chi-squared number with
@@ -49,7 +39,7 @@ def estimated(y: ArrayLike, terms: ArrayLike, *, n_draws: int, seed: int) -> Com
     # The expectation of a sum of squares is the sum divided by a chi-squared number, times the degrees of freedom.
     pivots = found[:, None] * n_free[known][:, None] / chi
     draws[known] = np.maximum(np.linalg.solve(system, pivots), 0)
-    return Components(values, draws, n_free)
+    return values, draws
 
 
 def _design(levels: np.ndarray) -> np.ndarray:

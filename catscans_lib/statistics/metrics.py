@@ -1,7 +1,6 @@
 """Metrics of predictions: AUC, transfer score, and the quality of decisions and probabilities."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,13 +10,6 @@ from catscans_lib.images.findings import vary
 AVERAGES = ("weighted", "macro")
 N_ECE_BINS = 15
 ROUNDING = 0.0005  # largest error of a probability rounded to three decimals
-
-
-class BinaryProblem(NamedTuple):
-    """One class against the rest; the AUC of several classes is a weighted mean over such problems."""
-
-    positive: np.ndarray  # bool, shape (n_images,)
-    scores: np.ndarray  # shape (n_images,)
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str = "weighted") -> float:
@@ -88,23 +80,23 @@ def averaged(
 ) -> float:
     """Weighted mean of ``measure(positive, scores)`` over the binary problems of an average."""
     problems = binary_problems(labels, scores, classes, average)
-    values = np.array([measure(problem.positive, problem.scores) for problem in problems])
-    weight = weights(average_of(labels, classes, average), np.array([problem.positive.sum() for problem in problems]))
+    values = np.array([measure(*problem) for problem in problems])
+    weight = weights(average_of(labels, classes, average), np.array([positive.sum() for positive, _ in problems]))
     return float((weight * values).sum() / weight.sum())
 
 
 def binary_problems(
     labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...], average: str
-) -> list[BinaryProblem]:
-    """Split checked predictions into the binary problems that an average is taken over; arguments as in `auc`."""
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split checked predictions into what an average is taken over: which images are positive (bool), and their scores."""
     if average not in AVERAGES:
         raise ValueError(f"Unknown average '{average}'; known: {', '.join(AVERAGES)}.")
     if labels.ndim == 2:
-        return [BinaryProblem(labels[:, one], scores[:, one]) for one in np.flatnonzero(vary(labels))]
+        return [(labels[:, one], scores[:, one]) for one in np.flatnonzero(vary(labels))]
     if len(classes) == 2:
-        return [BinaryProblem(labels == classes[1], scores[:, 1])]
+        return [(labels == classes[1], scores[:, 1])]
     is_class = labels[:, None] == np.array(classes)
-    return [BinaryProblem(is_class[:, one], scores[:, one]) for one in np.flatnonzero(is_class.any(axis=0))]
+    return [(is_class[:, one], scores[:, one]) for one in np.flatnonzero(is_class.any(axis=0))]
 
 
 def average_of(labels: np.ndarray, classes: tuple[str, ...], average: str) -> str:

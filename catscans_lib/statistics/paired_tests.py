@@ -1,9 +1,6 @@
-"""Tests of differences between sources, from AUCs on few folds or targets.
+"""Tests of differences between sources, from AUCs on few folds or targets, which both sources have."""
 
-Missing values raise a ValueError everywhere: the caller chooses, and reports, which folds or targets two sources share.
-"""
-
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,20 +11,8 @@ from catscans_lib.statistics import ties
 FLAT = 1e-12  # AUCs that differ by at most this are equal up to rounding
 
 
-class CorrectedT(NamedTuple):
-    """t, two-sided p, and interval (low, high) of the mean difference."""
-
-    t: float | np.ndarray
-    p: float | np.ndarray
-    low: float | np.ndarray
-    high: float | np.ndarray
-
-
-class Friedman(NamedTuple):
-    """p by permutation, and mean ranks (1: best), shape (n_sources,)."""
-
-    p: float
-    mean_ranks: np.ndarray
+CorrectedT = namedtuple("CorrectedT", "t p low high")  # two-sided p, and interval of the mean difference
+Friedman = namedtuple("Friedman", "p mean_ranks")  # p by permutation; 1 is best, shape (n_sources,)
 
 
 def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float = 0.95) -> CorrectedT:
@@ -39,11 +24,6 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
     variance)`` has n_folds - 1 degrees of freedom. If all differences are equal, the interval is NaN; t is 0 and p is 1 if they
     are 0, otherwise both are NaN. Reference: Nadeau and Bengio (2003), Machine Learning 52(3), equation 9.
     """
-    difference = np.asarray(difference, dtype=float)
-    if difference.shape[-1] < 2:
-        raise ValueError(f"A comparison needs at least two paired differences; got shape {difference.shape}.")
-    if missing := (~np.isfinite(difference)).sum():
-        raise ValueError(f"{missing} of {difference.size} differences are missing. Pass only the folds that both have.")
     difference = np.where(np.abs(difference) <= FLAT, 0, difference)
     n, mean = difference.shape[-1], difference.mean(axis=-1)
     sd = np.where(np.ptp(difference, axis=-1) <= FLAT, np.nan, difference.std(axis=-1, ddof=1))[()]
@@ -62,10 +42,6 @@ def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0) -> Fri
     1. Reference: Friedman (1937), JASA 32. Phipson and Smyth (2010), SAGMB 9(1), for the 1.
     """
     matrix = np.asarray(matrix, dtype=float)
-    if len(matrix) < 2 or matrix.shape[1] < 3 or not np.isfinite(matrix).all():
-        raise ValueError(
-            f"Ranks need two blocks (rows) and three sources (columns) without gaps; got shape {matrix.shape}."
-        )
     ranks = stats.rankdata(-ties.merged(matrix), axis=1)
     doubled = (2 * ranks).astype(int)  # whole numbers, also with ties
     observed = (doubled.sum(axis=0) ** 2).sum()  # grows with chi-squared, as permutations keep the ties of each block

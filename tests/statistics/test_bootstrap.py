@@ -34,7 +34,7 @@ def drawn_rows(groups, n_draws, seed):
 @pytest.mark.parametrize("average", AVERAGES)
 def test_each_draw_equals_the_auc_of_the_repeated_rows_or_is_nan_without_one_of_three_classes(average):
     labels, scores, groups = three_classes(n=16, n_groups=8)
-    got = bootstrap.auc_draws(labels, scores, THREE, groups, n_draws=200, seed=5, average=average)
+    got = bootstrap.auc_draws(labels, [scores], THREE, groups, n_draws=200, seed=5, average=average)[0]
     drawn = list(drawn_rows(groups, 200, 5))
     lacks = np.array([len(np.unique(labels[rows])) < 3 for rows in drawn])
     want = [auc(labels[rows], scores[rows], THREE, average) for rows in drawn]
@@ -46,7 +46,7 @@ def test_draws_depend_neither_on_other_tables_nor_on_block_size_nor_on_the_order
     labels, scores, groups = three_classes()
     order, given = np.random.default_rng(0).permutation(len(labels)), {"n_draws": 40, "seed": 5}
     tables = np.stack([scores, scores[:, [1, 0, 2]]])
-    alone = [bootstrap.auc_draws(labels, one, THREE, groups, **given) for one in tables]
+    alone = [bootstrap.auc_draws(labels, [one], THREE, groups, **given)[0] for one in tables]
     np.testing.assert_array_equal(bootstrap.auc_draws(labels, tables, THREE, groups, **given), alone)
     shuffled = bootstrap.auc_draws(labels[order], tables[:, order], THREE, groups[order], **given)
     np.testing.assert_allclose(shuffled, alone, rtol=0, atol=1e-14)
@@ -56,7 +56,7 @@ def test_draws_depend_neither_on_other_tables_nor_on_block_size_nor_on_the_order
 
 def test_the_spread_of_draws_of_single_images_agrees_with_delong():
     labels, scores, _ = two_classes(n=400)
-    draws = bootstrap.auc_draws(labels, scores, TWO, np.arange(400), n_draws=4000, seed=0)
+    draws = bootstrap.auc_draws(labels, [scores], TWO, np.arange(400), n_draws=4000, seed=0)
     variance = delong(labels == "yes", scores[:, 1])[1][0, 0]
     assert draws.var() == pytest.approx(variance, rel=0.1)
     assert draws.mean() == pytest.approx(auc(labels, scores, TWO), abs=3e-3)
@@ -65,7 +65,7 @@ def test_the_spread_of_draws_of_single_images_agrees_with_delong():
 def test_a_draw_without_a_class_is_nan_as_often_as_it_should_be():
     labels, groups = np.array(["no", "no", "yes"]), np.arange(3)
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
-    draws = bootstrap.auc_draws(labels, scores, TWO, groups, n_draws=5000, seed=0)
+    draws = bootstrap.auc_draws(labels, [scores], TWO, groups, n_draws=5000, seed=0)
     lacks = (2 / 3) ** 3 + (1 / 3) ** 3  # no "yes", or nothing but "yes"
     assert np.isnan(draws).mean() == pytest.approx(lacks, abs=0.02)
     assert set(np.unique(draws[~np.isnan(draws)])) == {0.0, 0.5, 1.0}
@@ -74,7 +74,7 @@ def test_a_draw_without_a_class_is_nan_as_often_as_it_should_be():
 def test_a_class_that_no_image_has_is_left_out_of_every_draw():
     labels, scores, groups = three_classes()
     rows = labels != "c"
-    draws = bootstrap.auc_draws(labels[rows], scores[rows], THREE, groups[rows], n_draws=300, seed=0)
+    draws = bootstrap.auc_draws(labels[rows], [scores[rows]], THREE, groups[rows], n_draws=300, seed=0)
     assert not np.isnan(draws).any()
     assert draws.mean() == pytest.approx(auc(labels[rows], scores[rows], THREE), abs=0.02)
 
@@ -116,7 +116,7 @@ def test_a_p_value_is_twice_the_smaller_share_and_never_0():
 def test_invalid_input_raises_an_error_that_names_the_problem(changed, message):
     given = {
         "labels": ["no", "no", "yes", "yes"],
-        "scores": np.full((4, 2), 0.5),
+        "scores": np.full((1, 4, 2), 0.5),
         "classes": TWO,
         "groups": list("pqrs"),
     }

@@ -137,17 +137,3 @@ def test_many_comparisons_at_once_agree_with_single_ones():
     at_once = np.column_stack(np.broadcast_arrays(*nadeau_bengio(differences, 0.25)))
     one_by_one = np.array([nadeau_bengio(one, 0.25) for one in differences])
     np.testing.assert_allclose(at_once, one_by_one, rtol=0, atol=1e-13)
-
-
-def test_missing_folds_raise_an_error_that_counts_them():
-    with pytest.raises(ValueError, match="2 of 5 differences are missing"):
-        nadeau_bengio([0.1, np.nan, 0.2, np.nan, 0.1], 0.25)
-    with pytest.raises(ValueError, match="at least two paired differences"):
-        nadeau_bengio([0.1], 0.25)
-
-
-def test_missing_blocks_raise_an_error():
-    with pytest.raises(ValueError, match="without gaps"):
-        friedman([[0.1, 0.2, 0.3], [0.1, np.nan, 0.3]])
-    with pytest.raises(ValueError, match=r"three sources \(columns\) without gaps; got shape \(2, 2\)"):
-        friedman([[0.1, 0.2], [0.3, 0.4]])
