@@ -20,7 +20,6 @@ APART = 10_000  # added to the seed of draws outside, which are independent of t
 FEWEST = 10  # images with and without each class that a part needs to be judged
 AGES = (30, 50, 70)  # years, edges of bands; other columns with more than `MANY` numbers are cut into thirds
 MANY = 8
-N_OF = {"images": "image_id", "groups": "group"}
 METRICS = ("brier", "overconfidence", "ece")
 DROPS = [*CELL, "auc_inside", "auc_outside", "outside_low", "outside_high", "drop", "low", "high", "p", "below_chance"]
 ORDERS = ["target", "mode", "tau", "low", "high", "n_sources", "best_inside", "best_outside"]
@@ -46,7 +45,7 @@ def of_pair(
     draws = [
         intervals.draws(inside, n_draws=n_draws, seed=draw_seed, average=AVERAGE), _draws(outside, n_draws, draw_seed)
     ]  # fmt: skip
-    means = [_means(of) for of in draws]
+    means = [intervals.cell_means(of) for of in draws]
     compared = inference.comparisons(aucs[1], draws[1], primary="bootstrap", margin=margin)
     return {
         "aucs": aucs[0].merge(aucs[1], on=KEYS, suffixes=("_inside", "_outside")),
@@ -75,10 +74,9 @@ def drops(inside: pd.DataFrame, outside: pd.DataFrame, aucs: list[pd.DataFrame],
         rows.append((*cell, *numbers, ", ".join(below)))
     table = pd.DataFrame(rows, columns=DROPS)
     table["p_adjusted"] = table.groupby("mode")["p"].transform(lambda p: paired_tests.holm(p.to_numpy()))
-    sides = {"inside": inside, "outside": outside}
-    return table.assign(
-        **{f"n_{of}_{side}": part[key].nunique() for side, part in sides.items() for of, key in N_OF.items()}
-    )
+    for side, part in (("inside", inside), ("outside", outside)):
+        table[f"n_images_{side}"], table[f"n_groups_{side}"] = part["image_id"].nunique(), part["group"].nunique()
+    return table
 
 
 def orders(aucs: list[pd.DataFrame], means: list[Means]) -> pd.DataFrame:
@@ -136,7 +134,7 @@ def parts(outside: pd.DataFrame, details: pd.DataFrame, *, n_draws: int, seed: i
                 rows += [(*cell, column, part, np.nan, np.nan, np.nan, *sizes) for cell, _ in cells]
                 continue
             mean = tables.fold_aucs(here, KEYS, AVERAGE).groupby(CELL, sort=False)["auc"].mean()
-            for cell, drawn in _means(_draws(here, n_draws, seed)).items():
+            for cell, drawn in intervals.cell_means(_draws(here, n_draws, seed)).items():
                 low, high = intervals.interval(drawn)
                 rows.append((*cell, column, part, mean[cell], low[0], high[0], *sizes))
     return pd.DataFrame(rows, columns=PARTS)
@@ -164,14 +162,6 @@ def _draws(outside: pd.DataFrame, n_draws: int, seed: int) -> pd.DataFrame:
     keys = [*CELL, "of_fold", "seed", "fold"]
     drawn = intervals.draws(alike, n_draws=n_draws, seed=seed + APART, average=AVERAGE, keys=keys)
     return drawn.droplevel("fold").rename_axis(KEYS)
-
-
-def _means(draws: pd.DataFrame) -> Means:
-    cells = draws.groupby(CELL, sort=False)
-    return {
-        cell: intervals.mean_over_runs(of.to_numpy(), of.index.get_level_values("seed").to_numpy())
-        for cell, of in cells
-    }
 
 
 def _calibration(predictions: pd.DataFrame, n_draws: int, seed: int) -> dict[tuple, tuple[np.ndarray, np.ndarray]]:
@@ -207,10 +197,5 @@ def _terms(fold: Fold) -> np.ndarray:
         correct = is_class[np.arange(len(is_class)), fold.scores.argmax(axis=1)][:, None]
     surplus, n_bins = confidence - correct, metrics.N_ECE_BINS
     in_bin = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence)[:, :, None] == np.arange(n_bins)
-    terms = [
-        np.ones(len(squared)),
-        squared.mean(axis=1),
-        surplus.mean(axis=1),
-        (surplus[:, :, None] * in_bin).mean(axis=1),
-    ]
-    return np.column_stack(terms)
+    by_bin = (surplus[:, :, None] * in_bin).mean(axis=1)
+    return np.column_stack([np.ones(len(squared)), squared.mean(axis=1), surplus.mean(axis=1), by_bin])

@@ -37,13 +37,8 @@ def evaluate(
             inside, outside = read(settings.profile, pair, images)
             details = results.optional(settings.profile, f"ingest/{pair.test}/details.csv", ["image_id"])
             chosen = settings.model_dump(include={"n_draws", "draw_seed", "margin"})
-            gone = {
-                "dataset": same,
-                "reason": "source: pretrained on this collection",
-                "n_images": 0,
-                "train": pair.train,
-            }
-            left_out = pd.concat([left_out, pd.DataFrame(gone)], ignore_index=True)
+            gone = pd.DataFrame({"dataset": same}).assign(reason="source: pretrained on this collection", n_images=0)
+            left_out = pd.concat([left_out, gone.assign(train=pair.train)], ignore_index=True)
             made = {"left_out": left_out, **drops.of_pair(inside, outside, details, **chosen)}
         except (InputError, ValueError) as error:
             made = {"problems": pd.DataFrame({"train": [pair.train], "problem": [str(error)]})}
@@ -51,9 +46,8 @@ def evaluate(
             found.setdefault(name, []).append(table.assign(test=pair.test))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
     if len(problems := joined["problems"]) == len(settings.pairs):
-        raise InputError(
-            f"No pair can be evaluated. {problems['train'][0]} -> {problems['test'][0]}: {problems['problem'][0]}"
-        )
+        first = problems.iloc[0]
+        raise InputError(f"No pair can be evaluated. {first['train']} -> {first['test']}: {first['problem']}")
     return joined
 
 

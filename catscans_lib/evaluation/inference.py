@@ -22,7 +22,7 @@ NUMBERS = ["statistic", "p", "low", "high"]
 
 
 class Pairs(NamedTuple):
-    """All pairs of sources of a target and mode that share at least two folds, or the only one."""
+    """All pairs of sources of a target and mode that share at least two folds, or the only fold."""
 
     target: str
     mode: str
@@ -31,11 +31,6 @@ class Pairs(NamedTuple):
     second: np.ndarray
     difference: np.ndarray  # AUC of first minus second, seeds averaged, NaN if one lacks the fold; (n_pairs, n_folds)
     ratio: np.ndarray  # held-out images per training image of each fold, shape (n_folds,)
-
-    def keys(self) -> dict[str, object]:
-        """Return the columns `PAIR`, the mean difference last."""
-        one, other = self.sources[self.first], self.sources[self.second]
-        return dict(zip(PAIR, (self.target, self.mode, one, other, known_mean(self.difference.T)), strict=True))
 
 
 def comparisons(
@@ -59,10 +54,10 @@ def comparisons(
     aucs, draws = _with_baselines(aucs), _with_baselines(draws.reset_index()).set_index(KEYS)
     parts = []
     for pairs in _pairs(aucs, sizes):
-        here = pairs.target, pairs.mode
+        here, one, other = (pairs.target, pairs.mode), pairs.sources[pairs.first], pairs.sources[pairs.second]
         tests = {"nadeau_bengio": _nadeau_bengio(pairs)} if pairs.difference.shape[1] > 1 else {}
         tests["bootstrap"] = _bootstrap(draws.xs(here, level=["target", "mode"]), pairs)
-        keys = pd.DataFrame(pairs.keys())
+        keys = pd.DataFrame(dict(zip(PAIR, (*here, one, other, known_mean(pairs.difference.T)), strict=True)))
         keys = keys.loc[keys.index.repeat(len(tests))].assign(test=list(tests) * len(keys))
         numbers = np.stack(list(tests.values()), axis=-1).reshape(len(NUMBERS), -1)
         parts.append(keys.assign(**dict(zip(NUMBERS, numbers, strict=True))))

@@ -54,14 +54,13 @@ def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataF
     counts = predictions.groupby(CELL, sort=False).agg(n_images=("image_id", "nunique"), n_groups=("group", "nunique"))
     in_fold = predictions.groupby([*CELL, "fold"], sort=False)["group"].nunique().groupby(CELL, sort=False).min()
     counts["few_groups"] = in_fold < FEW_GROUPS
-    rows = {}
-    for cell, of in draws.groupby(CELL, sort=False):
-        mean = mean_over_runs(of.to_numpy(), of.index.get_level_values("seed").to_numpy())
-        rows[cell] = (*(end[0] for end in interval(mean)), (~np.isnan(mean)).sum())  # NaN draws are left out
-    index = pd.MultiIndex.from_tuples(rows, names=CELL)
-    drawn = pd.DataFrame(list(rows.values()), columns=["low", "high", "n_draws"], index=index).join(shown["n_seeds"])
-    drawn["method"] = np.where(drawn["n_seeds"] > 1, "bootstrap over groups and seeds", "bootstrap over groups")
-    return drawn.drop(columns="n_seeds").join(shown.join(counts)).reset_index()[[*CELL, *INTERVALS]]
+    means = cell_means(draws)
+    table = pd.DataFrame(index=pd.MultiIndex.from_tuples(means, names=CELL)).join(shown).join(counts)
+    drawn = np.stack(list(means.values()))
+    table["low"], table["high"] = interval(drawn)
+    table["n_draws"] = (~np.isnan(drawn)).sum(axis=1)  # NaN draws are left out
+    table["method"] = np.where(table["n_seeds"] > 1, "bootstrap over groups and seeds", "bootstrap over groups")
+    return table.reset_index()[[*CELL, *INTERVALS]]
 
 
 def finding_intervals(predictions: pd.DataFrame, *, n_draws: int, seed: int) -> pd.DataFrame:
@@ -72,6 +71,12 @@ def finding_intervals(predictions: pd.DataFrame, *, n_draws: int, seed: int) -> 
         drawn = draws(part, n_draws=n_draws, seed=seed, average="macro")
         parts.append(auc_intervals(aucs, drawn, part).assign(**{"class": name}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*CELL, *INTERVALS, "class"])
+
+
+def cell_means(draws: pd.DataFrame) -> dict[tuple, np.ndarray]:
+    """Return `mean_over_runs`, shape (n_draws,), of every source, target and mode."""
+    cells = draws.groupby(CELL, sort=False)
+    return {cell: mean_over_runs(of.to_numpy(), of.index.get_level_values("seed").to_numpy()) for cell, of in cells}
 
 
 def mean_over_runs(draws: np.ndarray, seeds: np.ndarray) -> np.ndarray:

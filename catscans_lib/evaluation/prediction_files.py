@@ -53,11 +53,8 @@ def read(path: Path, *, label: str | None = None, group: str | None = None, posi
     classes, scores = _scores(table, path, labels, positive)
     spelling = {class_key(name): name for name in classes}
     labels = labels.map(lambda text: spelling.get(class_key(text), text)).to_numpy(dtype=object)
-    groups = (
-        table[_column(table, path, (group,) if group else ("group",), "the group")]
-        if group or "group" in table
-        else None
-    )
+    has_groups = group or "group" in table
+    groups = table[_column(table, path, (group or "group",), "the group")] if has_groups else None
     ids = next((table[name] for name in IDS if name in table), None)
     if ids is not None and ids.duplicated().any():
         raise InputError(f"{path.name}: '{ids[ids.duplicated()].iloc[0]}' is predicted more than once.")
@@ -77,9 +74,8 @@ def _probabilities(scores: np.ndarray, path: Path, problems: list[Problem], rows
     if (np.abs(sums - 1) <= ROUNDING * scores.shape[1]).all():
         return scores
     if (scores < 0).any():
-        problems.append(
-            Problem("", f"{path.name}: some scores are negative, so they are used as logits (softmax of each row).")
-        )
+        said = "some scores are negative, so they are used as logits (softmax of each row)"
+        problems.append(Problem("", f"{path.name}: {said}."))
         return softmax(scores, axis=1)
     if (sums <= 0).any():
         raise InputError(f"{path.name}: row {rows[np.argmax(sums <= 0)] + 2}: all scores are 0.")
@@ -114,9 +110,8 @@ def _scores(
         )
     scores = _numbers(table, path, name)
     scores = scores / max(1, np.abs(scores).max() / 1e6)  # so that 1 - score keeps its digits
-    return _ordered(spelled.values(), positive or next(iter(per_class), None), path), np.column_stack(
-        [1 - scores, scores]
-    )
+    classes = _ordered(spelled.values(), positive or next(iter(per_class), None), path)
+    return classes, np.column_stack([1 - scores, scores])
 
 
 def _plain(label: str) -> str:
@@ -127,9 +122,8 @@ def _plain(label: str) -> str:
 def _ordered(names: Iterable[str], positive: str | None, path: Path) -> tuple[str, ...]:
     """Return the classes, sorted (numbers by value), of two the positive one last."""
     numbers = tables.numbers(pd.Series(list(names), dtype=str))
-    classes = (
-        [name for _, name in sorted(zip(numbers, names, strict=True))] if np.isfinite(numbers).all() else sorted(names)
-    )
+    by_value = [name for _, name in sorted(zip(numbers, names, strict=True))]
+    classes = by_value if np.isfinite(numbers).all() else sorted(names)
     if positive is None or len(classes) != 2:
         return tuple(classes)
     same = [name for name in classes if class_key(name) == class_key(positive)]
@@ -142,7 +136,6 @@ def _numbers(table: pd.DataFrame, path: Path, column: str) -> np.ndarray:
     numbers = tables.numbers(table[column])
     if not np.isfinite(numbers).all():
         row = int(np.argmin(np.isfinite(numbers)))
-        raise InputError(
-            f"{path.name}: row {table.index[row] + 2}, {column}: '{table[column].iloc[row]}' is not a finite number."
-        )
+        said = f"row {table.index[row] + 2}, {column}: '{table[column].iloc[row]}' is not a finite number"
+        raise InputError(f"{path.name}: {said}.")
     return numbers

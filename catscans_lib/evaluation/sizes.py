@@ -4,6 +4,7 @@ A seed draws its own training images and its own training; held-out images are t
 """
 
 from collections.abc import Iterator
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -62,9 +63,8 @@ def crossings(aucs: pd.DataFrame, draws: pd.DataFrame, margin: float, *, seed: i
             apart, limit = means[source] - means[other], margin if other == "none" else 0.0
             if other != "none" and not (apart[0] > 0 >= apart[-1]):
                 continue
-            of_draws = drawn[source, other][
-                :, ~np.isnan(drawn[source, other]).any(axis=0)
-            ]  # without those that lack a class
+            of_draws = drawn[source, other]
+            of_draws = of_draws[:, ~np.isnan(of_draws).any(axis=0)]  # without those that lack a class
             at, *found = crossing(sizes, np.hstack([apart[:, None], of_draws]), limit)
             found = np.array(found or [at])
             low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
@@ -103,15 +103,14 @@ def _drawn(aucs: pd.DataFrame, draws: pd.DataFrame, seed: int) -> Iterator[tuple
     """
     for key, here in aucs.groupby(["target", "mode"], sort=False):
         sizes = np.sort(here["n_train"].unique())
-        wide = (
-            here.pivot(index=["source", "seed"], columns=["fold", "n_train"], values="auc").sort_index(axis=1).dropna()
-        )
+        wide = here.pivot(index=["source", "seed"], columns=["fold", "n_train"], values="auc")
+        wide = wide.sort_index(axis=1).dropna()
         names = [name for name in here["source"].unique() if name in wide.index.get_level_values("source")]
         of = draws.xs(key, level=["target", "mode"]).groupby(["source", "n_train", "seed"]).mean()
         images = {name: of.loc[name].groupby("n_train").mean().to_numpy() for name in names}
         values = {name: wide.loc[name].to_numpy().reshape(-1, here["fold"].nunique(), len(sizes)) for name in names}
         found = {name: _means(values[name], images[name], seed) for name in names}
-        for one, other in ((a, b) for a in names for b in names if a not in (b, "none")):
+        for one, other in ((one, other) for one, other in permutations(names, 2) if one != "none"):
             apart = (wide.loc[one] - wide.loc[other]).dropna().to_numpy().reshape(-1, *values[one].shape[1:])
             found[one, other] = _means(apart, images[one] - images[other], seed)
         yield key, sizes.astype(float), values, images, found

@@ -38,8 +38,8 @@ def numbers(history: pd.DataFrame) -> pd.DataFrame:
         names = ("validation", "auc"), ("train", "loss")
         aucs, loss = (curves[name] if name in curves else pd.Series(dtype=float) for name in names)
         diverged = not np.isfinite(loss).all()
-        if len(loss) > 1 and not diverged:
-            diverged = bool(_late(loss).mean() - loss.iloc[0] > DIVERGED_ABOVE * abs(loss.iloc[0]))
+        if len(loss) > 1:
+            diverged |= bool(_late(loss).mean() - loss.iloc[0] > DIVERGED_ABOVE * abs(loss.iloc[0]))
         values = aucs[np.isfinite(aucs)]
         late = _late(values)
         before = values.iloc[-2 * len(late) : -len(late)] if len(late) else late

@@ -36,22 +36,17 @@ def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[F
     stops = np.append(starts, len(order))[1:]
     labels = predictions["label"].to_numpy()[order]
     groups = predictions["group"].to_numpy()[order] if "group" in predictions else None
-    scores = {name: predictions[name].to_numpy(float)[order] for name in predictions if name.startswith("score_")}
+    scores = {name[6:]: predictions[name].to_numpy(float)[order] for name in predictions if name.startswith("score_")}
     truth = {name[5:]: predictions[name].to_numpy(float)[order] for name in predictions if name.startswith("true_")}
     scored = {name: np.logical_or.reduceat(~np.isnan(values), starts) for name, values in scores.items()}
     names = zip(*(predictions[key].to_numpy()[order[starts]].tolist() for key in keys), strict=True)
     for at, (of, start, stop) in enumerate(zip(names, starts.tolist(), stops.tolist(), strict=True)):
-        here = [name for name in scores if scored[name][at]] or list(scores)
-        values = np.stack([scores[name][start:stop] for name in here], axis=1) if here else np.empty((stop - start, 0))
-        has = [truth[name][start:stop] for name in classes_of(here) if name in truth]
+        classes = tuple(name for name in scores if scored[name][at]) or tuple(scores)
+        values = np.column_stack([scores[name][start:stop] for name in classes] or [np.empty((stop - start, 0))])
+        has = [truth[name][start:stop] for name in classes if name in truth]
         several = has and not np.isnan(has).any()
         of_images = np.stack(has, axis=1).astype(bool) if several else labels[start:stop]
-        yield Fold(of, classes_of(here), of_images, None if groups is None else groups[start:stop], values)
-
-
-def classes_of(columns: Iterable[str]) -> tuple[str, ...]:
-    """Return the classes of score columns."""
-    return tuple(column.removeprefix("score_") for column in columns)
+        yield Fold(of, classes, of_images, None if groups is None else groups[start:stop], values)
 
 
 def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], average: str = "weighted") -> pd.DataFrame:
@@ -68,14 +63,12 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
         )
     rows = []
     for one in split_folds(predictions):
-        source, target, mode, fold, seed = one.keys
-        run_id = run_ids[source, target]
+        (source, target, mode, fold, seed), kind = one.keys, metrics.average_of(one.labels, one.classes, average)
         try:
             value = metrics.auc(one.labels, one.scores, one.classes, average)
         except ValueError as error:
-            raise ValueError(f"{run_id}, {mode}, fold {fold}, seed {seed}: {error}") from error
-        kind = metrics.average_of(one.labels, one.classes, average)
-        rows.append((*one.keys, kind, value, len(one.labels), run_id))
+            raise ValueError(f"{run_ids[source, target]}, {mode}, fold {fold}, seed {seed}: {error}") from error
+        rows.append((*one.keys, kind, value, len(one.labels), run_ids[source, target]))
     return pd.DataFrame(rows, columns=[*KEYS, "average", "auc", "n_images", "run_id"])
 
 

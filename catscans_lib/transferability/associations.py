@@ -16,9 +16,9 @@ from catscans_lib.transferability.similarity_tables import PAIR, closer
 
 LEVEL = 0.95
 ALL = "all"  # all targets together, in column target
-COLUMNS = (
+COLUMNS = [
     "evidence", "mode", "target", "measure", "kind", "uses_labels", "statistic", "value", "low", "high", "n", "p", "p_max",
-)  # fmt: skip
+]  # fmt: skip
 SIZES = ["mode", "size", "n_targets", "measure", "value", "low", "high", "p", "n"]
 REGRET = STATISTICS.index("regret")
 PROBES = ("linear_probe", "linear_probe_auc")  # a rule and a measure that are the mode linear_probe itself
@@ -58,12 +58,10 @@ def associations(
     Regret is the loss against the best of all sources with results, with Student's interval from one regret per target. Other
     intervals are percentiles of `n_draws` draws of sources and folds, without those in which the statistic is undefined.
     """
-    parts = []
+    parts = [pd.DataFrame(columns=COLUMNS)]
     for mode, arranged, kinds in panels(results, similarity, baselines):
-        parts.append(_of_panel(arranged, kinds, n_draws, seed).assign(evidence=evidence, mode=mode))
-    if not parts:
-        return pd.DataFrame(columns=list(COLUMNS))
-    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+        parts.append(_of_panel(arranged, kinds, n_draws, seed).assign(evidence=evidence, mode=mode)[COLUMNS])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def by_size(aucs: pd.DataFrame, similarity: pd.DataFrame, *, n_draws: int, seed: int = 0) -> pd.DataFrame:
@@ -142,13 +140,9 @@ def _of_panel(arranged: Panel, kinds: pd.DataFrame, n_draws: int, seed: int) -> 
         value=observed.ravel(), n=np.repeat(np.column_stack([n, n.sum(axis=1)]).ravel(), len(STATISTICS))
     )
     table[["low", "high", "p", "p_max"]] = np.nan
-    over_all = {
-        "p": _p(observed[:, -1], extreme),
-        "p_max": np.where(is_measure[:, None], _p(observed[:, -1], largest), np.nan),
-    }
-    over_all |= dict(zip(("low", "high"), np.moveaxis(limits, 2, 0), strict=True))
-    for column, values in over_all.items():
-        table.loc[table["target"] == ALL, column] = values.ravel()
+    p_max = np.where(is_measure[:, None], _p(observed[:, -1], largest), np.nan)
+    over_all = np.stack([*np.moveaxis(limits, 2, 0), _p(observed[:, -1], extreme), p_max], axis=-1)
+    table.loc[table["target"] == ALL, ["low", "high", "p", "p_max"]] = over_all.reshape(-1, 4)
     table.loc[table["measure"] == "best_elsewhere", "p"] = np.nan  # it is made of the same results
     return table[table["n"] > 1].sort_values("target", key=lambda names: names.map(order.index), kind="stable")
 
@@ -176,8 +170,8 @@ def _permuted(arranged: Panel, drawn: Sample) -> np.ndarray:
 
 def _extremity(values: np.ndarray) -> np.ndarray:
     """Distance of values, (..., 5, n_draws), from what chance gives; for regret, small is extreme."""
-    place, away = STATISTICS.index, np.abs(values)
-    away[..., place("accuracy"), :] = np.abs(values[..., place("accuracy"), :] - 0.5)
+    away, accuracy = np.abs(values), STATISTICS.index("accuracy")
+    away[..., accuracy, :] = np.abs(values[..., accuracy, :] - 0.5)
     away[..., REGRET, :] = -values[..., REGRET, :]
     return away
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,14 +23,6 @@ PROBLEMS = ["source", "target", "measure", "probe", "n_images", "seed", "problem
 FAILURES = (ValueError, ArithmeticError, MemoryError)
 
 
-class Measured(NamedTuple):
-    """What `of_target` returns: `values` (probe "": the source's own network), `seconds` by measure, `problems` with reasons."""
-
-    values: pd.DataFrame
-    seconds: pd.DataFrame
-    problems: pd.DataFrame
-
-
 class Pair(NamedTuple):
     """A source, inputs of measures, the probe ("": the source's own network), and the reasons why fields are missing."""
 
@@ -41,8 +32,7 @@ class Pair(NamedTuple):
     missing: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """A dataset's sample of images, its features and Task2Vec embedding by the probe; `missing`: why there is no embedding."""
 
     images: Subset
@@ -51,30 +41,30 @@ class Side:
     missing: dict[str, str]
 
 
-def of_target(study: Study, settings: Similarity) -> Measured:
-    """Compute every measure for every source of a target, once per seed.
+def of_target(study: Study, settings: Similarity) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Compute every measure for every source of a target, once per seed; return values, seconds by measure, and problems.
 
     Measures that compare two sets of images use the probe network's features, all others those of the target's images by the
     source's own network. Rows whose source is the target are for two disjoint subsets of it (self distance). Measures with
-    missing inputs are omitted: a source that came as weights has no images and no head. One that fails is a row of `problems`.
+    missing inputs are omitted: a source that came as weights has no images and no head. One that fails is a row of the problems.
+    Column probe is "" for the source's own network.
     """
     networks, rows = SourceFeatures(study.profile, settings.probe), []
     for seed in settings.seeds:
-        pairs = _pairs(study, settings, networks, seed)
-        rows += _rows(pairs, settings.target, settings.measures, seed)
+        rows += _rows(_pairs(study, settings, networks, seed), settings, seed)
     table = pd.DataFrame(rows, columns=[*COLUMNS, "problem", "seconds"]).astype({"value": float})
     seconds = table.groupby("measure")["seconds"].agg(seconds="sum", n="size").reset_index()
     has_value = table["problem"] == ""
     values, problems = table[has_value].reset_index(drop=True), table[~has_value].reset_index(drop=True)
-    return Measured(values[COLUMNS], seconds, problems[PROBLEMS])
+    return values[COLUMNS], seconds, problems[PROBLEMS]
 
 
-def _rows(pairs: Iterable[Pair], target: str, measures: list[str] | None, seed: int) -> list[tuple]:
+def _rows(pairs: Iterable[Pair], settings: Similarity, seed: int) -> list[tuple]:
     """Rows of `COLUMNS`, problem ("" if there is a value) and the seconds taken."""
     rows = []
     for pair in pairs:
         computable = set(registry.computable(pair.inputs))
-        for measure in registry.chosen(measures):
+        for measure in registry.chosen(settings.measures):
             value, start = None, time.perf_counter()
             compares_images = any(part.startswith("source_") and part != "source_head" for part in measure.needs)
             if compares_images != bool(pair.probe):  # if not, it looks at the target through the source's network
@@ -84,7 +74,7 @@ def _rows(pairs: Iterable[Pair], target: str, measures: list[str] | None, seed: 
             elif not (problem := "; ".join(pair.missing[part] for part in measure.arguments if part in pair.missing)):
                 continue
             of_value = value, measure.larger_is_closer, pair.probe, len(pair.inputs.features), seed
-            rows.append((pair.source, target, measure.name, *of_value, problem, time.perf_counter() - start))
+            rows.append((pair.source, settings.target, measure.name, *of_value, problem, time.perf_counter() - start))
     return rows
 
 
@@ -102,9 +92,8 @@ def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: i
     needs = frozenset().union(*(measure.needs for measure in registry.chosen(settings.measures)))
     target, n_images = settings.target, settings.n_images
     opened = store.open_store(_store_path(study, target))
-    rows = np.flatnonzero(
-        opened.table["image_id"].isin(folds.read(paths.folds_path(study.profile, target))["image_id"])
-    )
+    in_folds = folds.read(paths.folds_path(study.profile, target))["image_id"]
+    rows = np.flatnonzero(opened.table["image_id"].isin(in_folds))
     sides = {target: _side(networks, store.subset(opened, rows, n_images, seed), seed, needs)}
     # Targets begin with different sources, so that runs at the same time find features and embeddings of each other.
     for source in sorted(settings.sources, key=lambda source: (source < target, source)):
@@ -146,8 +135,6 @@ def _by_network(networks: SourceFeatures, source: str, target: Side) -> Pair:
     """Inputs of measures that look at the target through the source's network."""
     found = networks.features(source, target.images)
     head, reason = _attempt(networks.head, source, found)
-    inputs = Inputs(
-        features=found, labels=target.images.labels, groups=target.images.groups,
-        source_head=head,
-    )  # fmt: skip
+    images = target.images
+    inputs = Inputs(features=found, labels=images.labels, groups=images.groups, source_head=head)
     return Pair(source, inputs, "", {"source_head": reason} if reason else {})

@@ -31,10 +31,8 @@ def limits(results: pd.DataFrame, similarity: pd.DataFrame, statistic: str, *, s
         by_repeat = here if repeats == "folds" else here.assign(fold=here["seed"])
         found = panel(by_repeat, similarity).results
         smallest = [detectable(n, statistic, alike=alike, seed=seed) for alike in (False, True)]
-        rows.append(
-            (mode, statistic, max(n, default=0), len(n), *smallest, *ceiling(found, statistic, seed=seed), repeats)
-        )
-        rows[-1] += (found.shape[2],)
+        highest = ceiling(found, statistic, seed=seed)
+        rows.append((mode, statistic, max(n, default=0), len(n), *smallest, *highest, repeats, found.shape[2]))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -49,9 +47,8 @@ def detectable(n_sources: list[int], statistic: str, *, alike: bool, n_simulated
         return np.nan
     rng, place = np.random.default_rng(seed), STATISTICS.index(statistic)
     sizes = [max(n_sources)] if alike else n_sources
-    scores = [
-        special.ndtri((np.arange(1, n + 1) - 0.375) / (n + 0.25)) for n in sizes
-    ]  # expected order statistics (Blom)
+    # expected order statistics (Blom)
+    scores = [special.ndtri((np.arange(1, n + 1) - 0.375) / (n + 0.25)) for n in sizes]
     noise = [rng.normal(size=(n_simulated, n)) for n in sizes]
 
     def simulated(r: float) -> np.ndarray:
@@ -84,9 +81,8 @@ def ceiling(results: np.ndarray, statistic: str, *, n_splits: int = 100, seed: i
     for _ in range(n_splits):
         one, other = np.split(rng.permutation(n)[: n // 2 * 2], 2)
         halves = known_mean(results[:, :, one], axis=2), known_mean(results[:, :, other], axis=2)
-        on_targets = [
-            ranks.on_target(x, ranks.draws(y[None], np.ones((1, len(y))))) for x, y in zip(*halves, strict=True)
-        ]
+        pairs = zip(*halves, strict=True)
+        on_targets = [ranks.on_target(x, ranks.draws(y[None], np.ones((1, len(y))))) for x, y in pairs]
         found.append(ranks.over_targets(on_targets).values[STATISTICS.index(statistic), 0])
     known = np.array(found)[~np.isnan(found)]
     r, longer = max(known.mean(), 0.0) if len(known) else np.nan, n / (n // 2)

@@ -57,7 +57,7 @@ def between_datasets(similarity: pd.DataFrame) -> pd.DataFrame:
 
 
 def told(problems: pd.DataFrame) -> list[str]:
-    """Return the problems of `compute.Measured` as sentences: what has no value, for which draws, and why."""
+    """Return the problems of `compute.of_target` as sentences: what has no value, for which draws, and why."""
     keys = ["measure", "source", "target", "problem"]
     seeds = problems.groupby(keys, sort=False)["seed"].agg(lambda numbers: ", ".join(map(str, sorted(set(numbers)))))
     return [
@@ -91,14 +91,13 @@ def noise(similarity: pd.DataFrame) -> pd.DataFrame:
     keys = ["measure", "target"]
     pairs = between_datasets(similarity).groupby([*keys, "source"], sort=False)
     itself = similarity[similarity["source"] == similarity["target"]].groupby(keys)["value"].mean()
-    sd_draws = np.sqrt(pairs["value"].var().groupby(keys, sort=False).mean())
-    sd_sources = closer(similarity).groupby(keys, sort=False).std()
-    columns = {
-        "n_draws": pairs["seed"].nunique().groupby(keys, sort=False).max(), "sd_draws": sd_draws, "sd_sources": sd_sources,
-        "noise": sd_draws / sd_sources.where(sd_sources > 0), "self_distance": itself.reindex(sd_draws.index),
-        "distance": pairs["value"].mean().groupby(keys, sort=False).mean(),
-    }  # fmt: skip
-    return pd.DataFrame(columns).reset_index()
+    table = pairs["seed"].nunique().groupby(keys, sort=False).max().to_frame("n_draws")
+    table["sd_draws"] = np.sqrt(pairs["value"].var().groupby(keys, sort=False).mean())
+    table["sd_sources"] = closer(similarity).groupby(keys, sort=False).std()
+    table["noise"] = table["sd_draws"] / table["sd_sources"].where(table["sd_sources"] > 0)
+    table["self_distance"] = itself
+    table["distance"] = pairs["value"].mean().groupby(keys, sort=False).mean()
+    return table.reset_index()
 
 
 def ranks(values: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -168,12 +167,9 @@ def best_elsewhere(results: pd.DataFrame) -> pd.DataFrame:
 
 def declared_shares(similarity: pd.DataFrame, *, is_demo: bool) -> pd.DataFrame:
     """Return the demo's truth (`demo.shared_factors`) as a table of similarity, for the measured pairs; empty for real images."""
-    columns = [*PAIR, "measure", "value", "larger_is_closer"]
-    if not is_demo:
-        return pd.DataFrame(columns=columns)
     shares = demo.shared_factors().rename(columns={"share": "value"})
-    measured = shares.merge(similarity[PAIR].drop_duplicates())
-    return measured.assign(measure="declared_share", larger_is_closer=True)[columns]
+    measured = shares.merge(similarity[PAIR].drop_duplicates() if is_demo else similarity[PAIR].head(0))
+    return measured.assign(measure="declared_share", larger_is_closer=True)
 
 
 def facts_of_sources(profile: str, similarity: pd.DataFrame) -> pd.DataFrame:

@@ -19,10 +19,8 @@ from catscans_lib.similarity import squared_gradients, task2vec
 @cache
 def _code() -> str:
     """Return a hash of the code that computes embeddings: those of other code are not read."""
-    digest = hashlib.sha256(
-        b"".join(Path(file).read_bytes() for file in (task2vec.__file__, squared_gradients.__file__))
-    )
-    return digest.hexdigest()[:8]
+    code = b"".join(Path(module.__file__).read_bytes() for module in (task2vec, squared_gradients))
+    return hashlib.sha256(code).hexdigest()[:8]
 
 
 class SourceFeatures:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catscans_lib.evaluation import drops, tables
+from catscans_lib.evaluation import drops, intervals, tables
 from catscans_lib.statistics import metrics
 
 CHOSEN = {"n_draws": 200, "draw_seed": 0, "margin": 0.01}
@@ -73,9 +73,9 @@ def test_the_interval_of_a_drop_covers_the_true_one():
         inside, outside = simulated(rng, 1.0, 40), simulated(rng, 0.5, 80, outside=True)
         aucs = [tables.fold_aucs(part, tables.KEYS, "macro") for part in (inside, outside)]
         draws = [
-            drops.intervals.draws(inside, n_draws=300, seed=0, average="macro"), drops._draws(outside, 300, 0),
+            intervals.draws(inside, n_draws=300, seed=0, average="macro"), drops._draws(outside, 300, 0),
         ]  # fmt: skip
-        row = drops.drops(inside, outside, aucs, [drops._means(one) for one in draws]).iloc[0]
+        row = drops.drops(inside, outside, aucs, [intervals.cell_means(one) for one in draws]).iloc[0]
         inside_is.append(row["low"] <= true <= row["high"])
     assert np.mean(inside_is) >= 0.83  # five misses of 30 have p = .004 at 95 %
 

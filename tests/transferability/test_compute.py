@@ -129,8 +129,8 @@ def test_the_noise_floor_is_measured_and_lies_below_the_distance_to_other_datase
 
 
 def test_the_same_seed_gives_the_same_values(project, measured):
-    again = of_chest(measures=["logme", "mmd_rbf", "task2vec_cosine"]).values
-    before = measured.values.merge(again, on=["source", "target", "measure", "probe", "seed"])
+    again = of_chest(measures=["logme", "mmd_rbf", "task2vec_cosine"])[0]
+    before = measured[0].merge(again, on=["source", "target", "measure", "probe", "seed"])
     assert len(before) == len(again) == 3 + 2 * 4
     np.testing.assert_array_equal(before["value_x"], before["value_y"])
 
@@ -171,7 +171,7 @@ def test_a_measure_that_fails_is_a_row_with_its_reason_and_all_others_have_their
         "SFDA of kimia960 and chest has no value (seed 0): LinAlgError: SVD did not converge"
     ]
     keys = ["source", "measure"]
-    before = measured.values.set_index(keys)["value"]
+    before = measured[0].set_index(keys)["value"]
     assert len(values) + len(problems) == len(before)
     pd.testing.assert_series_equal(values.set_index(keys)["value"], before.drop(reasons.index.swaplevel()))
 
