@@ -35,11 +35,9 @@ Means = dict[tuple, np.ndarray]  # by source, target and mode
 def of_pair(
     inside: pd.DataFrame, outside: pd.DataFrame, details: pd.DataFrame, *, n_draws: int, draw_seed: int, margin: float
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of a pair of collections.
+    """Return the tables of a pair of collections: drops, orders, calibration and parts by the functions of these names; others.
 
-    - aucs: the keys, auc_inside (the fold's held-out images), auc_outside (all images outside), n_images of both;
-    - drops, orders, calibration, parts: the functions of these names;
-    - comparisons: of sources outside by bootstrap, as in `inference.comparisons`.
+    These are aucs (of the fold's held-out images and of all images outside) and `inference.comparisons` outside, by bootstrap.
     """
     aucs = [tables.fold_aucs(part, KEYS, AVERAGE) for part in (inside, outside)]
     draws = [

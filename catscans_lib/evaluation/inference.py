@@ -107,9 +107,8 @@ def best_minus_others(aucs: pd.DataFrame, comparisons: pd.DataFrame, mode: str) 
 def gains(scores: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     """Return how much every source adds to random weights with the same budget, from `tables.transfer_scores`.
 
-    Columns source, target, mode, gain (difference of mean AUCs), low, high, p, p_adjusted and verdict (primary test), auc,
-    baseline_auc (means over folds and seeds), transfer_score (gain in percent of the baseline's mean AUC, to compare with
-    the original study).
+    Columns `GAINS`: gain is the difference of mean AUCs over folds and seeds; the test is the primary one; transfer_score is the
+    gain in percent of the baseline's mean AUC, to compare with the original study.
     """
     means = scores.groupby(CELL, sort=False)[["auc", "baseline_auc"]].mean()
     gain = means["auc"] - means["baseline_auc"]
@@ -122,9 +121,8 @@ def gains(scores: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
 def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
     """Rank sources over the targets (1 is the highest mean AUC), with Friedman's test and Nemenyi's critical difference.
 
-    Columns mode, source, mean_rank, n_targets, friedman_p (by permutation), critical_difference (5 %). Random weights are no
-    source and are not ranked. Only sources with a result on every target are; a target's own dataset therefore never is. Empty
-    with fewer than two targets or three sources.
+    Random weights are no source and are not ranked. Only sources with a result on every target are; a target's own dataset
+    therefore never is. Empty with fewer than two targets or three sources.
     """
     tables = []
     for mode in shared_modes(aucs):

@@ -20,8 +20,7 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str, k
     """Compute the AUC of every fold in bootstrap draws of whole groups (patients, lesions, slides).
 
     All sources, modes and seeds of a target get the same draws, so differences between them are paired. Returns a row per
-    value of `keys` (the index), among them the fold; shape (n_rows, n_draws); NaN where a draw lacks a class, and in a fold
-    with a single group.
+    value of `keys` (the index, with the fold), a column per draw; NaN where a draw lacks a class or a fold has a single group.
     """
     rows: dict[tuple, np.ndarray | None] = {}
     alike = defaultdict(list)  # folds of the same images share their draws
@@ -43,10 +42,9 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str, k
 def auc_intervals(aucs: pd.DataFrame, draws: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the mean AUC over folds and seeds with its 95 % bootstrap interval.
 
-    Columns source, target, mode, auc, low, high, fold_sd (spread over folds and seeds, ddof 1; not an interval), n_folds,
-    n_seeds, n_images, n_groups, few_groups (a fold has fewer than `FEW_GROUPS`, so the interval is too short), method, n_draws
-    (draws with every class in every fold). The bootstrap draws the seeds, too, where there are several. With one seed, the
-    interval describes these trained networks: another training would give another AUC.
+    Columns `INTERVALS`: fold_sd (spread over folds and seeds, ddof 1; not an interval), few_groups (a fold has fewer than
+    `FEW_GROUPS`, so the interval is too short), n_draws (draws with every class in every fold). The bootstrap draws the seeds,
+    too, where there are several. With one seed, the interval describes these trained networks: others would have other AUCs.
     """
     shown = aucs.groupby(CELL, sort=False).agg(
         auc=("auc", "mean"), fold_sd=("auc", "std"), n_folds=("fold", "nunique"), n_seeds=("seed", "nunique")

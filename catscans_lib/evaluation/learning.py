@@ -1,19 +1,17 @@
 """Did a network learn at all? A gain over a network that did not learn is no gain from pretraining.
 
-The rule compares the training loss of the epoch that was kept with that of the best constant prediction: ln C for C classes with
-balanced class weights, else the entropy of the class frequencies; of several findings, the mean of that over them, each of two
-classes. The share by which it is lower is the deviance that the network explains (McFadden's R²). A network
+A network explains the share of the deviance by which its training loss, in the epoch that was kept, is lower than that of the
+best constant prediction (McFadden's R²): ln C for C classes with balanced class weights, else the entropy of the class
+frequencies; of several findings, the mean of that over them. A network
 
-- **learned** if it explains at least 5 %. The loss is a mean over an epoch with dropout and augmentation, so a network that
-  predicts a constant wanders by some per cent; one that learns leaves it far behind.
-- **did not learn** if it explains less than 0.5 %, whatever its AUC: it has not left its random start, and random features rank
-  many images rightly (measured: a loss of .693 in all ten epochs, and an AUC of .88, on 180 X-rays).
-- in between, learned if its held-out AUC exceeds 0.5 + max(0.05, 1.96 sd), with the standard deviation that the AUC has under
-  random scores, sqrt((n₁ + n₀ + 1) / (12 n₁ n₀)) (Mann and Whitney 1947). A low rate may rank images well before its loss moves
-  far. An AUC below 0.5 is no learning.
+- **learned** if it explains at least 5 %: one that predicts a constant wanders by some per cent (dropout, augmentation);
+- **did not learn** if it explains less than 0.5 %, whatever its AUC: random features rank many images rightly (measured: a loss
+  of .693 in all ten epochs, and an AUC of .88, on 180 X-rays);
+- in between, learned if its held-out AUC exceeds 0.5 + max(0.05, 1.96 sd), with the standard deviation under random scores,
+  sqrt((n₁ + n₀ + 1) / (12 n₁ n₀)) (Mann and Whitney 1947): a low rate may rank images well before its loss moves far.
 
-A network that fits its training images but no others did learn: it is useless, and its AUC says so. One failed training marks
-the whole pair of source and target in that mode, because a mean over trained and untrained networks describes neither.
+One failed training marks the whole pair of source and target in that mode: a mean over trained and untrained networks describes
+neither.
 """
 
 from collections.abc import Mapping
@@ -59,11 +57,9 @@ def verdicts(
 ) -> pd.DataFrame:
     """Judge the network of every source, target, mode, fold and seed in `class_aucs` (`tables.class_aucs`).
 
-    `curves` has the chosen learning curves of all transfers (`results.chosen_curves`), `settings` the parameters of each run by
-    source and target: class_weights, and patience, with which the epoch of the lowest validation loss was kept.
-
-    Columns of the keys, training_loss, constant_loss, auc (weighted one-vs-rest), chance_auc, verdict. Without a learning curve,
-    as for linear probes, which train no network, the verdict is `NOT_JUDGED`.
+    `curves` are those of `results.chosen_curves`, `settings` the parameters of each run by source and target: class_weights, and
+    patience, with which the epoch of the lowest validation loss was kept. Columns of the keys, training_loss, constant_loss, auc
+    (weighted one-vs-rest), chance_auc, verdict: `NOT_JUDGED` without a learning curve, as for linear probes.
     """
     losses = {key: part for key, part in curves[curves["metric"] == "loss"].groupby(KEYS, sort=False)}
     # folds are stratified, so their class shares are those in training

@@ -25,11 +25,10 @@ CROSSINGS = [*CELL, "other", "margin", "n_train", "low", "high", "share_within",
 def curves(aucs: pd.DataFrame, draws: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Return the mean AUC of every source at every size, and its gain over random weights, with 95 % intervals.
 
-    `aucs` has the columns `RUN` and auc, `draws` the same runs (index) in bootstrap draws of groups of held-out images. Returns
-    `CURVES`; the gain is NaN without random weights at the same sizes. Intervals cover what `covers` says: other held-out
-    images, and with several seeds other draws of training images and other trainings (`_of_seeds`). At the full size all
-    seeds have the same training images, and drawn ones overlap, so there the intervals cover the seeds of training alone.
-    se_images and se_seeds are the standard errors of both parts.
+    `aucs` has the columns `RUN` and auc, `draws` the same runs (index) in bootstrap draws of groups of held-out images. The gain
+    is NaN without random weights at the same sizes. Intervals cover what `covers` says: other held-out images, and with several
+    seeds other draws of training images (none at the full size) and other trainings (`_of_seeds`); se_images and se_seeds are
+    the standard errors of both parts.
     """
     rows = []
     for key, sizes, values, images, drawn in _drawn(aucs, draws, seed):
@@ -50,11 +49,9 @@ def curves(aucs: pd.DataFrame, draws: pd.DataFrame, *, seed: int = 0) -> pd.Data
 def crossings(aucs: pd.DataFrame, draws: pd.DataFrame, margin: float, *, seed: int = 0) -> pd.DataFrame:
     """Return from how many training images on a source adds less than `margin` to `other`: random weights, or a source.
 
-    Takes what `curves` does; columns `CROSSINGS`. Sizes between those tried are interpolated on a logarithmic scale. For
-    random weights, `margin` is the argument; a pair of sources has margin 0, and a row only if the order of their means at
-    the largest size is not that at the smallest. n_train, low and high (95 %) are NaN beyond the largest size tried, which
-    `where` calls "never"; "always" is the smallest size, where the gain may have been small before. share_within is the share
-    of draws that cross within the sizes tried.
+    Takes what `curves` does. A pair of sources has margin 0, and a row only if the order of their means at the largest size is
+    not that at the smallest. n_train, low and high (95 %) are NaN beyond the largest size tried, which `where` calls "never";
+    "always" is the smallest size, where the gain may have been small before. share_within: of draws, those that cross within.
     """
     rows = []
     for key, sizes, values, _, drawn in _drawn(aucs, draws, seed):

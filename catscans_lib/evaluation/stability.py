@@ -25,11 +25,10 @@ def by_target(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def numbers(history: pd.DataFrame) -> pd.DataFrame:
     """Return a row per curve: variation of the AUC in the late epochs, worst step back, final value, and whether it diverged.
 
-    Takes a history: epoch, split, metric, value, and the columns that identify a curve (source, target, mode, fold, seed,
-    learning_rate). Returns these; n_epochs; of the AUC on inner validation images: auc_late_sd (ddof 1, over the last third of
-    the epochs, at least two), auc_largest_drop (between two epochs, 0 if it never fell), auc_late_gain (mean of the late epochs
-    minus that of as many before) and auc_final (last epoch); diverged. Non-finite values are skipped; a number is NaN if too
-    few are left. Raises ValueError if a curve has an epoch twice.
+    Takes a history: epoch, split, metric, value, and the columns that identify a curve. Of the AUC on inner validation images:
+    auc_late_sd (ddof 1, over the last third of the epochs, at least two), auc_largest_drop (between two epochs, 0 if it never
+    fell), auc_late_gain (mean of the late epochs minus that of as many before) and auc_final (last epoch). Non-finite values are
+    skipped; a number is NaN if too few are left. Raises ValueError if a curve has an epoch twice.
     """
     keys = [column for column in history if column not in MEASURED]
     rows = []
@@ -51,10 +50,9 @@ def numbers(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per source, target and mode: means of the columns of `numbers` over its curves, and the verdict.
+    """Return a row per source, target and mode: means of the columns of `numbers` over its curves, their number, and the verdict.
 
-    Further columns: divergence_rate (share of the curves), n (curves), times_median (auc_late_sd divided by its median over the
-    sources of the target).
+    divergence_rate is a share of the curves, times_median auc_late_sd divided by its median over the sources of the target.
     """
     groups = numbers.groupby(SOURCE, sort=False)
     table = groups[NUMBERS].mean()
@@ -81,8 +79,7 @@ def verdict(row: pd.Series) -> str:
 def seed_spread(numbers: pd.DataFrame) -> pd.DataFrame:
     """Return how much the final AUC on inner validation images (`numbers`) varies between the seeds of each source.
 
-    Columns source, target, mode, seed_sd (ddof 1, of the means over the folds that all seeds have), n_seeds, n_folds. A source
-    with one seed has no row.
+    seed_sd has ddof 1, of the means over the folds that all seeds have. A source with one seed has no row.
     """
     rows = []
     for key, part in numbers.groupby(SOURCE, sort=False):

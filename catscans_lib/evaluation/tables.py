@@ -52,9 +52,8 @@ def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[F
 def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], average: str = "weighted") -> pd.DataFrame:
     """Compute the AUC of every source, target, mode, fold and seed, in the order in which these begin.
 
-    Takes predictions and run ids (by source and target) of all transfer runs, as `results` returns them. Columns of the keys,
-    average ("binary" for two classes, "macro" over findings), auc, n_images, run_id. Raises ValueError, naming the
-    run, if an image is predicted twice in one mode and seed, or a fold gives no AUC.
+    Takes predictions and run ids (by source and target) as `results` returns them. average is "binary" for two classes, "macro"
+    over findings. ValueError, naming the run, if an image is predicted twice in one mode and seed, or a fold gives no AUC.
     """
     if (twice := predictions.duplicated(["source", "target", "image_id", "mode", "seed"])).any():
         runs = predictions.loc[twice, ["source", "target"]].value_counts(sort=False)
@@ -152,8 +151,8 @@ def shared_modes(aucs: pd.DataFrame) -> list[str]:
 def transfer_scores(aucs: pd.DataFrame) -> pd.DataFrame:
     """Compare every source with random weights on the same target, mode, fold and seed.
 
-    Returns the keys, auc, baseline_auc, gain (their difference) and transfer_score (the gain in percent of baseline_auc, as in
-    the original study); a source without a baseline has no row. `inference.gains` has the means.
+    gain is the difference of the AUCs, transfer_score that in percent of baseline_auc, as in the original study; a source without
+    a baseline has no row. `inference.gains` has the means.
     """
     shared = aucs[aucs["mode"].isin(shared_modes(aucs))]
     pair = ["target", "mode", "fold", "seed"]

@@ -15,10 +15,9 @@ from catscans_lib.statistics.metrics import auc, classification_metrics, per_cla
 def evaluate(one: Predictions, other: Predictions | None = None, *, average: str, n_draws: int, seed: int) -> dict:
     """Return AUC, intervals and metrics of predictions, and their difference from other predictions of the same images.
 
-    A dict of plain values: name, n_images, n_groups (None without groups), classes (counts by name), average, auc, intervals
-    (low, high by method; None if not available), metrics (empty if scores are not probabilities), inventory (as
-    `inventory.inventory` returns it); with `other` also against: name, auc, difference (one minus other), tests (low, high, p
-    by method). Raises InputError if the images differ or the predictions give no AUC.
+    A dict of plain values: intervals are low and high by method (None if not available), metrics are empty if scores are not
+    probabilities; with `other` also against, whose tests are low, high and p of the difference (one minus other) by method.
+    Raises InputError if the images differ or the predictions give no AUC.
     """
     options = {"average": average, "n_draws": n_draws, "seed": seed}
     try:

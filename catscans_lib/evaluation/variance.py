@@ -33,9 +33,8 @@ def split(aucs: pd.DataFrame, draws: pd.DataFrame, *, n_draws: int = 2000, seed:
     images, also where it favours a source or a network. With one transfer seed, "rest" stands for it, which also holds what
     fold and network do together; a component of one level is NaN.
 
-    Columns sd, low, high (95 %, `components`; for images Student's t over folds), share (of the sum of all components),
-    n_levels, and variance: the unbiased estimate. Where that is below 0, sd and share are 0: the component cannot be told
-    from none.
+    low and high are 95 % (`components`; for images Student's t over folds), share is that of the sum of all components. Where
+    variance, the unbiased estimate, is below 0, sd and share are 0: the component cannot be told from none.
     """
     rows = []
     aucs = aucs[aucs["source"] != "none"]
@@ -86,9 +85,8 @@ def differences(aucs: pd.DataFrame, primary: pd.DataFrame) -> pd.DataFrame:
     The unit is a network: its mean AUC over folds and transfer seeds. Pretraining seeds have one variance, pooled over the
     sources of a target (Student's t). Published weights and random weights are one network each, which cannot be repeated:
     they count as given, and two of them have no row. `primary` are comparisons of first networks (`inference.comparisons`).
-    Columns `DIFFERENCES`: n_a and n_b are networks, p_adjusted is Holm's over the pairs of a target and mode, first is what
-    the primary test says of the first networks: "known", "equivalent" or "open". verdict: "a" or "b", the better source, if
-    p_adjusted is below 5 %, else "open".
+    n_a and n_b are networks, p_adjusted is Holm's over the pairs of a target and mode, first is what the primary test says of the
+    first networks: "known", "equivalent" or "open". verdict: "a" or "b", the better source, if p_adjusted is below 5 %, else open.
     """
     known = primary.replace({"verdict": {"a": "known", "b": "known"}}) if len(primary) else pd.DataFrame()
     first = {(row.target, row.mode, frozenset((row.source_a, row.source_b))): row.verdict for row in known.itertuples()}

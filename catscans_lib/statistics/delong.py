@@ -1,15 +1,11 @@
 """DeLong's variance of an AUC and his paired test of two AUCs, in O(n log n), also for grouped images.
 
 The AUC is the mean of the components v10 (one per positive: the share of negatives below it, ties one half), and also of v01
-(one per negative: the share of positives above it). Counting along the sorted scores gives all components. With independent
-images, the variance is var(v10) / n_positive + var(v01) / n_negative. Images of one patient are correlated, so Obuchowski's
-form sums the deviations of the components from the AUC over each group (patient, lesion, slide), and adds the covariance of
-a group's positives with its negatives. If each image is its own group, both forms are equal.
-
-References
-----------
-DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44(3). Sun and Xu (2014), IEEE Signal Processing Letters 21(11).
-Obuchowski (1997), Biometrics 53(2), for groups.
+(one per negative: the share of positives above it). With independent images, the variance is var(v10) / n_positive + var(v01) /
+n_negative. Images of one patient are correlated, so Obuchowski's form sums the deviations of the components from the AUC over
+each group (patient, lesion, slide), and adds the covariance of a group's positives with its negatives. If each image is its own
+group, both forms are equal. References: DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44(3). Sun and Xu (2014), IEEE
+Signal Processing Letters 21(11). Obuchowski (1997), Biometrics 53(2), for groups.
 """
 
 from typing import NamedTuple

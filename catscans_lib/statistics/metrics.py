@@ -143,11 +143,10 @@ def classification_metrics(
 ) -> dict[str, float]:
     """Return what an AUC does not measure: the quality of decisions and of probabilities; arguments as in `auc`.
 
-    The class with the highest probability is predicted, the first if several are tied. accuracy; balanced_accuracy (mean recall
-    over the classes that occur); average_precision (NaN if only one class occurs); brier (of two classes the mean squared error
-    of the positive class's probability, in [0, 1]; of more, summed over classes, in [0, 2]); ece, the expected calibration
-    error of the predicted class over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599). ValueError also for scores
-    outside [0, 1].
+    The class with the highest probability is predicted, the first if several are tied. balanced_accuracy is the mean recall over
+    the classes that occur; average_precision is NaN if only one class occurs; brier is, of two classes, the mean squared error of
+    the positive class's probability, in [0, 1]; of more, summed over classes, in [0, 2]; ece is the expected calibration error of
+    the predicted class over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599). ValueError for scores outside [0, 1].
     """
     from sklearn.metrics import average_precision_score
 

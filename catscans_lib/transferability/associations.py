@@ -50,10 +50,10 @@ def associations(
     all targets, sources are drawn and permuted once for all: a source that is good everywhere is one observation, not one per
     target. Drawn within each target, 26 % of unrelated measures would be found at 5 %, against 5.5 % (10 sources, 11 targets).
 
-    Returns one row per mode, target (`all`: no comparison across targets), measure and statistic (see `ranks.on_target`): value;
-    low, high (95 %); n (sources, or pairs, with a value); p (`n_draws` permutations of results among the sources that have a
-    value; two-sided, for regret one-sided); p_max (by the most extreme measure of each permutation, which corrects for their
-    number); kind (measure or baseline); uses_labels. Single targets have values alone: their sources are too few.
+    Returns one row per mode, target (`all`: no comparison across targets), measure and statistic (see `ranks.on_target`): low and
+    high (95 %); n (sources, or pairs, with a value); p (`n_draws` permutations of results among the sources that have a value;
+    two-sided, for regret one-sided); p_max (by the most extreme measure of each permutation, which corrects for their number);
+    kind (measure or baseline). Single targets have values alone: their sources are too few.
 
     Regret is the loss against the best of all sources with results, with Student's interval from one regret per target. Other
     intervals are percentiles of `n_draws` draws of sources and folds, without those in which the statistic is undefined.

@@ -24,9 +24,9 @@ def against_rules(
     statistics but regret use the pairs for which both have a value, in draws of sources and folds. Regret charges both against
     the best of all sources with results; its interval is Student's over targets.
 
-    Returns columns evidence, mode, measure, uses_labels, rule, statistic, value (measure minus rule), low, high (95 %; NaN for
-    regret on a single target), n (pairs with both values), verdict: `better` or `worse` where the interval excludes 0, else
-    `open`. Rows without a value (a rule that treats all sources alike has no correlation) are left out.
+    value is measure minus rule, low and high are 95 % (NaN for regret on a single target), n are pairs with both values; verdict:
+    `better` or `worse` where the interval excludes 0, else `open`. Rows without a value (a rule that treats all sources alike has
+    no correlation) are left out.
     """
     rows = []
     for mode, arranged, kinds in panels(results, similarity, baselines):

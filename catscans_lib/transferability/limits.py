@@ -19,9 +19,8 @@ COLUMNS = [
 def limits(results: pd.DataFrame, similarity: pd.DataFrame, statistic: str, *, seed: int = 0) -> pd.DataFrame:
     """Return, per mode, the smallest correlation that the study can show, and the highest that any measure can reach.
 
-    `results` and `similarity` are as for `associations`. Columns mode, statistic, n_sources (at most, per target), n_targets;
-    detectable_apart and detectable_alike (see `detectable`); reliability and ceiling (see `ceiling`), repeats ("folds" or
-    "seeds") and n_repeats. All NaN for regret and accuracy, which are no correlations.
+    `results` and `similarity` are as for `associations`; n_sources is the largest number of a target. See `detectable` and
+    `ceiling` for the other columns; these are NaN for regret and accuracy, which are no correlations.
     """
     rows = []
     for mode, arranged, _ in panels(results, similarity, None):

@@ -84,9 +84,9 @@ def closer(similarity: pd.DataFrame) -> pd.Series:
 def noise(similarity: pd.DataFrame) -> pd.DataFrame:
     """Compare the spread over draws of images with the differences between sources, for every measure and target.
 
-    Returns columns measure, target, n_draws (seeds); sd_draws (over the draws of a pair, root mean square over sources; NaN with
-    one draw); sd_sources (of the sources' means); noise (sd_draws / sd_sources, NaN if all sources are equal); distance (mean
-    over sources) and self_distance (of two disjoint subsets of the target: the value where nothing differs but the images drawn).
+    n_draws are seeds; sd_draws is over the draws of a pair, root mean square over sources (NaN with one draw), sd_sources that of
+    the sources' means, noise their ratio (NaN if all sources are equal); distance is a mean over sources, self_distance of two
+    disjoint subsets of the target: the value where nothing differs but the images drawn.
     """
     keys = ["measure", "target"]
     pairs = between_datasets(similarity).groupby([*keys, "source"], sort=False)
@@ -123,10 +123,8 @@ def baselines(
 
     `aucs` has columns source, target, mode and auc; the mean AUC of its mode linear_probe, if any, is a rule, too. `sources` is
     as `facts_of_sources` returns it; columns may be absent. From `similarity` comes the mean of three scores. A rule that cannot
-    tell two sources apart on any target is left out (see `ABSENT`).
-
-    Returns columns source, target, measure (a key of `BASELINES`), value, larger_is_closer. `random` has the same value for
-    all sources: its regret and accuracy are those expected of a random choice.
+    tell two sources apart on any target is left out (see `ABSENT`). `random` has the same value for all sources: its regret and
+    accuracy are those expected of a random choice.
     """
     pairs = aucs.loc[aucs["source"] != "none", PAIR].drop_duplicates()
     rules = {"always_imagenet": (pairs["source"] == "imagenet").astype(float)}
