@@ -14,35 +14,30 @@ Average = Literal["weighted", "macro"]  # of one-vs-rest AUCs of more than two c
 Test = Literal["nadeau_bengio", "bootstrap"]  # of two sources, see `inference.comparisons`
 
 
-class Evaluate(Strict):
-    """Parameters of `evaluate.ipynb`; `test` is the primary one, and differences of AUC up to `margin` count as none."""
-
-    profile: str
-    average: Average
-    n_draws: Count = 2000
-    draw_seed: int = 0
-    test: Test = "nadeau_bengio"
-    margin: Annotated[float, Field(ge=0, lt=1)]
-
-
 class Backbones(Strict):
-    """Parameters of `backbones.ipynb`, as in `Evaluate`."""
+    """Parameters of `backbones.ipynb`."""
 
     profile: str
     average: Average
 
 
 class Variance(Backbones):
-    """Parameters of `variance.ipynb`, as in `Evaluate`."""
+    """Parameters of `variance.ipynb`."""
 
     n_draws: Count = 2000
     draw_seed: int = 0
 
 
 class Sizes(Variance):
-    """Parameters of `sizes.ipynb`, as in `Evaluate`."""
+    """Parameters of `sizes.ipynb`; differences of AUC up to `margin` count as none."""
 
     margin: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Evaluate(Sizes):
+    """Parameters of `evaluate.ipynb`; `test` is the primary one."""
+
+    test: Test = "nadeau_bengio"
 
 
 class Pair(Strict):

@@ -17,11 +17,6 @@ UNSTABLE_SD, UNSTABLE_DROP = 0.05, 0.1
 SETTLED_SD, SETTLED_GAIN = 0.01, 0.01
 
 
-def by_target(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the fine-tuning curves by target; the baseline's longer budget is left out."""
-    return dict(iter(history[history["mode"] == "fine_tune"].groupby("target", sort=False)))
-
-
 def numbers(history: pd.DataFrame) -> pd.DataFrame:
     """Return a row per curve: variation of the AUC in the late epochs, worst step back, final value, and whether it diverged.
 

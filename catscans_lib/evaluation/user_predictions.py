@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.errors import InputError
-from catscans_lib.evaluation.intervals import FEW_GROUPS, LEVEL, interval
+from catscans_lib.evaluation.intervals import FEW_GROUPS, interval
 from catscans_lib.evaluation.prediction_files import Predictions
 from catscans_lib.images import inventory
 from catscans_lib.images.listing import Problem, class_key
@@ -97,10 +97,10 @@ def _by_method(one: Predictions, other: Predictions | None, options: dict) -> di
         positive, unit = one.labels == one.classes[1], "images as independent" if one.groups is None else "over groups"
         if other is None:
             value, variance = delong.delong(positive, one.scores[:, 1], one.groups)
-            ends = delong.interval(value[0], max(variance[0, 0], 0), LEVEL)
+            ends = delong.interval(value[0], max(variance[0, 0], 0))
             found[f"DeLong, {unit}, logit interval"] = list(ends)
         else:
-            pair = delong.paired(positive, one.scores[:, 1], other.scores[:, 1], one.groups, level=LEVEL)
+            pair = delong.paired(positive, one.scores[:, 1], other.scores[:, 1], one.groups)
             found[f"paired DeLong, {unit}, wald interval"] = [pair.low, pair.high, pair.p]
     if len(one.classes) > 2 or one.groups is not None:
         unit, groups = ("images", np.arange(len(one.labels))) if one.groups is None else ("groups", one.groups)

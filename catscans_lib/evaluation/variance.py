@@ -85,8 +85,8 @@ def differences(aucs: pd.DataFrame, primary: pd.DataFrame) -> pd.DataFrame:
     The unit is a network: its mean AUC over folds and transfer seeds. Pretraining seeds have one variance, pooled over the
     sources of a target (Student's t). Published weights and random weights are one network each, which cannot be repeated:
     they count as given, and two of them have no row. `primary` are comparisons of first networks (`inference.comparisons`).
-    n_a and n_b are networks, p_adjusted is Holm's over the pairs of a target and mode, first is what the primary test says of the
-    first networks: "known", "equivalent" or "open". verdict: "a" or "b", the better source, if p_adjusted is below 5 %, else open.
+    n_a and n_b are networks, p_adjusted is Holm's over the pairs of a target and mode, first is the primary test's verdict on the
+    first networks: "known", "equivalent" or "open". verdict: "a" or "b", the better source, if p_adjusted < 5 %, else "open".
     """
     known = primary.replace({"verdict": {"a": "known", "b": "known"}}) if len(primary) else pd.DataFrame()
     first = {(row.target, row.mode, frozenset((row.source_a, row.source_b))): row.verdict for row in known.itertuples()}

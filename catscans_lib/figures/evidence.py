@@ -62,19 +62,10 @@ def source_forest(
     some studies (see `evidence.contrasts.pooled`), drawn as a diamond with its prediction interval. `columns` says which
     studies stand in which column. Open circles have no interval: the study did not repeat.
     """
-    blocks = [_rows(contrasts, studies, summaries, titles) for studies in columns]
-    height = 1.3 + 0.165 * max(len(rows) for rows in blocks)
-    figure, axes = plt.subplots(1, len(columns), figsize=(10, height), squeeze=False)
-    for ax, rows in zip(axes[0], blocks, strict=True):
-        for y, row in enumerate(rows):
-            _draw(ax, -y, row)
-        ax.axvline(0, color="#666666", lw=0.9, zorder=0)
-        ax.set_yticks([-y for y in range(len(rows))], [row["label"] for row in rows], fontsize=7.5)
-        ax.tick_params(axis="y", length=0)
-        for text, row in zip(ax.get_yticklabels(), rows, strict=True):
-            text.set_fontweight("bold" if row["kind"] == "study" else "normal")
-        ax.set(xlim=(-REACH, REACH), ylim=(-max(map(len, blocks)) + 0.4, 0.7))
-        ax.set_xlabel(f"Difference, {DIFFERENCE}\n← medical better | natural better →", fontsize=9)
+    figure, axes = plt.subplots(1, len(columns), figsize=(10, 1), squeeze=False)
+    n_rows = max(_column(ax, contrasts, of, summaries, titles) for ax, of in zip(axes[0], columns, strict=True))
+    figure.set_figheight(1.3 + 0.165 * n_rows)
+    plt.setp(axes[0], xlim=(-REACH, REACH), ylim=(0.4 - n_rows, 0.7))
     shown = [name for name in MODALITIES if name in set(contrasts["modality"])]
     handles = [Line2D([], [], color=MODALITIES[name], marker="o", label=name) for name in shown]
     handles.append(Line2D([], [], color="black", marker="D", lw=0.8, label="mean of a study; line: next target"))
@@ -82,28 +73,35 @@ def source_forest(
     return axes[0]
 
 
-def _rows(
-    contrasts: pd.DataFrame, studies: tuple[str, ...], summaries: Mapping[str, Mapping[str, float]], titles: Titles
-) -> list[dict]:
-    """Return what a column draws from top to bottom: per study a heading, its targets, its mean and a gap."""
-    rows: list[dict] = []
+def _column(
+    ax: Axes, contrasts: pd.DataFrame, studies: tuple[str, ...], summaries: Mapping[str, Mapping[str, float]],
+    titles: Titles,
+) -> int:  # fmt: skip
+    """Draw studies from top to bottom, each as a heading, its targets, its mean and a gap; return the number of rows."""
+    labels: list[str] = []
+    headings = set()
     for study in studies:
         here = contrasts[contrasts["study"] == study].sort_values("difference", ascending=False)
         metric = here["metric"].iloc[0].replace("macro_auc", "auc").replace("auc", "AUC")
-        rows += [{"kind": "gap", "label": ""}] * bool(rows)
-        rows.append({"kind": "study", "label": f"{titles.get(study, study)} ({metric})"})
+        labels += [""] * bool(labels)
+        headings.add(len(labels))
+        labels.append(f"{titles.get(study, study)} ({metric})")
         for row in here.to_dict("records"):
-            rows.append(row | {"kind": "target", "label": titles.get(row["target"], row["target"].replace("_", " "))})
+            _difference(ax, -len(labels), row)
+            labels.append(titles.get(row["target"], row["target"].replace("_", " ")))
         if np.isfinite(summaries.get(study, {}).get("mean", np.nan)):
-            rows.append(dict(summaries[study]) | {"kind": "mean", "label": "mean"})
-    return rows
+            _mean(ax, -len(labels), summaries[study])
+            labels.append("mean")
+    ax.axvline(0, color="#666666", lw=0.9, zorder=0)
+    ax.set_yticks([-y for y in range(len(labels))], labels, fontsize=7.5)
+    ax.tick_params(axis="y", length=0)
+    for number, text in enumerate(ax.get_yticklabels()):
+        text.set_fontweight("bold" if number in headings else "normal")
+    ax.set_xlabel(f"Difference, {DIFFERENCE}\n← medical better | natural better →", fontsize=9)
+    return len(labels)
 
 
-def _draw(ax: Axes, y: float, row: dict) -> None:
-    if row["kind"] == "mean":
-        _mean(ax, y, row)
-    if row["kind"] != "target":
-        return
+def _difference(ax: Axes, y: float, row: dict) -> None:
     colour, has_interval = MODALITIES[row["modality"]], np.isfinite(row["se"])
     if has_interval:
         ax.plot(np.clip([row["low"], row["high"]], -REACH, REACH), [y, y], color=colour, lw=1.3, solid_capstyle="butt")

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 from scipy.special import expit, logit
 
+Z = special.ndtri(0.975)  # half a 95 % interval, in standard deviations
 ROUNDING = 1e-12  # deviations from the AUC up to this are rounding, not variance
 
 
@@ -41,31 +42,29 @@ def delong(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None
     return auc, _covariance(*deviations)
 
 
-def interval(auc: float, variance: float, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval (low, high) of an AUC, normal on the logit scale, from its variance as `delong` returns it.
+def interval(auc: float, variance: float) -> tuple[float, float]:
+    """Return the 95 % interval (low, high) of an AUC, normal on the logit scale, from its variance as `delong` returns it.
 
     (nan, nan) if the variance is 0 or NaN, for example if the classes are separated perfectly: an interval from 1 to 1 would
     claim a certainty that the sample cannot give.
     """
     if not variance > ROUNDING**2:
         return np.nan, np.nan
-    half = special.ndtri((1 + level) / 2) * np.sqrt(variance) / (auc * (1 - auc))  # the slope of the logit
+    half = Z * np.sqrt(variance) / (auc * (1 - auc))  # the slope of the logit
     return float(expit(logit(auc) - half)), float(expit(logit(auc) + half))
 
 
-def paired(
-    labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, groups: ArrayLike | None = None, *, level: float = 0.95
-) -> Paired:
+def paired(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, groups: ArrayLike | None = None) -> Paired:
     """Test whether two models have the same AUC on the same images (in the same order); `groups` as in `delong`.
 
-    The interval is Wald's at `level`. If the variance is 0, it is NaN; z is then 0 and p 1 for models with equal AUCs, else NaN.
+    The interval is Wald's, 95 %. If the variance is 0, it is NaN; z is then 0 and p 1 for models with equal AUCs, else NaN.
     """
     *found, counts = _deviations(labels, np.stack([scores_a, scores_b]), groups)
     auc, *deviations = (of_both[:1] - of_both[1:] for of_both in found)  # equal rankings: exactly 0
     difference, variance = auc.item(), _covariance(*deviations, counts).item()
     sd = np.sqrt(variance) if variance > ROUNDING**2 else np.nan
     z = 0.0 if variance <= ROUNDING**2 and abs(difference) <= ROUNDING else float(difference / sd)
-    half = float(sd * special.ndtri((1 + level) / 2))
+    half = float(sd * Z)
     return Paired(difference, variance, z, float(2 * special.ndtr(-abs(z))), difference - half, difference + half)
 
 

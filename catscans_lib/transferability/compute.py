@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.images import folds, store
-from catscans_lib.images.store import Subset
+from catscans_lib.images.store import ImageStore, Subset, open_store
 from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs
 from catscans_lib.transferability import Similarity, Study
@@ -91,14 +90,18 @@ def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: i
     """Yield two halves of the target, and the target with every source."""
     needs = frozenset().union(*(measure.needs for measure in registry.chosen(settings.measures)))
     target, n_images = settings.target, settings.n_images
-    opened = store.open_store(_store_path(study, target))
+
+    def stored(dataset: str) -> ImageStore:
+        return open_store(paths.store_path(study.profile, dataset, study.sizes_px[dataset]))
+
+    opened = stored(target)
     in_folds = folds.read(paths.folds_path(study.profile, target))["image_id"]
     rows = np.flatnonzero(opened.table["image_id"].isin(in_folds))
     sides = {target: _side(networks, store.subset(opened, rows, n_images, seed), seed, needs)}
     # Targets begin with different sources, so that runs at the same time find features and embeddings of each other.
     for source in sorted(settings.sources, key=lambda source: (source < target, source)):
         if networks.parameters(source)["weights"] is None:
-            of_source = store.open_store(_store_path(study, source))
+            of_source = stored(source)
             images = store.subset(of_source, np.arange(len(of_source.table)), n_images, seed)
             sides[source] = _side(networks, images, seed, needs)
     halves = [store.half(opened, rows, seed, which) for which in (0, 1)]
@@ -108,10 +111,6 @@ def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: i
         if source in sides:
             yield _between(source, sides[target], sides[source], settings.probe)
         yield _by_network(networks, source, sides[target])
-
-
-def _store_path(study: Study, dataset: str) -> Path:
-    return paths.store_path(study.profile, dataset, study.sizes_px[dataset])
 
 
 def _side(networks: SourceFeatures, images: Subset, seed: int, needs: frozenset[str]) -> Side:

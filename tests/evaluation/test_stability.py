@@ -102,7 +102,7 @@ def test_the_summary_averages_folds_and_compares_with_the_other_sources():
 
 def test_an_empty_history_gives_empty_tables():
     numbers = stability.numbers(history([]))
-    assert len(numbers) == len(stability.summary(numbers)) == len(stability.by_target(history([]))) == 0
+    assert len(numbers) == len(stability.summary(numbers)) == 0
     assert len(stability.seed_spread(numbers)) == 0
 
 
