@@ -40,11 +40,10 @@ def of_pair(
     These are aucs (of the fold's held-out images and of all images outside) and `inference.comparisons` outside, by bootstrap.
     """
     aucs = [tables.fold_aucs(part, KEYS, AVERAGE) for part in (inside, outside)]
-    draws = [
-        intervals.draws(inside, n_draws=n_draws, seed=draw_seed, average=AVERAGE), _draws(outside, n_draws, draw_seed)
-    ]  # fmt: skip
-    means = [intervals.cell_means(of) for of in draws]
-    compared = inference.comparisons(aucs[1], draws[1], primary="bootstrap", margin=margin)
+    drawn_inside = intervals.draws(inside, n_draws=n_draws, seed=draw_seed, average=AVERAGE)
+    drawn_outside = _draws(outside, n_draws, draw_seed)
+    means = [intervals.cell_means(of) for of in (drawn_inside, drawn_outside)]
+    compared = inference.comparisons(aucs[1], drawn_outside, primary="bootstrap", margin=margin)
     return {
         "aucs": aucs[0].merge(aucs[1], on=KEYS, suffixes=("_inside", "_outside")),
         "drops": drops(inside, outside, aucs, means),
@@ -89,9 +88,8 @@ def orders(aucs: list[pd.DataFrame], means: list[Means]) -> pd.DataFrame:
         cells = [cell for cell in means[0] if cell[1:] == (target, mode) and cell[0] != "none"]
         if len(cells) < 3:
             continue
-        one, other = (
-            np.array([[of[cell], *drawn[cell]] for cell in cells]) for of, drawn in zip(found, means, strict=True)
-        )
+        sides = zip(found, means, strict=True)
+        one, other = (np.array([[of[cell], *drawn[cell]] for cell in cells]) for of, drawn in sides)
         first, second = np.array(list(combinations(range(len(cells)), 2))).T
         tau = (np.sign(one[first] - one[second]) * np.sign(other[first] - other[second])).mean(axis=0)
         best = [cells[of[:, 0].argmax()][0] for of in (one, other)]

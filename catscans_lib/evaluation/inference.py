@@ -81,15 +81,15 @@ def oriented(comparisons: pd.DataFrame, name: str, *, first: bool) -> pd.DataFra
     Column `other` replaces source_a and source_b; the verdict is better, worse, equivalent or open.
     """
     kept, turned = ("source_a", "source_b") if first else ("source_b", "source_a")
-    straight, reverse = (comparisons[comparisons[side] == name] for side in (kept, turned))
-    signs = {"difference": -reverse["difference"], "statistic": -reverse["statistic"]}
-    signs |= {"low": -reverse["high"], "high": -reverse["low"]}
-    words = {"a": "better", "b": "worse"}, {"a": "worse", "b": "better"}
-    parts = [
-        straight.assign(other=straight[turned], verdict=straight["verdict"].replace(words[0])),
-        reverse.assign(other=reverse[kept], verdict=reverse["verdict"].replace(words[1]), **signs),
-    ]
-    return pd.concat(parts).sort_index().drop(columns=["source_a", "source_b"])
+    reverse = comparisons.rename(columns={"source_a": "source_b", "source_b": "source_a"})
+    reverse[["difference", "statistic", "low", "high"]] = -comparisons[
+        ["difference", "statistic", "high", "low"]
+    ].to_numpy()
+    reverse["verdict"] = comparisons["verdict"].replace({"a": "b", "b": "a"})
+    both = pd.concat([comparisons, reverse]).sort_index()
+    here = both[both[kept] == name]
+    verdict = here["verdict"].replace({"a": "better", "b": "worse"})
+    return here.assign(other=here[turned], verdict=verdict).drop(columns=["source_a", "source_b"])
 
 
 def best_minus_others(aucs: pd.DataFrame, comparisons: pd.DataFrame, mode: str) -> pd.DataFrame:

@@ -57,9 +57,8 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
     """
     if (twice := predictions.duplicated(["source", "target", "image_id", "mode", "seed"])).any():
         runs = predictions.loc[twice, ["source", "target"]].value_counts(sort=False)
-        raise ValueError(
-            f"{run_ids[runs.index[0]]}: {runs.iloc[0]} images are predicted twice; each image belongs to one fold."
-        )
+        said = f"{runs.iloc[0]} images are predicted twice; each image belongs to one fold."
+        raise ValueError(f"{run_ids[runs.index[0]]}: {said}")
     rows = []
     for one in split_folds(predictions):
         (source, target, mode, fold, seed), kind = one.keys, metrics.average_of(one.labels, one.classes, average)

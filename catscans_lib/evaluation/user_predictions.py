@@ -36,11 +36,9 @@ def evaluate(one: Predictions, other: Predictions | None = None, *, average: str
         }
         if other is not None:
             other = _aligned(one, other)
-            other_auc = auc(other.labels, other.scores, other.classes, average)
-            tests = _by_method(one, other, options)
-            found["against"] = {
-                "name": other.name, "auc": other_auc, "difference": value - other_auc, "tests": tests,
-            }  # fmt: skip
+            found["against"] = against = {"name": other.name, "tests": _by_method(one, other, options)}
+            against["auc"] = auc(other.labels, other.scores, other.classes, average)
+            against["difference"] = value - against["auc"]
         return found
     except ValueError as error:
         raise error if isinstance(error, InputError) else InputError(f"{one.name}: {error}") from error
@@ -55,9 +53,8 @@ def as_text(found: dict) -> str:
     lines += [f"  {'95 %':<20} {_range(*ends)}   {method}" for method, ends in found["intervals"].items()]
     lines.append("  Intervals and tests describe this one trained network; another training would give another AUC.")
     if found["n_groups"] is not None and found["n_groups"] < FEW_GROUPS:
-        lines.append(
-            f"  With fewer than {FEW_GROUPS} groups, intervals are too short: 95 % ones cover about 90 % or less."
-        )
+        said = "intervals are too short: 95 % ones cover about 90 % or less."
+        lines.append(f"  With fewer than {FEW_GROUPS} groups, {said}")
     lines += [f"  {name.replace('_', ' '):<20} {value:.4f}" for name, value in found["metrics"].items()]
     if against := found.get("against"):
         lines.append(f"against {against['name']}: AUC {against['auc']:.4f}")
@@ -122,15 +119,12 @@ def _aligned(one: Predictions, other: Predictions) -> Predictions:
     if len(one.classes) != len(other.classes) or -1 in columns:
         raise InputError(f"{one.name} scores {', '.join(one.classes)}; {other.name} scores {', '.join(other.classes)}.")
     if len(one.labels) != len(other.labels):
-        raise InputError(
-            f"{one.name} has {len(one.labels)} images, {other.name} has {len(other.labels)}. "
-            "A paired test needs the same images in both."
-        )
+        numbers = f"{one.name} has {len(one.labels)} images, {other.name} has {len(other.labels)}."
+        raise InputError(f"{numbers} A paired test needs the same images in both.")
+    advice = "so that rows can be matched."
     if (one.ids is None) != (other.ids is None):
         without = one.name if one.ids is None else other.name
-        raise InputError(
-            f"{without} has no column image_id, the other file has one. Add it, so that rows can be matched."
-        )
+        raise InputError(f"{without} has no column image_id, the other file has one. Add it, {advice}")
     order = np.arange(len(other.labels))
     if one.ids is not None and other.ids is not None:
         order = other.ids.get_indexer(one.ids)
@@ -138,9 +132,7 @@ def _aligned(one: Predictions, other: Predictions) -> Predictions:
             raise InputError(f"{other.name} lacks '{one.ids[int(np.argmax(order < 0))]}', which {one.name} has.")
     names = dict(zip([other.classes[column] for column in columns], one.classes, strict=True))
     if differ := sum(names.get(theirs) != ours for theirs, ours in zip(other.labels[order], one.labels, strict=True)):
-        raise InputError(
-            f"{one.name} and {other.name} disagree on the true class of {differ} images. "
-            "Add a column image_id to both, so that rows can be matched."
-        )
+        said = f"{one.name} and {other.name} disagree on the true class of {differ} images."
+        raise InputError(f"{said} Add a column image_id to both, {advice}")
     scores = other.scores[order][:, columns]
     return other._replace(classes=one.classes, labels=one.labels, scores=scores, groups=one.groups, ids=one.ids)

@@ -105,10 +105,8 @@ def slopes(drops: pd.DataFrame, mode: str, *, titles: Titles) -> np.ndarray:
             colour = "#888888" if row.source == "none" else COLOURS[1] if is_best else COLOURS[0]
             ax.plot([0, 1], [row.auc_inside, row.auc_outside], color=colour, marker="o", ms=4, lw=1.6)
             ax.plot([1, 1], [row.outside_low, row.outside_high], color=colour, lw=1, alpha=0.6)
-            ax.annotate(
-                titles[row.source], (1, row.auc_outside), (1.08, place), color=colour, va="center", annotation_clip=False,
-                arrowprops={"arrowstyle": "-", "color": "#BBBBBB", "lw": 0.6},
-            )  # fmt: skip
+            style = {"arrowprops": {"arrowstyle": "-", "color": "#BBBBBB", "lw": 0.6}, "color": colour, "va": "center"}
+            ax.annotate(titles[row.source], (1, row.auc_outside), (1.08, place), annotation_clip=False, **style)
         if low < 0.5:
             ax.plot([-0.1, 1.1], [0.5, 0.5], color="#B00020", lw=0.8, ls=":")
         ax.set(xlim=(-0.15, 2.3), ylim=(min(low, places.min()) - gap / 2, max(high, places.max()) + gap / 2))

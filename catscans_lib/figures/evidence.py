@@ -32,9 +32,8 @@ def study_means(
         here, found = contrasts[contrasts["study"] == name], summaries.get(name, {})
         if here.empty:
             continue
-        ax.plot(
-            here["difference"].clip(-REACH, REACH), [0.2 - y] * len(here), "o", ms=5, mew=0, color=COLOURS[0], alpha=0.4
-        )
+        dots = {"ms": 5, "mew": 0, "color": COLOURS[0], "alpha": 0.4}
+        ax.plot(here["difference"].clip(-REACH, REACH), [0.2 - y] * len(here), "o", **dots)
         text = f"{(here['difference'] > 0).sum()} of {len(here)}"
         if np.isfinite(found.get("mean", np.nan)):
             _mean(ax, -0.15 - y, found, height=0.17)
@@ -115,9 +114,8 @@ def _difference(ax: Axes, y: float, row: dict) -> None:
 def _mean(ax: Axes, y: float, row: Mapping[str, float], height: float = 0.4) -> None:
     """Draw a random-effects mean as a diamond as wide as its interval, and a thin line where a further target lies."""
     ax.plot(np.clip([row["prediction_low"], row["prediction_high"]], -REACH, REACH), [y, y], color="black", lw=0.8)
-    ax.fill(
-        [row["low"], row["mean"], row["high"], row["mean"]], [y, y + height, y, y - height], color="black", zorder=3
-    )
+    corners = [row["low"], row["mean"], row["high"], row["mean"]], [y, y + height, y, y - height]
+    ax.fill(*corners, color="black", zorder=3)
 
 
 def size_panels(contrasts: pd.DataFrame, noise: pd.DataFrame, *, titles: Titles) -> np.ndarray:

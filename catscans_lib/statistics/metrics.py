@@ -62,10 +62,8 @@ def transfer_score(auc: ArrayLike, baseline_auc: ArrayLike) -> np.ndarray:
     """
     auc, baseline = np.asarray(auc, dtype=float), np.asarray(baseline_auc, dtype=float)
     if auc.shape != baseline.shape:
-        raise ValueError(
-            f"transfer_score pairs folds: got {auc.shape} scores and {baseline.shape} baselines. "
-            "Pass both from the same fold table."
-        )
+        said = f"transfer_score pairs folds: got {auc.shape} scores and {baseline.shape} baselines."
+        raise ValueError(f"{said} Pass both from the same fold table.")
     if not ((baseline > 0) & (baseline <= 1)).all():
         raise ValueError(f"A baseline AUC lies in (0, 1]; got {baseline.tolist()}.")
     return 100 * (auc - baseline) / baseline
@@ -116,9 +114,9 @@ def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, 
     if len(set(classes)) < max(2, len(classes)):
         raise ValueError(f"Expected at least two different class names; got {', '.join(classes) or 'none'}.")
     if scores.shape != (len(labels), len(classes)):
+        needed = len(labels), len(classes)
         raise ValueError(
-            f"{len(labels)} labels and {len(classes)} classes need scores of shape "
-            f"({len(labels)}, {len(classes)}); got {scores.shape}."
+            f"{needed[0]} labels and {needed[1]} classes need scores of shape {needed}; got {scores.shape}."
         )
     if len(labels) == 0:
         raise ValueError("Got no images; pass at least one label with its scores.")
@@ -129,10 +127,8 @@ def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, 
     apart = np.abs(scores.sum(axis=1) - 1)
     if (off := ~(apart <= ROUNDING * len(classes) + 1e-6)).any():  # also True where a score is NaN
         worst = np.argmax(np.where(np.isnan(apart), np.inf, apart))
-        raise ValueError(
-            f"The probabilities of an image must be finite and sum to 1; {off.sum()} of {len(off)} rows do not. "
-            f"The worst is row {worst} (from 0) with sum {scores[worst].sum():.3f}."
-        )
+        said = f"The probabilities of an image must be finite and sum to 1; {off.sum()} of {len(off)} rows do not."
+        raise ValueError(f"{said} The worst is row {worst} (from 0) with sum {scores[worst].sum():.3f}.")
     if unknown := set(labels.tolist()) - set(classes):
         raise ValueError(f"Unknown labels {', '.join(sorted(unknown))}; known classes: {', '.join(classes)}.")
     return labels, scores

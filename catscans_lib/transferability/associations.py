@@ -91,12 +91,10 @@ def panels(
         values = pd.concat([similarity, rules], ignore_index=True)
         arranged = panel(here, values[(mode != "linear_probe") | ~values["measure"].isin(PROBES)])
         if len(arranged.sources) and len(arranged.measures):
-            is_rule = np.isin(arranged.measures, rules["measure"].unique())
-            kinds = {
-                "kind": np.where(is_rule, "baseline", "measure"),
-                "uses_labels": similarity_tables.uses_labels(arranged.measures, similarity),
-            }
-            yield mode, arranged, pd.DataFrame(kinds, index=arranged.measures)
+            kinds = pd.DataFrame(index=arranged.measures)
+            kinds["kind"] = np.where(kinds.index.isin(rules["measure"]), "baseline", "measure")
+            kinds["uses_labels"] = similarity_tables.uses_labels(arranged.measures, similarity)
+            yield mode, arranged, kinds
 
 
 def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
@@ -136,9 +134,8 @@ def _of_panel(arranged: Panel, kinds: pd.DataFrame, n_draws: int, seed: int) -> 
     order = [*arranged.targets, ALL]
     axes = {"measure": arranged.measures, "target": order, "statistic": STATISTICS}
     table = pd.MultiIndex.from_product(axes.values(), names=axes.keys()).to_frame(index=False)
-    table = table.merge(kinds.rename_axis("measure").reset_index(), how="left").assign(
-        value=observed.ravel(), n=np.repeat(np.column_stack([n, n.sum(axis=1)]).ravel(), len(STATISTICS))
-    )
+    table = table.join(kinds, on="measure").assign(value=observed.ravel())
+    table["n"] = np.repeat(np.column_stack([n, n.sum(axis=1)]).ravel(), len(STATISTICS))
     table[["low", "high", "p", "p_max"]] = np.nan
     p_max = np.where(is_measure[:, None], _p(observed[:, -1], largest), np.nan)
     over_all = np.stack([*np.moveaxis(limits, 2, 0), _p(observed[:, -1], extreme), p_max], axis=-1)

@@ -122,10 +122,8 @@ def _side(networks: SourceFeatures, images: Subset, seed: int, needs: frozenset[
 
 def _between(name: str, target: Side, source: Side, probe: str) -> Pair:
     """Inputs of measures that compare two sets of images by the probe's features; `name` is that of the source."""
-    inputs = Inputs(
-        features=target.features, labels=target.images.labels, fisher=target.fisher,
-        source_features=source.features, source_fisher=source.fisher,
-    )  # fmt: skip
+    of_source = {"source_features": source.features, "source_fisher": source.fisher}
+    inputs = Inputs(features=target.features, labels=target.images.labels, fisher=target.fisher, **of_source)
     missing = {f"source_{field}": f"{reason} (source)" for field, reason in source.missing.items()}
     return Pair(name, inputs, probe, target.missing | missing)
 

@@ -48,10 +48,8 @@ def permuted(drawn: Sample, mask: np.ndarray) -> list[Draws]:
     is_missing, image = np.isnan(y), _restricted(drawn.maps, mask.any(axis=0))
     centre = known_mean(y, axis=1)[:, None]
     filled = np.where(is_missing, centre + known_mean(y - centre, axis=0), y)
-    return [
-        ranks.draws(np.where(lost, np.nan, row[image]), np.ones(image.shape))
-        for row, lost in zip(filled, is_missing, strict=True)
-    ]
+    rows = zip(filled, is_missing, strict=True)
+    return [ranks.draws(np.where(lost, np.nan, row[image]), np.ones(image.shape)) for row, lost in rows]
 
 
 def _restricted(maps: np.ndarray, here: np.ndarray) -> np.ndarray:
