@@ -38,10 +38,10 @@ def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
 def agreement(ranks: pd.DataFrame) -> pd.DataFrame:
     """Return how far backbones agree on the order of the sources: Kendall's tau of two, Kendall's W of all.
 
-    Takes target, mode, backbone, source and auc. For a target, statistic "tau" has the exact p of no agreement; "w" is in
-    [0, 1], its p by permutation (Friedman's test with backbones as blocks). Targets together (`all`): the mean tau, its 95 %
-    interval over targets (Student's t, from three targets on) and the p of a mean of 0; W has no such row. Two backbones must
-    share three sources. Targets share sources and networks, so the interval is rather too short.
+    For a target, statistic "tau" has the exact p of no agreement; "w" is in [0, 1], its p by permutation (Friedman's test with
+    backbones as blocks). Targets together (`all`): the mean tau, its 95 % interval over targets (Student's t, from three targets
+    on) and the p of a mean of 0. Two backbones must share three sources. Targets share sources and networks, so the interval is
+    rather too short.
     """
     rows = []
     sources = ranks[ranks["source"] != "none"]

@@ -58,8 +58,8 @@ def drops(inside: pd.DataFrame, outside: pd.DataFrame, aucs: list[pd.DataFrame],
     """Return the macro AUC of every source inside and outside, mean over folds and seeds, and the drop with a 95 % interval.
 
     Both collections are drawn independently, so the interval describes these networks on other images of the same two
-    collections; it says nothing about a third one. Columns `DROPS`, p_adjusted (Holm, over the sources of a mode), and the
-    numbers of images and groups. below_chance names the classes whose AUC outside is below .5.
+    collections, not of a third one. p_adjusted is Holm's over the sources of a mode; below_chance names the classes whose AUC
+    outside is below .5.
     """
     classes = tables.class_aucs(outside).groupby([*CELL, "class"], sort=False)["auc"].mean()
     one, other = (of.groupby(CELL, sort=False)["auc"].mean() for of in aucs)

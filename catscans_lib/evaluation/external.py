@@ -24,7 +24,7 @@ def evaluate(
 ) -> Tables:
     """Return the tables of all pairs (`drops.of_pair`, with column test), left_out (`usable`) and problems.
 
-    problems has train, test, problem. A pair that cannot be evaluated is a problem and stops no other. InputError if none can be.
+    A pair that cannot be evaluated is a problem and stops no other. InputError if none can be.
     """
     found: dict[str, list[pd.DataFrame]] = {"problems": [pd.DataFrame(columns=["train", "test", "problem"])]}
     for pair in settings.pairs:

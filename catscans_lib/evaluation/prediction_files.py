@@ -62,10 +62,8 @@ def read(path: Path, *, label: str | None = None, group: str | None = None, posi
         problems.append(Problem("", f"{alone.sum():,} images have no group: each of them is a group of its own."))
         groups = groups.where(~alone, [f"row {row + 2}" for row in table.index])
     scores = _probabilities(scores, path, problems, table.index)
-    return Predictions(
-        path.name, classes, labels, scores, None if groups is None else groups.to_numpy(),
-        None if ids is None else pd.Index(ids), problems,
-    )  # fmt: skip
+    groups, ids = None if groups is None else groups.to_numpy(), None if ids is None else pd.Index(ids)
+    return Predictions(path.name, classes, labels, scores, groups, ids, problems)
 
 
 def _probabilities(scores: np.ndarray, path: Path, problems: list[Problem], rows: pd.Index) -> np.ndarray:
@@ -104,10 +102,9 @@ def _scores(
     name = next(iter(per_class.values()), "") or _column(table, path, SCORES, f"scores (or {PREFIX}<class> per class)")
     spelled = {class_key(label): _plain(label) for label in labels.value_counts().index[::-1]}
     if len(spelled) != 2:
-        raise InputError(
-            f"{path.name} has one column of scores but {len(spelled)} classes ({and_more(sorted(spelled.values()), 10)}). "
-            f"For more than two classes, give one column {PREFIX}<class> per class."
-        )
+        said = f"one column of scores but {len(spelled)} classes ({and_more(sorted(spelled.values()), 10)})"
+        advice = f"For more than two classes, give one column {PREFIX}<class> per class."
+        raise InputError(f"{path.name} has {said}. {advice}")
     scores = _numbers(table, path, name)
     scores = scores / max(1, np.abs(scores).max() / 1e6)  # so that 1 - score keeps its digits
     classes = _ordered(spelled.values(), positive or next(iter(per_class), None), path)

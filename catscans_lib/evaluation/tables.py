@@ -26,9 +26,8 @@ class Fold(NamedTuple):
 def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[Fold]:
     """Yield the folds of predictions (columns `keys`, label, score_<class>, optionally group) in the order of the table.
 
-    Sorts the table once and slices arrays, because a data frame per fold is slow. Rows with a missing key are skipped. The
-    classes of a fold are those with a score in it (targets differ in their classes), or all if no image has a score; columns
-    true_<finding> say which findings an image has, where there may be several.
+    Slices sorted arrays, because a data frame per fold is slow. Rows with a missing key are skipped. The classes of a fold are
+    those with a score in it, or all if no image has a score; columns true_<finding> say which findings an image has.
     """
     number = predictions.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy()  # -1: a key is missing
     order = np.argsort(number, kind="stable")

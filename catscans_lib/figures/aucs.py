@@ -87,10 +87,10 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
 
 
 def slopes(drops: pd.DataFrame, mode: str, *, titles: Titles) -> np.ndarray:
-    """Plot the AUC of every source inside and outside, a panel per pair of collections; returns the axes.
+    """Plot the AUC of every source inside and outside, a panel per pair of collections.
 
     Takes `drops.drops` with column test. The vertical line is the 95 % interval outside; the best source outside is orange,
-    random weights are grey. Labels that would touch are moved apart.
+    random weights are grey.
     """
     pairs = list(drops.loc[drops["mode"] == mode].groupby(["target", "test"], sort=False))
     axes = panels(len(pairs), len(pairs), 3.2, 2.3 + 0.2 * max(len(here) for _, here in pairs))

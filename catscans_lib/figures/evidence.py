@@ -57,9 +57,9 @@ def source_forest(
 ) -> np.ndarray:  # fmt: skip
     """Plot the difference of every study and target with its interval, coloured by modality; returns the axes, (n_columns,).
 
-    `contrasts` is as `evidence.contrasts` returns it, one row per study and target; `summaries` has the random-effects mean of
-    some studies (see `evidence.contrasts.pooled`), drawn as a diamond with its prediction interval. `columns` says which
-    studies stand in which column. Open circles have no interval: the study did not repeat.
+    `contrasts` has one row per study and target; `summaries` has the random-effects mean of some studies
+    (`evidence.contrasts.pooled`), drawn as a diamond with its prediction interval; `columns` has the studies of each column. Open
+    circles have no interval: the study did not repeat.
     """
     figure, axes = plt.subplots(1, len(columns), figsize=(10, 1), squeeze=False)
     n_rows = max(_column(ax, contrasts, of, summaries, titles) for ax, of in zip(axes[0], columns, strict=True))

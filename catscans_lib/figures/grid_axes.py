@@ -15,8 +15,7 @@ GAP = 0.075  # between labels at the ends of lines, in heights of the panel
 def size_curves(curves: pd.DataFrame, value: str, *, titles: Titles, margin: float = 0.0) -> np.ndarray:
     """Plot `value` ("auc" or "gain") against the number of training images: a panel per target, a labelled line per source.
 
-    Takes rows of one mode of `sizes.curves`. The line of a gain is 0, its grey band `margin`. Intervals are bars, beside each
-    other.
+    Takes rows of one mode of `sizes.curves`. A grey band shows the `margin` of gains. Intervals are bars, beside each other.
     """
     low, high = ("low", "high") if value == "auc" else ("gain_low", "gain_high")
     here = curves.dropna(subset=value)

@@ -56,8 +56,8 @@ def auc_draws(
 def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float] | tuple[np.ndarray, np.ndarray]:
     """Return the percentile interval (low, high) of the draws, ignoring NaN; (nan, nan) if all are NaN.
 
-    Draws of several quantities, shape (n_quantities, n_draws), give arrays. If many draws are NaN, report their number. Efron and
-    Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+    Draws of several quantities, shape (n_quantities, n_draws), give arrays. Efron and Tibshirani (1993), An Introduction to the
+    Bootstrap, chapter 13.
     """
     draws, tails = np.asarray(draws, dtype=float), [(1 - level) / 2, (1 + level) / 2]
     rows = np.atleast_2d(draws)

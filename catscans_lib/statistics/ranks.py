@@ -60,10 +60,7 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
 
 
 def over_targets(found: Sequence[Found]) -> Found:
-    """Combine targets without comparing sources across targets.
-
-    pearson and spearman are pooled from values (ranks) minus the target's mean; the others are means over targets.
-    """
+    """Combine targets: pearson and spearman are pooled from values (ranks) minus the target's mean, others are means."""
     sums = np.sum([one.sums for one in found], axis=0)
     rest = np.stack([one.values[N_POOLED:] for one in found])
     return Found(np.concatenate([_ratio(*sums.swapaxes(0, 1)), known_mean(rest)]), sums)

@@ -50,8 +50,7 @@ class Transferability(Strict):
 class Study:
     """The settings of a profile that measures and advice need.
 
-    `sources` are those with a finished network, that of `probe` sees all images; `sizes_px` is the side of each dataset's stored
-    images, `targets` those with known AUCs, `titles` what sources are called.
+    `sources` have a finished network, that of `probe` sees all images, `targets` have known AUCs; `sizes_px` are those stored.
     """
 
     profile: str

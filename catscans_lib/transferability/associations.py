@@ -98,11 +98,9 @@ def panels(
 
 
 def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
-    """Arrange tables as arrays; source `none` and measures of other pairs are left out.
+    """Arrange tables as arrays, averaged over seeds; source `none` and measures of other pairs are left out.
 
-    `results` has columns source, target, fold and auc, of one mode; seeds of a fold are averaged. `similarity` has columns
-    source, target, measure, value, larger_is_closer (seed): seeds are averaged. ValueError if a measure has two values for the
-    same pair and seed, or two directions.
+    `results` are of one mode. ValueError if a measure has two values for the same pair and seed, or two directions.
     """
     keys = [*PAIR, "measure", *(["seed"] if "seed" in similarity else [])]
     if (twice := similarity.duplicated(keys)).any():

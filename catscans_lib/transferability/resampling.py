@@ -12,14 +12,11 @@ from catscans_lib.statistics.ranks import Draws, known_mean
 
 @dataclass(frozen=True)
 class Sample:
-    """Draws of every target's results by the seed alone: as `observed`, `shared` (sources drawn once for all targets, and folds).
-
-    Both hold one entry per target; `maps` (n_draws, n_sources) are permutations.
-    """
+    """Draws by the seed alone; lists have one entry per target."""
 
     observed: list[Draws]
-    shared: list[Draws]
-    maps: np.ndarray
+    shared: list[Draws]  # sources drawn once for all targets, and folds
+    maps: np.ndarray  # permutations, (n_draws, n_sources)
 
 
 def sample(results: np.ndarray, n_draws: int, seed: int) -> Sample:
@@ -41,8 +38,7 @@ def permuted(drawn: Sample, mask: np.ndarray) -> list[Draws]:
     """Permute sources, with their results on all targets, among those in `mask` on any; missing pairs stay missing.
 
     A source may get the results of one that lacks this target. Then the mean of that one's results on its other targets, each
-    minus the mean of its target, takes the place: without it, a source that is good everywhere would be broken into parts, and
-    unrelated measures be found too often.
+    minus the mean of its target, takes the place: else unrelated measures would be found too often.
     """
     y = np.stack([np.where(one.counts[0] > 0, one.y[0], np.nan) for one in drawn.observed])
     is_missing, image = np.isnan(y), _restricted(drawn.maps, mask.any(axis=0))
