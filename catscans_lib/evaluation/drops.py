@@ -124,7 +124,7 @@ def parts(outside: pd.DataFrame, details: pd.DataFrame, *, n_draws: int, seed: i
         of_image = outside["image_id"].map(bands(by_id[column])).fillna("not known")
         for part, here in outside.groupby(of_image):
             counts = tables.class_aucs(here.drop_duplicates("image_id"))[["n_positive", "n_negative"]]
-            fewest, cells = int(counts.groupby(level=0).sum().min(axis=None)), here.groupby(CELL, sort=False)
+            fewest, cells = int(counts.min(axis=None)), here.groupby(CELL, sort=False)
             sizes = here["image_id"].nunique(), here["group"].nunique(), fewest
             if fewest < FEWEST:
                 rows += [(*cell, column, part, np.nan, np.nan, np.nan, *sizes) for cell, _ in cells]

@@ -167,8 +167,8 @@ def _nadeau_bengio(pairs: Pairs) -> np.ndarray:
     tests = np.empty((len(NUMBERS), len(pairs.first)))
     for number, known in enumerate(patterns):
         here = pattern == number
-        found = paired_tests.nadeau_bengio(pairs.difference[np.ix_(here, known)], pairs.ratio[known].mean(), LEVEL)
-        tests[:, here] = found.t, found.p, found.low, found.high
+        apart, ratio = pairs.difference[np.ix_(here, known)], pairs.ratio[known].mean()
+        tests[:, here] = paired_tests.nadeau_bengio(apart, ratio, LEVEL)
     return tests
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+from scipy import special, stats
 from scipy.special import expit, logit
 
 Z = special.ndtri(0.975)  # half a 95 % interval, in standard deviations
@@ -80,8 +80,12 @@ def _deviations(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) 
 
     Deviations are summed by group, shape (n_models, n_groups), so that a variance is a sum of squares.
     """
-    labels = np.asarray(labels)
-    v10, v01 = _components(labels, np.atleast_2d(np.asarray(scores, dtype=float)))
+    labels, scores = np.asarray(labels), np.atleast_2d(np.asarray(scores, dtype=float))
+    # A rank among all images minus that among images of its class is the number of others below, ties as one half.
+    below = stats.rankdata(scores, axis=1)
+    for of in (labels, ~labels):
+        below[:, of] -= stats.rankdata(scores[:, of], axis=1)
+    v10, v01 = below[:, labels] / (~labels).sum(), 1 - below[:, ~labels] / labels.sum()
     codes = np.unique(np.arange(len(labels)) if groups is None else groups, return_inverse=True)[1]
     summed, counts = [], []
     for components, of in ((v10, codes[labels]), (v01, codes[~labels])):
@@ -90,25 +94,3 @@ def _deviations(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) 
         summed.append(np.stack([np.bincount(of, weights=row, minlength=codes.max() + 1) for row in apart]))
         counts.append(len(np.unique(of)))
     return v10.mean(axis=1), *summed, (*counts, int(codes.max()) + 1)
-
-
-def _components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return v10, shape (n_models, n_positive), and v01, shape (n_models, n_negative)."""
-    row, order = np.arange(len(scores))[:, None], np.argsort(scores, axis=1)
-    positive, ordered = labels[order], scores[row, order]
-    # True where a score differs from the one before it; also for the first image and for the end
-    differs = np.ones((len(scores), len(labels) + 1), dtype=bool)
-    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=differs[:, 1:-1])
-    n_positive = np.zeros(differs.shape, dtype=int)  # among the first 0, 1, ..., n images
-    np.cumsum(positive, axis=1, out=n_positive[:, 1:])
-    n_negative = np.arange(len(labels) + 1) - n_positive
-    below = np.empty_like(scores)
-    below[row, order] = np.where(positive, _n_below(n_negative, differs), _n_below(n_positive, differs))
-    return below[:, labels] / (~labels).sum(), 1 - below[:, ~labels] / labels.sum()
-
-
-def _n_below(n_before: np.ndarray, differs: np.ndarray) -> np.ndarray:
-    """Count the images below each image, ties as one half; `n_before` grows along the sorted scores."""
-    lower = np.maximum.accumulate(np.where(differs, n_before, 0)[:, :-1], axis=1)
-    not_higher = np.minimum.accumulate(np.where(differs, n_before, n_before[:, -1:])[:, :0:-1], axis=1)[:, ::-1]
-    return (lower + not_higher) / 2

@@ -40,13 +40,10 @@ def titles() -> dict[str, str]:
 
 def about(names: list[str] | None = None) -> pd.DataFrame:
     """Describe measures: columns measure, title, closer ("larger" or "smaller" values), low, high, cost, reference, blind to."""
-    rows = [
-        (
-            measure.name, measure.title, "larger" if measure.larger_is_closer else "smaller", *measure.range, measure.cost,
-            measure.reference.split(", ", 1)[-1], measure.blind_to,
-        )
-        for measure in registry.chosen(names)
-    ]  # fmt: skip
+    rows = []
+    for measure in registry.chosen(names):
+        closer, reference = "larger" if measure.larger_is_closer else "smaller", measure.reference.split(", ", 1)[-1]
+        rows.append((measure.name, measure.title, closer, *measure.range, measure.cost, reference, measure.blind_to))
     columns = ["measure", "title", "closer", "low", "high", "cost", "reference", "blind to"]
     return pd.DataFrame(rows, columns=columns)
 
