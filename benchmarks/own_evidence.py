@@ -27,7 +27,7 @@ from catscans_lib.transferability import similarity_tables
 PAIR = ["source", "target"]
 MODALITIES = {  # a word of a card's modality, and the name that studies share
     "natural images": "photographs", "X-ray": "X-ray", "skin": "skin", "retina": "retina", "ultrasound": "ultrasound",
-    "CT": "CT", "MRI": "MRI", "histopathology": "histopathology", "blood": "blood cells",
+    "CT": "CT", "MRI": "MRI", "histopathology": "histopathology", "blood": "blood cells", "kidney cells": "kidney cells",
 }  # fmt: skip
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "numpy", "scikit-learn")  # those installed
 AXES = {  # tables over the axes of a grid, by the step whose run makes them
