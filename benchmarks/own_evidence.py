@@ -114,7 +114,7 @@ def _scores(profile: str, targets: list[str]) -> tuple[pd.DataFrame, pd.DataFram
     """Return measures that have a value on every target (columns; mean over draws) by pair, and facts by source."""
     values = similarity_tables.between_datasets(results.of_similarities(profile))
     values = values[
-        values["target"].isin(targets) & values["measure"].isin(registry.known())
+        values["target"].isin(targets) & values["measure"].isin(registry.MEASURES)
     ]  # older runs may have others
     wide = values.pivot_table("value", PAIR, "measure")
     wide = wide.loc[:, wide.notna().groupby("target").any().all()]

@@ -56,7 +56,7 @@ def measure_rows(rounds: int) -> list[dict]:
     given = {n: inputs(n) for n in SIZES}
     rows = []
     for name in registry.computable(given[N]):
-        times = {n: seconds(lambda n=n, name=name: registry.compute(name, given[n]), rounds) for n in SIZES}
+        times = {n: seconds(lambda n=n, name=name: registry.get(name).compute(given[n]), rounds) for n in SIZES}
         power = np.polyfit(np.log(SIZES), np.log([times[n] for n in SIZES]), 1)[0]
         rows.append(
             {

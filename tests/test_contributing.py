@@ -121,7 +121,7 @@ def test_a_measure_is_added_by_its_recipe(project):
         "\n\ndef test_the_majority_share_of_three_to_one():\n"
         "    from catscans_lib.similarity import registry\n"
         "    from catscans_lib.similarity.measure import Inputs\n\n"
-        '    assert registry.compute("majority_share", Inputs(labels=np.array([0, 1, 1, 1]))) == 0.75\n',
+        '    assert registry.get("majority_share").compute(Inputs(labels=np.array([0, 1, 1, 1]))) == 0.75\n',
     )
     new_test = f"{tests.relative_to(project)}::test_the_majority_share_of_three_to_one"
     assert "1 passed" in python(project, "-m", "pytest", "-p", "no:cacheprovider", new_test)

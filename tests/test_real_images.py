@@ -89,7 +89,7 @@ def test_the_advice_on_cells_loses_less_than_a_random_choice(cells, project, mon
     networks, truth = source_features.SourceFeatures("sample", "imagenet"), {}
     for source in SOURCES:  # a linear probe on the source's features of all the cells, folds by smear
         given = Inputs(features=networks.features(source, seen), labels=seen.labels, groups=seen.groups)
-        truth[source] = registry.compute("linear_probe_auc", given)
+        truth[source] = registry.get("linear_probe_auc").compute(given)
     regret = {source: max(truth.values()) - auc for source, auc in truth.items()}
     assert regret[advice["advice"][0]["source"]] < np.mean(list(regret.values()))
     gain = {row["source"]: row["gain"] for row in advice["advice"]}

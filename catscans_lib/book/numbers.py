@@ -63,9 +63,9 @@ def _records(profile: str, step: str) -> list[dict[str, Any]]:
 
 def _dataset(profile: str, name: str) -> dict[str, Any]:
     """Return the card of a dataset and what ingest found; a source that came as weights is not ingested."""
-    kinds = ("summary", "formats", "decoding", *INTEGRITY)
+    kinds = ("summary", "formats", *INTEGRITY)
     found = {kind: results.optional(profile, f"ingest/{name}/{kind}.csv") for kind in kinds}
-    summary, formats, decoding = found["summary"], found["formats"], found["decoding"]
+    summary, formats = found["summary"], found["formats"]
     record = results.record(profile, f"ingest/{name}") if results.is_done(profile, f"ingest/{name}") else {}
     per_class = summary.groupby("class", sort=False)["n_images"].sum().to_dict() if len(summary) else {}
     return {
@@ -76,7 +76,6 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
         "notes": record.get("notes", []),
         "n_found": record.get("n_images", sum(per_class.values())),
         "per_class": per_class,
-        "decoding": decoding["mean_difference"].mean() if len(decoding) else None,
         "modes": formats.groupby("mode")["n_images"].sum().to_dict() if len(formats) else {},
         "sizes": formats.groupby("size")["n_images"].sum().nlargest(3).to_dict() if len(formats) else {},
         **{kind: found[kind].to_dict("records") for kind in INTEGRITY},

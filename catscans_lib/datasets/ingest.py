@@ -3,43 +3,36 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from catscans_lib import datasets, paths
 from catscans_lib.datasets import Ingest
 from catscans_lib.errors import InputError
-from catscans_lib.images import decode, folds, store
-from catscans_lib.images.listing import file_or_slice
+from catscans_lib.images import folds, store
+from catscans_lib.images.listing import Problem
 
 
 def store_dataset(settings: Ingest, path: Path) -> dict[str, pd.DataFrame]:
     """Write the image store of a dataset; InputError if its folder is missing or no image can be read.
 
-    Returns problems (the files left out: path, problem), decoding (the error of fast decoding: path, mean_difference) and
-    details (image_id, and columns that describe images, such as sex, where the publisher gives any).
+    Returns problems (the files left out: path, problem) and details (image_id, and columns that describe images, such as sex).
     """
     if settings.data == "demo":
         from catscans_lib.datasets import demo
 
         images, table, classes = demo.make(settings.dataset, n_images=settings.n_images, size_px=settings.size_px)
         store.write_arrays(path, images, table, classes, dataset=settings.dataset, size_px=settings.size_px)
-        empty = {"problems": ["path", "problem"], "decoding": ["path", "mean_difference"], "details": ["image_id"]}
-        return {name: pd.DataFrame(columns=columns) for name, columns in empty.items()}
+        return {"problems": pd.DataFrame(columns=Problem._fields), "details": pd.DataFrame(columns=["image_id"])}
     is_below = datasets.get(settings.dataset).is_below_data_dir
     folder = paths.given_dir("CATSCANS_DATA") if is_below else Path()
     listing = datasets.read(settings.dataset, folder, settings.size_px)
     n_processes = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     named = {"dataset": settings.dataset, "size_px": settings.size_px, "resize": settings.resize}
     undecodable = store.write(path, listing, **named, n_processes=n_processes)
-    problems = pd.concat([listing.problems, undecodable], ignore_index=True)
     details = listing.images[["image_id", "path"]]
     details = details if listing.details is None else details.merge(listing.details, on="path")
-    return {
-        "problems": problems,
-        "decoding": _decoding(listing, set(undecodable["path"]), settings.size_px),
-        "details": details.drop(columns="path"),
-    }
+    problems = pd.concat([listing.problems, undecodable], ignore_index=True)
+    return {"problems": problems, "details": details.drop(columns="path")}
 
 
 def save_folds(table: pd.DataFrame, settings: Ingest, path: Path, *, multi_label: bool = False) -> pd.DataFrame:
@@ -58,11 +51,3 @@ def save_folds(table: pd.DataFrame, settings: Ingest, path: Path, *, multi_label
     with paths.atomic_write(path) as part:
         made.to_csv(part, index=False)
     return made
-
-
-def _decoding(listing: datasets.Listing, undecodable: set[str], size_px: int) -> pd.DataFrame:
-    """Difference to decoding at full size, for 20 images spread over the listing; empty for images in arrays."""
-    paths = [] if listing.pixels else [path for path in listing.images["path"] if path not in undecodable]
-    chosen = [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, 20).astype(int))] if paths else []
-    rows = [(path, decode.scaling_difference(file_or_slice(listing.root, path), size_px)) for path in chosen]
-    return pd.DataFrame(rows, columns=["path", "mean_difference"])

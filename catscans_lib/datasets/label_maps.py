@@ -38,6 +38,6 @@ def check_separable(train: str, test: str) -> None:
     """Raise InputError if both may have the same images or patients under different names."""
     if not datasets.separable(train, test):
         raise InputError(
-            f"external: {train} -> {test}: '{test}' and '{train}' have images of the same patients under different names, which "
-            "cannot be found and left out, so this is no other collection. Choose another test set."
+            f"external: {train} -> {test}: both have images of the same patients under different names, which cannot be found "
+            "and left out, so this is no other collection. Choose another test set."
         )

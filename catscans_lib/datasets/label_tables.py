@@ -74,21 +74,14 @@ class Files:
 
 
 def from_table(
-    table: pd.DataFrame,
-    root: Path,
-    source: Path,
-    classes: tuple[str, ...] = (),
-    *,
-    files: Files | None = None,
-    problems: Iterable[Problem] = (),
-    multi_label: bool = False,
-) -> Listing:
+    table: pd.DataFrame, root: Path, source: Path, classes: tuple[str, ...] = (), *, files: Files | None = None,
+    problems: Iterable[Problem] = (), multi_label: bool = False,
+) -> Listing:  # fmt: skip
     """List the images of a table with path (below `root`) and label, and optionally group, split and fault; all text.
 
-    Further columns are details of the listing. A row with a fault is left out, and so are all rows of an image that is listed
-    with different values. An image whose group is blank or a word such as "unknown" is a group of its own. `source` is the file
-    that the table was read from, for messages; `files` finds the files of an own table, and then images that it does not list
-    are noted. With `multi_label`, labels are as in `images.findings`.
+    Further columns are details of the listing. All rows of an image that is listed with different values are left out. An image
+    whose group is blank or a word such as "unknown" is a group of its own. `source` is the file of the table, for messages; with
+    `files`, images that the table does not list are noted. With `multi_label`, labels are as in `images.findings`.
     """
     found, problems = files or Files(root), list(problems)
     by_path: dict[str, list[dict[str, str]]] = {}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from catscans_lib.datasets import folders
@@ -47,19 +48,14 @@ def read_folders(card: DatasetInfo, data_dir: Path) -> Listing:
                 problems.append(Problem(f"{below}/{name}", f"its name does not match {pattern}; left out"))
         return make_listing(rows, problems, folder, root=data_dir, classes=card.classes)
     group = group_by_pattern(reading["group_pattern"]) if "group_pattern" in reading else None
-    listing = from_folder(folder, data_dir, classes=card.classes, group=group, names=reading.get("names"))
+    listing = from_folder(folder, data_dir, classes=card.classes, group=group, names=reading.get("names", {}))
     return replace(listing, joins_near_duplicates=card.group == "near duplicates")
 
 
 def from_folder(
-    folder: Path,
-    root: Path,
-    *,
-    classes: tuple[str, ...] = (),
-    group: Callable[[str], str | None] | None = None,
-    names: Mapping[str, str] | None = None,
-    more: Iterable[Row] = (),
-) -> Listing:
+    folder: Path, root: Path, *, classes: tuple[str, ...] = (), group: Callable[[str], str | None] | None = None,
+    names: Mapping[str, str] = MappingProxyType({}), more: Iterable[Row] = (),
+) -> Listing:  # fmt: skip
     """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``; paths are relative to `root`.
 
     With `classes`, images in other folders are reported; `names` gives the class of a folder that has another name. `group`
@@ -68,7 +64,7 @@ def from_folder(
     problems: list[Problem] = []
     rows = list(more)
     for split, class_folder, below, path in folders.find(folder, root, problems):
-        label = (names or {}).get(class_folder, class_folder)
+        label = names.get(class_folder, class_folder)
         if classes and label not in classes:
             problems.append(Problem(path, f"in no folder of a class; known: {', '.join(classes)}; left out"))
             continue

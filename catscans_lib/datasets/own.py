@@ -25,10 +25,8 @@ Text = Annotated[str, Field(min_length=1)]
 class OwnCard(Strict):
     """The content of a card; `catscans dataset add --help` explains the fields.
 
-    `form` is "folder" (``<class>/*`` or ``<split>/<class>/*``), "table" (a CSV) or "arrays" (MedMNIST's ``.npz``); `place` is
-    its path, absolute or below DATA. `part_of` names the dataset from which the images were selected, if they keep its image
-    ids (and its groups, if they have groups). `detail_columns` describe images (sex, site, device); `labels_as` is as in
-    `DatasetInfo`.
+    `place` is a folder or file, absolute or below DATA. `part_of` names the dataset from which the images were selected, if they
+    keep its image ids and groups. `labels_as` is as in `DatasetInfo`.
     """
 
     title: Text
@@ -101,19 +99,13 @@ class OwnCard(Strict):
 
 def card_at(place: Path, /, **given: Any) -> OwnCard:
     """Return the card of a folder or file with further fields of an `OwnCard`; InputError if one is invalid."""
-    values = {"title": place.resolve().name, "form": form_of(place), "place": str(place.resolve())} | given
-    return validated(OwnCard, values, f"'{place}'")
-
-
-def form_of(place: Path) -> str:
-    """Return the `form` of a folder or file; InputError if it has none of the known forms."""
-    if place.is_dir():
-        return "folder"
     forms = {".csv": "table", ".tsv": "table", ".txt": "table", ".npz": "arrays"}
-    if not place.is_file() or place.suffix.lower() not in forms:
+    form = "folder" if place.is_dir() else forms.get(place.suffix.lower()) if place.is_file() else None
+    if form is None:
         got = f"'{place}' has an unknown form" if place.exists() else f"No '{place}'"
         raise InputError(f"{got}. Give a folder with one folder per class, a .csv with path and label, or an .npz.")
-    return forms[place.suffix.lower()]
+    values = {"title": place.resolve().name, "form": form, "place": str(place.resolve())} | given
+    return validated(OwnCard, values, f"'{place}'")
 
 
 def names() -> tuple[str, ...]:

@@ -94,10 +94,9 @@ def _labels(path: Path, images: str, n: int) -> np.ndarray:
     """Labels, shape (n,): 1 if the centre of 32 x 32 pixels has a tumour pixel, else 0."""
     with _opened(path) as file:
         codes = file["y"][:].ravel()
-    if wrong := sorted(set(codes.tolist()) - {0, 1}):
-        raise InputError(f"'{path}' has the label {wrong[0]}; known are 0 and 1. Download it again.")
-    if len(codes) != n:
-        raise InputError(f"'{images}' holds {n} patches and '{path.name}' {len(codes)} labels. Download both again.")
+    if len(codes) != n or not np.isin(codes, (0, 1)).all():
+        found = f"{len(codes)} labels from {codes.min()} to {codes.max()}, not 0 and 1"
+        raise InputError(f"'{images}' holds {n} patches and '{path.name}' {found}. Download both again.")
     return codes.astype(int)
 
 

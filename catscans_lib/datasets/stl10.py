@@ -47,12 +47,7 @@ def _labels(folder: Path, split: str) -> np.ndarray:
     images, labels = folder / f"{split}_X.bin", folder / f"{split}_y.bin"
     if not labels.is_file():
         raise InputError(f"No labels '{labels}' for '{images.name}'. Download STL-10 again.")
-    n_bytes, n_each = images.stat().st_size, int(np.prod(SHAPE))
-    n, rest = divmod(n_bytes, n_each)
-    if rest:
-        said = f"has {n_bytes:,} bytes, not a multiple of the {n_each:,} of an image: the file is truncated"
-        raise InputError(f"'{images}' {said}. Download it again.")
-    codes = np.fromfile(labels, np.uint8)
+    n, codes = images.stat().st_size / np.prod(SHAPE), np.fromfile(labels, np.uint8)
     if len(codes) != n:
-        raise InputError(f"'{images}' holds {n} images and '{labels.name}' {len(codes)} labels. Download both again.")
+        raise InputError(f"'{images}' holds {n:g} images and '{labels.name}' {len(codes)} labels. Download both again.")
     return codes

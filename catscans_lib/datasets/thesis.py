@@ -41,13 +41,12 @@ def read_bloodcell(card: DatasetInfo, data_dir: Path) -> Listing:
         said = Problem(f"{below}/{ORIGINALS}", "no such file, so the original photographs are unknown; only a source")
         return replace(listing, problems=pd.concat([listing.problems, pd.DataFrame([said])], ignore_index=True))
     table = read_csv(path, ("path", "group"), "Its columns are path and group.")
-    rows = listing.images.drop(columns="group").merge(
-        table.assign(path=f"{below}/" + table["path"]), on="path", how="left", validate="one_to_one"
-    )
+    groups = table.set_index(f"{below}/" + table["path"])["group"]
+    rows = listing.images.assign(group=listing.images["path"].map(groups))
     is_known = rows["group"].notna()
     if not is_known.any():
         form = rows["path"][0].removeprefix(f"{below}/")
         raise InputError(f"'{path}' names none of the {len(rows)} images found. Its paths look like '{form}'.")
     left_out = rows.loc[~is_known, ["path"]].assign(problem=f"no original photograph in {ORIGINALS}; left out")
     problems = pd.concat([listing.problems, left_out], ignore_index=True)
-    return replace(listing, images=rows[is_known][list(listing.images)].reset_index(drop=True), problems=problems)
+    return replace(listing, images=rows[is_known].reset_index(drop=True), problems=problems)

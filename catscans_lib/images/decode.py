@@ -19,7 +19,7 @@ from catscans_lib.images import pixels
 from catscans_lib.images.pixels import Resize
 
 CHUNK = 32  # files per task: 1.2 MB at 112 px, long enough to hide the cost of a task
-JPEG, TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 UNREADABLE = "could not be read: "
 
@@ -95,20 +95,14 @@ def _decode_chunk(files: list[Path | Slice], size_px: int, resize: Resize) -> li
     return [decode(file, size_px, resize) for file in files]
 
 
-def read_bytes(file: Path | Slice) -> bytes:
-    """Return the bytes of an image."""
-    if isinstance(file, Path):
-        return file.read_bytes()
-    with file.path.open("rb") as whole:
-        whole.seek(file.start)
-        return whole.read(file.length)
-
-
 def decode(file: Path | Slice, size_px: int, resize: Resize = "squash") -> Decoded:
     """Decode one file to a square of ``size_px`` x ``size_px``; whatever a decoder raises becomes the problem."""
     sha256 = ""
     try:
-        data = read_bytes(file)
+        path, start, length = file if isinstance(file, Slice) else (file, 0, -1)
+        with path.open("rb") as whole:
+            whole.seek(start)
+            data = whole.read(length)
         sha256 = hashlib.sha256(data).hexdigest()
         if not data:
             raise ValueError("empty file (0 bytes)")
@@ -119,21 +113,10 @@ def decode(file: Path | Slice, size_px: int, resize: Resize = "squash") -> Decod
     except UnidentifiedImageError:  # its own message contains a memory address
         problem = "not an image of a known kind"
         if data[:4] in TIFF:
-            problem = (
-                "a TIFF of an unknown kind (bits, channels, compression); save it with 8 or 16 bits, or 32-bit floats"
-            )
+            problem = "a TIFF of an unknown kind (bits, channels, compression); use 8 or 16 bits, or 32-bit floats"
     except Exception as error:  # decoders of damaged files raise any kind; strerror is without the absolute path
         problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return Decoded(None, sha256, UNREADABLE + "".join(one if one.isprintable() else "?" for one in problem))
-
-
-def scaling_difference(file: Path | Slice, size_px: int) -> float:
-    """Return the mean absolute difference (of 255) to the same image decoded at full size first; 0 unless it is a JPEG."""
-    data = read_bytes(file)
-    if not data.startswith(JPEG):
-        return 0.0
-    fast, full = (pixels.square(pixels.read(data, px), size_px).astype(float) for px in (2 * size_px, None))
-    return float(np.abs(fast - full).mean())
 
 
 def _decoded(picture: pixels.Picture, sha256: str, size_px: int, resize: Resize) -> Decoded:

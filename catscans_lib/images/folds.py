@@ -30,8 +30,6 @@ def make(
     `max_images`: use about so many images, whole groups, class shares kept, at least one group per class and fold. With
     `multi_label`, every finding is spread as evenly as its groups allow, and a rare one may be missing in some folds.
     """
-    if n_folds < 2:
-        raise InputError(f"Cross-validation needs at least 2 folds, got n_folds={n_folds}.")
     table = table.sort_values("image_id", ignore_index=True)
     units = linked(table)
     if multi_label:

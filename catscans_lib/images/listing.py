@@ -66,9 +66,7 @@ class Listing:
     pixels: Pixels | None = None  #: reads images that are not files
     joins_near_duplicates: bool = False  #: make near duplicates a group, where copies exist but groups are unknown
     multi_label: bool = False  #: an image may have several classes (findings) or none, see `images.findings`
-    details: pd.DataFrame | None = (
-        None  #: path, and columns of text that describe images, such as sex, age, site, device
-    )
+    details: pd.DataFrame | None = None  #: path, and columns that describe images, such as sex, age, site, device
 
 
 def image_names(folder: Path, below: str, problems: list[Problem], *, skip_folders: bool = False) -> list[str]:
@@ -128,15 +126,9 @@ def class_key(label: str) -> str:
 
 
 def make_listing(
-    rows: Iterable[Row],
-    problems: Iterable[Problem],
-    searched: Path,
-    *,
-    root: Path,
-    classes: tuple[str, ...] = (),
-    pixels: Pixels | None = None,
-    multi_label: bool = False,
-) -> Listing:
+    rows: Iterable[Row], problems: Iterable[Problem], searched: Path, *, root: Path, classes: tuple[str, ...] = (),
+    pixels: Pixels | None = None, multi_label: bool = False,
+) -> Listing:  # fmt: skip
     """Sort the rows, keep the first of each id, drop classes without images; InputError, naming `searched`, if none is left.
 
     Without `classes`, different spellings of one class (`class_key`) are read as the most frequent one, and noted.
@@ -158,7 +150,7 @@ def make_listing(
         images, notes = _one_spelling(images)
         problems = pd.concat([problems, notes], ignore_index=True)
     found = set(findings.each(images["label"])) - ({findings.NO_FINDING} if multi_label else set())
-    absent = [Problem("", f"class {label} has no image") for label in classes if label not in found]
+    absent = [("", f"class {label} has no image") for label in classes if label not in found]
     absent = pd.DataFrame(absent, columns=Problem._fields, dtype=str)
     problems = pd.concat([problems, repeated, absent], ignore_index=True)
     classes = tuple(c for c in classes or sorted(found) if c in found)
@@ -171,14 +163,9 @@ def _one_spelling(images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     spellings: dict[str, list[str]] = {}
     for label in findings.each(images["label"]).value_counts(sort=True).index:
         spellings.setdefault(class_key(label), []).append(label)
-    notes = [
-        Problem(
-            "",
-            f"Read as one class, '{label}', as they differ only in spelling: {', '.join(map(repr, [label, *others]))}.",
-        )
-        for label, *others in spellings.values()
-        if others
-    ]
+    why = "as they differ only in spelling"
+    several = [same for same in spellings.values() if len(same) > 1]
+    notes = [Problem("", f"Read as one class, '{same[0]}', {why}: {', '.join(map(repr, same))}.") for same in several]
     names = {one: same[0] for same in spellings.values() for one in same}
     labels = {text: findings.joined(map(names.get, text.split(findings.SEPARATOR))) for text in set(images["label"])}
     return images.assign(label=images["label"].map(labels)), pd.DataFrame(notes, columns=Problem._fields, dtype=str)

@@ -36,12 +36,9 @@ def extract(
 
 
 def cached(
-    backbone: keras.Model,
-    store: ImageStore,
-    rows: np.ndarray,
-    folder: Path | None,
+    backbone: keras.Model, store: ImageStore, rows: np.ndarray, folder: Path | None,
     compute: Callable[[], Compute] | None = None,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Return what `extract` returns, from a file in `folder` (None: no cache), named after weights, format, images and rows."""
     path = folder and folder / f"{store.dataset}_{key(backbone, store, rows)}.npy"
     return kept(path, lambda: extract(backbone, store.images, rows, compute))

@@ -69,12 +69,9 @@ def _published(name: str) -> Stored:
         make = getattr(keras.applications, function)
         model = make(include_top=False, weights="imagenet", input_shape=(224, 224, 3), pooling="avg")
     except Exception as error:  # Keras raises a bare Exception if a download fails
-        url = re.search(r"https?://\S+\.h5", str(error))
-        if url is None:
-            raise InputError(f"Keras could not load its ImageNet weights for '{name}': {error}.") from error
         raise InputError(
-            f"Keras could not download the ImageNet weights of '{name}'. Without a connection, fetch {url[0]} elsewhere and "
-            f"put it in {own.parent / 'models'}; Keras checks its checksum."
+            f"Keras could not load the ImageNet weights of '{name}': {error}. Without a connection, fetch that file elsewhere "
+            f"and put it in {own.parent / 'models'}; Keras checks its checksum."
         ) from error
     return Stored({layer.name: layer.get_weights() for layer in model.layers if layer.weights}, ordered=True, own=False)
 
@@ -82,26 +79,36 @@ def _published(name: str) -> Stored:
 def _fill(network: keras.Model, name: str, stored: Stored, source: str) -> None:
     info = registry.find(name)
     try:
-        places, found, pairs = _fitting(network, stored)
+        pairs = _fitting(network, stored)
     except ValueError as error:
         raise InputError(f"{source} is not for {info.title}: {error}.{_other_network(stored)}") from error
-    for place, layer in pairs.items():
-        for variable, array in zip(places[place].weights, found[layer], strict=True):
-            variable.assign(array)
+    for variable, array in pairs:
+        variable.assign(array)
     if info.preprocessing.bgr and not stored.own:  # reverse the input channels, so that the network expects RGB
         first = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
         kernel, *bias = first.get_weights()
         first.set_weights([kernel[:, :, ::-1], *bias])
 
 
-def _fitting(network: keras.Model, stored: Stored) -> tuple[dict, dict, dict[str, str]]:
-    """Return the layers of a network and of a file by name, and which belongs to which; ValueError if they do not fit."""
+def _fitting(network: keras.Model, stored: Stored) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Return the weights of a network, each with its array.
+
+    ValueError if a layer lacks its arrays, or a convolution of the file is left over (a head may be).
+    """
     parts = network.layers if stored.ordered else leaves(network)
     places = {layer.name: layer for layer in parts if layer.weights}
     found = _without_normalisation(stored.layers)
     pairs = _pairs(places, found, stored.ordered)
-    _check(places, found, pairs)
-    return places, found, pairs
+    for place, layer in places.items():
+        if place not in pairs:
+            raise ValueError(f"it has no layer '{place}'")
+        held, needed = ([tuple(part.shape) for part in parts] for parts in (found[pairs[place]], layer.weights))
+        if held != needed:
+            raise ValueError(f"its layer '{pairs[place]}' has the shapes {held}, the network's '{place}' {needed}")
+    for name, arrays in found.items():
+        if name not in pairs.values() and any(array.ndim > 2 for array in arrays):
+            raise ValueError(f"the network has no layer '{name}'")
+    return [pair for place, layer in places.items() for pair in zip(layer.weights, found[pairs[place]], strict=True)]
 
 
 def _other_network(stored: Stored) -> str:
@@ -148,16 +155,3 @@ def renumbered(names: Iterable[str], parts: Iterable[keras.Operation]) -> dict[s
         new[name] = f"{kind}_{counts[kind]}" if counts[kind] else kind
         counts[kind] += 1
     return new
-
-
-def _check(places: dict[str, keras.layers.Layer], found: dict, pairs: dict[str, str]) -> None:
-    """Raise ValueError if a layer of the network lacks its arrays or a convolution of the file is left over (a head may be)."""
-    for place, layer in places.items():
-        if place not in pairs:
-            raise ValueError(f"it has no layer '{place}'")
-        held, needed = ([tuple(part.shape) for part in parts] for parts in (found[pairs[place]], layer.weights))
-        if held != needed:
-            raise ValueError(f"its layer '{pairs[place]}' has the shapes {held}, the network's '{place}' {needed}")
-    for name, arrays in found.items():
-        if name not in pairs.values() and any(array.ndim > 2 for array in arrays):
-            raise ValueError(f"the network has no layer '{name}'")

@@ -103,7 +103,7 @@ def _listed(settings: Recommend) -> tuple[Listing, str | None]:
 
 
 def _measures(asked: list[str] | None, evidence: pd.DataFrame) -> list[str]:
-    known_here = [name for name in registry.known() if name in evidence and evidence[name].notna().any()]
+    known_here = [name for name in registry.MEASURES if name in evidence and evidence[name].notna().any()]
     if unknown := sorted(set(asked or []) - set(known_here)):
         raise InputError(f"No values of measure '{unknown[0]}' on known targets; there are: {', '.join(known_here)}.")
     return asked or [name for name in model.MEASURES if name in known_here]

@@ -5,6 +5,6 @@ In: arrays of features, labels, images or embeddings, as `Inputs`. Out: one numb
 """
 
 from catscans_lib.similarity.measure import Inputs, Measure
-from catscans_lib.similarity.registry import MEASURES, computable, compute, get, known
+from catscans_lib.similarity.registry import MEASURES, get
 
-__all__ = ["MEASURES", "Inputs", "Measure", "computable", "compute", "get", "known"]
+__all__ = ["MEASURES", "Inputs", "Measure", "get"]

@@ -53,14 +53,9 @@ class Measure:
     takes_findings: bool = False  # whether `labels` may be findings, of which an image may have several
 
     @property
-    def needs(self) -> frozenset[str]:
-        """Fields of `Inputs` without which it cannot be computed."""
-        return frozenset(self.arguments)
-
-    @property
     def uses_labels(self) -> bool:
         """Whether it needs the classes of the target's images; Task2Vec's probe is fitted to them."""
-        return not self.needs.isdisjoint({"labels", "fisher"})
+        return "labels" in self.arguments or "fisher" in self.arguments
 
     def compute(self, inputs: Inputs, seed: int = 0) -> float:
         """Return the value of the measure; InputError if a needed field is missing or invalid, or the value is not finite."""

@@ -29,30 +29,20 @@ def leading(primary: str, names: Iterable[str]) -> list[str]:
     return (found or names)[:N_LEADING]
 
 
-def known() -> tuple[str, ...]:
-    """Return the names of all measures."""
-    return tuple(MEASURES)
-
-
 def get(name: str) -> Measure:
     """Return a measure; InputError if the name is unknown."""
     if name not in MEASURES:
-        raise unknown("measure", name, known())
+        raise unknown("measure", name, tuple(MEASURES))
     return MEASURES[name]
 
 
 def chosen(names: Iterable[str] | None) -> list[Measure]:
     """Return the named measures, or all of them for None."""
-    return [get(name) for name in names or known()]
+    return [get(name) for name in names or MEASURES]
 
 
 def computable(inputs: Inputs) -> tuple[str, ...]:
     """Return the names of the measures whose needed fields are all in `inputs`."""
     return tuple(
-        name for name, measure in MEASURES.items() if all(getattr(inputs, part) is not None for part in measure.needs)
+        name for name, one in MEASURES.items() if all(getattr(inputs, part) is not None for part in one.arguments)
     )
-
-
-def compute(name: str, inputs: Inputs, seed: int = 0) -> float:
-    """Return the value of a measure; InputError if the name is unknown, or if a needed field is missing or invalid."""
-    return get(name).compute(inputs, seed)

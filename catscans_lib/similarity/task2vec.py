@@ -6,7 +6,6 @@ on. Reference: Achille et al. (2019), arXiv:1902.03545.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,37 +20,24 @@ BATCH = 32
 C = 0.01  # inverse L2 penalty of the head; of 0.001 to 1 it separates datasets best from halves of one (demo, 100 images)
 
 
-@dataclass(frozen=True)
-class Head:
-    """Linear classifier on features: kernel, shape (n_features, n_classes), and bias, shape (n_classes,); float64."""
-
-    kernel: np.ndarray
-    bias: np.ndarray
-
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Return the softmax of ``features @ kernel + bias``, shape (n_images, n_classes)."""
-        return softmax(features.astype("float64") @ self.kernel + self.bias, axis=1)
-
-
 def embed(
     squares: Callable[[np.ndarray, np.ndarray], np.ndarray], images: np.ndarray, rows: np.ndarray, features: np.ndarray,
     labels: np.ndarray, rng: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
-    """Return the Task2Vec embedding of images: `fisher_information` with a head fitted to them, every class weighing the same."""
+    """Return the Task2Vec embedding of images: `fisher_information` with a head fitted to them; every class weighs the same."""
     if labels.ndim == 2:
         raise InputError("Task2Vec's head tells classes that exclude each other, not several findings of an image.")
     counts = np.bincount(labels)
     weights = len(labels) / len(counts) / counts[labels]
     head = fit_head(features, labels, weights)
-    return fisher_information(squares, head, images, rows, features, rng, weights=weights)
+    return fisher_information(squares, head, images, rows, features, rng, weights)
 
 
-def fit_head(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Head:
-    """Fit a logistic regression on standardised features, and return it as a head on the unscaled features.
+def fit_head(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a logistic regression on standardised features; return kernel (n_features, n_classes) and bias for unscaled ones.
 
-    `labels` are 0 to n_classes - 1, each with an image; `weights` are those of the images in the loss, which has one minimum. The
-    published code takes some steps of Adam, and its head depends on their number, their size and a random start. InputError if
-    there are fewer than two classes.
+    `weights` are those of the images in the loss, which has one minimum; the published code takes some steps of Adam from a
+    random start. InputError if there are fewer than two classes.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -65,25 +51,24 @@ def fit_head(features: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> H
     if len(coefficients) == 1:  # for two classes scikit-learn returns the logit of the second one
         coefficients, intercept = np.vstack([-coefficients, coefficients]) / 2, np.array([-1, 1]) * intercept / 2
     kernel = coefficients.T / sd[:, None]
-    return Head(kernel, intercept - mean @ kernel)
+    return kernel, intercept - mean @ kernel
 
 
 def fisher_information(
-    squares: Callable[[np.ndarray, np.ndarray], np.ndarray], head: Head, images: np.ndarray, rows: np.ndarray,
-    features: np.ndarray, rng: np.random.Generator, *, weights: np.ndarray | None = None,
+    squares: Callable[[np.ndarray, np.ndarray], np.ndarray], head: tuple[np.ndarray, np.ndarray], images: np.ndarray,
+    rows: np.ndarray, features: np.ndarray, rng: np.random.Generator, weights: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Return a Monte Carlo estimate of the Fisher information of a network's filters, float64 (n_filters,), at least 0.
 
     `squares` is from `squared_gradients.squared_gradients`, `images` are uint8 (n_images, size, size, 3), `rows` (n_rows,)
-    those to average over, `features` (n_rows, n_features) the network's of them, and `weights` (n_rows,) theirs in the mean
-    (None: equal). One label per image is drawn from the head's prediction. More hardly help: which images were drawn matters
-    more. Achille et al. (2019), arXiv:1902.03545, whose code squares the mean gradient of 64 images: on average, that is 1/64
-    of this.
+    those to average over, `features` (n_rows, n_features) the network's of them, and `weights` (n_rows,) theirs in the mean.
+    One label per image is drawn from the head's prediction. Achille et al. (2019), arXiv:1902.03545, whose code squares the mean
+    gradient of 64 images: on average, that is 1/64 of this.
     """
-    p, n = head.probabilities(features), len(rows)
-    shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+    (kernel, bias), n, shares = head, len(rows), weights / weights.sum()
+    p = softmax(features.astype("float64") @ kernel + bias, axis=1)
     drawn = np.eye(p.shape[1])[(rng.random((n, 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1)]  # one class for each row
-    pull = (drawn - p) @ head.kernel.T  # d log p(y|x) / d features
+    pull = (drawn - p) @ kernel.T  # d log p(y|x) / d features
     parts = []
     for start in range(0, n, BATCH):
         here = slice(start, start + BATCH)
@@ -115,10 +100,9 @@ def _checked(*fishers: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         )
     for what, side in (("fisher", one), ("source_fisher", other)):
         bad = np.flatnonzero(~(np.isfinite(side) & (side >= 0)))
-        if len(bad):
-            raise InputError(f"{what}: filter {bad[0]} is {side[bad[0]]}; Fisher information must be finite and >= 0.")
-        if not side.any():
-            raise InputError(f"{what} is 0 for all filters: its probe network learned nothing. Fit it again.")
+        if len(bad) or not side.any():
+            found = f"{side[bad[0]]} for filter {bad[0]}" if len(bad) else "0 for all filters"
+            raise InputError(f"{what} is {found}; Fisher information must be finite, >= 0, and not 0 throughout.")
     return one, other
 
 

@@ -10,51 +10,31 @@ LARGEST = 1e60  # of a feature: measures sum fourth powers, which overflow at 1e
 
 def features(values: ArrayLike, what: str = "features") -> np.ndarray:
     """Return features as float64, shape (n_images, n_features); an InputError names the first row with a number out of range."""
-    try:
-        values = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"{what} must be numbers, shape (n_images, n_features); got {type(values).__name__}."
-        ) from None
+    values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or len(values) < 2 or values.shape[1] < 1:
         raise InputError(f"{what} must have shape (n_images, n_features), at least 2 images; got {values.shape}.")
     if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
         raise InputError(
-            f"{what}: row {bad[0]} holds NaN or infinity ({len(bad)} of {len(values)} rows do). "
-            "Check the images of these rows, or remove the rows and their labels."
+            f"{what}: row {bad[0]} holds NaN or infinity ({len(bad)} of {len(values)} rows do). Leave these images out."
         )
     if (most := np.abs(values).max()) > LARGEST:
-        raise InputError(
-            f"{what} reach {most:.3g}; measures need numbers of at most {LARGEST:g}. Divide all features by it."
-        )
+        raise InputError(f"{what} reach {most:.3g}; at most {LARGEST:g} are allowed. Divide all features by it.")
     return values
 
 
-def labels(values: ArrayLike, n_images: int, what: str = "labels") -> np.ndarray:
-    """Return labels as int, shape (n_images,): 0 to n_classes - 1, at least two classes, each with an image."""
-    values = np.asarray(values)
-    if values.shape != (n_images,) or n_images < 2:
-        raise InputError(f"{what} must have shape ({n_images},), one per image, at least 2 images; got {values.shape}.")
-    if not np.issubdtype(values.dtype, np.integer) or values.min() < 0:
-        raise InputError(
-            f"{what} must be integers from 0; got {values[0]!r} ({values.dtype}). "
-            "Convert them with np.unique(labels, return_inverse=True)[1]."
-        )
-    counts = np.bincount(values)
-    if not counts.all():
-        raise InputError(
-            f"{what} must be 0 to n_classes - 1, each with an image; class {np.argmin(counts > 0)} has none. "
-            "Number them with np.unique(labels, return_inverse=True)[1]."
-        )
-    if len(counts) < 2:
-        raise InputError(f"{what}: all {n_images} images have the same class; a measure that uses labels needs two.")
-    return values.astype(int)
-
-
 def labelled(values: ArrayLike, classes: ArrayLike, what: str = "features") -> tuple[np.ndarray, np.ndarray]:
-    """Return features and their labels, both checked."""
-    values = features(values, what)
-    return values, labels(classes, len(values))
+    """Return features, and labels as int, shape (n_images,): 0 to n_classes - 1, at least two classes, each with an image."""
+    values, classes = features(values, what), np.asarray(classes)
+    if classes.shape != values.shape[:1]:
+        raise InputError(f"labels must have shape ({len(values)},), one per image; got {classes.shape}.")
+    if not np.issubdtype(classes.dtype, np.integer) or classes.min() < 0 or not np.bincount(classes).all():
+        raise InputError(
+            f"labels must be integers from 0 to n_classes - 1, each with an image; got {np.unique(classes)[:5]} "
+            f"({classes.dtype}). Convert them with np.unique(labels, return_inverse=True)[1]."
+        )
+    if not classes.any():
+        raise InputError("labels: all images have the same class; a measure that uses labels needs two.")
+    return values, classes.astype(int)
 
 
 def groups(values: ArrayLike | None, n_images: int) -> np.ndarray:
@@ -74,8 +54,8 @@ def head(values: ArrayLike, classes: ArrayLike) -> tuple[np.ndarray, np.ndarray]
     worst = int(np.argmax(np.abs(totals - 1)))
     if values.min() < 0 or abs(totals[worst] - 1) > 1e-3:
         raise InputError(
-            f"source_head must hold probabilities: no value below 0, rows that sum to 1. Row {worst} sums to "
-            f"{totals[worst]:.4g}, the lowest value is {values.min():.3g}. Pass the softmax of the head's outputs."
+            f"source_head must hold probabilities, but row {worst} sums to {totals[worst]:.4g}, and the lowest value is "
+            f"{values.min():.3g}. Pass the softmax of the head's outputs."
         )
     return values, classes
 
@@ -85,7 +65,6 @@ def same_space(target: ArrayLike, source: ArrayLike) -> tuple[np.ndarray, np.nda
     target, source = features(target), features(source, "source_features")
     if target.shape[1] != source.shape[1]:
         raise InputError(
-            "features and source_features must come from one network; "
-            f"got {target.shape[1]} and {source.shape[1]} features."
+            f"features and source_features must come from one network; got {target.shape[1]} and {source.shape[1]} features."
         )
     return target, source

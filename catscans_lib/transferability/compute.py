@@ -65,7 +65,7 @@ def _rows(pairs: Iterable[Pair], settings: Similarity, seed: int) -> list[tuple]
         computable = set(registry.computable(pair.inputs))
         for measure in registry.chosen(settings.measures):
             value, start = None, time.perf_counter()
-            compares_images = any(part.startswith("source_") and part != "source_head" for part in measure.needs)
+            compares_images = any(part.startswith("source_") and part != "source_head" for part in measure.arguments)
             if compares_images != bool(pair.probe):  # if not, it looks at the target through the source's network
                 continue
             if measure.name in computable:
@@ -88,7 +88,7 @@ def _attempt(function: Callable[..., Any], *given: Any) -> tuple[Any, str]:
 
 def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: int) -> Iterator[Pair]:
     """Yield two halves of the target, and the target with every source."""
-    needs = frozenset().union(*(measure.needs for measure in registry.chosen(settings.measures)))
+    needs = frozenset().union(*(measure.arguments for measure in registry.chosen(settings.measures)))
     target, n_images = settings.target, settings.n_images
 
     def stored(dataset: str) -> ImageStore:

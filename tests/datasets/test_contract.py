@@ -43,8 +43,7 @@ def keeps_the_contract(name, data, path):
     given = {"profile": "demo", "n_images": 90, "n_folds": 2, "fold_seed": 0, "max_images": 70}
     settings = Ingest(dataset=name, data=data, size_px=SIZE, **given)
     read = ingest.store_dataset(settings, path)
-    problems, decoding = read["problems"], read["decoding"]
-    assert list(decoding.columns) == ["path", "mean_difference"] and (decoding["mean_difference"] < 2).all()
+    problems = read["problems"]
     opened = store.open_store(path)
     card, table, images = datasets.get(name), opened.table, opened.images
     assert set(problems["problem"]) <= {"mask of another image; left out", "beside the folders of the splits; left out"}

@@ -152,8 +152,6 @@ def test_too_few_groups_images_or_folds_are_refused():
         folds.make(table, n_folds=2, seed=0)
     with pytest.raises(InputError, match="among the max_images=5 drawn"):
         folds.make(random_table(0), n_folds=5, seed=0, max_images=5)
-    with pytest.raises(InputError, match="at least 2 folds, got n_folds=1"):
-        folds.make(random_table(0), n_folds=1, seed=0)
 
 
 def test_another_seed_is_tried_before_a_fold_without_a_class_is_an_error(monkeypatch):

@@ -25,7 +25,6 @@ DIALECTS = {
     "old Mac lines": written(",", end="\r").encode(),
     "BOM": written(",").encode("utf-8-sig"),
     "UTF-16": written(";").encode("utf-16"),
-    "UTF-16 without a mark": written(";").encode("utf-16-le"),
     "spaces after commas": written(", ").encode(),
     "a comma at the end of each row": written(",", end=",\n").encode(),
     "a comma at the end of each row but the first": written(",", end=",\n").replace('"note",', '"note"').encode(),

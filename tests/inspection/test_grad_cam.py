@@ -5,8 +5,6 @@ import pytest
 import saved_networks
 from published import shorten
 
-from catscans_lib import paths
-from catscans_lib.errors import InputError
 from catscans_lib.inspection import grad_cam
 from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
@@ -89,12 +87,6 @@ def test_held_out_predictions_are_those_of_the_last_fold_and_the_last_seed(image
     assert predictions.groupby("source")["image_id"].apply(list).to_dict() == {
         source: [f"i{number:02d}" for number in range(2, 24, 3)] for source in ("dtd", "none")
     }
-    path = paths.folds_path("demo", "chest")
-    path.write_text(path.read_text().replace(",3\n", ",4\n", 1))
-    with pytest.raises(
-        InputError, match="transfer/dtd--chest held out 8 images .* not the 1 of .*sweep --profile demo"
-    ):
-        grad_cam.held_out(networks)
 
 
 def test_every_network_explains_its_own_answer_on_held_out_images(images):
@@ -115,13 +107,3 @@ def test_every_network_explains_its_own_answer_on_held_out_images(images):
         np.testing.assert_allclose(heats[answer.source][place % 2], by_hand, rtol=1e-4, atol=1e-5)
         hot = (by_hand >= by_hand.max() / 2).mean() if by_hand.max() > 0 else 0
         assert answer.hot_share == pytest.approx(hot)
-
-
-def test_a_network_that_does_not_reproduce_its_saved_scores_is_refused(images):
-    networks = SourceNetworks("demo", "chest", ["dtd", "none"])
-    predictions = grad_cam.held_out(networks)
-    other = saved_networks.network(9)
-    other.layers[-1].kernel.assign(100 * other.layers[-1].kernel)  # probabilities far from the saved ones
-    other.save(networks.model_path("none"))
-    with pytest.raises(InputError, match="network of source 'none' gives probabilities up to .* transfer again"):
-        grad_cam.of_sources(networks, images, predictions.iloc[:2], predictions)

@@ -97,9 +97,9 @@ def test_downloaded_weights_are_named_by_a_hash_of_their_values(mobilenet, tmp_p
     [
         (
             "URL fetch failure on https://keras.io/mobilenet_no_top.h5: None -- Name or service not known",
-            r"could not download .*'mobilenet'.*, fetch https://keras.io/mobilenet_no_top.h5 elsewhere and put it in .*/models;",
+            r"'mobilenet': .*keras.io/mobilenet_no_top.h5: .* fetch that file elsewhere and put it in .*/models;",
         ),
-        ("the disk is full", "could not load its ImageNet weights for 'mobilenet': the disk is full."),
+        ("the disk is full", "could not load the ImageNet weights of 'mobilenet': the disk is full."),
     ],
 )
 def test_a_failed_download_names_the_file_and_its_place(monkeypatch, fault, message):

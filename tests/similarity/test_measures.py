@@ -29,12 +29,14 @@ def test_of_several_findings_each_has_a_probe_and_other_measures_of_labels_refus
     each = [linear_probe.linear_probe_auc(x, has[:, number].astype(int), groups) for number in (0, 1)]
     assert found == pytest.approx(np.mean(each)) and found > 0.8
     inputs = Inputs(features=x, labels=has, groups=groups, source_features=x + 1, source_head=softmax(x, axis=1))
-    assert registry.compute("mmd_rbf", inputs) > 0 and registry.compute("linear_probe_auc", inputs) == found
-    labelled = [name for name, one in registry.MEASURES.items() if "labels" in one.needs and name != "linear_probe_auc"]
+    assert registry.get("mmd_rbf").compute(inputs) > 0 and registry.get("linear_probe_auc").compute(inputs) == found
+    labelled = [
+        name for name, one in registry.MEASURES.items() if "labels" in one.arguments and name != "linear_probe_auc"
+    ]
     assert {"logme", "leep", "sfda"} <= set(labelled)
     for name in labelled:
         with pytest.raises(InputError, match=rf"\({name}\) compares classes that exclude each other"):
-            registry.compute(name, inputs)
+            registry.get(name).compute(inputs)
     with pytest.raises(InputError, match="Task2Vec.s head tells classes that exclude each other"):
         task2vec.embed(None, None, np.arange(60), x, has, None)
     with pytest.raises(InputError, match="No finding is in at least 2 groups"):
@@ -144,7 +146,7 @@ def test_uninformative_head_outputs_give_minus_the_entropy_of_the_labels():
 
 
 def test_head_outputs_that_are_not_probabilities_are_refused():
-    for head, message in (([[0.5, 0.6]] * 4, "Row 0 sums to 1.1"), ([[1.5, -0.5]] * 4, "lowest value is -0.5")):
+    for head, message in (([[0.5, 0.6]] * 4, "row 0 sums to 1.1"), ([[1.5, -0.5]] * 4, "lowest value is -0.5")):
         with pytest.raises(InputError, match=message):
             label_based.leep(head, TWO)
 

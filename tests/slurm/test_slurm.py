@@ -77,8 +77,8 @@ def test_every_run_is_a_job_with_the_resources_of_the_profile(swept, slurm):
 def test_a_run_that_fails_on_the_cluster_is_reported_and_the_others_continue(slurm, tmp_path):
     folder = project(tmp_path / "project")
     notebook = folder / "notebooks/ingest.ipynb"
-    broken = "assert dataset != 'dtd', 'no dtd'\\nproblems, decoding"
-    notebook.write_text(notebook.read_text().replace("problems, decoding", broken))
+    broken = "assert dataset != 'dtd', 'no dtd'\\nproblems ="
+    notebook.write_text(notebook.read_text().replace("problems =", broken))
     result = sweep(folder, "ingest/dtd", "ingest/chest")
     assert result.returncode == 1, result.stdout + result.stderr
     assert set(tiny.done(folder)) == {"ingest/chest"}

@@ -102,8 +102,9 @@ def make(
     if not 16 <= size_px <= 64:
         raise InputError(f"The demo draws images of 16 to 64 pixels; got size_px={size_px} for '{name}'.")
     if n_images is None or n_images < len(classes):
-        wanted = f"n_images of at least {len(classes)}, one per class"
-        raise InputError(f"Demo dataset '{name}' needs {wanted}; got {n_images}.")
+        raise InputError(
+            f"Demo dataset '{name}' needs n_images of at least {len(classes)}, one per class; got {n_images}."
+        )
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     label = rng.permutation(_labels(name, n_images))
     group = _groups(name, label)

@@ -1,7 +1,5 @@
 """How well the features of a frozen network separate the target's classes: LogME, H-score, TransRate, GBC, SFDA, PARC."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
@@ -16,26 +14,17 @@ DISTORTION = 1e-4  # TransRate: distortion of its code lengths
 LEAST_VARIANCE = 1e-4  # GBC: lowest variance of a class, which keeps constant features harmless
 
 
-class Projections(NamedTuple):
-    """Projections of the indicators Y of all classes on the left singular vectors of features X = U S V'.
+def projections(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return squared singular values of X = U S V', ``(U' Y) ** 2`` for class indicators Y, and the rest of ``sum(Y ** 2)``.
 
-    squared: squared singular values, shape (rank,). along: ``(U' Y) ** 2``, shape (rank, n_classes). rest: the part of
-    ``sum(Y ** 2)`` outside the column space of X, at least 0, shape (n_classes,).
+    Shapes (rank,), (rank, n_classes), (n_classes,), from eigenvectors of X'X or XX'; values above about 1e-7 of the largest.
     """
-
-    squared: np.ndarray
-    along: np.ndarray
-    rest: np.ndarray
-
-
-def projections(features: np.ndarray, labels: np.ndarray) -> Projections:
-    """Return singular values (above about 1e-7 of the largest) and projections, from eigenvectors of X'X or XX', if smaller."""
     (n, d), targets = features.shape, np.eye(labels.max() + 1)[labels]
     squared, basis = np.linalg.eigh(_gram(features))
     kept = squared > squared[-1] * max(n, d) * np.finfo(float).eps
     squared, basis = squared[kept], basis[:, kept]
     along = (basis.T @ (features.T @ targets)) ** 2 / squared[:, None] if n > d else (basis.T @ targets) ** 2
-    return Projections(squared, along, np.maximum((targets**2).sum(axis=0) - along.sum(axis=0), 0))
+    return squared, along, np.maximum((targets**2).sum(axis=0) - along.sum(axis=0), 0)
 
 
 def _gram(features: np.ndarray) -> np.ndarray:
@@ -48,43 +37,41 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     """LogME: largest log evidence per image of a Bayesian linear model of the labels, mean over classes.
 
     The indicator y of each class is modelled as ``y = X w + noise`` with ``w ~ N(0, 1 / alpha)`` and ``noise ~ N(0, 1 / beta)``.
-    For a given ratio alpha / beta the best beta has a closed form, so one number per class is searched for, on a grid and then
-    to 1e-9. This finds the maximum also where the ratio goes to 0 or infinity, as with fewer images than features. If the
-    labels are a linear function of the features, the squared error is taken to be 1e-10.
-
-    `features` has shape (n_images, n_features), `labels` (n_images,). In nats per image. Rotating or scaling the features does
-    not change it; shifting does, as there is no intercept. You et al. (2021), arXiv:2102.11005; You et al. (2022),
-    arXiv:2110.10545.
+    For a ratio alpha / beta the best beta has a closed form, so one number per class is searched for, on a grid and then to
+    1e-9; squared errors are at least 1e-10. `features` has shape (n_images, n_features), `labels` (n_images,). In nats per
+    image. You et al. (2021), arXiv:2102.11005; You et al. (2022), arXiv:2110.10545.
     """
     from scipy.optimize import minimize_scalar
 
     x, y = valid_arrays.labelled(features, labels)
-    found = projections(x, y)
-    if len(found.squared) == 0:  # all features are 0: the evidence of noise alone
-        return float(np.mean([-_noise(rest, len(x)) for rest in found.rest]) / len(x))
-    ends = np.log(found.squared.min()) - 25, np.log(found.squared.max()) + 25
+    squared, along, rest = projections(x, y)
+    if len(squared) == 0:  # all features are 0: the evidence of noise alone
+        return float(np.mean([-_noise(one, len(x)) for one in rest]) / len(x))
+    ends = np.log(squared.min()) - 25, np.log(squared.max()) + 25
     grid = np.linspace(*ends, int(np.ceil((ends[1] - ends[0]) / STEP)))
-    best = np.argmin(_minus_evidence(grid[:, None], found, len(x)), axis=0)
+    best = np.argmin(_minus_evidence(grid[:, None], squared, along, rest, len(x)), axis=0)
     evidences = []
     for number, place in enumerate(best):
-        one = Projections(found.squared, found.along[:, [number]], found.rest[[number]])
+        one = along[:, [number]], rest[[number]]
         bounds = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
         searched = minimize_scalar(
-            lambda log_t, one=one: float(_minus_evidence(np.array([[log_t]]), one, len(x))[0, 0]),
+            lambda log_t, one=one: float(_minus_evidence(np.array([[log_t]]), squared, *one, len(x))[0, 0]),
             bounds=bounds, method="bounded", options={"xatol": 1e-9},
         )  # fmt: skip
         evidences.append(-searched.fun / len(x))
     return float(np.mean(evidences))
 
 
-def _minus_evidence(log_t: np.ndarray, found: Projections, n: int) -> np.ndarray:
+def _minus_evidence(
+    log_t: np.ndarray, squared: np.ndarray, along: np.ndarray, rest: np.ndarray, n: int
+) -> np.ndarray:  # fmt: skip
     """Return minus the log evidence at the best beta, shape (n_ratios, n_targets); t = alpha / beta, log_t (n_ratios, 1).
 
     Least of ``|y - X w|^2 + t |w|^2`` is ``rest + sum(along * t / (t + s))``, and ``det(alpha + beta X'X)`` leaves ``1 + s / t``.
     """
     t = np.exp(log_t)
-    error = found.rest + (t / (t + found.squared)) @ found.along
-    return _noise(error, n) + np.log1p(found.squared / t).sum(axis=1, keepdims=True) / 2
+    error = rest + (t / (t + squared)) @ along
+    return _noise(error, n) + np.log1p(squared / t).sum(axis=1, keepdims=True) / 2
 
 
 def _noise(error: np.ndarray, n: int) -> np.ndarray:
@@ -94,9 +81,8 @@ def _noise(error: np.ndarray, n: int) -> np.ndarray:
 def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
     """Regularised H-score: between-class variance of the whitened features, ``tr(pinv(cov(f)) cov(E[f | y]))``.
 
-    The covariance is the Ledoit-Wolf shrinkage estimate. Arguments as in `logme`. From 0 to about n_classes - 1; it
-    distinguishes features also with fewer images than features. Bao et al. (2019), doi:10.1109/ICIP.2019.8803726; Ibrahim et
-    al. (2022), arXiv:2110.06893; Ledoit and Wolf (2004), doi:10.1016/S0047-259X(03)00096-4.
+    The covariance is the Ledoit-Wolf shrinkage estimate (2004). Arguments as in `logme`. From 0 to about n_classes - 1.
+    Bao et al. (2019), doi:10.1109/ICIP.2019.8803726; Ibrahim et al. (2022), arXiv:2110.06893.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
@@ -114,9 +100,8 @@ def regularised_h_score(features: ArrayLike, labels: ArrayLike) -> float:
 def trans_rate(features: ArrayLike, labels: ArrayLike) -> float:
     """TransRate: nats saved by knowing the labels when the centred features are coded at a distortion of 1e-4.
 
-    Classes are weighted by their share of the images, as in the paper. Arguments as in `logme`. At least 0. Grows with the
-    number of features and their scale, so it compares networks only where these are alike. The classes keep their means, so it
-    need not grow while they move little apart. Huang et al. (2022), arXiv:2106.09362.
+    Classes are weighted by their share of the images, as in the paper. Arguments as in `logme`. At least 0; grows with the
+    number of features and their scale. Huang et al. (2022), arXiv:2106.09362.
     """
     x, y = valid_arrays.labelled(features, labels)
     x = x - x.mean(axis=0)
@@ -195,12 +180,9 @@ def _posteriors(x: np.ndarray, y: np.ndarray, shrinkage: float, n_features: int)
 def parc(features: ArrayLike, labels: ArrayLike) -> float:
     """PARC: rank correlation, over all pairs of images, of feature dissimilarity with having different classes.
 
-    Dissimilarity is 1 - Pearson's correlation of two images' standardised features; those that differ by rounding are ties. That
-    of labels is exactly 0 or 1; the published program computes it as a correlation of indicators, and its ranks then order the
-    rounding errors.
-
-    100 * Spearman's correlation, in [-100, 100]; 0 if either side is the same for all pairs. Bolya et al. (2021),
-    arXiv:2111.06977.
+    Dissimilarity is 1 - Pearson's correlation of two images' standardised features; those that differ by rounding are ties, which
+    the published program orders. 100 * Spearman's correlation, in [-100, 100]; 0 if either side is the same for all pairs.
+    Bolya et al. (2021), arXiv:2111.06977.
     """
     x, y = valid_arrays.labelled(features, labels)
     spread, pairs = x.std(axis=0), np.triu_indices(len(x), 1)
