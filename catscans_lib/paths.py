@@ -29,11 +29,7 @@ UNLOCKED = "CATSCANS_UNLOCKED"  # set where file locks do not work: child proces
 
 
 def adapt_environment() -> None:
-    """Make this process and its children independent of where, and as whom, they were started.
-
-    Folders of `GIVEN` become absolute, with `~` expanded. `.snakemake/home` replaces a home folder that is missing or cannot be
-    written; a user without a name (`docker run -u 12345`) is called by number.
-    """
+    """Make this process and its children independent of the current folder, and of a user without name or writable home."""
     try:
         getpass.getuser()
     except (KeyError, OSError):
@@ -187,12 +183,13 @@ def _container() -> int:
 
 def replace_folder(new: Path, final: Path) -> None:
     """Move a folder to the place of another one."""
-    remove_folder(_former(final))
+    former = final.with_name(f".{final.name}.old")
+    remove_folder(former)
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
-        final.rename(_former(final))
+        final.rename(former)
     new.rename(final)
-    remove_folder(_former(final))
+    remove_folder(former)
 
 
 def remove_folder(folder: Path) -> None:
@@ -202,10 +199,6 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
     if folder.exists():
         folder.rename(tempfile.mkdtemp(prefix=name, suffix=".left", dir=folder.parent))
-
-
-def _former(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
 
 
 def sha256(path: Path) -> str:

@@ -69,17 +69,14 @@ def _sync(path: Path) -> None:
 
 
 def content(folder: Path) -> str:
-    """Return the SHA-256 of the tables and networks in a run's folder.
+    """Return the SHA-256 of the tables and networks in a run's folder; equal results give equal digests.
 
-    Equal results give equal digests: neither times nor the notebook and its figures count, and of a network only its layers and
-    weights: the file holds the time at which it was saved, and names that count the networks built before.
+    Times do not count, nor the notebook and its figures; of a network only its layers and weights do.
     """
     files = [path for pattern in ("*.csv", "tables/*.csv", "*.keras") for path in sorted(folder.glob(pattern))]
     digest = hashlib.sha256()
     for path in (file for file in files if file.name != TIMES):
-        parts = _network(path) if path.suffix == ".keras" else [path.read_bytes()]
-        digest.update(path.name.encode())
-        for part in parts:
+        for part in (path.name.encode(), *(_network(path) if path.suffix == ".keras" else [path.read_bytes()])):
             digest.update(part)
     return digest.hexdigest()
 
@@ -224,10 +221,9 @@ def of_transfers(profile: str, which: str, order: Sequence[str] = ()) -> pd.Data
 
 
 def of_variants(profile: str, which: str, order: Sequence[str] = ()) -> pd.DataFrame:
-    """Concatenate one table of all finished transfers, base runs and variants, sorted as in `variants`.
+    """Concatenate one table of all finished transfers, sorted as in `variants`, whose axis becomes a column.
 
-    Adds columns source, target, backbone, pretrain_seed (missing for random weights), n_train (training images of a fold: mean
-    over folds and seeds, rounded) and axis (as in `variants`).
+    Further new columns: source, target, backbone, pretrain_seed (missing for random weights), n_train (mean training images).
     """
     import pandas as pd
 

@@ -63,10 +63,7 @@ def list_all() -> None:
 @data_option
 @strict_option
 def check(names: tuple[str, ...], data_dir: Path | None, strict: bool) -> None:
-    """Compare the images found with the published numbers.
-
-    Decodes nothing; `ingest` reports files that cannot be decoded.
-    """
+    """Compare the images found with the published numbers, without decoding them."""
     for card in [datasets.get(name) for name in names]:
         _compare(card, _given(data_dir) if card.is_below_data_dir else Path(), strict)
 

@@ -4,6 +4,7 @@ Every mode predicts each image of the target once, with a network that never saw
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -71,21 +72,15 @@ def all_modes(
             names = [f"{mode}-{seed}-{fold}" for fold in folds]
             if not all(checkpoint.tables(name) for name in names):
                 backbone = source_backbone(settings, seed, weights_path)
+                of, named = (backbone, store, target, settings), {"seed": seed, "external": external}
                 if mode == "linear_probe":
-                    named = {"seed": seed, "features_dir": features_dir, "external": external}
-                    checkpoint.finish(names[0], **linear_probe(backbone, store, target, settings, **named))
+                    checkpoint.finish(names[0], **linear_probe(*of, features_dir=features_dir, **named))
                 else:
-                    named = {"seed": seed, "mode": mode, "checkpoint": checkpoint, "external": external}
-                    fine_tune(backbone, store, target, settings, **named)
+                    fine_tune(*of, mode=mode, checkpoint=checkpoint, **named)
             parts += [checkpoint.tables(name) for name in names]
-    columns = {"predictions": None, "history": HISTORY, "learning_rates": RATES} | (
-        {"external": None} if external else {}
-    )
-    return {name: _concat([part[name] for part in parts if name in part], columns[name]) for name in columns}
-
-
-def _concat(tables: list[pd.DataFrame], columns: list[str] | None) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    empty = {"history": pd.DataFrame(columns=HISTORY), "learning_rates": pd.DataFrame(columns=RATES)}
+    found = {name: [part[name] for part in parts if name in part] for name in dict.fromkeys(chain(*parts))}
+    return empty | {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
 
 
 def check_findings(store: ImageStore, external: Stores) -> None:
@@ -135,8 +130,7 @@ def fine_tune(
         curves, rates = loop.fit_best(
             model, store.images, labels, rows[kept], rows[inner], settings, n_classes=len(store.classes), seed=seed + 1000 * fold,
             states=lambda rate, name=name: checkpoint.state(f"{name}-{rate:g}"),
-            epochs=settings.long_epochs if mode == "fine_tune_long" else None, keep_source=keep_source,
-            n_per_epoch=n_all,
+            epochs=settings.long_epochs if mode == "fine_tune_long" else None, keep_source=keep_source, n_per_epoch=n_all,
         )  # fmt: skip
 
         def scored(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -150,17 +144,12 @@ def fine_tune(
             without_optimiser = keras.Model(model.inputs, model.outputs)  # a third of the size
             without_optimiser.save(checkpoint.folder / NETWORKS / f"seed{seed}-fold{fold}.keras")
         keys = {"fold": fold, "seed": seed, "mode": mode}
-        outside = {}
+        tables = {"predictions": _scored(held_out, scores, store, seed, mode)}
+        tables |= {"history": curves.assign(**keys)[HISTORY], "learning_rates": rates.assign(**keys)[RATES]}
         if external and mode != "fine_tune_long":
             found = {test: scored(other.images, np.arange(len(other.table))) for test, other in external.items()}
-            outside["external"] = _outside(found, external, store, keys)
-        checkpoint.finish(
-            name,
-            **outside,
-            predictions=_scored(held_out, scores, store, seed, mode),
-            history=curves.assign(**keys)[HISTORY],
-            learning_rates=rates.assign(**keys)[RATES],
-        )
+            tables["external"] = _outside(found, external, store, keys)
+        checkpoint.finish(name, **tables)
         curve = results.chosen_curves(curves, rates)
         loss = curve.loc[(curve["split"] == "train") & (curve["metric"] == "loss"), "value"].iloc[-1]
         print(f"{mode}, seed {seed}, fold {fold}: {curve['epoch'].max()} epochs, training loss {loss:.3f}")
@@ -173,9 +162,8 @@ def linear_probe(
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Predict held-out and external images by logistic regression on the frozen network's features; tables as of `all_modes`.
 
-    The penalty is the one with the lowest log loss on inner folds of the training images, never on the held-out fold. Inner
-    folds keep the same units together as the outer ones. Each finding has a regression of its own; the score of one that all or
-    no training images have is that share. InputError if there are too few groups, or features are not finite.
+    The penalty has the lowest log loss on inner folds of the training images, which keep the same units together as the outer
+    ones. Each finding has a regression of its own; the score of one that all or no training images have is that share.
     """
     found = features.cached(backbone, store, target["row"].to_numpy(), features_dir)
     if n_wrong := int((~np.isfinite(found).all(axis=1)).sum()):
@@ -183,9 +171,8 @@ def linear_probe(
     balance = "balanced" if settings.class_weights == "balanced" else None
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight=balance))
     units, predictions, outside, labels = linked(target), [], [], store.labels[target["row"]]
-    others = [
-        features.cached(backbone, other, np.arange(len(other.table)), features_dir) for other in external.values()
-    ]
+    stores = external.values()
+    others = [features.cached(backbone, one, np.arange(len(one.table)), features_dir) for one in stores]
 
     def scored(y: np.ndarray, fold: int, train: pd.Index, new: np.ndarray) -> np.ndarray:
         x, inner = found[train], _inner_folds(y, units[train], seed)
@@ -193,13 +180,8 @@ def linear_probe(
             raise InputError(
                 f"Linear probe, fold {fold}: too few groups to choose its penalty. Use more folds or groups."
             )
-        probe = GridSearchCV(
-            pipeline, {"logisticregression__C": PENALTIES}, cv=inner, scoring=_minus_log_loss, error_score="raise"
-        ).fit(x, y)
-        if not np.isfinite(losses := probe.cv_results_["mean_test_score"]).all():
-            raise InputError(
-                f"Linear probe, fold {fold}: log losses {losses.tolist()} choose no penalty. Use more groups."
-            )
+        how = {"cv": inner, "scoring": _minus_log_loss, "error_score": "raise"}
+        probe = GridSearchCV(pipeline, {"logisticregression__C": PENALTIES}, **how).fit(x, y)
         scores = np.zeros((len(new), max(len(store.classes), 2)))
         scores[:, probe.classes_] = probe.predict_proba(new)
         return scores
@@ -275,10 +257,9 @@ def training_images(target: pd.DataFrame, store: ImageStore, settings: Transfer)
 def _scored(held_out: pd.DataFrame, scores: np.ndarray, store: ImageStore, seed: int, mode: str) -> pd.DataFrame:
     table = held_out[["image_id", "group", "fold"]].assign(seed=seed, mode=mode, label=held_out["label"])
     columns = {f"score_{name}": scores[:, number] for number, name in enumerate(store.classes)}
-    if (has := store.findings) is not None:  # true_<finding>: 0 or 1
-        columns |= {
-            f"true_{name}": of for name, of in zip(store.classes, has[held_out["row"]].T.astype(int), strict=True)
-        }
+    if store.findings is not None:  # true_<finding>: 0 or 1
+        has = store.findings[held_out["row"]].astype(int)
+        columns |= {f"true_{name}": has[:, number] for number, name in enumerate(store.classes)}
     return table.assign(**columns)
 
 

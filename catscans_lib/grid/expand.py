@@ -71,8 +71,7 @@ def transfers(profile: str) -> list[tuple[str, str]]:
 def find(step: str, **given: Any) -> PlannedRun:
     """Return one run of a profile, with every parameter in `given` that is not None in place of the profile's.
 
-    A run of a step that no profile asks for (advice on a user's images) is made from `given` alone. InputError if the profile
-    or the run does not exist, or a value is not valid. A number of images that the profile does not have changes the base run.
+    A step that no profile asks for takes `given` alone; a number of images that the profile does not have changes the base run.
     """
     record, runs = STEPS[step], grid(given["profile"])
     changed = {key: value for key, value in given.items() if value is not None}

@@ -21,9 +21,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 def defined(study: str, words: tuple[str, ...], name: str | None, *, keep: bool) -> Iterator[str]:
     """Yield the profile of the experiment `name` of a study: its grid with the changes `words` (``epochs=5``).
 
-    The experiment's grid is `params/<study>+<name>.yaml`, which is written if it is not there yet; without `keep`, a new file
-    is deleted at the end. A name of None is made from the changes; with neither, yields the study. InputError if a change is
-    not valid, the experiment exists with other settings, or there are no changes and no such experiment.
+    Writes `params/<study>+<name>.yaml` if it is missing; without `keep`, a new file is deleted at the end. A name of None is
+    made from the changes; with neither, yields the study. InputError if the experiment exists with other settings.
     """
     if not words and name is None:
         yield study

@@ -97,10 +97,7 @@ def resources(profile: str, step: str) -> Resources:
 
 
 def is_demo(profile: str) -> bool:
-    """Return whether results of a profile are of generated images: its file says so now, or said so when it was ingested.
-
-    Everything that shows such results marks them DEMO. A book may be made of a file that `load` refuses, such as an older one.
-    """
+    """Return whether results are of generated images, by the profile's file (which `load` may refuse) now or at ingestion."""
     ingested = (
         results.record(profile, f"ingest/{name}").get("parameters", {}) for name in results.finished(profile, "ingest")
     )
@@ -109,10 +106,7 @@ def is_demo(profile: str) -> bool:
 
 
 def titles(profile: str) -> dict[str, str]:
-    """Return `datasets.titles`, with the network of every source that has another one than the profile's.
-
-    As in `is_demo`, the file may be one that `load` refuses.
-    """
+    """Return `datasets.titles`, with the network of every source that has another one than the profile's."""
     content, found = yaml.safe_load(_text(profile)), datasets.titles()
     own = {
         source: (row or {}).get("backbone") for source, row in content.get("pretrain", {}).get("sources", {}).items()

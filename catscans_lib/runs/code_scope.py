@@ -45,10 +45,9 @@ Definitions = dict[str, Definition]  # by name; methods also as Class.method
 
 
 def reached(names: Iterable[str], always: Collection[str] = ()) -> dict[str, str]:
-    """Return the meaning of every definition that full names lead to, by its full name.
+    """Return the meaning of every definition that full names lead to, by its full name; a module leads to all of its own.
 
-    A name that no definition has (a module used as a value) leads to the whole module. The names `always` are followed even in
-    a room, or to a table, that others are not followed to.
+    The names `always` are followed even into a room, or to a table, that others are not followed to.
     """
     found: dict[str, str] = {}
     waiting = [*names, *always]

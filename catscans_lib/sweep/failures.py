@@ -23,10 +23,7 @@ def note(profile: str, key: str, message: str) -> None:
 
 
 def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since: float) -> str:
-    """Return the report on runs that are not done: failed since `since` (seconds since 1970), not started, not finished.
-
-    Each run is named once; long lists are cut.
-    """
+    """Return the report on runs that are not done: failed since `since` (seconds since 1970), not started, not finished."""
     failed = {key: text for key in missing if (text := report(profile, key, since))}
     waiting = [key for key in missing if key not in failed and set(failed) & set(with_needs(runs, [key]))]
     left = [key for key in missing if key not in failed and key not in waiting]

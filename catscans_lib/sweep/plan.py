@@ -19,23 +19,15 @@ from catscans_lib.grid.steps import STEPS
 FORWARD = 0.2  # cost of a prediction in training passes: 121 against 537 images/s, ResNet50 (benchmarks/RESULTS.md)
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Images per second in training at one image side (pixels), and where that was measured."""
-
-    per_s: float
-    size_px: int
-    where: str
-
-
-CPU_RATES = {  # benchmarks/RESULTS.md: 2 cores
-    "resnet50": Rate(96.0, 96, "benchmarks/RESULTS.md, 2 cores of an Intel Xeon with AMX"),
-    "squeezenet": Rate(590.0, 64, "the sample, two runs at a time on 2 cores with bfloat16 instructions"),
-    "efficientnet_lite0": Rate(100.0, 64, "the sample, two runs at a time on 2 cores, float32"),
-    "small_resnet": Rate(1500.0, 32, "the demo, three runs at a time on 2 cores"),
+# Images per second in training, at an image side (pixels), and where that was measured
+CPU_RATES = {
+    "resnet50": (96.0, 96, "benchmarks/RESULTS.md, 2 cores of an Intel Xeon with AMX"),
+    "squeezenet": (590.0, 64, "the sample, two runs at a time on 2 cores with bfloat16 instructions"),
+    "efficientnet_lite0": (100.0, 64, "the sample, two runs at a time on 2 cores, float32"),
+    "small_resnet": (1500.0, 32, "the demo, three runs at a time on 2 cores"),
 }
 GPU_RATES = {  # images from the store, augmented, deterministic
-    "resnet50": Rate(2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before prefetching"),
+    "resnet50": (2250.0, 112, "benchmarks/RESULTS.md, one H100 with Keras on JAX, before prefetching"),
 }
 # Of a network: MB when saved without its optimiser, and features per image, 4 bytes each; others count as ResNet50
 SIZES = {
@@ -62,10 +54,7 @@ class Cost:
 def text(
     profile: str, runs: dict[str, PlannedRun], done: list[str], chosen: list[str], *, with_gpu: bool, n_parallel: int
 ) -> str:
-    """Return the plan of the runs `chosen` (with all they need), of which `done` are up to date.
-
-    `with_gpu`: runs that ask for a GPU get one; `n_parallel` go at a time.
-    """
+    """Return the plan of the runs `chosen` (with all they need), of which `done` are up to date; `n_parallel` go at a time."""
     waiting = [key for key in chosen if key not in set(done)]
     of_all = f"{len(chosen)} of " if len(chosen) < len(runs) else ""
     head = f"params/{profile}.yaml: {of_all}{len(runs)} runs, {len(chosen) - len(waiting)} done, {len(waiting)} to run"
@@ -82,16 +71,19 @@ def text(
     seconds = {key: cost.seconds or 0.0 for key, cost in costs.items()}
     known = "" if all(cost.seconds is not None for cost in costs.values()) else " for the runs with a known time"
     wall_s = wall_seconds(seconds, runs, n_parallel)
-    wall = f"about {duration(wall_s)}{known}, {n_parallel} at a time"
-    lines += _total(list(costs.values()), wall)
+    expected = list(costs.values())
+    kinds = {kind: [cost for cost in expected if cost.on_gpu == (kind == "GPU")] for kind in ("GPU", "CPU")}
+    times = " and ".join(f"{_time(part)} on {kind}s" for kind, part in kinds.items() if part)
+    lines += [
+        f"  expected: about {duration(wall_s)}{known}, {n_parallel} at a time (one after the other: {times}), {_space(expected)}",
+        f"  based on: {'; '.join(dict.fromkeys(cost.source for cost in expected))}",
+    ]
     if len(chosen) == len(runs):
         lines += _other_part(profile, wall_s, done, with_gpu=with_gpu, n_parallel=n_parallel)
     return "\n".join(lines)
 
 
-def _other_part(
-    profile: str, wall_s: float, done: list[str], *, with_gpu: bool, n_parallel: int
-) -> list[str]:  # fmt: skip
+def _other_part(profile: str, wall_s: float, done: list[str], *, with_gpu: bool, n_parallel: int) -> list[str]:
     """Return a line about the whole grid if the profile is a part of it; if the whole takes long, about a balanced part."""
     loaded = profiles.load(profile)
     share, what = 1.0, "the whole grid, without fraction"
@@ -128,23 +120,11 @@ def duration(seconds: float) -> str:
 
 
 def wall_seconds(seconds: dict[str, float], runs: dict[str, PlannedRun], n_parallel: int) -> float:
-    """Return how long runs take with `n_parallel` at a time: the sum's share, but at least the longest chain of needs.
-
-    `seconds` of each run, in the grid's order.
-    """
+    """Return how long runs (in the grid's order) take, `n_parallel` at a time: at least the longest chain of needs."""
     ends: dict[str, float] = {}
     for key, own in seconds.items():
         ends[key] = own + max((ends.get(need, 0.0) for need in runs[key].needs), default=0.0)
     return max(sum(seconds.values()) / n_parallel, *ends.values(), 0.0)
-
-
-def _total(costs: list[Cost], wall: str) -> list[str]:
-    by_kind = {"GPU": [cost for cost in costs if cost.on_gpu], "CPU": [cost for cost in costs if not cost.on_gpu]}
-    times = [f"{_time(part)} on {kind}s" for kind, part in by_kind.items() if part]
-    return [
-        f"  expected: {wall} (one after the other: {' and '.join(times)}), {_space(costs)}",
-        f"  based on: {'; '.join(dict.fromkeys(cost.source for cost in costs))}",
-    ]
 
 
 def _space(costs: list[Cost]) -> str:
@@ -179,15 +159,11 @@ def passes(step: str, values: dict[str, Any], profile: Profile) -> float:
 
 def _finished(profile: str, step: str, loaded: Profile) -> tuple[float, float, int]:
     """Return seconds, image passes and number of a step's finished runs whose datasets are still in the grid."""
-    n_runs, seconds, n_passes = 0, 0.0, 0.0
-    for name in results.finished(profile, step):
-        record = results.record(profile, f"{step}/{name}")
-        parameters = record["parameters"]
-        if {parameters.get(role) for role in ("dataset", "source", "target")} - {None, "none"} <= set(loaded.datasets):
-            n_runs += 1
-            seconds += record["seconds"]
-            n_passes += passes(step, parameters, loaded)
-    return seconds, n_passes, n_runs
+    known, roles = {*loaded.datasets, None, "none"}, ("dataset", "source", "target")
+    records = [results.record(profile, f"{step}/{name}") for name in results.finished(profile, step)]
+    kept = [one for one in records if {one["parameters"].get(role) for role in roles} <= known]
+    n_passes = sum(passes(step, one["parameters"], loaded) for one in kept)
+    return sum(one["seconds"] for one in kept), n_passes, len(kept)
 
 
 def _seconds(
@@ -202,8 +178,8 @@ def _seconds(
     rate = (GPU_RATES if on_gpu else CPU_RATES).get(run.parameters["backbone"])
     if rate is None:
         return None, f"nothing for {run.parameters['backbone']}, which was not measured"
-    scale = (run.parameters["size_px"] / rate.size_px) ** 2
-    return step.seconds + here * scale / rate.per_s, rate.where
+    per_s, size_px, where = rate
+    return step.seconds + here * (run.parameters["size_px"] / size_px) ** 2 / per_s, where
 
 
 def _bytes(run: PlannedRun, loaded: Profile) -> float:

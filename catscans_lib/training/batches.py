@@ -88,8 +88,7 @@ class _Prefetched(keras.utils.PyDataset):
 def stream(batches: Batches) -> keras.utils.PyDataset | Iterator:
     """Return the batches of the current epoch in the form that Keras reads fastest: prefetched while it computes.
 
-    On JAX with a GPU, threads prepare them (1.6 times as fast on an H100). On TensorFlow this is a dataset without tf.data's
-    autotuning, whose thread often misses the end of an epoch and sleeps on for as long as the epoch took.
+    tf.data's autotuning is off: its thread often misses the end of an epoch and sleeps on for as long as the epoch took.
     """
     if keras.backend.backend() != "tensorflow":
         return _Prefetched(batches) if backend.has_gpu() else batches

@@ -1,6 +1,7 @@
 """Training a classifier: optimisers, schedules, and a fit loop that resumes after an interruption."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -130,8 +131,7 @@ def fit(
     weights = class_weights(labels[rows], n_classes) if settings.class_weights == "balanced" else None
     batches = Batches(
         images, labels, rows, settings.batch_size, weights=weights, augmentation=settings.augmentation, seed=seed,
-        one_hot=one_hot(settings, n_classes) if labels.ndim == 1 else None, mixup=settings.mixup,
-        n_per_epoch=n_per_epoch,
+        one_hot=one_hot(settings, n_classes) if labels.ndim == 1 else None, mixup=settings.mixup, n_per_epoch=n_per_epoch,
     )  # fmt: skip
     order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch))
     rate = keras.callbacks.LearningRateScheduler(
@@ -147,26 +147,22 @@ def fit(
 
     metrics = [keras.callbacks.LambdaCallback(on_epoch_end=measure)] if len(validation_rows) else []
     if not training.has_ended and training.epoch < epochs:
-        model.fit(
-            stream(batches), initial_epoch=training.epoch, epochs=epochs, shuffle=False, verbose=0,
-            callbacks=[
-                order, rate, *keep_source, *metrics, *watching.callbacks(settings, state, batches.n_per_epoch, epochs),
-                training,
-            ],
-        )  # fmt: skip
+        shown = watching.callbacks(settings, state, batches.n_per_epoch, epochs)
+        called = [order, rate, *keep_source, *metrics, *shown, training]
+        span = {"initial_epoch": training.epoch, "epochs": epochs}
+        model.fit(stream(batches), **span, shuffle=False, verbose=0, callbacks=called)
     training.restore_best()
     return _tidy(training.history)
 
 
 def fit_best(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, validation_rows: np.ndarray, settings: Training,
-    *, n_classes: int, seed: int, states: Callable[[float], State], epochs: int | None = None,
-    keep_source: Sequence[keras.callbacks.Callback] = (), n_per_epoch: int | None = None,
+    *, states: Callable[[float], State], **how: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Train with every listed learning rate from the model's present weights; leave the model as the best rate trained it.
 
     The best rate has the lowest loss on the inner validation images, in its best epoch with `patience`, else in its last.
-    Of several rates, those with a non-finite loss are skipped. `states` returns the state of a rate; otherwise as `fit`.
+    Of several rates, those with a non-finite loss are skipped. `states` returns the state of a rate; `how` goes to `fit`.
 
     Returns the curves of all rates as `fit` does, with a column learning_rate (a rate with a non-finite loss ends with that
     epoch's training loss), and a table with columns learning_rate, validation_loss (NaN if none), chosen.
@@ -176,10 +172,8 @@ def fit_best(
 
     def trained(rate: float) -> pd.DataFrame:
         model.set_weights(start)
-        return fit(
-            model, images, labels, rows, validation_rows, settings, n_classes=n_classes, seed=seed, state=states(rate),
-            epochs=epochs, start_rate=rate, keep_source=keep_source, n_per_epoch=n_per_epoch,
-        )  # fmt: skip
+        of = images, labels, rows, validation_rows, settings
+        return fit(model, *of, state=states(rate), start_rate=rate, **how)
 
     curves, losses, best = [], [], 0
     for rate in rates:
@@ -205,11 +199,11 @@ def fit_best(
 
 
 def _tidy(history: dict[str, list[float]]) -> pd.DataFrame:
-    rows = []
-    for name, values in history.items():
-        split, metric = ("validation", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
-        if metric != "learning_rate":
-            rows += [(epoch, split, metric, float(value)) for epoch, value in enumerate(values, start=1)]
+    rows = [
+        (epoch, "validation" if name.startswith("val_") else "train", name.removeprefix("val_"), float(value))
+        for name, values in history.items()
+        for epoch, value in enumerate(values if name != "learning_rate" else (), start=1)
+    ]
     return pd.DataFrame(rows, columns=["epoch", "split", "metric", "value"])
 
 

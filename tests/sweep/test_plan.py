@@ -34,7 +34,7 @@ def test_image_passes_are_images_times_epochs_of_every_fold_seed_mode_and_rate(p
 
 
 def test_without_finished_runs_the_cost_follows_from_the_measured_rate_scaled_by_pixels(project, monkeypatch):
-    monkeypatch.setitem(plan.CPU_RATES, "small_resnet", plan.Rate(100.0, 48, "a benchmark"))
+    monkeypatch.setitem(plan.CPU_RATES, "small_resnet", (100.0, 48, "a benchmark"))
     runs = expand.grid("demo")
     cost, ingest = plan.costs_of("demo", runs, ["pretrain/dtd", "ingest/dtd"], with_gpu=False).values()
     quarter = 180 * 0.9 / 100 / 4  # 24 px: a quarter of the pixels of 48
