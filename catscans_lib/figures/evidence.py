@@ -16,15 +16,15 @@ ORDER = (  # a modality keeps its colour in all figures
 MODALITIES = dict(zip(ORDER, COLOURS, strict=True))
 REACH = 0.2  # differences and intervals beyond it are cut, and marked with an arrow
 DIFFERENCE = "natural minus medical source"
+Summaries = Mapping[str, Mapping[str, float]]  # the random-effects mean of some studies (`evidence.contrasts.pooled`)
 
 
 def study_means(
-    contrasts: pd.DataFrame, summaries: Mapping[str, Mapping[str, float]], *, blocks: Mapping[str, tuple[str, ...]],
-    titles: Titles,
-) -> Axes:  # fmt: skip
+    contrasts: pd.DataFrame, summaries: Summaries, *, blocks: Mapping[str, tuple[str, ...]], titles: Titles
+) -> Axes:
     """Plot one row per study: the difference on each target as a dot, their random-effects mean as a diamond.
 
-    `contrasts` and `summaries` are as in `source_forest`; `blocks` says under which heading which studies stand.
+    `blocks` has the studies under each heading.
     """
     labels = [one for heading, studies in blocks.items() for one in (heading, *studies)]
     _, ax = plt.subplots(figsize=(10, 0.9 + 0.42 * len(labels)))
@@ -39,27 +39,30 @@ def study_means(
             _mean(ax, -0.15 - y, found, height=0.17)
             text += f":  {found['mean']:+.3f}  ({found['low']:+.3f} to {found['high']:+.3f})".replace("-", "−")
         ax.text(REACH * 1.04, -y, text, va="center", fontsize=9)
-    ax.axvline(0, color="#666666", lw=0.9, zorder=0)
     ax.text(REACH * 1.04, 0, "natural better on:  mean difference (95 %)", va="center", fontsize=9, weight="bold")
-    ax.set_yticks([-y for y in range(len(labels))], [titles.get(name, name) for name in labels])
-    for text, name in zip(ax.get_yticklabels(), labels, strict=True):
-        text.set_fontweight("bold" if name in blocks else "normal")
-    ax.tick_params(axis="y", length=0)
+    _label_rows(ax, [(titles.get(name, name), name in blocks) for name in labels], 10)
     ax.spines.left.set_visible(False)
     ax.set(xlim=(-REACH, REACH), ylim=(0.6 - len(labels), 0.6))
-    ax.set_xlabel(f"Difference, {DIFFERENCE}\n← medical better | natural better →")
     return ax
 
 
+def _label_rows(ax: Axes, labels: list[tuple[str, bool]], size: float) -> None:
+    """Label rows from top to bottom, in bold where that is True, and the axis of differences."""
+    ax.axvline(0, color="#666666", lw=0.9, zorder=0)
+    ax.set_yticks([-y for y in range(len(labels))], [label for label, _ in labels], fontsize=size)
+    ax.tick_params(axis="y", length=0)
+    for text, (_, is_bold) in zip(ax.get_yticklabels(), labels, strict=True):
+        text.set_fontweight("bold" if is_bold else "normal")
+    ax.set_xlabel(f"Difference, {DIFFERENCE}\n← medical better | natural better →", fontsize=size + 1.5)
+
+
 def source_forest(
-    contrasts: pd.DataFrame, summaries: Mapping[str, Mapping[str, float]], *, columns: tuple[tuple[str, ...], ...],
-    titles: Titles,
-) -> np.ndarray:  # fmt: skip
+    contrasts: pd.DataFrame, summaries: Summaries, *, columns: tuple[tuple[str, ...], ...], titles: Titles
+) -> np.ndarray:
     """Plot the difference of every study and target with its interval, coloured by modality; returns the axes, (n_columns,).
 
-    `contrasts` has one row per study and target; `summaries` has the random-effects mean of some studies
-    (`evidence.contrasts.pooled`), drawn as a diamond with its prediction interval; `columns` has the studies of each column. Open
-    circles have no interval: the study did not repeat.
+    `contrasts` has one row per study and target; `summaries` are drawn as diamonds with prediction intervals; `columns` has the
+    studies of each column. Open circles have no interval: the study did not repeat.
     """
     figure, axes = plt.subplots(1, len(columns), figsize=(10, 1), squeeze=False)
     n_rows = max(_column(ax, contrasts, of, summaries, titles) for ax, of in zip(axes[0], columns, strict=True))
@@ -72,31 +75,21 @@ def source_forest(
     return axes[0]
 
 
-def _column(
-    ax: Axes, contrasts: pd.DataFrame, studies: tuple[str, ...], summaries: Mapping[str, Mapping[str, float]],
-    titles: Titles,
-) -> int:  # fmt: skip
+def _column(ax: Axes, contrasts: pd.DataFrame, studies: tuple[str, ...], summaries: Summaries, titles: Titles) -> int:
     """Draw studies from top to bottom, each as a heading, its targets, its mean and a gap; return the number of rows."""
-    labels: list[str] = []
-    headings = set()
+    labels: list[tuple[str, bool]] = []
     for study in studies:
         here = contrasts[contrasts["study"] == study].sort_values("difference", ascending=False)
         metric = here["metric"].iloc[0].replace("macro_auc", "auc").replace("auc", "AUC")
-        labels += [""] * bool(labels)
-        headings.add(len(labels))
-        labels.append(f"{titles.get(study, study)} ({metric})")
+        labels += [("", False)] * bool(labels)
+        labels.append((f"{titles.get(study, study)} ({metric})", True))
         for row in here.to_dict("records"):
             _difference(ax, -len(labels), row)
-            labels.append(titles.get(row["target"], row["target"].replace("_", " ")))
+            labels.append((titles.get(row["target"], row["target"].replace("_", " ")), False))
         if np.isfinite(summaries.get(study, {}).get("mean", np.nan)):
             _mean(ax, -len(labels), summaries[study])
-            labels.append("mean")
-    ax.axvline(0, color="#666666", lw=0.9, zorder=0)
-    ax.set_yticks([-y for y in range(len(labels))], labels, fontsize=7.5)
-    ax.tick_params(axis="y", length=0)
-    for number, text in enumerate(ax.get_yticklabels()):
-        text.set_fontweight("bold" if number in headings else "normal")
-    ax.set_xlabel(f"Difference, {DIFFERENCE}\n← medical better | natural better →", fontsize=9)
+            labels.append(("mean", False))
+    _label_rows(ax, labels, 7.5)
     return len(labels)
 
 
