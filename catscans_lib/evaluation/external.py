@@ -16,12 +16,10 @@ from catscans_lib.evaluation.tables import KEYS, LONGER
 from catscans_lib.images import duplicates, findings, folds
 from catscans_lib.images.store import ImageStore
 
-Tables = dict[str, pd.DataFrame]
-
 
 def evaluate(
     settings: External, open_store: Callable[[str], ImageStore], images_of_target: Callable[[str], pd.DataFrame]
-) -> Tables:
+) -> dict[str, pd.DataFrame]:
     """Return the tables of all pairs (`drops.of_pair`, with column test), left_out (`usable`) and problems.
 
     A pair that cannot be evaluated is a problem and stops no other. InputError if none can be.

@@ -1,6 +1,6 @@
 """Comparisons of all pairs of sources: tests, verdicts, gains over random weights, ranks over targets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -34,14 +34,13 @@ class Pairs(NamedTuple):
 
 
 def comparisons(
-    aucs: pd.DataFrame, draws: pd.DataFrame, *, sizes: pd.Series | None = None, primary: str = "nadeau_bengio",
-    margin: float = 0.0,
+    aucs: pd.DataFrame, draws: pd.DataFrame, *, folds: Mapping[str, pd.DataFrame] | None = None,
+    primary: str = "nadeau_bengio", margin: float = 0.0,
 ) -> pd.DataFrame:  # fmt: skip
     """Compare all pairs of sources of a target in every shared mode, on the folds both have.
 
-    `sizes` are the images of every target and fold (`tables.fold_sizes`; None: those in `aucs`). Columns target, mode,
-    source_a, source_b, difference (mean AUC of a minus b), test, role (primary for the test of that name, else secondary),
-    statistic, p, p_adjusted (Holm), low, high (95 % interval of the difference), verdict. Tests:
+    `folds` are the fold tables (a row per image) by target; None: folds are as large as `aucs` says. difference is the mean AUC
+    of a minus b, low and high its 95 % interval; role is primary for the test of that name, else secondary. Tests:
 
     - nadeau_bengio: corrected resampled t-test over at least two folds, seeds averaged first: other training and test images;
     - bootstrap: over groups of images, and seeds if there are several; p is twice the smaller share of draws beyond 0.
@@ -53,7 +52,7 @@ def comparisons(
     """
     aucs, draws = _with_baselines(aucs), _with_baselines(draws.reset_index()).set_index(KEYS)
     parts = []
-    for pairs in _pairs(aucs, sizes):
+    for pairs in _pairs(aucs, folds):
         here, one, other = (pairs.target, pairs.mode), pairs.sources[pairs.first], pairs.sources[pairs.second]
         tests = {"nadeau_bengio": _nadeau_bengio(pairs)} if pairs.difference.shape[1] > 1 else {}
         tests["bootstrap"] = _bootstrap(draws.xs(here, level=["target", "mode"]), pairs)
@@ -142,9 +141,11 @@ def _with_baselines(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table[table["mode"] != LONGER], added], ignore_index=True)
 
 
-def _pairs(aucs: pd.DataFrame, sizes: pd.Series | None) -> Iterator[Pairs]:
+def _pairs(aucs: pd.DataFrame, folds: Mapping[str, pd.DataFrame] | None) -> Iterator[Pairs]:
     """Yield the pairs of sources of every target and mode; those without a pair are skipped."""
-    sizes = aucs.groupby(["target", "fold"])["n_images"].max() if sizes is None else sizes
+    sizes = aucs.groupby(["target", "fold"])["n_images"].max()
+    if folds is not None:
+        sizes = pd.concat({target: table.groupby("fold").size() for target, table in folds.items() if len(table)})
     shared = aucs[aucs["mode"].isin(shared_modes(aucs))]
     for (target, mode), here in shared.groupby(["target", "mode"], sort=False):
         sources = here["source"].unique()

@@ -135,12 +135,6 @@ def completeness(planned: Iterable[tuple[str, str]], aucs: pd.DataFrame) -> pd.D
     return table.reset_index()[["source", "target", "done", "modes", *counts]]
 
 
-def fold_sizes(folds: Mapping[str, pd.DataFrame]) -> pd.Series:
-    """Return the number of images of every target and fold, from the fold tables (a row per image) by target."""
-    found = {target: table.groupby("fold").size() for target, table in folds.items() if len(table)}
-    return pd.concat(found, names=["target", "fold"])
-
-
 def shared_modes(aucs: pd.DataFrame) -> list[str]:
     """Return the modes in which sources are compared: all but the baseline's longer budget."""
     return [mode for mode in aucs["mode"].unique() if mode != LONGER]

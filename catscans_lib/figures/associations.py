@@ -12,15 +12,14 @@ from catscans_lib.figures.style import COLOURS, MARKERS, Titles, heatmap, ordere
 
 
 def measure_against_auc(
-    results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Titles | None = None,
-    sources: Titles | None = None,
-) -> np.ndarray:  # fmt: skip
+    results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Titles | None = None
+) -> np.ndarray:
     """Plot the AUC of the sources against a measure, a panel per target; closer sources are on the right.
 
-    `results` are AUCs of one mode; faint points are folds and seeds, strong ones their mean. `titles` names targets and
-    measures, `sources` the sources. Raises ValueError if no source has both an AUC and a value.
+    `results` are AUCs of one mode; faint points are folds and seeds, strong ones their mean. ValueError if no source has both an
+    AUC and a value.
     """
-    titles, sources = titles or {}, sources or {}
+    titles = titles or {}
     here = similarity[similarity["measure"] == measure]
     values = here.groupby(["source", "target"])["value"].mean().rename("value")
     shown = results[results["source"] != "none"].join(values, on=["source", "target"], how="inner")
@@ -38,7 +37,7 @@ def measure_against_auc(
         ax.scatter(means["value"], means["auc"], s=42, edgecolor="black", linewidths=0.6, zorder=3, **style)
         if is_distance:
             ax.invert_xaxis()
-        _label_points(ax, means["value"], means["auc"], [sources.get(name, name) for name in means.index])
+        _label_points(ax, means["value"], means["auc"], [titles.get(name, name) for name in means.index])
         ax.set_title(f"{titles.get(target, target)} (n = {len(means)})", fontsize=10)
     what = titles.get(measure, measure) + (" (a distance: axis reversed)" if is_distance else "")
     figure.supxlabel(f"{what}, closer to the right", fontsize=10)

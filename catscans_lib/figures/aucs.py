@@ -26,8 +26,8 @@ def auc_panels(
     here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
     relative = here["auc"] - here.groupby("target")["auc"].transform("mean")
     sources = relative.groupby(here["source"]).mean().sort_values().index.tolist()
-    axes = panels(len(targets), 5, 2.3, 1.1 + 0.3 * len(sources), sharey=True)
-    _label_middle(axes, 5, f"AUC on held-out images, {mode.replace('_', '-')}")
+    label = f"AUC on held-out images, {mode.replace('_', '-')}"
+    axes = panels(len(targets), 5, 2.3, 1.1 + 0.3 * len(sources), label, sharey=True)
     for ax, target in zip(axes, targets, strict=True):
         _rows_of_sources(ax, here[here["target"] == target], intervals[intervals["target"] == target], mode, sources)
         none = aucs[(aucs["target"] == target) & (aucs["source"] == "none")]
@@ -41,12 +41,6 @@ def auc_panels(
         ax.set_title(titles[target])
     axes[0].set_yticks(range(len(sources)), [titles[source] for source in sources])
     return axes
-
-
-def _label_middle(axes: np.ndarray, n_columns: int, label: str) -> None:
-    """Write the label of the x axis below the middle panel of the last row."""
-    last = axes[(len(axes) - 1) // n_columns * n_columns :]
-    last[len(last) // 2].set_xlabel(label)
 
 
 def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode: str, sources: list[str]) -> None:
@@ -70,8 +64,8 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
     Takes `inference.best_minus_others`. Filled points are known differences, squares equivalent sources, rings are open.
     """
     targets = ordered(best["target"])
-    axes = panels(len(targets), 3, 3.2, 1.1 + 0.28 * best.groupby("target").size().max(), sharex=True)
-    _label_middle(axes, 3, "Difference in AUC, 95 % interval of the primary test")
+    n_rows, label = best.groupby("target").size().max(), "Difference in AUC, 95 % interval of the primary test"
+    axes = panels(len(targets), 3, 3.2, 1.1 + 0.28 * n_rows, label, sharex=True)
     for ax, target in zip(axes, targets, strict=True):
         here = best[best["target"] == target].sort_values("difference", ascending=False)
         ax.axvspan(-margin, margin, color="#DDDDDD", zorder=0)

@@ -62,7 +62,8 @@ def component_panels(components: pd.DataFrame, *, titles: Titles, words: Mapping
     """
     here, targets = components.dropna(subset="sd"), ordered(components["target"])[::-1]
     names = [name for name in words if name in set(here["component"])]
-    axes = panels(len(names), len(names), 1.9, 0.9 + 0.35 * len(targets), sharey=True, sharex=True)
+    label = "Standard deviation of the AUC, 95 % interval"
+    axes = panels(len(names), len(names), 1.9, 0.9 + 0.35 * len(targets), label, sharey=True, sharex=True)
     for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
         for row in here[here["component"] == name].itertuples():
             y, colour = targets.index(row.target), COLOURS[number]
@@ -72,7 +73,6 @@ def component_panels(components: pd.DataFrame, *, titles: Titles, words: Mapping
         ax.set_xlim(0, 2 * here["sd"].max())
         ax.grid(axis="x", color="#EEEEEE")
     axes[0].set_yticks(range(len(targets)), [titles.get(name, name) for name in targets])
-    axes[len(names) // 2].set_xlabel("Standard deviation of the AUC, 95 % interval")
     return axes
 
 

@@ -53,8 +53,11 @@ def ordered(names: pd.Series) -> list[str]:
     return sorted(here, key=lambda name: (name == "none", known.index(name)))
 
 
-def panels(n: int, n_columns: int, width: float, height: float, **shared: bool) -> np.ndarray:
-    """Return the axes of `n` panels of this size (inches), in rows of at most `n_columns`; `shared`: sharex or sharey."""
+def panels(n: int, n_columns: int, width: float, height: float, label: str = "", **shared: bool) -> np.ndarray:
+    """Return the axes of `n` panels of this size (inches), in rows of at most `n_columns`; `shared`: sharex or sharey.
+
+    The middle panel of the last row has the label of the x axis.
+    """
     n_columns = min(n, n_columns)
     n_rows = -(-n // n_columns)
     size = (1.9 + width * n_columns, 0.3 + height * n_rows)
@@ -63,6 +66,8 @@ def panels(n: int, n_columns: int, width: float, height: float, **shared: bool) 
         ax.remove()
     for ax in axes[:n]:
         ax.tick_params(labelbottom=True)
+    last = axes[(n_rows - 1) * n_columns : n]
+    last[len(last) // 2].set_xlabel(label)
     return axes[:n]
 
 

@@ -150,7 +150,9 @@ def classification_metrics(
     if scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"Probabilities lie in [0, 1]; got {scores.min():.3g} to {scores.max():.3g}.")
     if labels.ndim == 2:  # means over findings, each predicted from a probability of 0.5 on
-        return _of_findings(labels, scores)
+        pairs = zip(labels.T.astype(int), scores.T, strict=True)
+        each = [classification_metrics(has, np.stack([1 - score, score], axis=1), ("0", "1")) for has, score in pairs]
+        return {name: float(np.nanmean([of[name] for of in each])) for name in each[0]}
     is_class = labels[:, None] == np.array(classes)
     correct = is_class[np.arange(len(labels)), scores.argmax(axis=1)]
     squared = (scores - is_class) ** 2
@@ -166,9 +168,3 @@ def classification_metrics(
         "brier": float(squared[:, 1].mean() if len(classes) == 2 else squared.sum(axis=1).mean()),
         "ece": float(np.abs(surplus).sum() / len(correct)),
     }
-
-
-def _of_findings(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    pairs = zip(labels.T.astype(int), scores.T, strict=True)
-    each = [classification_metrics(has, np.stack([1 - score, score], axis=1), ("0", "1")) for has, score in pairs]
-    return {name: float(np.nanmean([of[name] for of in each])) for name in each[0]}

@@ -124,10 +124,9 @@ def test_random_weights_are_not_ranked_among_the_sources(study):
 )
 def test_the_ratio_of_the_corrected_test_comes_from_the_sizes_of_the_folds(study, sizes, ratio):
     _, aucs, draws = study
-    sizes = tables.fold_sizes(
-        {t: pd.DataFrame({"fold": np.repeat(*zip(*sizes.items(), strict=True))}) for t in set(aucs["target"])}
-    )
-    found = inference.comparisons(aucs, draws, sizes=sizes).query("test == 'nadeau_bengio' and target == 'chest'")
+    table = pd.DataFrame({"fold": np.repeat(*zip(*sizes.items(), strict=True))})
+    folds = dict.fromkeys(aucs["target"], table)
+    found = inference.comparisons(aucs, draws, folds=folds).query("test == 'nadeau_bengio' and target == 'chest'")
     wide = aucs.query("target == 'chest'").pivot(index="fold", columns="source", values="auc")
     for row in found.itertuples():
         t = stats.ttest_rel(wide[row.source_a], wide[row.source_b]).statistic
