@@ -100,9 +100,8 @@ def orders(aucs: list[pd.DataFrame], means: list[Means]) -> pd.DataFrame:
 def calibration(inside: pd.DataFrame, outside: pd.DataFrame, *, n_draws: int, seed: int) -> pd.DataFrame:
     """Return how well probabilities are calibrated inside and outside, and the change with a 95 % interval.
 
-    brier as in `metrics.classification_metrics`. overconfidence: mean probability of the predicted class minus accuracy, above
-    0 where the network is too sure. ece: expected calibration error, 15 bins of equal width of that probability; it is never
-    below 0, so few images make it larger. Inside, the folds of a seed are pooled, so that both sides have many images.
+    brier and ece as in `metrics.classification_metrics`; ece is never below 0, so few images make it larger. overconfidence: mean
+    probability of the predicted class minus accuracy. Inside, the folds of a seed are pooled, so both sides have many images.
     """
     one, other = _calibration(inside.assign(fold=0), n_draws, seed), _calibration(outside, n_draws, seed + APART)
     rows = []

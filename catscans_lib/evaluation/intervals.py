@@ -29,12 +29,11 @@ def draws(predictions: pd.DataFrame, *, n_draws: int, seed: int, average: str, k
         number = fold.keys[keys.index("fold")]
         alike[number, fold.classes, tuple(fold.labels.ravel()), tuple(fold.groups)].append(fold)
     for (number, classes, _, groups), same in alike.items():
-        labels = same[0].labels
         scores = np.stack([fold.scores for fold in same])
         options = {"n_draws": n_draws, "seed": seed + number, "average": average}
         drawn = np.full((len(same), n_draws), np.nan)
         if len(set(groups)) > 1:
-            drawn = bootstrap.auc_draws(labels, scores, classes, groups, **options)
+            drawn = bootstrap.auc_draws(same[0].labels, scores, classes, groups, **options)
         rows |= dict(zip((fold.keys for fold in same), drawn, strict=True))
     return pd.DataFrame(np.stack(list(rows.values())), index=pd.MultiIndex.from_tuples(rows, names=keys))
 

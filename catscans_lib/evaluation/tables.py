@@ -130,9 +130,8 @@ def completeness(planned: Iterable[tuple[str, str]], aucs: pd.DataFrame) -> pd.D
     )  # fmt: skip
     table = found.reindex(pd.MultiIndex.from_tuples(planned, names=["source", "target"]))
     counts = ["n_folds", "n_seeds", "n_aucs"]
-    table = table.assign(done=table["n_aucs"].notna(), modes=table["modes"].fillna(""))
-    table[counts] = table[counts].fillna(0).astype(int)
-    return table.reset_index()[["source", "target", "done", "modes", *counts]]
+    table = table.assign(done=table["n_aucs"].notna()).fillna({"modes": ""} | dict.fromkeys(counts, 0))
+    return table.astype(dict.fromkeys(counts, int)).reset_index()[["source", "target", "done", "modes", *counts]]
 
 
 def shared_modes(aucs: pd.DataFrame) -> list[str]:

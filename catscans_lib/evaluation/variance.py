@@ -88,8 +88,9 @@ def differences(aucs: pd.DataFrame, primary: pd.DataFrame) -> pd.DataFrame:
     n_a and n_b are networks, p_adjusted is Holm's over the pairs of a target and mode, first is the primary test's verdict on the
     first networks: "known", "equivalent" or "open". verdict: "a" or "b", the better source, if p_adjusted < 5 %, else "open".
     """
-    known = primary.replace({"verdict": {"a": "known", "b": "known"}}) if len(primary) else pd.DataFrame()
-    first = {(row.target, row.mode, frozenset((row.source_a, row.source_b))): row.verdict for row in known.itertuples()}
+    first = {
+        (row.target, row.mode, frozenset((row.source_a, row.source_b))): row.verdict for row in primary.itertuples()
+    }
     parts = []
     for (target, mode), here in aucs.groupby(["target", "mode"], sort=False):
         networks = here.groupby(["source", "pretrain_seed"], sort=False)["auc"].mean().groupby("source", sort=False)
@@ -106,7 +107,7 @@ def differences(aucs: pd.DataFrame, primary: pd.DataFrame) -> pd.DataFrame:
                 reach, p = error * stats.t.ppf(TAILS[1], n_free), 2 * stats.t.sf(abs(apart) / error, n_free)
                 numbers = (apart, apart - reach, apart + reach, p, counts[one], counts[other])
                 said = first.get((target, mode, frozenset((one, other))), "")
-                rows.append((target, mode, one, other, *numbers, said))
+                rows.append((target, mode, one, other, *numbers, "known" if said in ("a", "b") else said))
         table = pd.DataFrame(rows, columns=[name for name in DIFFERENCES if name not in ("p_adjusted", "verdict")])
         table["p_adjusted"] = paired_tests.holm(table["p"])
         better = np.where(table["difference"] > 0, "a", "b")

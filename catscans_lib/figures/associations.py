@@ -56,8 +56,6 @@ def association_forest(associations: pd.DataFrame, *, n_draws: int, titles: Titl
     styles = [of_rule if kind == "baseline" else of_measure for kind in here["kind"]]
     labels = [(titles or {}).get(name, name) for name in here["measure"]]
     ax = _interval_rows(here, "value", labels, styles, 0.27)
-    for label, kind in zip(ax.get_yticklabels(), here["kind"], strict=True):
-        label.set_color("#A34700" if kind == "baseline" else "black")
     low, high = (here["n"].min(), here["n"].max()) if len(here) else (0, 0)
     count = f"n = {low} pairs" if low == high else f"n = {low} to {high} pairs"
     line = f"line: 95 % bootstrap over sources and folds, {n_draws:,} draws"

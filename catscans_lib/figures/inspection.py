@@ -15,7 +15,6 @@ from catscans_lib.figures.style import COLOURS, Titles, heatmap, ordered
 
 GAP = 0.08  # between pictures, relative to their side
 SMALL_PX = 48  # smallest side of a drawn picture: a small map is enlarged
-RIGHT, WRONG = COLOURS[0], COLOURS[1]
 
 
 def image_grid(images: np.ndarray, labels: list[str], *, n_columns: int) -> Figure:
@@ -47,7 +46,7 @@ def grad_cam_grid(
     for source, here in answers.groupby("source", sort=False):
         pictures = [overlaid(image, heat) for image, heat in zip(images, heats[source], strict=True)]
         notes = [f"{'✓' if row.right else '✗'} {row.predicted} {row.score:.2f}" for row in here.itertuples()]
-        rows.append((titles[source], pictures, notes, [RIGHT if right else WRONG for right in here["right"]]))
+        rows.append((titles[source], pictures, notes, [COLOURS[0 if right else 1] for right in here["right"]]))
     headings = [f"{row.label}\n({'right' if row.right else 'wrong'})" for row in shown.itertuples()]
     return _sheet(rows, headings, side=1.1)
 

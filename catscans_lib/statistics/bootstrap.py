@@ -16,15 +16,9 @@ CELLS = 2**18  # numbers per block of draws, so that a block fits in the process
 
 
 def auc_draws(
-    labels: ArrayLike,
-    scores: ArrayLike,
-    classes: tuple[str, ...],
-    groups: ArrayLike,
-    *,
-    n_draws: int = 2000,
-    seed: int,
+    labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], groups: ArrayLike, *, n_draws: int = 2000, seed: int,
     average: str = "weighted",
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Return the AUCs of several tables of scores in bootstrap draws, shape (n_tables, n_draws).
 
     Arguments as in `auc`, with scores of shape (n_tables, n_images, n_classes); `groups`, shape (n_images,), holds the patient,

@@ -8,7 +8,7 @@ group, both forms are equal. References: DeLong, DeLong and Clarke-Pearson (1988
 Signal Processing Letters 21(11). Obuchowski (1997), Biometrics 53(2), for groups.
 """
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,15 +19,7 @@ Z = special.ndtri(0.975)  # half a 95 % interval, in standard deviations
 ROUNDING = 1e-12  # deviations from the AUC up to this are rounding, not variance
 
 
-class Paired(NamedTuple):
-    """Difference of two AUCs on the same images (a minus b), its variance, z test against 0, and interval."""
-
-    difference: float
-    variance: float
-    z: float
-    p: float
-    low: float
-    high: float
+Paired = namedtuple("Paired", "difference variance z p low high")  # of two AUCs on the same images, a minus b
 
 
 def delong(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:

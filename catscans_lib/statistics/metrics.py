@@ -53,9 +53,8 @@ def area(positive: np.ndarray, scores: np.ndarray) -> float:
 def transfer_score(auc: ArrayLike, baseline_auc: ArrayLike) -> np.ndarray:
     """Relative AUC gain from pretraining, in percent: ``100 * (auc - baseline_auc) / baseline_auc`` for each fold.
 
-    Both arguments, shape (n_folds,), list the same folds in the same order, so the score is paired. `baseline_auc`, in (0, 1],
-    is the AUC on the same images of a network that started from random weights. Raises ValueError if the shapes differ or a
-    baseline is out of range. Reference: van den Brandt et al. (2021), arXiv:2107.05940.
+    Both arguments, shape (n_folds,), list the same folds in the same order; `baseline_auc`, in (0, 1], is that of random weights.
+    ValueError if shapes differ or a baseline is out of range. Reference: van den Brandt et al. (2021), arXiv:2107.05940.
 
     >>> transfer_score([0.95, 0.90], [0.88, 0.90]).round(2)
     array([7.95, 0.  ])
@@ -70,12 +69,9 @@ def transfer_score(auc: ArrayLike, baseline_auc: ArrayLike) -> np.ndarray:
 
 
 def averaged(
-    measure: Callable[[np.ndarray, np.ndarray], float],
-    labels: np.ndarray,
-    scores: np.ndarray,
-    classes: tuple[str, ...],
+    measure: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...],
     average: str,
-) -> float:
+) -> float:  # fmt: skip
     """Weighted mean of ``measure(positive, scores)`` over the binary problems of an average."""
     problems = binary_problems(labels, scores, classes, average)
     values = np.array([measure(*problem) for problem in problems])

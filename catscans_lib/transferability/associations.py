@@ -26,17 +26,12 @@ PROBES = ("linear_probe", "linear_probe_auc")  # a rule and a measure that are t
 
 @dataclass(frozen=True)
 class Panel:
-    """AUCs and measures of one mode, as arrays; NaN if missing. Axes are in the order of the tables.
+    """AUCs and measures of one mode, as arrays; NaN if missing. Axes are in the order of the tables."""
 
-    `results` (n_targets, n_sources, n_folds) are means over seeds. `values` (n_measures, n_targets, n_sources): larger is closer,
-    for distances too.
-    """
-
-    sources: list[str]
     targets: list[str]
     measures: list[str]
-    results: np.ndarray
-    values: np.ndarray
+    results: np.ndarray  # means over seeds, (n_targets, n_sources, n_folds)
+    values: np.ndarray  # larger is closer, for distances too; (n_measures, n_targets, n_sources)
 
 
 def associations(
@@ -90,7 +85,7 @@ def panels(
             rules = pd.concat([baselines, elsewhere], ignore_index=True)
         values = pd.concat([similarity, rules], ignore_index=True)
         arranged = panel(here, values[(mode != "linear_probe") | ~values["measure"].isin(PROBES)])
-        if len(arranged.sources) and len(arranged.measures):
+        if arranged.values.size:
             kinds = pd.DataFrame(index=arranged.measures)
             kinds["kind"] = np.where(kinds.index.isin(rules["measure"]), "baseline", "measure")
             kinds["uses_labels"] = similarity_tables.uses_labels(arranged.measures, similarity)
@@ -117,7 +112,7 @@ def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
     x = closer(similarity)
     x = x.reindex(pd.MultiIndex.from_product([measures, targets, sources], names=x.index.names)).to_numpy(float)
     shape = len(targets), len(sources)
-    return Panel(sources, targets, measures, y.reshape(*shape, len(folds)), x.reshape(len(measures), *shape))
+    return Panel(targets, measures, y.reshape(*shape, len(folds)), x.reshape(len(measures), *shape))
 
 
 def _of_panel(arranged: Panel, kinds: pd.DataFrame, n_draws: int, seed: int) -> pd.DataFrame:

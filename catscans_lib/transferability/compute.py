@@ -16,7 +16,16 @@ from catscans_lib.similarity.measure import Inputs
 from catscans_lib.transferability import Similarity, Study
 from catscans_lib.transferability.source_features import SourceFeatures
 
-COLUMNS = ["source", "target", "measure", "value", "larger_is_closer", "probe", "n_images", "seed"]
+COLUMNS = [
+    "source",
+    "target",
+    "measure",
+    "value",
+    "larger_is_closer",
+    "probe",
+    "n_images",
+    "seed",
+]  # probe "": the source's own
 PROBLEMS = ["source", "target", "measure", "probe", "n_images", "seed", "problem"]
 # Errors of numbers: a value is missing. All other errors are faults of the program, and end the run.
 FAILURES = (ValueError, ArithmeticError, MemoryError)
@@ -46,7 +55,6 @@ def of_target(study: Study, settings: Similarity) -> tuple[pd.DataFrame, pd.Data
     Measures that compare two sets of images use the probe network's features, all others those of the target's images by the
     source's own network. Rows whose source is the target are for two disjoint subsets of it (self distance). Measures with
     missing inputs are omitted: a source that came as weights has no images and no head. One that fails is a row of the problems.
-    Column probe is "" for the source's own network.
     """
     networks, rows = SourceFeatures(study.profile, settings.probe), []
     for seed in settings.seeds:

@@ -25,8 +25,7 @@ def against_rules(
     the best of all sources with results; its interval is Student's over targets.
 
     value is measure minus rule, low and high are 95 % (NaN for regret on a single target), n are pairs with both values; verdict:
-    `better` or `worse` where the interval excludes 0, else `open`. Rows without a value (a rule that treats all sources alike has
-    no correlation) are left out.
+    `better` or `worse` where the interval excludes 0, else `open`. A rule that treats all sources alike has no correlation.
     """
     rows = []
     for mode, arranged, kinds in panels(results, similarity, baselines):
