@@ -58,9 +58,8 @@ def agreement(ranks: pd.DataFrame) -> pd.DataFrame:
             w = 12 * ((found.mean_ranks - (n + 1) / 2) ** 2).sum() / (n**3 - n)
             rows.append((target, mode, ALL, ALL, "w", w, np.nan, np.nan, found.p, n))
     table = pd.DataFrame(rows, columns=AGREEMENT)
-    for (mode, one, other), part in table[table["statistic"] == "tau"].groupby(
-        ["mode", "backbone_a", "backbone_b"], sort=False
-    ):
+    pairs = table[table["statistic"] == "tau"].groupby(["mode", "backbone_a", "backbone_b"], sort=False)
+    for (mode, one, other), part in pairs:
         values = part["value"].dropna()
         if len(values) >= FEWEST:
             test = stats.ttest_1samp(values, 0)

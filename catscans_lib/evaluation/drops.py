@@ -29,7 +29,6 @@ TABLES = {
     "drops": DROPS, "orders": ORDERS, "calibration": CALIBRATION, "parts": PARTS,
     "left_out": ["train", "dataset", "reason", "n_images"], "problems": ["train", "problem"],
 }  # fmt: skip
-Means = dict[tuple, np.ndarray]  # by source, target and mode
 
 
 def of_pair(
@@ -54,7 +53,7 @@ def of_pair(
     }
 
 
-def drops(inside: pd.DataFrame, outside: pd.DataFrame, aucs: list[pd.DataFrame], means: list[Means]) -> pd.DataFrame:
+def drops(inside: pd.DataFrame, outside: pd.DataFrame, aucs: list[pd.DataFrame], means: list[dict]) -> pd.DataFrame:
     """Return the macro AUC of every source inside and outside, mean over folds and seeds, and the drop with a 95 % interval.
 
     Both collections are drawn independently, so the interval describes these networks on other images of the same two
@@ -76,7 +75,7 @@ def drops(inside: pd.DataFrame, outside: pd.DataFrame, aucs: list[pd.DataFrame],
     return table
 
 
-def orders(aucs: list[pd.DataFrame], means: list[Means]) -> pd.DataFrame:
+def orders(aucs: list[pd.DataFrame], means: list[dict]) -> pd.DataFrame:
     """Return Kendall's tau between the orders of the sources inside and outside, with a 95 % interval over the draws.
 
     Random weights are no source. Noise of both orders lowers tau, and more so in the draws. Modes with fewer than three

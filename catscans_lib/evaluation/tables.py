@@ -72,8 +72,7 @@ def aucs(predictions: pd.DataFrame, run_ids: Mapping[tuple[str, str], str], aver
 def of_axis(variants: pd.DataFrame, axis: str) -> pd.DataFrame:
     """Return the base runs and variants of one axis (`results.of_variants`), without the baseline's longer budget.
 
-    For sizes and backbones, only sources and targets with such variants; for seeds, all sources of a target with one. Random
-    weights get the pretraining seed 0.
+    For sizes and backbones, only pairs with such variants; for seeds, all sources of a target. Random weights get the seed 0.
     """
     here = variants[variants["axis"].isin(["", axis]) & (variants["mode"] != LONGER)]
     keys = ["target"] if axis == "seed" else ["source", "target"]

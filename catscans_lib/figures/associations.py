@@ -112,15 +112,11 @@ def _label_points(ax: Axes, x: pd.Series, y: pd.Series, names: list[str]) -> Non
     taken = [(at - 0.02, at + 0.02, height) for at, height in points]
     for (at, height), name in zip(points, names, strict=True):
         outwards = 1 if at > 0.5 else -1
-        boxes = []
-        for lift, side in product((0, -0.05, 0.05, -0.1, 0.1), (outwards, -outwards)):
-            ends = sorted((at + 0.025 * side, at + (0.033 * len(name) + 0.02) * side))
-            boxes.append((*ends, height + lift, side))
-        free = [
-            (left, right, level, side) for left, right, level, side in boxes
-            if not any(left < end and start < right and abs(level - at) < 0.045 for start, end, at, *_ in taken)
-        ]  # fmt: skip
-        *_, level, side = box = (free or boxes)[0]
-        taken.append(box)
+        for lift, side in [*product((0, -0.05, 0.05, -0.1, 0.1), (outwards, -outwards)), (0, outwards)]:
+            left, right = sorted((at + 0.025 * side, at + (0.033 * len(name) + 0.02) * side))
+            level = height + lift
+            if not any(left < end and start < right and abs(level - other) < 0.045 for start, end, other in taken):
+                break
+        taken.append((left, right, level))
         style = {"fontsize": 7.5, "va": "center", "ha": "left" if side > 0 else "right"}
         ax.annotate(name, (at + 0.03 * side, level), xycoords="axes fraction", **style)

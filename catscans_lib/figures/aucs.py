@@ -32,10 +32,8 @@ def auc_panels(
         _rows_of_sources(ax, here[here["target"] == target], intervals[intervals["target"] == target], mode, sources)
         none = aucs[(aucs["target"] == target) & (aucs["source"] == "none")]
         # Random weights are solid with the same budget; beside fine-tuning, dashed with the longer one, dotted without training.
-        for of, dash in (
-            (mode, "-"),
-            *((("fine_tune_long", "--"), ("linear_probe", ":")) if mode == "fine_tune" else ()),
-        ):
+        longer = {"fine_tune_long": "--", "linear_probe": ":"} if mode == "fine_tune" else {}
+        for of, dash in ({mode: "-"} | longer).items():
             if len(values := none.loc[none["mode"] == of, "auc"]):
                 ax.axvline(values.mean(), color="#666666", lw=1.2, ls=dash, zorder=1)
         ax.set_title(titles[target])

@@ -1,6 +1,7 @@
 """A measure against the rules that it has to beat: intervals of their differences, on the same draws."""
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -30,15 +31,13 @@ def against_rules(
     rows = []
     for mode, arranged, kinds in panels(results, similarity, baselines):
         compared = _compared(arranged, n_draws, seed)
-        rules = np.flatnonzero(kinds["kind"] == "baseline")
-        for number in np.flatnonzero(kinds["kind"] == "measure"):
+        for number, rule in product(*(np.flatnonzero(kinds["kind"] == kind) for kind in ("measure", "baseline"))):
             keys = (evidence, mode, arranged.measures[number], kinds["uses_labels"].iloc[number])
-            for rule in rules:
-                found, n = compared(number, rule)
-                for name, numbers in zip(STATISTICS, found, strict=True):
-                    low, high = sorted(numbers[1:] * (-1 if name == "regret" else 1))
-                    verdict = "better" if low > 0 else "worse" if high < 0 else "open"
-                    rows.append((*keys, arranged.measures[rule], name, *numbers, n, verdict))
+            found, n = compared(number, rule)
+            for name, numbers in zip(STATISTICS, found, strict=True):
+                low, high = sorted(numbers[1:] * (-1 if name == "regret" else 1))
+                verdict = "better" if low > 0 else "worse" if high < 0 else "open"
+                rows.append((*keys, arranged.measures[rule], name, *numbers, n, verdict))
     return pd.DataFrame(rows, columns=COLUMNS).dropna(subset="value", ignore_index=True)
 
 
