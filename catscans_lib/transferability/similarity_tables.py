@@ -69,6 +69,8 @@ def closer(similarity: pd.DataFrame) -> pd.Series:
     Values of a target that differ by rounding are equal (`statistics.ties`). Rows of a dataset with itself are left out.
     """
     here, keys = between_datasets(similarity), ["measure", "target", "source"]
+    if here.empty:
+        return pd.Series(dtype=float, index=pd.MultiIndex.from_arrays([[]] * 3, names=keys))
     signed = here["value"].where(here["larger_is_closer"].astype(bool), -here["value"])
     means = signed.groupby([here[name] for name in keys], sort=False).mean()
     scales = means.abs().groupby(level="measure").max()
