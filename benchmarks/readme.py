@@ -7,7 +7,7 @@ import shutil
 import sys
 
 from catscans_lib import paths
-from catscans_lib.book.templates import template
+from catscans_lib.book import templates
 from catscans_lib.errors import InputError
 from catscans_lib.evidence import chapters
 
@@ -22,7 +22,7 @@ def paragraph(profile: str) -> str:
         raise InputError(
             f"Profile '{profile}' has no evidence. Make it: catscans sweep --profile {profile} evidence/all"
         )
-    return template("_readme.md", ()).render(evidence=numbers)
+    return templates.rendered("_readme.md", evidence=numbers)
 
 
 def write(profile: str) -> None:

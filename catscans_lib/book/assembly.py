@@ -30,10 +30,7 @@ SCRIPTS = "extra"  # copied to the top of the book; every page would load what i
 DEMO_PART = "The machinery, on a world with known truth"
 ICONS = "fontawesome.js"  # 1.5 MB on every page for a dozen icons, which style.css takes from the theme's font
 _CHANGES = (  # to the HTML: scripts of another host and of icons; what screen readers need and the theme lacks
-    (
-        re.compile(r"""[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL|/fontawesome\.js)[^\n]*\n"""),
-        "",
-    ),
+    (re.compile(r"[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL|/fontawesome\.js)[^\n]*\n"), ""),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
     (re.compile(r"<th></th>"), "<td></td>"),  # an empty heading of a data frame's index
     (re.compile(r'<div id="pst-primary-sidebar" '), r'\g<0>role="complementary" aria-label="Contents and search" '),
@@ -69,9 +66,8 @@ def build(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
         log_path.write_text(log, encoding="utf-8")
         warnings = [line for line in log.splitlines() if re.search(r"WARNING|ERROR|Error", line)][:20]
         raise BookError("\n".join([f"The book of '{profile}' was not built. Complete log: {log_path}.", *warnings]))
-    shutil.copytree(
-        source / "_static", index.parent / "_static", dirs_exist_ok=True
-    )  # Sphinx does so if a page has changed
+    # Sphinx copies them only if a page has changed.
+    shutil.copytree(source / "_static", index.parent / "_static", dirs_exist_ok=True)
     _finish(index.parent, sorted(path.stem for path in source.glob("*.md")))
     log_path.write_text(log, encoding="utf-8")  # at the end: its time says that the book is complete
     return index
@@ -135,7 +131,8 @@ def assemble(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
     staged |= _chapters(context | {"storeys": architecture.storeys()}, staged)
     staged["_toc.yml"] = _toc(staged, context["demo"])
     staged["_config.yml"] = _config(profile)
-    staged["_static/cite-data.js"] = citation.script(context["cited"])
+    data = json.dumps(context["cited"], ensure_ascii=False)  # as a script: a page opened from the disk cannot load JSON
+    staged["_static/cite-data.js"] = f"const CITED = {data};\n".encode()
     folder = paths.build_dir(profile)
     if _sync(folder / "source", staged):
         # Every page shows the table of contents, so a new one changes all pages.

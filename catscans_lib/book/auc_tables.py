@@ -38,9 +38,7 @@ UNKNOWN = {"low": float("nan"), "high": float("nan"), "n_groups": 0, "few_groups
 def numbers(profile: str) -> dict[str, Any]:
     """Return the variables of the chapters' templates that come from the evaluation.
 
-    ``sources`` have an AUC; ``targets`` have folds and an answer per mode. Modes map to titles in ``modes``, to rows of the AUC
-    table in ``results`` and to the outcome of Friedman's test in ``ranks``. ``missing`` are unfinished runs of the grid,
-    ``few_groups`` the titles of targets with too few groups in a fold; ``primary_test`` and ``margin`` are the profile's.
+    ``missing`` are unfinished runs of the grid, ``few_groups`` the titles of targets with too few groups in a fold.
     """
     found = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in COLUMNS.items()}
     failed = learning.failures(found["learning"])
@@ -53,7 +51,7 @@ def numbers(profile: str) -> dict[str, Any]:
     cells = _cells(profile, found, failed)
     return {
         "sources": set(aucs["source"]),
-        "targets": [_target(profile, target, modes, found, cells, titles) for target in targets],
+        "targets": [_target(profile, t, [_answer(t, mode, found, cells, titles) for mode in modes]) for t in targets],
         "modes": modes,
         "results": {mode: _rows(mode, targets, cells, titles) for mode in modes},
         "few_groups": [titles[t] for t in targets if any(cells[key]["few_groups"] for key in cells if key[1] == t)],
@@ -73,17 +71,12 @@ def _cells(profile: str, found: dict[str, pd.DataFrame], failed: dict[tuple, str
     means = found["aucs"].groupby(CELL, sort=False)["auc"].mean()
     intervals = found["auc_intervals"].set_index(CELL)[list(UNKNOWN)].to_dict("index")
     gains = found["gains"].set_index(CELL).to_dict("index")
-    return {
-        key: {
-            "mean": mean,
-            **intervals.get(key, UNKNOWN),
-            "gain": gains.get(key),
-            "best": False,
-            "failed": failed.get(key),
-            "page": page(profile, "transfer", f"{key[0]}--{key[1]}"),
-        }
-        for key, mean in means.items()
-    }
+    cells = {}
+    for key, mean in means.items():
+        facts = {"mean": mean, "gain": gains.get(key), "best": False, "failed": failed.get(key)}
+        facts["page"] = page(profile, "transfer", f"{key[0]}--{key[1]}")
+        cells[key] = facts | intervals.get(key, UNKNOWN)
+    return cells
 
 
 def page(profile: str, step: str, name: str) -> str:
@@ -92,16 +85,8 @@ def page(profile: str, step: str, name: str) -> str:
     return f"runs/{step}/{name}.ipynb" if exists else ""
 
 
-def _target(
-    profile: str,
-    target: str,
-    modes: dict[str, str],
-    found: dict[str, pd.DataFrame],
-    cells: Cells,
-    titles: dict[str, str],
-) -> dict[str, Any]:
+def _target(profile: str, target: str, answers: list[dict[str, Any] | None]) -> dict[str, Any]:
     folds = results.optional(profile, f"folds/{target}.csv", ["group", "fold", "label"])
-    answers = [_answer(target, mode, found, cells, titles) for mode in modes]
     return {
         "name": target,
         "card": datasets.get(target),
@@ -125,18 +110,18 @@ def _answer(
         return None
     means = wide[mode][sources].mean().sort_values(ascending=False, kind="stable")
     best = means.index[0]
-    runs = wide[mode, best].dropna().index
-
-    tests = _tests(found, target, mode, best)
+    runs, tests = wide[mode, best].dropna().index, _tests(found, target, mode, best)
 
     def versus(other: str, way: str = mode) -> dict[str, Any] | None:
         if (way, other) not in wide.columns:
             return None
         title = TITLES[way] if other == "none" else titles[other]
-        if failed := cells[other, target, way]["failed"]:
-            return {"source": other, "title": title, "failed": failed}
-        of_pair = tests.get(other if way == mode else inference.BASELINES[way], {})
-        return {"source": other, "title": title, "failed": None} | _versus(wide, (mode, best), (way, other)) | of_pair
+        facts = {"source": other, "title": title, "failed": cells[other, target, way]["failed"]}
+        if facts["failed"]:
+            return facts
+        difference = (wide[mode, best] - wide[way, other]).dropna()  # over the folds and seeds that both have
+        facts |= {"difference": {"mean": difference.mean(), "n": len(difference)}, "n_better": (difference > 0).sum()}
+        return facts | tests.get(other if way == mode else inference.BASELINES[way], {})
 
     return {
         "mode": mode,
@@ -153,15 +138,6 @@ def _answer(
         "runner_up": versus(means.index[1]) if len(means) > 1 else None,
         "others": [versus(other) for other in means.index[1:]],
         "pairs": _verdicts(found["comparisons"], target, mode),
-    }
-
-
-def _versus(wide: pd.DataFrame, best: tuple[str, str], other: tuple[str, str]) -> dict[str, Any]:
-    """Compare two columns (mode, source) over the folds and seeds that both have."""
-    difference = (wide[best] - wide[other]).dropna()
-    return {
-        "difference": {"mean": difference.mean(), "n": int(difference.count())},
-        "n_better": int((difference > 0).sum()),
     }
 
 
@@ -183,14 +159,9 @@ def _verdicts(comparisons: pd.DataFrame, target: str, mode: str) -> dict[str, in
     here = comparisons[(comparisons["target"] == target) & (comparisons["mode"] == mode)]
     baselines = ["none", *inference.BASELINES.values()]
     is_source = ~here[["source_a", "source_b"]].isin(baselines).any(axis=1)
-    verdicts = here.loc[is_source & (here["role"] == "primary"), "verdict"].value_counts()
-    n_same, n_open = int(verdicts.get("equivalent", 0)), int(verdicts.get("open", 0))
-    return {
-        "all": int(verdicts.sum()),
-        "known": int(verdicts.sum()) - n_same - n_open,
-        "equivalent": n_same,
-        "open": n_open,
-    }
+    verdicts = here.loc[is_source & (here["role"] == "primary"), "verdict"]
+    kinds = verdicts.where(verdicts.isin(["equivalent", "open"]), "known").value_counts()
+    return {"all": len(verdicts)} | kinds.reindex(["known", "equivalent", "open"], fill_value=0).to_dict()
 
 
 def _rows(mode: str, targets: list[str], cells: Cells, titles: dict[str, str]) -> list[dict[str, Any]]:

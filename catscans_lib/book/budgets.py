@@ -11,24 +11,21 @@ from catscans_lib.images.findings import NO_FINDING
 
 
 def of_sources(profile: str, sources: list[str]) -> list[dict[str, Any]]:
-    """Return a row per source with a finished pretraining: title, n_images, n_classes, weights, and what training adds.
+    """Return a row per source with a finished pretraining; what is unknown, as for published weights, is NaN.
 
-    These are epochs, n_seen (images that training saw, repetitions included: as many as remain of `n_images` without the inner
-    validation images), learning_rate, validation_loss of the epoch that was kept, and constant_loss, that of a network that
-    learned nothing. They are NaN where they are unknown, as for published weights, whose numbers of images and classes are
-    those of the dataset's card.
+    n_seen are the images that training saw, repetitions included; validation_loss is that of the epoch that was kept, and
+    constant_loss that of a network that learned nothing.
     """
     return [_row(profile, source) for source in sources if results.is_done(profile, f"pretrain/{source}")]
 
 
 def _row(profile: str, source: str) -> dict[str, Any]:
     record, card = results.record(profile, f"pretrain/{source}"), datasets.get(source)
-    title = profiles.titles(profile)[source]
     settings = record["parameters"]
-    trained = dict.fromkeys(("epochs", "n_seen", "learning_rate", "validation_loss", "constant_loss"), np.nan)
+    facts = {"source": source, "title": profiles.titles(profile)[source], "weights": settings["weights"]}
     if settings["weights"]:
-        facts = {"n_images": card.n_images, "n_classes": card.count_classes()}
-        return {"source": source, "title": title, "weights": settings["weights"], **facts, **trained}
+        facts |= {"n_images": card.n_images, "n_classes": card.count_classes()}
+        return facts | dict.fromkeys(("epochs", "n_seen", "learning_rate", "validation_loss", "constant_loss"), np.nan)
     history = results.table(profile, "pretrain", source, "history")
     ingested = results.record(profile, f"ingest/{source}")
     n_per_class = results.table(profile, "ingest", source, "summary").groupby("class")["n_images"].sum()
@@ -37,12 +34,12 @@ def _row(profile: str, source: str) -> dict[str, Any]:
         n_per_class = n_per_class.drop(NO_FINDING, errors="ignore")
         splits = [np.array([n, ingested["n_images"] - n]) for n in n_per_class]
     curve = history[(history["split"] == "validation") & (history["metric"] == "loss")].set_index("epoch")["value"]
-    trained |= {
+    return facts | {
+        "n_images": record["n_images"],
+        "n_classes": int((n_per_class > 0).sum()),
         "epochs": int(history["epoch"].max()),
         "n_seen": record["n_images"] * (1 - settings["validation_share"]) * history["epoch"].max(),
         "learning_rate": history["learning_rate"].iloc[0],
         "validation_loss": np.nan if curve.empty else curve.min() if settings["patience"] else curve.iloc[-1],
         "constant_loss": np.mean([learning.constant_loss(n, settings["class_weights"] == "balanced") for n in splits]),
     }
-    facts = {"n_images": record["n_images"], "n_classes": int((n_per_class > 0).sum())}
-    return {"source": source, "title": title, "weights": None, **facts, **trained}

@@ -1,6 +1,5 @@
 """How to cite the book: what `CITATION.cff` says, for the front page and for the button *Cite* on every page."""
 
-import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -46,9 +45,8 @@ def cited(commit: str, built: datetime) -> dict[str, Any]:
     found["year"] = (found["date"] or str(built.year))[:4]
     place = f"https://doi.org/{found['doi']}" if found["doi"] else found["address"]
     which = ", ".join(f"{name} {found[name][:12]}" for name in ("version", "commit") if found[name])
-    found["text"] = (
-        f"{found['authors']} ({found['year']}). {found['title']}{f' ({which})' * bool(which)}. {place}".strip()
-    )
+    text = f"{found['authors']} ({found['year']}). {found['title']}{f' ({which})' * bool(which)}. {place}"
+    found["text"] = text.strip()
     return found | {"gaps": gaps + ["commit (the project is no git repository)"] * (not commit)}
 
 
@@ -58,9 +56,7 @@ def _stated(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputError(f"{path.name} is no YAML: {error}. Correct it, or restore it from git.") from None
     if not isinstance(stated, dict):
-        raise InputError(
-            f"{path.name} got {stated!r}; a mapping with title and authors is needed. Restore it from git."
-        )
+        raise InputError(f"{path.name} got {stated!r}; needed are title and authors. Restore it from git.")
     return stated
 
 
@@ -70,8 +66,3 @@ def _is_licence(text: str) -> bool:
         return bool(licenses.canonicalize_license_expression(text))
     except licenses.InvalidLicenseExpression:
         return False
-
-
-def script(found: dict[str, Any]) -> bytes:
-    """Return the data of the button *Cite* as a script: a page opened from the disk cannot load JSON."""
-    return f"const CITED = {json.dumps(found, ensure_ascii=False)};\n".encode()

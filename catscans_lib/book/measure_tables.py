@@ -26,16 +26,10 @@ Rows = list[dict[str, Any]]
 def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dict[str, Any]:
     """Return the variables of the chapters' templates about measures; `modes` maps modes to printed titles.
 
-    ``measures`` are rows of title, closer, blind_to, citation, why; ``leading`` those that the page of similarity opens with, the
-    primary one first, also with noise, self_distance and distance (means over targets); ``closest`` rows of target and sources,
-    closest by the first of them; ``problems`` sentences; ``n_draws`` of images. ``n_sources`` is the maximum per target (0:
-    none), ``n_targets`` their number. ``declared`` is `primary`, the block of the profile, with the measure's title.
-
-    Modes map to rows of measure, title, kind, uses_labels, n pairs, Spearman's rho with low, high, p and p_max, regret with its
-    interval, accuracy over all targets, highest rho first, in ``predictions``; to the declared measure and a few others of these
-    rows in ``opening``; to differences of the declared measure and each rule in ``against``; to rows of limits in ``limits``; to
-    titles of rules that could not be used and the reason in ``absent``; to mean regrets and the share covered in
-    ``advice_check``.
+    ``leading`` are those of the ``measures`` that the page of similarity opens with, the primary one first; ``closest`` the
+    sources closest to each target by the first of them. ``n_sources`` is the maximum per target (0: none). ``declared`` is
+    `primary`, the block of the profile, with the measure's title. By mode: ``predictions`` (`_rows`), ``opening``, ``against``
+    (the declared measure minus each rule), ``limits``, ``absent`` (rules that could not be used, and why) and ``advice_check``.
     """
     names = results.finished(profile, "similarity")
     about = results.table(profile, "similarity", names[0], "measures") if names else pd.DataFrame()
@@ -59,7 +53,10 @@ def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dic
             mode: _differences(here[here["measure"] == measure], primary["statistic"])
             for mode, here in against.groupby("mode", sort=False)
         },
-        "absent": {mode: _absent(rows) for mode, rows in predictions.items()},
+        "absent": {
+            mode: {BASELINES[rule]: why for rule, why in ABSENT.items() if rule not in {row["measure"] for row in rows}}
+            for mode, rows in predictions.items()
+        },
         "limits": tables["limits"].set_index("mode").to_dict("index"),
         "n_targets": int(found.loc[found["target"] != "all", "target"].nunique()),
         "predictions": predictions,
@@ -74,7 +71,11 @@ def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dic
 def _similarity(profile: str, names: list[str], measures: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return ``leading``, ``closest``, ``problems`` and ``n_draws`` from the similarity runs with these names."""
     kinds = {"similarity": COLUMNS["similarity"], "noise": NOISE, "problems": PROBLEMS}
-    tables = {kind: _of_runs(profile, names, kind, columns) for kind, columns in kinds.items()}
+    tables = {}
+    for kind, columns in kinds.items():
+        parts = [results.optional(profile, f"similarity/{name}/{kind}.csv", columns)[columns] for name in names]
+        filled = [part for part in parts if len(part)] or [pd.DataFrame(columns=columns)]
+        tables[kind] = pd.concat(filled, ignore_index=True)
     noise, titles = tables["noise"].groupby("measure")[NOISE[2:]].mean(), profiles.titles(profile)
     primary = results.record(profile, f"similarity/{names[0]}")["parameters"].get("primary", "") if names else ""
     leading = [name for name in registry.leading(primary, noise.index) if name in measures]
@@ -87,12 +88,6 @@ def _similarity(profile: str, names: list[str], measures: dict[str, dict[str, An
     n_draws = int(noise["n_draws"].max()) if len(noise) else 0
     rows = [measures[name] | noise.loc[name].to_dict() for name in leading]
     return {"leading": rows, "closest": closest, "problems": problems, "n_draws": n_draws}
-
-
-def _of_runs(profile: str, names: list[str], kind: str, columns: list[str]) -> pd.DataFrame:
-    tables = [results.optional(profile, f"similarity/{name}/{kind}.csv", columns) for name in names]
-    filled = [table[columns] for table in tables if len(table)]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 
 def _opening(rows: Rows, declared: str, against: pd.DataFrame) -> Rows:
@@ -122,21 +117,15 @@ def _differences(against: pd.DataFrame, statistic: str) -> Rows:
     ]
 
 
-def _absent(rows: Rows) -> dict[str, str]:
-    used = {row["measure"] for row in rows}
-    return {BASELINES[rule]: reason for rule, reason in ABSENT.items() if rule not in used}
-
-
 def _rows(of_mode: pd.DataFrame, titles: dict[str, str]) -> Rows:
     """Return Spearman's rho, regret and accuracy over all targets of every measure and rule, the highest rho first."""
     pooled = of_mode[of_mode["target"] == "all"].set_index(["measure", "statistic"])
     rows = []
     for measure in dict.fromkeys(pooled.index.get_level_values("measure")):
         rho, lost = pooled.loc[(measure, "spearman")], pooled.loc[(measure, "regret")]
-        row = {"measure": measure, "title": titles.get(measure, BASELINES.get(measure, measure)), "kind": rho["kind"]}
-        row |= {"uses_labels": bool(rho["uses_labels"]), "n": int(rho["n"])} | rho[
-            ["value", "low", "high", "p", "p_max"]
-        ].to_dict()
+        row = rho[["kind", "value", "low", "high", "p", "p_max"]].to_dict()
+        row |= {"measure": measure, "title": titles.get(measure, BASELINES.get(measure, measure))}
+        row |= {"uses_labels": bool(rho["uses_labels"]), "n": int(rho["n"])}
         row |= {"regret": lost["value"], "regret_low": lost["low"], "regret_high": lost["high"]}
         rows.append(row | {"accuracy": pooled.loc[(measure, "accuracy"), "value"]})
     return sorted(rows, key=lambda row: (row["value"] != row["value"], -row["value"]))

@@ -21,29 +21,26 @@ INTEGRITY = ("problems", "losses", "duplicates", "near_duplicates", "split_group
 def numbers(profile: str) -> dict[str, Any]:
     """Return the variables of the chapters' templates; results may cover any part of the profile's grid.
 
-    ``settings`` are (key, value) pairs of the grid; ``datasets`` the cards and what ingest found; ``overlaps`` and
-    ``stability`` rows of tables (None without the run); ``excluded`` what each pretraining left out for each target; ``runs``
-    maps steps to records; ``factors`` is the ground truth of the demo; ``answers`` are those of the first mode; ``budgets``
-    has a row per pretrained source. The others come from `auc_tables`, `measure_tables` and `evidence`.
+    ``overlaps`` and ``stability`` are None without the run; ``factors`` is the ground truth of the demo; ``answers`` are those
+    of the first mode. The others come from `auc_tables`, `measure_tables`, `evidence` and `axes`.
     """
     runs = {step: records for step in STEPS if (records := _records(profile, step))}
-    grid, evaluated = (
-        yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8")),
-        auc_tables.numbers(profile),
-    )
+    grid = yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))
+    evaluated = auc_tables.numbers(profile)
     named = {run["name"] for step in ("ingest", "pretrain") for run in runs.get(step, [])} | evaluated["sources"]
+    shown = [name for name in datasets.known() if name in named]
     found = {
         "profile": profile,
         "demo": (is_demo := profiles.is_demo(profile)),
         "settings": list(flat(grid).items()),
-        "datasets": [_dataset(profile, name) for name in datasets.known() if name in named],
+        "datasets": [_dataset(profile, name) for name in shown],
         "overlaps": _overlaps(profile) if "overlaps" in runs else None,
-        "excluded": _excluded(profile, [name for name in datasets.known() if name in named]),
+        "excluded": _excluded(profile, shown),
         "stability": _stability(profile) if "stability" in runs else None,
         "runs": runs,
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),
         "factors": demo.shared_factors() if is_demo else None,
-        "budgets": budgets.of_sources(profile, [name for name in datasets.known() if name in evaluated["sources"]]),
+        "budgets": budgets.of_sources(profile, [name for name in shown if name in evaluated["sources"]]),
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"], grid["primary"]),
         "evidence": chapters.numbers(profile),
@@ -56,9 +53,10 @@ def numbers(profile: str) -> dict[str, Any]:
 
 def _records(profile: str, step: str) -> list[dict[str, Any]]:
     """Return the record of every finished run of a step, with its name, duration and page."""
-    records = [results.record(profile, f"{step}/{name}") | {"name": name} for name in results.finished(profile, step)]
-    pages = [auc_tables.page(profile, step, record["name"]) for record in records]
-    return [r | {"page": page} for r, page in zip(records, pages, strict=True)]
+    return [
+        results.record(profile, f"{step}/{name}") | {"name": name, "page": auc_tables.page(profile, step, name)}
+        for name in results.finished(profile, step)
+    ]
 
 
 def _dataset(profile: str, name: str) -> dict[str, Any]:

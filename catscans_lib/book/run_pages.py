@@ -12,9 +12,7 @@ from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs.records import reading
 
 _HIDDEN = {"parameters": "hide-input", "injected-parameters": "remove-input"}
-_NOISE = re.compile(
-    r"\[IPKernelApp\] WARNING|^WARNING: All log messages before absl|^[IWE]\d{4} \d\d:\d\d|: I tensorflow/"
-)
+_NOISE = re.compile(r"\[IPKernelApp\] WARNING|^WARNING: All log messages before|^[IWE]\d{4} \d\d:\d\d|: I tensorflow/")
 
 
 def pages(context: dict[str, Any]) -> dict[str, bytes]:
@@ -42,7 +40,8 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
     notebook = re.sub(rf"{re.escape(root)}(?![\w.-])", ".", notebook.replace(f"{root}/", ""))
     content = nbformat.reads(notebook, as_version=4)
     content.metadata.pop("papermill", None)
-    title = question = run_title(step, run["name"])
+    words = step.replace("_", " ").capitalize()
+    title = question = words if run["name"] == "all" else f"{words}: {run['name'].replace('--', ' → ')}"
     for cell in content.cells:
         headings = re.findall(r"^#+ (.+)$", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
         question = templates.plain(headings[-1]) if headings else question  # describes the figures below it
@@ -55,24 +54,13 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
     if own:  # the notebook's title, the same for every run of a step
         own.source = own.source.partition("\n")[2].lstrip("\n")
     place, folder = f"records/{step}/{run['name']}.json", paths.run_dir(profile, step, run["name"]) / "figures"
-    figures = [
-        f"figures/{step}/{run['name']}/{path.stem}" for path in sorted(folder.glob("*.svg")) if STEPS[step].has_figures
-    ]
+    stems = sorted(path.stem for path in folder.glob("*.svg")) if STEPS[step].has_figures else []
+    figures = [f"figures/{step}/{run['name']}/{stem}" for stem in stems]
     known = {"title": title, "run": run, "profile": profile, "demo": demo, "place": place, "figures": figures}
     head = templates.rendered("_run_head.md", **known)
     # The id is fixed: with a random one, every assembly would change the page.
     content.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="run-head"))
     return nbformat.writes(content)
-
-
-def run_title(step: str, name: str) -> str:
-    """Return the title of a run's page.
-
-    >>> run_title("transfer", "dtd--chest"), run_title("evaluate", "all")
-    ('Transfer: dtd → chest', 'Evaluate')
-    """
-    words = step.replace("_", " ").capitalize()
-    return words if name == "all" else f"{words}: {name.replace('--', ' → ')}"
 
 
 def _without_noise(output: Any) -> Any | None:

@@ -83,7 +83,7 @@ def _read(profile: str, facts: dict[str, Any]) -> Iterator[tuple[str, pd.DataFra
 
 def _scores() -> dict[str, str]:
     """Return what the columns of single studies mean."""
-    of_studies = [study for study in studies.described().values()]
+    of_studies = studies.described().values()
     found = {column: f"score of the study: {title}" for one in of_studies for column, title in one.scores.items()}
     found |= {column: f"what a score has to beat: {title}" for one in of_studies for column, title in one.rules.items()}
     return found | {column: meaning for one in of_studies for column, meaning in one.also.items()}

@@ -16,13 +16,6 @@ from catscans_lib.sweep.plan import duration
 DEMO_NOTE = "DEMO: made-up images, not a medical result"
 
 
-def template(name: str, staged: Iterable[str]) -> jinja2.Template:
-    """Return a chapter of `book/` as a template; a figure that is not in `staged`, the book's files, is left out."""
-    figures = Figures(set(staged))
-    given = {"figure": figures.figure, "numbered": figures.numbered, "staged": figures.staged, "demo_note": DEMO_NOTE}
-    return _environment(paths.root() / "book").get_template(name, globals=given)
-
-
 @cache
 def _environment(folder: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -38,22 +31,23 @@ def _environment(folder: Path) -> jinja2.Environment:
 
 
 def rendered(name: str, staged: Iterable[str] = (), /, **context: Any) -> str:
-    """Return a chapter of `book/` with its numbers; InputError with file and line where the template is faulty."""
+    """Return a chapter of `book/` with its numbers; a figure that is not in `staged`, the book's files, is left out.
+
+    InputError with file and line where the template is faulty.
+    """
+    figures = Figures(set(staged))
+    given = {"figure": figures.figure, "numbered": figures.numbered, "staged": figures.staged, "demo_note": DEMO_NOTE}
     try:
-        return template(name, staged).render(context)
+        return _environment(paths.root() / "book").get_template(name, globals=given).render(context)
     except jinja2.TemplateSyntaxError as error:  # also of a chapter that includes it
         place, problem = f"book/{error.name}, line {error.lineno}", error.message
     except Exception as error:  # an unknown name, or a filter or method that a value does not have
         lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(".md")]
         if not lines:
             raise
-        place, problem = (
-            f"book/{Path(lines[-1].filename).name}, line {lines[-1].lineno}",
-            f"{type(error).__name__}: {error}",
-        )
-    raise InputError(
-        f"The chapter {place}, cannot be written: {problem}. Correct the template, or restore it from git."
-    )
+        place = f"book/{Path(lines[-1].filename).name}, line {lines[-1].lineno}"
+        problem = f"{type(error).__name__}: {error}"
+    raise InputError(f"The chapter {place}, cannot be written: {problem}. Correct it, or restore it from git.")
 
 
 def number(value: float, digits: int = 3, sign: str = "") -> str:
@@ -92,11 +86,7 @@ def plain(text: str) -> str:
 
 
 def figure_label(step: str, name: str, stem: str) -> str:
-    """Return the label of a figure for cross-references.
-
-    >>> figure_label("evaluate", "all", "summary_fine_tune"), figure_label("similarity", "chest", "ranks")
-    ('fig-evaluate-summary-fine-tune', 'fig-similarity-chest-ranks')
-    """
+    """Return the label of a figure for cross-references, such as fig-evaluate-summary-fine-tune."""
     parts = [step, *([] if name == "all" else [name]), stem]
     return "fig-" + "-".join(parts).replace("_", "-")
 

@@ -43,8 +43,11 @@ def numbers(profile: str) -> dict[str, Any] | None:
     for table, columns in ((contrasts, ("title", "natural", "medical")), (found["repeatability"], ("target",))):
         for column in columns:
             table[column] = [studies.printed(name, titles) for name in table[column]]
-    for name in ("by_size", "by_backbone"):
-        found[name]["title"] = found[name]["target"].replace(titles)
+    for name, column in (("by_size", "title"), ("by_backbone", "title"), ("size_values", "target_title")):
+        found[name][column] = found[name]["target"].replace(titles)
+    networks = found["size_values"]["source"] + " (" + found["size_values"]["backbone"] + ")"
+    found["size_values"]["source_title"] = [studies.printed(name, titles) for name in networks]
+    found["size_values"]["study"] = described[VARIES_SIZES].title
     compared = main(contrasts)
     summaries = {kind: part.set_index("group").to_dict("index") for kind, part in found["summaries"].groupby("kind")}
     rows = {name: part.to_dict("records") for name, part in compared.groupby("study", sort=False)}
@@ -60,21 +63,11 @@ def numbers(profile: str) -> dict[str, Any] | None:
         "predictions": (predictions := _predictions(found["associations"], found["against"], described)),
         "beat_rules": _beat_rules(predictions),
         "limits": found["limits"].set_index("evidence").to_dict("index"),
-        **{name: found[name].to_dict("records") for name in ("repeatability", "by_size", "by_backbone")},
-        "size_values": _size_values(found["size_values"], titles, described),
+        **{name: found[name].to_dict("records") for name in ("repeatability", "by_size", "by_backbone", "size_values")},
         "original": _original(found, described[original.NAME]),
         "own": {name: _own(name, part) for name, part in found["own_aucs"].groupby("study")},
         "equal": {name: (part.to_dict("records"), pooled(part)) for name, part in found["own_equal"].groupby("study")},
     }
-
-
-def _size_values(
-    values: pd.DataFrame, titles: dict[str, str], described: dict[str, studies.Study]
-) -> list[dict[str, Any]]:
-    """Return the rows of mean outcomes by size with the titles of study, target and source."""
-    names = values["source"] + " (" + values["backbone"] + ")"
-    values = values.assign(target_title=values["target"].replace(titles), study=described[VARIES_SIZES].title)
-    return values.assign(source_title=[studies.printed(name, titles) for name in names]).to_dict("records")
 
 
 def _counts(contrasts: pd.DataFrame) -> dict[str, int]:

@@ -79,9 +79,7 @@ def _choice(wide: pd.DataFrame, repeat: float, elsewhere: pd.Series, kinds: pd.S
 
 def _interval(wide: pd.DataFrame, chosen: pd.DataFrame, rows: pd.DataFrame, study: Study) -> dict[str, float]:
     """Return difference, low, high, se and n of one target."""
-    differences = np.array(
-        [wide.loc[one, row[NATURAL]] - wide.loc[one, row[MEDICAL]] for one, row in chosen.iterrows()]
-    )
+    differences = np.array([wide.loc[at, row[NATURAL]] - wide.loc[at, row[MEDICAL]] for at, row in chosen.iterrows()])
     n = len(wide)
     mean, se, t = differences.mean(), np.nan, stats.norm.ppf(0.975)
     if study.repeats in REPEATS and n > 1:

@@ -9,11 +9,7 @@ from catscans_lib import results
 from catscans_lib.evaluation import intervals, tables
 from catscans_lib.evidence import studies
 
-AXES = {
-    "size_curves": "sizes",
-    "variance_components": "variance",
-    "external_drops": "external",
-}  # shorter names of files
+FILES = {"size_curves": "sizes", "variance_components": "variance", "external_drops": "external"}  # shorter names
 CELLS = ["study", *tables.CELL, *intervals.INTERVALS, "n_failed"]
 
 
@@ -25,7 +21,7 @@ def aucs() -> pd.DataFrame:
 
 def axis_path(table: str) -> Path:
     """Return the file of a table over an axis of the grid, such as `size_curves`."""
-    return studies.folder() / "more" / f"{studies.OWN}{AXES.get(table, table)}.csv"
+    return studies.folder() / "more" / f"{studies.OWN}{FILES.get(table, table)}.csv"
 
 
 def of_axis(table: str, columns: Sequence[str] = ("mode",)) -> pd.DataFrame:

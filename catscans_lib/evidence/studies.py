@@ -106,12 +106,8 @@ def load() -> dict[str, pd.DataFrame]:
 def _checked(name: str, study: Study) -> pd.DataFrame:
     file = f"evidence/{name}.csv"
     table = pd.read_csv(folder() / f"{name}.csv", keep_default_na=False, dtype=str)
-    missing = [column for column in study.columns if column not in table]
-    if missing or len(table.columns) > len(study.columns):
-        more = [column for column in table if column not in study.columns]
-        got = "; ".join(
-            f"{words}: {', '.join(names)}" for words, names in (("missing", missing), ("unknown", more)) if names
-        )
+    if wrong := set(study.columns) ^ set(table.columns):
+        got = f"missing or unknown: {', '.join(sorted(wrong))}"
         raise InputError(f"{file} has other columns than described ({got}). Known: {', '.join(study.columns)}.")
     if len(table) != study.rows:
         raise InputError(f"{file} has {len(table)} rows; evidence/studies.yaml says {study.rows}. Correct one of them.")

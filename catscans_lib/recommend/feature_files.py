@@ -81,9 +81,7 @@ def joined(path: Path, table: pd.DataFrame, images: pd.DataFrame, listed: pd.Dat
     strange = [name for name, row in zip(table.index, rows, strict=True) if row is None]
     if len(strange) == len(rows):
         first, mine = next(iter(table.index), ""), listed.iloc[0]
-        example = (
-            f"first id is '{first}'; your first image has the id '{mine['image_id']}' and the path '{mine['path']}'"
-        )
+        example = f"first id is '{first}'; your first image has id '{mine['image_id']}' and path '{mine['path']}'"
         raise InputError(f"'{path.name}': none of its {len(rows):,} ids is one of your images. Its {example}.")
     if twice := [row for row, n in Counter(row for row in rows if row is not None).items() if n > 1]:
         several = f"several rows for {_counted(twice, 'image')}: {and_more(twice, 3)}"

@@ -82,11 +82,6 @@ def family(source: str, n_images: float = np.nan, kind: str = "") -> str:
     return "medical_large" if n_images >= LARGE else "medical"
 
 
-def origin(target: str) -> str:
-    """Return the name under which targets of the same images are left out together."""
-    return SAME_IMAGES.get(target, target)
-
-
 def _published(name: str, mode: str) -> pd.DataFrame:
     """Return evidence from a table in `evidence/`; empty if it has no outcomes in this mode."""
     study, table = studies.described()[name], studies.read(name)
@@ -94,15 +89,13 @@ def _published(name: str, mode: str) -> pd.DataFrame:
     scores = table.groupby(PAIR)[[*study.scores, *study.rules]].first().astype(float)
     scores[study.distances] *= -1
     facts = table.drop_duplicates("source").set_index("source")
-    families = {
-        row.Index: family(row.Index, float(row.source_images or 0), row.source_kind) for row in facts.itertuples()
-    }
+    kinds = {row.Index: family(row.Index, float(row.source_images or 0), row.source_kind) for row in facts.itertuples()}
     here = table[table["mode"] == mode].rename(columns={"value": "auc"})
     if name.startswith(studies.OWN):
         cells = own.aucs()
         cells = cells[(cells["study"] == name) & (cells["mode"] == mode)].set_index(PAIR)
         here = _learned(here, cells["n_failed"] / (cells["n_folds"] * cells["n_seeds"]), PAIR)
-    found = _joined(here, scores.rename(columns=RENAMED), families)
+    found = _joined(here, scores.rename(columns=RENAMED), kinds)
     return found.assign(study=name, backbone=found["source"].map(facts["backbone"]))
 
 

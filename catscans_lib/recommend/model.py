@@ -87,7 +87,7 @@ def draws(fitted: Fit, candidates: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int = 0) -> pd.DataFrame:
     """Leave out each known target in turn and rank its sources from the others: would the advice have been right?
 
-    Targets of the same images (`known.origin`) are left out together, and a target is passed over if fewer than two others
+    Targets of the same images (`known.SAME_IMAGES`) are left out together, and a target is passed over if fewer than two others
     are left to learn from: the table is empty with two known targets. Returns columns study, target, n (number of sources),
     advised and best (the sources advised, and with the highest AUC); the AUC lost by five ways to choose a source: regret (the
     advice), regret_imagenet (ImageNet; of several networks, the best on the study's other targets), regret_elsewhere (the best
@@ -96,10 +96,10 @@ def check(evidence: pd.DataFrame, measures: Sequence[str] = MEASURES, seed: int 
     """
     measures = [name for name in measures if name in evidence and evidence[name].notna().any()]
     placed, units = _placed(evidence, measures), _units(evidence, measures)
-    origins = placed["target"].map(known.origin)
+    origins = placed["target"].replace(known.SAME_IMAGES)
     rows = []
     for (study, target), here in placed.groupby(CELL, sort=False):
-        others = placed[origins != known.origin(target)]
+        others = placed[origins != known.SAME_IMAGES.get(target, target)]
         if len(here) < 2 or _n_targets(others) < 2:
             continue
         fitted = _fit(others, measures, units, seed)
@@ -149,11 +149,10 @@ def conclusion(fitted: Fit, checked: pd.DataFrame) -> list[str]:
     if len(both) < 2:
         return [rests, "Whether it beats always ImageNet is not known: that needs three known targets with ImageNet."]
     saved, n = both["regret_imagenet"] - both["regret"], len(both)
-    half, n_imagenet = stats.t.ppf(0.975, n - 1) * saved.sem(), both["advised"].map(known.family).eq("imagenet").sum()
+    half = stats.t.ppf(0.975, n - 1) * saved.sem()
+    n_imagenet = list(both["advised"].map(known.family)).count("imagenet")
     verdict = "it beats always ImageNet" if saved.mean() > half else "it does not beat always ImageNet"
-    interval = f", 95 % of the difference {saved.mean() - half:+.3f} to {saved.mean() + half:+.3f}" * bool(
-        n_imagenet < n
-    )
+    interval = f", 95 % of the difference {saved.mean() - half:+.3f} to {saved.mean() + half:+.3f}" * (n_imagenet < n)
     lost = f"lost {both['regret'].mean():.3f} AUC (always ImageNet {both['regret_imagenet'].mean():.3f}{interval})"
     known_ones = f"On {n} known targets, each left out in turn"
     return [rests, f"{known_ones}, {verdict}: it advised ImageNet on {n_imagenet} and {lost}."]
@@ -190,9 +189,8 @@ def _closeness(values: pd.DataFrame, families: pd.Series, keys: list[pd.Series],
     On a target without any value, all sources but ImageNet and random weights are `lead` below ImageNet; NaN elsewhere.
     """
     centred = (values - values.groupby(keys).transform("mean")).mean(axis=1)
-    means = [
-        centred.where(rows).groupby(keys).transform("mean") for rows in (families == "imagenet", families != "imagenet")
-    ]
+    is_imagenet = families == "imagenet"
+    means = [centred.where(rows).groupby(keys).transform("mean") for rows in (is_imagenet, ~is_imagenet)]
     level = families.isin(["imagenet", "none"])
     near = (centred - means[0].fillna(means[1] + lead)).mask((families == "none") & centred.isna(), 0.0)
     return near.where(centred.groupby(keys).transform("count") > 0, np.where(level, 0.0, -lead))

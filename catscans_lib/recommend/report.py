@@ -2,7 +2,6 @@
 
 import math
 import tempfile
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +42,6 @@ def recommend(settings: Recommend, studies: Sequence[Study] = (), say: Say = lam
 
 
 def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[str, Any]:
-    started = time.monotonic()
     of_profile = [results.optional(study.profile, "tables/aucs.csv", ["mode"])["mode"] for study in studies[:1]]
     mode = settings.mode or next((modes.get(0) for modes in of_profile), None) or "fine_tune"
     evidence = _evidence(studies, mode)
@@ -83,7 +81,6 @@ def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[
         "beats_imagenet": bool(both["regret"].sum() < both["regret_imagenet"].sum()) if len(both) > 1 else None,
         "notes": [*notes, *scored.notes], "problems": scored.problems,
     }  # fmt: skip
-    say(f"Done after {time.monotonic() - started:.0f} s")
     return told | {"warnings": _warnings(told)}
 
 

@@ -29,9 +29,8 @@ td:first-child,th:first-child{text-align:left}summary{margin:1.2em 0 .5em;font-w
 
 def text(told: dict[str, Any]) -> str:
     """Return a recommendation as text to print: the advice, the ranking, what it means, the images, warnings."""
-    parts = {"": findings(told), "Your images": about_images(told), "Warnings": _warned(told)}
     lines = [*_wrapped(headline(told), ""), "", *_table(told)]
-    for title, sentences in parts.items():
+    for title, sentences in ({"": findings(told)} | _about(told)).items():
         lines += ["", *filter(None, [title])] * bool(sentences)
         lines += [line for one in sentences for line in _wrapped(one, "- ")]
     return "\n".join(lines)
@@ -50,14 +49,8 @@ def headline(told: dict[str, Any]) -> str:
 
 
 def _wrapped(sentence: str, mark: str) -> list[str]:
-    wrapper = textwrap.TextWrapper(
-        100, subsequent_indent=" " * len(mark), break_long_words=False, break_on_hyphens=False
-    )
-    return wrapper.wrap(sentence if sentence.startswith("  ") else mark + sentence)
-
-
-def _warned(told: dict[str, Any]) -> list[str]:
-    return [*told["warnings"], *told["problems"], *told["notes"]]
+    options = {"subsequent_indent": " " * len(mark), "break_long_words": False, "break_on_hyphens": False}
+    return textwrap.wrap(sentence if sentence.startswith("  ") else mark + sentence, 100, **options)
 
 
 def _table(told: dict[str, Any]) -> list[str]:
@@ -73,17 +66,13 @@ def findings(told: dict[str, Any]) -> list[str]:
     """Return sentences on what the ranking means: its networks, its best two, pretraining at all, fewer images."""
     advice, found = told["advice"], list(told["rests_on"])
     if len({row["backbone"] for row in advice} - {""}) > 1:
-        found.append(
-            "Known targets compare sources within one network, so they say little about the order of networks."
-        )
+        found.append("Known targets compare sources within one network: they say little about the order of networks.")
     for one in told["within"]:
         order = ", ".join(f"{name} ({p:.2f})" for name, p in one["order"])
         found.append(f"Probability of being the best with the network {one['backbone']}: {order}.")
     if pair := told["settle"]:
         settle = f"To fine-tune both on the same folds and take the better one would gain {pair['saved']:.3f} AUC on average."
-        found.append(
-            f"{pair['first']} is better than {pair['second']} with probability {pair['p_first']:.2f}. {settle}"
-        )
+        found.append(f"{pair['first']} beats {pair['second']} with probability {pair['p_first']:.2f}. {settle}")
         known = [row["name"] for row in advice if row["has_results"] and row["name"] in (pair["first"], pair["second"])]
         if len(known) == 1:
             found.append(f"Of these two, only {known[0]} has results on known targets, which count beside the scores.")
@@ -100,8 +89,8 @@ def findings(told: dict[str, Any]) -> list[str]:
     return found
 
 
-def about_images(told: dict[str, Any]) -> list[str]:
-    """Return sentences on the images: what was looked at and left out, what occurs twice, how unusual they are."""
+def _about(told: dict[str, Any]) -> dict[str, list[str]]:
+    """Return sentences on the images (looked at, left out, occurring twice, how unusual), and warnings, by their title."""
     images = told["images"]
     found = [f"{told['place']}: {images['n_found']:,} images found, {images['n_read']:,} looked at."]
     found += inventory.as_text(images).splitlines()
@@ -111,7 +100,7 @@ def about_images(told: dict[str, Any]) -> list[str]:
         most = f", most like {look['nearest']} ({look['near']:.0%})" * (look["near"] > 0)
         known = f"{1 - look['unlike']:.0%} look like one of {look['n_targets']} known targets{most}"
         found.append(f"Look (colour, brightness, texture and layout, not what they show): {known}.")
-    return found
+    return {"Your images": found, "Warnings": [*told["warnings"], *told["problems"], *told["notes"]]}
 
 
 def page(told: dict[str, Any]) -> str:
@@ -125,8 +114,7 @@ def page(told: dict[str, Any]) -> str:
     figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
     parts = [
         f"<h1>{html.escape(headline(told))}</h1>", file.getvalue()[file.getvalue().index("<svg") :],
-        _html_table(advice, ADVICE), _list("What this means", findings(told)), _list("Your images", about_images(told)),
-        _list("Warnings", _warned(told)),
+        _html_table(advice, ADVICE), _list("What this means", findings(told)), *(_list(*part) for part in _about(told).items()),
     ]  # fmt: skip
     if told["check"]:
         check = pd.DataFrame(told["check"])

@@ -52,12 +52,8 @@ def fetch(file: Download, data_dir: Path, *, mirror: str | None = None) -> None:
 def _fetch(file: Download, url: str, path: Path) -> None:
     note = path.with_name(f".{path.name}.unpacked")  # checksum of an archive that was unpacked, and names in it
     checksum, *names = note.read_text(encoding="utf-8").splitlines() if note.is_file() else [""]
-    if (
-        file.unpack
-        and names
-        and checksum == str(file.checksum)
-        and all((path.parent / name).exists() for name in names)
-    ):
+    is_there = all((path.parent / name).exists() for name in names)
+    if file.unpack and names and checksum == str(file.checksum) and is_there:
         path.unlink(missing_ok=True)
         return
     part = path.with_name(f"{path.name}.part")

@@ -42,6 +42,10 @@ class Checked:
         return f"{self.run}/{self.place}"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        return self.name, Path(self.place).name, Path(self.place).stem
+
+    @property
     def is_figure(self) -> bool:
         return self.place.endswith(".svg")
 
@@ -62,7 +66,7 @@ def parts(profile: str, wanted: Collection[str] = ()) -> list[Checked]:
         raise InputError(f"Profile '{profile}' has no finished run. Make them: {results.SWEEP} {profile}")
     chosen = {}
     for word in wanted or ("*",):
-        matching = [part for part in found if any(fnmatch(name, word) for name in _names(part))]
+        matching = [part for part in found if any(fnmatch(name, word) for name in part.names)]
         if not matching:
             known = dict.fromkeys(Path(part.place).stem for part in found)
             raise InputError(
@@ -71,11 +75,6 @@ def parts(profile: str, wanted: Collection[str] = ()) -> list[Checked]:
             )
         chosen |= dict.fromkeys(matching)
     return list(chosen)
-
-
-def _names(part: Checked) -> tuple[str, ...]:
-    path = Path(part.name)
-    return part.name, path.name, path.stem
 
 
 def verify(profile: str, chosen: Collection[Checked], say: Callable[[str], Any] = print) -> list[Checked]:
@@ -120,9 +119,7 @@ def _problem(profile: str, part: Checked, work: Path) -> str:
     here, there = (_DRAWN_BY.sub(b"", path.read_bytes()).splitlines() for path in (stored, again))
     if here != there:
         changed = sum(a != b for a, b in zip(here, there, strict=False)) + abs(len(here) - len(there))
-        return (
-            f"does not follow from its table, which gives another drawing ({changed} of {len(there)} lines of the SVG)"
-        )
+        return f"does not follow from its table: another drawing ({changed} of {len(there)} lines of the SVG)"
     shown = paths.build_dir(profile) / "source" / "figures" / part.run / stored.name
     if shown.is_file() and shown.read_bytes() != stored.read_bytes():
         return f"the built book shows another drawing: catscans book --profile {profile} --no-sweep"

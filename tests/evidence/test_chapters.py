@@ -54,7 +54,7 @@ def ran_on_all(ran, tmp_path_factory):
 def render(name, evidence, staged=()):
     nothing = {name: [] for name in axes.TABLES}
     given = {"profile": "demo", "demo": True, "demo_part": "", "axes": {"here": nothing, "own": nothing}}
-    return templates.template(f"{name}.md", staged).render(**given, evidence=evidence)
+    return templates.rendered(f"{name}.md", staged, **given, evidence=evidence)
 
 
 def test_the_chapters_print_the_numbers_of_the_run(ran, monkeypatch):

@@ -91,7 +91,7 @@ FAULTS = {
     "kind": (spoil("source_kind", "cats"), "line 2: source_kind is 'cats'; known: natural, medical, none."),
     "metric": (spoil("metric", "accuracy"), "line 2: metric is 'accuracy'; known: auc."),
     "key": (spoil("source", "radimagenet"), "line 3: value is '0.9955918768'; another row has the same source, backbone"),
-    "column": (drop, "medmnist.csv has other columns than described (missing: overlap). Known: source,"),
+    "column": (drop, "medmnist.csv has other columns than described (missing or unknown: overlap). Known: source,"),
     "rows": (describe(rows=167), "medmnist.csv has 168 rows; evidence/studies.yaml says 167."),
     "licence": (describe(licence=None), "evidence/studies.yaml: medmnist: 'licence' is missing."),
     "caveats": (describe(caveats=[]), "evidence/studies.yaml: medmnist: caveats got []"),

@@ -50,7 +50,7 @@ def test_rows_are_joined_by_id_or_path_whatever_their_order(tmp_path, form, ids)
         (["a/1", "a/2", "1.png", "b/x"], "no row for 1 image of 4: b/1."),  # two folders have a 1.png
         (
             ["r0", "r1", "r2", "r3"],
-            "none of its 4 ids is one of your images. Its first id is 'r0'; your first image has the id 'a/1'",
+            "none of its 4 ids is one of your images. Its first id is 'r0'; your first image has id 'a/1'",
         ),
     ],
 )

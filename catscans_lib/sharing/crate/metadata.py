@@ -38,9 +38,7 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     """Return the content of ``ro-crate-metadata.json``; `files`: place of every other file -> number of bytes and SHA-256."""
     cited = yaml.safe_load((paths.root() / "CITATION.cff").read_text(encoding="utf-8"))
     if missing := [key for key in ("title", "authors", "license") if not cited.get(key)]:
-        raise InputError(
-            f"CITATION.cff states no {', '.join(missing)}; a crate needs what it is, by whom, and its licence."
-        )
+        raise InputError(f"CITATION.cff states no {', '.join(missing)}; a crate needs title, authors and licence.")
     runs = _finished(profile)
     articles = [
         _entity(f"https://doi.org/{one['doi']}" if "doi" in one else one["url"], "ScholarlyArticle", name=one["title"])
@@ -48,13 +46,20 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     ]
     authors = [_author(f"#author-{number}", one) for number, one in enumerate(cited["authors"], 1)]
     spdx = f"https://spdx.org/licenses/{cited['license']}"
-    rights = {"author": _ids(authors), "license": _refs(spdx)}
+    rights = {"author": _refs(*(one["@id"] for one in authors)), "license": _refs(spdx)}
     described = {name: _file(name, *facts) for name, facts in files.items()}
     tools = _tools(described, runs, cited.get("repository-code", ""))
     actions = _actions(profile, runs, files, authors[0]["@id"], tools)
     folders = [entity["@id"] for entity in actions if entity["@type"] == "Dataset"]
     graph = [
-        _root(profile, cited["title"], runs, [*described, *folders], citation=_ids(articles), **rights),
+        _root(
+            profile,
+            cited["title"],
+            runs,
+            [*described, *folders],
+            citation=_refs(*(one["@id"] for one in articles)),
+            **rights,
+        ),
         _entity(NAME, "CreativeWork", about=_refs("./"), conformsTo=_refs(CRATE)),
         _entity(spdx, "CreativeWork", name=f"{cited['license']} License", url=spdx, description="See LICENSE."),
         _entity(PROFILE, "CreativeWork", name="Process Run Crate", version="0.5"),
@@ -82,10 +87,6 @@ def _refs(*identifiers: str) -> Any:
     """References to entities; RO-Crate 1.1 asks for a single one without a list."""
     found = [{"@id": identifier} for identifier in identifiers]
     return found[0] if len(found) == 1 else found
-
-
-def _ids(entities: list[dict[str, Any]]) -> Any:
-    return _refs(*(entity["@id"] for entity in entities))
 
 
 def _author(identifier: str, cited: dict[str, Any]) -> dict[str, Any]:
