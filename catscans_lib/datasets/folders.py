@@ -122,9 +122,8 @@ def _levels(top: Tree, problems: list[Problem]) -> list[tuple[str, Tree]]:
                 problems += [] if one in named else one.lose("beside the folders of the splits")
             problems += Tree(tree.path, tree.below, tree.images).lose("beside the folders of the splits")
             if tree is not top:
-                problems.append(
-                    Problem("", f"Read in '{tree.below}', which holds {and_more([one.name for one in named])}.")
-                )
+                names = and_more([one.name for one in named])
+                problems.append(Problem("", f"Read in '{tree.below}', which holds {names}."))
             return [(split_of(one.name), _inner(one, problems)) for one in named]
         if tree.images or len(tree.folders) != 1:
             break
@@ -218,17 +217,14 @@ def _compare(found: list[Found], problems: list[Problem], root: Path) -> None:
     splits = {one.split for one in found}
     partial = {key: of for key, of in sorted(where.items()) if len(of) < len(splits)}
     for (key, of), (other, of_other) in combinations(partial.items(), 2):
-        is_apart = not of.keys() & of_other.keys()
-        if is_apart and (
-            SequenceMatcher(None, key, other).ratio() > ALIKE or key.startswith(other) or other.startswith(key)
-        ):
+        if of.keys() & of_other.keys():
+            continue
+        if SequenceMatcher(None, key, other).ratio() > ALIKE or key.startswith(other) or other.startswith(key):
             first, second = next(iter(of.values())), next(iter(of_other.values()))
             said = [f"'{one.label}' only in {one.split}" for one in (first, second)]
             wrong = root / second.path.removesuffix(f"/{second.below}")
             command = shlex.join(["mv", str(wrong), str(wrong.with_name(first.label))])
-            raise InputError(
-                f"One class with two names? {' and '.join(said)}. If not, give a CSV; if so, rename: {command}"
-            )
+            raise InputError(f"One class with two names? {' and '.join(said)}. If so: {command}\nIf not, give a CSV.")
     for split in sorted(splits):
         if labels := [next(iter(of.values())).label for of in partial.values() if split not in of]:
             problems.append(Problem("", f"Without images in {split or 'the other folders'}: {and_more(labels, 10)}."))

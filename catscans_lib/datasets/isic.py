@@ -38,8 +38,8 @@ def read_2018(card: DatasetInfo, data_dir: Path) -> Listing:
     rows = table[["image"]].assign(label=labels, fault=faults, group=[lesions.get(one, "") for one in table["image"]])
     unknown = rows["group"] == ""
     rows.loc[unknown, ["label", "fault"]] = "", "no lesion_id, so it cannot be kept in one fold"
-    about = next((place / HAM10000 for place in (folder.parent, found.parent) if (place / HAM10000).is_file()), None)
-    return _listing(card, data_dir, folder, truth, _with_details(card, rows, about))
+    rows = _with_details(card, rows, folder.parent / HAM10000, found.parent / HAM10000)
+    return _listing(card, data_dir, folder, truth, rows)
 
 
 def read_2017(card: DatasetInfo, data_dir: Path) -> Listing:
@@ -50,12 +50,14 @@ def read_2017(card: DatasetInfo, data_dir: Path) -> Listing:
     neither = numbers(table[card.classes[0]]) + numbers(table[card.classes[1]]) == 0
     table[card.classes[2]] = neither.astype(int).astype(str)
     labels, faults = one_hot(table, card.classes)
-    rows, about = table[["image"]].assign(label=labels, fault=faults), folder.parent / f"{folder.name}_metadata.csv"
-    return _listing(card, data_dir, folder, path, _with_details(card, rows, about if about.is_file() else None))
+    rows = table[["image"]].assign(label=labels, fault=faults)
+    rows = _with_details(card, rows, folder.parent / f"{folder.name}_metadata.csv")
+    return _listing(card, data_dir, folder, path, rows)
 
 
-def _with_details(card: DatasetInfo, rows: pd.DataFrame, path: Path | None) -> pd.DataFrame:
-    """Add what the card's `details` name and the publisher's table of patients has, by the column image."""
+def _with_details(card: DatasetInfo, rows: pd.DataFrame, *paths: Path) -> pd.DataFrame:
+    """Add what the card's `details` name and the publisher's table of patients (the first that exists) has, by image."""
+    path = next((path for path in paths if path.is_file()), None)
     if path is None:
         return rows
     table = read_csv(path, ("image_id",)).drop_duplicates("image_id").set_index("image_id")

@@ -78,9 +78,9 @@ def from_folder(
 
 
 def group_by_pattern(pattern: str) -> Callable[[str], str | None]:
-    """Return a function for `from_folder` that takes the group from a file name: the part of `pattern` in parentheses.
+    """Return a function that takes the group from a file name: the (first) part of `pattern` in parentheses that matches.
 
-    Of several such parts, the first that matches. A pattern with a slash is matched against the path below the class folder.
+    A pattern with a slash is matched against the path below the class folder.
 
     >>> group_by_pattern(r"(person\\d+)_.*")("person7_bacteria_1")
     'person7'

@@ -52,10 +52,9 @@ def read(card: "DatasetInfo", data_dir: Path) -> Listing:
 def from_npz(path: Path, class_names: Sequence[str] = (), *, multi_label: bool = False) -> Listing:
     """List the images of all splits; grey images get three equal channels.
 
-    Images are numbers (n, height, width), also with a last axis of 1 or 3; labels (n,) or (n, 1) are whole numbers or text, and
-    images without one (NaN, "") are left out. `class_names` are the names of the labels 0, 1, .... A matrix (n, n_findings) of
-    0 and 1 has a column for each finding; it means one class per image if all rows have exactly one 1, unless `multi_label`.
-    InputError for volumes, Python objects and unreadable files.
+    Images are numbers (n, height, width), also with a last axis of 1 or 3; labels (n,) or (n, 1) are whole numbers (named by
+    `class_names`) or text, or a matrix (n, n_findings) of 0 and 1, which means one class per image if all rows have exactly one
+    1, unless `multi_label`. Images without a label are left out. InputError for volumes, Python objects and unreadable files.
     """
     rows, problems = [], []
     by_split = {split: _labels(path, split, len(class_names)) for split in ("train", "val", "test")}
@@ -94,9 +93,7 @@ def _labels(path: Path, split: str, n_names: int) -> list[tuple[int, ...] | str]
     if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "iubf" and len(labels) == shape[0]:
         if n_names not in (0, labels.shape[1]) or not (np.isin(labels, (0, 1)) | np.isnan(labels)).all():
             got = f"{split}_labels has {labels.shape[1]} columns, of values {labels.min()} to {labels.max()}"
-            raise InputError(
-                f"'{path}': {got}; a name for each column ({n_names} given) and values 0 and 1 are needed."
-            )
+            raise InputError(f"'{path}': {got}; values 0 and 1 and a name for each ({n_names} given) are needed.")
         return ["" if np.isnan(row).any() else tuple(np.flatnonzero(row).tolist()) for row in labels]
     flat = labels.ravel()
     if flat.dtype.kind in "SU":

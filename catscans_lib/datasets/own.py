@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
@@ -17,6 +17,9 @@ from catscans_lib.datasets.cards import DatasetInfo
 from catscans_lib.errors import InputError, Strict, and_more, validated
 from catscans_lib.images import findings, tables
 from catscans_lib.images.listing import Listing, Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME = r"[a-z][a-z0-9_]*"
 Text = Annotated[str, Field(min_length=1)]
@@ -66,7 +69,7 @@ class OwnCard(Strict):
         group = layouts.group_by_pattern(self.group_pattern) if self.group_pattern else None
         return layouts.from_folder(place, place, group=group)
 
-    def _table(self, place: Path) -> tables.Table:
+    def _table(self, place: Path) -> tuple[pd.DataFrame, list[Problem]]:
         """The columns path, label, and optionally group, split, fault and details."""
         columns = {"path": self.path_column, "group": self.group_column, "split": self.split_column}
         columns = {name: name for name in self.detail_columns} | {name: of for name, of in columns.items() if of}
@@ -88,7 +91,7 @@ class OwnCard(Strict):
             labels = tables.spelled(rows, place, [self.label_column], advice)[self.label_column]
             found = [findings.label(text.split(self.multi_label)) if several else (text, "") for text in labels]
             labels, faults = ([one[side] for one in found] for side in (0, 1))
-        return tables.Table(table.assign(label=labels, fault=faults), problems)
+        return table.assign(label=labels, fault=faults), problems
 
     def _files(self, place: Path) -> label_tables.Files:
         folders = [self.image_dir] if isinstance(self.image_dir, str) else self.image_dir or []
@@ -145,7 +148,7 @@ def places(name: str, data_dir: Path) -> list[tuple[str, Path]]:
     own = _own(name)
     place = data_dir / own.place
     files = own._files(place) if own.form == "table" and place.is_file() else None
-    listed = {path for text in own._table(place).rows["path"] for path in files.find(text)} if files else ()
+    listed = {path for text in own._table(place)[0]["path"] for path in files.find(text)} if files else ()
     return [("", place), *((path, place.parent / path) for path in sorted(listed))]
 
 

@@ -27,7 +27,14 @@ def read(card: DatasetInfo, data_dir: Path) -> Listing:
         if not (folder / f"{split}_X.bin").is_file():
             problems.append(Problem(place, f"no such file, so the {split} images are missing"))
             continue
-        for index, code in enumerate(_labels(folder, split)):
+        labels = folder / f"{split}_y.bin"
+        if not labels.is_file():
+            raise InputError(f"No labels '{labels}' for '{split}_X.bin'. Download STL-10 again.")
+        n, codes = (folder / f"{split}_X.bin").stat().st_size / np.prod(SHAPE), np.fromfile(labels, np.uint8)
+        if len(codes) != n:
+            said = f"'{split}_X.bin' holds {n:g} images and '{labels.name}' {len(codes)} labels"
+            raise InputError(f"{said}, in '{folder}'. Download both again.")
+        for index, code in enumerate(codes):
             if 1 <= code <= len(card.classes):
                 image_id = f"{split}_{index:05d}"
                 rows.append(Row(image_id, in_array(place, index), card.classes[code - 1], image_id, split))
@@ -41,13 +48,3 @@ def read(card: DatasetInfo, data_dir: Path) -> Listing:
             yield opened(file)[index].transpose(2, 1, 0)
 
     return make_listing(rows, problems, folder, root=data_dir, classes=card.classes, pixels=pixels)
-
-
-def _labels(folder: Path, split: str) -> np.ndarray:
-    images, labels = folder / f"{split}_X.bin", folder / f"{split}_y.bin"
-    if not labels.is_file():
-        raise InputError(f"No labels '{labels}' for '{images.name}'. Download STL-10 again.")
-    n, codes = images.stat().st_size / np.prod(SHAPE), np.fromfile(labels, np.uint8)
-    if len(codes) != n:
-        raise InputError(f"'{images}' holds {n:g} images and '{labels.name}' {len(codes)} labels. Download both again.")
-    return codes

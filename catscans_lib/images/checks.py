@@ -32,11 +32,6 @@ def examples(table: pd.DataFrame) -> pd.DataFrame:
     return shown.groupby("label").head(n_each).sort_values("label", kind="stable")
 
 
-def formats(table: pd.DataFrame) -> pd.DataFrame:
-    """Return mode (L: grey, RGB: colour, ...), size (width x height) and n_images, most frequent first."""
-    return table.groupby(["mode", "size"]).size().rename("n_images").sort_values(ascending=False).reset_index()
-
-
 def duplicates(table: pd.DataFrame) -> pd.DataFrame:
     """Return the sets of byte-identical images: sha256, paths, across: which of label, split and group differ."""
     twice = table[table["sha256"].duplicated(keep=False)]

@@ -26,15 +26,11 @@ def fewer(
     marked = _shares_kept(has, units, seed, n) if n_per_class is None else _of_each(has, units, seed, n)
     lost = (has.any(axis=0) & ~has[marked].any(axis=0)).sum()
     if lost and labels.ndim == 1:
-        raise InputError(
-            f"{what} is {n}, too few for a group of each of {len(names)} classes: {lost} would have no image. "
-            "Use a larger number."
-        )
+        said = f"too few for a group of each of {len(names)} classes: {lost} would have no image"
+        raise InputError(f"{what} is {n}, {said}. Use a larger number.")
     if marked.all() and n < there:
-        raise InputError(
-            f"{what} is {n}, and the training images have {len(set(units))} groups, of which all would be needed. "
-            "Use a smaller number, or a target with more groups."
-        )
+        said = f"the training images have {len(set(units))} groups, of which all would be needed"
+        raise InputError(f"{what} is {n}, and {said}. Use a smaller number, or a target with more groups.")
     return marked
 
 

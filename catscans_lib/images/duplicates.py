@@ -77,11 +77,6 @@ def read(datasets: list[str], open_store: OpenStore) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def summary(images: pd.DataFrame) -> pd.DataFrame:
-    """Return dataset, n_images, n_blank."""
-    return images.groupby("dataset").agg(n_images=("row", "size"), n_blank=("blank", "sum")).reset_index()
-
-
 def identical(images: pd.DataFrame) -> pd.DataFrame:
     """Return each file that two datasets share, in the columns `IDENTICAL`; of copies in a dataset the first."""
     seen = images.drop_duplicates(["dataset", "sha256"])

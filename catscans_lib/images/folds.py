@@ -129,9 +129,7 @@ def part(label: np.ndarray, units: np.ndarray, share: float, seed: int) -> np.nd
     lost = ~np.isin(label, label[~marked])
     marked &= ~np.isin(units, units[lost])
     if not marked.any():
-        raise InputError(
-            f"No part of {len(label)} images leaves every class in the rest. Use more groups of each class."
-        )
+        raise InputError(f"No part of {len(label)} images leaves every class in the rest. Use more groups of each.")
     return marked
 
 
@@ -154,7 +152,7 @@ def subset(label: pd.Series, units: np.ndarray, n_folds: int, seed: int, max_ima
     """Mark the images to use, shape (n_images,), bool.
 
     Each class places its groups on a line from 0 to 1 in random order, each as long as its share of the images; groups are then
-    taken from left to right over all classes at once, which keeps the class shares.
+    taken from left to right.
     """
     images = pd.DataFrame({"unit": units, "label": label})
     sizes = images.groupby("unit").agg(n=("label", "size"), label=("label", "first"))

@@ -53,9 +53,8 @@ def read(data: bytes, draft_px: int | None = None) -> Picture:
             # DCT scaling: libjpeg decodes at 1/2, 1/4 or 1/8 of the size.
             if draft_px:
                 image.draft("RGB", (draft_px, draft_px))
-            raw_modes = {
-                tile.args if isinstance(tile.args, str) else str(tile.args[0]) for tile in image.tile if tile.args
-            }
+            tiles = [tile.args for tile in image.tile if tile.args]
+            raw_modes = {args if isinstance(args, str) else str(args[0]) for args in tiles}
             was_turned = _orientation(image) is not None  # loads a PNG
             image.load()  # turns a TIFF upright
             bits = image.tag_v2.get(258, 8) if image.format == "TIFF" else 8

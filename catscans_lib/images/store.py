@@ -107,9 +107,8 @@ def write(
             start += len(block)
         if not kept:
             first = f" First problem: {problems[0].path}: {problems[0].problem}." if problems else ""
-            raise InputError(
-                f"None of {len(names)} images of '{dataset}' could be decoded.{first} Check '{listing.root}'."
-            )
+            found = f"None of {len(names)} images of '{dataset}' could be decoded"
+            raise InputError(f"{found}.{first} Check '{listing.root}'.")
         value_range, lost = deep.write(pixels, value_range)
         losses += [Problem(names[kept[row]] if row is not None else "", loss) for row, loss in lost]
         table = listing.images.iloc[kept].copy()
@@ -146,7 +145,8 @@ def open_store(path: Path) -> ImageStore:
             got = f"reader version {attrs.get('reader_version', 'none')}, not {READER_VERSION}"
             raise InputError(f"'{path}' has {got}. Delete it and run ingest again.")
         table = _read_table(file, "table", COLUMNS)
-        losses = _read_table(file, "losses", Problem._fields)
+        losses = pd.DataFrame(columns=Problem._fields)
+        losses = _read_table(file, "losses", Problem._fields) if "losses" in file else losses
         shape = (len(table), *file["images"].shape[1:])
         images = np.memmap(path, np.uint8, "r", offset=file["images"].id.get_offset(), shape=shape)
         has = file["findings"][:].astype(bool) if "findings" in file else None

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,17 +24,13 @@ NO_LABEL = {"", "na", "n/a", "nan", "<na>", "null"}
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 
 
-class Table(NamedTuple):
-    """A table as text: its rows without surrounding blanks, and problems (lines that were left out, notes)."""
+def read(
+    path: Path, columns: Sequence[str] = (), advice: str = "Download it again."
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Read a table as text: rows, and problems (lines that were left out, notes).
 
-    rows: pd.DataFrame
-    problems: list[Problem]
-
-
-def read(path: Path, columns: Sequence[str] = (), advice: str = "Download it again.") -> Table:
-    """Read a table; InputError, which ends with `advice`, if it cannot be read or lacks one of `columns` (in any case).
-
-    The delimiter is the one that cuts the first line into most parts; UTF-8, UTF-16, or else Windows-1252 (noted).
+    InputError, which ends with `advice`, if it cannot be read or lacks one of `columns` (in any case). The delimiter is the
+    one that cuts the first line into most parts; UTF-8, UTF-16, or else Windows-1252 (noted).
     """
     import pandas as pd
 
@@ -53,7 +49,7 @@ def read(path: Path, columns: Sequence[str] = (), advice: str = "Download it aga
     table = pd.DataFrame(whole, columns=range(len(header)), dtype=str)
     named = [number for number, name in enumerate(header) if name]
     table = table[named].set_axis([header[number] for number in named], axis=1)
-    return Table(spelled(table, path, columns, advice), problems)
+    return spelled(table, path, columns, advice), problems
 
 
 def read_csv(path: Path, columns: Sequence[str], advice: str = "Download it again.") -> pd.DataFrame:

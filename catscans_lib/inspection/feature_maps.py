@@ -18,11 +18,9 @@ def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFra
         return table.loc[[each.index[each == name][0] for name in images.classes[:3]]]
     if missing := [name for name in image_ids if name not in set(table["image_id"])]:
         some = ", ".join(table["image_id"].iloc[:: max(1, len(table) // 5)])
-        raise InputError(
-            f"No image '{missing[0]}' in {images.dataset}, which has {len(table):,}; some of them: {some}."
-        )
-    place = pd.Series(table.index, index=table["image_id"])
-    return table.loc[place[image_ids]]
+        has = f"{images.dataset}, which has {len(table):,}; some of them: {some}"
+        raise InputError(f"No image '{missing[0]}' in {has}.")
+    return table.iloc[pd.Index(table["image_id"]).get_indexer(image_ids)]
 
 
 def activations(backbone: keras.Model, images: np.ndarray, layer: str | None = None) -> np.ndarray:

@@ -61,9 +61,8 @@ def of_sources(
         scores = loop.probabilities(outputs, multi_label=images.findings is not None)
         answer = scores.argmax(axis=1)
         heats[source] = heat(model, pixels, answer)
-        table = (
-            saved[["label"]].reset_index().assign(predicted=np.array(images.classes)[answer], score=scores.max(axis=1))
-        )
+        given = {"predicted": np.array(images.classes)[answer], "score": scores.max(axis=1)}
+        table = saved[["label"]].reset_index().assign(**given)
         table["right"] = _is_right(table)
         hot = [float((here >= here.max() / 2).mean()) if here.max() > 0 else 0.0 for here in heats[source]]
         answers.append(table.assign(hot_share=hot))

@@ -17,9 +17,8 @@ Grams = dict[str, np.ndarray]
 def linear_cka(gram_x: np.ndarray, gram_y: np.ndarray) -> float:
     """Return the debiased linear CKA of two representations, from their Gram matrices ``X @ X.T`` and ``Y @ Y.T``.
 
-    1: equal up to rotation, scale and shift; about 0 or slightly below: nothing in common; NaN: the same for every image.
-    Kornblith et al. (2019), arXiv:1905.00414; debiased as in Nguyen et al. (2021), arXiv:2010.15327. InputError for fewer than
-    4 images.
+    1: equal up to rotation, scale and shift; about 0: nothing in common; NaN: the same for every image. Kornblith et al.
+    (2019), arXiv:1905.00414; debiased as in Nguyen et al. (2021), arXiv:2010.15327. InputError for fewer than 4 images.
     """
     both = hsic(gram_x, gram_y)
     own = hsic(gram_x, gram_x) * hsic(gram_y, gram_y)

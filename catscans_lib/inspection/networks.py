@@ -39,11 +39,14 @@ class SourceNetworks:
             self.network.set_weights(self._start)
             return self.network
         results.record(self.profile, f"pretrain/{source}")  # raises InputError if it is not finished
-        return self._filled(paths.run_dir(self.profile, "pretrain", source) / "model.keras")
+        path = paths.run_dir(self.profile, "pretrain", source) / "model.keras"
+        weights.fill_from_file(self.network, self.backbone, path)
+        return self.network
 
     def fine_tuned(self, source: str) -> keras.Model:
         """Return the backbone of a source after fine-tuning on all folds but the last, with the last seed."""
-        return self._filled(self.model_path(source))
+        weights.fill_from_file(self.network, self.backbone, self.model_path(source))
+        return self.network
 
     def random(self, seed: int) -> keras.Model:
         """Return a new network with random weights; with pretraining's seed it would resemble its network."""
@@ -57,7 +60,3 @@ class SourceNetworks:
     def are_fine_tuned(self) -> bool:
         """Whether every source has a fine-tuned network; false if only linear probes ran."""
         return all(self.model_path(source).is_file() for source in self.sources)
-
-    def _filled(self, path: Path) -> keras.Model:
-        weights.fill_from_file(self.network, self.backbone, path)
-        return self.network

@@ -1,8 +1,7 @@
 """Builds networks by name. Every network takes RGB images from 0 to 255; its first layer is its preprocessing.
 
 A model is `backbone` (images -> pooled features, a nested model of that name) -> `dropout` -> `head` (one sigmoid unit
-for two classes, softmax for more; a sigmoid unit for each finding, where an image may have several). Saved models contain
-only Keras's own layers, so they open without this library.
+for two classes, softmax for more; a sigmoid unit for each finding). Saved models open without this library.
 """
 
 import inspect
@@ -84,11 +83,7 @@ def _normalised_conv(x: keras.KerasTensor, width: int, size: int, stride: int, n
 
 
 def _squeezenet(image: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
-    """SqueezeNet 1.1 up to fire9: 722,496 weights, 512 features.
-
-    Random weights are drawn as its authors drew them (Caffe's "xavier", Keras's LeCun): with Keras's default the features are
-    25 times as small, and the first epochs do nothing but enlarge them.
-    """
+    """SqueezeNet 1.1 up to fire9: 722,496 weights, 512 features, as its authors drew them (by default 25 times as small)."""
     x = layers.Conv2D(64, 3, strides=2, activation="relu", kernel_initializer=_XAVIER, name="conv1")(x)
     x, how = layers.MaxPooling2D(3, 2, name="pool1")(x), {"activation": "relu", "kernel_initializer": _XAVIER}
     for number, width in enumerate([16, 16, 32, 32, 48, 48, 64, 64], start=2):

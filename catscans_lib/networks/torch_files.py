@@ -1,8 +1,7 @@
 """Reads a state dict of PyTorch as named arrays, without PyTorch: `.pth` and `.safetensors`.
 
 Before PyTorch 1.6, a `.pth` was a row of pickles, followed by the numbers of every storage; now it is a zip archive of them. A
-pickle can call any function, so the unpickler knows three kinds of names, those of tensors, storages and OrderedDict, and refuses
-every other one.
+pickle can call any function, so the unpickler refuses all names but those of tensors, storages and OrderedDict.
 """
 
 import io
@@ -93,9 +92,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
             file.seek(0)
             return _read_archive(file) if is_archive else _read(file)
     except NOT_READ as error:
-        raise InputError(
-            f"Weights file '{path.name}' is not read as a state dict of PyTorch: {error or type(error).__name__}."
-        ) from error
+        why = f"is not read as a state dict of PyTorch: {error or type(error).__name__}"
+        raise InputError(f"Weights file '{path.name}' {why}.") from error
 
 
 def _read(file: BinaryIO) -> dict[str, np.ndarray]:
@@ -156,9 +154,7 @@ def _numbers(file: BinaryIO, storage: Storage) -> np.ndarray:
     dtype, n = np.dtype(DTYPES[storage.kind]), int.from_bytes(file.read(8), "little")
     left = os.fstat(file.fileno()).st_size - file.tell()
     if n != storage.n or left < n * dtype.itemsize:
-        raise ValueError(
-            f"storage {storage.key} should have {storage.n} numbers; the file says {n} and has {left} more bytes"
-        )
+        raise ValueError(f"storage {storage.key} should have {storage.n} numbers; it has {n}, and {left} bytes follow")
     return np.frombuffer(file.read(n * dtype.itemsize), dtype)
 
 
@@ -176,9 +172,8 @@ def layers(state: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
     for name, array in state.items():
         layer, _, part = name.rpartition(".")
         if part != "num_batches_tracked":
-            axes = (
-                (2, 3, 0, 1) if array.shape[1:2] == (1,) else (2, 3, 1, 0)
-            )  # of a kernel; depthwise ones have one input
+            is_depthwise = array.shape[1:2] == (1,)  # such a kernel has one input
+            axes = (2, 3, 0, 1) if is_depthwise else (2, 3, 1, 0)
             found.setdefault(_renamed(layer), {})[part] = array.transpose(axes) if array.ndim == 4 else array.T
     if unknown := {part for parts in found.values() for part in parts} - set(PARTS):
         raise InputError(f"The state dict has '{min(unknown)}' of a layer; known: {', '.join(PARTS)}.")

@@ -39,9 +39,7 @@ class Stored:
 def read(path: Path) -> Stored:
     """Read a weights file, of a model only its `backbone`; InputError if it is no such file, or has code or foreign classes."""
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(
-            f"Weights file '{path.name}': only {', '.join(SUFFIXES)} are read; other formats could run code."
-        )
+        raise InputError(f"Weights file '{path.name}': only {', '.join(SUFFIXES)} are read; others could run code.")
     if path.suffix in (".pth", ".pt", ".safetensors"):
         return Stored(torch_files.layers(torch_files.read(path)), ordered=False, own=False)
     try:
@@ -57,10 +55,8 @@ def read(path: Path) -> Stored:
     except InputError:
         raise
     except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"Weights file '{path.name}' is not a weights file of Keras; other files are not opened, as a pickle could "
-            f"run code: {error}"
-        ) from error
+        why = "is not a weights file of Keras; other files are not opened, as a pickle could run code"
+        raise InputError(f"Weights file '{path.name}' {why}: {error}") from error
 
 
 def _refuse_code(name: str, config: dict) -> None:
@@ -69,10 +65,8 @@ def _refuse_code(name: str, config: dict) -> None:
         kind, module = str(item["class_name"]), str(item.get("module") or "keras")
         if kind in CODE:
             raise InputError(f"Weights file '{name}' has a layer '{kind}', which runs its own code; refused.")
-        if (
-            module.split(".")[0] not in ("keras", "tf_keras", "builtins")
-            or ">" in f"{kind}{item.get('registered_name')}"
-        ):
+        is_known = module.split(".")[0] in ("keras", "tf_keras", "builtins")
+        if not is_known or ">" in f"{kind}{item.get('registered_name')}":
             raise InputError(f"Weights file '{name}' has '{kind}', which is not part of Keras; refused.")
 
 

@@ -47,9 +47,8 @@ def load_weights(network: keras.Model, name: str, weights: str, folder: Path | N
         return f"keras.applications {name} imagenet, numbers sha256:{digest.hexdigest()}"
     path = folder / weights
     if not path.is_file():
-        raise InputError(
-            f"No weights file '{weights}' in WEIGHTS; it has: {', '.join(sorted(p.name for p in folder.iterdir()))}."
-        )
+        there = ", ".join(sorted(file.name for file in folder.iterdir()))
+        raise InputError(f"No weights file '{weights}' in WEIGHTS; it has: {there}.")
     fill_from_file(network, name, path)
     return f"{weights} sha256:{paths.sha256(path)}"
 
@@ -69,10 +68,10 @@ def _published(name: str) -> Stored:
         make = getattr(keras.applications, function)
         model = make(include_top=False, weights="imagenet", input_shape=(224, 224, 3), pooling="avg")
     except Exception as error:  # Keras raises a bare Exception if a download fails
-        raise InputError(
-            f"Keras could not load the ImageNet weights of '{name}': {error}. Without a connection, fetch that file elsewhere "
-            f"and put it in {own.parent / 'models'}; Keras checks its checksum."
-        ) from error
+        advice = (
+            f"Without a connection, fetch that file elsewhere and put it in {own.parent / 'models'}; Keras checks it."
+        )
+        raise InputError(f"Keras could not load the ImageNet weights of '{name}': {error}. {advice}") from error
     return Stored({layer.name: layer.get_weights() for layer in model.layers if layer.weights}, ordered=True, own=False)
 
 
@@ -128,10 +127,8 @@ def _without_normalisation(found: dict) -> dict:
     own = {name: arrays for name, arrays in found.items() if NUMBER.sub("", name) == "normalization"}
     for name, (mean, variance, *_) in own.items():
         if not (np.allclose(mean, registry.MEAN, atol=1e-3) and np.allclose(variance, registry.SD, atol=1e-3)):
-            raise ValueError(
-                f"its layer '{name}' normalises with mean {mean.round(3)} and variance {variance.round(3)}, "
-                f"the network with {registry.MEAN} and {registry.SD}"
-            )
+            said = f"its layer '{name}' normalises with mean {mean.round(3)} and variance {variance.round(3)}"
+            raise ValueError(f"{said}, the network with {registry.MEAN} and {registry.SD}")
     return {name: arrays for name, arrays in found.items() if name not in own}
 
 

@@ -13,10 +13,10 @@ from catscans_lib.errors import InputError
 class Inputs:
     """What is known of a source and a target. A measure reads the fields it needs; the others may stay None.
 
-    features (n_images, n_features) and labels (n_images,) are of the target's images; labels are 0 to n_classes - 1, each with an
-    image, or findings, bool (n_images, n_findings). groups (n_images,) are patients, lesions or slides; source_head (n_images,
-    n_source_classes) has class probabilities by the source's network. source_features (n_source_images, n_features) are of the
-    source's images, by the same network. fisher and source_fisher (n_filters,) are Task2Vec embeddings of a probe network.
+    features (n_images, n_features), labels (n_images,) and groups (n_images,; patients, lesions or slides) are of the target's
+    images; labels are 0 to n_classes - 1, or findings, bool (n_images, n_findings). source_head (n_images, n_source_classes) has
+    probabilities by the source's network, and source_features (n_source_images, n_features) are of the source's images, by the
+    same network. fisher and source_fisher (n_filters,) are Task2Vec embeddings of a probe network.
     """
 
     features: np.ndarray | None = None
@@ -60,15 +60,11 @@ class Measure:
     def compute(self, inputs: Inputs, seed: int = 0) -> float:
         """Return the value of the measure; InputError if a needed field is missing or invalid, or the value is not finite."""
         if np.ndim(inputs.labels) == 2 and "labels" in self.arguments and not self.takes_findings:
-            raise InputError(
-                f"{self.title} ({self.name}) compares classes that exclude each other; these images may have several findings."
-            )
-        missing = [name for name in self.arguments if getattr(inputs, name) is None]
-        if missing:
-            raise InputError(
-                f"{self.title} ({self.name}) needs {', '.join(self.arguments)}; missing: {', '.join(missing)}. "
-                "Pass them in Inputs, or leave the measure out."
-            )
+            said = "compares classes that exclude each other; these images may have several findings"
+            raise InputError(f"{self.title} ({self.name}) {said}.")
+        if missing := [name for name in self.arguments if getattr(inputs, name) is None]:
+            said = f"needs {', '.join(self.arguments)}; missing: {', '.join(missing)}"
+            raise InputError(f"{self.title} ({self.name}) {said}. Pass them in Inputs, or leave the measure out.")
         given = {name: getattr(inputs, name) for name in self.optional if getattr(inputs, name) is not None}
         seeded = {"seed": seed} if self.is_random else {}
         value = float(self.function(*(getattr(inputs, name) for name in self.arguments), **given, **seeded))

@@ -17,10 +17,9 @@ NORMS = layers.BatchNormalization | layers.LayerNormalization
 def squared_gradients(network: keras.Model) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Return a function that maps images and gradients with respect to their features to squared gradients of the weights.
 
-    The network is a graph of layers, each used once: images -> features. It runs in float32 and in inference mode, however it
-    was built. The function takes (n, size, size, 3) and (n, n_features) and returns, for each image, the mean of the squares
-    over each filter: (n, n_filters), float64, at least 0, in the order of the layers and of the weights in each. Needs
-    TensorFlow.
+    The network is a graph of layers, each used once; it runs in float32 and in inference mode. The function takes (n, size, size,
+    3) and (n, n_features) and returns, for each image, the mean of the squares over each filter: (n, n_filters), float64, in the
+    order of the layers and of the weights in each. Needs TensorFlow.
     """
     import tensorflow as tf
 

@@ -15,7 +15,7 @@ def features(values: ArrayLike, what: str = "features") -> np.ndarray:
         raise InputError(f"{what} must have shape (n_images, n_features), at least 2 images; got {values.shape}.")
     if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
         raise InputError(
-            f"{what}: row {bad[0]} holds NaN or infinity ({len(bad)} of {len(values)} rows do). Leave these images out."
+            f"{what}: row {bad[0]} holds NaN or infinity ({len(bad)} of {len(values)} rows do). Check them."
         )
     if (most := np.abs(values).max()) > LARGEST:
         raise InputError(f"{what} reach {most:.3g}; at most {LARGEST:g} are allowed. Divide all features by it.")
@@ -45,26 +45,3 @@ def groups(values: ArrayLike | None, n_images: int) -> np.ndarray:
     if values.shape != (n_images,):
         raise InputError(f"groups must have shape ({n_images},), one per image; got {values.shape}.")
     return np.unique(values, return_inverse=True)[1]
-
-
-def head(values: ArrayLike, classes: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return source-class probabilities, shape (n_images, n_source_classes), and labels; rows sum to 1 within 0.001."""
-    values, classes = labelled(values, classes, "source_head")
-    totals = values.sum(axis=1)
-    worst = int(np.argmax(np.abs(totals - 1)))
-    if values.min() < 0 or abs(totals[worst] - 1) > 1e-3:
-        raise InputError(
-            f"source_head must hold probabilities, but row {worst} sums to {totals[worst]:.4g}, and the lowest value is "
-            f"{values.min():.3g}. Pass the softmax of the head's outputs."
-        )
-    return values, classes
-
-
-def same_space(target: ArrayLike, source: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of two sets of images by one network: the number of features must agree."""
-    target, source = features(target), features(source, "source_features")
-    if target.shape[1] != source.shape[1]:
-        raise InputError(
-            f"features and source_features must come from one network; got {target.shape[1]} and {source.shape[1]} features."
-        )
-    return target, source

@@ -135,7 +135,7 @@ def test_every_outline_of_one_radius_covers_about_the_same_area():
     ("arguments", "message"),
     [
         ({"name": "isic"}, "Unknown demo dataset 'isic'; known: chest"),
-        ({"name": "dtd", "n_images": None}, "needs n_images of at least 9, one per class; got None"),
+        ({"name": "dtd", "n_images": None}, "needs n_images of at least 9; got None"),
         ({"name": "imagenet", "n_images": 19}, "needs n_images of at least 20"),
         ({"name": "dtd", "size_px": 112}, "draws images of 16 to 64 pixels; got size_px=112 for 'dtd'"),
     ],

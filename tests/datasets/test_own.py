@@ -191,7 +191,7 @@ def test_some_images_of_the_arrays_are_read_without_the_rest_and_labels_are_orde
         ({"train_images": np.zeros((12, 8, 8, 8), np.uint8)}, r"is uint8 \(12, 8, 8, 8\).*three-dimensional volumes"),
         ({"train_images": np.zeros((12, 8, 8), complex)}, r"is complex128 \(12, 8, 8\); known are numbers"),
         ({"train_labels": np.zeros((11, 2), np.uint8)}, r"is uint8 \(11, 2\) for 12 images"),
-        ({"train_labels": np.zeros((12, 14), np.uint8)}, r"has 14 columns.*a name for each column \(2 given\)"),
+        ({"train_labels": np.zeros((12, 14), np.uint8)}, r"has 14 columns.*a name for each \(2 given\)"),
         ({"train_labels": np.full((12, 2), 2, np.uint8)}, "of values 2 to 2"),
         ({"train_labels": np.array([{}] * 12, dtype=object)}, "Cannot read '.*npz'.*allow_pickle=False"),
         ({"train_images": np.array([{}] * 12, dtype=object)}, r"is object \(12,\); known are numbers"),

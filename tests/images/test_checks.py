@@ -1,4 +1,4 @@
-"""Duplicates, near duplicates, groups across splits and formats are found."""
+"""Duplicates, near duplicates, and groups across splits are found."""
 
 import io
 
@@ -27,11 +27,10 @@ def test_duplicates_by_hand():
     assert list(checks.duplicates(TABLE.head(2)).columns) == ["sha256", "paths", "across"]
 
 
-def test_counts_formats_and_groups_across_splits_by_hand():
+def test_counts_and_groups_across_splits_by_hand():
     assert checks.summary(TABLE).values.tolist() == [
         ["cat", "test", 2], ["cat", "train", 1], ["dog", "test", 1], ["dog", "train", 1]
     ]  # fmt: skip
-    assert checks.formats(TABLE).values.tolist()[0] == ["RGB", "8 x 8", 3]
     assert checks.split_groups(TABLE).values.tolist() == [["g", "test, train", 2]]
     assert checks.split_groups(TABLE.head(2)).empty
     assert checks.split_groups(TABLE.assign(split="")).empty

@@ -76,7 +76,7 @@ def test_a_lone_quotation_mark_swallows_no_row_and_longer_rows_are_named(tmp_pat
 def test_other_files_are_refused_with_their_reason(tmp_path, content, message):
     (tmp_path / "t.csv").write_bytes(content)
     if message is None:
-        assert list(tables.read(tmp_path / "t.csv", ["path"]).rows["path"]) == ["a"]
+        assert list(tables.read(tmp_path / "t.csv", ["path"])[0]["path"]) == ["a"]
         return
     with pytest.raises(InputError, match=message):
         tables.read(tmp_path / "t.csv", ["path"], "Name it.")

@@ -138,7 +138,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(path):
 @pytest.mark.parametrize(
     ("given", "n", "message"),
     [
-        ((0, (6,), (1,)), 7, "storage 0 should have 7 numbers; the file says 6 and has 24 more bytes"),
+        ((0, (6,), (1,)), 7, "storage 0 should have 7 numbers; it has 6, and 24 bytes follow"),
         ((0, (6,), (1,)), 2**62, f"storage 0 should have {2**62} numbers"),
         ((0, (7,), (1,)), 6, r"shape \(7,\) exceeds its storage of 6 numbers"),
         ((1, (6,), (1,)), 6, "exceeds its storage"),

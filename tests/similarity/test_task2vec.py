@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from catscans_lib.errors import InputError
-from catscans_lib.similarity import task2vec
+from catscans_lib.similarity import Inputs, registry, task2vec
 from catscans_lib.similarity.squared_gradients import squared_gradients
 
 
@@ -30,11 +30,6 @@ def test_a_head_predicts_what_scikit_learn_predicts_on_standardised_features(n_c
     expected = regression.fit(x.astype("float64"), labels, logisticregression__sample_weight=weights).predict_proba(x)
     np.testing.assert_allclose(softmax(x.astype("float64") @ kernel + bias, axis=1), expected, atol=1e-5)
     assert (kernel[2] == 0).all()
-
-
-def test_a_head_needs_two_classes():
-    with pytest.raises(InputError, match="all images have the same class. Take more images"):
-        task2vec.fit_head(np.ones((4, 2)), np.zeros(4, int), np.ones(4))
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +70,10 @@ def test_a_seed_repeats_the_bits_and_another_seed_draws_other_labels(softmax_reg
     ("fisher", "message"),
     [
         (np.ones(4), r"both of one probe network; got \(4,\) and \(3,\)"),
-        ([1.0, np.nan, 0.0], "fisher is nan for filter 1"),
-        ([1.0, 0.0, -2.0], "fisher is -2.0 for filter 2"),
-        (np.zeros(3), "fisher is 0 for all filters"),
+        ([1.0, np.nan, 0.0], "is nan, which is no value"),
+        (np.zeros(3), "is nan, which is no value"),
     ],
 )
 def test_an_invalid_embedding_is_refused(fisher, message):
-    with pytest.raises(InputError, match=message):
-        task2vec.cosine(fisher, np.ones(3))
+    with pytest.raises(InputError, match=message), np.errstate(invalid="ignore", divide="ignore"):
+        registry.get("task2vec_cosine").compute(Inputs(fisher=fisher, source_fisher=np.ones(3)))

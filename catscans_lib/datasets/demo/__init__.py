@@ -102,9 +102,7 @@ def make(
     if not 16 <= size_px <= 64:
         raise InputError(f"The demo draws images of 16 to 64 pixels; got size_px={size_px} for '{name}'.")
     if n_images is None or n_images < len(classes):
-        raise InputError(
-            f"Demo dataset '{name}' needs n_images of at least {len(classes)}, one per class; got {n_images}."
-        )
+        raise InputError(f"Demo dataset '{name}' needs n_images of at least {len(classes)}; got {n_images}.")
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     label = rng.permutation(_labels(name, n_images))
     group = _groups(name, label)
@@ -128,10 +126,7 @@ def _labels(name: str, n_images: int) -> np.ndarray:
 
 def _groups(name: str, label: np.ndarray) -> np.ndarray:
     """Group number of every image: patients and lesions have one class, slides have images of both."""
-    n = len(label)
-    order = np.arange(n) if name.startswith("pcam") else np.argsort(label, kind="stable")
-    place = np.empty(n, int)
-    place[order] = np.arange(n)
+    place = np.arange(len(label)) if name.startswith("pcam") else np.argsort(np.argsort(label, kind="stable"))
     group = (place / PER_GROUP.get(name, 1)).astype(int)
     if not name.startswith("pcam"):  # divides groups that would join two classes
         group = pd.factorize(pd.Series(list(zip(label, group, strict=True))))[0]

@@ -137,10 +137,9 @@ def gbc(features: ArrayLike, labels: ArrayLike) -> float:
 def sfda(features: ArrayLike, labels: ArrayLike) -> float:
     """SFDA: mean posterior of the true class under a shrinkage LDA, refitted after mixing images with the other classes' mean.
 
-    Each image is mixed with the mean of the other classes' means, the more the lower its posterior was in the first fit. The
-    shrinkage is ``exp(-5 * largest eigenvalue of the within-class covariance)``, at least 1e-10. Arguments as in `logme`.
-    In [0, 1], on the images that the LDA was fitted to. As in the published program (TencentARC/SFDA), it takes no logarithm,
-    and the first posteriors pass through a second softmax. Shao et al. (2022), arXiv:2207.03036.
+    The lower its posterior in the first fit, the more an image is mixed. The shrinkage is ``exp(-5 * largest eigenvalue of the
+    within-class covariance)``, at least 1e-10. Arguments as in `logme`. In [0, 1]. As in the published program (TencentARC/SFDA),
+    it takes no logarithm, and the first posteriors pass through a second softmax. Shao et al. (2022), arXiv:2207.03036.
     """
     from scipy.special import softmax
 

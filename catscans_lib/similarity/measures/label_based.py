@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
+from catscans_lib.errors import InputError
 from catscans_lib.similarity import valid_arrays
 from catscans_lib.similarity.measure import Measure
 
@@ -15,11 +16,18 @@ COMPONENTS_PER_CLASS = 5
 def leep(source_head: ArrayLike, labels: ArrayLike) -> float:
     """LEEP: mean log likelihood of the target's labels, predicted from the source's class probabilities.
 
-    A source class z predicts the target class y with the probability ``P(y | z)`` estimated on the same images. `source_head` has
-    probabilities, shape (n_images, n_source_classes), `labels` shape (n_images,). In nats per image, at most 0; minus the entropy
-    of the labels if the probabilities carry no information. Nguyen et al. (2020), arXiv:2002.12462.
+    ``P(y | z)`` of target class y and source class z is estimated on the same images. `source_head` has probabilities, shape
+    (n_images, n_source_classes). In nats per image, at most 0. Nguyen et al. (2020), arXiv:2002.12462.
     """
-    return _leep(*valid_arrays.head(source_head, labels))
+    head, labels = valid_arrays.labelled(source_head, labels, "source_head")
+    totals = head.sum(axis=1)
+    worst = np.argmax(np.abs(totals - 1))
+    if head.min() < 0 or abs(totals[worst] - 1) > 1e-3:
+        raise InputError(
+            f"source_head must hold probabilities, but row {worst} sums to {totals[worst]:.4g}, and the lowest value is "
+            f"{head.min():.3g}. Pass the softmax of the head's outputs."
+        )
+    return _leep(head, labels)
 
 
 def _leep(head: np.ndarray, labels: np.ndarray) -> float:
@@ -33,9 +41,8 @@ def n_leep(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> float:
     """N-LEEP: LEEP on the components of a Gaussian mixture instead of source classes, so the network needs no head.
 
     The mixture has 5 components per class (at most one per image) and full covariances, on the principal components that
-    hold 80 % of the variance; `seed` initialises the mixture. The published code at TencentARC/SFDA leaves out the logarithm;
-    this follows the paper. In nats per image, at most 0; with few images per component it is near 0 whatever the labels. Li et
-    al. (2021), Ranking neural checkpoints, CVPR, arXiv:2011.11200.
+    hold 80 % of the variance; `seed` initialises it. Published code leaves out the logarithm; this follows the paper. In nats
+    per image, at most 0. Li et al. (2021), Ranking neural checkpoints, CVPR, arXiv:2011.11200.
     """
     from sklearn.decomposition import PCA
     from sklearn.exceptions import ConvergenceWarning

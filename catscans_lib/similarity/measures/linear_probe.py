@@ -17,9 +17,9 @@ C = 0.1  # inverse strength of the probe's L2 penalty on standardised features; 
 def linear_probe_auc(features: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> float:
     """Cross-validated AUC of a logistic regression on standardised features, in [0, 1], mean over folds.
 
-    There are five stratified folds, or as many as the rarest class has groups, which stay together; `seed` draws them. For more
-    than two classes it is the weighted one-vs-rest AUC. InputError if a class has fewer than 2 groups. Of findings, bool
-    (n_images, n_findings), each has a regression of its own; those with fewer than 2 groups with or without it are left out.
+    There are five stratified folds, or as many as the rarest class has groups; `seed` draws them. Weighted one-vs-rest AUC.
+    InputError if a class has fewer than 2 groups; findings, bool (n_images, n_findings), with or without which there are fewer
+    than 2 are left out.
     """
     if np.ndim(labels) == 2:
         columns, of = np.asarray(labels, dtype=int).T, valid_arrays.groups(groups, len(labels))
