@@ -5,7 +5,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+import tiny
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
@@ -102,6 +104,15 @@ def test_a_blank_cell_among_numbers_is_a_missing_number_and_texts_stay_texts(tmp
     assert table["found"].tolist()[0] == 1.5 and table["found"].isna().tolist() == [False, True]
     assert table["ceiling"].isna().all() and table["words"].tolist() == ["", "x"]
     assert table["class"].tolist() == ["NA", "b"] and table["label"].tolist() == ["007", ""]
+
+
+@pytest.mark.parametrize("path", sorted((tiny.ROOT / "evidence/more").glob("own_*.csv")), ids=lambda path: path.stem)
+def test_a_column_of_numbers_that_is_blank_in_every_row_is_read_as_missing_numbers(path, tmp_path):
+    known = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    numbers = known.select_dtypes("float").columns
+    known.assign(**dict.fromkeys(numbers)).to_csv(tmp_path / "blank.csv", index=False)
+    read = results.read_table(tmp_path / "blank.csv")
+    assert {name: read[name].dtype.kind for name in numbers} == dict.fromkeys(numbers, "f")
 
 
 def test_tables_of_base_runs_leave_variants_out_and_tables_of_variants_say_what_differs(tmp_path, monkeypatch):
