@@ -25,8 +25,8 @@ NUMBERS = (  # an empty cell means a missing number, as in every other column wh
     "value", "auc", "validation_loss", "difference", "statistic", "p", "p_adjusted", "low", "high", "fold_sd", "n_draws",
     "gain", "p_max", "regret", "regret_imagenet", "regret_elsewhere", "regret_probe", "training_loss", "constant_loss",
     "chance_auc", "sd_draws", "noise", "self_distance", "detectable_apart", "detectable_alike", "reliability", "ceiling",
-    "n_train", "gain_low", "gain_high", "se_images", "se_seeds", "share_within", "sd", "share", "variance", "tau", "drop",
-    "auc_inside", "auc_outside", "outside_low", "outside_high", "inside", "outside", "change",
+    "n_train", "margin", "gain_low", "gain_high", "se_images", "se_seeds", "share_within", "sd", "share", "variance", "tau",
+    "drop", "auc_inside", "auc_outside", "outside_low", "outside_high", "inside", "outside", "change",
 )  # fmt: skip
 RECORD = "run.json"
 TIMES = "seconds.csv"  # a run's table of times, which differ in every run

@@ -109,7 +109,7 @@ def test_a_blank_cell_among_numbers_is_a_missing_number_and_texts_stay_texts(tmp
 @pytest.mark.parametrize("path", sorted((tiny.ROOT / "evidence/more").glob("own_*.csv")), ids=lambda path: path.stem)
 def test_a_column_of_numbers_that_is_blank_in_every_row_is_read_as_missing_numbers(path, tmp_path):
     known = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    numbers = known.select_dtypes("float").columns
+    numbers = known.select_dtypes("float").dropna(axis=1, how="all").columns
     known.assign(**dict.fromkeys(numbers)).to_csv(tmp_path / "blank.csv", index=False)
     read = results.read_table(tmp_path / "blank.csv")
     assert {name: read[name].dtype.kind for name in numbers} == dict.fromkeys(numbers, "f")
