@@ -37,6 +37,7 @@ _CHANGES = (  # to the HTML: scripts of another host and of icons; what screen r
     (re.compile(r"<button(?![^>]*\btype=)"), '<button type="button"'),
     (re.compile(r'<button(?![^>]*aria-label=)([^>]*) title="([^"]*)"'), r'<button aria-label="\2"\1 title="\2"'),
 )
+_DOWNLOADS = re.compile(r"_downloads/\w+/[^\"]+\.svg")
 _FORMULAS = re.compile(r"[ \t]*<script[^>]*/mathjax\.js[^\n]*\n")  # 2 MB; Sphinx loads it on the front page, too
 
 
@@ -77,14 +78,23 @@ def _finish(html: Path, pages: Iterable[str]) -> None:
     """Apply `_CHANGES` to all pages; remove outputs from downloadable notebooks (pages show them) and maps of scripts.
 
     A script gets the texts of `pages`, from which the search makes its excerpts where the book is opened from the disk.
-    Pictures of the run pages get 256 colours; the chapters have them as SVG. A second call changes nothing.
+    Pictures of the run pages get 256 colours; the chapters have them as SVG. Figures that a page shows are not kept twice: links
+    to them lead to the picture. A second call changes nothing.
     """
+    shown = {path.read_bytes(): path for path in (html / "_images").glob("*.svg")}
+    twice = {
+        path: shown[content] for path in (html / "_downloads").rglob("*.svg") if (content := path.read_bytes()) in shown
+    }
+    moved = {path.relative_to(html).as_posix(): to.relative_to(html).as_posix() for path, to in twice.items()}
     for path in html.rglob("*.html"):
         text = changed = path.read_text(encoding="utf-8")
+        changed = _DOWNLOADS.sub(lambda found: moved.get(found[0], found[0]), changed)
         for pattern, replacement in _CHANGES if 'class="math' in text else (*_CHANGES, (_FORMULAS, "")):
             changed = pattern.sub(replacement, changed)
         if changed != text:
             path.write_text(changed, encoding="utf-8")
+    for path in twice:
+        path.unlink()
     texts = {name: _text(html / f"{name}.html") for name in pages}
     script = f"window.TEXTS = {json.dumps(texts, ensure_ascii=False)};\n"
     (html / "scripts" / "texts.js").write_text(script, encoding="utf-8")

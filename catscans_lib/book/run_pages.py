@@ -14,6 +14,8 @@ from catscans_lib.runs.records import reading
 _HIDDEN = {"parameters": "hide-input", "injected-parameters": "remove-input"}
 _NOISE = re.compile(r"\[IPKernelApp\] WARNING|^WARNING: All log messages before|^[IWE]\d{4} \d\d:\d\d|: I tensorflow/")
 
+LARGE = 150_000  # bytes of an SVG made of pictures, which a run page shows but does not offer again
+
 
 def pages(context: dict[str, Any]) -> dict[str, bytes]:
     """Return the executed notebooks as pages, and for every step a page that lists its runs."""
@@ -54,8 +56,8 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
     if own:  # the notebook's title, the same for every run of a step
         own.source = own.source.partition("\n")[2].lstrip("\n")
     place, folder = f"records/{step}/{run['name']}.json", paths.run_dir(profile, step, run["name"]) / "figures"
-    stems = sorted(path.stem for path in folder.glob("*.svg")) if STEPS[step].has_figures else []
-    figures = [f"figures/{step}/{run['name']}/{stem}" for stem in stems]
+    paths_of = sorted(folder.glob("*.svg")) if STEPS[step].has_figures else []
+    figures = [(f"figures/{step}/{run['name']}/{path.stem}", path.stat().st_size < LARGE) for path in paths_of]
     known = {"title": title, "run": run, "profile": profile, "demo": demo, "place": place, "figures": figures}
     head = templates.rendered("_run_head.md", **known)
     # The id is fixed: with a random one, every assembly would change the page.
