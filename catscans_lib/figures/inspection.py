@@ -87,7 +87,9 @@ def _sheet(
                 ax.text(left + pixels / 2, top + 1.03 * pixels, notes[column], fontsize=6.5, **style)
     for column, heading in enumerate(headings):
         ax.text(column * step_x + pixels / 2, -0.06 * pixels, heading, fontsize=7, ha="center", va="bottom")
-    ax.imshow(sheet, interpolation="none")  # one picture for all, its own pixels in the SVG: an Axes for each takes seconds
+    ax.imshow(
+        sheet, interpolation="none"
+    )  # one picture for all, its own pixels in the SVG: an Axes for each takes seconds
     ax.set_axis_off()
     return figure
 

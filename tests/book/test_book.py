@@ -15,7 +15,7 @@ from finished import pages
 from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
 
 from catscans_lib import book, datasets, errors, paths
-from catscans_lib.book import architecture, citation, run_pages, templates
+from catscans_lib.book import architecture, citation, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import experiments
@@ -184,7 +184,7 @@ def test_the_python_examples_of_the_chapters_import_what_exists():
 
 
 def test_the_examples_in_docstrings_hold():
-    for module in (templates, run_pages, errors, experiments, tables):
+    for module in (templates, errors, experiments, tables):
         assert doctest.testmod(module).attempted and doctest.testmod(module).failed == 0, module
 
 

@@ -30,8 +30,10 @@ N_IMAGES |= {"imagenet1k": N_IMAGES["imagenet"], "pcam_middle": 100_000, "pcam_s
 def test_datasets_are_known_in_the_order_of_the_study_then_of_the_thesis_and_an_unknown_one_is_refused():
     study = "imagenet stl10 sti10 dtd isic2018 chest pcam_middle pcam_small kimia960"
     others = "catdog natural diabetic_retinopathy isic2017 bloodcell malaria breast_ultrasound brain_mri brain_tumours covid_ct"
-    assert datasets.known() == (*study.split(), *others.split(), "covid_xray", "imagenet64", "imagenet1k")
-    with pytest.raises(InputError, match="Unknown dataset 'isic'; known: bloodcell, brain_mri, brain_tumours"):
+    parts = "path chest derma oct pneumonia retina breast blood tissue organa organc organs"
+    medmnist = [f"{part}mnist" for part in parts.split()]
+    assert datasets.known() == (*study.split(), *others.split(), "covid_xray", "imagenet64", "imagenet1k", *medmnist)
+    with pytest.raises(InputError, match="Unknown dataset 'isic'; known: bloodcell, bloodmnist, brain_mri"):
         datasets.get("isic")
 
 

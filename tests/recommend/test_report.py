@@ -115,7 +115,8 @@ def test_without_any_network_the_kinds_of_sources_are_ranked(folder, monkeypatch
     monkeypatch.delenv("CATSCANS_WEIGHTS", raising=False)
     told = report.recommend(Recommend(profile="", place=str(folder), size_px=32))
     assert told["alone"] and told["half"] is None and len(told["problems"]) == 3
-    assert "fetch https://keras.io/notop.h5 elsewhere" in told["problems"][0]
+    assert "https://keras.io/notop.h5" in told["problems"][0]
+    assert "fetch that file elsewhere and put it in " in told["problems"][0]
     assert told["advice"][0]["family"] == "imagenet"
     assert texts.headline(told).endswith("as no network could be loaded.")
 
