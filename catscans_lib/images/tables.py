@@ -103,7 +103,12 @@ def _text(path: Path, problems: list[Problem], advice: str) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"Cannot read '{path}': {error.strerror}. {advice}") from error
-    for name in ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "cp1252"):
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    nulls = [data[start:400:2].count(0) for start in (0, 1)]
+    encoding = (
+        "utf-16" if wide else "utf-16-le" if nulls[1] > 20 > nulls[0] else "utf-16-be" if nulls[0] > 20 else "utf-8-sig"
+    )
+    for name in (encoding, "cp1252"):
         try:
             text = data.decode(name)
         except UnicodeDecodeError:

@@ -35,7 +35,7 @@ def written(rng, rows):
     lines = [delimiter.join(map(cell, row)) + after for row in rows]
     lines = [f"sep={delimiter}", *lines] if len(delimiter) == 1 and rng.random() < 0.1 and end != "\r" else lines
     text = end.join(lines) + pick(rng, ["", end])
-    encoding = pick(rng, ["utf-8", "utf-8-sig", "utf-16", "utf-16", "cp1252"])
+    encoding = pick(rng, ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
     try:
         return text.encode(encoding)
     except UnicodeEncodeError:  # Windows-1252 lacks a letter
