@@ -1,7 +1,5 @@
 """Tiny datasets in their published layouts, written with Pillow; all pixels are seeded noise."""
 
-import shutil
-import tarfile
 from pathlib import Path
 
 import h5py
@@ -164,20 +162,6 @@ def write_bloodcell(data_dir: Path, n_per_class=2):
     names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("images/T*[TN]/*/*"))
     originals = [f"BloodImage_{number % 3}" for number in range(len(names))]
     pd.DataFrame({"path": names, "group": originals}).to_csv(folder / "original_pictures.csv", index=False)
-
-
-def pack(folder: Path, tar: Path):
-    """Move the files of a folder into an uncompressed tar, without the folder's name."""
-    with tarfile.open(tar, "w") as packed:
-        for path in sorted(folder.iterdir()):
-            packed.add(path, path.name)
-    shutil.rmtree(folder)
-
-
-def pack_imagenet(data_dir: Path):
-    """Turn each ``imagenet/<wnid>/`` into a tar, as in the archive that is downloaded."""
-    for wnid in WNIDS:
-        pack(data_dir / "imagenet" / wnid, data_dir / "imagenet" / f"{wnid}.tar")
 
 
 def write_npz(path: Path, shape=(28, 28), n=12, n_classes=3):

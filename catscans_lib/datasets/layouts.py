@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -54,15 +54,15 @@ def read_folders(card: DatasetInfo, data_dir: Path) -> Listing:
 
 def from_folder(
     folder: Path, root: Path, *, classes: tuple[str, ...] = (), group: Callable[[str], str | None] | None = None,
-    names: Mapping[str, str] = MappingProxyType({}), more: Iterable[Row] = (),
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Listing:  # fmt: skip
     """List the images of class folders, ``<class>/*`` or ``<split>/<class>/*``; paths are relative to `root`.
 
     With `classes`, images in other folders are reported; `names` gives the class of a folder that has another name. `group`
-    returns the group of a path below the class folder, without suffix (None: reported and left out). `more` are further images.
+    returns the group of a path below the class folder, without suffix (None: reported and left out).
     """
     problems: list[Problem] = []
-    rows = list(more)
+    rows = []
     for split, class_folder, below, path in folders.find(folder, root, problems):
         label = names.get(class_folder, class_folder)
         if classes and label not in classes:

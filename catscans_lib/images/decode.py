@@ -24,14 +24,6 @@ TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 UNREADABLE = "could not be read: "
 
 
-class Slice(NamedTuple):
-    """An image inside a larger file: the file, its first byte and its length in bytes."""
-
-    path: Path
-    start: int
-    length: int
-
-
 class Decoded(NamedTuple):
     """A decoded file: its pixels, or None and the problem; SHA-256, mode and size of the file; what was lost.
 
@@ -49,7 +41,7 @@ class Decoded(NamedTuple):
 
 
 def decode_files(
-    files: Iterable[Path | Slice], size_px: int, n_processes: int = 1, resize: Resize = "squash"
+    files: Iterable[Path], size_px: int, n_processes: int = 1, resize: Resize = "squash"
 ) -> Iterator[Decoded]:
     """Decode files in order, in this process or in workers, which hold at most ``2 * n_processes`` chunks of 32 files."""
     rest = iter(files)
@@ -91,18 +83,15 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _decode_chunk(files: list[Path | Slice], size_px: int, resize: Resize) -> list[Decoded]:
+def _decode_chunk(files: list[Path], size_px: int, resize: Resize) -> list[Decoded]:
     return [decode(file, size_px, resize) for file in files]
 
 
-def decode(file: Path | Slice, size_px: int, resize: Resize = "squash") -> Decoded:
+def decode(file: Path, size_px: int, resize: Resize = "squash") -> Decoded:
     """Decode one file to a square of ``size_px`` x ``size_px``; whatever a decoder raises becomes the problem."""
     sha256 = ""
     try:
-        path, start, length = file if isinstance(file, Slice) else (file, 0, -1)
-        with path.open("rb") as whole:
-            whole.seek(start)
-            data = whole.read(length)
+        data = file.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         if not data:
             raise ValueError("empty file (0 bytes)")

@@ -15,7 +15,6 @@ import numpy as np
 
 from catscans_lib.errors import InputError
 from catscans_lib.images import findings
-from catscans_lib.images.decode import Slice
 from catscans_lib.images.dicom import is_dicom
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ RUBBISH = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin"
 MASK = re.compile(
     r"(.+?)[ _.-](?:masks?|seg|segmentations?|ground[ _-]?truth|gt|annotations?)(?:[ _-]?\d+)?", re.IGNORECASE
 )
-# An image in a tar file: "train.tar:n01440764/n01440764_1.JPEG:1536+83456" (tar, member, first byte, length)
-TAR_MEMBER = re.compile(r"(.+\.tar):(.+):(\d+)\+(\d+)")
 # Reads images that lie in an array: paths such as "train_X.bin:00000017" -> uint8 (height, width, 3) RGB images, in order.
 Pixels = Callable[[Sequence[str]], Iterator[np.ndarray]]
 
@@ -186,10 +183,3 @@ def array_place(path: str) -> tuple[str, int]:
     """Return file and index of an image in an array; the inverse of `in_array`."""
     file, _, index = path.rpartition(":")
     return file, int(index)
-
-
-def file_or_slice(root: Path, path: str) -> Path | Slice:
-    """Return where the bytes of an image below `root` lie: a file, or a slice of a tar file."""
-    if match := TAR_MEMBER.fullmatch(path):
-        return Slice(root / match[1], int(match[3]), int(match[4]))
-    return root / path

@@ -19,7 +19,7 @@ from catscans_lib import paths
 from catscans_lib.errors import InputError
 from catscans_lib.images import duplicates, findings, folds
 from catscans_lib.images.decode import decode_files, resized
-from catscans_lib.images.listing import Listing, Problem, file_or_slice
+from catscans_lib.images.listing import Listing, Problem
 from catscans_lib.images.pixels import NOTES, Resize
 from catscans_lib.images.ranges import Deep
 
@@ -80,8 +80,7 @@ def write(
     kept, found, problems, losses = [], [], [], []
     names = list(listing.images["path"])
     if listing.pixels is None:
-        files = (file_or_slice(listing.root, name) for name in names)
-        decoded = decode_files(files, size_px, n_processes, resize)
+        decoded = decode_files((listing.root / name for name in names), size_px, n_processes, resize)
     else:
         decoded = resized(listing.pixels(names), size_px, resize)
 

@@ -19,13 +19,7 @@ SIZE = 24
 SPLITS = {"", "train", "val", "valid", "test"}
 
 
-def imagenet_tar(data_dir):
-    fixtures.write_imagenet(data_dir)
-    fixtures.pack_imagenet(data_dir)
-
-
 LAYOUTS = {name: (name, fixtures.WRITERS[name]) for name in datasets.published()}
-LAYOUTS["imagenet, tars"] = ("imagenet", imagenet_tar)
 OWN = {
     "folder": fixtures.write_natural,
     "table": fixtures.write_diabetic_retinopathy,
@@ -111,7 +105,7 @@ def test_the_card_names_all_files_that_are_read(layout, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "opened", [])
     listing = datasets.read(name, tmp_path / "data")
     read = {path for path in opened if path.is_file() and path.is_relative_to(tmp_path)}
-    files = listing.images["path"].str.replace(r"(\.tar|\.bin|\.h5|\.npz)[:/].*", r"\1", regex=True).unique()
+    files = listing.images["path"].str.replace(r"(\.bin|\.h5|\.npz)[:/].*", r"\1", regex=True).unique()
     named = dict(contents._files(contents._images(name, tmp_path / "data")))
     assert read | {listing.root / file for file in files} <= set(named.values())
 
