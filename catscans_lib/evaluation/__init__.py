@@ -1,7 +1,6 @@
 """Evaluate sources: AUCs, intervals, comparisons, stability; over numbers of images, pretraining seeds and networks.
 
 In: saved predictions and learning curves of all transfer runs. Out: tidy tables.
-`user_predictions` evaluates a CSV from elsewhere, read by `prediction_files`.
 """
 
 from typing import Annotated, Literal

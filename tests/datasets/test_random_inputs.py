@@ -7,11 +7,9 @@ import unicodedata
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from catscans_lib.datasets import own
 from catscans_lib.errors import InputError
-from catscans_lib.evaluation import prediction_files, user_predictions
 from catscans_lib.images.listing import class_key
 
 NO_GROUP = ("", "NA", "nan", "unknown", "N/A")
@@ -103,41 +101,6 @@ def test_random_label_tables_are_read_right_or_reported(tmp_path):
         assert (listing.problems["path"] != "").sum() == n_lost, (seed, listing.problems)
         n_read += len(images)
     assert 1500 < n_read < 350 * 12 - 500
-
-
-def random_predictions(rng):
-    """Rows of predictions, the labels and scores that count, and how many rows have no class."""
-    n, decimal = 30, pick(rng, [".", ","])
-    y, scores = np.arange(n) % 2, rng.normal(size=n) + np.arange(n) % 2
-    p = 1 / (1 + np.exp(-scores))
-    form = pick(rng, ["score", "two columns", "logits", "unnormalised"])
-    columns = {"y_true": [pick(rng, ["{}", "{}.0"]).format(one) for one in y], "image_id": [f"i{k}" for k in range(n)]}
-    columns["group"] = [pick(rng, NO_GROUP) if rng.random() < 0.3 else f"g{k // 3}" for k in range(n)]
-    values = {"score": scores}
-    if form != "score":
-        logits = np.column_stack([-scores / 2, scores / 2])
-        two = {"two columns": np.column_stack([1 - p, p]), "logits": logits}.get(form, 3 * np.column_stack([1 - p, p]))
-        values = dict(zip(("score_0", "score_1"), two.T, strict=True))
-    columns |= {name: [repr(float(one)).replace(".", decimal) for one in of] for name, of in values.items()}
-    lost = rng.random(n) < 0.1
-    columns["y_true"] = [
-        pick(rng, ["", "nan"]) if out else one for one, out in zip(columns["y_true"], lost, strict=True)
-    ]
-    names = [list(columns)[k] for k in rng.permutation(len(columns))]
-    return [names, *zip(*(columns[name] for name in names), strict=True)], y[~lost], scores[~lost], int(lost.sum())
-
-
-@pytest.mark.slow
-def test_random_predictions_give_the_auc_of_their_truth(tmp_path):
-    for seed in range(150):
-        rng = np.random.default_rng(1000 + seed)
-        rows, y, scores, n_lost = random_predictions(rng)
-        (tmp_path / "p.csv").write_bytes(written(rng, rows))
-        read = prediction_files.read(tmp_path / "p.csv")
-        found = user_predictions.evaluate(read, average="weighted", n_draws=100, seed=0)
-        assert found["auc"] == pytest.approx(roc_auc_score(y, scores), abs=1e-9), seed
-        assert found["n_images"] == len(y)
-        assert sum(row["n"] for row in found["inventory"]["left_out"]) == n_lost, seed
 
 
 def random_tree(rng):

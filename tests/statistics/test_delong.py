@@ -1,4 +1,8 @@
+import re
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import reference
 from reference import needs_reference
@@ -192,3 +196,18 @@ def test_a_single_positive_has_an_auc_but_no_variance_and_no_warning():
     assert aucs.tolist() == [0.5]
     assert np.isnan(covariance).all()
     assert np.isnan(interval(aucs[0], covariance[0, 0])).all()
+
+
+def test_the_example_of_the_chapter_of_methods_prints_an_interval_and_a_test_of_a_table_of_predictions(
+    tmp_path, monkeypatch, capsys
+):
+    chapter = (Path(__file__).parents[2] / "book/methods.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", chapter, flags=re.M | re.S)
+    labels, (score, other), patients = grouped(np.random.default_rng(0), n_models=2)
+    table = pd.DataFrame({"patient": patients, "y": labels.astype(int), "score": score, "other": other})
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    aucs, variances = delong(labels, score, patients)
+    want = f"{aucs[0]} {interval(aucs[0], variances[0, 0])}\n{paired(labels, score, other, patients)}\n"
+    assert capsys.readouterr().out == want
