@@ -27,6 +27,6 @@ requests.adapters.HTTPAdapter.send = answered
 
 from rocrate_validator import services  # noqa: E402
 
-profile = {"profile_identifier": "process-run-crate-0.5", "requirement_severity": "RECOMMENDED"}
+profile = {"profile_identifier": "workflow-run-crate-0.5", "requirement_severity": "RECOMMENDED"}
 found = services.validate(profile | {"rocrate_uri": sys.argv[1], "no_cache": True}).get_issues()
 print(json.dumps([{"severity": issue.severity.name, "message": issue.message} for issue in found]))

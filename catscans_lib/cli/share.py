@@ -19,7 +19,7 @@ def export(path: Path, profile: str, no_models: bool, partial: bool) -> None:
     """Write a profile as an RO-Crate.
 
     OUT.zip holds settings, executed notebooks, tables, figures, networks, book, code and the locked environment, described as a
-    Process Run Crate, with a list of the images of each dataset. The same results give the same bytes.
+    Workflow Run Crate, with a list of the images of each dataset. The same results give the same bytes.
     """
     from catscans_lib.sharing.crate import export as crate
 

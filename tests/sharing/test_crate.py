@@ -98,12 +98,18 @@ def test_every_run_is_an_action_that_says_what_it_read_and_made(made, project):
         assert {one.id for one in read} == {"params/demo.yaml", *(f"results/demo/{need}/" for need in run.needs)}
         assert (action["startTime"], action["endTime"]) == ("2026-11-25T13:29:02+00:00", "2026-11-25T13:29:11+00:00")
     assert crate.get("notebooks/transfer.ipynb")["version"] == finished.COMMIT
+    sweep = crate.get("#sweep")
+    assert sweep["instrument"] == crate.mainEntity
+    assert (crate.mainEntity.id, crate.mainEntity["programmingLanguage"]["name"]) == ("Snakefile", "Snakemake")
+    assert {one.id for one in sweep["result"]["hasPart"]} == {f"results/demo/{key}/" for key in runs}
+    assert (sweep["startTime"], sweep["endTime"]) == ("2026-11-25T13:29:02+00:00", "2026-11-25T13:29:11+00:00")
 
 
 def test_with_an_address_the_software_of_a_run_is_a_link_to_its_notebook(copied):
     path = copied / "CITATION.cff"
     path.write_text(path.read_text() + "repository-code: https://github.com/a/b\n")
-    files = {f"notebooks/{step}.ipynb": (1, "0") for step in STEPS}
+    names = [*PROJECT, "params/demo.yaml", *(f"notebooks/{step}.ipynb" for step in STEPS)]
+    files = dict.fromkeys(names, (1, "0"))
     described = {entity["@id"]: entity for entity in metadata.describe("demo", files)["@graph"]}
     tool = described[described["#evaluate/all"]["instrument"]["@id"]]
     assert tool["@id"] == tool["url"] == f"https://github.com/a/b/blob/{finished.COMMIT}/notebooks/evaluate.ipynb"
@@ -161,7 +167,9 @@ def violations(validator, folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_crate_conforms_to_the_process_run_crate_profile_but_not_without_a_notebook(made, validator, tmp_path):
+def test_the_crate_conforms_to_the_workflow_run_crate_profile_but_not_without_a_notebook_or_a_workflow(
+    made, validator, tmp_path
+):
     assert violations(validator, made[2], tmp_path) == []
     worse = tmp_path / "worse"
     shutil.copytree(made[2], worse)
@@ -169,8 +177,12 @@ def test_the_crate_conforms_to_the_process_run_crate_profile_but_not_without_a_n
     for entity in described["@graph"]:
         if entity["@id"] == "#transfer/dtd--chest":
             del entity["instrument"]
+        if entity["@id"] == "#sweep":
+            entity["instrument"] = {"@id": "notebooks/transfer.ipynb"}
     (worse / metadata.NAME).write_text(json.dumps(described))
-    assert [message for message in violations(validator, worse, tmp_path) if "instrument" in message]
+    found = violations(validator, worse, tmp_path)
+    assert [message for message in found if "The Action MUST have an instrument" in message], found
+    assert [message for message in found if "mainEntity as its instrument" in message], found
 
 
 def test_it_lists_the_images_of_every_dataset(made, project):

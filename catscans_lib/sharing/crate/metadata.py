@@ -1,6 +1,7 @@
 """Describes a crate in ``ro-crate-metadata.json`` (which run made what, from what, with which notebook).
 
-Follows the Process Run Crate 0.5 profile: each notebook is a tool, each finished run an action.
+Follows the Workflow Run Crate 0.5 profile: the Snakefile is the workflow and its execution an action; so is each finished run,
+whose tool is a notebook.
 """
 
 from collections.abc import Iterable
@@ -25,7 +26,14 @@ quote = partial(parse.quote, safe="/+")
 NAME = "ro-crate-metadata.json"
 CRATE = "https://w3id.org/ro/crate/1.1"  # the version that the profile requires
 TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}  # not in the context of that version
-PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    WORKFLOW_CRATE: "Workflow RO-Crate",
+}
+WORKFLOW, SWEEP, SNAKEMAKE = "Snakefile", "#sweep", "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
+BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 BUILT_IN = MimeTypes()  # Python's own table, which is the same on every machine
 MEDIA_TYPES = {  # not in it
     ".bib": "application/x-bibtex", ".cff": "application/yaml", ".gz": "application/gzip", ".ipynb": "application/x-ipynb+json",
@@ -48,8 +56,12 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     spdx = f"https://spdx.org/licenses/{cited['license']}"
     rights = {"author": _refs(*(one["@id"] for one in authors)), "license": _refs(spdx)}
     described = {name: _file(name, *facts) for name, facts in files.items()}
-    tools = _tools(described, runs, cited.get("repository-code", ""))
+    commits = sorted({record["code"]["commit"] for record in runs.values()} - {""})
+    version = ", ".join(commits) or installed(recipe.PROJECT)
+    address = cited.get("repository-code", "").removesuffix("/")
+    tools = _tools(described, runs, version, address and f"{address}/blob/{commits[-1] if commits else 'HEAD'}")
     actions = _actions(profile, runs, files, authors[0]["@id"], tools)
+    actions += _sweep(profile, runs, described, version, authors[0]["@id"])
     folders = [entity["@id"] for entity in actions if entity["@type"] == "Dataset"]
     graph = [
         _root(
@@ -60,9 +72,9 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
             citation=_refs(*(one["@id"] for one in articles)),
             **rights,
         ),
-        _entity(NAME, "CreativeWork", about=_refs("./"), conformsTo=_refs(CRATE)),
+        _entity(NAME, "CreativeWork", about=_refs("./"), conformsTo=_refs(CRATE, WORKFLOW_CRATE)),
         _entity(spdx, "CreativeWork", name=f"{cited['license']} License", url=spdx, description="See LICENSE."),
-        _entity(PROFILE, "CreativeWork", name="Process Run Crate", version="0.5"),
+        *(_entity(one, "CreativeWork", name=name, version=one.split("/")[-1]) for one, name in PROFILES.items()),
         *articles,
         *authors,
         *described.values(),
@@ -112,24 +124,24 @@ def _root(profile: str, title: str, runs: dict[str, dict], parts: list[str], **m
             "and the locked environment. It has the layout of the project: unzip it and `make book`, or `catscans import` it."
         ),
         version=installed(recipe.PROJECT), datePublished=max(_ended(record) for record in runs.values()),
-        keywords="transfer learning, medical image classification, dataset similarity", conformsTo=_refs(PROFILE),
-        publisher=_refs("#author-1"), hasPart=_refs(*map(quote, parts)), mentions=_refs(*(f"#{key}" for key in runs)), **more,
+        keywords="transfer learning, medical image classification, dataset similarity", conformsTo=_refs(*PROFILES),
+        publisher=_refs("#author-1"), hasPart=_refs(*map(quote, parts)), mainEntity=_refs(WORKFLOW),
+        mentions=_refs(SWEEP, *(f"#{key}" for key in runs)), **more,
     )  # fmt: skip
 
 
-def _tools(described: dict[str, dict], runs: dict[str, dict], address: str) -> dict[str, dict[str, Any]]:
+def _tools(described: dict[str, dict], runs: dict[str, dict], version: str, address: str) -> dict[str, dict[str, Any]]:
     """Return the software of each step: its notebook, at the address of the repository if there is one.
 
     Without an address, the notebook's file in the crate is the software, which is then marked as such.
     """
-    commits = sorted({record["code"]["commit"] for record in runs.values()} - {""})
     found = {}
     for step in dict.fromkeys(key.split("/")[0] for key in runs):
-        name, version = f"notebooks/{step}.ipynb", ", ".join(commits) or installed(recipe.PROJECT)
+        name = f"notebooks/{step}.ipynb"
         described[name] |= {"@type": ["File", "SoftwareSourceCode"], "version": version}
         found[step] = described[name]
         if address:
-            url = f"{address.removesuffix('/')}/blob/{commits[-1] if commits else 'HEAD'}/{name}"
+            url = f"{address}/{name}"
             found[step] = _entity(url, "SoftwareApplication", name=name, url=url, version=version)
     return found
 
@@ -157,6 +169,31 @@ def _actions(
             ),
         ]  # fmt: skip
     return found
+
+
+def _sweep(
+    profile: str, runs: dict[str, dict], described: dict[str, dict], version: str, agent: str
+) -> list[dict[str, Any]]:
+    """Mark the Snakefile as the workflow; return its entities: input and output, language, the action and what it made."""
+    settings, made = described[f"params/{profile}.yaml"], f"results/{profile}/"
+    described[WORKFLOW] |= {
+        "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"], "name": "The sweep: every run of a profile",
+        "programmingLanguage": _refs(SNAKEMAKE), "conformsTo": _refs(BIOSCHEMAS), "input": _refs("#settings"),
+        "output": _refs("#results"), "version": version,
+    }  # fmt: skip
+    described["README.md"]["about"], settings["exampleOfWork"] = _refs("./"), _refs("#settings")
+    return [
+        _entity("#settings", "FormalParameter", name="profile", additionalType="File", workExample=_refs(settings["@id"])),
+        _entity("#results", "FormalParameter", name="results", additionalType="Dataset", workExample=_refs(made)),
+        _entity(SNAKEMAKE, "ComputerLanguage", name="Snakemake", url=_refs("https://snakemake.readthedocs.io")),
+        _entity(made, "Dataset", name=made, exampleOfWork=_refs("#results"), hasPart=[_refs(f"{made}{key}/") for key in runs]),
+        _entity(
+            SWEEP, "CreateAction", name=f"Sweep of profile {profile}", instrument=_refs(WORKFLOW), agent=_refs(agent),
+            object=_refs(settings["@id"]), result=_refs(made), description="All finished runs, from the first to the last.",
+            startTime=min(record["started"] for record in runs.values()), endTime=max(map(_ended, runs.values())),
+            actionStatus="http://schema.org/CompletedActionStatus",
+        ),
+    ]  # fmt: skip
 
 
 def _ended(record: dict[str, Any]) -> str:
