@@ -4,6 +4,8 @@
 #                              execute, a profile in params/cluster/; default: this machine. ARGS: further options of
 #                              `catscans book`, such as --dry-run or --no-sweep)
 # make pdf [PROFILE=...]       writes the chapters of that book as one PDF (needs Chromium)
+# make epub [PROFILE=...]      writes the chapters as an EPUB for e-readers (needs Chromium)
+# make figures [PROFILE=...]   writes every figure as SVG and PDF, with its numbers, into one zip (needs Chromium)
 # make lab                     opens JupyterLab at copies of the notebooks in scratch/: nothing of the study changes
 # make test                    runs the linters, the import contracts and the fast tests
 # make test-slow               runs the tests with a cluster, a browser or real kills (minutes)
@@ -17,12 +19,12 @@ export HOME := $(shell test -w "$$HOME" && echo "$$HOME" || echo "$(CURDIR)/.sna
 
 BIN := .venv/bin
 
-.PHONY: book pdf sweep test test-slow lint format lab lock gpu peers clean
+.PHONY: book pdf epub figures sweep test test-slow lint format lab lock gpu peers clean
 book: .venv/.complete
 	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER)) $(ARGS)
 
-pdf: .venv/.complete
-	@$(BIN)/python book/pdf.py $(PROFILE)
+pdf epub figures: .venv/.complete
+	@$(BIN)/python book/$@.py $(PROFILE)
 
 sweep: .venv/.complete
 	@$(BIN)/catscans sweep --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER)) $(ARGS)

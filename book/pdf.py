@@ -18,34 +18,48 @@ from catscans_lib.errors import InputError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PARTS = ("Evidence", "The study", DEMO_PART)  # and the references; runs and the library stay in the HTML book
-SCREEN_ONLY = ".headerlink, details, script, .prev-next-footer, .toctree-wrapper, link, style"
+SCREEN_ONLY = (
+    ".headerlink, details, script, .prev-next-footer, .toctree-wrapper, link, style, section:has(> .which-source)"
+)
 
 
 def print_pdf(profile: str) -> Path:
     """Write `_build/<profile>/catscans-<profile>.pdf` from the HTML book; InputError without a built book or Chromium."""
-    html = paths.build_dir(profile) / "_build" / "html"
-    if not (html / "index.html").is_file():
-        raise InputError(f"Profile '{profile}' has no built book to print. Run `make book PROFILE={profile}` first.")
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
-        raise InputError(f"No browser to print with; tried {', '.join(BROWSERS)}. Install one: apt install chromium.")
-    page, target = html / "paper.html", paths.build_dir(profile) / f"catscans-{profile}.pdf"
-    try:
-        page.write_text(str(joined(html, paths.build_dir(profile) / "source" / "_toc.yml")), encoding="utf-8")
-        _print(browser, page, target)
-    finally:
-        page.unlink(missing_ok=True)
+    target = paths.build_dir(profile) / f"catscans-{profile}.pdf"
+    printed(chapters(profile), target, "--generate-pdf-document-outline")
     return target
 
 
-def _print(browser: str, page: Path, target: Path) -> None:
+def chapters(profile: str) -> tuple[Path, str]:
+    """Return the chapters as one HTML page, and its place; InputError without a built book."""
+    html = paths.build_dir(profile) / "_build" / "html"
+    if not (html / "index.html").is_file():
+        raise InputError(f"Profile '{profile}' has no built book. Run `make book PROFILE={profile}` first.")
+    return html / "paper.html", str(joined(html, paths.build_dir(profile) / "source" / "_toc.yml"))
+
+
+def printed(page: tuple[Path, str], target: Path, *options: str) -> None:
+    """Print a page to a PDF."""
     target.unlink(missing_ok=True)
-    options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]
-    options += ["--no-sandbox"] if os.geteuid() == 0 else []
-    command = [browser, *options, "--virtual-time-budget=60000", f"--print-to-pdf={target}", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = browsed(page, "--no-pdf-header-footer", f"--print-to-pdf={target}", *options)
     if not target.is_file():
-        raise RuntimeError(f"{Path(browser).name} wrote no PDF:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"Chromium wrote no PDF:\n{done.stderr[-2000:]}")
+
+
+def browsed(page: tuple[Path, str], *options: str) -> subprocess.CompletedProcess[str]:
+    """Open a page (its place and content) in Chromium; InputError without it."""
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise InputError(f"No browser; tried {', '.join(BROWSERS)}. Install one: apt install chromium.")
+    place, content = page
+    always = ["--headless", "--disable-gpu", "--virtual-time-budget=60000"]
+    always += ["--no-sandbox"] if os.geteuid() == 0 else []
+    try:
+        place.write_text(content, encoding="utf-8")
+        command = [browser, *always, *options, place.as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    finally:
+        place.unlink(missing_ok=True)
 
 
 def joined(html: Path, toc: Path) -> BeautifulSoup:

@@ -28,7 +28,8 @@ from catscans_lib.runs import recipe
 
 SCRIPTS = "extra"  # copied to the top of the book; every page would load what is in _static
 DEMO_PART = "The machinery, on a world with known truth"
-ICONS = "fontawesome.js"  # 1.5 MB on every page for a dozen icons, which style.css takes from the theme's font
+# Of the theme: icons (1.5 MB on every page, for a dozen that style.css takes from a font), old kinds of fonts, languages.
+UNUSED = ("fontawesome.js", "*.map", "*.ttf", "*.[mp]o")
 _CHANGES = (  # to the HTML: scripts of another host and of icons; what screen readers need and the theme lacks
     (re.compile(r"[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL|/fontawesome\.js)[^\n]*\n"), ""),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
@@ -75,7 +76,7 @@ def build(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
 
 
 def _finish(html: Path, pages: Iterable[str]) -> None:
-    """Apply `_CHANGES` to all pages; remove outputs from downloadable notebooks (pages show them) and maps of scripts.
+    """Apply `_CHANGES` to all pages; remove outputs from downloadable notebooks (pages show them) and `UNUSED` files.
 
     A script gets the texts of `pages`, from which the search makes its excerpts where the book is opened from the disk.
     Pictures of the run pages get 256 colours; the chapters have them as SVG. Figures that a page shows are not kept twice: links
@@ -109,7 +110,7 @@ def _finish(html: Path, pages: Iterable[str]) -> None:
         with suppress(OSError), Image.open(path) as picture:  # a damaged picture of a notebook stays as it is
             if picture.mode in ("RGB", "RGBA"):
                 picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path)
-    for path in [*(html / "_static").rglob("*.map"), *(html / "_static").rglob(ICONS)]:
+    for path in [path for pattern in UNUSED for path in (html / "_static").rglob(pattern)]:
         path.unlink()
 
 

@@ -3,23 +3,31 @@
 `CATSCANS_TEST_BOOK=_build/demo/_build/html pytest -m slow tests/book/test_browser.py` tests a complete book.
 """
 
-import importlib.util
+import importlib
+import io
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tarfile
+import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 import small_book
 from pypdf import PdfReader
 
 from catscans_lib import book
+from catscans_lib.figures import save
 
 pytestmark = pytest.mark.slow
-SPEC = importlib.util.spec_from_file_location("pdf", small_book.ROOT / "book" / "pdf.py")
-pdf = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(pdf)
+sys.path.insert(0, str(small_book.ROOT / "book"))
+pdf, epub, figures = (importlib.import_module(name) for name in ("pdf", "epub", "figures"))
+sys.path.pop(0)
 AXE = "axe-core@4.10.3"
 WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 HARMLESS = ("invalid theme mode",)  # a message of the theme when it is first opened
@@ -142,13 +150,51 @@ def test_no_page_has_a_serious_accessibility_violation(visit, html, axe, scheme)
         assert [(fault["id"], fault["nodes"][:3]) for fault in serious] == [], name
 
 
-def test_the_chapters_are_printed_as_a_pdf(html, browser, monkeypatch):
+@pytest.fixture
+def printable(html, browser, monkeypatch):
     if "CATSCANS_TEST_BOOK" in os.environ:
         pytest.skip("prints the small book only")
     monkeypatch.setenv("CATSCANS_ROOT", str(html.parents[3]))
+
+
+def test_the_chapters_are_printed_as_a_pdf(html, printable):
     printed = PdfReader(pdf.print_pdf("demo"))
     assert len(printed.pages) >= 10
     contents = next(page.extract_text() for page in printed.pages if "Contents" in page.extract_text())
     chapters = [one.title for one in printed.outline if not isinstance(one, list)]
     assert len(chapters) > 5 and all(title in contents for title in chapters)
     assert not (html / "paper.html").exists()
+
+
+def test_the_chapters_are_an_epub_of_well_formed_pages_whose_links_lead_somewhere(printable):
+    made = epub.write("demo")
+    with zipfile.ZipFile(made) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert next(iter(files.items())) == ("mimetype", b"application/epub+zip")
+    pages = {name: ElementTree.fromstring(content) for name, content in files.items() if name.endswith(".xhtml")}
+    ids = {f"{name}#{node.get('id')}" for name, page in pages.items() for node in page.iter() if node.get("id")}
+    links = [node.get("href") for page in pages.values() for node in page.iter() if node.tag.endswith("}a")]
+    assert {link for link in links if "://" not in link} <= ids | set(files)
+    assert {node.get("src") for page in pages.values() for node in page.iter() if node.get("src")} <= set(files)
+    assert any(node.tag.endswith("MathML}mfrac") for node in pages["methods.xhtml"].iter())
+    assert epub.write("demo").read_bytes() == made.read_bytes()
+
+
+def test_every_figure_is_in_one_zip_as_svg_and_as_pdf_of_its_size_with_its_numbers(browser, tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    (tmp_path / "_build/demo").mkdir(parents=True)
+    for name, size in {"wide": (6, 2), "tall": (3, 7)}.items():
+        figure, ax = plt.subplots(figsize=size)
+        ax.plot([1, 3, 2])
+        save(
+            figure, tmp_path / "results/demo/evaluate/all/figures", name, pd.DataFrame({"a": [1, 3, 2]}), is_demo=False
+        )
+    with zipfile.ZipFile(figures.write("demo")) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert set(files) == {f"evaluate/all/{name}.{kind}" for name in ("wide", "tall") for kind in ("svg", "pdf", "csv")}
+    for name in ("wide", "tall"):
+        (page,) = PdfReader(io.BytesIO(files[f"evaluate/all/{name}.pdf"])).pages
+        width, height = re.findall(r'(?:width|height)="([\d.]+)pt"', files[f"evaluate/all/{name}.svg"].decode())[:2]
+        assert (float(page.mediabox.width), float(page.mediabox.height)) == pytest.approx(
+            (float(width), float(height)), abs=1
+        )
