@@ -1,6 +1,7 @@
 """A project whose runs over sizes, pretraining seeds and networks look finished; nothing is trained, all numbers are random."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,17 @@ TARGETS, SOURCES = ("chest", "malaria"), {"none": 0.0, "imagenet": 1.2, "dtd": 0
 CLASSES = {"chest": ("NORMAL", "PNEUMONIA"), "malaria": ("Parasitized", "Uninfected")}
 FOLDS, SEEDS, N, FULL = (1, 2, 3), (0, 1), 40, 80
 SIZES, PRETRAINED, BACKBONE = (10, 40), (1, 2), "resnet50"  # of variants
+
+
+@contextmanager
+def in_project(folder):
+    """Make the folder a project whose profile sample has the runs of all axes; the library works there in the meantime."""
+    for name in ("book", "notebooks", "params"):
+        (folder / name).symlink_to(ROOT / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CATSCANS_ROOT", str(folder))
+        make("sample")
+        yield
 
 
 def make(profile):

@@ -19,11 +19,7 @@ FIGURES = {
 def project(tmp_path_factory):
     """A project with all axes under the profile sample, and the same tables as evidence."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("book", "notebooks", "params"):
-        (folder / name).symlink_to(axes_project.ROOT / name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CATSCANS_ROOT", str(folder))
-        axes_project.make("sample")
+    with axes_project.in_project(folder):
         given = {"profile": "sample", "average": "weighted", "n_draws": 200}
         axes_project.ran("sizes", "sample", Sizes(**given, margin=0.01))
         axes_project.ran("variance", "sample", Variance(**given))

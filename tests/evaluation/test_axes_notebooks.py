@@ -14,11 +14,7 @@ DRAWS = {"profile": "sample", "average": "weighted", "n_draws": 200}
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    for name in ("book", "notebooks", "params"):
-        (folder / name).symlink_to(axes_project.ROOT / name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CATSCANS_ROOT", str(folder))
-        axes_project.make("sample")
+    with axes_project.in_project(folder):
         yield folder
 
 

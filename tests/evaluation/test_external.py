@@ -100,7 +100,7 @@ def test_findings_keep_their_probabilities():
 
 @pytest.fixture
 def study(make, tmp_path, monkeypatch):
-    """Finished transfers of two sources and none to isic2018, of which isic2017 is the other collection."""
+    """Finished transfers of dtd, isic2017 and random weights to isic2018; their networks also predicted isic2017."""
     monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
     rng, n = np.random.default_rng(0), 40
     labels = np.array(["MEL", "NV", "DF", "NV"] * 10)
