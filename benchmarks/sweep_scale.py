@@ -136,7 +136,7 @@ def evaluated(shape: Shape, n_draws: int) -> Iterator[dict]:
         "auc_intervals": lambda: intervals.auc_intervals(made["aucs"], made["draws"], table),
         "comparisons": lambda: inference.comparisons(made["aucs"], made["draws"]),
         "gains": lambda: inference.gains(made["transfer_scores"], made["comparisons"]),
-        "ranks": lambda: inference.ranks(made["aucs"]),
+        "ranks": lambda: inference.ranks(made["aucs"])[0],
     }
     for step, work in steps.items():
         start, cpu = time.perf_counter(), time.process_time()

@@ -91,10 +91,17 @@ def evaluated():
         "verdict": "open",
         "transfer_score": 15.0,
     }
-    ranks = {"mode": "fine_tune", "source": ["dtd", "imagenet", "stl10"], "mean_rank": [1.0, 2.0, 3.0], "n_targets": 2}
+    ranks = {
+        "mode": "fine_tune",
+        "source": ["dtd", "imagenet", "stl10"],
+        "mean_rank": [1.0, 2.0, 3.0],
+        "n_targets": [2, 1, 2],
+    }
+    rank_pairs = {"mode": "fine_tune", "source_a": "dtd", "source_b": ["stl10", "imagenet"], "difference": [-2.0, -1.0]}
     return {
         "auc_intervals": intervals, "gains": [cell | gain],
-        "comparisons": comparisons, "ranks": ranks | {"friedman_p": 0.12, "critical_difference": 1.4},
+        "comparisons": comparisons, "ranks": ranks | {"part": 1, "n_all_targets": 2, "statistic": 3.1, "p": 0.12},
+        "rank_pairs": rank_pairs | {"n_shared": 1, "p_adjusted": [0.04, 0.2]},
         "completeness": {"source": ["dtd", "stl10"], "target": "isic2018", "done": [True, False]},
     }  # fmt: skip
 

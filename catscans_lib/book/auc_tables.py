@@ -20,7 +20,8 @@ COLUMNS = {
     "gains": inference.GAINS,
     "completeness": ["source", "target", "done"],
     "learning": [*CELL, "verdict"],
-    "ranks": ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"],
+    "ranks": inference.RANKS,
+    "rank_pairs": inference.RANK_PAIRS,
 }
 Cells = dict[tuple[str, str, str], dict[str, Any]]  # by source, target and mode
 TITLES = {  # of what each source is compared with, besides the other sources
@@ -58,7 +59,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "primary_test": TESTS[primary.test],
         "margin": primary.margin,
         "missing": [{"source": titles[row.source], "target": titles[row.target]} for row in missing.itertuples()],
-        "ranks": {mode: _ranks(here, titles) for mode, here in found["ranks"].groupby("mode", sort=False)},
+        "ranks": {mode: _ranks(mode, found, titles) for mode in found["ranks"]["mode"].unique()},
     }
 
 
@@ -180,8 +181,13 @@ def _rows(mode: str, targets: list[str], cells: Cells, titles: dict[str, str]) -
     return [row for row in rows if any(row["cells"])]
 
 
-def _ranks(here: pd.DataFrame, titles: dict[str, str]) -> dict[str, Any]:
-    """Return p of Friedman's test, critical difference, number of targets and sources, and the first source of one mode."""
-    first = here.loc[here["mean_rank"].idxmin()]
-    facts = first[["friedman_p", "critical_difference", "n_targets", "mean_rank"]].to_dict()
-    return facts | {"n_sources": len(here), "first": titles[first["source"]]}
+def _ranks(mode: str, found: dict[str, pd.DataFrame], titles: dict[str, str]) -> dict[str, Any]:
+    """Return the ranking of one mode: rows, the best first; the pairs that differ; and the sources of each part."""
+    rows, pairs = (found[name][found[name]["mode"] == mode].replace(titles) for name in ("ranks", "rank_pairs"))
+    known = pairs[pairs["p_adjusted"] < inference.ALPHA]
+    return {
+        "rows": rows.to_dict("records"),
+        "parts": rows.groupby("part")["source"].agg(", ".join).tolist(),
+        "known": (known["source_a"] + " before " + known["source_b"]).tolist(),
+        "n_pairs": len(pairs),
+    }

@@ -54,7 +54,7 @@ def agreement(ranks: pd.DataFrame) -> pd.DataFrame:
                 rows.append((target, mode, one, other, "tau", tau.statistic, np.nan, np.nan, tau.pvalue, len(both)))
         complete = wide.dropna()
         if len(complete) >= FEWEST and wide.shape[1] > 1:
-            found, n = paired_tests.friedman(complete.to_numpy().T), len(complete)
+            found, n = paired_tests.skillings_mack(complete.to_numpy().T), len(complete)
             w = 12 * ((found.mean_ranks - (n + 1) / 2) ** 2).sum() / (n**3 - n)
             rows.append((target, mode, ALL, ALL, "w", w, np.nan, np.nan, found.p, n))
     table = pd.DataFrame(rows, columns=AGREEMENT)

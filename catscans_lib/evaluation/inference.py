@@ -17,7 +17,8 @@ BASELINES = {LONGER: "none_long", "linear_probe": "none_features"}
 PAIR = ["target", "mode", "source_a", "source_b", "difference"]
 COLUMNS = [*PAIR, "test", "role", "statistic", "p", "p_adjusted", "low", "high", "verdict"]
 GAINS = [*CELL, "gain", "low", "high", "p", "p_adjusted", "verdict", "auc", "baseline_auc", "transfer_score"]
-RANKS = ["mode", "source", "mean_rank", "n_targets", "friedman_p", "critical_difference"]
+RANKS = ["mode", "source", "mean_rank", "n_targets", "part", "n_all_targets", "statistic", "p"]
+RANK_PAIRS = ["mode", "source_a", "source_b", "difference", "n_shared", "p_adjusted"]
 NUMBERS = ["statistic", "p", "low", "high"]
 
 
@@ -117,21 +118,32 @@ def gains(scores: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     return table.join(tests).reset_index()[GAINS]
 
 
-def ranks(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Rank sources over the targets (1 is the highest mean AUC), with Friedman's test and Nemenyi's critical difference.
+def ranks(aucs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rank sources over the targets by their mean AUCs, best first, and compare all pairs: columns `RANKS` and `RANK_PAIRS`.
 
-    Random weights are no source and are not ranked. Only sources with a result on every target are; a target's own dataset
-    therefore never is. Empty with fewer than two targets or three sources.
+    mean_rank (1 is best) is adjusted for missing results, such as those of a target's own dataset; statistic and p are of
+    Skillings and Mack's test that all sources are alike, p_adjusted is for all pairs (`paired_tests.skillings_mack`). Random
+    weights are no source. A source that shares no target with another one, and a target with one source, are left out. part
+    numbers sources that targets connect, from 1: with several parts, ranks and tests are NaN. Empty with fewer than two targets
+    or three sources.
     """
-    tables = []
+    rows, pairs = [], []
     for mode in shared_modes(aucs):
         here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
-        wide = here.pivot_table(index="target", columns="source", values="auc", sort=False).dropna(axis=1)
+        wide = here.pivot_table(index="target", columns="source", values="auc", sort=False)
+        wide = wide[wide.count(axis=1) > 1].dropna(axis=1, how="all")
         if min(len(wide), wide.shape[1] - 1) >= 2:
-            found, critical = paired_tests.friedman(wide.to_numpy()), paired_tests.critical_difference(*wide.shape)
-            numbers = (found.mean_ranks, len(wide), found.p, critical)
-            tables.append(pd.DataFrame(dict(zip(RANKS, (mode, wide.columns, *numbers), strict=True))))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=RANKS)
+            found = paired_tests.skillings_mack(wide.to_numpy())
+            order, (one, other) = np.argsort(found.mean_ranks, kind="stable"), np.triu_indices(wide.shape[1], 1)
+            names, mean, known = wide.columns[order], found.mean_ranks[order], wide.notna().to_numpy(int)[:, order]
+            facts = (mean, known.sum(axis=0), found.parts[order] + 1, len(wide), found.statistic, found.p)
+            rows.append(pd.DataFrame(dict(zip(RANKS, (mode, names, *facts), strict=True))))
+            p, n_shared = found.p_pairs[order[one], order[other]], (known.T @ known)[one, other]
+            facts = (mode, names[one], names[other], mean[one] - mean[other], n_shared, p)
+            pairs.append(pd.DataFrame(dict(zip(RANK_PAIRS, facts, strict=True))))
+    if not rows:
+        return pd.DataFrame(columns=RANKS), pd.DataFrame(columns=RANK_PAIRS)
+    return pd.concat(rows, ignore_index=True), pd.concat(pairs, ignore_index=True)
 
 
 def _with_baselines(table: pd.DataFrame) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def _selections(pairs: pd.DataFrame) -> list[tuple[str, pd.DataFrame, int]]:
 def ranks(table: pd.DataFrame) -> pd.DataFrame:
     """Return source, mean_rank (1: highest mean AUC), n_targets, and Friedman's p by permutation and by chi-squared."""
     means = table.pivot_table(index="target", columns="source", values="value").dropna(axis=1)
-    found = paired_tests.friedman(means.to_numpy())
+    found = paired_tests.skillings_mack(means.to_numpy())
     table = pd.DataFrame({"source": means.columns, "mean_rank": found.mean_ranks, "n_targets": len(means)})
     by_chi_squared = stats.friedmanchisquare(*means.to_numpy().T).pvalue
     return table.assign(friedman_p=found.p, chi_squared_p=by_chi_squared).sort_values("mean_rank")

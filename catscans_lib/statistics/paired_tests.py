@@ -5,6 +5,7 @@ from collections import namedtuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
+from scipy.sparse import csgraph
 
 from catscans_lib.statistics import ties
 
@@ -12,7 +13,7 @@ FLAT = 1e-12  # AUCs that differ by at most this are equal up to rounding
 
 
 CorrectedT = namedtuple("CorrectedT", "t p low high")  # two-sided p, and interval of the mean difference
-Friedman = namedtuple("Friedman", "p mean_ranks")  # p by permutation; 1 is best, shape (n_sources,)
+RankTest = namedtuple("RankTest", "statistic p mean_ranks p_pairs parts")  # for mean ranks, 1 is best
 
 
 def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float = 0.95) -> CorrectedT:
@@ -33,30 +34,50 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
     return CorrectedT(t, 2 * special.stdtr(n - 1, -abs(t)), mean - half, mean + half)
 
 
-def friedman(matrix: ArrayLike, *, n_draws: int = 100_000, seed: int = 0) -> Friedman:
-    """Friedman's rank test that sources do not differ over blocks (targets or folds); p by permutation within blocks.
+def skillings_mack(matrix: ArrayLike, *, n_draws: int = 20_000, seed: int = 0) -> RankTest:
+    """Skillings and Mack's rank test that sources do not differ over blocks (targets or folds), where results may be missing.
 
-    Takes AUCs, shape (n_blocks, n_sources): at least two blocks and three sources, no missing values. Ties get their mean
-    rank. With few blocks, the chi-squared distribution is a poor approximation. p is therefore ``(1 + count) / (1 + n_draws)``:
-    count is the number of seeded random permutations with a statistic at least as large. If all sources tie in all blocks, p is
-    1. Reference: Friedman (1937), JASA 32. Phipson and Smyth (2010), SAGMB 9(1), for the 1.
+    Takes AUCs, shape (n_blocks, n_sources), NaN if missing: at least two results in each block and one of each source. Ties get
+    their mean rank. Without missing results and ties, the statistic is Friedman's. p is ``(1 + count) / (1 + n_draws)``: count
+    is the number of seeded random permutations of the results within blocks with a statistic at least as large, because the
+    chi-squared distribution is a poor approximation with few blocks. If all sources tie in all blocks, p is 1.
+
+    mean_ranks are adjusted for missing results: ranks are stretched to the scale of all sources and fitted by least squares as
+    block plus source, so weak rivals make no source better; they may lie outside 1 to n_sources. p_pairs are adjusted for all
+    pairs of sources: count takes the largest difference of mean ranks in a permutation, in standard deviations (max-T). parts
+    numbers the sources that blocks connect; several parts cannot be compared, so all other values are NaN.
+
+    References: Skillings and Mack (1981), Technometrics 23(2). Friedman (1937), JASA 32. For max-T: Westfall and Young (1993),
+    Resampling-Based Multiple Testing. For the 1: Phipson and Smyth (2010), SAGMB 9(1).
     """
     matrix = np.asarray(matrix, dtype=float)
-    ranks = stats.rankdata(-ties.merged(matrix), axis=1)
-    doubled = (2 * ranks).astype(int)  # whole numbers, also with ties
-    observed = (doubled.sum(axis=0) ** 2).sum()  # grows with chi-squared, as permutations keep the ties of each block
-    shuffled = np.random.default_rng(seed).permuted(np.repeat(doubled[None], n_draws, axis=0), axis=2).sum(axis=1)
-    p = (1 + ((shuffled**2).sum(axis=1) >= observed).sum()) / (1 + n_draws)
-    return Friedman(float(p), ranks.mean(axis=0))
-
-
-def critical_difference(n_blocks: int, n_sources: int) -> float:
-    """Return the difference of two mean ranks that is significant after Friedman's test, by Nemenyi's test.
-
-    The family-wise error rate over all pairs of sources is 5 %. Reference: Nemenyi (1963). Demsar (2006), JMLR 7.
-    """
-    error = np.sqrt(n_sources * (n_sources + 1) / (12 * n_blocks))  # the studentized range contains the sqrt(2)
-    return float(stats.studentized_range.ppf(0.95, n_sources, np.inf) * error)
+    known, k = ~np.isnan(matrix), matrix.shape[1]
+    n_parts, parts = csgraph.connected_components(known.T.astype(int) @ known)
+    if n_parts > 1:
+        return RankTest(np.nan, np.nan, np.full(k, np.nan), np.full((k, k), np.nan), parts)
+    ranks = stats.rankdata(-ties.merged(matrix), axis=1, nan_policy="omit")
+    rng = np.random.default_rng(seed)
+    sums, stretched = np.zeros((2, 1 + n_draws, k))  # over blocks; the first row is observed, the others are permuted
+    weights, normal, spread = np.zeros((3, k, k))  # covariance of the sums, normal equations, covariance of `stretched`
+    for row, here in zip(ranks, known, strict=True):
+        n, centred, at = here.sum(), row[here] - row[here].mean(), np.ix_(here, here)
+        drawn, stretch, centring = np.tile(centred, (1 + n_draws, 1)), (k + 1) / (n + 1), np.eye(n) - 1 / n
+        rng.permuted(drawn[1:], axis=1, out=drawn[1:])
+        sums[:, here] += np.sqrt(12 / (n + 1)) * drawn
+        stretched[:, here] += stretch * drawn
+        weights[at] += n * centring
+        normal[at] += centring
+        spread[at] += stretch**2 * (centred**2).sum() / (n - 1) * centring
+    statistic = ((sums @ np.linalg.pinv(weights)) * sums).sum(axis=1)
+    solved = np.linalg.pinv(normal)
+    effects, spread = stretched @ solved, solved @ spread @ solved
+    variance = np.diag(spread)[:, None] + np.diag(spread) - 2 * spread
+    scale = np.where(variance > FLAT, variance, np.inf) ** -0.5
+    largest = np.max([(abs(effects - effects[:, [one]]) * scale[one]).max(axis=1) for one in range(k)], axis=0)
+    apart = abs(effects[0] - effects[0][:, None]) * scale
+    p_pairs = 1 - np.searchsorted(np.sort(largest), apart * (1 - ties.TIED)) / (1 + n_draws)
+    p = (statistic >= statistic[0] * (1 - ties.TIED)).mean()
+    return RankTest(statistic[0], p, ((k + 1) / 2 + effects[0]).round(12), p_pairs, parts)
 
 
 def holm(p: ArrayLike) -> np.ndarray:

@@ -532,3 +532,22 @@ def test_front_page_and_table_print_the_same_interval_of_a_difference_and_say_wh
     assert "describe these trained networks, as there is one seed" in front
     assert "On ISIC 2018, a fold has fewer than ten groups" in front
     assert chapter("results").index("Which differences") < chapter("results").index("How high is each AUC")
+
+
+def test_the_ranking_says_which_test_was_used_on_how_many_targets_and_which_pairs_differ(results):
+    text = chapter("results", "One ranking over all targets?")
+    assert "3 sources on 2 targets: Skillings and Mack's test" in text
+    assert "1 of 2 pairs of sources differ significantly" in text
+    assert "Describable Textures (DTD) before STL-10.\n" in text
+    assert "| ImageNet | 2.0 | 1 |" in text
+    assert "no rank on its own dataset" in text
+
+
+def test_sources_without_common_targets_are_named_and_not_ranked(results):
+    path = paths.tables_dir("sample") / "ranks.csv"
+    ranks = pd.read_csv(path).assign(part=[1, 2, 2], mean_rank=float("nan"), statistic=float("nan"), p=float("nan"))
+    ranks.to_csv(path, index=False)
+    text = chapter("results", "One ranking over all targets?")
+    assert "There is no ranking of the sources by fine-tuning: they fall into 2 parts that share no target" in text
+    assert "(Describable Textures (DTD); ImageNet, STL-10)" in text
+    assert "*p* =" not in text and "mean rank |" not in text

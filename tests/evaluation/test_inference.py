@@ -107,12 +107,39 @@ def test_pairs_with_random_weights_form_a_separate_holm_family(study):
 
 def test_random_weights_are_not_ranked_among_the_sources(study):
     _, aucs, _ = study
-    assert inference.ranks(aucs).empty  # two sources are too few
+    assert all(table.empty for table in inference.ranks(aucs))  # two sources are too few
     third = aucs[aucs["source"] == "none"].assign(source="sti10")
-    ranks = inference.ranks(pd.concat([aucs, third]))
+    ranks, pairs = inference.ranks(pd.concat([aucs, third]))
     assert set(ranks["source"]) == {"dtd", "stl10", "sti10"}
     assert ranks.set_index("source")["mean_rank"]["sti10"] == 3.0
     assert ranks["n_targets"].unique().tolist() == [2]
+    assert pairs[["source_a", "source_b"]].isin({"dtd", "stl10", "sti10"}).all(axis=None)
+
+
+def one_fold(aucs):
+    rows = [(source, target, "fine_tune", 1, 0, auc) for source, of in aucs.items() for target, auc in of.items()]
+    return pd.DataFrame(rows, columns=[*tables.KEYS, "auc"])
+
+
+def test_a_target_s_own_dataset_is_ranked_on_the_other_targets():
+    aucs = {"imagenet": {"chest": 0.9, "isic": 0.9, "pcam": 0.9}, "dtd": {"chest": 0.8, "isic": 0.7, "pcam": 0.8}}
+    aucs |= {"chest": {"isic": 0.8, "pcam": 0.7}, "isic": {"chest": 0.7, "pcam": 0.6}, "alone": {"elsewhere": 0.9}}
+    ranks, pairs = inference.ranks(one_fold(aucs))
+    found = ranks.set_index("source")
+    assert ranks["source"].iloc[0] == "imagenet"
+    assert found["n_targets"].to_dict() == {"imagenet": 3, "dtd": 3, "chest": 2, "isic": 2}
+    assert found["n_all_targets"].unique().tolist() == [3]
+    shared = pairs.set_index(pairs[["source_a", "source_b"]].apply(frozenset, axis=1))["n_shared"]
+    assert shared[frozenset({"chest", "isic"})] == 1
+    assert (pairs["difference"] <= 0).all()  # the better one first
+
+
+def test_sources_without_common_targets_get_a_part_each_and_no_number():
+    aucs = {"a": {"t": 0.9, "u": 0.8}, "b": {"t": 0.8, "u": 0.9}, "c": {"v": 0.7, "w": 0.6}, "d": {"v": 0.6, "w": 0.7}}
+    ranks, pairs = inference.ranks(one_fold(aucs))
+    assert ranks.set_index("source")["part"].to_dict() == {"a": 1, "b": 1, "c": 2, "d": 2}
+    assert ranks[["mean_rank", "statistic", "p"]].isna().all(axis=None)
+    assert pairs[["difference", "p_adjusted"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(
