@@ -34,7 +34,8 @@ SIX = Augmentation(
     horizontal_flip=True, vertical_flip=True, quarter_turns=True, brightness=0.1, contrast=0.1, stain=0.05, erasing=0.2
 )  # fmt: skip
 WITHOUT = {  # what replaces a faster operation of the library by Keras's own
-    "fused batch normalisation": {"_is_image_norm": lambda layer: False},
+    "fused batch normalisation": {"_fuse_batch_norm": lambda layer: None},
+    "filter gradients as products": {"_has_slow_gradient": lambda layer: False},
     "fused Adam": {"_fuse_adam": lambda optimiser: None},
 }
 

@@ -33,7 +33,7 @@ DISTURBED = []  # tasks that were repeated
 SIZES = (1000, 2000, 4000, 8000)
 CLOCKS = ("wall", "processor")
 NETWORKS = {"resnet50": "ResNet50, 96 px, 64 images", "small_resnet": "small network, 32 px, 32 images"}
-LEVERS = ("fused batch normalisation", "fused Adam")
+LEVERS = ("fused batch normalisation", "filter gradients as products", "fused Adam")
 TORCH_TRAINING = ("training, eager", "training, compiled", "training, eager, float32", "training, compiled, float32")
 TORCH_FEATURES = (
     "features, eager", "features, compiled", "features, compiled, float32", "features, compiled, autocast",

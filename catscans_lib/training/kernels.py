@@ -4,6 +4,9 @@ import keras
 from keras import layers
 
 from catscans_lib.networks.weights import leaves
+from catscans_lib.training.backend import has_gpu
+
+MOST_PX, FEWEST_CHANNELS = 7, 128  # beyond them, oneDNN's gradient of a filter is the faster one (benchmarks/RESULTS.md)
 
 
 def speed_up(model: keras.Model) -> None:
@@ -14,6 +17,8 @@ def speed_up(model: keras.Model) -> None:
         plain = isinstance(layer, layers.BatchNormalization) and layer.scale and layer.center
         if plain and len(layer.input.shape) == 4 and layer.axis in (-1, 3):
             _fuse_batch_norm(layer)
+        elif _has_slow_gradient(layer):
+            _multiply_gradient(layer)
     if type(model.optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not model.optimizer.amsgrad:
         _fuse_adam(model.optimizer)
 
@@ -36,6 +41,35 @@ def _fuse_batch_norm(layer: layers.BatchNormalization) -> None:
         return outputs
 
     layer.call = call
+
+
+def _has_slow_gradient(layer: layers.Layer) -> bool:
+    """Say whether a layer is a plain 3 x 3 convolution in bfloat16 on the CPU, of few pixels and many channels."""
+    if type(layer) is not layers.Conv2D or layer.compute_dtype != "bfloat16" or has_gpu():
+        return False
+    form = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.groups, layer.padding, layer.data_format)
+    sides, channels = layer.input.shape[1:3], layer.kernel.shape[2:]
+    small = None not in sides and max(sides) <= MOST_PX and min(channels) >= FEWEST_CHANNELS
+    return small and form == ((3, 3), (1, 1), (1, 1), 1, "same", "channels_last")
+
+
+def _multiply_gradient(layer: layers.Conv2D) -> None:
+    """Compute the gradient of a 3 x 3 filter as nine matrix products, one per shift."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def convolve(inputs, kernel):  # noqa: ANN001, ANN202 - TensorFlow's own signature
+        def gradients(upstream):  # noqa: ANN001, ANN202
+            height, width, n_in = inputs.shape[1:]
+            of_inputs = tf.nn.conv2d_transpose(upstream, kernel, tf.shape(inputs), 1)
+            padded, rows = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]]), tf.reshape(upstream, (-1, kernel.shape[-1]))
+            shifted = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+            products = [tf.matmul(tf.reshape(one, (-1, n_in)), rows, transpose_a=True) for one in shifted]
+            return of_inputs, tf.reshape(tf.stack(products), kernel.shape)
+
+        return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradients
+
+    layer.convolution_op = lambda inputs, kernel: convolve(inputs, tf.cast(kernel, inputs.dtype))
 
 
 def _fuse_adam(optimizer: keras.optimizers.Adam) -> None:

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from published import assert_same_weights
 
@@ -69,3 +70,45 @@ def test_training_twice_gives_the_same_bits_and_a_plain_keras_model(tmp_path):
     for one, other in zip(opened.variables, models[0].variables, strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(opened.predict(images, verbose=0), models[0].predict(images, verbose=0), atol=0.02)
+
+
+def convolution(**changed):
+    settings = {"filters": 130, "kernel_size": 3, "padding": "same", "dtype": "mixed_bfloat16"} | changed
+    image = keras.Input((*settings.pop("pixels", (5, 6)), settings.pop("channels", 128)), dtype="float32")
+    layer = layers.Conv2D(**settings)
+    model = keras.Model(image, layer(image))
+    model.compile("adam", "mse")
+    kernels.speed_up(model)
+    return layer
+
+
+def test_the_gradient_of_a_filter_as_products_is_that_of_the_convolution_in_float32():
+    layer, rng = convolution(), np.random.default_rng(0)
+    assert "convolution_op" in vars(layer)
+    plain = layers.Conv2D(130, 3, padding="same", dtype="float32")
+    plain.build((None, 5, 6, 128))
+    for one in (layer, plain):
+        one.set_weights([tf.cast(tf.cast(weights, "bfloat16"), "float32") for weights in layer.get_weights()])
+    inputs, upstream = (tf.cast(rng.normal(size=(4, 5, 6, n)), "bfloat16") for n in (128, 130))
+    found = []
+    for one, kind in ((layer, "bfloat16"), (plain, "float32")):
+        given = tf.cast(inputs, kind)
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            outputs = one(given)
+        wanted = [given, one.kernel.value]
+        found.append([outputs, *tape.gradient(outputs, wanted, tf.cast(upstream, kind))])
+    for ours, theirs in zip(*found, strict=True):
+        ours, theirs = np.asarray(tf.cast(ours, "float32")), np.asarray(theirs)
+        assert np.abs(ours - theirs).max() < 0.01 * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"dtype": "float32"}, {"pixels": (8, 8)}, {"pixels": (None, None)}, {"channels": 64}, {"filters": 64}, {"groups": 2},
+        {"strides": 2}, {"dilation_rate": 2}, {"padding": "valid"}, {"kernel_size": 5}, {"kernel_size": 1},
+    ],
+)  # fmt: skip
+def test_other_convolutions_keep_their_gradient(changed):
+    assert "convolution_op" not in vars(convolution(**changed))
