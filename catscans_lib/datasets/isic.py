@@ -1,13 +1,13 @@
 """Skin lesions of the ISIC archive: the challenges of 2018 (task 3, HAM10000) and 2017 (part 3), as downloaded.
 
-``ISIC2018_Task3_Training_Input/*.jpg`` with ``*GroundTruth.csv`` (one-hot) and the lesions in ``*LesionGroupings.csv`` or
-HAM10000's own ``HAM10000_metadata.csv``; ``ISIC-2017_Training_Data/*.jpg`` with ``ISIC-2017_Training_Part3_GroundTruth.csv``.
+``ISIC2018_Task3_Training_Input/*.jpg`` with ``ISIC2018_Task3_Training_GroundTruth.csv`` (one-hot) and the lesions in
+``ISIC2018_Task3_Training_LesionGroupings.csv`` or HAM10000's own ``HAM10000_metadata.csv``; ``ISIC-2017_Training_Data/*.jpg``
+with ``ISIC-2017_Training_Part3_GroundTruth.csv``.
 Age, sex and site come from ``HAM10000_metadata.csv`` and ``ISIC-2017_Training_Data_metadata.csv``, where they are there.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,16 +23,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HAM10000 = "HAM10000_metadata.csv"
-OTHER_SETS = re.compile("test|validation", re.IGNORECASE)
 
 
 def read_2018(card: DatasetInfo, data_dir: Path) -> Listing:
     """List the images with exactly one class and a lesion; other images and rows are reported."""
     folder = native_dir(data_dir, *card.places)
-    truth = _find(folder.parent, "*GroundTruth.csv")
+    truth = _find(folder.parent, "ISIC2018_Task3_Training_GroundTruth.csv")
     table = read_csv(truth, ("image", *card.classes)).drop_duplicates()
     labels, faults = one_hot(table, card.classes)
-    found = _find(folder.parent, "*LesionGroupings.csv", HAM10000)
+    found = _find(folder.parent, "ISIC2018_Task3_Training_LesionGroupings.csv", HAM10000)
     image = "image_id" if found.name == HAM10000 else "image"
     lesions = read_csv(found, (image, "lesion_id")).set_index(image)["lesion_id"].to_dict()
     rows = table[["image"]].assign(label=labels, fault=faults, group=[lesions.get(one, "") for one in table["image"]])
@@ -68,22 +67,17 @@ def _with_details(card: DatasetInfo, rows: pd.DataFrame, *paths: Path) -> pd.Dat
 def _listing(card: DatasetInfo, data_dir: Path, folder: Path, source: Path, rows: pd.DataFrame) -> Listing:
     """List the images of a table with the columns image, label, fault and optionally group; their ids are the archive's."""
     rows = rows.assign(path=folder.relative_to(data_dir).as_posix() + "/" + rows["image"] + ".jpg")
-    is_2018 = "group" in rows  # other files beside the images of 2017 are known: superpixels
-    files = label_tables.Files(data_dir) if is_2018 else None
-    listing = label_tables.from_table(rows.drop(columns="image"), data_dir, source, card.classes, files=files)
+    listing = label_tables.from_table(rows.drop(columns="image"), data_dir, source, card.classes)
     ids = listing.images["path"].map(stem)
-    groups = listing.images["group"] if is_2018 else ids
+    groups = listing.images["group"] if "group" in rows else ids
     return replace(listing, images=listing.images.assign(image_id=ids, group=groups))
 
 
-def _find(root: Path, *patterns: str) -> Path:
-    """Return the only file, here or one folder below, of the first pattern that has any; not those of test and validation."""
-    for pattern in patterns:
-        paths = [path for path in [*root.glob(pattern), *root.glob(f"*/{pattern}")] if not OTHER_SETS.search(path.name)]
-        found = sorted(path.relative_to(root).as_posix() for path in paths)
-        if len(found) > 1:
-            raise InputError(f"'{root}' holds {' and '.join(found)}; which one describes the images? Keep one of them.")
-        if found:
-            return root / found[0]
-    where = "Download it from the ISIC 2018 task 3 page and put it there"
-    raise InputError(f"No {' or '.join(patterns)} in '{root}' for the training images. {where}.")
+def _find(root: Path, *names: str) -> Path:
+    """Return the first of these files, here or one folder below."""
+    found = [path for name in names for path in (root / name, *sorted(root.glob(f"*/{name}"))) if path.is_file()]
+    if not found:
+        raise InputError(
+            f"No {' or '.join(names)} in '{root}'. Download it from the ISIC 2018 task 3 page and put it there."
+        )
+    return found[0]

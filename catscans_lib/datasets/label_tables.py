@@ -24,30 +24,16 @@ class Files:
     def __init__(self, root: Path, folders: Sequence[str] = (), suffix: str = "") -> None:
         self._root, self._folders, self._suffix = root, folders or ("",), suffix
         self._names: dict[str, dict[str, list[str]]] = {}  # by folder and name without suffix
-        self._foreign = ""  # folder of another computer that paths begin with
 
     def find(self, text: str) -> list[str]:
         """Return the files that `text` may name, as paths below `root` without repetitions; empty if no file matches.
 
         Understands backslashes, `..`, missing suffixes, and absolute paths of another computer whose last parts exist here.
         """
-        for path in dict.fromkeys((text, text.replace("\\", "/").removeprefix(self._foreign))):
-            if found := self._in_folders(path):
-                return found
         text = text.replace("\\", "/")
-        if re.match(r"/|[A-Za-z]:/", text):
-            parts = text.split("/")
-            for start in range(1, len(parts)):
-                if found := self._in_folders("/".join(parts[start:])):
-                    self._foreign = "/".join(parts[:start]) + "/"
-                    return found
-        return []
-
-    def unlisted(self, listed: Iterable[str]) -> list[str]:
-        """Return the images in the folders that were looked into whose paths are not among `listed`."""
-        found = ((folder, names) for folder, by_stem in self._names.items() for names in by_stem.values())
-        paths = {posixpath.join(folder, name) for folder, names in found for name in names}
-        return sorted(path for path in paths - set(listed) if stem(path) != path.rsplit("/", 1)[-1])
+        parts = text.split("/")
+        starts = range(len(parts)) if re.match(r"/|[A-Za-z]:/", text) else (0,)
+        return next(filter(None, (self._in_folders("/".join(parts[start:])) for start in starts)), [])
 
     def _in_folders(self, text: str) -> list[str]:
         found = {}
@@ -80,8 +66,8 @@ def from_table(
     """List the images of a table with path (below `root`) and label, and optionally group, split and fault; all text.
 
     Further columns are details of the listing. All rows of an image that is listed with different values are left out. An image
-    whose group is blank or a word such as "unknown" is a group of its own. `source` is the file of the table, for messages; with
-    `files`, images that the table does not list are noted. With `multi_label`, labels are as in `images.findings`.
+    whose group is blank or a word such as "unknown" is a group of its own. `source` is the file of the table, for messages. With
+    `multi_label`, labels are as in `images.findings`.
     """
     found, problems = files or Files(root), list(problems)
     by_path: dict[str, list[dict[str, str]]] = {}
@@ -110,8 +96,6 @@ def from_table(
     if ungrouped:
         words = ", ".join(f"'{word}'" for word in sorted(set(ungrouped)))
         notes.append(f"{len(ungrouped):,} images have no group ({words}): each of them is a group of its own.")
-    if files and (others := files.unlisted(by_path)):
-        notes.append(f"{len(others):,} images in the same folders are not in the table, such as '{others[0]}'.")
     problems += [Problem("", note) for note in notes]
     import pandas as pd
 

@@ -76,20 +76,16 @@ class OwnCard(Strict):
         advice = "Name its columns: --path-column and so on; in a card path_column and so on."
         rows, problems = tables.read(place, list(columns.values()), advice)
         hot, several = [name.strip() for name in self.label_column.split(",")], self.multi_label is not None
-        if len(hot) == 1 or not set(hot) <= set(rows):
-            others = rows.drop(columns=list(columns.values()))
-            is_there = self.label_column.lower() in map(str.lower, others)
-            may_be_hot = self.label_column == "label" and not is_there
-            hot = tables.one_hot_columns(others, multi_label=several) if may_be_hot else []
         table = rows[list(columns.values())].set_axis(list(columns), axis=1)
-        if hot:
+        if len(hot) > 1 and set(hot) <= set(rows):
             labels, faults = tables.one_hot(rows, hot, multi_label=several)
             said = "Findings are those of these columns that are 1 (blank: 0)"
             said = said if several else "The label is the one of these columns that is 1"
             problems.append(Problem("", f"{said}: {', '.join(hot)}."))
         else:
-            labels = tables.spelled(rows, place, [self.label_column], advice)[self.label_column]
-            found = [findings.label(text.split(self.multi_label)) if several else (text, "") for text in labels]
+            tables.check(rows, place, [self.label_column], advice)
+            texts = rows[self.label_column]
+            found = [findings.label(text.split(self.multi_label)) if several else (text, "") for text in texts]
             labels, faults = ([one[side] for one in found] for side in (0, 1))
         return table.assign(label=labels, fault=faults), problems
 

@@ -1,8 +1,6 @@
 """From the bytes of an image file to a picture: 8-bit RGB, or values with more bits, which `ranges` scales later."""
 
 import io
-import re
-import sys
 import warnings
 from functools import partial
 from typing import Literal, NamedTuple
@@ -18,13 +16,11 @@ UPRIGHT = dict(enumerate((_T.FLIP_LEFT_RIGHT, _T.ROTATE_180, _T.FLIP_TOP_BOTTOM,
 UPRIGHT |= dict(enumerate((_T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90), start=6))
 PNG = b"\x89PNG\r\n\x1a\n"
 UNUSED = (b"iCCP", b"iTXt", b"tEXt", b"zTXt")  # colour profile and texts of a PNG; Pillow refuses large ones
-OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 WHITE_IS_ZERO = 0  # value of the TIFF tag PhotometricInterpretation
 # What is lost although the image is read.
 TURNED = "turned upright, as their EXIF data say"
 INVISIBLE = "fully transparent: read as a plain white image"
 TRANSPARENT = "transparent pixels became white"
-ALPHA_IGNORED = "more than 8 bits with transparency: the transparency is ignored"
 NO_VALUE = "pixels without a value (not finite, or DICOM padding) became the smallest value"
 NOTES = (TURNED, dicom.CUT)  # usual: counted for the dataset, not a loss of an image
 
@@ -69,11 +65,8 @@ def _read(data: bytes, draft_px: int | None) -> Picture:
             image.load()  # turns a TIFF upright
             bits = image.tag_v2.get(258, 8) if image.format == "TIFF" else 8
             if mode[0] in "IF" or np.max(bits) > 8 or any(name[-4:-1] == ";16" for name in raw_modes):
-                values = _values(image, data, raw_modes)
                 is_negative = image.format == "TIFF" and image.tag_v2.get(262) == WHITE_IS_ZERO
-                is_clear = "A" in image.getbands() and image.getchannel("A").getextrema()[0] < 255
-                losses += [ALPHA_IGNORED] if is_clear else []
-                picture = _of_values(values, is_negative)
+                picture = _of_values(_values(image, raw_modes), is_negative)
             else:
                 picture = Picture([_to_rgb(image, losses)], mode, size)
             turn = UPRIGHT.get(_orientation(image))
@@ -127,29 +120,14 @@ def _pages(image: Image.Image) -> list[str]:
     return [dicom.PAGES.format(n=n)] if n != 1 else []
 
 
-def _values(image: Image.Image, data: bytes, raw_modes: set[str]) -> np.ndarray:
-    """Return the values of an image with more than 8 bits, float64 (height, width) or (height, width, 3)."""
+def _values(image: Image.Image, raw_modes: set[str]) -> np.ndarray:
+    """Return the values of a grey image with more than 8 bits, float64 (height, width)."""
+    if image.mode[0] not in "IF":
+        raise ValueError(f"colours of more than 8 bits ({', '.join(sorted(raw_modes))}); save the image with 8 bits")
     values = np.asarray(image).astype(float)
-    if image.mode[0] in "IF":
-        if "I;32N" in raw_modes and values.min() < 0:  # Pillow reads unsigned numbers as signed ones
-            values[values < 0] += 2**32
-        return values
-    if not all(re.fullmatch("(RGB|RGBA|RGBX|LA);16[BLN]", name) for name in raw_modes):
-        raise ValueError(f"colours of {', '.join(sorted(raw_modes))}; save the image with 8 bits per channel")
-    # Pillow keeps the high byte of each number; the second time, it is told the other order of bytes.
-    with Image.open(io.BytesIO(data)) as again:
-        again.tile = [tile._replace(args=_other_bytes(tile.args)) for tile in again.tile]
-        again.load()
-        low = np.asarray(again)
-    if "LA;16B" in raw_modes:  # four bytes: those of the grey value, then those of its transparency
-        return low[..., 0] * 256.0 + low[..., 1]
-    return values[..., :3] * 256 + low[..., :3]
-
-
-def _other_bytes(arguments: str | tuple) -> str | tuple:
-    name, *rest = [arguments] if isinstance(arguments, str) else arguments
-    name = "RGBA" if name == "LA;16B" else name[:-1] + OTHER_BYTE[name[-1]]
-    return (name, *rest) if rest else name
+    if "I;32N" in raw_modes and values.min() < 0:  # Pillow reads unsigned numbers as signed ones
+        values[values < 0] += 2**32
+    return values
 
 
 def _of_values(values: np.ndarray, is_negative: bool) -> Picture:

@@ -144,8 +144,7 @@ def open_store(path: Path) -> ImageStore:
             got = f"reader version {attrs.get('reader_version', 'none')}, not {READER_VERSION}"
             raise InputError(f"'{path}' has {got}. Delete it and run ingest again.")
         table = _read_table(file, "table", COLUMNS)
-        losses = pd.DataFrame(columns=Problem._fields)
-        losses = _read_table(file, "losses", Problem._fields) if "losses" in file else losses
+        losses = _read_table(file, "losses", Problem._fields)
         shape = (len(table), *file["images"].shape[1:])
         images = np.memmap(path, np.uint8, "r", offset=file["images"].id.get_offset(), shape=shape)
         has = file["findings"][:].astype(bool) if "findings" in file else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 DELIMITERS = (",", ";", "\t", "|")
 NO_GROUP = {"", "-", "?", "na", "n/a", "nan", "<na>", "none", "null", "unk", "unknown", "missing", "not available"}
 NO_LABEL = {"", "na", "n/a", "nan", "<na>", "null"}
-THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 
 
 def read(
@@ -29,16 +27,14 @@ def read(
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Read a table as text: rows, and problems (lines that were left out, notes).
 
-    InputError, which ends with `advice`, if it cannot be read or lacks one of `columns` (in any case). The delimiter is the
-    one that cuts the first line into most parts; UTF-8, UTF-16, or else Windows-1252 (noted).
+    InputError, which ends with `advice`, if it cannot be read or lacks one of `columns`. The delimiter is the one that cuts the
+    first line into most parts; UTF-8, UTF-16 with its mark, or else Windows-1252 (noted).
     """
     import pandas as pd
 
     problems: list[Problem] = []
     lines = _lines(_text(path, problems, advice), path, advice)
     header, rows = lines[0], lines[1:]
-    if rows and all(len(row) == len(header) + 1 for row in rows) and any(row[-1] for row in rows):
-        header = ["", *header]  # R does not name the column of row names
     whole = []
     for number, row in enumerate(rows, start=2):
         if any(row[len(header) :]):
@@ -49,7 +45,8 @@ def read(
     table = pd.DataFrame(whole, columns=range(len(header)), dtype=str)
     named = [number for number, name in enumerate(header) if name]
     table = table[named].set_axis([header[number] for number in named], axis=1)
-    return spelled(table, path, columns, advice), problems
+    check(table, path, columns, advice)
+    return table, problems
 
 
 def read_csv(path: Path, columns: Sequence[str], advice: str = "Download it again.") -> pd.DataFrame:
@@ -61,13 +58,9 @@ def read_csv(path: Path, columns: Sequence[str], advice: str = "Download it agai
 
 
 def numbers(column: pd.Series) -> np.ndarray:
-    """Return text as numbers, NaN where it is none. A comma is a decimal comma unless a value has a point or it may
-    separate thousands in all values."""
+    """Return text as numbers, NaN where it is none."""
     import pandas as pd
 
-    commas = column[column.str.contains(",", regex=False)]
-    if len(commas) and not column.str.contains(".", regex=False).any() and not commas.str.fullmatch(THOUSANDS).all():
-        column = column.str.replace(",", ".", regex=False)
     return pd.to_numeric(column, errors="coerce").to_numpy(float)
 
 
@@ -86,52 +79,28 @@ def one_hot(table: pd.DataFrame, columns: Sequence[str], *, multi_label: bool = 
     return labels, faults
 
 
-def one_hot_columns(table: pd.DataFrame, *, multi_label: bool = False) -> list[str]:
-    """Return the columns that hold only 0 and 1 (or with `multi_label` nothing), if there are at least two; without it, only
-    if most rows have exactly one 1.
-    """
-    form = r"(?:[01](?:[.,]0*)?)?" if multi_label else r"[01](?:[.,]0*)?"
-    found = [name for name in table if table[name].str.fullmatch(form).all() and table[name].any()]
-    if multi_label:
-        return found if len(found) > 1 else []
-    labels = one_hot(table, found)[0] if len(found) > 1 else []
-    return found if sum(label != "" for label in labels) > 0.5 * len(table) else []
-
-
 def _text(path: Path, problems: list[Problem], advice: str) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"Cannot read '{path}': {error.strerror}. {advice}") from error
-    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    nulls = [data[start:400:2].count(0) for start in (0, 1)]
-    encoding = (
-        "utf-16" if wide else "utf-16-le" if nulls[1] > 20 > nulls[0] else "utf-16-be" if nulls[0] > 20 else "utf-8-sig"
-    )
-    for name in (encoding, "cp1252"):
-        try:
-            text = data.decode(name)
-        except UnicodeDecodeError:
-            continue
-        if "\0" in text:
-            break
-        if name == "cp1252":
-            problems.append(Problem("", f"{path.name} is not UTF-8; read as Windows-1252. Check letters with accents."))
-        return text
-    raise InputError(f"'{path}' is not a text file. Save the table as CSV (UTF-8).")
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+        problems.append(Problem("", f"{path.name} is not UTF-8; read as Windows-1252. Check letters with accents."))
+    if "\0" in text:
+        raise InputError(f"'{path}' is not a text file. Save the table as CSV (UTF-8).")
+    return text
 
 
 def _lines(text: str, path: Path, advice: str) -> list[list[str]]:
     """Return the values of every line that is not blank; the first is the header."""
-    if match := re.match(r"sep=(.)\r?\n", text):  # written by Excel
-        text = text[match.end() :]
     first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = match[1] if match else max(DELIMITERS, key=lambda one: len(next(_rows(first, one), [])))
+    delimiter = max(DELIMITERS, key=lambda one: len(next(_rows(first, one), [])))
     try:
-        try:
-            lines = list(_rows(text, delimiter, strict=True))
-        except csv.Error:  # a single quotation mark, which may swallow the lines that follow: quotes are only cut off
-            lines = [[value.strip(' "') for value in row] for row in _rows(text, delimiter, quoting=csv.QUOTE_NONE)]
+        lines = list(_rows(text, delimiter, strict=True))
     except csv.Error as error:
         raise InputError(f"Cannot read '{path}' as a CSV: {error}. {advice}") from error
     lines = [line for line in ([value.strip(" \t\r\n") for value in row] for row in lines) if any(line)]
@@ -140,19 +109,11 @@ def _lines(text: str, path: Path, advice: str) -> list[list[str]]:
     return lines
 
 
-def _rows(text: str, delimiter: str, **how: int) -> csv.reader:
+def _rows(text: str, delimiter: str, **how: bool) -> csv.reader:
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, **how)
 
 
-def spelled(table: pd.DataFrame, path: Path, columns: Sequence[str], advice: str) -> pd.DataFrame:
-    """Rename the columns that differ from `columns` in case only; InputError if one is missing or there twice."""
-    names = list(table)
-    for wanted in columns:
-        same = [name for name in names if name == wanted] or [name for name in names if name.lower() == wanted.lower()]
-        if len(same) > 1:
-            raise InputError(f"'{path}' has {len(same)} columns '{wanted}'. Rename one. {advice}")
-        if same:
-            names[names.index(same[0])] = wanted
-    if missing := [column for column in columns if column not in names]:
-        raise InputError(f"'{path}' lacks {', '.join(missing)}; it has {', '.join(table)}. {advice}")
-    return table.set_axis(names, axis=1)
+def check(table: pd.DataFrame, path: Path, columns: Sequence[str], advice: str) -> None:
+    """Raise InputError if one of `columns` is missing or there twice."""
+    if wrong := [column for column in columns if list(table).count(column) != 1]:
+        raise InputError(f"'{path}' needs one column {', '.join(wrong)}; it has {', '.join(table)}. {advice}")

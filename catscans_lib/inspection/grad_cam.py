@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import results
+from catscans_lib.errors import InputError
 from catscans_lib.images.findings import SEPARATOR
 from catscans_lib.images.store import ImageStore
 from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks.weights import leaves
 from catscans_lib.training import loop
+
+TOLERANCE = 0.05  # difference allowed to a saved probability: bfloat16 in batches of another size differed by 0.012
 
 
 def held_out(networks: SourceNetworks) -> pd.DataFrame:
@@ -50,7 +53,8 @@ def of_sources(
     """Explain the class that each network predicts for the images `shown`; tables from `examples` and `held_out`.
 
     Returns `heat` by source, shape (n_images, map_height, map_width), and a table: source, image_id, label, predicted, score,
-    right, and hot_share (of the map with at least half of its largest heat).
+    right, and hot_share (of the map with at least half of its largest heat). InputError if other scores are
+    saved.
     """
     pixels = images.images[pd.Index(images.table["image_id"]).get_indexer(shown["image_id"])]
     heats, answers = {}, []
@@ -59,6 +63,9 @@ def of_sources(
         saved = predictions[predictions["source"] == source].set_index("image_id").loc[shown["image_id"]]
         outputs = keras.ops.convert_to_numpy(model(pixels.astype("float32"), training=False))
         scores = loop.probabilities(outputs, multi_label=images.findings is not None)
+        if np.abs(scores - _scores(saved).to_numpy()).max() > TOLERANCE:
+            name = f"transfer/{source}--{networks.target}"
+            raise InputError(f"The saved network of {name} gives other scores than its predictions. Make {name} again.")
         answer = scores.argmax(axis=1)
         heats[source] = heat(model, pixels, answer)
         given = {"predicted": np.array(images.classes)[answer], "score": scores.max(axis=1)}

@@ -32,7 +32,7 @@ def recommend(settings: Recommend, studies: Sequence[Study] = (), say: Say = lam
     Returns plain values that JSON can hold (None, not NaN): place, mode, measures, images (see `OwnImages.described`), advice
     (rows of `model.rank` with name, family, backbone, has_results), alone (True: ranked without the images), within (rankings of
     candidates of one network), settle (what fine-tuning the best two would settle), worth (the best against random weights),
-    half (the advice from half the images), evidence (n_targets), rests_on (sentences), beats_imagenet
+    evidence (n_targets), rests_on (sentences), beats_imagenet
     (None: not known), check (rows of `model.check`), look (see `looks.compare`), demo, notes, problems, warnings (sentences).
     InputError if the images or a named candidate cannot be read, or no named candidate has a score.
     """
@@ -72,7 +72,7 @@ def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[
         raise InputError("No candidate can be ranked: no measure has a value.\n" + "\n".join(scored.problems))
     if alone:
         kinds = [(title, kind, kind, "") for kind, title in known.FAMILIES.items() if kind in {*families.values()}]
-        scored = scored._replace(all=pd.DataFrame(kinds, columns=scores.KEYS).reindex(columns=[*scored.all]), n_half=0)
+        scored = scored._replace(all=pd.DataFrame(kinds, columns=scores.KEYS).reindex(columns=[*scored.all]))
     both = checked.dropna(subset="regret_imagenet")
     told = {
         "place": settings.place, "mode": mode, "measures": measures, "images": images.described(group), "alone": alone,
@@ -113,13 +113,9 @@ def _ranked(fit: model.Fit, scored: scores.Scored, seed: int) -> dict[str, Any]:
     advice["has_results"] = [key in fit.networks for key in zip(advice["source"], advice["backbone"], strict=True)]
     drawn = model.draws(fit, scored.all, seed).set_axis(scored.all.loc[sorted(order.index), "name"], axis=1)
     names, nothing = list(advice["name"]), list(advice.loc[advice["family"] == "none", "name"])
-    trained, half = [name for name in names if name not in nothing], None
-    if scored.n_half:
-        again = model.rank(fit, scored.half, seed)
-        order = list(scored.half.loc[again.index, "name"])
-        half = {"n_images": scored.n_half, "order": order, "p_best": again["p_best"].iloc[0]}
+    trained = [name for name in names if name not in nothing]
     return {
-        "advice": advice.to_dict("records"), "within": _within(advice, drawn), "half": half,
+        "advice": advice.to_dict("records"), "within": _within(advice, drawn),
         "settle": _pair(drawn, *trained[:2]) if len(trained) > 1 else None,
         "worth": _pair(drawn, trained[0], nothing[0]) if trained and nothing else None,
     }  # fmt: skip

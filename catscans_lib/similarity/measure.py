@@ -3,10 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from catscans_lib.errors import InputError
+
+# Errors of numbers: a value is missing. All other errors are faults of the program, and end the run.
+FAILURES = (ValueError, ArithmeticError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,12 @@ class Measure:
         if not math.isfinite(value):
             raise InputError(f"{self.title} ({self.name}) of these inputs is {value}, which is no value. Leave it out.")
         return value
+
+
+def attempt(function: Callable[..., Any], *given: Any) -> tuple[Any, str]:
+    """Return the result and "", or None and the problem if it is one of `FAILURES`."""
+    try:
+        return function(*given), ""
+    except FAILURES as error:
+        kind, text = "" if isinstance(error, InputError) else type(error).__name__, " ".join(str(error).split())
+        return None, ": ".join(filter(None, (kind, text)))

@@ -12,7 +12,7 @@ from catscans_lib.statistics.ranks import STATISTICS
 from catscans_lib.statistics.ties import TIED
 from catscans_lib.transferability import resampling, similarity_tables
 from catscans_lib.transferability.resampling import Sample, sample
-from catscans_lib.transferability.similarity_tables import PAIR, closer
+from catscans_lib.transferability.similarity_tables import closer
 
 LEVEL = 0.95
 ALL = "all"  # all targets together, in column target
@@ -95,15 +95,8 @@ def panels(
 def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
     """Arrange tables as arrays, averaged over seeds; source `none` and measures of other pairs are left out.
 
-    `results` are of one mode. ValueError if a measure has two values for the same pair and seed, or two directions.
+    `results` are of one mode.
     """
-    keys = [*PAIR, "measure", *(["seed"] if "seed" in similarity else [])]
-    if (twice := similarity.duplicated(keys)).any():
-        row = similarity[twice].iloc[0]
-        raise ValueError(f"Measure '{row['measure']}' of {row['source']} and {row['target']} has two values.")
-    directions = similarity.groupby("measure")["larger_is_closer"].nunique()
-    if (directions > 1).any():
-        raise ValueError(f"Measure '{directions.idxmax()}' is a distance in some rows and a similarity in others.")
     results = results[results["source"] != "none"]
     sources, targets = list(results["source"].unique()), list(results["target"].unique())
     folds, measures = list(results["fold"].unique()), list(similarity["measure"].unique())

@@ -1,34 +1,23 @@
 """Compute the measures of similarity of every source to a target, on samples of their images."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from catscans_lib import paths
-from catscans_lib.errors import InputError
 from catscans_lib.images import folds, store
 from catscans_lib.images.store import ImageStore, Subset, open_store
 from catscans_lib.similarity import registry
-from catscans_lib.similarity.measure import Inputs
+from catscans_lib.similarity.measure import Inputs, attempt
 from catscans_lib.transferability import Similarity, Study
 from catscans_lib.transferability.source_features import SourceFeatures
 
-COLUMNS = [
-    "source",
-    "target",
-    "measure",
-    "value",
-    "larger_is_closer",
-    "probe",
-    "n_images",
-    "seed",
-]  # probe "": the source's own
+# probe "": the source's own network
+COLUMNS = ["source", "target", "measure", "value", "larger_is_closer", "probe", "n_images", "seed"]
 PROBLEMS = ["source", "target", "measure", "probe", "n_images", "seed", "problem"]
-# Errors of numbers: a value is missing. All other errors are faults of the program, and end the run.
-FAILURES = (ValueError, ArithmeticError, MemoryError)
 
 
 class Pair(NamedTuple):
@@ -77,21 +66,12 @@ def _rows(pairs: Iterable[Pair], settings: Similarity, seed: int) -> list[tuple]
             if compares_images != bool(pair.probe):  # if not, it looks at the target through the source's network
                 continue
             if measure.name in computable:
-                value, problem = _attempt(measure.compute, pair.inputs, seed)
+                value, problem = attempt(measure.compute, pair.inputs, seed)
             elif not (problem := "; ".join(pair.missing[part] for part in measure.arguments if part in pair.missing)):
                 continue
             of_value = value, measure.larger_is_closer, pair.probe, len(pair.inputs.features), seed
             rows.append((pair.source, settings.target, measure.name, *of_value, problem, time.perf_counter() - start))
     return rows
-
-
-def _attempt(function: Callable[..., Any], *given: Any) -> tuple[Any, str]:
-    """Return the result and "", or None and the problem."""
-    try:
-        return function(*given), ""
-    except FAILURES as error:
-        kind, text = "" if isinstance(error, InputError) else type(error).__name__, " ".join(str(error).split())
-        return None, ": ".join(filter(None, (kind, text)))
 
 
 def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: int) -> Iterator[Pair]:
@@ -124,7 +104,7 @@ def _pairs(study: Study, settings: Similarity, networks: SourceFeatures, seed: i
 def _side(networks: SourceFeatures, images: Subset, seed: int, needs: frozenset[str]) -> Side:
     found, embedding, reason = networks.features(networks.probe, images), None, ""
     if "fisher" in needs:
-        embedding, reason = _attempt(networks.fisher, images, found, seed)
+        embedding, reason = attempt(networks.fisher, images, found, seed)
     return Side(images, found, embedding, {"fisher": reason} if reason else {})
 
 
@@ -139,7 +119,7 @@ def _between(name: str, target: Side, source: Side, probe: str) -> Pair:
 def _by_network(networks: SourceFeatures, source: str, target: Side) -> Pair:
     """Inputs of measures that look at the target through the source's network."""
     found = networks.features(source, target.images)
-    head, reason = _attempt(networks.head, source, found)
+    head, reason = attempt(networks.head, source, found)
     images = target.images
     inputs = Inputs(features=found, labels=images.labels, groups=images.groups, source_head=head)
     return Pair(source, inputs, "", {"source_head": reason} if reason else {})

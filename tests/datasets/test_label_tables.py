@@ -90,12 +90,12 @@ def test_images_without_a_group_are_groups_of_their_own(folder, word):
 
 def test_one_hot_columns_are_labels(folder):
     rows = [("a1", "1,0.0"), ("a2", "0,1.0"), ("b1", "1,0"), ("b2", "1,1")]
-    for card in ({}, {"label_column": "mole,wart"}):
-        listing = listed(folder, "part_{part}/{name}.png", head="path,mole,wart", rows=rows, **card)
-        assert list(listing.images["label"]) == ["mole", "wart", "mole"]
-        assert fixtures.problems(listing)["part_b/b2.png"] == "2 classes (mole, wart) instead of one; left out"
-        assert "The label is the one of these columns that is 1: mole, wart." in set(listing.problems["problem"])
-    with pytest.raises(InputError, match="lacks diagnosis; it has path, mole, wart"):
+    card = {"head": "path,mole,wart", "rows": rows, "label_column": "mole, wart"}
+    listing = listed(folder, "part_{part}/{name}.png", **card)
+    assert list(listing.images["label"]) == ["mole", "wart", "mole"]
+    assert fixtures.problems(listing)["part_b/b2.png"] == "2 classes (mole, wart) instead of one; left out"
+    assert "The label is the one of these columns that is 1: mole, wart." in set(listing.problems["problem"])
+    with pytest.raises(InputError, match="needs one column diagnosis; it has path, mole, wart"):
         listed(folder, "{name}", head="path,mole,wart", rows=rows, label_column="diagnosis")
 
 
@@ -125,8 +125,10 @@ FINDINGS = {"a1": "wart|mole", "a2": "Mole", "b1": "No Finding", "b2": "mole"}
     [
         ("path,label", FINDINGS, {"multi_label": "|"}),
         ("path,label", {name: text.replace("|", "; ") for name, text in FINDINGS.items()}, {"multi_label": ";"}),
-        ("path,mole,wart", {"a1": "1,1.0", "a2": "1,", "b1": "0,0", "b2": "1,0"}, {"multi_label": "|"}),
-        ("path,No finding,mole,wart", {"a1": ",1,1", "a2": ",1,0", "b1": "1,,", "b2": ",1,"}, {"multi_label": "|"}),
+        ("path,mole,wart", {"a1": "1,1.0", "a2": "1,", "b1": "0,0", "b2": "1,0"},
+         {"multi_label": "|", "label_column": "mole,wart"}),
+        ("path,No finding,mole,wart", {"a1": ",1,1", "a2": ",1,0", "b1": "1,,", "b2": ",1,"},
+         {"multi_label": "|", "label_column": "No finding,mole,wart"}),
         ("path,x,mole,wart", {"a1": "7,1,1", "a2": "7,1,0", "b1": "7,0,0", "b2": "7,1,0"},
          {"multi_label": "|", "label_column": "mole,wart"}),
     ],
@@ -152,14 +154,6 @@ def test_an_image_whose_findings_are_not_certain_is_left_out(folder, head, row, 
     card = {"multi_label": "|"} | ({"label_column": "none,mole,wart"} if "none" in head else {})
     listing = listed(folder, "part_{part}/{name}.png", head=head, rows=[("a1", row), *others.items()], **card)
     assert fixtures.problems(listing)["part_a/a1.png"] == f"{said}; left out" and len(listing.images) == 2
-
-
-def test_images_beside_the_listed_ones_are_noted(folder):
-    fixtures.save(folder / "part_a/a3.png", 9)
-    listing = listed(folder, "part_{part}/{name}.png")
-    assert list(listing.problems["problem"]) == [
-        "1 images in the same folders are not in the table, such as 'part_a/a3.png'."
-    ]
 
 
 @pytest.mark.parametrize("name", ["BACTERIA-1008087-0001", "NORMAL-1008087-0002", "VIRUS-1008087-0001"])

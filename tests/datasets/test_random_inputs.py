@@ -31,9 +31,8 @@ def written(rng, rows):
 
     after = pick(rng, ["", "", delimiter.strip(" ")])
     lines = [delimiter.join(map(cell, row)) + after for row in rows]
-    lines = [f"sep={delimiter}", *lines] if len(delimiter) == 1 and rng.random() < 0.1 and end != "\r" else lines
     text = end.join(lines) + pick(rng, ["", end])
-    encoding = pick(rng, ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+    encoding = pick(rng, ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
     try:
         return text.encode(encoding)
     except UnicodeEncodeError:  # Windows-1252 lacks a letter
@@ -171,7 +170,7 @@ def test_random_folder_trees_are_read_right_or_refused(tmp_path):
             with pytest.raises(InputError) as refused:
                 own.card_at(folder).read(folder)
             offered = refused.value.instead
-            assert offered[1].is_dir() if offered else "labels.csv" in str(refused.value), seed
+            assert offered[1].is_dir() if offered else "Give a CSV" in str(refused.value), seed
         else:
             listing = own.card_at(folder).read(folder)
             rows = listing.images

@@ -5,6 +5,7 @@ import pytest
 import saved_networks
 from published import shorten
 
+from catscans_lib.errors import InputError
 from catscans_lib.inspection import grad_cam
 from catscans_lib.inspection.networks import SourceNetworks
 from catscans_lib.networks import build
@@ -107,3 +108,5 @@ def test_every_network_explains_its_own_answer_on_held_out_images(images):
         np.testing.assert_allclose(heats[answer.source][place % 2], by_hand, rtol=1e-4, atol=1e-5)
         hot = (by_hand >= by_hand.max() / 2).mean() if by_hand.max() > 0 else 0
         assert answer.hot_share == pytest.approx(hot)
+    with pytest.raises(InputError, match="The saved network of transfer/dtd--chest gives other scores"):
+        grad_cam.of_sources(networks, images, shown, predictions.assign(score_NORMAL=0.5, score_PNEUMONIA=0.5))

@@ -107,5 +107,5 @@ def test_files_that_are_no_features_are_refused(tmp_path):
     pd.DataFrame(NUMBERS).to_csv(tmp_path / "mine.csv", index=False)
     with pytest.raises(InputError, match="no column holds the image ids or paths, such as image_id, path, id"):
         feature_files.read(tmp_path / "mine.csv")
-    with pytest.raises(InputError, match="No feature file '.*mine.txt'. Known formats: .npz, .csv, .parquet"):
+    with pytest.raises(InputError, match="No feature file '.*mine.txt'. Known formats: .npz, .csv"):
         feature_files.read(tmp_path / "mine.txt")

@@ -273,14 +273,6 @@ def test_probes_do_not_predict_the_mode_that_they_are():
     assert set(table.loc[table["mode"] == "linear_probe", "measure"]) == {"m", "always_imagenet", "random"}
 
 
-def test_contradictory_tables_are_refused():
-    twice = pd.concat([measure(AUCS), measure(AUCS)])
-    with pytest.raises(ValueError, match="Measure 'm' of imagenet and chest has two values"):
-        related(results(), twice)
-    with pytest.raises(ValueError, match="'m' is a distance in some rows"):
-        related(results(), pd.concat([measure(AUCS), measure(AUCS, targets=["isic2018"], larger_is_closer=False)]))
-
-
 def test_seeds_of_a_measure_are_averaged():
     seeds = pd.concat([measure({s: v + n for s, v in AUCS.items()}).assign(probe="dtd", seed=n) for n in (0, 1)])
     assert associations.panel(results(), seeds).values[0, 0].tolist() == pytest.approx([1.4, 1.3, 1.2, 1.1])
