@@ -18,7 +18,7 @@ def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
 
 @click.command(epilog="Example: catscans recommend ~/moles --model keras:resnet50 --features dinov3=dinov3.npz")
 @click.argument("place", type=click.Path(path_type=Path))
-@_many("--features", "features", "NAME=FILE", "Features computed by any program: .npz, .csv or .parquet (see above).")
+@_many("--features", "features", "NAME=FILE", "Features computed by any program: .npz or .csv (see above).")
 @_many("--model", "models", "keras:NETWORK", "Network of keras.applications with its ImageNet weights, or none.")
 @_many("--weights", "weights", "[NETWORK=]FILE", "Weights file (.keras, .h5, .safetensors, .pth), of which network.")
 @_many("--from", "networks_of", "PROFILE", "Networks and results of a finished profile.")
@@ -31,7 +31,7 @@ def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
 @click.option("--n-images", type=click.IntRange(20), default=500, show_default=True, help="Maximum number of images.")
 @click.option("--size-px", type=click.IntRange(8, 1024), default=224, show_default=True, help="Side of the images.")
 @click.option("--seed", default=0, show_default=True, help="Seed for selecting the images.")
-@click.option("--label-column", default="label", show_default=True, help="CSV: column with the class.")
+@click.option("--label-column", default="label", show_default=True, help="CSV: column with the class, or one of 0 and 1 per class, joined by commas.")
 @click.option("--multi-label", metavar="SEPARATOR", help="Several findings per image: as in `catscans dataset add`.")
 @click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
 @_many("--image-dir", "image_dir", "FOLDER", "CSV: folder of the images, relative to the CSV; default: its own.")
