@@ -31,7 +31,9 @@ def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
 @click.option("--n-images", type=click.IntRange(20), default=500, show_default=True, help="Maximum number of images.")
 @click.option("--size-px", type=click.IntRange(8, 1024), default=224, show_default=True, help="Side of the images.")
 @click.option("--seed", default=0, show_default=True, help="Seed for selecting the images.")
-@click.option("--label-column", default="label", show_default=True, help="CSV: column with the class; or as in `dataset add`.")
+@click.option(
+    "--label-column", default="label", show_default=True, help="CSV: column with the class; or as in `dataset add`."
+)
 @click.option("--multi-label", metavar="SEPARATOR", help="Several findings per image: as in `catscans dataset add`.")
 @click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
 @_many("--image-dir", "image_dir", "FOLDER", "CSV: folder of the images, relative to the CSV; default: its own.")

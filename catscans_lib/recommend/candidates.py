@@ -5,7 +5,6 @@ Networks are loaded when their features are computed, one at a time. Importing t
 
 import os
 import re
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,13 +21,11 @@ from catscans_lib.recommend.known import FAMILIES
 from catscans_lib.recommend.own_images import OwnImages
 from catscans_lib.transferability import Study
 
-Say = Callable[[str], None]
 DEFAULT = ("keras:mobilenet_v2", "keras:densenet121", "keras:resnet50")  # 2.3, 7 and 24 million weights
 IN_WEIGHTS = "squeezenet_imagenet_notop.h5"  # weights file that the default takes if it is in WEIGHTS
 PUBLISHED = ("imagenet", "notoph5", "efficientnetlite057934424")  # in names of files with ImageNet weights
 CACHE = "recommend"  # features of networks that belong to no profile: data/recommend/features
 BATCH_PIXELS = 16 * 224**2  # of a batch
-EVERY = 15  # seconds between two lines of progress
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Candidate:
     source: str
     family: str = ""
     backbone: str = ""
-    compute: Callable[[OwnImages, Say], tuple[np.ndarray, list[str]]] | None = None
+    compute: Callable[[OwnImages], tuple[np.ndarray, list[str]]] | None = None
 
 
 def chosen(settings: Recommend, studies: Sequence[Study], families: dict[str, str]) -> list[Candidate]:
@@ -112,7 +109,7 @@ def _features_file(given: str) -> Candidate:
     path = Path(file).expanduser()
     table, notes = feature_files.read(path)
 
-    def compute(images: OwnImages, _: Say) -> tuple[np.ndarray, list[str]]:
+    def compute(images: OwnImages) -> tuple[np.ndarray, list[str]]:
         found, more = feature_files.joined(path, table, images.table, images.listing.images)
         return found, [*notes, *more]
 
@@ -125,7 +122,7 @@ def _of_profile(study: Study) -> list[Candidate]:
     networks = SourceFeatures(study.profile, study.probe)
     size_px = max(study.sizes_px[target] for target in study.targets)
 
-    def compute(source: str, images: OwnImages, _: Say) -> tuple[np.ndarray, list[str]]:
+    def compute(source: str, images: OwnImages) -> tuple[np.ndarray, list[str]]:
         return networks.features(source, images.at(size_px)), []
 
     backbones = {source: networks.parameters(source)["backbone"] for source in study.sources}
@@ -136,7 +133,7 @@ def _of_profile(study: Study) -> list[Candidate]:
 
 
 def _by_network(
-    network: str, weights: str, folder: Path | None, size_px: int, images: OwnImages, say: Say
+    network: str, weights: str, folder: Path | None, size_px: int, images: OwnImages
 ) -> tuple[np.ndarray, list[str]]:
     """Features by a network with published weights or those of a file; cached on disk."""
     from catscans_lib.networks import build, features
@@ -145,22 +142,10 @@ def _by_network(
     size_px = max(size_px, registry.find(network).smallest_px)
     backbone = build.backbone(network, size_px)
     filling.load_weights(backbone, network, weights, folder)
-    subset = images.at(size_px)
-
-    def compute() -> np.ndarray:
-        n, parts, said = len(subset.rows), [], time.monotonic()
-        infer = features.inference(backbone, constants=False)  # with constants: 3.2 GB in place of 1.6
-        batch = max(8, min(features.BATCH, BATCH_PIXELS // size_px**2))
-        for start in range(0, n, batch):
-            pixels = subset.store.images[subset.rows[start : start + batch]].astype("float32")
-            parts.append(infer(pixels))
-            if time.monotonic() - said > EVERY:
-                said = time.monotonic()
-                say(f"{min(start + batch, n):,} of {n:,} images")
-        return np.concatenate(parts)
-
-    name = f"own_{features.key(backbone, subset.store, subset.rows)}.npy"
-    return features.kept(paths.features_dir(CACHE) / name, compute).astype("float64"), []
+    subset, batch = images.at(size_px), max(8, min(features.BATCH, BATCH_PIXELS // size_px**2))
+    infer = partial(features.inference, backbone, constants=False)  # with constants: 3.2 GB in place of 1.6
+    found = features.cached(backbone, subset.store, subset.rows, paths.features_dir(CACHE), infer, batch)
+    return found.astype("float64"), []
 
 
 def _split(given: str, form: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, and_more
 from catscans_lib.images.listing import Listing
 from catscans_lib.recommend import Recommend, candidates, known, looks, model, own_images, scores
-from catscans_lib.recommend.candidates import Say
+from catscans_lib.recommend.scores import Say
 from catscans_lib.similarity import registry
 from catscans_lib.transferability import Study
 

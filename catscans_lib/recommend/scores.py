@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +10,12 @@ import pandas as pd
 
 from catscans_lib.errors import InputError
 from catscans_lib.images import store
-from catscans_lib.recommend.candidates import Candidate, Say
+from catscans_lib.recommend.candidates import Candidate
 from catscans_lib.recommend.own_images import OwnImages
 from catscans_lib.similarity import registry
 from catscans_lib.similarity.measure import Inputs, attempt
 
+Say = Callable[[str], None]
 KEYS = ["name", "source", "family", "backbone"]
 
 
@@ -44,7 +45,7 @@ def of_candidates(
         place = f"{with_features.index(candidate) + 1} of {len(with_features)}, {candidate.name}"
         say(f"{place}: features")
         try:
-            features, more = candidate.compute(images, lambda text, place=place: say(f"{place}: {text}"))
+            features, more = candidate.compute(images)
         except InputError as error:
             if not may_fail:
                 raise
