@@ -41,8 +41,7 @@ class OwnCard(Strict):
     group_column: Text | None = None
     split_column: Text | None = None
     detail_columns: list[Text] = Field(default_factory=list)
-    image_dir: Text | list[Text] | None = None
-    suffix: Text | None = None
+    image_dir: list[Text] = Field(default_factory=list)
     group_pattern: Text | None = None
     class_names: list[str] = Field(default_factory=list)
     group: Text | None = None
@@ -90,10 +89,9 @@ class OwnCard(Strict):
         return table.assign(label=labels, fault=faults), problems
 
     def _files(self, place: Path) -> label_tables.Files:
-        folders = [self.image_dir] if isinstance(self.image_dir, str) else self.image_dir or []
-        if missing := [folder for folder in folders if not (place.parent / folder).is_dir()]:
+        if missing := [folder for folder in self.image_dir if not (place.parent / folder).is_dir()]:
             raise InputError(f"No folder '{missing[0]}' beside '{place}'; --image-dir is relative to the table.")
-        return label_tables.Files(place.parent, folders, self.suffix or "")
+        return label_tables.Files(place.parent, self.image_dir)
 
 
 def card_at(place: Path, /, **given: Any) -> OwnCard:

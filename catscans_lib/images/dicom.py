@@ -12,7 +12,7 @@ CUT = "values outside of the window that the DICOM file states are cut off"
 
 def is_dicom(data: bytes) -> bool:
     """Return whether a file of any name begins as DICOM files do."""
-    return data[128:132] == b"DICM" or (data[:2] == b"\x08\0" and data[3:4] == b"\0")  # old files have no header
+    return data[128:132] == b"DICM"
 
 
 def read(data: bytes) -> tuple[np.ndarray, dict[str, Any]]:
@@ -26,20 +26,9 @@ def read(data: bytes) -> tuple[np.ndarray, dict[str, Any]]:
         from pydicom import pixels
     except ImportError:
         raise ValueError("a DICOM file needs pydicom; install it: .venv/bin/pip install pydicom") from None
-    file = pydicom.dcmread(io.BytesIO(data), force=True)
-    if "TransferSyntaxUID" not in file.file_meta:
-        uid = pydicom.uid
-        file.file_meta.TransferSyntaxUID = (
-            uid.ExplicitVRLittleEndian if data[4:6].isalpha() else uid.ImplicitVRLittleEndian
-        )
+    file = pydicom.dcmread(io.BytesIO(data))
     if file.Rows * file.Columns > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
-    # files of several frames have rescaling and window in groups, for all frames and for each
-    groups = [file.get(name) or [] for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")]
-    for group in (found[0] for found in groups if found):
-        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-            for item in group.get(name) or []:
-                file.update(item)
     values = pixels.pixel_array(file, index=0)
     n, facts = int(file.get("NumberOfFrames") or 1), {"mode": file.PhotometricInterpretation, "is_negative": False}
     facts["losses"] = (PAGES.format(n=n),) if n > 1 else ()

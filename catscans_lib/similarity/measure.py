@@ -61,12 +61,16 @@ class Measure:
         """Whether it needs the classes of the target's images; Task2Vec's probe is fitted to them."""
         return "labels" in self.arguments or "fisher" in self.arguments
 
+    def missing(self, inputs: Inputs) -> list[str]:
+        """Return the fields that it needs and `inputs` lacks."""
+        return [name for name in self.arguments if getattr(inputs, name) is None]
+
     def compute(self, inputs: Inputs, seed: int = 0) -> float:
         """Return the value of the measure; InputError if a needed field is missing or invalid, or the value is not finite."""
         if np.ndim(inputs.labels) == 2 and "labels" in self.arguments and not self.takes_findings:
             said = "compares classes that exclude each other; these images may have several findings"
             raise InputError(f"{self.title} ({self.name}) {said}.")
-        if missing := [name for name in self.arguments if getattr(inputs, name) is None]:
+        if missing := self.missing(inputs):
             said = f"needs {', '.join(self.arguments)}; missing: {', '.join(missing)}"
             raise InputError(f"{self.title} ({self.name}) {said}. Pass them in Inputs, or leave the measure out.")
         given = {name: getattr(inputs, name) for name in self.optional if getattr(inputs, name) is not None}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from catscans_lib.errors import unknown
 from catscans_lib.similarity import task2vec
-from catscans_lib.similarity.measure import Inputs, Measure
+from catscans_lib.similarity.measure import Measure
 from catscans_lib.similarity.measures import distribution, feature_based, label_based, linear_probe
 
 FAMILIES = (label_based, feature_based, linear_probe, distribution, task2vec)
@@ -39,10 +39,3 @@ def get(name: str) -> Measure:
 def chosen(names: Iterable[str] | None) -> list[Measure]:
     """Return the named measures, or all of them for None."""
     return [get(name) for name in names or MEASURES]
-
-
-def computable(inputs: Inputs) -> tuple[str, ...]:
-    """Return the names of the measures whose needed fields are all in `inputs`."""
-    return tuple(
-        name for name, one in MEASURES.items() if all(getattr(inputs, part) is not None for part in one.arguments)
-    )

@@ -59,13 +59,12 @@ def _rows(pairs: Iterable[Pair], settings: Similarity, seed: int) -> list[tuple]
     """Rows of `COLUMNS`, problem ("" if there is a value) and the seconds taken."""
     rows = []
     for pair in pairs:
-        computable = set(registry.computable(pair.inputs))
         for measure in registry.chosen(settings.measures):
             value, start = None, time.perf_counter()
             compares_images = any(part.startswith("source_") and part != "source_head" for part in measure.arguments)
             if compares_images != bool(pair.probe):  # if not, it looks at the target through the source's network
                 continue
-            if measure.name in computable:
+            if not measure.missing(pair.inputs):
                 value, problem = attempt(measure.compute, pair.inputs, seed)
             elif not (problem := "; ".join(pair.missing[part] for part in measure.arguments if part in pair.missing)):
                 continue

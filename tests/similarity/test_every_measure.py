@@ -78,8 +78,8 @@ def test_a_missing_part_is_named(name):
     last = similarity.get(name).arguments[-1]
     with pytest.raises(InputError, match=f"needs .*; missing: {last}. Pass"):
         similarity.get(name).compute(replace(world(), **{last: None}))
-    assert name not in registry.computable(replace(world(), **{last: None}))
-    assert name in registry.computable(world())
+    assert similarity.get(name).missing(replace(world(), **{last: None})) == [last]
+    assert not similarity.get(name).missing(world())
 
 
 def of_permuted_labels(name, inputs, n):
