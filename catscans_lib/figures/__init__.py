@@ -9,5 +9,5 @@ from catscans_lib.figures.aucs import auc_panels, difference_panels, slopes
 from catscans_lib.figures.curves import learning_curves
 from catscans_lib.figures.evidence import size_panels, source_forest, study_means
 from catscans_lib.figures.grid_axes import backbone_lines, component_panels, size_curves
-from catscans_lib.figures.inspection import cka_matrix, feature_map_grid, grad_cam_grid, image_grid, kept_heatmap
+from catscans_lib.figures.inspection import cka_matrix, feature_map_grid, grad_cam_grid, image_grid
 from catscans_lib.figures.style import COLOURS, DEMO_STAMP, ordered, save, set_style

@@ -1,4 +1,4 @@
-"""Images, feature maps and Grad-CAM as sheets of small pictures; heat maps over a network's layers."""
+"""Images, feature maps and Grad-CAM as sheets of small pictures; similarity of networks."""
 
 from collections.abc import Sequence
 
@@ -98,23 +98,9 @@ def cka_matrix(table: pd.DataFrame, *, titles: Titles) -> Axes:
     """Plot the similarity of all pairs of sources in one layer, from the table of `layer_similarity.between`."""
     sources = ordered(table["source"])
     wide = table.pivot(index="source", columns="other", values="cka").loc[sources, sources]
-    ax = _cka(wide, table, titles, (3.2 + 0.55 * len(sources), 1.9 + 0.26 * len(sources)))
-    ax.set_title(table["layer"].iloc[0])
-    return ax
-
-
-def kept_heatmap(table: pd.DataFrame, *, titles: Titles) -> Axes:
-    """Plot each layer's similarity before and after fine-tuning, a row per source, from `layer_similarity.kept`."""
-    wide = table.pivot(index="source", columns="layer", values="cka")
-    wide = wide.loc[ordered(table["source"]), table["layer"].unique()]
-    ax = _cka(wide, table, titles, (3.2 + 0.8 * wide.shape[1], 1.6 + 0.26 * len(wide)))
-    ax.set_xlabel("Layer, from the image to the head")
-    return ax
-
-
-def _cka(wide: pd.DataFrame, table: pd.DataFrame, titles: Titles, size: tuple[float, float]) -> Axes:
     label, norm = f"linear CKA, n = {table['n_images'].iloc[0]} images", Normalize(0, 1, clip=True)
-    titles = {name: name for name in wide.columns} | dict(titles)  # layers have no titles
+    size = (3.2 + 0.55 * len(sources), 1.9 + 0.26 * len(sources))
     ax = heatmap(wide, "cividis", norm, "{:.2f}", label=label, titles=titles, size=size)
     ax.tick_params(axis="x", rotation=60)
+    ax.set_title(table["layer"].iloc[0])
     return ax

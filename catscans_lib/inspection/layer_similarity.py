@@ -10,8 +10,7 @@ from catscans_lib.errors import InputError
 from catscans_lib.inspection.feature_maps import map_layers
 
 GRID = 8  # maps are averaged over at most 8 x 8 cells
-BATCH = 16  # memory holds the outputs of all layers for one batch
-Grams = dict[str, np.ndarray]
+BATCH = 16  # images at a time
 
 
 def linear_cka(gram_x: np.ndarray, gram_y: np.ndarray) -> float:
@@ -37,19 +36,9 @@ def hsic(gram_x: np.ndarray, gram_y: np.ndarray) -> float:
     return float((pairs + means - rows) / (n * (n - 3)))
 
 
-def stage_ends(backbone: keras.Model) -> list[str]:
-    """Return the last layer at each map size, from the first convolution to the pooling; at most five, evenly spaced."""
-    maps = map_layers(backbone)
-    kinds = {layer.name: layer for layer in backbone.layers}
-    names = list(maps)
-    first = next(at for at, name in enumerate(names) if isinstance(kinds[name], keras.layers.Conv2D | keras.Model))
-    sizes = {name: maps[name].shape[1:3] for name in names[first:]}
-    is_pixel = {name: size == (1, 1) for name, size in sizes.items()}  # inside a squeeze-and-excitation block
-    padded = {name: isinstance(kinds[name], keras.layers.ZeroPadding2D) for name in sizes}
-    ends = {size: name for name, size in sizes.items() if not is_pixel[name] and not padded[name]}
-    ends[sizes[names[-1]]] = names[-1]
-    kept = np.linspace(0, len(ends) - 1, min(5, len(ends))).round().astype(int)
-    return [list(ends.values())[at] for at in kept]
+def last_layer(backbone: keras.Model) -> str:
+    """Return the name of the last layer with maps, before the pooling."""
+    return list(map_layers(backbone))[-1]
 
 
 def sample(table: pd.DataFrame, n_images: int, seed: int) -> np.ndarray:
@@ -58,15 +47,13 @@ def sample(table: pd.DataFrame, n_images: int, seed: int) -> np.ndarray:
     return np.sort(drawn.index[:n_images].to_numpy())
 
 
-def grams(backbone: keras.Model, images: np.ndarray, layers: list[str]) -> Grams:
-    """Return the Gram matrix (n_images, n_images) of every layer; larger maps are averaged over 8 x 8 cells, for memory."""
-    maps = map_layers(backbone)
-    probe = keras.Model(backbone.input, [maps[name] for name in layers])
-    batches = [images[start : start + BATCH].astype("float32") for start in range(0, len(images), BATCH)]
-    found = [[_cells(keras.ops.convert_to_numpy(one)) for one in probe(batch, training=False)] for batch in batches]
-    features = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    centred = (here - here.mean(axis=0) for here in features)  # CKA is invariant to it; reduces rounding errors
-    return {name: here @ here.T for name, here in zip(layers, centred, strict=True)}
+def gram(backbone: keras.Model, images: np.ndarray, layer: str) -> np.ndarray:
+    """Return the Gram matrix (n_images, n_images) of a layer; larger maps are averaged over 8 x 8 cells, for memory."""
+    probe = keras.Model(backbone.input, map_layers(backbone)[layer])
+    batches = (images[start : start + BATCH].astype("float32") for start in range(0, len(images), BATCH))
+    features = np.concatenate([_cells(keras.ops.convert_to_numpy(probe(one, training=False))) for one in batches])
+    centred = features - features.mean(axis=0)  # CKA is invariant to it; reduces rounding errors
+    return centred @ centred.T
 
 
 def _cells(maps: np.ndarray) -> np.ndarray:
@@ -79,18 +66,13 @@ def _cells(maps: np.ndarray) -> np.ndarray:
     return maps.reshape(len(maps), -1)
 
 
-def between(grams_of: dict[str, Grams], layer: str) -> pd.DataFrame:
+def between(grams: dict[str, np.ndarray], layer: str) -> pd.DataFrame:
     """Compare all pairs of sources in one layer: columns layer, source, other, cka, n_images; both orders, self pairs too."""
-    here = {source: of_layer[layer] for source, of_layer in grams_of.items()}
-    rows = [(layer, *pair, linear_cka(*map(here.get, pair)), len(here[pair[0]])) for pair in product(here, repeat=2)]
+    rows = [(layer, *pair, linear_cka(*map(grams.get, pair)), len(grams[pair[0]])) for pair in product(grams, repeat=2)]
     return pd.DataFrame(rows, columns=["layer", "source", "other", "cka", "n_images"])
 
 
-def kept(before: dict[str, Grams], after: dict[str, Grams]) -> pd.DataFrame:
-    """Compare each source before and after fine-tuning in each layer: columns source, layer, cka, n_images."""
-    rows = [
-        (source, layer, linear_cka(before[source][layer], gram), len(gram))
-        for source, of_source in after.items()
-        for layer, gram in of_source.items()
-    ]
-    return pd.DataFrame(rows, columns=["source", "layer", "cka", "n_images"])
+def kept(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Compare each source before and after fine-tuning: columns source, cka, n_images."""
+    rows = [(source, linear_cka(before[source], of_source), len(of_source)) for source, of_source in after.items()]
+    return pd.DataFrame(rows, columns=["source", "cka", "n_images"])
