@@ -16,16 +16,12 @@ def measure_against_auc(
 ) -> np.ndarray:
     """Plot the AUC of the sources against a measure, a panel per target; closer sources are on the right.
 
-    `results` are AUCs of one mode; faint points are folds and seeds, strong ones their mean. ValueError if no source has both an
-    AUC and a value.
+    `results` are AUCs of one mode; faint points are folds and seeds, strong ones their mean.
     """
     titles = titles or {}
     here = similarity[similarity["measure"] == measure]
     values = here.groupby(["source", "target"])["value"].mean().rename("value")
     shown = results[results["source"] != "none"].join(values, on=["source", "target"], how="inner")
-    if shown.empty:
-        known = ", ".join(similarity["measure"].unique())
-        raise ValueError(f"No source with an AUC has a value of measure '{measure}'; known: {known}.")
     targets = list(shown["target"].unique())
     figure, axes = plt.subplots(1, len(targets), figsize=(3.3 * len(targets), 3.5), squeeze=False)
     is_distance = not here["larger_is_closer"].iloc[0]

@@ -71,7 +71,7 @@ def _read(data: bytes, draft_px: int | None) -> Picture:
                 picture = Picture([_to_rgb(image, losses)], mode, size)
             turn = UPRIGHT.get(_orientation(image))
             losses += [TURNED] if was_turned else []
-            losses += _pages(image)
+            losses += [dicom.PAGES.format(n=n)] if (n := getattr(image, "n_frames", 1)) > 1 else []
     layers = [layer.transpose(turn) for layer in picture.layers] if turn is not None else picture.layers
     return picture._replace(layers=layers, mode=mode, size=size, losses=(*picture.losses, *losses))
 
@@ -110,14 +110,6 @@ def _orientation(image: Image.Image) -> int | None:
     except Exception:  # the pixels may be fine
         return None
     return found if isinstance(found, int) and found in UPRIGHT else None
-
-
-def _pages(image: Image.Image) -> list[str]:
-    try:
-        n = getattr(image, "n_frames", 1)
-    except Exception:  # a damaged second page
-        n = "several"
-    return [dicom.PAGES.format(n=n)] if n != 1 else []
 
 
 def _values(image: Image.Image, raw_modes: set[str]) -> np.ndarray:

@@ -79,23 +79,14 @@ def cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:
 
     Embeddings have shape (n_filters,) and come from one probe network. van den Brandt et al. (2021), arXiv:2107.05940.
     """
-    return float(distance.cosine(*_checked(fisher, source_fisher)))
+    return float(distance.cosine(fisher, source_fisher))
 
 
 def symmetric_cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:
     """Return 1 - cosine of ``f / (f + g + 1e-8)`` and ``g / (f + g + 1e-8)``: filters weigh the same. Achille et al. (2019)."""
-    one, other = _checked(fisher, source_fisher)
+    one, other = np.asarray(fisher), np.asarray(source_fisher)
     total = one + other + EPSILON
     return float(distance.cosine(one / total, other / total))
-
-
-def _checked(*fishers: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    one, other = (np.asarray(side, dtype=np.float64) for side in fishers)
-    if one.ndim != 1 or one.shape != other.shape:
-        raise InputError(
-            f"Embeddings must be (n_filters,), both of one probe network; got {one.shape} and {other.shape}."
-        )
-    return one, other
 
 
 _TWO = {

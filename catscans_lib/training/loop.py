@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from catscans_lib.errors import InputError, unknown
+from catscans_lib.errors import InputError
 from catscans_lib.images import folds
 from catscans_lib.training import Training, augmentation, backend, callbacks, watching
 from catscans_lib.training.batches import PREDICT_BATCH, Batches, stream
@@ -89,8 +89,6 @@ def _optimiser(settings: Training) -> keras.optimizers.Optimizer:
         "adamw": (keras.optimizers.AdamW, {"beta_1": momentum, "weight_decay": settings.weight_decay}),
         "sgd": (keras.optimizers.SGD, {"momentum": momentum}),
     }
-    if name not in known:
-        raise unknown("optimiser", name, known)
     optimiser = known[name][0](**known[name][1], global_clipnorm=settings.clip_norm)
     if name == "adamw":
         optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

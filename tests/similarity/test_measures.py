@@ -146,8 +146,8 @@ def test_uninformative_head_outputs_give_minus_the_entropy_of_the_labels():
 
 
 def test_head_outputs_that_are_not_probabilities_are_refused():
-    for head, message in (([[0.5, 0.6]] * 4, "row 0 sums to 1.1"), ([[1.5, -0.5]] * 4, "lowest value is -0.5")):
-        with pytest.raises(InputError, match=message):
+    for head in ([[0.5, 0.6]] * 4, [[1.5, -0.5]] * 4):
+        with pytest.raises(InputError, match="source_head must hold probabilities"):
             label_based.leep(head, TWO)
 
 

@@ -5,7 +5,6 @@ import pytest
 from keras import layers
 from test_loop import SETTINGS, dark_and_bright, state
 
-from catscans_lib.errors import InputError
 from catscans_lib.networks import build
 from catscans_lib.training import KeepSource, Training, fine_tuning, loop
 
@@ -33,11 +32,6 @@ def fitted(folder, model, how, labels=None, n_classes=2, **options):
     return loop.fit(
         model, images, labels, np.arange(32), np.arange(0), how, n_classes=n_classes, seed=0, state=state(folder), **options
     )  # fmt: skip
-
-
-def test_an_unknown_optimiser_is_an_error_that_names_the_known_ones():
-    with pytest.raises(InputError, match="Unknown optimiser 'rmsprop'; known: adam, adamw, sgd"):
-        loop.compiled(linear(), settings().model_copy(update={"optimiser": "rmsprop"}))
 
 
 @pytest.mark.parametrize(
