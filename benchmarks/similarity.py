@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from catscans_lib.similarity import Inputs, registry
+from catscans_lib.similarity import registry
+from catscans_lib.similarity.measure import Inputs
 from catscans_lib.similarity.measures.feature_based import logme
 
 N, D, C = 1000, 512, 5

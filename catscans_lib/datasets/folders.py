@@ -119,9 +119,6 @@ def _levels(top: Tree, problems: list[Problem]) -> list[tuple[str, Tree]]:
             for one in tree.folders:
                 problems += [] if one in named else one.lose("beside the folders of the splits")
             problems += Tree(tree.path, tree.below, tree.images).lose("beside the folders of the splits")
-            if tree is not top:
-                names = and_more([one.name for one in named])
-                problems.append(Problem("", f"Read in '{tree.below}', which holds {names}."))
             return [(split_of(one.name), _inner(one, problems)) for one in named]
         if tree.images or len(tree.folders) != 1:
             break
@@ -165,9 +162,7 @@ def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Foun
     inner: dict[str, set[str]] = {}  # of every class, the folders that are no part of the form
     classes = []
     for one in parent.folders:
-        if not one.images and len({folder.name for folder in one.folders} & names) > 1:
-            problems += one.lose("in a copy of the folders beside it")
-        elif (match := MASK.fullmatch(one.name)) and match[1] in names:
+        if (match := MASK.fullmatch(one.name)) and match[1] in names:
             problems += one.lose("in a folder of masks")
         else:
             classes.append(one)

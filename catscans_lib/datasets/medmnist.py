@@ -90,10 +90,8 @@ def _labels(path: Path, split: str, n_names: int) -> list[tuple[int, ...] | str]
             shape, *_ = _shape(file, f"{path}: {split}_images")
         with archive.open(f"{split}_labels.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
-    if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "iubf" and len(labels) == shape[0]:
-        if n_names not in (0, labels.shape[1]) or not (np.isin(labels, (0, 1)) | np.isnan(labels)).all():
-            got = f"{split}_labels has {labels.shape[1]} columns, of values {labels.min()} to {labels.max()}"
-            raise InputError(f"'{path}': {got}; values 0 and 1 and a name for each ({n_names} given) are needed.")
+    is_matrix = labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "iubf" and len(labels) == shape[0]
+    if is_matrix and n_names in (0, labels.shape[1]) and (np.isin(labels, (0, 1)) | np.isnan(labels)).all():
         return ["" if np.isnan(row).any() else tuple(np.flatnonzero(row).tolist()) for row in labels]
     flat = labels.ravel()
     if flat.dtype.kind in "SU":
@@ -104,7 +102,7 @@ def _labels(path: Path, split: str, n_names: int) -> list[tuple[int, ...] | str]
         found = [(int(code),) if np.isfinite(code) else "" for code in flat.tolist()] if is_number else []
     if len(found) != shape[0]:
         got = f"{split}_labels is {labels.dtype} {labels.shape} for {shape[0]} images"
-        advice = "one whole number or text per image is needed, or a matrix (n, n_findings) of 0 and 1."
+        advice = f"needed is a whole number or text per image, or a matrix (n, n_findings) of 0 and 1 ({n_names} names given)."
         raise InputError(f"'{path}': {got}; {advice}")
     return found
 

@@ -64,11 +64,11 @@ def read_all(folder: Path, data_dir: Path) -> Listing:
         if _found(folder / images) is None:
             problems.append(Problem(f"{below}/{images}", f"no such file, so the {split} patches are missing"))
         else:
-            rows += _rows(folder / images, f"{below}/{images}", split, problems)
+            rows += _rows(folder / images, f"{below}/{images}", split)
     return make_listing(rows, problems, folder, root=data_dir, classes=CLASSES, pixels=partial(_pixels, data_dir))
 
 
-def _rows(images: Path, place: str, split: str, problems: list[Problem]) -> list[Row]:
+def _rows(images: Path, place: str, split: str) -> list[Row]:
     """Rows of one split, whose patches are in the file `images`."""
     with _opened(images) as file:
         shape, dtype = file["x"].shape, file["x"].dtype
@@ -77,14 +77,9 @@ def _rows(images: Path, place: str, split: str, problems: list[Problem]) -> list
     labels = _labels(images.with_name(images.name.replace("_x.h5", "_y.h5")), images.name, shape[0])
     meta = images.with_name(images.name.replace("_x.h5", "_meta.csv"))
     ids = [f"{split}_{index:06d}" for index in range(len(labels))]
-    if meta.is_file():
-        slides = list(tables.read_csv(meta, ["wsi"])["wsi"])
-        if len(slides) != len(ids):
-            raise InputError(f"'{meta}' has {len(slides)} rows for {len(ids)} patches. Download both again.")
-    else:
-        slides = ids
-        said = "no such file, so patches of one slide may lie in different folds"
-        problems.append(Problem(place.replace("_x.h5", "_meta.csv"), said))
+    slides = list(tables.read_csv(meta, ["wsi"])["wsi"])
+    if len(slides) != len(ids):
+        raise InputError(f"'{meta}' has {len(slides)} rows for {len(ids)} patches. Download both again.")
     places = (in_array(place, index) for index in range(len(ids)))
     names = (CLASSES[label] for label in labels)
     return [Row(*row, split) for row in zip(ids, places, names, slides, strict=True)]

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from catscans_lib.images import dicom
 
@@ -14,8 +14,6 @@ Resize = Literal["squash", "crop", "pad"]  # to a square: distort it, cut off th
 _T = Image.Transpose
 UPRIGHT = dict(enumerate((_T.FLIP_LEFT_RIGHT, _T.ROTATE_180, _T.FLIP_TOP_BOTTOM, _T.TRANSPOSE), start=2))
 UPRIGHT |= dict(enumerate((_T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90), start=6))
-PNG = b"\x89PNG\r\n\x1a\n"
-UNUSED = (b"iCCP", b"iTXt", b"tEXt", b"zTXt")  # colour profile and texts of a PNG; Pillow refuses large ones
 WHITE_IS_ZERO = 0  # value of the TIFF tag PhotometricInterpretation
 # What is lost although the image is read.
 TURNED = "turned upright, as their EXIF data say"
@@ -41,9 +39,14 @@ def read(data: bytes, draft_px: int | None = None) -> Picture:
     try:
         return _read(data, draft_px)
     except ValueError:
-        if not data.startswith(PNG):
+        if not data.startswith(b"\x89PNG"):
             raise
-        return _read(_without_unused(data), draft_px)
+        limit = PngImagePlugin.MAX_TEXT_CHUNK
+        PngImagePlugin.MAX_TEXT_CHUNK = Image.MAX_IMAGE_PIXELS  # of texts and colour profiles: unused, and often large
+        try:
+            return _read(data, draft_px)
+        finally:
+            PngImagePlugin.MAX_TEXT_CHUNK = limit
 
 
 def _read(data: bytes, draft_px: int | None) -> Picture:
@@ -90,17 +93,6 @@ def square(picture: Picture, size_px: int, resize: Resize = "squash") -> np.ndar
     how = {"squash": Image.Image.resize, "crop": ImageOps.fit, "pad": partial(ImageOps.pad, color=bars)}
     found = [np.asarray(how[resize](layer, (size_px, size_px), Image.Resampling.BILINEAR)) for layer in picture.layers]
     return found[0] if len(found) == 1 else np.stack(found, axis=-1)
-
-
-def _without_unused(png: bytes) -> bytes:
-    """Return a PNG without texts and colour profile."""
-    kept, at = [PNG], len(PNG)
-    while at < len(png):
-        end = at + 12 + int.from_bytes(png[at : at + 4])  # length, kind, data, checksum
-        if png[at + 4 : at + 8] not in UNUSED:
-            kept.append(png[at:end])
-        at = end
-    return b"".join(kept)
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -3,7 +3,6 @@
 Networks are loaded when their features are computed, one at a time. Importing this module does not import Keras.
 """
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,7 +21,6 @@ from catscans_lib.recommend.own_images import OwnImages
 from catscans_lib.transferability import Study
 
 DEFAULT = ("keras:mobilenet_v2", "keras:densenet121", "keras:resnet50")  # 2.3, 7 and 24 million weights
-IN_WEIGHTS = "squeezenet_imagenet_notop.h5"  # weights file that the default takes if it is in WEIGHTS
 PUBLISHED = ("imagenet", "notoph5", "efficientnetlite057934424")  # in names of files with ImageNet weights
 CACHE = "recommend"  # features of networks that belong to no profile: data/recommend/features
 BATCH_PIXELS = 16 * 224**2  # of a batch
@@ -48,7 +46,7 @@ def chosen(settings: Recommend, studies: Sequence[Study], families: dict[str, st
     InputError for an unknown name, a missing file, and two candidates of one name.
     """
     found = [_model(one, settings.size_px) for one in settings.models if one != "none"]
-    found += [_weights_file(one, settings.size_px, studies) for one in settings.weights]
+    found += [_weights_file(one, settings.size_px) for one in settings.weights]
     found += [_features_file(one) for one in settings.features]
     found += [candidate for study in studies for candidate in _of_profile(study)]
     names = [candidate.name for candidate in found]
@@ -65,13 +63,11 @@ def chosen(settings: Recommend, studies: Sequence[Study], families: dict[str, st
 
 
 def default() -> dict[str, list[str]]:
-    """Return what is ranked by default: ImageNet networks of three sizes, and those whose weights are on this machine."""
+    """Return what is ranked by default: ImageNet networks of three sizes, and those whose package is installed."""
     files = []
     for network, package in registry.PACKAGES.items():
         with suppress(InputError):  # not installed
             files.append(f"{network}={package.path()}")
-    if (file := Path(os.environ.get("CATSCANS_WEIGHTS", "")) / IN_WEIGHTS).is_file():
-        files.append(str(file))
     return {"models": list(DEFAULT), "weights": files}
 
 
@@ -85,8 +81,8 @@ def _model(given: str, size_px: int) -> Candidate:
     return Candidate(f"keras:{network}", "imagenet", "", network, compute)
 
 
-def _weights_file(given: str, size_px: int, studies: Sequence[Study] = ()) -> Candidate:
-    """A weights file; its network is stated, in its name, or that of a profile."""
+def _weights_file(given: str, size_px: int) -> Candidate:
+    """A weights file; its network is stated, or in its name."""
     networks = {_plain(one): one for one in registry.NETWORKS}
     stated, _, rest = given.partition("=")
     is_stated = bool(rest) and _plain(stated) in networks
@@ -95,10 +91,10 @@ def _weights_file(given: str, size_px: int, studies: Sequence[Study] = ()) -> Ca
         raise InputError(f"Weights file '{path}' not found.")
     name, plain = path.name.split(".")[0], _plain(path.name)
     places = [stated] if is_stated else [part for part in networks if part in plain]
-    network = networks[_plain(max(places, key=len))] if places else next((study.backbone for study in studies), None)
-    if network is None:
+    if not places:
         state = f"State it: --weights NETWORK={path}; known: {', '.join(networks.values())}"
         raise InputError(f"'{path.name}' does not tell its network. {state}.")
+    network = networks[_plain(max(places, key=len))]
     is_published = any(part in plain for part in PUBLISHED)
     source = "radimagenet" if "radimagenet" in plain else "imagenet" if is_published else name
     return Candidate(name, source, "", network, partial(_by_network, network, path.name, path.parent, size_px))

@@ -84,13 +84,9 @@ def joined(path: Path, table: pd.DataFrame, images: pd.DataFrame, listed: pd.Dat
             "compared on the same images: compute the features of these, too, or remove the images."
         )
     found = table.set_axis([row or "" for row in rows]).loc[images["image_id"]]
-    is_bad = ~np.isfinite(found.to_numpy())
-    if is_bad.any():
-        bad, columns = found.index[is_bad.any(axis=1)], [str(name) for name in found.columns[is_bad.any(axis=0)]]
-        raise InputError(
-            f"'{path.name}': NaN or infinite features in {_counted(bad, 'image')}: {and_more(bad, 3)}; columns: "
-            f"{and_more(columns, 3)}. Compute them again."
-        )
+    if len(bad := found.index[~np.isfinite(found).all(axis=1)]):
+        said = f"NaN or infinite features in {_counted(bad, 'image')}: {and_more(bad, 3)}"
+        raise InputError(f"'{path.name}': {said}. Compute them again.")
     varies = np.ptp(found.to_numpy(), axis=0) > 0
     if not varies.any():
         raise InputError(f"'{path.name}': every feature is the same for all images. Did the network get the images?")

@@ -3,8 +3,3 @@
 In: arrays of features, labels, images or embeddings, as `Inputs`. Out: one number per measure.
 `registry` lists every measure with the reason why it is there; `measures` holds one module per family.
 """
-
-from catscans_lib.similarity.measure import Inputs, Measure
-from catscans_lib.similarity.registry import MEASURES, get
-
-__all__ = ["MEASURES", "Inputs", "Measure", "get"]

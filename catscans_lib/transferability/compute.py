@@ -1,6 +1,5 @@
 """Compute the measures of similarity of every source to a target, on samples of their images."""
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -38,8 +37,8 @@ class Side(NamedTuple):
     missing: dict[str, str]
 
 
-def of_target(study: Study, settings: Similarity) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Compute every measure for every source of a target, once per seed; return values, seconds by measure, and problems.
+def of_target(study: Study, settings: Similarity) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute every measure for every source of a target, once per seed; return values and problems.
 
     Measures that compare two sets of images use the probe network's features, all others those of the target's images by the
     source's own network. Rows whose source is the target are for two disjoint subsets of it (self distance). Measures with
@@ -48,19 +47,18 @@ def of_target(study: Study, settings: Similarity) -> tuple[pd.DataFrame, pd.Data
     networks, rows = SourceFeatures(study.profile, settings.probe), []
     for seed in settings.seeds:
         rows += _rows(_pairs(study, settings, networks, seed), settings, seed)
-    table = pd.DataFrame(rows, columns=[*COLUMNS, "problem", "seconds"]).astype({"value": float})
-    seconds = table.groupby("measure")["seconds"].agg(seconds="sum", n="size").reset_index()
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "problem"]).astype({"value": float})
     has_value = table["problem"] == ""
     values, problems = table[has_value].reset_index(drop=True), table[~has_value].reset_index(drop=True)
-    return values[COLUMNS], seconds, problems[PROBLEMS]
+    return values[COLUMNS], problems[PROBLEMS]
 
 
 def _rows(pairs: Iterable[Pair], settings: Similarity, seed: int) -> list[tuple]:
-    """Rows of `COLUMNS`, problem ("" if there is a value) and the seconds taken."""
+    """Rows of `COLUMNS`, and problem ("" if there is a value)."""
     rows = []
     for pair in pairs:
         for measure in registry.chosen(settings.measures):
-            value, start = None, time.perf_counter()
+            value = None
             compares_images = any(part.startswith("source_") and part != "source_head" for part in measure.arguments)
             if compares_images != bool(pair.probe):  # if not, it looks at the target through the source's network
                 continue
@@ -69,7 +67,7 @@ def _rows(pairs: Iterable[Pair], settings: Similarity, seed: int) -> list[tuple]
             elif not (problem := "; ".join(pair.missing[part] for part in measure.arguments if part in pair.missing)):
                 continue
             of_value = value, measure.larger_is_closer, pair.probe, len(pair.inputs.features), seed
-            rows.append((pair.source, settings.target, measure.name, *of_value, problem, time.perf_counter() - start))
+            rows.append((pair.source, settings.target, measure.name, *of_value, problem))
     return rows
 
 

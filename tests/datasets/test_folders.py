@@ -73,7 +73,6 @@ LOST = {  # further images, and what is said of each of them
     "masks beside images": (["mole/m0_mask.png", "mole/m0_mask_1.png", "wart/w1-seg.png"], "mask of another image"),
     "loose images": (["a.png", "b.png"], "in no class folder"),
     "folders in a class folder": (["mole/old/a.png"], "in a folder beside the images of a class"),
-    "a copy": (["all/mole/m0.png", "all/wart/w0.png"], "in a copy of the folders beside it"),
     "a folder of masks beside that of the class": (["mole_masks/m0.png"], "in a folder of masks"),
     "masks in a class folder": (["mole/masks/m0.png"], "in a folder of masks"),
 }

@@ -9,7 +9,8 @@ from sklearn.covariance import LedoitWolf
 from sklearn.mixture import GaussianMixture
 
 from catscans_lib.errors import InputError
-from catscans_lib.similarity import Inputs, registry, task2vec
+from catscans_lib.similarity import registry, task2vec
+from catscans_lib.similarity.measure import Inputs
 from catscans_lib.similarity.measures import distribution, feature_based, label_based, linear_probe
 
 TWO = np.array([0, 0, 1, 1])

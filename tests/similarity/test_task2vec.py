@@ -9,7 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from catscans_lib.errors import InputError
-from catscans_lib.similarity import Inputs, registry, task2vec
+from catscans_lib.similarity import registry, task2vec
+from catscans_lib.similarity.measure import Inputs
 from catscans_lib.similarity.squared_gradients import squared_gradients
 
 
