@@ -75,7 +75,7 @@ def from_table(
         else:
             said = f"may be {' or '.join(paths)}" if paths else "in the table, but there is no such file"
             problems.append(Problem(row["path"] or f"{source.name}: row {number}", f"{said}; left out"))
-    rows, ungrouped, n_repeated, labels = [], [], 0, set() if multi_label else set(table["label"])
+    rows, ungrouped, labels = [], [], set() if multi_label else set(table["label"])
     for path, same in by_path.items():
         values = {(class_key(row["label"]), row.get("group"), row.get("split")) for row in same}
         fault = "listed twice with different values" if len(values) > 1 else _fault(same[0], labels)
@@ -83,17 +83,15 @@ def from_table(
             problems += [Problem(path, f"{fault}; left out")] * len(same)
             continue
         row, image_id = same[0], posixpath.join(posixpath.dirname(path), stem(path))
-        n_repeated += len(same) - 1
         group = row.get("group", image_id)
         if group.lower() in NO_GROUP:
             ungrouped.append(group)
             group = image_id
         rows.append(Row(image_id, path, row["label"], group, row.get("split", "")))
-    notes = [f"{n_repeated:,} rows repeat another row; each image is read once."] if n_repeated else []
     if ungrouped:
         words = ", ".join(f"'{word}'" for word in sorted(set(ungrouped)))
-        notes.append(f"{len(ungrouped):,} images have no group ({words}): each of them is a group of its own.")
-    problems += [Problem("", note) for note in notes]
+        said = f"{len(ungrouped):,} images have no group ({words}): each of them is a group of its own."
+        problems.append(Problem("", said))
     import pandas as pd
 
     listing = make_listing(rows, problems, source, root=root, classes=classes, multi_label=multi_label)

@@ -61,7 +61,7 @@ def numbers(profile: str) -> dict[str, Any] | None:
         "sizes": contrasts[contrasts["n_per_class"].notna()].to_dict("records"),
         "n_rows": sum(study.rows for study in described.values()),
         "predictions": (predictions := _predictions(found["associations"], found["against"], described)),
-        "beat_rules": _beat_rules(predictions),
+        "beat_rules": [row["title"] for rows in predictions.values() for row in rows if _beats(row["versus"])],
         "limits": found["limits"].set_index("evidence").to_dict("index"),
         **{name: found[name].to_dict("records") for name in ("repeatability", "by_size", "by_backbone", "size_values")},
         "original": _original(found, described[original.NAME]),
@@ -76,10 +76,9 @@ def _counts(contrasts: pd.DataFrame) -> dict[str, int]:
     return {"all": len(low), "with_interval": low.count(), "natural": (low > 0).sum(), "medical": (high < 0).sum()}
 
 
-def _beat_rules(predictions: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Return the titles of scores whose tau is above that of every rule, by the intervals of the differences."""
-    rows = [row for rows in predictions.values() for row in rows if row["versus"]]
-    return [row["title"] for row in rows if all(one["verdict"] == "better" for one in row["versus"].values())]
+def _beats(versus: dict[str, dict[str, Any]]) -> bool:
+    """Return whether a score's tau is above that of every rule, by the intervals of the differences."""
+    return bool(versus) and all(one["verdict"] == "better" for one in versus.values())
 
 
 def _original(found: dict[str, pd.DataFrame], study: studies.Study) -> dict[str, Any]:

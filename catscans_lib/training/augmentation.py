@@ -88,7 +88,8 @@ def apply(images: Any, how: dict[str, Any]) -> Any:
     images = _restained(images, how["stain"]) if "stain" in how else images
     if "light" in how:
         mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
-        images = mean + (images - mean) * _per_image(how["light"][:, 1]) + _per_image(how["light"][:, 0])
+        light = how["light"][:, :, None, None, None]
+        images = mean + (images - mean) * light[:, 1] + light[:, 0]
     if "stain" in how or "light" in how:
         images = ops.clip(images, 0, 255)
     if "erased" in how:  # a rectangle becomes the mean colour of the image
@@ -97,11 +98,6 @@ def apply(images: Any, how: dict[str, Any]) -> Any:
         mask = ops.logical_and(rows[:, :, None], columns[:, None, :])[..., None]
         images = ops.where(mask, ops.mean(images, axis=(1, 2), keepdims=True), images)
     return images
-
-
-def _per_image(values: Any) -> Any:
-    """Return numbers in a shape that multiplies whole images."""
-    return values[:, None, None, None]
 
 
 def _turned(images: Any, turn: Any) -> Any:
@@ -153,7 +149,8 @@ def mixed(images: Any, labels: Any, weights: Any | None, share: Any) -> tuple[An
     part = own / (own + other)
     part = part[:, None] if len(part.shape) < len(labels.shape) else part
     labels = part * labels + (1 - part) * ops.roll(labels, 1, axis=0)
-    images = _per_image(share) * images + _per_image(1 - share) * ops.roll(images, 1, axis=0)
+    of_image = share[:, None, None, None]
+    images = of_image * images + (1 - of_image) * ops.roll(images, 1, axis=0)
     return images, labels, own + other
 
 
