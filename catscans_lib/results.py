@@ -29,7 +29,6 @@ NUMBERS = (  # an empty cell means a missing number, as in every other column wh
     "drop", "auc_inside", "auc_outside", "outside_low", "outside_high", "inside", "outside", "change",
 )  # fmt: skip
 RECORD = "run.json"
-TIMES = "seconds.csv"  # a run's table of times, which differ in every run
 SWEEP = ".venv/bin/catscans sweep --profile"
 # `runs.execute` gives both to the notebook of a run in a sweep; a notebook run by hand has neither.
 WORK_DIR = "CATSCANS_WORK_DIR"  # variable: the folder that the notebook writes to, published when it is complete
@@ -73,11 +72,11 @@ def _sync(path: Path) -> None:
 def content(folder: Path) -> str:
     """Return the SHA-256 of the tables and networks in a run's folder; equal results give equal digests.
 
-    Times do not count, nor the notebook and its figures; of a network only its layers and weights do.
+    The notebook and its figures do not count; of a network only its layers and weights do.
     """
     files = [path for pattern in ("*.csv", "tables/*.csv", "*.keras") for path in sorted(folder.glob(pattern))]
     digest = hashlib.sha256()
-    for path in (file for file in files if file.name != TIMES):
+    for path in files:
         for part in (path.name.encode(), *(_network(path) if path.suffix == ".keras" else [path.read_bytes()])):
             digest.update(part)
     return digest.hexdigest()

@@ -113,7 +113,7 @@ def wait_for_kernel(folder: Path, sweep: subprocess.Popen) -> None:
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    """Return every table of a project's results, except `seconds.csv` with durations.
+    """Return every table of a project's results.
 
     Records, executed notebooks and figures hold times, saved models their date; the predictions of models are in the tables.
     """
@@ -121,7 +121,7 @@ def tables(folder: Path) -> dict[str, bytes]:
     places = [*results.glob("[!.]*/[!.]*.csv")]  # hidden folders belong to unfinished runs
     for run in [*results.glob("[!.]*/[!.]*/")]:
         places += [] if run.parent.name == "records" else run.rglob("*.csv")
-    return {path.relative_to(results).as_posix(): path.read_bytes() for path in places if path.name != "seconds.csv"}
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in places}
 
 
 def of_run(key: str, content: dict[str, bytes]) -> dict[str, bytes]:

@@ -64,7 +64,6 @@ def network(bias=0.0):
 
 CHANGES = {  # what is done to the folder, and whether its content stays
     "the record, the notebook and figures": (lambda run: [(run / name).write_text("x") for name in ("run.json", "a.svg")], True),
-    "times": (lambda run: (run / "seconds.csv").write_text("other"), True),
     "the same network saved again": (lambda run: (network().save(run / "model.keras"), _stamp(run / "model.keras")), True),
     "the same network built after another": (lambda run: network().save(run / "model.keras"), True),
     "other weights": (lambda run: network(0.1).save(run / "model.keras"), False),
@@ -89,7 +88,7 @@ def _stamp(path):
 def test_the_content_of_a_run_is_its_tables_and_networks(run, change):
     do, stays = CHANGES[change]
     (run / "tables").mkdir()
-    for name, text in (("history.csv", "epoch\n1\n"), ("seconds.csv", "1"), ("tables/aucs.csv", "auc\n0.5\n")):
+    for name, text in (("history.csv", "epoch\n1\n"), ("tables/aucs.csv", "auc\n0.5\n")):
         (run / name).write_text(text)
     network().save(run / "model.keras")
     before = results.content(run)

@@ -126,8 +126,7 @@ class Run:
         folds = paths.folds_path(self.output, self.name)
         if "data_written" in facts:
             return [facts["data_written"], paths.sha256(folds) if folds.is_file() else ""]
-        lasting = {name: value for name, value in facts.items() if not name.startswith("seconds")}
-        return [results.content(self.work), lasting, self.settings.model_dump(exclude={"profile", *WITHOUT_EFFECT})]
+        return [results.content(self.work), facts, self.settings.model_dump(exclude={"profile", *WITHOUT_EFFECT})]
 
 
 def start(step: str, **given: Any) -> Run:

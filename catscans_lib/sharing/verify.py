@@ -60,7 +60,7 @@ def parts(profile: str, wanted: Collection[str] = ()) -> list[Checked]:
     for key, run in expand.grid(profile).items():
         if results.is_done(profile, key) and not STEPS[run.step].trains and run.step != "ingest":
             folder = paths.results_dir(profile) / key
-            files = [path for pattern in PLACES for path in sorted(folder.glob(pattern)) if path.name != results.TIMES]
+            files = [path for pattern in PLACES for path in sorted(folder.glob(pattern))]
             found += [Checked(key, path.relative_to(folder).as_posix()) for path in files]
     if not found:
         raise InputError(f"Profile '{profile}' has no finished run. Make them: {results.SWEEP} {profile}")

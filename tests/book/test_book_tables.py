@@ -132,7 +132,7 @@ def test_every_table_that_a_step_saves_is_in_the_dictionary_and_its_columns_are_
         path for path in (small_book.ROOT / "notebooks").glob("*.ipynb") if path.stem not in ("recommend", "reanalysis")
     ]
     saved = {f"{name}.csv" for path in steps for name in re.findall(r'save_table\(\\"(\w+)\\"', path.read_text())}
-    assert len(saved) > 40 and saved - stems == {results.TIMES}
+    assert len(saved) > 40 and saved <= stems
     columns = [
         *sizes.CURVES,
         *sizes.CROSSINGS,

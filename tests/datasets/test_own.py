@@ -86,7 +86,9 @@ def test_unusable_rows_are_reported_and_the_rest_is_kept(tmp_path):
         "": "1 images have no group (''): each of them is a group of its own.",
         "list.csv": f"not an image file; known: {', '.join(IMAGE_SUFFIXES)}; left out",
     }
-    with pytest.raises(InputError, match="needs one column patient; it has path, label, group. Name its columns: --path-column"):
+    with pytest.raises(
+        InputError, match="needs one column patient; it has path, label, group. Name its columns: --path-column"
+    ):
         card.model_copy(update={"group_column": "patient"}).read(tmp_path)
 
 
