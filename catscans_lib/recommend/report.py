@@ -46,7 +46,8 @@ def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[
     mode = settings.mode or next((modes.get(0) for modes in of_profile), None) or "fine_tune"
     evidence = _evidence(studies, mode)
     families = dict(zip(evidence["source"], evidence["family"], strict=True))
-    measures = [name for name in model.MEASURES if name in evidence and evidence[name].notna().any()]
+    has_values = evidence.columns[evidence.notna().any()].intersection([*registry.MEASURES])
+    measures = [name for name in model.MEASURES if name in has_values]
     is_named = bool({*settings.models} - {"none"} or settings.weights or settings.features or studies)
     settings = settings if is_named else settings.model_copy(update=candidates.default())
     wanted = candidates.chosen(settings, studies, families)
