@@ -15,7 +15,6 @@ MAX_BITS = 3  # near duplicates differ in at most so many bits; the search of `_
 BLOCK = 2048  # images at a time: memory does not grow with the dataset
 IDENTICAL = ["dataset", "other", "sha256", "path", "other_path", "label", "other_label"]
 ALIKE = ["dataset", "other", "bits", "path", "other_path", "label", "other_label"]
-OpenStore = Callable[[str], "ImageStore"]  # opens the image store of a dataset key
 
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:
@@ -63,7 +62,7 @@ def groups(hashes: np.ndarray) -> np.ndarray:
     return np.unique(component, return_index=True)[1][component]
 
 
-def read(datasets: list[str], open_store: OpenStore) -> pd.DataFrame:
+def read(datasets: list[str], open_store: Callable[[str], "ImageStore"]) -> pd.DataFrame:
     """Read the stores; return dataset (ordered as given), row, path (or id), label, sha256, hash, blank (all pixels equal)."""
     parts = []
     for dataset in datasets:

@@ -111,15 +111,14 @@ def name_fault(name: str) -> str:
 
 
 def class_key(label: str) -> str:
-    """Return what spellings of one class have in common: not case, spaces, _ and -, Unicode form, or 1.0 for 1.
+    """Return what spellings of one class have in common: not case, spaces, _ and -, or Unicode form.
 
     >>> class_key("Basal_cell  CARCINOMA") == class_key("basal-cell carcinoma")
     True
     """
     text = unicodedata.normalize("NFC", label.casefold())
     text = "".join(one for one in text if unicodedata.category(one) != "Cf")  # invisible, such as a zero-width space
-    text = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text.strip())
-    return re.sub(r"([+-]?\d+)[.,]0+", r"\1", text) if re.fullmatch(r"[+-]?\d+[.,]0+", text) else text
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text.strip())
 
 
 def make_listing(

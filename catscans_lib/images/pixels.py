@@ -17,7 +17,6 @@ UPRIGHT |= dict(enumerate((_T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90), start=6)
 WHITE_IS_ZERO = 0  # value of the TIFF tag PhotometricInterpretation
 # What is lost although the image is read.
 TURNED = "turned upright, as their EXIF data say"
-INVISIBLE = "fully transparent: read as a plain white image"
 TRANSPARENT = "transparent pixels became white"
 NO_VALUE = "pixels without a value (not finite, or DICOM padding) became the smallest value"
 NOTES = (TURNED, dicom.CUT)  # usual: counted for the dataset, not a loss of an image
@@ -133,7 +132,6 @@ def _to_rgb(image: Image.Image, losses: list[str]) -> Image.Image:
     """Return an 8-bit image as RGB, with transparent pixels white."""
     if image.has_transparency_data:
         layer = image.convert("RGBA")
-        least, most = layer.getchannel("A").getextrema()
-        losses += [INVISIBLE] if most == 0 else [TRANSPARENT] if least < 255 else []
+        losses += [TRANSPARENT] if layer.getchannel("A").getextrema()[0] < 255 else []
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return image.convert("RGB")

@@ -181,7 +181,7 @@ LOSSES = {
     ),
     "animated PNG": (saved(RGB, "PNG", save_all=True, append_images=[RGB.rotate(90)]), pixels.dicom.PAGES.format(n=2)),
     "DICOM with frames": (dicom(np.stack([RAMP_16] * 4)), pixels.dicom.PAGES.format(n=4)),
-    "fully transparent": (saved(cleared(0), "PNG"), pixels.INVISIBLE),
+    "fully transparent": (saved(cleared(0), "PNG"), pixels.TRANSPARENT),
     "partly transparent": (saved(cleared(100), "PNG"), pixels.TRANSPARENT),
     "turned JPEG": (saved(RGB, "JPEG", exif=turned(6)), pixels.TURNED),
     "turned TIFF": (saved(RGB, "TIFF", exif=turned(6)), pixels.TURNED),
@@ -200,7 +200,7 @@ def test_whatever_is_lost_of_an_image_is_said(kind, tmp_path):
 def test_losses_are_stored_by_image_and_usual_ones_counted_for_the_dataset(tmp_path):
     files = {kind: data for kind, (data, _) in LOSSES.items() if kind.startswith(("turned", "fully"))}
     images, _ = stored(files, tmp_path)
-    assert said(images) == [("fully transparent", pixels.INVISIBLE), ("", f"2 images: {pixels.TURNED}")]
+    assert said(images) == [("fully transparent", pixels.TRANSPARENT), ("", f"2 images: {pixels.TURNED}")]
 
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
