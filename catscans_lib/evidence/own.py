@@ -35,7 +35,8 @@ def beside_published(ours: pd.DataFrame, study: str = "medmnist") -> pd.DataFram
     `ours` is `auc_intervals`. Columns of it, published (the study's AUC with the same source, ImageNet's weights whatever their
     name; NaN without one), best and best_source (its highest AUC of the target). Fine-tuning only.
     """
-    published = pd.read_csv(studies.folder() / f"{study}.csv")
+    path = studies.folder() / f"{study}.csv"
+    published = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["source", "target", "value"])
     best = published.loc[published.groupby("target")["value"].idxmax()].set_index("target")
     of = published.set_index(["target", "source"])["value"]
     here = ours[ours["target"].isin(best.index) & (ours["mode"] == "fine_tune")]
