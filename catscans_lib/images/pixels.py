@@ -41,7 +41,7 @@ def read(data: bytes, draft_px: int | None = None) -> Picture:
         if not data.startswith(b"\x89PNG"):
             raise
         limit = PngImagePlugin.MAX_TEXT_CHUNK
-        PngImagePlugin.MAX_TEXT_CHUNK = Image.MAX_IMAGE_PIXELS  # of texts and colour profiles: unused, and often large
+        PngImagePlugin.MAX_TEXT_CHUNK = 2**28  # bytes of texts and colour profiles: unused, and often large
         try:
             return _read(data, draft_px)
         finally:

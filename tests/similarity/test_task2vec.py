@@ -70,7 +70,6 @@ def test_a_seed_repeats_the_bits_and_another_seed_draws_other_labels(softmax_reg
 @pytest.mark.parametrize(
     ("fisher", "message"),
     [
-        (np.ones(4), r"both of one probe network; got \(4,\) and \(3,\)"),
         ([1.0, np.nan, 0.0], "is nan, which is no value"),
         (np.zeros(3), "is nan, which is no value"),
     ],
