@@ -108,11 +108,6 @@ def notes_dir() -> Path:
     return root() / ".snakemake"
 
 
-def planned_path(profile: str) -> Path:
-    """Return the file with the runs of a profile as its sweep has planned them; an edit of the grid does not change it."""
-    return notes_dir() / f"{profile}.planned.json"
-
-
 def lock_path(profile: str, step: str, name: str) -> Path:
     """Return the lock file of a run; the process that executes the run holds it."""
     return notes_dir() / "runs" / f"{profile}.{step}.{name}.lock"

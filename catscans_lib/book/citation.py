@@ -1,7 +1,7 @@
 """How to cite the book: what `CITATION.cff` says, for the front page and for the button *Cite* on every page."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from packaging import licenses
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
+from catscans_lib.runs import recipe
 
 RULES = {  # what is stated -> its key in CITATION.cff, the form that it must have, and an example
     "version": ("version", r".+", "1.0.0"),
@@ -20,11 +21,12 @@ RULES = {  # what is stated -> its key in CITATION.cff, the form that it must ha
 }
 
 
-def cited(commit: str, built: datetime) -> dict[str, Any]:
+def cited(commit: str | None = None, built: datetime | None = None) -> dict[str, Any]:
     """Return what CITATION.cff states, with commit, year, published (a date), repository (owner/name on GitHub), text and gaps.
 
-    What CITATION.cff lacks or states in an unknown form is "", and named in `gaps`. `text` is one line.
+    What CITATION.cff lacks or states in an unknown form is "", and named in `gaps`. `text` is one line. None: of now.
     """
+    commit, built = recipe.commit() if commit is None else commit, built or datetime.now(UTC)
     stated = _stated(paths.root() / "CITATION.cff")
     config = yaml.safe_load((paths.root() / "_config.yml").read_text(encoding="utf-8"))
     people = [

@@ -2,17 +2,19 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from catscans_lib import datasets, paths, results
-from catscans_lib.book import auc_tables, axes, budgets, measure_tables
+from catscans_lib.book import auc_tables, axes, measure_tables
 from catscans_lib.datasets import demo
 from catscans_lib.evaluation import learning
 from catscans_lib.evaluation.tables import CELL
 from catscans_lib.evidence import chapters
 from catscans_lib.grid import profiles
 from catscans_lib.grid.steps import STEPS
+from catscans_lib.images.findings import NO_FINDING
 from catscans_lib.runs.records.tables import flat
 
 INTEGRITY = ("problems", "losses", "duplicates", "near_duplicates", "split_groups")
@@ -29,6 +31,7 @@ def numbers(profile: str) -> dict[str, Any]:
     evaluated = auc_tables.numbers(profile)
     named = {run["name"] for step in ("ingest", "pretrain") for run in runs.get(step, [])} | evaluated["sources"]
     shown = [name for name in datasets.known() if name in named]
+    pretrained = [name for name in shown if results.is_done(profile, f"pretrain/{name}")]
     found = {
         "profile": profile,
         "demo": (is_demo := profiles.is_demo(profile)),
@@ -40,7 +43,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "runs": runs,
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),
         "factors": demo.shared_factors() if is_demo else None,
-        "budgets": budgets.of_sources(profile, [name for name in shown if name in evaluated["sources"]]),
+        "budgets": [_budget(profile, name) for name in pretrained if name in evaluated["sources"]],
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"], grid["primary"]),
         "evidence": chapters.numbers(profile),
@@ -78,6 +81,37 @@ def _dataset(profile: str, name: str) -> dict[str, Any]:
         "sizes": formats.groupby("size")["n_images"].sum().nlargest(3).to_dict() if len(formats) else {},
         **{kind: found[kind].to_dict("records") for kind in INTEGRITY},
         "page": auc_tables.page(profile, "ingest", name),
+    }
+
+
+def _budget(profile: str, source: str) -> dict[str, Any]:
+    """Return the data and budget of a source's pretraining; what is unknown, as for published weights, is NaN.
+
+    n_seen are the images that training saw, repetitions included; validation_loss is that of the epoch that was kept, and
+    constant_loss that of a network that learned nothing.
+    """
+    record, card = results.record(profile, f"pretrain/{source}"), datasets.get(source)
+    settings = record["parameters"]
+    facts = {"source": source, "title": profiles.titles(profile)[source], "weights": settings["weights"]}
+    if settings["weights"]:
+        facts |= {"n_images": card.n_images, "n_classes": card.count_classes()}
+        return facts | dict.fromkeys(("epochs", "n_seen", "learning_rate", "validation_loss", "constant_loss"), np.nan)
+    history = results.table(profile, "pretrain", source, "history")
+    ingested = results.record(profile, f"ingest/{source}")
+    n_per_class = results.table(profile, "ingest", source, "summary").groupby("class")["n_images"].sum()
+    splits = [n_per_class]  # into classes that exclude each other
+    if ingested.get("multi_label"):
+        n_per_class = n_per_class.drop(NO_FINDING, errors="ignore")
+        splits = [np.array([n, ingested["n_images"] - n]) for n in n_per_class]
+    curve = history[(history["split"] == "validation") & (history["metric"] == "loss")].set_index("epoch")["value"]
+    return facts | {
+        "n_images": record["n_images"],
+        "n_classes": int((n_per_class > 0).sum()),
+        "epochs": int(history["epoch"].max()),
+        "n_seen": record["n_images"] * (1 - settings["validation_share"]) * history["epoch"].max(),
+        "learning_rate": history["learning_rate"].iloc[0],
+        "validation_loss": np.nan if curve.empty else curve.min() if settings["patience"] else curve.iloc[-1],
+        "constant_loss": np.mean([learning.constant_loss(n, settings["class_weights"] == "balanced") for n in splits]),
     }
 
 

@@ -100,8 +100,7 @@ class Figures:
     def figure(self, step: str, name: str, stem: str, caption: str, alt: str = "", label: str = "") -> str:
         """Return a figure with caption, numbers and provenance; "" if the run did not make it."""
         place = f"figures/{step}/{name}/{stem}"
-        image = self._image(place)
-        if image is None:
+        if f"{place}.svg" not in self.staged:
             return ""
         links = [f"numbers: {{download}}`{stem}.csv </{place}.csv>`"] if f"{place}.csv" in self.staged else []
         if (page := f"runs/{step}/{name}.ipynb") in self.staged:
@@ -110,12 +109,9 @@ class Figures:
             links.append(f"of {{download}}`{step}.ipynb </{notebook}>`")
         origin = f"{', '.join(links)}.".replace(", of ", " of ") if links else ""
         options = f":name: {label or figure_label(step, name, stem)}\n:alt: {alt or plain(caption)}"
-        return f":::{{figure}} /{image}\n{options}\n\n{caption}\n\n{origin[:1].upper()}{origin[1:]}\n:::\n"
+        return f":::{{figure}} /{place}.svg\n{options}\n\n{caption}\n\n{origin[:1].upper()}{origin[1:]}\n:::\n"
 
     def numbered(self, step: str, name: str, stem: str) -> str:
         """Return a link with the number of a figure ("Fig. 3"); "" if the run did not make it."""
-        exists = self._image(f"figures/{step}/{name}/{stem}")
+        exists = f"figures/{step}/{name}/{stem}.svg" in self.staged
         return f"{{numref}}`{figure_label(step, name, stem)}`" if exists else ""
-
-    def _image(self, place: str) -> str | None:
-        return next((f"{place}.{kind}" for kind in ("svg", "png") if f"{place}.{kind}" in self.staged), None)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,13 @@ from catscans_lib.errors import InputError
 class _Group(click.Group):
     """Prints an InputError as one message and exits with status 2."""
 
-    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        context.meta["words"] = list(args)
-        return super().parse_args(context, args)
-
-    def invoke(self, context: click.Context) -> Any:
-        words = context.meta["words"]
+    def main(self, args: Sequence[str] | None = None, *others: Any, **given: Any) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
         try:
-            pairs = pairwise(
-                [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-            )
-            if empty := [option for option, value in pairs if option.startswith("--") and value == ""]:
+            if empty := [option for option, value in pairwise(parts) if option.startswith("--") and not value]:
                 raise InputError(f"{empty[0]} got an empty value. Leave it out, or give a value.")
-            return super().invoke(context)
+            return super().main(words, *others, **given)
         except InputError as error:
             click.echo(f"catscans: {error}", err=True)
             if error.instead:

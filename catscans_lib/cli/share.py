@@ -61,10 +61,7 @@ def verify(names: tuple[str, ...], profile: str, draft: bool) -> None:
     Without names, all of runs that train no network. Nothing of the study changes. Exit status: 0 all are the same, 1 some
     differ and are named, 2 bad input.
     """
-    from datetime import UTC, datetime
-
     from catscans_lib.book import citation, templates
-    from catscans_lib.runs import recipe
     from catscans_lib.sharing import verify
 
     checked = verify.verify(profile, verify.parts(profile, names), click.echo)
@@ -74,8 +71,7 @@ def verify(names: tuple[str, ...], profile: str, draft: bool) -> None:
     click.echo(f"{len(checked) - len(wrong)} of {len(checked)} figures and tables of profile {profile} are the same.")
     if draft:
         path = paths.root() / "codecheck.yml"
-        cited = citation.cited(recipe.commit(), datetime.now(UTC))
-        drafted = templates.rendered("_codecheck.yml", profile=profile, checked=checked, cited=cited)
+        drafted = templates.rendered("_codecheck.yml", profile=profile, checked=checked, cited=citation.cited())
         path.write_text(drafted, encoding="utf-8")
         click.echo(f"{path.name}: {len(checked)} entries. Whoever checks them replaces what says FIXME, and signs.")
     sys.exit(1 if wrong else 0)
@@ -87,12 +83,9 @@ def verify(names: tuple[str, ...], profile: str, draft: bool) -> None:
 @click.option("--parquet", is_flag=True, help="Write Parquet instead of CSV; needs pyarrow.")
 def tables(path: Path, profile: str, parquet: bool) -> None:
     """Write all tables of a profile and the published evidence into one zip, with data dictionary and Croissant metadata."""
-    from datetime import UTC, datetime
-
     from catscans_lib.book import citation, tables
-    from catscans_lib.runs import recipe
 
-    content = tables.packed(profile, citation.cited(recipe.commit(), datetime.now(UTC)), parquet=parquet)
+    content = tables.packed(profile, citation.cited(), parquet=parquet)
     with paths.atomic_write(path) as part:
         part.write_bytes(content)
     click.echo(f"{path}: {len(content) / 1e6:.1f} MB.")

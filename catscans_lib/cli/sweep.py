@@ -4,7 +4,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,19 @@ from catscans_lib.errors import and_more, validated
 from catscans_lib.grid import expand, experiments, profiles
 from catscans_lib.grid.steps import STEPS
 
-FOR_SNAKEMAKE = "catscans.for_snakemake"  # the words after --
 profile_option = click.option("--profile", default="demo", show_default=True, help="Grid in params/<profile>.yaml.")
 
 
-class _WithSnakemakeOptions(click.Command):
-    """Keeps the words after `--` apart from the arguments."""
+class _Sweep(click.Command):
+    """Passes the words after `--` on as `options`, which go to Snakemake, and `--fraction` as one of the changes."""
 
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
         end = words.index("--") if "--" in words else len(words)
-        context.meta[FOR_SNAKEMAKE] = tuple(words[end + 1 :])
-        return super().parse_args(context, words[:end])
+        left = super().parse_args(context, words[:end])
+        context.params["options"] = tuple(words[end + 1 :])
+        if fraction := context.params.pop("fraction"):
+            context.params["changes"] += (f"transfer.fraction={fraction:g}",)
+        return left
 
 
 @click.command(epilog="Example: catscans check --profile paper")
@@ -68,14 +69,10 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command(cls=_WithSnakemakeOptions, epilog="Example: catscans sweep --set transfer.epochs=5 --as short --dry-run")
+@click.command(cls=_Sweep, epilog="Example: catscans sweep --set transfer.epochs=5 --as short --dry-run")
 @click.argument("keys", nargs=-1, metavar="[STEP/NAME]...")
 @run_options
-@click.pass_context
-def sweep(
-    context: click.Context, keys: tuple[str, ...], profile: str, changes: tuple[str, ...], fraction: float | None,
-    name: str | None, **given: Any,
-) -> None:  # fmt: skip
+def sweep(keys: tuple[str, ...], profile: str, changes: tuple[str, ...], name: str | None, **given: Any) -> None:
     """Run a grid, or selected runs and what they need; finished runs are kept.
 
     'transfer/*--chest' selects all runs of such names. Options after -- go to Snakemake. Exit status: 0 all done, 1 some runs
@@ -83,9 +80,8 @@ def sweep(
     """
     from catscans_lib.runs.execute import timed
 
-    changes += (f"transfer.fraction={fraction:g}",) if fraction else ()
     with experiments.defined(profile, changes, name, keep=not given["dry_run"]) as profile, timed() as started:
-        sys.exit(_run(profile, started, keys, options=context.meta[FOR_SNAKEMAKE], **given))
+        sys.exit(_run(profile, started, keys, **given))
 
 
 def _run(
@@ -114,7 +110,7 @@ def _run(
     return engine.plan_only(task) if dry_run else engine.run(task, prepared, started)
 
 
-@click.command(cls=_WithSnakemakeOptions, epilog="Example: catscans book --profile demo --no-sweep")
+@click.command(cls=_Sweep, epilog="Example: catscans book --profile demo --no-sweep")
 @run_options
 @click.option(
     "--no-sweep", is_flag=True, help="Run nothing: build from finished runs, and name the others on the front page."
@@ -122,25 +118,20 @@ def _run(
 @click.option(
     "--evidence", is_flag=True, help="Only run the published evidence, then build the book with what is there."
 )
-@click.pass_context
 def book(
-    context: click.Context, profile: str, changes: tuple[str, ...], fraction: float | None, name: str | None, no_sweep: bool,
-    evidence: bool,
-    **given: Any,
-) -> None:  # fmt: skip
+    profile: str, changes: tuple[str, ...], name: str | None, no_sweep: bool, evidence: bool, **given: Any
+) -> None:
     """Run the grid and build the book; the last line printed is the path of its front page."""
     from catscans_lib.runs.execute import say, timed
     from catscans_lib.sweep import selection
 
-    changes += (f"transfer.fraction={fraction:g}",) if fraction else ()
     with experiments.defined(profile, changes, name, keep=not given["dry_run"]) as profile, timed() as started:
         if not no_sweep:
             keys = ("evidence/all",) if evidence else ()
-            status = _run(profile, started, keys, options=context.meta[FOR_SNAKEMAKE], **given)
+            status = _run(profile, started, keys, **given)
             if status == 1:
-                click.echo(
-                    f"Book of the finished runs: .venv/bin/catscans book --profile {profile} --no-sweep", err=True
-                )
+                how = f".venv/bin/catscans book --profile {profile} --no-sweep"
+                click.echo(f"Book of the finished runs: {how}", err=True)
             if status or given["dry_run"]:
                 sys.exit(status)
         gaps = selection.gaps(profile) if no_sweep else {}
@@ -151,11 +142,10 @@ def book(
             return
         say(f"building the book of profile {profile}")
         from catscans_lib.book import build, citation
-        from catscans_lib.runs import recipe
 
         index = build(profile, gaps)
         say(f"built the book of profile {profile}")
-        if lacking := citation.cited(recipe.commit(), datetime.now(UTC))["gaps"]:
+        if lacking := citation.cited()["gaps"]:
             click.echo(f"To cite it, the book does not state: {'; '.join(lacking)}.")
     click.echo(paths.relative(index))
 

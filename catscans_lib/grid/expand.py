@@ -77,7 +77,7 @@ def find(step: str, **given: Any) -> PlannedRun:
     changed = {key: value for key, value in given.items() if value is not None}
     name, base = record.name_of(given), record.name_of({**given, **dict.fromkeys(SIZES)})
     if record.rows is None:
-        return PlannedRun(step, Path(name).stem, validated(record.settings, changed, f"{step}.ipynb"), record.needs)
+        return PlannedRun(step, Path(name).stem, validated(record.settings, changed, f"{step}.ipynb"), ())
     name = name if f"{step}/{name}" in runs else base
     if f"{step}/{name}" not in runs:
         known = [run.name for run in runs.values() if run.step == step]

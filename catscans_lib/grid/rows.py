@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from catscans_lib import paths
-from catscans_lib.datasets import own
-from catscans_lib.errors import InputError
-from catscans_lib.grid import elsewhere, fraction
+from catscans_lib.datasets import label_maps, own
+from catscans_lib.errors import InputError, unknown
+from catscans_lib.grid import fraction
 from catscans_lib.grid.axes import SIZES, backbone_sources, seeds_of, trained_sources
 from catscans_lib.grid.schema import Profile
 
@@ -90,7 +90,7 @@ def _pretraining(profile: Profile, source: str, seed: int, **changes: Any) -> Ro
 
 def transfer(profile: Profile) -> Iterator[Row]:
     """Give the base runs, then their variants: further seeds of pretraining, fewer images, further networks."""
-    elsewhere.pairs(profile)
+    _external_pairs(profile)
     yield from base_transfers(profile)
     yield from variants(profile)
 
@@ -140,7 +140,7 @@ def _transfer(profile: Profile, source: str, target: str, **changes: Any) -> Row
         "modes": [mode for mode in block.modes if mode != "fine_tune_long" or long],
         "seeds": block.seeds,
         "long_epochs": block.long_epochs,
-        "external": [] if changes else elsewhere.tests(profile, target),
+        "external": [pair.test for pair in profile.external if pair.train == target and not changes],
         **block.defaults,
         **{key: value for key, value in (block.targets[target] or {}).items() if key not in of_ingest},
         **changes,
@@ -165,15 +165,34 @@ def evaluate(profile: Profile) -> Iterator[Row]:
     yield Row(values, "evaluate", _base_names(profile))
 
 
+def _external_pairs(profile: Profile) -> list[dict[str, Any]]:
+    """Return train, test and labels_as (which classes correspond) of every pair; InputError if one cannot be evaluated."""
+    found: list[dict[str, Any]] = []
+    for train, test in ((pair.train, pair.test) for pair in profile.external):
+        if train not in profile.transfer.targets:
+            raise InputError(f"external.train: {unknown('target', train, profile.transfer.targets)}")
+        if train == test or (train, test) in ((pair["train"], pair["test"]) for pair in found):
+            what = "the same dataset twice" if train == test else "listed twice"
+            raise InputError(f"external: {train} -> {test} is {what}; name another collection, and each pair once.")
+        sizes = [profile.datasets[name].size_px for name in (train, test)]
+        if sizes[0] != sizes[1]:
+            raise InputError(
+                f"external: '{train}' has {sizes[0]} px and '{test}' {sizes[1]} px, but its networks see both. Set "
+                f"datasets.{test}.size_px to {sizes[0]}."
+            )
+        label_maps.check_separable(train, test)
+        found.append({"train": train, "test": test, "labels_as": label_maps.label_map(train, test)})
+    return found
+
+
 def external(profile: Profile) -> Iterator[Row]:
-    if pairs := elsewhere.pairs(profile):
+    if pairs := _external_pairs(profile):
         sources, margin = trained_sources(profile), profile.primary.margin
         draws = {key: value for key, value in profile.evaluate.items() if key in ("n_draws", "draw_seed")}
         read = dict.fromkeys([*(pair[of] for pair in pairs for of in ("train", "test")), *sources])
         needs = [run for run in _base_names(profile) if run.split("--")[1] in [pair["train"] for pair in pairs]]
-        yield Row(
-            {"pairs": pairs, "sources": sources, "margin": margin, **draws}, "external", [*_ingests(read), *needs]
-        )
+        values = {"pairs": pairs, "sources": sources, "margin": margin, **draws}
+        yield Row(values, "external", [*_ingests(read), *needs])
 
 
 def stability(profile: Profile) -> Iterator[Row]:
@@ -231,10 +250,8 @@ def _over(profile: Profile, kind: str, values: dict[str, Any], needs: list[str])
     """Give the run over one kind of variants, if there are any: "" fewer images, "@" seeds of pretraining, "+" networks."""
     found = []
     for of in (row.values for row in variants(profile)):
-        variant, size = (
-            of.get("variant", ""),
-            f"@{of['n_per_class']}c" if "n_per_class" in of else f"@{of.get('n_images')}",
-        )
+        variant = of.get("variant", "")
+        size = f"@{of['n_per_class']}c" if "n_per_class" in of else f"@{of.get('n_images')}"
         if variant[:1] == kind:
             found.append(f"transfer/{of['source']}{variant}--{of['target']}{'' if variant else size}")
     if found:

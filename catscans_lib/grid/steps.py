@@ -19,6 +19,8 @@ from catscans_lib.inspection import FeatureMaps
 from catscans_lib.recommend import Recommend
 from catscans_lib.transferability import Similarity, Transferability
 
+SYNTAX = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # compile: parse only; a cell may await something
+
 
 @dataclass(frozen=True)
 class Step:
@@ -28,7 +30,6 @@ class Step:
     settings: type[Strict]  # the notebook's parameters
     run_name: str  # with parameters in braces; "all": a profile has one such run
     rows: Callable[[Profile], Iterable[Row]] | None = None  # runs that a profile asks for; None: users start it by hand
-    needs: tuple[str, ...] = ()  # runs that a run started by hand needs; a row states its own
     seconds: float = 0.0  # a run of the demo, three at a time on 2 cores; where it trains, without the training
     trains: bool = False  # a network, so that its time grows with images and epochs
     resources: Resources = field(default_factory=Resources)  # where the profile states nothing
@@ -58,13 +59,13 @@ class Step:
         source = next((source for _, source, tags in self.cells() if "parameters" in tags), None)
         if source is None:
             raise InputError(f"notebooks/{self.name}.ipynb has no cell tagged 'parameters'.")
-        return assigned(self._as_python(source))
+        return assigned(_as_python(source))
 
     def code(self) -> str:
         """Return the notebook's code as Python, without the default values of its parameters: a run gets all its settings."""
         found = []
         for _, source, tags in (cell for cell in self.cells() if cell[0] == "code"):
-            source = self._as_python(source)
+            source = _as_python(source)
             if "parameters" in tags:
                 statements = [
                     node for node in ast.parse(source).body if _assigned(node) not in self.settings.model_fields
@@ -73,32 +74,31 @@ class Step:
             found.append(source)
         return "\n".join(found)
 
-    def _as_python(self, cell: str) -> str:
-        """Return a cell with IPython's magics (`%time`, `!ls`) as calls of functions; InputError if it is not Python."""
-        try:
-            compile(cell, "cell", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            return cell
-        except SyntaxError:
-            from IPython.core.inputtransformer2 import TransformerManager
-        python = TransformerManager().transform_cell(cell)
-        try:
-            compile(python, "cell", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        except SyntaxError as error:
-            place = f"line {error.lineno}: {(error.text or '').strip()}"
-            raise InputError(
-                f"notebooks/{self.name}.ipynb has a cell that is not Python ({error.msg}, {place})."
-            ) from None
-        return python
-
     def check_notebook(self) -> None:
         """Raise InputError if a cell is not Python, or a parameter is missing, of which papermill would only warn."""
-        self.code()
+        where = f"notebooks/{self.name}.ipynb"
+        try:
+            for source in [source for kind, source, _ in self.cells() if kind == "code"]:
+                compile(_as_python(source), where, "exec", SYNTAX)
+        except SyntaxError as error:
+            place = f"line {error.lineno}: {(error.text or '').strip()}"
+            raise InputError(f"{where} has a cell that is not Python ({error.msg}, {place}).") from None
         found = self.parameters()
         if missing := sorted(set(self.settings.model_fields) - set(found)):
-            where = f"notebooks/{self.name}.ipynb"
             raise InputError(
                 f"{where} has no parameter {', '.join(missing)}; its parameters cell has: {', '.join(found)}."
             )
+
+
+def _as_python(cell: str) -> str:
+    """Return a cell with IPython's magics (`%time`, `!ls`) as calls of functions."""
+    try:
+        compile(cell, "cell", "exec", SYNTAX)
+        return cell
+    except SyntaxError:
+        from IPython.core.inputtransformer2 import TransformerManager
+
+        return TransformerManager().transform_cell(cell)
 
 
 def assigned(code: str) -> list[str]:

@@ -73,7 +73,7 @@ def say(message: str) -> None:
 def run_notebook(run: PlannedRun, profile: str, work: Path) -> None:
     """Execute the notebook of a run; its results go to the folder `work`. RunFailed if it does not complete."""
     import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
 
     from catscans_lib.runs import forked_kernel
@@ -108,13 +108,9 @@ def run_notebook(run: PlannedRun, profile: str, work: Path) -> None:
         ) from None
     except OSError as error:
         raise RunFailed(f"{run.key} failed: cannot write its notebook: {error} {NO_SPACE}") from None
-    except DeadKernelError:
+    except RuntimeError as error:  # of nbclient, or of jupyter_client where a kernel does not start
         raise RunFailed(
-            f"{run.key}: the kernel died (out of memory, or killed). {NO_MEMORY} {see} and {log.name} in the same folder."
-        ) from None
-    except RuntimeError as error:  # of jupyter_client
-        raise RunFailed(
-            f"{run.key}: the kernel did not start: {error}. See {log.name} in {paths.relative(work)}."
+            f"{run.key}: the kernel did not start, or ended: {error}. {NO_MEMORY} {see} and {log.name} in the same folder."
         ) from None
     # the autosaved notebook of a killed run is not complete
     cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]

@@ -6,7 +6,6 @@ hand, `finish` moves it to `results/<profile>/scratch/`.
 
 import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -23,7 +22,7 @@ from catscans_lib import figures, paths, results
 from catscans_lib.errors import Strict, unknown
 from catscans_lib.grid import expand, profiles, steps
 from catscans_lib.images import store
-from catscans_lib.runs import recipe
+from catscans_lib.runs import recipe, records
 from catscans_lib.training import WITHOUT_EFFECT, keras_settings
 from catscans_lib.training.checkpoints import Checkpoint
 from catscans_lib.transferability import Study
@@ -113,7 +112,7 @@ class Run:
             **({"keras": keras_settings()} if "keras" in sys.modules else {}),
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.started, 2),
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": records.peak_memory_mb(),
             **facts,
             "status": "completed",
         }
@@ -156,9 +155,3 @@ def start(step: str, **given: Any) -> Run:
     # Paths are shown in full; 20 columns is what pandas chooses in a notebook, if it is imported there.
     pd.set_option("display.max_colwidth", None, "display.max_rows", 200, "display.max_columns", 20)
     return Run(step, planned.name, profile, output, planned.settings, work, origin)
-
-
-def peak_memory_mb() -> float:
-    """Return the largest resident memory of this process so far (MB)."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes on Linux
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

@@ -57,14 +57,10 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> tuple[str, ...]:
     try:
         _extract(archive, hidden, check)
         names = tuple(sorted(path.name for path in hidden.iterdir()))
-        if archive.name in names:
-            raise refused(archive.name, "has the archive's own name")
-        if not any(path.is_file() for path in hidden.rglob("*")):
-            raise InputError(f"'{archive}' holds no file. Delete it and download it again.")
         _move(hidden, folder)
+        return names
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-    return names
 
 
 def add_file(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
@@ -100,11 +96,7 @@ def _extract_zip(archive: Path, folder: Path, check: Check) -> None:
         for member in file.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)  # 0 if the zip was not made on Unix
             is_plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-            if not check(member.orig_filename, member.file_size, is_plain):  # `filename` ends at the first NUL
-                continue
-            if kind == stat.S_IFDIR:
-                (folder / member.filename).mkdir(parents=True, exist_ok=True)
-            else:
+            if check(member.orig_filename, member.file_size, is_plain):  # `filename` ends at the first NUL
                 file.extract(member, folder)  # writes `file_size` bytes at most
 
 

@@ -42,10 +42,6 @@ class Checked:
         return f"{self.run}/{self.place}"
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return self.name, Path(self.place).name, Path(self.place).stem
-
-    @property
     def is_figure(self) -> bool:
         return self.place.endswith(".svg")
 
@@ -66,7 +62,11 @@ def parts(profile: str, wanted: Collection[str] = ()) -> list[Checked]:
         raise InputError(f"Profile '{profile}' has no finished run. Make them: {results.SWEEP} {profile}")
     chosen = {}
     for word in wanted or ("*",):
-        matching = [part for part in found if any(fnmatch(name, word) for name in part.names)]
+        matching = [
+            part
+            for part in found
+            if any(fnmatch(name, word) for name in (part.name, Path(part.place).name, Path(part.place).stem))
+        ]
         if not matching:
             known = dict.fromkeys(Path(part.place).stem for part in found)
             raise InputError(

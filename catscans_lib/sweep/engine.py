@@ -153,9 +153,9 @@ def _mark_of(profile: str, key: str) -> Path:
 
 
 def save_plan(profile: str, runs: Runs) -> None:
-    """Write what every run executes, in a file, because all inputs of a run may be too long for a command line."""
+    """Write what every run executes, for `run --planned`: an edit of the grid during the sweep does not change it."""
     planned = {key: {"parameters": run.parameters, "needs": run.needs} for key, run in runs.items()}
-    with paths.atomic_write(paths.planned_path(profile)) as part:
+    with paths.atomic_write(paths.notes_dir() / f"{profile}.planned.json") as part:
         part.write_text(json.dumps(planned), encoding="utf-8")
 
 

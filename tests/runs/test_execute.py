@@ -162,7 +162,10 @@ def test_papermill_is_told_of_unknown_parameters_and_of_lists_given_as_text(proj
 
 
 def test_a_killed_kernel_is_reported_with_its_log(project):
-    with pytest.raises(execute.RunFailed, match=r"stability/all: the kernel died .*kernel\.log in the same folder"):
+    with pytest.raises(
+        execute.RunFailed,
+        match=r"stability/all: the kernel did not start, or ended: Kernel died.*kernel\.log in the same folder",
+    ):
         run_notebook(START, "import os; os.write(2, b'last words'); os.kill(os.getpid(), 9)", "run.finish()")
 
 
@@ -171,7 +174,7 @@ def test_a_kernel_that_does_not_start_is_reported(project, monkeypatch):
         raise RuntimeError("Kernel died before replying to kernel_info")
 
     monkeypatch.setattr("papermill.execute_notebook", fails)
-    with pytest.raises(execute.RunFailed, match="stability/all: the kernel did not start: Kernel died before replying"):
+    with pytest.raises(execute.RunFailed, match="stability/all: .* Kernel died before replying"):
         run_notebook(START, "run.finish()")
 
 

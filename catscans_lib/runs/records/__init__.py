@@ -57,6 +57,12 @@ def recorded(profile: str, key: str, config: dict[str, Any], folder: Path, fill:
         experiment.run(config_updates={"seed": seed})
 
 
+def peak_memory_mb(of: int = resource.RUSAGE_SELF) -> float:
+    """Return the largest resident memory of this process (or of its children) so far (MB)."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes on Linux
+    return round(resource.getrusage(of).ru_maxrss * unit / 2**20, 1)
+
+
 def _experiment(profile: str, key: str, config: dict[str, Any], mask: masking.Mask) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # our pin on setuptools keeps it available
@@ -90,9 +96,7 @@ def _log(sacred_run: Any, folder: Path) -> None:
         machine["gpus"] = gpus
     facts = {"record": str(sacred_run._id), "machine": machine}
     if not path.is_file():  # the run failed; its executed notebook shows where
-        unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes on Linux
-        peak_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit  # of the kernel
-        sacred_run.info |= facts | {"peak_memory_mb": round(peak_memory / 2**20, 1)}
+        sacred_run.info |= facts | {"peak_memory_mb": peak_memory_mb(resource.RUSAGE_CHILDREN)}  # of the kernel
         for notebook in folder.glob("*.ipynb"):
             sacred_run.add_artifact(str(notebook))
         return
