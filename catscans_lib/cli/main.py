@@ -11,7 +11,6 @@ import click
 
 from catscans_lib import paths
 from catscans_lib.cli import data, records, share, sweep
-from catscans_lib.cli.clean import clean
 from catscans_lib.cli.predict import predict
 from catscans_lib.cli.recommend import recommend
 from catscans_lib.errors import InputError
@@ -45,7 +44,7 @@ def main() -> None:
 
 for command in (
     sweep.check, sweep.sweep, sweep.run, sweep.book, data.download, data.dataset,
-    records.records, share.export, share.import_, share.verify, share.tables, recommend, predict, clean,
+    records.records, share.export, share.import_, share.verify, share.tables, recommend, predict, sweep.clean,
 ):  # fmt: skip
     main.add_command(command)
 

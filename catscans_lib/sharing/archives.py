@@ -36,23 +36,19 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> tuple[str, ...]:
     hidden = folder / f".{archive.name}.unpacking"
     shutil.rmtree(hidden, ignore_errors=True)  # from a process that was killed
     hidden.mkdir(parents=True)
-    n_bytes = 0
-
-    def refused(name: str, what: str) -> InputError:
-        return InputError(f"'{archive}' is refused, nothing was unpacked: its member {name!r} {what}. {BY_HAND}")
+    left = max_bytes
 
     def check(name: str, size: int, is_plain: bool) -> bool:
-        nonlocal n_bytes
-        if not is_plain:
-            raise refused(name, "is a link or a device")
+        nonlocal left
+        is_junk = any(map(JUNK.fullmatch, name.split("/")))
+        left -= 0 if is_junk else size
+        what = f"exceeds the {max_bytes:,} bytes that the archive may unpack to" if size < 0 or left < 0 else ""
         if name.startswith("/") or ".." in name.split("/") or re.search(r"[\\\0]|^[A-Za-z]:", name):
-            raise refused(name, "leads out of the folder on some systems")
-        if any(map(JUNK.fullmatch, name.split("/"))):
-            return False
-        n_bytes += size
-        if size < 0 or n_bytes > max_bytes:
-            raise refused(name, f"exceeds the {max_bytes:,} bytes that the archive may unpack to")
-        return True
+            what = "leads out of the folder on some systems"
+        if what or not is_plain:
+            what = what if is_plain else "is a link or a device"
+            raise InputError(f"'{archive}' is refused, nothing was unpacked: its member {name!r} {what}. {BY_HAND}")
+        return not is_junk
 
     try:
         _extract(archive, hidden, check)
