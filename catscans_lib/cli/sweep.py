@@ -4,7 +4,6 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,10 @@ profile_option = click.option("--profile", default="demo", show_default=True, he
 
 
 class _Sweep(click.Command):
-    """Passes the words after `--` on as `options`, which go to Snakemake, and `--fraction` as one of the changes."""
+    """Has `RUN_OPTIONS`; passes the words after `--` on as `options` for Snakemake, and `--fraction` as one of the changes."""
+
+    def __init__(self, *, params: list[click.Parameter], **given: Any) -> None:
+        super().__init__(params=[*params, *RUN_OPTIONS], **given)
 
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
         end = words.index("--") if "--" in words else len(words)
@@ -41,39 +43,31 @@ def check(profile: str) -> None:
 
 
 RUN_OPTIONS = (
-    profile_option,
-    click.option(
-        "--set", "changes", multiple=True, metavar="NAME=VALUE",
+    click.Option(
+        ["--set", "changes"], multiple=True, metavar="NAME=VALUE",
         help="Change the grid for an experiment beside the study. Repeatable.",
     ),
-    click.option(
-        "--fraction", type=click.FloatRange(0, 1, min_open=True),
+    click.Option(
+        ["--fraction"], type=click.FloatRange(0, 1, min_open=True),
         help="Run a balanced part of the pairs of source and target: --set transfer.fraction=VALUE.",
     ),
-    click.option(
-        "--as", "name", metavar="NAME",
+    click.Option(
+        ["--as", "name"], metavar="NAME",
         help="Name of the experiment; its results are those of the profile PROFILE+NAME. Default: made from --set.",
     ),
-    click.option(
-        "-j", "--jobs", type=click.IntRange(1),
+    click.Option(
+        ["-j", "--jobs"], type=click.IntRange(1),
         help="Runs at a time. Default: what cores and memory allow; 1 on a GPU; on a cluster, its profile's number.",
     ),
-    click.option("--cluster", help="A profile in params/cluster/ that says where runs execute. Default: this machine."),
-    click.option("--trust", is_flag=True, help="Keep finished runs although their code has changed."),
-    click.option("--dry-run", "-n", is_flag=True, help="Print the plan without starting anything."),
+    click.Option(["--cluster"], help="A profile in params/cluster/ that says where runs execute. Default: this machine."),
+    click.Option(["--trust"], is_flag=True, help="Keep finished runs although their code has changed."),
+    click.Option(["--dry-run", "-n"], is_flag=True, help="Print the plan without starting anything."),
 )  # fmt: skip
-
-
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say what runs, where and how."""
-    for option in reversed(RUN_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command(cls=_Sweep, epilog="Example: catscans sweep --set transfer.epochs=5 --as short --dry-run")
 @click.argument("keys", nargs=-1, metavar="[STEP/NAME]...")
-@run_options
+@profile_option
 def sweep(keys: tuple[str, ...], profile: str, changes: tuple[str, ...], name: str | None, **given: Any) -> None:
     """Run a grid, or selected runs and what they need; finished runs are kept.
 
@@ -113,7 +107,7 @@ def _run(
 
 
 @click.command(cls=_Sweep, epilog="Example: catscans book --profile demo --no-sweep")
-@run_options
+@profile_option
 @click.option(
     "--no-sweep", is_flag=True, help="Run nothing: build from finished runs, and name the others on the front page."
 )
