@@ -36,6 +36,7 @@ def numbers(profile: str, modes: dict[str, str], primary: dict[str, Any]) -> dic
     titles = dict(zip(about["measure"], about["title"], strict=True)) if names else {}
     tables = {name: results.optional(profile, f"tables/{name}.csv", columns) for name, columns in COLUMNS.items()}
     found = tables["associations"]
+    about = about[about["measure"].isin(registry.MEASURES)] if names else about  # older runs may have others
     records = [registry.get(name) for name in about.get("measure", [])]
     told = {"citation": [one.reference.split(",")[0] for one in records], "why": [one.why for one in records]}
     measures = about.rename(columns={"blind to": "blind_to"}).assign(**told).to_dict("records")

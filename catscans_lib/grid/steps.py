@@ -79,7 +79,7 @@ class Step:
         where = f"notebooks/{self.name}.ipynb"
         try:
             for source in [source for kind, source, _ in self.cells() if kind == "code"]:
-                compile(_as_python(source), where, "exec", SYNTAX)
+                compile(_as_python(source), "cell", "exec", SYNTAX)
         except SyntaxError as error:
             place = f"line {error.lineno}: {(error.text or '').strip()}"
             raise InputError(f"{where} has a cell that is not Python ({error.msg}, {place}).") from None

@@ -173,8 +173,10 @@ def _run(connection: socket.socket) -> int:
     sys.argv = ["catscans", *words]
     try:
         catscans(words, "catscans")
-    except SystemExit as end:
-        status = end.code
+    except SystemExit as end:  # as Python ends: no code is success, a text is printed and means failure
+        if end.code is not None and not isinstance(end.code, int):
+            print(end.code, file=sys.stderr)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     sys.stdout.flush()
