@@ -18,7 +18,6 @@ from catscans_lib.grid.steps import STEPS
 
 FORWARD = 0.2  # cost of a prediction in training passes: 121 against 537 images/s, ResNet50 (benchmarks/RESULTS.md)
 
-
 # Images per second in training, at an image side (pixels), and where that was measured
 CPU_RATES = {
     "resnet50": (96.0, 96, "benchmarks/RESULTS.md, 2 cores of an Intel Xeon with AMX"),
@@ -78,6 +77,8 @@ def text(
         f"  expected: about {duration(wall_s)}{known}, {n_parallel} at a time (one after the other: {times}), {_space(expected)}",
         f"  based on: {'; '.join(dict.fromkeys(cost.source for cost in expected))}",
     ]
+    if not profiles.is_demo(profile) and any(runs[key].step == "ingest" for key in waiting):
+        lines.append("  datasets that are not ingested yet count with their published number of images")
     if len(chosen) == len(runs):
         lines += _other_part(profile, wall_s, done, with_gpu=with_gpu, n_parallel=n_parallel)
     return "\n".join(lines)
@@ -134,7 +135,7 @@ def _space(costs: list[Cost]) -> str:
 
 def costs_of(profile: str, runs: dict[str, PlannedRun], keys: list[str], *, with_gpu: bool) -> dict[str, Cost]:
     """Return the expected costs of runs by their keys; `with_gpu` as in `text`."""
-    loaded, found = profiles.load(profile), {}
+    loaded, found = _counted(profile), {}
     steps = dict.fromkeys(runs[key].step for key in keys)
     on_gpu = {step: with_gpu and profiles.resources(profile, step).gpus > 0 for step in steps}
     finished = {step: _finished(profile, step, loaded) for step in steps}
@@ -144,6 +145,18 @@ def costs_of(profile: str, runs: dict[str, PlannedRun], keys: list[str], *, with
     return found
 
 
+def _counted(profile: str) -> Profile:
+    """Return the profile with the numbers of images that ingest found; published ones where it has not run."""
+    loaded = profiles.load(profile)
+    n = {
+        name: results.record(profile, f"ingest/{name}").get("n_images") for name in results.finished(profile, "ingest")
+    }
+    rows = {
+        name: row.model_copy(update={"n_images": n.get(name, row.n_images)}) for name, row in loaded.datasets.items()
+    }
+    return loaded.model_copy(update={"datasets": rows})
+
+
 def passes(step: str, values: dict[str, Any], profile: Profile) -> float:
     """Return the number of images that a run trains on, times epochs; a prediction counts as a fifth of a training pass."""
     if not STEPS[step].trains or values.get("weights"):
@@ -151,9 +164,9 @@ def passes(step: str, values: dict[str, Any], profile: Profile) -> float:
     kept = (1 - values["validation_share"]) * (1 + len(values["other_learning_rates"]))
     if step == "pretrain":
         return n_stored(profile, values["source"]) * values["epochs"] * kept
-    n, k = n_images(profile, values["target"]), profile.folds.n_folds
+    n, k = n_images(profile, values["target"]), 1 if profile.folds.split == "published" else profile.folds.n_folds
     epochs = {"fine_tune": values["epochs"], "fine_tune_long": values["long_epochs"] or 0, "linear_probe": 0}
-    per_seed = sum((k - 1) * n * epochs[mode] * kept + n * FORWARD for mode in values["modes"])
+    per_seed = sum(max(1, k - 1) * n * epochs[mode] * kept + n * FORWARD for mode in values["modes"])
     return per_seed * len(values["seeds"])
 
 
@@ -192,7 +205,7 @@ def _bytes(run: PlannedRun, loaded: Profile) -> float:
         is_base = not (values["variant"] or run.settings.takes_fewer)
         n_networks = WITH_OPTIMISER if is_base and "fine_tune" in values["modes"] else 0
         if values["keep_networks"] and "fine_tune" in values["modes"]:
-            n_networks += loaded.folds.n_folds * len(values["seeds"])
+            n_networks += len(values["seeds"]) * (1 if loaded.folds.split == "published" else loaded.folds.n_folds)
         if "linear_probe" in values["modes"] and not run.settings.takes_fewer:  # cached once for all sizes
             n_bytes += 4 * n_images(loaded, values["target"]) * n_features
     return n_bytes + 1e6 * model_mb * n_networks

@@ -50,6 +50,28 @@ def test_the_cost_follows_from_finished_runs_of_the_step_scaled_by_image_passes(
     assert cost.source == "finished runs of this profile"
 
 
+def test_images_count_as_ingest_found_them_and_as_published_before(project, monkeypatch):
+    runs, key, start = expand.grid("demo"), "pretrain/dtd", STEPS["pretrain"].seconds
+    published = plan.costs_of("demo", runs, [key], with_gpu=False)[key].seconds - start
+    finish("ingest/dtd", 1.0)
+    path = paths.run_dir("demo", "ingest", "dtd") / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"n_images": 60}))
+    assert plan.costs_of("demo", runs, [key], with_gpu=False)[key].seconds - start == pytest.approx(published / 3)
+    words = "datasets that are not ingested yet count with their published number of images"
+    assert words not in plan.text("demo", runs, [], list(runs), with_gpu=False, n_parallel=2)  # all are generated
+    monkeypatch.setattr(profiles, "is_demo", lambda profile: False)
+    assert words in plan.text("demo", runs, [], list(runs), with_gpu=False, n_parallel=2)
+    assert words not in plan.text(
+        "demo", runs, ["ingest/dtd", "ingest/chest"], list(runs), with_gpu=False, n_parallel=2
+    )
+
+
+def test_the_published_split_trains_one_network_on_all_other_images(project):
+    values, loaded = expand.grid("demo")["transfer/dtd--chest"].parameters, profiles.load("demo")
+    published = loaded.model_copy(update={"folds": loaded.folds.model_copy(update={"split": "published"})})
+    assert plan.passes("transfer", values, published) == pytest.approx(120 * 2 * 0.9 + 2 * 120 * 0.2)
+
+
 def test_the_cost_of_a_network_without_measurement_is_unknown(project):
     content = tiny.grid() | {"backbone": "mobilenet"}
     content["datasets"] = {key: row | {"size_px": 32} for key, row in content["datasets"].items()}
