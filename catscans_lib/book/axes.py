@@ -16,6 +16,7 @@ TABLES = {
     "size_curves": sizes.CURVES, "size_crossings": sizes.CROSSINGS, "size_measures": associations.SIZES,
     "variance_components": variance.COMPONENTS, "source_differences": variance.DIFFERENCES,
     "backbones": backbones.RANKS, "backbone_agreement": backbones.AGREEMENT,
+    "crossing_coverage": ["design", "covered_pct", "se", "closed"],  # benchmarks/crossings.py
     **{f"external_{name}": [*columns, "test"] for name, columns in drops.TABLES.items()},
 }  # fmt: skip
 NAMES = (
