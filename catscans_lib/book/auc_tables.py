@@ -48,6 +48,7 @@ def numbers(profile: str) -> dict[str, Any]:
     primary = Primary(**yaml.safe_load(paths.params_path(profile).read_text(encoding="utf-8"))["primary"])
     in_order = sorted(MODES, key=lambda mode: mode != primary.mode)
     modes = {mode: MODES[mode] for mode in in_order if mode in set(aucs["mode"])}
+    ranked = {name: found[name] for name in ("ranks", "rank_pairs")}
     missing = found["completeness"][~found["completeness"]["done"].astype(bool)]
     cells = _cells(profile, found, failed)
     return {
@@ -59,7 +60,10 @@ def numbers(profile: str) -> dict[str, Any]:
         "primary_test": TESTS[primary.test],
         "margin": primary.margin,
         "missing": [{"source": titles[row.source], "target": titles[row.target]} for row in missing.itertuples()],
-        "ranks": {mode: _ranks(mode, found, titles) for mode in found["ranks"]["mode"].unique()},
+        "ranks": {
+            mode: {name: rows[rows["mode"] == mode].replace(titles).to_dict("records") for name, rows in ranked.items()}
+            for mode in ranked["ranks"]["mode"].unique()
+        },
     }
 
 
@@ -179,15 +183,3 @@ def _rows(mode: str, targets: list[str], cells: Cells, titles: dict[str, str]) -
         for cell in learned:
             cell["best"] = cell["mean"] == max(other["mean"] for other in learned)
     return [row for row in rows if any(row["cells"])]
-
-
-def _ranks(mode: str, found: dict[str, pd.DataFrame], titles: dict[str, str]) -> dict[str, Any]:
-    """Return the ranking of one mode: rows, the best first; the pairs that differ; and the sources of each part."""
-    rows, pairs = (found[name][found[name]["mode"] == mode].replace(titles) for name in ("ranks", "rank_pairs"))
-    known = pairs[pairs["p_adjusted"] < inference.ALPHA]
-    return {
-        "rows": rows.to_dict("records"),
-        "parts": rows.groupby("part")["source"].agg(", ".join).tolist(),
-        "known": (known["source_a"] + " before " + known["source_b"]).tolist(),
-        "n_pairs": len(pairs),
-    }

@@ -191,17 +191,17 @@ def _bootstrap(draws: pd.DataFrame, pairs: Pairs) -> np.ndarray:
     source = pd.Index(pairs.sources).get_indexer(draws.index.get_level_values("source"))
     of = np.full((len(runs), len(pairs.sources), draws.shape[1]), np.nan)
     of[run[source >= 0], source[source >= 0]] = draws.to_numpy()[source >= 0]
-    seeds = np.array([seed for _, seed in runs])
-    found = []
-    for one in np.unique(pairs.first):  # one source at a time: all pairs take too much memory
-        apart = of[:, [one]] - of[:, pairs.second[pairs.first == one]]
-        patterns, pattern = np.unique(~np.isnan(apart).all(axis=2), axis=1, return_inverse=True)
-        drawn = np.full(apart.shape[1:], np.nan)
-        for number, known in enumerate(patterns.T):
-            if known.any():
-                drawn[pattern == number] = mean_over_runs(apart[known][:, pattern == number], seeds[known])
-        low, high = interval(drawn)
-        # Equal draws, all different from 0, have no spread to test with.
-        p = np.where(np.isnan(low) & (np.abs(drawn) > delong.ROUNDING).all(axis=1), np.nan, bootstrap.p_value(drawn))
-        found.append([np.full(len(drawn), np.nan), p, low, high])
-    return np.concatenate(found, axis=1)
+    seeds, has = np.array([seed for _, seed in runs]), ~np.isnan(of).all(axis=2)
+    patterns, pattern = np.unique(has[:, pairs.first] & has[:, pairs.second], axis=1, return_inverse=True)
+    found = np.full((len(NUMBERS), len(pairs.first)), np.nan)
+    for number in np.flatnonzero(patterns.any(axis=0)):  # most pairs have the same runs
+        known = patterns[:, number]
+        means = mean_over_runs(of[known], seeds[known])
+        for one in np.unique(pairs.first[pattern == number]):  # one source at a time: all pairs take too much memory
+            here = (pattern == number) & (pairs.first == one)
+            drawn = means[one] - means[pairs.second[here]]
+            low, high = interval(drawn)
+            # Equal draws, all different from 0, have no spread to test with.
+            is_flat = np.isnan(low) & (np.abs(drawn) > delong.ROUNDING).all(axis=1)
+            found[1:, here] = np.where(is_flat, np.nan, bootstrap.p_value(drawn)), low, high
+    return found

@@ -27,6 +27,7 @@ LEAST, ENOUGH = 0.005, 0.05  # shares of the deviance: below the first it did no
 MARGIN = 0.05  # of the AUC; chance alone is smaller on many images, but untrained features are not quite random
 DEVIATES = 1.96  # standard deviations
 LEARNED, FAILED, NOT_JUDGED = "learned", "did not learn", "not judged"
+RUN = [*CELL, "seed"]
 COLUMNS = [*KEYS, "training_loss", "constant_loss", "auc", "chance_auc", "verdict"]
 
 
@@ -42,16 +43,6 @@ def constant_loss(n_per_class: np.ndarray, balanced: bool) -> float:
     return float(np.log(len(share)) if balanced else -(share * np.log(share)).sum())
 
 
-def chance_auc(n_positive: np.ndarray, n_negative: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the largest AUC that counts as chance, one-vs-rest AUCs weighted by class; takes images of each class and others.
-
-    The classes' deviations are added as if they were perfectly correlated, which is exact for two classes.
-    """
-    n_positive, n_negative = np.asarray(n_positive, float), np.asarray(n_negative, float)
-    sd = np.sqrt((n_positive + n_negative + 1) / (12 * n_positive * n_negative))
-    return 0.5 + max(MARGIN, DEVIATES * float(np.average(sd, weights=n_positive if weights is None else weights)))
-
-
 def verdicts(
     curves: pd.DataFrame, class_aucs: pd.DataFrame, settings: Mapping[tuple[str, str], Mapping[str, Any]]
 ) -> pd.DataFrame:
@@ -59,31 +50,40 @@ def verdicts(
 
     `curves` are those of `results.chosen_curves`, `settings` the parameters of each run by source and target: class_weights, and
     patience, with which the epoch of the lowest validation loss was kept. Columns of the keys, training_loss, constant_loss, auc
-    (weighted one-vs-rest), chance_auc, verdict: `NOT_JUDGED` without a learning curve, as for linear probes.
+    (weighted one-vs-rest), chance_auc, verdict: `NOT_JUDGED` without a learning curve, as for linear probes. chance_auc is the
+    largest AUC that counts as chance; the deviations of classes are added as if they were perfectly correlated.
     """
-    losses = {key: part for key, part in curves[curves["metric"] == "loss"].groupby(KEYS, sort=False)}
+    known = class_aucs[class_aucs["auc"].notna()]
+    positive, negative = known["n_positive"].astype(float), known["n_negative"].astype(float)
+    weight = positive.where(~known["multi_label"].astype(bool), 1.0)  # a mean over findings is macro
+    sd = np.sqrt((positive + negative + 1) / (12 * positive * negative))
+    sums = known[KEYS].assign(weight=weight, auc=weight * known["auc"], sd=weight * sd).groupby(KEYS).sum()
+    losses = _kept_losses(curves, settings)
+    table = class_aucs[KEYS].drop_duplicates(ignore_index=True).join(losses, on=KEYS).join(sums, on=KEYS)
+    table["auc"] /= table["weight"]
+    table["chance_auc"] = 0.5 + (DEVIATES * table["sd"] / table["weight"]).clip(lower=MARGIN)
     # folds are stratified, so their class shares are those in training
-    counts = class_aucs.groupby([*CELL, "seed", "class"])[["n_positive", "n_negative"]].sum()
-    rows = []
-    for key, part in class_aucs.groupby(KEYS, sort=False):
-        of = dict(zip(KEYS, key, strict=True))
-        known = part[part["auc"].notna()]
-        several = part["multi_label"].iloc[0]
-        weights = np.ones(len(known)) if several else known["n_positive"]  # a mean over findings is macro
-        auc = np.average(known["auc"], weights=weights) if len(known) else np.nan
-        chance = chance_auc(known["n_positive"], known["n_negative"], weights) if len(known) else np.nan
-        if key not in losses:
-            rows.append((*key, np.nan, np.nan, auc, chance, NOT_JUDGED))
-            continue
-        chosen = settings[of["source"], of["target"]]
-        here = counts.loc[of["source"], of["target"], of["mode"], of["seed"]]
-        each = here.to_numpy() if several else [here["n_positive"].to_numpy()]
-        constant = np.mean([constant_loss(n, chosen["class_weights"] == "balanced") for n in each])
-        wide = losses[key].pivot(index="epoch", columns="split", values="value").sort_index()
-        kept = wide["validation"].idxmin() if chosen["patience"] and "validation" in wide else wide.index[-1]
-        loss = float(wide.loc[kept, "train"])  # of the epoch whose weights were kept
-        rows.append((*key, loss, constant, auc, chance, verdict(loss, constant, auc, chance)))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    how, constant = {"n_positive": "sum", "n_negative": "sum", "multi_label": "first"}, {}
+    for key, here in class_aucs.groupby([*RUN, "class"]).agg(how).groupby(RUN):
+        each = here[["n_positive", "n_negative"]].to_numpy() if here["multi_label"].iloc[0] else [here["n_positive"]]
+        constant[key] = np.mean([constant_loss(n, settings[key[:2]]["class_weights"] == "balanced") for n in each])
+    is_judged = pd.MultiIndex.from_frame(table[KEYS]).isin(losses.index)
+    of_runs = [constant[key] for key in table[RUN].itertuples(index=False, name=None)]
+    table["constant_loss"] = np.where(is_judged, of_runs, np.nan)
+    rows = zip(is_judged, *(table[name] for name in COLUMNS[len(KEYS) : -1]), strict=True)
+    return table.assign(verdict=[verdict(*row) if known else NOT_JUDGED for known, *row in rows])[COLUMNS]
+
+
+def _kept_losses(curves: pd.DataFrame, settings: Mapping[tuple[str, str], Mapping[str, Any]]) -> pd.Series:
+    """Return training_loss in the epoch whose weights were kept, by the keys of the training."""
+    losses = curves[curves["metric"] == "loss"].pivot(index=[*KEYS, "epoch"], columns="split", values="value")
+    losses = losses.reindex(columns=["train", "validation"]).reset_index("epoch")
+    chooses = [pair for pair, chosen in settings.items() if chosen["patience"]]
+    by_loss = losses.index.droplevel(["mode", "fold", "seed"]).isin(chooses)
+    by_loss &= losses["validation"].notna().groupby(KEYS).transform("any").to_numpy()
+    order = losses["validation"].where(by_loss, -losses["epoch"])  # else the last epoch is kept
+    kept = losses.assign(order=order).sort_values("order", kind="stable").groupby(KEYS).head(1)
+    return kept["train"].rename("training_loss")
 
 
 def of_profile(profile: str, class_aucs: pd.DataFrame) -> pd.DataFrame:

@@ -122,15 +122,9 @@ def fold_metrics(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def completeness(planned: Iterable[tuple[str, str]], aucs: pd.DataFrame) -> pd.DataFrame:
-    """Return source, target, done, modes, n_folds, n_seeds and n_aucs of all planned transfer runs (source, target)."""
-    found = aucs.groupby(["source", "target"], sort=False).agg(
-        modes=("mode", lambda modes: " ".join(modes.unique())), n_folds=("fold", "nunique"),
-        n_seeds=("seed", "nunique"), n_aucs=("auc", "size"),
-    )  # fmt: skip
-    table = found.reindex(pd.MultiIndex.from_tuples(planned, names=["source", "target"]))
-    counts = ["n_folds", "n_seeds", "n_aucs"]
-    table = table.assign(done=table["n_aucs"].notna()).fillna({"modes": ""} | dict.fromkeys(counts, 0))
-    return table.astype(dict.fromkeys(counts, int)).reset_index()[["source", "target", "done", "modes", *counts]]
+    """Return source, target and done of all planned transfer runs (source, target)."""
+    done = set(zip(aucs["source"], aucs["target"], strict=True))
+    return pd.DataFrame([(*pair, pair in done) for pair in planned], columns=["source", "target", "done"])
 
 
 def shared_modes(aucs: pd.DataFrame) -> list[str]:

@@ -42,18 +42,16 @@ def auc_panels(
 
 
 def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode: str, sources: list[str]) -> None:
-    ends = intervals[intervals["mode"] == mode].set_index("source")
-    means = here.groupby("source")["auc"].mean()
-    for place, source in enumerate(sources):
-        ax.axhline(place, color="#EEEEEE", lw=0.8, zorder=0)
-        if source not in means:
-            continue
-        values, is_best = here.loc[here["source"] == source, "auc"], means[source] == means.max()
-        colour = COLOURS[1] if is_best else COLOURS[0]
-        ax.scatter(values, [place] * len(values), s=12, color="#333333", alpha=0.35, linewidths=0, zorder=2)
-        if source in ends.index:
-            ax.plot(ends.loc[source, ["low", "high"]], [place, place], color=colour, lw=1.8, zorder=3)
-        ax.scatter(means[source], place, s=42, color=colour, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
+    ends = intervals[intervals["mode"] == mode].set_index("source").reindex(sources)[["low", "high"]].astype(float)
+    means, places = here.groupby("source")["auc"].mean().reindex(sources), np.arange(len(sources))
+    colours = np.where(means == means.max(), COLOURS[1], COLOURS[0])
+    ax.yaxis.grid(color="#EEEEEE", lw=0.8)
+    ax.set_axisbelow(True)
+    ax.scatter(
+        here["auc"], means.index.get_indexer(here["source"]), s=12, color="#333333", alpha=0.35, linewidths=0, zorder=2
+    )
+    ax.hlines(places, ends["low"].where(means.notna()), ends["high"], colors=colours, lw=1.8, zorder=3)
+    ax.scatter(means, places, s=42, color=colours, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
 
 
 def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> np.ndarray:

@@ -12,6 +12,9 @@ from scipy import sparse
 
 from catscans_lib.statistics.metrics import average_of, binary_problems, check_predictions, weights
 
+Steps = tuple[
+    sparse.csr_array, np.ndarray
+]  # (2 * n_steps, n_groups), positives first; the numbers of the steps of ties
 CELLS = 2**18  # numbers per block of draws, so that a block fits in the processor's cache
 
 
@@ -41,7 +44,7 @@ def auc_draws(
     if not problems[0] or any(positive.all() or not positive.any() for positive, _ in problems[0]):
         raise ValueError("An AUC needs images of two classes; there is only one.")
     sorted_problems = [[_sorted(*problem, codes, len(names)) for problem in of_table] for of_table in problems]
-    size = max(len(names), *(images.shape[0] // 2 for of_table in sorted_problems for images in of_table))
+    size = max(len(names), *(images.shape[0] // 2 for of_table in sorted_problems for images, _ in of_table))
     blocks = _multiplicities(len(names), n_draws, max(1, CELLS // size), np.random.default_rng(seed))
     drawn = [[_averaged(of_table, counts, average) for of_table in sorted_problems] for counts in blocks]
     return np.concatenate(drawn, axis=1)
@@ -73,21 +76,21 @@ def p_value(draws: ArrayLike) -> float | np.ndarray:
     return np.where(n == 0, np.nan, np.minimum(1.0, 2 * (1 + smaller) / (1 + n)))[()]
 
 
-def _sorted(positive: np.ndarray, scores: np.ndarray, codes: np.ndarray, n_groups: int) -> sparse.csr_array:
-    """Count the images of each group at each score, ascending, positives above negatives; neighbours of one kind are one step."""
+def _sorted(positive: np.ndarray, scores: np.ndarray, codes: np.ndarray, n_groups: int) -> Steps:
+    """Count the images of each group in steps of ascending scores: negatives and the positives above them, or ties of both."""
     order = np.argsort(scores, kind="stable")
     scores, positive, codes = scores[order], positive[order], codes[order]
     tied = np.concatenate([[0], np.cumsum(scores[1:] != scores[:-1])])  # index of the distinct score
     n, n_positive = np.bincount(tied), np.bincount(tied, weights=positive)
     kind = np.where(n_positive == 0, 0, np.where(n_positive == n, 1, 2))  # only negatives, only positives, both
-    starts = (kind[1:] != kind[:-1]) | (kind[1:] == 2)
-    step = np.concatenate([[0], np.cumsum(starts)])[tied]
-    n_steps = int(step[-1]) + 1
+    starts = (kind[1:] < kind[:-1]) | (kind[1:] == 2) | (kind[:-1] == 2)
+    of_score = np.concatenate([[0], np.cumsum(starts)])
+    step, n_steps = of_score[tied], int(of_score[-1]) + 1
     # The entries are already in CSR order. Letting scipy sort them would take longer than the draws.
     columns = np.concatenate([codes[positive], codes[~positive]])
     in_row = np.bincount(np.concatenate([step[positive], step[~positive] + n_steps]), minlength=2 * n_steps)
     ends = np.concatenate([[0], np.cumsum(in_row)])
-    return sparse.csr_array((np.ones(len(columns)), columns, ends), (2 * n_steps, n_groups))
+    return sparse.csr_array((np.ones(len(columns)), columns, ends), (2 * n_steps, n_groups)), of_score[kind == 2]
 
 
 def _multiplicities(n_groups: int, n_draws: int, n_block: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -99,14 +102,16 @@ def _multiplicities(n_groups: int, n_draws: int, n_block: int, rng: np.random.Ge
         yield np.ascontiguousarray(counts.T, dtype=float)
 
 
-def _averaged(problems: list[sparse.csr_array], counts: np.ndarray, average: str) -> np.ndarray:
+def _averaged(problems: list[Steps], counts: np.ndarray, average: str) -> np.ndarray:
     """AUC of each draw, shape (n_block,)."""
     found = []  # number of positives, of negatives, and of pairs that the positive wins
-    for images in problems:
-        positive, negative = np.split(images @ counts, 2)
-        below = np.cumsum(negative, axis=0)
+    for images, with_ties in problems:
+        positive, below = np.split(images @ counts, 2)
+        half = below[with_ties] / 2
+        for row in range(1, len(below)):  # many times as fast as a cumulative sum over rows
+            below[row] += below[row - 1]
         n_negative = below[-1].copy()
-        below -= negative / 2
+        below[with_ties] -= half
         found.append((positive.sum(axis=0), n_negative, np.einsum("sd,sd->d", positive, below)))
     n_positive, n_negative, won = np.array(found).swapaxes(0, 1)
     weight = weights(average, n_positive)

@@ -130,6 +130,14 @@ def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, 
     return labels, scores
 
 
+def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Mean precision at the score of each positive; as scikit-learn's, which takes ten times as long for few images."""
+    order = np.argsort(-scores, kind="stable")
+    found = np.cumsum(positive[order])
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # of equal scores
+    return float((np.diff(found[last], prepend=0) * found[last] / (last + 1)).sum() / found[-1])
+
+
 def classification_metrics(
     labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str = "weighted"
 ) -> dict[str, float]:
@@ -140,8 +148,6 @@ def classification_metrics(
     the positive class's probability, in [0, 1]; of more, summed over classes, in [0, 2]; ece is the expected calibration error of
     the predicted class over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599). ValueError for scores outside [0, 1].
     """
-    from sklearn.metrics import average_precision_score
-
     labels, scores = check_predictions(labels, scores, classes)
     if scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"Probabilities lie in [0, 1]; got {scores.min():.3g} to {scores.max():.3g}.")
@@ -154,7 +160,7 @@ def classification_metrics(
     squared = (scores - is_class) ** 2
     n = is_class.sum(axis=0)
     recall = is_class[correct].sum(axis=0)[n > 0] / n[n > 0]
-    precision = averaged(average_precision_score, labels, scores, classes, average) if len(recall) > 1 else np.nan
+    precision = averaged(average_precision, labels, scores, classes, average) if len(recall) > 1 else np.nan
     inner_edges, confidence = np.linspace(0, 1, N_ECE_BINS + 1)[1:-1], scores.max(axis=1)
     surplus = np.bincount(np.searchsorted(inner_edges, confidence), weights=correct - confidence)
     return {

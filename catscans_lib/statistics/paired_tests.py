@@ -37,40 +37,37 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
 def skillings_mack(matrix: ArrayLike, *, n_draws: int = 20_000, seed: int = 0) -> RankTest:
     """Skillings and Mack's rank test that sources do not differ over blocks (targets or folds), where results may be missing.
 
-    Takes AUCs, shape (n_blocks, n_sources), NaN if missing: at least two results in each block and one of each source. Ties get
-    their mean rank. Without missing results and ties, the statistic is Friedman's. p is ``(1 + count) / (1 + n_draws)``: count
-    is the number of seeded random permutations of the results within blocks with a statistic at least as large, because the
-    chi-squared distribution is a poor approximation with few blocks. If all sources tie in all blocks, p is 1.
+    Takes AUCs, shape (n_blocks, n_sources), NaN if missing: at least two in each block and one of each source. Without missing
+    results and ties, the statistic is Friedman's. p is ``(1 + count) / (1 + n_draws)``: count is the number of seeded random
+    permutations within blocks with a statistic at least as large; chi-squared is a poor approximation with few blocks.
 
     mean_ranks are adjusted for missing results: ranks are stretched to the scale of all sources and fitted by least squares as
     block plus source, so weak rivals make no source better; they may lie outside 1 to n_sources. p_pairs are adjusted for all
-    pairs of sources: count takes the largest difference of mean ranks in a permutation, in standard deviations (max-T). parts
-    numbers the sources that blocks connect; several parts cannot be compared, so all other values are NaN.
-
-    References: Skillings and Mack (1981), Technometrics 23(2). Friedman (1937), JASA 32. For max-T: Westfall and Young (1993),
-    Resampling-Based Multiple Testing. For the 1: Phipson and Smyth (2010), SAGMB 9(1).
+    pairs: count takes the largest difference of mean ranks of a permutation, in standard deviations (max-T). parts numbers the
+    sources that blocks connect; several parts cannot be compared, so all other values are NaN. References: Skillings and Mack
+    (1981), Technometrics 23(2). Westfall and Young (1993), Resampling-Based Multiple Testing. Phipson and Smyth (2010), SAGMB 9.
     """
-    matrix = np.asarray(matrix, dtype=float)
-    known, k = ~np.isnan(matrix), matrix.shape[1]
+    known = ~np.isnan(matrix := np.asarray(matrix, dtype=float))
+    n, k = known.sum(axis=1), matrix.shape[1]
     n_parts, parts = csgraph.connected_components(known.T.astype(int) @ known)
     if n_parts > 1:
         return RankTest(np.nan, np.nan, np.full(k, np.nan), np.full((k, k), np.nan), parts)
     ranks = stats.rankdata(-ties.merged(matrix), axis=1, nan_policy="omit")
+    centred, stretch = np.where(known, ranks - (n[:, None] + 1) / 2, 0), (k + 1) / (n + 1)
     rng = np.random.default_rng(seed)
     sums, stretched = np.zeros((2, 1 + n_draws, k))  # over blocks; the first row is observed, the others are permuted
-    weights, normal, spread = np.zeros((3, k, k))  # covariance of the sums, normal equations, covariance of `stretched`
-    for row, here in zip(ranks, known, strict=True):
-        n, centred, at = here.sum(), row[here] - row[here].mean(), np.ix_(here, here)
-        drawn, stretch, centring = np.tile(centred, (1 + n_draws, 1)), (k + 1) / (n + 1), np.eye(n) - 1 / n
+    for block, here in enumerate(known):
+        drawn = np.tile(centred[block, here], (1 + n_draws, 1))
         rng.permuted(drawn[1:], axis=1, out=drawn[1:])
-        sums[:, here] += np.sqrt(12 / (n + 1)) * drawn
-        stretched[:, here] += stretch * drawn
-        weights[at] += n * centring
-        normal[at] += centring
-        spread[at] += stretch**2 * (centred**2).sum() / (n - 1) * centring
-    statistic = ((sums @ np.linalg.pinv(weights)) * sums).sum(axis=1)
-    solved = np.linalg.pinv(normal)
-    effects, spread = stretched @ solved, solved @ spread @ solved
+        sums[:, here] += np.sqrt(12 / (n[block] + 1)) * drawn
+        stretched[:, here] += stretch[block] * drawn
+
+    def centring(weight: np.ndarray) -> np.ndarray:  # weighted sum of the blocks' centring matrices, shape (k, k)
+        return np.diag(known.T @ weight) - known.T @ (known * (weight / n)[:, None])
+
+    statistic = ((sums @ np.linalg.pinv(centring(n))) * sums).sum(axis=1)
+    solved = np.linalg.pinv(centring(np.ones(len(n))))
+    effects, spread = stretched @ solved, solved @ centring(stretch**2 * (centred**2).sum(axis=1) / (n - 1)) @ solved
     variance = np.diag(spread)[:, None] + np.diag(spread) - 2 * spread
     scale = np.where(variance > FLAT, variance, np.inf) ** -0.5
     largest = np.max([(abs(effects - effects[:, [one]]) * scale[one]).max(axis=1) for one in range(k)], axis=0)

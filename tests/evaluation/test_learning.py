@@ -75,10 +75,10 @@ def test_the_loss_of_a_constant_prediction_is_that_of_the_class_frequencies_unle
 
 def test_random_scores_exceed_the_chance_level_as_rarely_as_stated():
     rng = np.random.default_rng(0)
-    positive = np.repeat([True, False], [30, 70])
-    limit = learning.chance_auc([30], [70])
-    assert limit == pytest.approx(0.5 + 1.96 * np.sqrt(101 / (12 * 30 * 70)))
-    aucs = [tables.metrics.area(positive, rng.random(100)) for _ in range(4000)]
+    positive = np.repeat([True, False], 40)
+    limit = judged([0.3], [0.9], n=40)["chance_auc"].item()
+    assert limit == pytest.approx(0.5 + 1.96 * np.sqrt(81 / (12 * 40 * 40)))
+    aucs = [tables.metrics.area(positive, rng.random(80)) for _ in range(4000)]
     assert np.mean(np.array(aucs) > limit) == pytest.approx(0.025, abs=3 * np.sqrt(0.025 * 0.975 / 4000))
 
 
