@@ -30,13 +30,15 @@ SCRIPTS = "extra"  # copied to the top of the book; every page would load what i
 DEMO_PART = "The machinery, on a world with known truth"
 # Of the theme: icons (1.5 MB on every page, for a dozen that style.css takes from a font), old kinds of fonts, languages.
 UNUSED = ("fontawesome.js", "*.map", "*.ttf", "*.[mp]o")
-_CHANGES = (  # to the HTML: scripts of another host and of icons; what screen readers need and the theme lacks
+_CHANGES = (  # to the HTML: scripts of another host, of icons, of search (its page has them); what screen readers need
     (re.compile(r"[ \t]*<(?:script|link)\b[^>]*(?:sphinx-thebe\.|>const THEBE_JS_URL|/fontawesome\.js)[^\n]*\n"), ""),
+    (re.compile(r' {4}<script src="[^"]*(?:searchtools|language_data|searchindex)\.js"></script>\n'), ""),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
     (re.compile(r"<th></th>"), "<td></td>"),  # an empty heading of a data frame's index
-    (re.compile(r'<div id="pst-primary-sidebar" '), r'\g<0>role="complementary" aria-label="Contents and search" '),
+    (re.compile(r'id="pst-primary-sidebar" (?!role)'), r'\g<0>role="complementary" aria-label="Contents and search" '),
     (re.compile(r"<button(?![^>]*\btype=)"), '<button type="button"'),
     (re.compile(r'<button(?![^>]*aria-label=)([^>]*) title="([^"]*)"'), r'<button aria-label="\2"\1 title="\2"'),
+    (re.compile(r'(<summary|<button(?=[^>]*search-button-field)[^>]*?) aria-label="[^"]*"'), r"\1"),  # have a text
 )
 _DOWNLOADS = re.compile(r"_downloads/\w+/[^\"]+\.svg")
 _FORMULAS = re.compile(r"[ \t]*<script[^>]*/mathjax\.js[^\n]*\n")  # 2 MB; Sphinx loads it on the front page, too

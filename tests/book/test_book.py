@@ -15,7 +15,7 @@ from finished import pages
 from small_book import ROOT, add_results, add_run, add_similarity, loads_from_outside, make
 
 from catscans_lib import book, datasets, errors, paths
-from catscans_lib.book import architecture, citation, templates
+from catscans_lib.book import architecture, assembly, citation, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import experiments
@@ -495,6 +495,10 @@ def test_the_book_builds_without_warnings_shows_the_numbers_and_needs_no_network
     assert "scripts/mathjax.js" in (index.parent / "methods.html").read_text()
     assert "mathjax.js" not in index.read_text()  # 2 MB for a page without formulas
     assert not re.search(r"<button(?![^>]*type=)", index.read_text())
+    assert "searchindex.js" not in index.read_text() and "searchindex.js" in (index.parent / "search.html").read_text()
+    pages = {page: page.read_bytes() for page in index.parent.rglob("*.html")}
+    assembly._finish(index.parent, [])
+    assert {page: page.read_bytes() for page in pages} == pages
     assert "catscans_lib.statistics.metrics" in (index.parent / "architecture.html").read_text()
     download = nbformat.read(index.parent / "_sources/runs/transfer/dtd--isic2018.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in download.cells)
