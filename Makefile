@@ -10,6 +10,7 @@
 # make test                    runs the linters, the import contracts and the fast tests
 # make test-slow               runs the tests with a cluster, a browser or real kills (minutes)
 # make gpu                     installs TensorFlow for an NVIDIA GPU into .venv (3 GB)
+# make vit                     installs keras-hub (25 MB) into .venv, which reads the weights of DINOv2
 # make peers                   installs PyTorch for benchmarks/training.py (4 GB)
 PROFILE ?= demo
 PYTHON  ?= python3.13 python3.12 python3.11 python3
@@ -19,7 +20,7 @@ export HOME := $(shell test -w "$$HOME" && echo "$$HOME" || echo "$(CURDIR)/.sna
 
 BIN := .venv/bin
 
-.PHONY: book pdf epub figures sweep test test-slow lint format lab lock gpu peers clean
+.PHONY: book pdf epub figures sweep test test-slow lint format lab lock gpu vit peers clean
 book: .venv/.complete
 	@$(BIN)/catscans book --profile $(PROFILE) $(addprefix --jobs ,$(JOBS)) $(addprefix --cluster ,$(CLUSTER)) $(ARGS)
 
@@ -74,6 +75,11 @@ gpu: .venv/.complete
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
 	    "tensorflow[and-cuda]==$$(sed -n 's/^tensorflow-cpu==\([^ ]*\).*/\1/p' requirements.lock)"
 	@$(BIN)/python -c 'import tensorflow as tf; print("GPUs:", tf.config.list_physical_devices("GPU") or "none is seen; see nvidia-smi")'
+
+# DINOv2's weights are read by keras-hub. With its dependencies, it would put all of TensorFlow over tensorflow-cpu (630 MB).
+vit: .venv/.complete
+	@$(BIN)/uv pip install --quiet --compile-bytecode --no-deps --python $(BIN)/python \
+	    $$(sed -n 's/^vit = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",')
 
 # The peers of the benchmarks get an environment of their own.
 peers: .venv/.complete

@@ -53,8 +53,8 @@ def of_sources(
     """Explain the class that each network predicts for the images `shown`; tables from `examples` and `held_out`.
 
     Returns `heat` by source, shape (n_images, map_height, map_width), and a table: source, image_id, label, predicted, score,
-    right, and hot_share (of the map with at least half of its largest heat). InputError if other scores are
-    saved.
+    right, and hot_share (of the map with at least half of its largest heat). Networks that
+    `heat` refuses are left out. InputError if other scores are saved.
     """
     pixels = images.images[pd.Index(images.table["image_id"]).get_indexer(shown["image_id"])]
     heats, answers = {}, []
@@ -67,14 +67,18 @@ def of_sources(
             name = f"transfer/{source}--{networks.target}"
             raise InputError(f"The saved network of {name} gives other scores than its predictions. Make {name} again.")
         answer = scores.argmax(axis=1)
-        heats[source] = heat(model, pixels, answer)
+        try:
+            heats[source] = heat(model, pixels, answer)
+        except InputError as error:
+            print(f"Left out: {source}. {error}")
+            continue
         given = {"predicted": np.array(images.classes)[answer], "score": scores.max(axis=1)}
         table = saved[["label"]].reset_index().assign(**given)
         table["right"] = _is_right(table)
         hot = [float((here >= here.max() / 2).mean()) if here.max() > 0 else 0.0 for here in heats[source]]
         answers.append(table.assign(hot_share=hot))
         answers[-1].insert(0, "source", source)
-    return heats, pd.concat(answers, ignore_index=True)
+    return heats, pd.concat(answers, ignore_index=True) if answers else pd.DataFrame({"source": []})
 
 
 def of_ensemble(networks: Iterable[keras.Model], images: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -105,6 +109,8 @@ def heat(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndar
     (n_images,). Returns float32, shape (n_images, map_height, map_width), in units of the logit.
     """
     *before, head = (layer for layer in leaves(model) if not isinstance(layer, keras.layers.Dropout))
+    if not any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in before[-2:]):
+        raise InputError("Grad-CAM needs a network that takes the mean of maps; a transformer takes its class token.")
     norm = before.pop() if isinstance(before[-1], keras.layers.LayerNormalization) else None
     outputs = keras.Model(model.get_layer("backbone").input, before[-1].input)(images.astype("float32"), training=False)
     maps = keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32"))

@@ -5,13 +5,14 @@ for two classes, softmax for more; a sigmoid unit for each finding). Saved model
 """
 
 import inspect
+from functools import partial
 from pathlib import Path
 
 import keras
 from keras import layers
 
 from catscans_lib.errors import InputError
-from catscans_lib.networks import registry, torch_builds, weights
+from catscans_lib.networks import registry, torch_builds, transformers, weights
 
 _XAVIER = "lecun_uniform"  # in Caffe's sense: variance 1 / fan-in
 
@@ -38,6 +39,7 @@ def backbone(name: str, size_px: int) -> keras.Model:
     if info.application:
         return _application(info.application, x)
     own = {"small_resnet": _small_resnet, "squeezenet": _squeezenet}
+    own |= dict.fromkeys(registry.TRANSFORMERS, partial(transformers.network, name))
     return own[name](image, x) if name in own else torch_builds.network(name, image, x)
 
 

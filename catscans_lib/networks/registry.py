@@ -32,6 +32,7 @@ class NetworkInfo:
     smallest_px: int
     reference: str
     application: str | None
+    patch_px: int = 1  # sides of images are multiples of it
 
 
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green, blue in 0..1
@@ -43,6 +44,9 @@ STANDARDISED = Preprocessing(
     tuple(1 / (255 * sd) for sd in SD), tuple(-mean / sd for mean, sd in zip(MEAN, SD, strict=True))
 )
 
+TRANSFORMERS = {  # side of a patch (pixels), width, blocks, heads
+    "small_vit": (4, 64, 4, 4), "dinov2_small": (14, 384, 12, 6), "dinov2_base": (14, 768, 12, 12),
+}  # fmt: skip
 _OWN = (
     NetworkInfo("small_resnet", "small residual network", SCALED, 8, "He et al. (2016), arXiv:1512.03385", None),
     NetworkInfo("squeezenet", "SqueezeNet 1.1", CENTRED, 31, "Iandola et al. (2016), arXiv:1602.07360", None),
@@ -53,6 +57,9 @@ _OWN = (
     NetworkInfo("resnet18_torch", "PyTorch's ResNet18", STANDARDISED, 32, "He et al. (2016), arXiv:1512.03385", None),
     NetworkInfo("resnet50_torch", "PyTorch's ResNet50", STANDARDISED, 32, "He et al. (2016), arXiv:1512.03385", None),
     NetworkInfo("efficientnet_b0_torch", "PyTorch's EfficientNet-B0", STANDARDISED, 32, "arXiv:1905.11946", None),
+    NetworkInfo("small_vit", "small vision transformer", STANDARDISED, 8, "arXiv:2010.11929", None, 4),
+    NetworkInfo("dinov2_small", "DINOv2 (ViT-S/14)", STANDARDISED, 28, "Oquab et al. (2024), arXiv:2304.07193", None, 14),
+    NetworkInfo("dinov2_base", "DINOv2 (ViT-B/14)", STANDARDISED, 28, "Oquab et al. (2024), arXiv:2304.07193", None, 14),
 )  # fmt: skip
 _FAMILIES = (  # preprocessing, smallest side in pixels, reference, name: function of keras.applications
     (STANDARDISED, 32, "Liu et al. (2022), arXiv:2201.03545", {
@@ -120,14 +127,16 @@ PACKAGES = {  # by network; `weights: NETWORK` takes its weights from the packag
 
 
 def is_file(weights: str | None) -> bool:
-    """Say whether `weights` names a file in WEIGHTS: not Keras's own weights, nor those of a package."""
-    return weights not in (None, "keras", *PACKAGES)
+    """Say whether `weights` names a file in WEIGHTS: not those that Keras or keras-hub downloads, nor those of a package."""
+    return weights not in (None, "keras", "keras_hub", *PACKAGES)
 
 
 def check_weights(name: str, weights: str | None) -> None:
     """Raise InputError if weights that are no file are not for this network."""
     if weights == "keras" and (find(name).application or "").lower() != name.replace("_", ""):
         raise InputError(f"Keras offers no ImageNet weights for '{name}'. Put a file in WEIGHTS and name it instead.")
+    if weights == "keras_hub" and not name.startswith("dinov2"):
+        raise InputError(f"Weights 'keras_hub' are not for backbone '{name}'; known: dinov2_small, dinov2_base.")
     if weights in PACKAGES and weights != name:
         raise InputError(f"The weights '{weights}' are not for backbone '{name}'. Set backbone: {weights} beside them.")
 
@@ -140,8 +149,15 @@ def find(name: str) -> NetworkInfo:
 
 
 def check_size(name: str, size_px: int) -> None:
-    """Raise InputError if the network is unknown or needs larger images."""
-    smallest = find(name).smallest_px
-    if size_px < smallest:
-        said = f"Backbone '{name}' needs images of at least {smallest} px; got size_px {size_px}"
-        raise InputError(f"{said}. Raise size_px or choose another backbone.")
+    """Raise InputError if the network is unknown, or needs larger images or a multiple of its patch."""
+    info, next_px = find(name), size_for(name, size_px)
+    if size_px != next_px:
+        of_patches = f" and a multiple of {info.patch_px}" if info.patch_px > 1 else ""
+        said = f"Backbone '{name}' needs images of at least {info.smallest_px} px{of_patches}; got size_px {size_px}"
+        raise InputError(f"{said}. Set size_px to {next_px} or choose another backbone.")
+
+
+def size_for(name: str, size_px: int) -> int:
+    """Return the smallest side from `size_px` on that the images of a network can have."""
+    info = find(name)
+    return -(-max(size_px, info.smallest_px) // info.patch_px) * info.patch_px

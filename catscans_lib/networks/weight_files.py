@@ -20,6 +20,7 @@ from catscans_lib.networks import torch_files
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".pth", ".pt", ".safetensors")  # .weights.h5 is an .h5
 CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}  # run code from the file
+PARTS = ("", *(f"/{part}_dense" for part in ("query", "key", "value", "output")))  # of a layer: attention has four
 LAYER = re.compile(r"((?:.+/)?layers/[^/]+)/vars")
 
 
@@ -118,7 +119,8 @@ def _version_3(found: dict) -> dict[str, list[np.ndarray]]:
             name = group.attrs["name"]
             if name in layers:
                 raise ValueError(f"two layers are called '{name}'")
-            layers[name] = [_numbers(found[f"{path}/vars/{number}"]) for number in range(len(group))]
+            held = [found.get(f"{path}{part}/vars", ()) for part in PARTS]
+            layers[name] = [_numbers(part[str(number)]) for part in held for number in range(len(part))]
     return layers
 
 

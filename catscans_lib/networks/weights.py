@@ -14,7 +14,7 @@ import numpy as np
 
 from catscans_lib import paths
 from catscans_lib.errors import InputError
-from catscans_lib.networks import registry
+from catscans_lib.networks import registry, transformers
 from catscans_lib.networks.weight_files import Stored, read
 
 NUMBER = re.compile(r"(?:_(\d+))?$")
@@ -29,8 +29,9 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
 def load_weights(network: keras.Model, name: str, weights: str, folder: Path | None) -> str:
     """Fill a backbone with published or saved weights, in place; return their origin with a SHA-256.
 
-    `weights` is "keras" (`keras.applications` downloads its ImageNet weights), the network's name (the weights of an installed
-    package, `registry.PACKAGES`) or a file in `folder`, see `weight_files`. Where published weights expect BGR, the first
+    `weights` is "keras" (`keras.applications` downloads its ImageNet weights), "keras_hub" (keras-hub downloads DINOv2's), the
+    network's name (the weights of an installed package, `registry.PACKAGES`), or in `folder` a file, see `weight_files`, or the
+    folder of a preset of keras-hub. Where published weights expect BGR, the first
     convolution is reversed. InputError if the file is missing, contains code or another network, or the download fails.
     """
     registry.check_weights(name, weights)
@@ -38,14 +39,16 @@ def load_weights(network: keras.Model, name: str, weights: str, folder: Path | N
         path = registry.PACKAGES[weights].path()
         fill_from_file(network, name, path)
         return f"{registry.PACKAGES[weights].name}, {path.name} sha256:{registry.PACKAGES[weights].sha256}"
-    if weights == "keras":
-        stored = _published(name)
-        _fill(network, name, stored, "Keras's weights")
+    path = Path(folder or "", weights)
+    if weights in ("keras", "keras_hub") or path.is_dir():
+        preset = name if weights == "keras_hub" else str(path)
+        stored = _published(name) if weights == "keras" else transformers.of_keras_hub(preset)
+        _fill(network, name, stored, f"Weights '{weights}'")
         digest = hashlib.sha256()
         for array in chain.from_iterable(stored.layers.values()):
             digest.update(np.ascontiguousarray(array))
-        return f"keras.applications {name} imagenet, numbers sha256:{digest.hexdigest()}"
-    path = folder / weights
+        origin = f"keras.applications {name} imagenet" if weights == "keras" else f"keras-hub {Path(preset).name}"
+        return f"{origin}, numbers sha256:{digest.hexdigest()}"
     if not path.is_file():
         there = ", ".join(sorted(file.name for file in folder.iterdir()))
         raise InputError(f"No weights file '{weights}' in WEIGHTS; it has: {there}.")
@@ -97,6 +100,8 @@ def _fitting(network: keras.Model, stored: Stored) -> list[tuple[keras.Variable,
     parts = network.layers if stored.ordered else leaves(network)
     places = {layer.name: layer for layer in parts if layer.weights}
     found = _without_normalisation(stored.layers)
+    if "positions" in places and "positions" in found:
+        found["positions"] = [transformers.fitted_positions(found["positions"][0], network)]
     pairs = _pairs(places, found, stored.ordered)
     for place, layer in places.items():
         if place not in pairs:

@@ -135,7 +135,7 @@ def _by_network(
     from catscans_lib.networks import build, features
     from catscans_lib.networks import weights as filling
 
-    size_px = max(size_px, registry.find(network).smallest_px)
+    size_px = registry.size_for(network, size_px)
     backbone = build.backbone(network, size_px)
     filling.load_weights(backbone, network, weights, folder)
     subset, batch = images.at(size_px), max(8, min(features.BATCH, BATCH_PIXELS // size_px**2))

@@ -1,7 +1,10 @@
 """Fine-tuning that keeps what the source taught: rates by block, gradual unfreezing, a penalty on the distance from the source.
 
-A block is all layers of the backbone at one resolution; the head is block 0, the last resolution block 1.
+A block is all layers of the backbone at one resolution, or a block of a transformer, with what comes before the first as one
+more; the head is block 0, the last resolution block 1.
 """
+
+import re
 
 import keras
 import numpy as np
@@ -31,8 +34,12 @@ def keep_source(model: keras.Model, settings: KeepSource) -> list[keras.callback
 
 
 def blocks(backbone: keras.Model) -> dict[str, int]:
-    """Return the block of every layer that has weights, counted from 1 at the last resolution, by name."""
+    """Return the block of every layer that has weights, counted from 1 at the last one, by name."""
     layers = [layer for layer in backbone.layers if layer.weights]
+    if "positions" in (names := [layer.name for layer in layers]):  # a transformer: all its blocks have one resolution
+        of = {name: int(re.match(r"block(\d+)", name)[1]) for name in names if name.startswith("block")}
+        last = max(of.values())
+        return {name: 1 + last - of.get(name, last if name == "norm" else 0) for name in names}
     heights = [layer.output.shape[1] if len(layer.output.shape) == 4 else 1 for layer in layers]
     # a layer that looks at the whole image (squeeze and excitation) belongs to the resolution that follows it
     stages = np.maximum.accumulate(heights[::-1])[::-1]

@@ -14,7 +14,7 @@ from catscans_lib.networks import build, features, registry
 from catscans_lib.training import loop
 from catscans_lib.training.batches import Batches
 
-TRAINED = {"small_resnet": 2, "efficientnet_b0": 3}  # and the number of classes
+TRAINED = {"small_resnet": 2, "efficientnet_b0": 3, "small_vit": 3}  # and the number of classes
 REOPEN = """
 import sys
 sys.modules["catscans_lib"] = None  # importing it fails

@@ -25,6 +25,7 @@ def test_every_network_of_keras_is_known_by_its_name_in_snake_case_and_every_rec
         "resnet18_torch",
         "resnet50_torch",
         "efficientnet_b0_torch",
+        *registry.TRANSFORMERS,
     }
     for info in registry.NETWORKS.values():
         assert "arXiv:" in info.reference or "doi:" in info.reference
