@@ -15,7 +15,6 @@ from catscans_lib.errors import InputError
 from catscans_lib.networks.registry import TRANSFORMERS
 from catscans_lib.networks.weight_files import Stored
 
-START = {"class_name": "TruncatedNormal", "config": {"stddev": 0.02}}
 INSTALL = "make vit, or .venv/bin/pip install --no-deps keras-hub==0.32.0 kagglehub kagglesdk regex tokenizers"
 
 
@@ -25,21 +24,19 @@ def network(name: str, image: keras.KerasTensor, x: keras.KerasTensor) -> keras.
     The class token is the position of the first token, which is 0 before: only the sum of both counts.
     """
     patch, width, depth, heads = TRANSFORMERS[name]
-    norm, how = partial(layers.LayerNormalization, epsilon=1e-6), {"kernel_initializer": START}
+    norm = partial(layers.LayerNormalization, epsilon=1e-6)
+    how = {"kernel_initializer": {"class_name": "TruncatedNormal", "config": {"stddev": 0.02}}}
     first = layers.Cropping1D((0, prod(image.shape[1:]) - 1), name="first")(layers.Reshape((-1, 1), name="row")(image))
     one = layers.Rescaling(0.0, 1.0, name="one")(first)  # the kernel of a dense layer on it is a learnt array
 
-    def learnt(name: str, shape: tuple[int, int], start: dict | str) -> keras.KerasTensor:
-        flat = layers.Dense(prod(shape), use_bias=False, kernel_initializer=start, name=name)(one)
-        return layers.Reshape(shape, name=f"{name}_shaped")(flat)
-
     def added(x: keras.KerasTensor, y: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        y = layers.Multiply(name=f"{name}_scaled")([y, learnt(f"{name}_scale", (1, width), "ones")])
-        return layers.Add(name=f"{name}_add")([x, y])
+        scale = layers.Dense(width, use_bias=False, kernel_initializer="ones", name=f"{name}_scale")(one)
+        return layers.Add(name=f"{name}_add")([x, layers.Multiply(name=f"{name}_scaled")([y, scale])])
 
     x = layers.Conv2D(width, patch, strides=patch, name="patches", **how)(x)
     x = layers.ZeroPadding1D((1, 0), name="tokens")(layers.Reshape((-1, width), name="patch_row")(x))
-    x = layers.Add(name="placed_tokens")([x, learnt("positions", x.shape[1:], START)])
+    places = layers.Dense(prod(x.shape[1:]), use_bias=False, name="positions", **how)(one)
+    x = layers.Add(name="placed_tokens")([x, layers.Reshape(x.shape[1:], name="position_rows")(places)])
     for block in (f"block{number}" for number in range(1, depth + 1)):
         y = norm(name=f"{block}_norm1")(x)
         y = layers.MultiHeadAttention(heads, width // heads, name=f"{block}_attention", **how)(y, y)
@@ -65,22 +62,15 @@ def of_keras_hub(preset: str) -> Stored:
         import keras_hub
 
         hub = keras_hub.models.DINOV2Backbone.from_preset(preset)
-    except ImportError as error:
-        raise InputError(f"Weights '{preset}' need keras-hub: {error}. Install it: {INSTALL}.") from error
     except Exception as error:  # of many kinds
-        raise InputError(f"keras-hub could not load '{preset}': {error}") from error
+        raise InputError(f"keras-hub could not load '{preset}': {error}. It is an extra: {INSTALL}.") from error
     token, positions = (np.array(one)[0] for one in (hub.embeddings.cls_token, hub.embeddings.position_embeddings))
     positions[0] += token[0]
     parts = {"patches": hub.embeddings.patch_embeddings.projection, "norm": hub.layernorm}
-    for number, block in enumerate(hub.encoder.layers, start=1):
-        named = {"norm1": block.norm1, "attention": block.attention.attention, "attention_scale": block.layer_scale1}
-        named |= {
-            "norm2": block.norm2,
-            "dense1": block.mlp.fc1,
-            "dense2": block.mlp.fc2,
-            "dense_scale": block.layer_scale2,
-        }
-        parts |= {f"block{number}_{name}": part for name, part in named.items()}
+    names = ("norm1", "attention", "attention_scale", "norm2", "dense1", "dense2", "dense_scale")
+    for number, of in enumerate(hub.encoder.layers, start=1):
+        here = (of.norm1, of.attention.attention, of.layer_scale1, of.norm2, of.mlp.fc1, of.mlp.fc2, of.layer_scale2)
+        parts |= {f"block{number}_{name}": part for name, part in zip(names, here, strict=True)}
     found = {name: part.get_weights() for name, part in parts.items()} | {"positions": [positions.reshape(1, -1)]}
     found |= {name: [held[0][None]] for name, held in found.items() if name.endswith("scale")}
     return Stored(found, ordered=False, own=False)

@@ -44,9 +44,8 @@ def load_weights(network: keras.Model, name: str, weights: str, folder: Path | N
         preset = name if weights == "keras_hub" else str(path)
         stored = _published(name) if weights == "keras" else transformers.of_keras_hub(preset)
         _fill(network, name, stored, f"Weights '{weights}'")
-        digest = hashlib.sha256()
-        for array in chain.from_iterable(stored.layers.values()):
-            digest.update(np.ascontiguousarray(array))
+        arrays = chain.from_iterable(stored.layers.values())
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).data for array in arrays))
         origin = f"keras.applications {name} imagenet" if weights == "keras" else f"keras-hub {Path(preset).name}"
         return f"{origin}, numbers sha256:{digest.hexdigest()}"
     if not path.is_file():
