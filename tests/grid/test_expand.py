@@ -97,7 +97,7 @@ def test_only_the_baseline_has_the_longer_budget_and_the_regression_on_random_fe
         ("external", [{"train": "chest", "test": "chest"}], "external: chest -> chest is the same dataset twice"),
         ("external", [{"train": "chest", "test": "dtd"}], "external: chest -> dtd: 0 classes correspond"),
         ("external", [{"train": "pcam_middle", "test": "pcam_small"}] * 2, "pcam_middle -> pcam_small is listed twice"),
-        ("backbone", "resnet", "Unknown backbone 'resnet'; known: .*resnet50, .*small_resnet, squeezenet, "),
+        ("backbone", "resnet", "Unknown backbone 'resnet'; known: .*resnet50, .*small_resnet, small_vit, squeezenet, "),
         ("backbone", "xception", "pretrain.* size_px got .*'xception' needs images of at least 71 px"),
         (
             "pretrain.sources.dtd.backbone",
