@@ -1,7 +1,5 @@
 """Feature maps: the outputs of one layer for some images, by source."""
 
-from math import isqrt
-
 import keras
 import numpy as np
 import pandas as pd
@@ -10,8 +8,6 @@ from catscans_lib.errors import InputError
 from catscans_lib.images import findings
 from catscans_lib.images.store import ImageStore
 from catscans_lib.inspection.networks import SourceNetworks
-
-BLOCK_END = "_dense_add"  # end of the name of the last layer of a transformer's block
 
 
 def chosen(images: ImageStore, image_ids: list[str] | None = None) -> pd.DataFrame:
@@ -49,9 +45,8 @@ def map_layers(backbone: keras.Model) -> dict[str, keras.KerasTensor]:
     """
     # not `here.output`: of a layer that is a model (ConvNeXt's first), it is a tensor of the inner graph
     outputs = {here.name: keras.Operation.output.fget(here) for here in backbone.layers}
-    for name in (name for name in outputs if name.endswith(BLOCK_END)):
-        n_patches, width = outputs[name].shape[1] - 1, outputs[name].shape[2]
-        outputs[name] = keras.ops.reshape(outputs[name][:, 1:], (-1, isqrt(n_patches), isqrt(n_patches), width))
+    for name in (name for name in outputs if name.endswith("_dense_add")):
+        outputs[name] = keras.ops.reshape(outputs[name][:, 1:], (-1, *outputs["patches"].shape[1:]))
     return {name: output for name, output in outputs.items() if len(output.shape) == 4}
 
 

@@ -53,9 +53,8 @@ def _in_float32(layer: keras.Operation) -> keras.Operation:
 def _weights(layer: layers.Layer) -> list[keras.Variable]:
     """Return the weights of a layer that count, as in the published code: kernels, and scales of normalisation, but no biases."""
     names = ("gamma",) if isinstance(layer, NORMS) else KERNELS
-    found = [
-        getattr(part, name, None) for part in layer._flatten_layers() for name in names
-    ]  # attention has four parts
+    parts = layer._flatten_layers()  # attention has four
+    found = [getattr(part, name, None) for part in parts for name in names]
     return [weight for weight in found if weight is not None]
 
 

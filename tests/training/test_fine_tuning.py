@@ -163,3 +163,14 @@ def test_killed_fine_tuning_with_everything_on_ends_with_the_same_bits(tmp_path)
     pd.testing.assert_frame_equal(trained("part", 4), whole)
     for one, two in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_a_transformer_has_its_own_blocks_from_the_last_to_what_comes_before_the_first():
+    backbone = build.backbone("small_vit", 16)
+    found = fine_tuning.blocks(backbone)
+    assert set(found) == {layer.name for layer in backbone.layers if layer.weights}
+    assert (found["norm"], found["block4_dense2"], found["block4_norm1"]) == (1, 1, 1)
+    assert (found["block1_attention"], found["patches"], found["positions"]) == (4, 5, 5)
+    loop.freeze(backbone, "block3_norm1", "frozen")
+    learns = {layer.name for layer in backbone.layers if layer.weights and layer.trainable}
+    assert learns == {name for name, block in found.items() if block < 3}
