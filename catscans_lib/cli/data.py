@@ -89,6 +89,7 @@ def check(names: tuple[str, ...], data_dir: Path | None, strict: bool) -> None:
     multiple=True,
     help="CSV: folder of the images, relative to the CSV; default: its own folder. Repeatable.",
 )
+@click.option("--suffix", help="CSV: extension to append to file names without one; default: that of the files.")
 @click.option(
     "--group-pattern",
     help="Folder: regular expression for file names, or with a slash for paths below the class; its parenthesised part is "
@@ -123,7 +124,7 @@ def add(
     names = [word.strip() for word in (given.pop("class_names") or "").split(",") if word.strip()]
     given["title"] = given["title"] or name
     given["group"] = given["group"] or given["group_column"] or ("group" if given["group_pattern"] else None)
-    given["image_dir"] = [beside(place, folder) for folder in given["image_dir"]]
+    given["image_dir"] = [beside(place, folder) for folder in given["image_dir"]] or None
     data_dir, there = Path(os.environ.get("CATSCANS_DATA", "")), place.resolve()
     if os.environ.get("CATSCANS_DATA") and there.is_relative_to(data_dir.resolve()):  # valid on other machines, too
         there = there.relative_to(data_dir.resolve())

@@ -18,7 +18,7 @@ def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
 
 @click.command(epilog="Example: catscans recommend ~/moles --model keras:resnet50 --features dinov3=dinov3.npz")
 @click.argument("place", type=click.Path(path_type=Path))
-@_many("--features", "features", "NAME=FILE", "Features computed by any program: .npz or .csv (see above).")
+@_many("--features", "features", "NAME=FILE", "Features computed by any program: .npz, .csv or .parquet (see above).")
 @_many("--model", "models", "keras:NETWORK", "Network of keras.applications with its ImageNet weights, or none.")
 @_many("--weights", "weights", "[NETWORK=]FILE", "Weights file (.keras, .h5, .safetensors, .pth), of which network.")
 @_many("--from", "networks_of", "PROFILE", "Networks and results of a finished profile.")
@@ -27,12 +27,11 @@ def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
     "--mode", type=click.Choice(["fine_tune", "linear_probe"]),
     help="How you will use it. Default: as the profile of --from does first, else fine_tune.",
 )  # fmt: skip
+@_many("--measure", "measures", "MEASURE", "Score to rank by. Default: all that known targets have.")
 @click.option("--n-images", type=click.IntRange(20), default=500, show_default=True, help="Maximum number of images.")
 @click.option("--size-px", type=click.IntRange(8, 1024), default=224, show_default=True, help="Side of the images.")
 @click.option("--seed", default=0, show_default=True, help="Seed for selecting the images.")
-@click.option(
-    "--label-column", default="label", show_default=True, help="CSV: column with the class; or as in `dataset add`."
-)
+@click.option("--label-column", default="label", show_default=True, help="CSV: column with the class.")
 @click.option("--multi-label", metavar="SEPARATOR", help="Several findings per image: as in `catscans dataset add`.")
 @click.option("--path-column", default="path", show_default=True, help="CSV: column with the image path.")
 @_many("--image-dir", "image_dir", "FOLDER", "CSV: folder of the images, relative to the CSV; default: its own.")
@@ -70,7 +69,7 @@ def recommend(place: Path, as_json: bool, page: Path | None, strict: bool, **giv
 
     names = [name.removeprefix("results/").rstrip("/") for name in given.pop("networks_of")]
     lists = {name: list(value) for name, value in given.items() if isinstance(value, tuple)}
-    given |= lists | {"networks_of": names, "profile": ""}
+    given |= lists | {"measures": lists["measures"] or None, "networks_of": names, "profile": ""}
     given |= {"place": str(place.absolute()), "image_dir": [beside(place, one) for one in given["image_dir"]]}
     settings = validated(Recommend, given, "recommend")
     told = report.recommend(settings, [profiles.study(name) for name in names], lambda line: click.echo(line, err=True))

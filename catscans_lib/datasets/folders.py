@@ -5,8 +5,11 @@ Reads a tree where its levels are certain; InputError otherwise, with the level 
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +25,13 @@ FORM = re.compile(f"{PICTURES.pattern}|{MASKS.pattern}", re.IGNORECASE)
 # The name of one patient, slide, ... and never of a class: a number, or such a word and a number.
 UNIT = re.compile(r"(?:patient|pat|p|person|subject|sub|case|slide|series|study|scan|id)?[ _-]*\d+.*", re.IGNORECASE)
 CLASS_LEVEL = "Give a folder with one folder per class, or a CSV with path and label."
+TO_CSV = (  # not masks; paths in quotation marks
+    'cd {} && (echo path,label; find */ -type f ! -iname \'*mask*\' | awk -F/ \'{{print "\\"" $0 "\\"," $1}}\') > labels.csv'
+)
 NESTED = (
     "The class folders hold folders, such as '{}'. If each is a patient: --group patient --group-pattern '([^/]+)/.*'"
 )
+ALIKE = 0.75  # similarity of two names from which they may be spellings of one
 
 
 class Found(NamedTuple):
@@ -86,12 +93,7 @@ def find(folder: Path, root: Path, problems: list[Problem]) -> Iterator[Found]:
     top = scan(folder, root, problems)
     found = [one for split, parent in _levels(top, problems) for one in _classes(split, parent, problems)]
     problems += [] if found else top.problems
-    pairs = {(one.split, one.label) for one in found}
-    names = {class_key(label): label for _, label in sorted(pairs, reverse=True)}
-    for split in sorted({split for split, _ in pairs}):
-        here = {class_key(label) for of, label in pairs if of == split}
-        if absent := [names[key] for key in sorted(names) if key not in here]:
-            problems.append(Problem("", f"Without images in {split or 'the other folders'}: {and_more(absent, 10)}."))
+    _compare(found, problems, root)
     yield from found
 
 
@@ -119,6 +121,9 @@ def _levels(top: Tree, problems: list[Problem]) -> list[tuple[str, Tree]]:
             for one in tree.folders:
                 problems += [] if one in named else one.lose("beside the folders of the splits")
             problems += Tree(tree.path, tree.below, tree.images).lose("beside the folders of the splits")
+            if tree is not top:
+                names = and_more([one.name for one in named])
+                problems.append(Problem("", f"Read in '{tree.below}', which holds {names}."))
             return [(split_of(one.name), _inner(one, problems)) for one in named]
         if tree.images or len(tree.folders) != 1:
             break
@@ -162,7 +167,9 @@ def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Foun
     inner: dict[str, set[str]] = {}  # of every class, the folders that are no part of the form
     classes = []
     for one in parent.folders:
-        if (match := MASK.fullmatch(one.name)) and match[1] in names:
+        if not one.images and len({folder.name for folder in one.folders} & names) > 1:
+            problems += one.lose("in a copy of the folders beside it")
+        elif (match := MASK.fullmatch(one.name)) and match[1] in names:
             problems += one.lose("in a folder of masks")
         else:
             classes.append(one)
@@ -174,8 +181,9 @@ def _classes(split: str, parent: Tree, problems: list[Problem]) -> Iterator[Foun
         one = next(one for one in classes if inner.get(one.name))
         below = next(folder.below for folder in one.folders if not FORM.fullmatch(folder.name))
         raise InputError(
-            f"Images were found two levels down, such as in '{below}'; it is not certain which level names the class. Give a CSV "
-            "with path and label, or a folder in which one level has the classes."
+            f"Images were found two levels down, such as in '{below}'; it is not certain which level names the class. Say it "
+            f"with a CSV, and add that. If the classes are {and_more([one.name for one in classes], 3)}, this writes it (for the "
+            f"folders in them, $2 in place of $1):\n{TO_CSV.format(shlex.quote(str(parent.path)))}"
         )
     if found:
         problems.append(Problem("", NESTED.format(next(iter(found)))))
@@ -199,3 +207,24 @@ def _images(tree: Tree, of: Tree, split: str, problems: list[Problem]) -> Iterat
             problems += one.lose("in a folder beside the images of a class")
         else:
             yield from _images(one, of, split or split_of(one.name), problems)
+
+
+def _compare(found: list[Found], problems: list[Problem], root: Path) -> None:
+    """Note classes that some split lacks; InputError if two of them are likely one class with two names."""
+    where: dict[str, dict[str, Found]] = {}  # by class: of every split, an image of the class
+    for one in found:
+        where.setdefault(class_key(one.label), {}).setdefault(one.split, one)
+    splits = {one.split for one in found}
+    partial = {key: of for key, of in sorted(where.items()) if len(of) < len(splits)}
+    for (key, of), (other, of_other) in combinations(partial.items(), 2):
+        if of.keys() & of_other.keys():
+            continue
+        if SequenceMatcher(None, key, other).ratio() > ALIKE or key.startswith(other) or other.startswith(key):
+            first, second = next(iter(of.values())), next(iter(of_other.values()))
+            said = [f"'{one.label}' only in {one.split}" for one in (first, second)]
+            wrong = root / second.path.removesuffix(f"/{second.below}")
+            command = shlex.join(["mv", str(wrong), str(wrong.with_name(first.label))])
+            raise InputError(f"One class with two names? {' and '.join(said)}. If so: {command}\nIf not, give a CSV.")
+    for split in sorted(splits):
+        if labels := [next(iter(of.values())).label for of in partial.values() if split not in of]:
+            problems.append(Problem("", f"Without images in {split or 'the other folders'}: {and_more(labels, 10)}."))

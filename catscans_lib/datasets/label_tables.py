@@ -21,19 +21,33 @@ if TYPE_CHECKING:
 class Files:
     """Finds the files that a table names, in the folders `folders` below `root`."""
 
-    def __init__(self, root: Path, folders: Sequence[str] = ()) -> None:
-        self._root, self._folders = root, folders or ("",)
+    def __init__(self, root: Path, folders: Sequence[str] = (), suffix: str = "") -> None:
+        self._root, self._folders, self._suffix = root, folders or ("",), suffix
         self._names: dict[str, dict[str, list[str]]] = {}  # by folder and name without suffix
+        self._foreign = ""  # folder of another computer that paths begin with
 
     def find(self, text: str) -> list[str]:
         """Return the files that `text` may name, as paths below `root` without repetitions; empty if no file matches.
 
         Understands backslashes, `..`, missing suffixes, and absolute paths of another computer whose last parts exist here.
         """
+        for path in dict.fromkeys((text, text.replace("\\", "/").removeprefix(self._foreign))):
+            if found := self._in_folders(path):
+                return found
         text = text.replace("\\", "/")
-        parts = text.split("/")
-        starts = range(len(parts)) if re.match(r"/|[A-Za-z]:/", text) else (0,)
-        return next(filter(None, (self._in_folders("/".join(parts[start:])) for start in starts)), [])
+        if re.match(r"/|[A-Za-z]:/", text):
+            parts = text.split("/")
+            for start in range(1, len(parts)):
+                if found := self._in_folders("/".join(parts[start:])):
+                    self._foreign = "/".join(parts[:start]) + "/"
+                    return found
+        return []
+
+    def unlisted(self, listed: Iterable[str]) -> list[str]:
+        """Return the images in the folders that were looked into whose paths are not among `listed`."""
+        found = ((folder, names) for folder, by_stem in self._names.items() for names in by_stem.values())
+        paths = {posixpath.join(folder, name) for folder, names in found for name in names}
+        return sorted(path for path in paths - set(listed) if stem(path) != path.rsplit("/", 1)[-1])
 
     def _in_folders(self, text: str) -> list[str]:
         found = {}
@@ -41,8 +55,11 @@ class Files:
             path = posixpath.normpath(posixpath.join(folder, text))
             within, name = posixpath.split(path.removeprefix(f"{self._root.as_posix()}/"))
             same = self._in_folder(within).get(stem(name), [])
-            same = [name] if name in same else same if stem(name) == name else []  # without a suffix
-            found |= {posixpath.join(within, one): None for one in same}
+            if name not in same and stem(name) == name:  # without a suffix
+                same = [one for one in same if not self._suffix or one == f"{name}{self._suffix}"]
+                found |= {posixpath.join(within, one): None for one in same}
+            elif name in same:
+                found[posixpath.join(within, name)] = None
         return list(found)
 
     def _in_folder(self, folder: str) -> dict[str, list[str]]:
@@ -63,8 +80,8 @@ def from_table(
     """List the images of a table with path (below `root`) and label, and optionally group, split and fault; all text.
 
     Further columns are details of the listing. All rows of an image that is listed with different values are left out. An image
-    whose group is blank or a word such as "unknown" is a group of its own. `source` is the file of the table, for messages. With
-    `multi_label`, labels are as in `images.findings`.
+    whose group is blank or a word such as "unknown" is a group of its own. `source` is the file of the table, for messages; with
+    `files`, images that the table does not list are noted. With `multi_label`, labels are as in `images.findings`.
     """
     found, problems = files or Files(root), list(problems)
     by_path: dict[str, list[dict[str, str]]] = {}
@@ -75,7 +92,7 @@ def from_table(
         else:
             said = f"may be {' or '.join(paths)}" if paths else "in the table, but there is no such file"
             problems.append(Problem(row["path"] or f"{source.name}: row {number}", f"{said}; left out"))
-    rows, ungrouped, labels = [], [], set() if multi_label else set(table["label"])
+    rows, ungrouped, n_repeated, labels = [], [], 0, set() if multi_label else set(table["label"])
     for path, same in by_path.items():
         values = {(class_key(row["label"]), row.get("group"), row.get("split")) for row in same}
         fault = "listed twice with different values" if len(values) > 1 else _fault(same[0], labels)
@@ -83,15 +100,19 @@ def from_table(
             problems += [Problem(path, f"{fault}; left out")] * len(same)
             continue
         row, image_id = same[0], posixpath.join(posixpath.dirname(path), stem(path))
+        n_repeated += len(same) - 1
         group = row.get("group", image_id)
         if group.lower() in NO_GROUP:
             ungrouped.append(group)
             group = image_id
         rows.append(Row(image_id, path, row["label"], group, row.get("split", "")))
+    notes = [f"{n_repeated:,} rows repeat another row; each image is read once."] if n_repeated else []
     if ungrouped:
         words = ", ".join(f"'{word}'" for word in sorted(set(ungrouped)))
-        said = f"{len(ungrouped):,} images have no group ({words}): each of them is a group of its own."
-        problems.append(Problem("", said))
+        notes.append(f"{len(ungrouped):,} images have no group ({words}): each of them is a group of its own.")
+    if files and (others := files.unlisted(by_path)):
+        notes.append(f"{len(others):,} images in the same folders are not in the table, such as '{others[0]}'.")
+    problems += [Problem("", note) for note in notes]
     import pandas as pd
 
     listing = make_listing(rows, problems, source, root=root, classes=classes, multi_label=multi_label)

@@ -90,8 +90,10 @@ def _labels(path: Path, split: str, n_names: int) -> list[tuple[int, ...] | str]
             shape, *_ = _shape(file, f"{path}: {split}_images")
         with archive.open(f"{split}_labels.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
-    is_matrix = labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "iubf" and len(labels) == shape[0]
-    if is_matrix and n_names in (0, labels.shape[1]) and (np.isin(labels, (0, 1)) | np.isnan(labels)).all():
+    if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "iubf" and len(labels) == shape[0]:
+        if n_names not in (0, labels.shape[1]) or not (np.isin(labels, (0, 1)) | np.isnan(labels)).all():
+            got = f"{split}_labels has {labels.shape[1]} columns, of values {labels.min()} to {labels.max()}"
+            raise InputError(f"'{path}': {got}; values 0 and 1 and a name for each ({n_names} given) are needed.")
         return ["" if np.isnan(row).any() else tuple(np.flatnonzero(row).tolist()) for row in labels]
     flat = labels.ravel()
     if flat.dtype.kind in "SU":
@@ -102,21 +104,21 @@ def _labels(path: Path, split: str, n_names: int) -> list[tuple[int, ...] | str]
         found = [(int(code),) if np.isfinite(code) else "" for code in flat.tolist()] if is_number else []
     if len(found) != shape[0]:
         got = f"{split}_labels is {labels.dtype} {labels.shape} for {shape[0]} images"
-        advice = f"needed is a whole number or text per image, or a matrix (n, n_findings) of 0 and 1 ({n_names} names given)."
+        advice = "one whole number or text per image is needed, or a matrix (n, n_findings) of 0 and 1."
         raise InputError(f"'{path}': {got}; {advice}")
     return found
 
 
-def _shape(file: BinaryIO, where: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of the images, from the header of the array."""
-    np.lib.format.read_magic(file)
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if is_fortran:
-        raise InputError(f"'{where}' is in Fortran order. Save it again as np.ascontiguousarray(images).")
-    if not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))) or dtype.kind not in "uifb":
+def _shape(file: BinaryIO, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape of the images, whether they are in Fortran order, and their type, from the header of the array."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    shape, is_fortran, dtype = read(file) if read else ((), False, None)
+    is_image = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+    if not is_image or dtype.kind not in "uifb":
         known = "known are numbers (n, height, width) and (n, height, width, 1 or 3)"
         raise InputError(f"'{where}' is {dtype} {shape}; {known}. Cut three-dimensional volumes into images first.")
-    return shape, dtype
+    return shape, is_fortran, dtype
 
 
 def _pixels(root: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
@@ -124,13 +126,18 @@ def _pixels(root: Path, paths: Sequence[str]) -> Iterator[np.ndarray]:
     for place, indices in groupby(map(array_place, paths), key=lambda found: found[0]):
         file_name, _, name = place.rpartition("/")
         with _opened(root / file_name) as archive, archive.open(f"{name}.npy") as file:
-            shape, dtype = _shape(file, place)
-            n_bytes, at = int(np.prod(shape[1:])) * dtype.itemsize, 0
+            shape, is_fortran, dtype = _shape(file, place)
+            whole = np.frombuffer(file.read(), dtype).reshape(shape, order="F") if is_fortran else None
+            n_bytes = int(np.prod(shape[1:])) * dtype.itemsize
+            at = 0
             for _, index in indices:
-                for _ in range(index - at):
-                    file.read(n_bytes)
-                at = index + 1
-                image = np.frombuffer(file.read(n_bytes), dtype).reshape(shape[1:])
+                if whole is None:
+                    for _ in range(index - at):
+                        file.read(n_bytes)
+                    image = np.frombuffer(file.read(n_bytes), dtype).reshape(shape[1:])
+                    at = index + 1
+                else:
+                    image = whole[index]
                 yield image if image.shape[2:] == (3,) else np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
 
 

@@ -41,7 +41,8 @@ class OwnCard(Strict):
     group_column: Text | None = None
     split_column: Text | None = None
     detail_columns: list[Text] = Field(default_factory=list)
-    image_dir: list[Text] = Field(default_factory=list)
+    image_dir: Text | list[Text] | None = None
+    suffix: Text | None = None
     group_pattern: Text | None = None
     class_names: list[str] = Field(default_factory=list)
     group: Text | None = None
@@ -75,23 +76,28 @@ class OwnCard(Strict):
         advice = "Name its columns: --path-column and so on; in a card path_column and so on."
         rows, problems = tables.read(place, list(columns.values()), advice)
         hot, several = [name.strip() for name in self.label_column.split(",")], self.multi_label is not None
+        if len(hot) == 1 or not set(hot) <= set(rows):
+            others = rows.drop(columns=list(columns.values()))
+            is_there = self.label_column.lower() in map(str.lower, others)
+            may_be_hot = self.label_column == "label" and not is_there
+            hot = tables.one_hot_columns(others, multi_label=several) if may_be_hot else []
         table = rows[list(columns.values())].set_axis(list(columns), axis=1)
-        if len(hot) > 1 and set(hot) <= set(rows):
+        if hot:
             labels, faults = tables.one_hot(rows, hot, multi_label=several)
             said = "Findings are those of these columns that are 1 (blank: 0)"
             said = said if several else "The label is the one of these columns that is 1"
             problems.append(Problem("", f"{said}: {', '.join(hot)}."))
         else:
-            tables.check(rows, place, [self.label_column], advice)
-            texts = rows[self.label_column]
-            found = [findings.label(text.split(self.multi_label)) if several else (text, "") for text in texts]
+            labels = tables.spelled(rows, place, [self.label_column], advice)[self.label_column]
+            found = [findings.label(text.split(self.multi_label)) if several else (text, "") for text in labels]
             labels, faults = ([one[side] for one in found] for side in (0, 1))
         return table.assign(label=labels, fault=faults), problems
 
     def _files(self, place: Path) -> label_tables.Files:
-        if missing := [folder for folder in self.image_dir if not (place.parent / folder).is_dir()]:
+        folders = [self.image_dir] if isinstance(self.image_dir, str) else self.image_dir or []
+        if missing := [folder for folder in folders if not (place.parent / folder).is_dir()]:
             raise InputError(f"No folder '{missing[0]}' beside '{place}'; --image-dir is relative to the table.")
-        return label_tables.Files(place.parent, self.image_dir)
+        return label_tables.Files(place.parent, folders, self.suffix or "")
 
 
 def card_at(place: Path, /, **given: Any) -> OwnCard:

@@ -28,13 +28,19 @@ def read(card: DatasetInfo, data_dir: Path) -> Listing:
             problems.append(Problem(place, f"no such file, so the {split} images are missing"))
             continue
         labels = folder / f"{split}_y.bin"
+        if not labels.is_file():
+            raise InputError(f"No labels '{labels}' for '{split}_X.bin'. Download STL-10 again.")
         n, codes = (folder / f"{split}_X.bin").stat().st_size / np.prod(SHAPE), np.fromfile(labels, np.uint8)
         if len(codes) != n:
             said = f"'{split}_X.bin' holds {n:g} images and '{labels.name}' {len(codes)} labels"
             raise InputError(f"{said}, in '{folder}'. Download both again.")
         for index, code in enumerate(codes):
-            image_id = f"{split}_{index:05d}"
-            rows.append(Row(image_id, in_array(place, index), card.classes[code - 1], image_id, split))
+            if 1 <= code <= len(card.classes):
+                image_id = f"{split}_{index:05d}"
+                rows.append(Row(image_id, in_array(place, index), card.classes[code - 1], image_id, split))
+            else:
+                said = f"label {code}; known are 1 to {len(card.classes)}; left out"
+                problems.append(Problem(in_array(place, index), said))
 
     def pixels(paths: Sequence[str]) -> Iterator[np.ndarray]:
         opened = cache(lambda file: np.memmap(data_dir / file, np.uint8, "r").reshape(-1, *SHAPE))

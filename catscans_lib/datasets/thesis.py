@@ -17,6 +17,8 @@ def read_diabetic_retinopathy(card: DatasetInfo, data_dir: Path) -> Listing:
     folder = layouts.native_dir(data_dir, *card.places)
     path = folder / "trainLabels.csv"
     table = read_csv(path, ("image", "level"))
+    if unknown := sorted(set(table["level"]) - set("01234")):
+        raise InputError(f"'{path}' has the level '{unknown[0]}'; known are 0 to 4. Download it again.")
     below = (folder / "train").relative_to(data_dir).as_posix()
     label = table["level"].astype(int).map(dict(enumerate(card.classes)))
     group = table["image"].str.rsplit("_", n=1).str[0]

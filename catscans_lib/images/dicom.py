@@ -29,6 +29,12 @@ def read(data: bytes) -> tuple[np.ndarray, dict[str, Any]]:
     file = pydicom.dcmread(io.BytesIO(data))
     if file.Rows * file.Columns > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
+    # files of several frames have rescaling and window in groups, for all frames and for each
+    groups = [file.get(name) or [] for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")]
+    for group in (found[0] for found in groups if found):
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(name) or []:
+                file.update(item)
     values = pixels.pixel_array(file, index=0)
     n, facts = int(file.get("NumberOfFrames") or 1), {"mode": file.PhotometricInterpretation, "is_negative": False}
     facts["losses"] = (PAGES.format(n=n),) if n > 1 else ()

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, ImageOps
 
 from catscans_lib.images import dicom
 
@@ -14,6 +14,8 @@ Resize = Literal["squash", "crop", "pad"]  # to a square: distort it, cut off th
 _T = Image.Transpose
 UPRIGHT = dict(enumerate((_T.FLIP_LEFT_RIGHT, _T.ROTATE_180, _T.FLIP_TOP_BOTTOM, _T.TRANSPOSE), start=2))
 UPRIGHT |= dict(enumerate((_T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90), start=6))
+PNG = b"\x89PNG\r\n\x1a\n"
+UNUSED = (b"iCCP", b"iTXt", b"tEXt", b"zTXt")  # colour profile and texts of a PNG; Pillow refuses large ones
 WHITE_IS_ZERO = 0  # value of the TIFF tag PhotometricInterpretation
 # What is lost although the image is read.
 TURNED = "turned upright, as their EXIF data say"
@@ -38,14 +40,9 @@ def read(data: bytes, draft_px: int | None = None) -> Picture:
     try:
         return _read(data, draft_px)
     except ValueError:
-        if not data.startswith(b"\x89PNG"):
+        if not data.startswith(PNG):
             raise
-        limit = PngImagePlugin.MAX_TEXT_CHUNK
-        PngImagePlugin.MAX_TEXT_CHUNK = 2**28  # bytes of texts and colour profiles: unused, and often large
-        try:
-            return _read(data, draft_px)
-        finally:
-            PngImagePlugin.MAX_TEXT_CHUNK = limit
+        return _read(_without_unused(data), draft_px)
 
 
 def _read(data: bytes, draft_px: int | None) -> Picture:
@@ -73,7 +70,7 @@ def _read(data: bytes, draft_px: int | None) -> Picture:
                 picture = Picture([_to_rgb(image, losses)], mode, size)
             turn = UPRIGHT.get(_orientation(image))
             losses += [TURNED] if was_turned else []
-            losses += [dicom.PAGES.format(n=n)] if (n := getattr(image, "n_frames", 1)) > 1 else []
+            losses += _pages(image)
     layers = [layer.transpose(turn) for layer in picture.layers] if turn is not None else picture.layers
     return picture._replace(layers=layers, mode=mode, size=size, losses=(*picture.losses, *losses))
 
@@ -94,6 +91,17 @@ def square(picture: Picture, size_px: int, resize: Resize = "squash") -> np.ndar
     return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
 
+def _without_unused(png: bytes) -> bytes:
+    """Return a PNG without texts and colour profile."""
+    kept, at = [PNG], len(PNG)
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4])  # length, kind, data, checksum
+        if png[at + 4 : at + 8] not in UNUSED:
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
+
+
 def _orientation(image: Image.Image) -> int | None:
     """Return the turn that the EXIF data ask for, a key of `UPRIGHT`; None without one, or if they are damaged."""
     try:
@@ -101,6 +109,14 @@ def _orientation(image: Image.Image) -> int | None:
     except Exception:  # the pixels may be fine
         return None
     return found if isinstance(found, int) and found in UPRIGHT else None
+
+
+def _pages(image: Image.Image) -> list[str]:
+    try:
+        n = getattr(image, "n_frames", 1)
+    except Exception:  # a damaged second page
+        n = "several"
+    return [dicom.PAGES.format(n=n)] if n != 1 else []
 
 
 def _values(image: Image.Image, raw_modes: set[str]) -> np.ndarray:

@@ -134,7 +134,11 @@ def open_store(path: Path) -> ImageStore:
     """Open a store, images in a read-only memory map; InputError if it is missing, or of another kind or reader version."""
     if not path.is_file():
         raise InputError(f"No image store '{path}'. Run the ingest notebook of this dataset first.")
-    with h5py.File(path, "r") as file:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"'{path}' is not an HDF5 file. Delete it and run ingest again.") from error
+    with file:
         attrs = dict(file.attrs)
         if attrs.get("reader_version") != READER_VERSION or "images" not in file:
             got = f"reader version {attrs.get('reader_version', 'none')}, not {READER_VERSION}"

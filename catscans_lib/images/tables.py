@@ -27,8 +27,8 @@ def read(
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Read a table as text: rows, and problems (lines that were left out, notes).
 
-    InputError, which ends with `advice`, if it cannot be read or lacks one of `columns`. The delimiter is the one that cuts the
-    first line into most parts; UTF-8, UTF-16 with its mark, or else Windows-1252 (noted).
+    InputError, which ends with `advice`, if it cannot be read or lacks one of `columns` (in any case). The delimiter is the
+    one that cuts the first line into most parts; UTF-8, UTF-16 with its mark, or else Windows-1252 (noted).
     """
     import pandas as pd
 
@@ -45,8 +45,7 @@ def read(
     table = pd.DataFrame(whole, columns=range(len(header)), dtype=str)
     named = [number for number, name in enumerate(header) if name]
     table = table[named].set_axis([header[number] for number in named], axis=1)
-    check(table, path, columns, advice)
-    return table, problems
+    return spelled(table, path, columns, advice), problems
 
 
 def read_csv(path: Path, columns: Sequence[str], advice: str = "Download it again.") -> pd.DataFrame:
@@ -79,6 +78,18 @@ def one_hot(table: pd.DataFrame, columns: Sequence[str], *, multi_label: bool = 
     return labels, faults
 
 
+def one_hot_columns(table: pd.DataFrame, *, multi_label: bool = False) -> list[str]:
+    """Return the columns that hold only 0 and 1 (or with `multi_label` nothing), if there are at least two; without it, only
+    if most rows have exactly one 1.
+    """
+    form = r"(?:[01](?:[.]0*)?)?" if multi_label else r"[01](?:[.]0*)?"
+    found = [name for name in table if table[name].str.fullmatch(form).all() and table[name].any()]
+    if multi_label:
+        return found if len(found) > 1 else []
+    labels = one_hot(table, found)[0] if len(found) > 1 else []
+    return found if sum(label != "" for label in labels) > 0.5 * len(table) else []
+
+
 def _text(path: Path, problems: list[Problem], advice: str) -> str:
     try:
         data = path.read_bytes()
@@ -100,7 +111,10 @@ def _lines(text: str, path: Path, advice: str) -> list[list[str]]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(DELIMITERS, key=lambda one: len(next(_rows(first, one), [])))
     try:
-        lines = list(_rows(text, delimiter, strict=True))
+        try:
+            lines = list(_rows(text, delimiter, strict=True))
+        except csv.Error:  # a single quotation mark, which may swallow the lines that follow: quotes are only cut off
+            lines = [[value.strip(' "') for value in row] for row in _rows(text, delimiter, quoting=csv.QUOTE_NONE)]
     except csv.Error as error:
         raise InputError(f"Cannot read '{path}' as a CSV: {error}. {advice}") from error
     lines = [line for line in ([value.strip(" \t\r\n") for value in row] for row in lines) if any(line)]
@@ -109,11 +123,19 @@ def _lines(text: str, path: Path, advice: str) -> list[list[str]]:
     return lines
 
 
-def _rows(text: str, delimiter: str, **how: bool) -> csv.reader:
+def _rows(text: str, delimiter: str, **how: int) -> csv.reader:
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, **how)
 
 
-def check(table: pd.DataFrame, path: Path, columns: Sequence[str], advice: str) -> None:
-    """Raise InputError if one of `columns` is missing or there twice."""
-    if wrong := [column for column in columns if list(table).count(column) != 1]:
-        raise InputError(f"'{path}' needs one column {', '.join(wrong)}; it has {', '.join(table)}. {advice}")
+def spelled(table: pd.DataFrame, path: Path, columns: Sequence[str], advice: str) -> pd.DataFrame:
+    """Rename the columns that differ from `columns` in case only; InputError if one is missing or there twice."""
+    names = list(table)
+    for wanted in columns:
+        same = [name for name in names if name == wanted] or [name for name in names if name.lower() == wanted.lower()]
+        if len(same) > 1:
+            raise InputError(f"'{path}' has {len(same)} columns '{wanted}'. Rename one. {advice}")
+        if same:
+            names[names.index(same[0])] = wanted
+    if missing := [column for column in columns if column not in names]:
+        raise InputError(f"'{path}' lacks {', '.join(missing)}; it has {', '.join(table)}. {advice}")
+    return table.set_axis(names, axis=1)

@@ -8,7 +8,9 @@ import pandas as pd
 
 from catscans_lib.errors import InputError, and_more
 
-IDS = ("image_id", "path", "id", "file", "filename", "image", "name", "ids", "paths", "files", "filenames")
+IDS = (
+    "image_id", "path", "id", "file", "filename", "image", "name", "ids", "paths", "files", "filenames", "images", "names"
+)  # fmt: skip
 ARRAYS = ("features", "embeddings", "embedding", "x")
 # Columns that would leak the class or the order, and are no features.
 NO_FEATURES = ("label", "class", "target", "y", "y_true", "group", "patient", "split", "fold", "index", "unnamed: 0")
@@ -18,14 +20,16 @@ ADVICE = "catscans recommend --help shows how to make such a file."
 def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return the features of a file, indexed by the ids in it, and notes on ignored columns.
 
-    `.npz`: an array of ids and one of numbers, shape (n_images, n_features). `.csv`: a column of ids (one of `IDS`, or the first
-    one if it holds text), all others numbers. InputError if the file is not like that.
+    `.npz`: an array of ids and one of numbers, shape (n_images, n_features). `.csv` and `.parquet`: a column of ids (one of
+    `IDS`, or the first one if it holds text), all others numbers. InputError if the file is not like that.
     """
-    readers = {".npz": _from_npz, ".csv": _from_csv}
+    readers = {".npz": _from_npz, ".csv": _from_table, ".parquet": _from_table}
     if not path.is_file() or path.suffix.lower() not in readers:
         raise InputError(f"No feature file '{path}'. Known formats: {', '.join(readers)}. {ADVICE}")
     try:
         table = readers[path.suffix.lower()](path)
+    except ImportError:
+        raise InputError(f"'{path.name}' needs pyarrow: .venv/bin/pip install pyarrow, or save it as .csv.") from None
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"Feature file '{path.name}' cannot be read: {error} {ADVICE}") from error
     leaks = [name for name in table if str(name).lower() in NO_FEATURES]
@@ -48,13 +52,17 @@ def _from_npz(path: Path) -> pd.DataFrame:
     return pd.DataFrame(values, index=known.astype(str))
 
 
-def _from_csv(path: Path) -> pd.DataFrame:
-    header = list(pd.read_csv(path, nrows=0).columns)
-    ids = _named(header, IDS) or header[0]
-    table = pd.read_csv(path, dtype={ids: str})
-    if ids.lower() not in IDS and pd.to_numeric(table[ids], errors="coerce").notna().all():
+def _from_table(path: Path) -> pd.DataFrame:
+    if path.suffix.lower() == ".csv":
+        header = list(pd.read_csv(path, nrows=0).columns)
+        table = pd.read_csv(path, dtype={_named(header, IDS) or header[0]: str})
+    else:
+        table = pd.read_parquet(path)
+        table = table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
+    ids = _named(list(table.columns), IDS) or table.columns[0]
+    if str(ids).lower() not in IDS and pd.to_numeric(table[ids], errors="coerce").notna().all():
         raise InputError(f"no column holds the image ids or paths, such as {', '.join(IDS[:3])}.")
-    return table.set_index(table[ids].fillna("")).drop(columns=ids)
+    return table.set_index(table[ids].fillna("").astype(str)).drop(columns=ids)
 
 
 def _named(names: list[str], known: tuple[str, ...]) -> str | None:
@@ -84,9 +92,13 @@ def joined(path: Path, table: pd.DataFrame, images: pd.DataFrame, listed: pd.Dat
             "compared on the same images: compute the features of these, too, or remove the images."
         )
     found = table.set_axis([row or "" for row in rows]).loc[images["image_id"]]
-    if len(bad := found.index[~np.isfinite(found).all(axis=1)]):
-        said = f"NaN or infinite features in {_counted(bad, 'image')}: {and_more(bad, 3)}"
-        raise InputError(f"'{path.name}': {said}. Compute them again.")
+    is_bad = ~np.isfinite(found.to_numpy())
+    if is_bad.any():
+        bad, columns = found.index[is_bad.any(axis=1)], [str(name) for name in found.columns[is_bad.any(axis=0)]]
+        raise InputError(
+            f"'{path.name}': NaN or infinite features in {_counted(bad, 'image')}: {and_more(bad, 3)}; columns: "
+            f"{and_more(columns, 3)}. Compute them again."
+        )
     varies = np.ptp(found.to_numpy(), axis=0) > 0
     if not varies.any():
         raise InputError(f"'{path.name}': every feature is the same for all images. Did the network get the images?")

@@ -16,7 +16,7 @@ from catscans_lib.datasets import own
 from catscans_lib.errors import InputError, and_more
 from catscans_lib.images.listing import Listing
 from catscans_lib.recommend import Recommend, candidates, known, looks, model, own_images, scores
-from catscans_lib.recommend.scores import Say
+from catscans_lib.recommend.candidates import Say
 from catscans_lib.similarity import registry
 from catscans_lib.transferability import Study
 
@@ -32,7 +32,7 @@ def recommend(settings: Recommend, studies: Sequence[Study] = (), say: Say = lam
     Returns plain values that JSON can hold (None, not NaN): place, mode, measures, images (see `OwnImages.described`), advice
     (rows of `model.rank` with name, family, backbone, has_results), alone (True: ranked without the images), within (rankings of
     candidates of one network), settle (what fine-tuning the best two would settle), worth (the best against random weights),
-    evidence (n_targets), rests_on (sentences), beats_imagenet
+    half (the advice from half the images), evidence (n_targets), rests_on (sentences), beats_imagenet
     (None: not known), check (rows of `model.check`), look (see `looks.compare`), demo, notes, problems, warnings (sentences).
     InputError if the images or a named candidate cannot be read, or no named candidate has a score.
     """
@@ -46,17 +46,19 @@ def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[
     mode = settings.mode or next((modes.get(0) for modes in of_profile), None) or "fine_tune"
     evidence = _evidence(studies, mode)
     families = dict(zip(evidence["source"], evidence["family"], strict=True))
-    has_values = evidence.columns[evidence.notna().any()].intersection([*registry.MEASURES])
-    measures = [name for name in model.MEASURES if name in has_values]
+    measures = _measures(settings.measures, evidence)
     is_named = bool({*settings.models} - {"none"} or settings.weights or settings.features or studies)
     settings = settings if is_named else settings.model_copy(update=candidates.default())
     wanted = candidates.chosen(settings, studies, families)
     listing, group = _listed(settings)
     say(f"{len(listing.images):,} images listed")
-    used, notes = model.MEASURES, []
-    if left := [name for name in measures if listing.multi_label and not registry.get(name).takes_findings]:
+    used, notes = settings.measures or model.MEASURES, []
+    left = [name for name in measures if listing.multi_label and not registry.get(name).takes_findings]
+    if left:
         used, measures = ([name for name in of if name not in left] for of in (used, measures))
         notes = [f"Measures of classes that exclude each other, so not for several findings: {', '.join(left)}."]
+        if not measures:
+            raise InputError(f"{notes[0]} Use linear_probe_auc.")
     try:
         fit, checked = model.fit(evidence, used), model.known_check(evidence, used)
     except ValueError as error:
@@ -70,7 +72,7 @@ def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[
         raise InputError("No candidate can be ranked: no measure has a value.\n" + "\n".join(scored.problems))
     if alone:
         kinds = [(title, kind, kind, "") for kind, title in known.FAMILIES.items() if kind in {*families.values()}]
-        scored = scored._replace(all=pd.DataFrame(kinds, columns=scores.KEYS).reindex(columns=[*scored.all]))
+        scored = scored._replace(all=pd.DataFrame(kinds, columns=scores.KEYS).reindex(columns=[*scored.all]), n_half=0)
     both = checked.dropna(subset="regret_imagenet")
     told = {
         "place": settings.place, "mode": mode, "measures": measures, "images": images.described(group), "alone": alone,
@@ -97,6 +99,13 @@ def _listed(settings: Recommend) -> tuple[Listing, str | None]:
     return card.read(place.parent), settings.group_column or (settings.group_pattern and "in file names")
 
 
+def _measures(asked: list[str] | None, evidence: pd.DataFrame) -> list[str]:
+    known_here = [name for name in registry.MEASURES if name in evidence and evidence[name].notna().any()]
+    if unknown := sorted(set(asked or []) - set(known_here)):
+        raise InputError(f"No values of measure '{unknown[0]}' on known targets; there are: {', '.join(known_here)}.")
+    return asked or [name for name in model.MEASURES if name in known_here]
+
+
 def _ranked(fit: model.Fit, scored: scores.Scored, seed: int) -> dict[str, Any]:
     """The ranking, and what the draws behind it say of pairs of candidates."""
     order = model.rank(fit, scored.all, seed)
@@ -104,9 +113,13 @@ def _ranked(fit: model.Fit, scored: scores.Scored, seed: int) -> dict[str, Any]:
     advice["has_results"] = [key in fit.networks for key in zip(advice["source"], advice["backbone"], strict=True)]
     drawn = model.draws(fit, scored.all, seed).set_axis(scored.all.loc[sorted(order.index), "name"], axis=1)
     names, nothing = list(advice["name"]), list(advice.loc[advice["family"] == "none", "name"])
-    trained = [name for name in names if name not in nothing]
+    trained, half = [name for name in names if name not in nothing], None
+    if scored.n_half:
+        again = model.rank(fit, scored.half, seed)
+        order = list(scored.half.loc[again.index, "name"])
+        half = {"n_images": scored.n_half, "order": order, "p_best": again["p_best"].iloc[0]}
     return {
-        "advice": advice.to_dict("records"), "within": _within(advice, drawn),
+        "advice": advice.to_dict("records"), "within": _within(advice, drawn), "half": half,
         "settle": _pair(drawn, *trained[:2]) if len(trained) > 1 else None,
         "worth": _pair(drawn, trained[0], nothing[0]) if trained and nothing else None,
     }  # fmt: skip

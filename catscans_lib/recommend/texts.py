@@ -63,7 +63,7 @@ def _table(told: dict[str, Any]) -> list[str]:
 
 
 def findings(told: dict[str, Any]) -> list[str]:
-    """Return sentences on what the ranking means: its networks, its best two, pretraining at all."""
+    """Return sentences on what the ranking means: its networks, its best two, pretraining at all, fewer images."""
     advice, found = told["advice"], list(told["rests_on"])
     if len({row["backbone"] for row in advice} - {""}) > 1:
         found.append("Known targets compare sources within one network: they say little about the order of networks.")
@@ -80,6 +80,12 @@ def findings(told: dict[str, Any]) -> list[str]:
         by = f"by {pair['difference']:.3f} AUC ({pair['low']:+.3f} to {pair['high']:+.3f})"
         odds = f"{pair['first']} is better than random weights with probability {pair['p_first']:.2f}"
         found.append(f"Pretraining: {odds}, {by}.")
+    if half := told["half"]:
+        first, of = half["order"][0], f"With {half['n_images']} of the {told['images']['n_read']} images the advice"
+        other = "is the same" if first == advice[0]["name"] else f"would be {first}: your images do not settle it"
+        found.append(f"{of} {other} (probability {half['p_best']:.2f}).")
+    elif not told["alone"]:
+        found.append("Not compared with half the images: a class has too few images or groups to be halved.")
     return found
 
 

@@ -39,12 +39,16 @@ def test_stl10_images_are_upright_and_rgb(data_dir):
     assert opened.table["label"].iloc[:2].tolist() == ["airplane", "airplane"]
 
 
-def test_a_missing_half_of_stl10_is_reported(data_dir):
+def test_stl10_labels_out_of_range_are_left_out_and_a_missing_half_is_reported(data_dir):
     fixtures.write_stl10(data_dir)
+    codes = np.fromfile(data_dir / "stl10_binary/train_y.bin", np.uint8)
+    codes[3] = 0
+    codes.tofile(data_dir / "stl10_binary/train_y.bin")
     (data_dir / "stl10_binary/test_X.bin").unlink()
     listing = datasets.read("stl10", data_dir)
-    assert len(listing.images) == 20
+    assert len(listing.images) == 19
     assert fixtures.problems(listing) == {
+        "stl10_binary/train_X.bin:00000003": "label 0; known are 1 to 10; left out",
         "stl10_binary/test_X.bin": "no such file, so the test images are missing",
     }
 

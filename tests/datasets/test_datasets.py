@@ -175,7 +175,7 @@ def test_isic_never_takes_the_truth_of_another_set_of_images(other, native_data)
 def test_isic_names_missing_columns_unreadable_and_missing_tables(native_data):
     kept = (native_data / TRUTH).read_bytes()
     edit_csv(native_data / TRUTH, lambda table: table.drop(columns=["DF", "NV"]))
-    with pytest.raises(InputError, match="needs one column NV, DF; it has image, MEL, BCC"):
+    with pytest.raises(InputError, match="lacks NV, DF; it has image, MEL, BCC"):
         datasets.read("isic2018", native_data)
     (native_data / TRUTH).write_bytes(b"")
     with pytest.raises(InputError, match="Cannot read"):

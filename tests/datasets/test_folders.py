@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -73,6 +74,7 @@ LOST = {  # further images, and what is said of each of them
     "masks beside images": (["mole/m0_mask.png", "mole/m0_mask_1.png", "wart/w1-seg.png"], "mask of another image"),
     "loose images": (["a.png", "b.png"], "in no class folder"),
     "folders in a class folder": (["mole/old/a.png"], "in a folder beside the images of a class"),
+    "a copy": (["all/mole/m0.png", "all/wart/w0.png"], "in a copy of the folders beside it"),
     "a folder of masks beside that of the class": (["mole_masks/m0.png"], "in a folder of masks"),
     "masks in a class folder": (["mole/masks/m0.png"], "in a folder of masks"),
 }
@@ -102,23 +104,33 @@ REFUSED = {  # a tree, the folder that is offered, and a part of the message
     "a split beside other folders": ({**below("train", FLAT), "more/x.png": 0}, "train", "'train' in .* looks like a split"),
     "no folders": (["a.png", "b.png"], None, "2 images lie directly in"),
     "images and masks without classes": (["images/a.png", "masks/a.png"], None, "1 images lie directly in '.*images'"),
+    "a class misspelt in a split": (
+        {**splits("train"), "test/mole/x.png": 0, "test/warts/x.png": 0}, None, "'wart' only in train and 'warts' only in test"
+    ),
 }  # fmt: skip
 
 
-TWO_LEVELS = {
-    "sites above the classes": [*below("siteA", FLAT), *below("siteB", FLAT)],
-    "subtypes below the classes": ["mole/a/x.png", "mole/b/x.png", "wart/c/x.png", "wart/d/x.png"],
-    "the tree of BreaKHis": [f"{kind}/SOB/{sub}/SOB_{n}/40X/S,{n}.png" for n, (kind, sub) in enumerate(
-        (("benign", "adenosis"), ("benign", "phyllodes"), ("malignant", "ductal"), ("malignant", "lobular")))],
+TWO_LEVELS = {  # which of the levels that may name the class does
+    "sites above the classes": ([*below("siteA", FLAT), *below("siteB", FLAT)], 2),
+    "subtypes below the classes": (["mole/a/x.png", "mole/b/x.png", "wart/c/x.png", "wart/d/x.png"], 1),
+    "the tree of BreaKHis": ([f"{kind}/SOB/{sub}/SOB_{n}/40X/S,{n}.png" for n, (kind, sub) in enumerate(
+        (("benign", "adenosis"), ("benign", "phyllodes"), ("malignant", "ductal"), ("malignant", "lobular")))], 1),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", TWO_LEVELS)
-def test_where_two_levels_may_name_the_class_no_folder_is_offered(tmp_path, kind):
-    tree(tmp_path, TWO_LEVELS[kind])
-    with pytest.raises(InputError, match="not certain which level names the class. Give a CSV") as refused:
+def test_where_two_levels_may_name_the_class_the_command_of_the_message_writes_a_table_of_all_images(tmp_path, kind):
+    images, level = TWO_LEVELS[kind]
+    tree(tmp_path, [*images, f"{images[0].removesuffix('.png')}_mask.png"])
+    with pytest.raises(InputError, match="not certain which level names the class") as refused:
         read(tmp_path)
     assert refused.value.instead is None  # any folder would lose images
+    command = str(refused.value).splitlines()[1].replace("$1}", f"${level}}}")
+    subprocess.run(command, shell=True, check=True)
+    listing = own.card_at(tmp_path / "labels.csv").read(tmp_path)
+    assert dict(zip(listing.images["path"], listing.images["label"], strict=True)) == {
+        path: path.split("/")[level - 1] for path in images
+    }
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -33,6 +33,8 @@ FORMS = {
     "Windows, absolute": ("C:\\Users\\anna\\data\\part_{part}\\{name}.png", {}),
     "Unix, of another computer": ("/home/anna/part_{part}/{name}.png", {}),
     "no suffix": ("part_{part}/{name}", {}),
+    "suffix where there is none": ("part_{part}/{name}.png", {"suffix": ".png"}),
+    "suffix given": ("part_{part}/{name}", {"suffix": ".png"}),
     "two folders": ("{name}.png", {"image_dir": ["part_a", "part_b"]}),
     "two folders, no suffix": ("{name}", {"image_dir": ["part_a", "part_b"]}),
 }
@@ -75,6 +77,7 @@ def test_an_image_has_one_label_or_is_left_out(folder, rows, kept):
     problems = listing.problems[listing.problems["path"] != ""]
     assert len(problems) == (0 if kept else len(rows))
     assert set(problems["problem"]) <= {"listed twice with different values; left out"}
+    assert any("rows repeat another row" in note for note in listing.problems["problem"]) == bool(kept)
 
 
 @pytest.mark.parametrize("word", ["", " ", "NA", "nan", "unknown", "N/A", "-"])
@@ -87,12 +90,12 @@ def test_images_without_a_group_are_groups_of_their_own(folder, word):
 
 def test_one_hot_columns_are_labels(folder):
     rows = [("a1", "1,0.0"), ("a2", "0,1.0"), ("b1", "1,0"), ("b2", "1,1")]
-    card = {"head": "path,mole,wart", "rows": rows, "label_column": "mole, wart"}
-    listing = listed(folder, "part_{part}/{name}.png", **card)
-    assert list(listing.images["label"]) == ["mole", "wart", "mole"]
-    assert fixtures.problems(listing)["part_b/b2.png"] == "2 classes (mole, wart) instead of one; left out"
-    assert "The label is the one of these columns that is 1: mole, wart." in set(listing.problems["problem"])
-    with pytest.raises(InputError, match="needs one column diagnosis; it has path, mole, wart"):
+    for card in ({}, {"label_column": "mole,wart"}):
+        listing = listed(folder, "part_{part}/{name}.png", head="path,mole,wart", rows=rows, **card)
+        assert list(listing.images["label"]) == ["mole", "wart", "mole"]
+        assert fixtures.problems(listing)["part_b/b2.png"] == "2 classes (mole, wart) instead of one; left out"
+        assert "The label is the one of these columns that is 1: mole, wart." in set(listing.problems["problem"])
+    with pytest.raises(InputError, match="lacks diagnosis; it has path, mole, wart"):
         listed(folder, "{name}", head="path,mole,wart", rows=rows, label_column="diagnosis")
 
 
@@ -122,10 +125,8 @@ FINDINGS = {"a1": "wart|mole", "a2": "Mole", "b1": "No Finding", "b2": "mole"}
     [
         ("path,label", FINDINGS, {"multi_label": "|"}),
         ("path,label", {name: text.replace("|", "; ") for name, text in FINDINGS.items()}, {"multi_label": ";"}),
-        ("path,mole,wart", {"a1": "1,1.0", "a2": "1,", "b1": "0,0", "b2": "1,0"},
-         {"multi_label": "|", "label_column": "mole,wart"}),
-        ("path,No finding,mole,wart", {"a1": ",1,1", "a2": ",1,0", "b1": "1,,", "b2": ",1,"},
-         {"multi_label": "|", "label_column": "No finding,mole,wart"}),
+        ("path,mole,wart", {"a1": "1,1.0", "a2": "1,", "b1": "0,0", "b2": "1,0"}, {"multi_label": "|"}),
+        ("path,No finding,mole,wart", {"a1": ",1,1", "a2": ",1,0", "b1": "1,,", "b2": ",1,"}, {"multi_label": "|"}),
         ("path,x,mole,wart", {"a1": "7,1,1", "a2": "7,1,0", "b1": "7,0,0", "b2": "7,1,0"},
          {"multi_label": "|", "label_column": "mole,wart"}),
     ],
@@ -151,6 +152,14 @@ def test_an_image_whose_findings_are_not_certain_is_left_out(folder, head, row, 
     card = {"multi_label": "|"} | ({"label_column": "none,mole,wart"} if "none" in head else {})
     listing = listed(folder, "part_{part}/{name}.png", head=head, rows=[("a1", row), *others.items()], **card)
     assert fixtures.problems(listing)["part_a/a1.png"] == f"{said}; left out" and len(listing.images) == 2
+
+
+def test_images_beside_the_listed_ones_are_noted(folder):
+    fixtures.save(folder / "part_a/a3.png", 9)
+    listing = listed(folder, "part_{part}/{name}.png")
+    assert list(listing.problems["problem"]) == [
+        "1 images in the same folders are not in the table, such as 'part_a/a3.png'."
+    ]
 
 
 @pytest.mark.parametrize("name", ["BACTERIA-1008087-0001", "NORMAL-1008087-0002", "VIRUS-1008087-0001"])

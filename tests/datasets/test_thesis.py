@@ -35,12 +35,15 @@ def test_both_eyes_of_a_patient_are_one_group(tmp_path):
     assert set(labels["11"]) == {"mild", "none"} and set(labels["14"]) == {"proliferative", "none"}
 
 
-def test_a_missing_retina_is_reported(tmp_path):
+def test_an_unknown_grade_and_a_missing_retina_are_reported(tmp_path):
     fixtures.write_diabetic_retinopathy(tmp_path)
     path = tmp_path / "diabetic-retinopathy-detection/trainLabels.csv"
     (path.parent / "train/10_left.jpeg").unlink()
     (missing,) = datasets.read("diabetic_retinopathy", tmp_path).problems["path"]
     assert missing == "diabetic-retinopathy-detection/train/10_left.jpeg"
+    path.write_text(path.read_text().replace("10_left,0", "10_left,5"))
+    with pytest.raises(InputError, match="has the level '5'; known are 0 to 4"):
+        datasets.read("diabetic_retinopathy", tmp_path)
 
 
 def test_isic2017_has_three_classes_and_leaves_its_superpixels_alone(tmp_path):

@@ -87,6 +87,15 @@ def voi_table(values):
     return {"VOILUTSequence": [item]}
 
 
+def frame_groups(**tags):
+    """The tags of an enhanced file: rescaling for all frames, a window for each."""
+    shared, frame, window, rescaling = (pydicom.Dataset() for _ in range(4))
+    window.WindowCenter, window.WindowWidth = "1000", "500"
+    rescaling.RescaleSlope, rescaling.RescaleIntercept = "2", "-100"
+    shared.PixelValueTransformationSequence, frame.FrameVOILUTSequence = [rescaling], [window]
+    return {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": [frame, frame]} | tags
+
+
 def text_of(n_bytes):
     """The texts of a PNG with one compressed text so long."""
     info = PngImagePlugin.PngInfo()

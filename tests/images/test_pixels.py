@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from kinds import RAMP, chunk, dicom, png_16, saved, text_of, tiff, voi_table
+from kinds import RAMP, chunk, dicom, frame_groups, png_16, saved, text_of, tiff, voi_table
 from PIL import Image, TiffImagePlugin
 
 from catscans_lib.images import decode, listing, pixels, store
@@ -102,6 +102,14 @@ def test_images_with_more_than_8_bits_fill_the_range_of_the_dataset(kind, tmp_pa
     assert (
         "of 1 images with more than 8 bits, or in DICOM files without a window, became 0 to 255" in said(images)[0][1]
     )
+
+
+def test_a_dicom_file_of_several_frames_has_its_window_in_groups(tmp_path):
+    values = RAMP_16 // 4  # 0 to 1,020
+    got = decoded(dicom(np.stack([values, values]), **frame_groups()), tmp_path / "a.dcm")
+    plain = {"RescaleSlope": "2", "RescaleIntercept": "-100", "WindowCenter": "1000", "WindowWidth": "500"}
+    np.testing.assert_array_equal(got.pixels, decoded(dicom(values, **plain), tmp_path / "b.dcm").pixels)
+    assert set(np.unique(got.pixels)) >= {0, 255} and got.losses == (pixels.dicom.PAGES.format(n=2), pixels.dicom.CUT)
 
 
 def test_a_bmp_with_five_bits_per_channel_is_no_16_bit_image(tmp_path):

@@ -187,6 +187,9 @@ def test_a_missing_foreign_or_old_store_says_what_to_do(tmp_path):
     path = tmp_path / "x.h5"
     with pytest.raises(InputError, match=r"No image store '.*x\.h5'. Run the ingest notebook"):
         store.open_store(path)
+    path.write_bytes(b"not HDF5")
+    with pytest.raises(InputError, match=r"not an HDF5 file. Delete it"):
+        store.open_store(path)
     with h5py.File(path, "w") as file:
         file["images"] = np.zeros(3)
     with pytest.raises(InputError, match=rf"has reader version none, not {store.READER_VERSION}. Delete it"):

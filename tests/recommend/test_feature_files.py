@@ -76,8 +76,10 @@ def test_rows_of_other_images_and_constant_columns_are_ignored_and_told(tmp_path
 def test_numbers_that_are_not_finite_are_named_by_image_and_column(tmp_path, bad):
     table = pd.DataFrame(NUMBERS, index=IMAGES["path"], columns=list("uvw"))
     table.loc["b/1.png", "w"] = bad
-    for form in ("csv", "npz"):
-        with pytest.raises(InputError, match="NaN or infinite features in 1 image: b/1. Compute them"):
+    for form, column in (("csv", "w"), ("npz", "2")):
+        with pytest.raises(
+            InputError, match=f"NaN or infinite features in 1 image: b/1; columns: {column}. Compute them"
+        ):
             of(saved(tmp_path, table, form))
 
 
@@ -105,5 +107,5 @@ def test_files_that_are_no_features_are_refused(tmp_path):
     pd.DataFrame(NUMBERS).to_csv(tmp_path / "mine.csv", index=False)
     with pytest.raises(InputError, match="no column holds the image ids or paths, such as image_id, path, id"):
         feature_files.read(tmp_path / "mine.csv")
-    with pytest.raises(InputError, match="No feature file '.*mine.txt'. Known formats: .npz, .csv"):
+    with pytest.raises(InputError, match="No feature file '.*mine.txt'. Known formats: .npz, .csv, .parquet"):
         feature_files.read(tmp_path / "mine.txt")

@@ -71,6 +71,7 @@ def test_the_numbers_of_the_report_agree_with_each_other(told):
     assert {settle["first"], settle["second"]} == {"good", "bad"} and 0 <= settle["saved"] < 0.5
     assert settle["difference"] == pytest.approx(rows[settle["first"]]["gain"] - rows[settle["second"]]["gain"])
     assert worth["second"] == "none (random weights)" and worth["low"] < worth["difference"] < worth["high"]
+    assert set(told["half"]["order"]) == set(rows) and 20 <= told["half"]["n_images"] <= 27
 
 
 def test_images_with_several_findings_are_ranked_by_the_measures_that_take_them(tmp_path):
@@ -88,10 +89,12 @@ def test_images_with_several_findings_are_ranked_by_the_measures_that_take_them(
     assert (
         told["measures"] == ["linear_probe_auc"] and "Measures of classes that exclude each other" in told["notes"][0]
     )
-    assert "logme" in told["notes"][0] and told["images"]["n_found"] == n
+    assert "logme" in told["notes"][0] and told["images"]["n_found"] == n and told["half"]
     rows = {row["name"]: row for row in told["advice"]}
     assert rows["good"]["closeness"] > rows["bad"]["closeness"]
     assert "Measures of classes that exclude each other" in texts.text(told)
+    with pytest.raises(InputError, match="so not for several findings: logme. Use linear_probe_auc."):
+        report.recommend(Recommend(**given, measures=["logme"]))
 
 
 def test_the_report_is_strict_json_text_and_one_page(told):
@@ -111,7 +114,7 @@ def test_without_any_network_the_kinds_of_sources_are_ranked(folder, monkeypatch
     monkeypatch.setattr("catscans_lib.networks.registry.PACKAGES", {})
     monkeypatch.delenv("CATSCANS_WEIGHTS", raising=False)
     told = report.recommend(Recommend(profile="", place=str(folder), size_px=32))
-    assert told["alone"] and len(told["problems"]) == 3
+    assert told["alone"] and told["half"] is None and len(told["problems"]) == 3
     assert "https://keras.io/notop.h5" in told["problems"][0]
     assert "fetch that file elsewhere and put it in " in told["problems"][0]
     assert told["advice"][0]["family"] == "imagenet"
