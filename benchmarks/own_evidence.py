@@ -2,6 +2,7 @@
 
 .venv/bin/python benchmarks/own_evidence.py sample
 .venv/bin/python benchmarks/own_evidence.py sample_axes axes
+.venv/bin/python benchmarks/own_evidence.py sample_backbones axes
 
 With `axes`, it writes the tables over numbers of images, pretraining seeds, networks and other collections instead, to
 `evidence/more/own_*.csv`, which the book of every profile shows.
@@ -82,8 +83,8 @@ def write_axes(profile: str) -> list[str]:
     """Write a profile's tables over the axes of its grid to `evidence/more/`; return their files.
 
     They replace those of an earlier call.
-    A column study names the profile, and commit the code of the run that made the table. Tables that the profile does not
-    have are removed. InputError if it has none.
+    A column study names the profile, and commit the code of the run that made the table. Tables of an earlier call that the
+    profile does not have any more are removed. InputError if it has none.
     """
     done = {name: step for step, names in AXES.items() for name in names if results.is_done(profile, f"{step}/all")}
     found = {name: results.optional(profile, f"tables/{name}.csv") for name in done}
@@ -93,7 +94,8 @@ def write_axes(profile: str) -> list[str]:
     for name in (name for names in AXES.values() for name in names):
         path = axis_path(name)
         if not len(table := found.get(name, ())):
-            path.unlink(missing_ok=True)
+            if path.is_file() and pd.read_csv(path)["study"].iloc[0] == profile:
+                path.unlink()
             continue
         commit = SHORT.sub(r"\1", results.record(profile, f"{done[name]}/all")["code"]["commit"])
         with paths.atomic_write(path) as part:

@@ -19,7 +19,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 from catscans_lib import paths
-from catscans_lib.book import architecture, citation, run_pages, tables, templates
+from catscans_lib.book import citation, run_pages, tables, templates
 from catscans_lib.book.numbers import numbers
 from catscans_lib.errors import InputError
 from catscans_lib.grid import profiles
@@ -141,7 +141,7 @@ def assemble(profile: str, gaps: dict[str, list[str]] | None = None) -> Path:
     is_packed = any(not table.is_large for table in context["dictionary"])
     staged = {"files/tables.zip": tables.packed(profile, context["cited"])} if is_packed else {}
     staged |= _copies(profile) | run_pages.pages(context) | run_pages.records(profile, context["runs"])
-    staged |= _chapters(context | {"storeys": architecture.storeys()}, staged)
+    staged |= _chapters(context, staged)
     staged["_toc.yml"] = _toc(staged, context["demo"])
     staged["_config.yml"] = _config(profile)
     data = json.dumps(context["cited"], ensure_ascii=False)  # as a script: a page opened from the disk cannot load JSON

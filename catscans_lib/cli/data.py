@@ -89,7 +89,6 @@ def check(names: tuple[str, ...], data_dir: Path | None, strict: bool) -> None:
     multiple=True,
     help="CSV: folder of the images, relative to the CSV; default: its own folder. Repeatable.",
 )
-@click.option("--suffix", help="CSV: extension to append to file names without one; default: that of the files.")
 @click.option(
     "--group-pattern",
     help="Folder: regular expression for file names, or with a slash for paths below the class; its parenthesised part is "

@@ -27,7 +27,6 @@ def _many(name: str, variable: str, metavar: str, help_text: str) -> Any:
     "--mode", type=click.Choice(["fine_tune", "linear_probe"]),
     help="How you will use it. Default: as the profile of --from does first, else fine_tune.",
 )  # fmt: skip
-@_many("--measure", "measures", "MEASURE", "Score to rank by. Default: all that known targets have.")
 @click.option("--n-images", type=click.IntRange(20), default=500, show_default=True, help="Maximum number of images.")
 @click.option("--size-px", type=click.IntRange(8, 1024), default=224, show_default=True, help="Side of the images.")
 @click.option("--seed", default=0, show_default=True, help="Seed for selecting the images.")
@@ -69,7 +68,7 @@ def recommend(place: Path, as_json: bool, page: Path | None, strict: bool, **giv
 
     names = [name.removeprefix("results/").rstrip("/") for name in given.pop("networks_of")]
     lists = {name: list(value) for name, value in given.items() if isinstance(value, tuple)}
-    given |= lists | {"measures": lists["measures"] or None, "networks_of": names, "profile": ""}
+    given |= lists | {"networks_of": names, "profile": ""}
     given |= {"place": str(place.absolute()), "image_dir": [beside(place, one) for one in given["image_dir"]]}
     settings = validated(Recommend, given, "recommend")
     told = report.recommend(settings, [profiles.study(name) for name in names], lambda line: click.echo(line, err=True))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Files:
     """Finds the files that a table names, in the folders `folders` below `root`."""
 
-    def __init__(self, root: Path, folders: Sequence[str] = (), suffix: str = "") -> None:
-        self._root, self._folders, self._suffix = root, folders or ("",), suffix
+    def __init__(self, root: Path, folders: Sequence[str] = ()) -> None:
+        self._root, self._folders = root, folders or ("",)
         self._names: dict[str, dict[str, list[str]]] = {}  # by folder and name without suffix
         self._foreign = ""  # folder of another computer that paths begin with
 
@@ -56,7 +56,6 @@ class Files:
             within, name = posixpath.split(path.removeprefix(f"{self._root.as_posix()}/"))
             same = self._in_folder(within).get(stem(name), [])
             if name not in same and stem(name) == name:  # without a suffix
-                same = [one for one in same if not self._suffix or one == f"{name}{self._suffix}"]
                 found |= {posixpath.join(within, one): None for one in same}
             elif name in same:
                 found[posixpath.join(within, name)] = None

@@ -42,7 +42,6 @@ class OwnCard(Strict):
     split_column: Text | None = None
     detail_columns: list[Text] = Field(default_factory=list)
     image_dir: Text | list[Text] | None = None
-    suffix: Text | None = None
     group_pattern: Text | None = None
     class_names: list[str] = Field(default_factory=list)
     group: Text | None = None
@@ -97,7 +96,7 @@ class OwnCard(Strict):
         folders = [self.image_dir] if isinstance(self.image_dir, str) else self.image_dir or []
         if missing := [folder for folder in folders if not (place.parent / folder).is_dir()]:
             raise InputError(f"No folder '{missing[0]}' beside '{place}'; --image-dir is relative to the table.")
-        return label_tables.Files(place.parent, folders, self.suffix or "")
+        return label_tables.Files(place.parent, folders)
 
 
 def card_at(place: Path, /, **given: Any) -> OwnCard:

@@ -28,7 +28,6 @@ class Recommend(Strict):
     networks_of: list[str] = Field(default_factory=list)
     kinds: list[str] = Field(default_factory=list)
     mode: Literal["fine_tune", "linear_probe"] | None = None
-    measures: Annotated[list[str], Field(min_length=1)] | None = None
     n_images: Annotated[int, Field(ge=20)] = 500
     size_px: Annotated[int, Field(ge=8, le=1024)] = 224
     seed: int = 0

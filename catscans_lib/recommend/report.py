@@ -46,19 +46,18 @@ def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[
     mode = settings.mode or next((modes.get(0) for modes in of_profile), None) or "fine_tune"
     evidence = _evidence(studies, mode)
     families = dict(zip(evidence["source"], evidence["family"], strict=True))
-    measures = _measures(settings.measures, evidence)
+    has_values = evidence.columns[evidence.notna().any()].intersection([*registry.MEASURES])
+    measures = [name for name in model.MEASURES if name in has_values]
     is_named = bool({*settings.models} - {"none"} or settings.weights or settings.features or studies)
     settings = settings if is_named else settings.model_copy(update=candidates.default())
     wanted = candidates.chosen(settings, studies, families)
     listing, group = _listed(settings)
     say(f"{len(listing.images):,} images listed")
-    used, notes = settings.measures or model.MEASURES, []
+    used, notes = model.MEASURES, []
     left = [name for name in measures if listing.multi_label and not registry.get(name).takes_findings]
     if left:
         used, measures = ([name for name in of if name not in left] for of in (used, measures))
         notes = [f"Measures of classes that exclude each other, so not for several findings: {', '.join(left)}."]
-        if not measures:
-            raise InputError(f"{notes[0]} Use linear_probe_auc.")
     try:
         fit, checked = model.fit(evidence, used), model.known_check(evidence, used)
     except ValueError as error:
@@ -97,13 +96,6 @@ def _listed(settings: Recommend) -> tuple[Listing, str | None]:
     columns = {name: value for name in names if (value := getattr(settings, name))}
     card = own.card_at(place, **columns)
     return card.read(place.parent), settings.group_column or (settings.group_pattern and "in file names")
-
-
-def _measures(asked: list[str] | None, evidence: pd.DataFrame) -> list[str]:
-    known_here = [name for name in registry.MEASURES if name in evidence and evidence[name].notna().any()]
-    if unknown := sorted(set(asked or []) - set(known_here)):
-        raise InputError(f"No values of measure '{unknown[0]}' on known targets; there are: {', '.join(known_here)}.")
-    return asked or [name for name in model.MEASURES if name in known_here]
 
 
 def _ranked(fit: model.Fit, scored: scores.Scored, seed: int) -> dict[str, Any]:

@@ -33,8 +33,6 @@ FORMS = {
     "Windows, absolute": ("C:\\Users\\anna\\data\\part_{part}\\{name}.png", {}),
     "Unix, of another computer": ("/home/anna/part_{part}/{name}.png", {}),
     "no suffix": ("part_{part}/{name}", {}),
-    "suffix where there is none": ("part_{part}/{name}.png", {"suffix": ".png"}),
-    "suffix given": ("part_{part}/{name}", {"suffix": ".png"}),
     "two folders": ("{name}.png", {"image_dir": ["part_a", "part_b"]}),
     "two folders, no suffix": ("{name}", {"image_dir": ["part_a", "part_b"]}),
 }

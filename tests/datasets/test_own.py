@@ -66,7 +66,7 @@ def test_a_table_gives_path_label_group_and_split_under_any_names(tmp_path):
     images = card.model_copy(update={"split_column": "part", "group_column": None}).read(tmp_path).images
     assert set(images["split"]) == {"train"} and images["group"].equals(images["image_id"])
     place = table_of(tmp_path, [("mole/p0_0", "mole"), ("mole/p0_1", "mole"), ("wart/p0_0", "wart")], ("path", "label"))
-    images = card_of(form="table", place=str(place), image_dir="images", suffix=".png").read(tmp_path).images
+    images = card_of(form="table", place=str(place), image_dir="images").read(tmp_path).images
     assert list(images["path"][:2]) == ["images/mole/p0_0.png", "images/mole/p0_1.png"]
 
 

@@ -93,8 +93,6 @@ def test_images_with_several_findings_are_ranked_by_the_measures_that_take_them(
     rows = {row["name"]: row for row in told["advice"]}
     assert rows["good"]["closeness"] > rows["bad"]["closeness"]
     assert "Measures of classes that exclude each other" in texts.text(told)
-    with pytest.raises(InputError, match="so not for several findings: logme. Use linear_probe_auc."):
-        report.recommend(Recommend(**given, measures=["logme"]))
 
 
 def test_the_report_is_strict_json_text_and_one_page(told):
