@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGETS, SOURCES = ("chest", "malaria"), {"none": 0.0, "imagenet": 1.2, "dtd": 0.7, "natural": 0.4}
 CLASSES = {"chest": ("NORMAL", "PNEUMONIA"), "malaria": ("Parasitized", "Uninfected")}
 FOLDS, SEEDS, N, FULL = (1, 2, 3), (0, 1), 40, 80
+FAILED = "none+resnet50--malaria"  # did not learn
 SIZES, PRETRAINED, BACKBONE = (10, 40), (1, 2), "resnet50"  # of variants
 
 
@@ -58,7 +59,16 @@ def _transfer(profile, name, quality, n_train, backbone="squeezenet"):
             first, second = CLASSES[target]
             part |= {"label": np.array(CLASSES[target])[labels], f"score_{first}": 1 - score, f"score_{second}": score}
             parts.append(pd.DataFrame(part))
-    _finish(profile, f"transfer/{name}", {"predictions": pd.concat(parts)}, n_train=n_train, backbone=backbone)
+    keys = pd.concat(parts)[["fold", "seed", "mode"]].drop_duplicates()
+    loss = 0.693 if name == FAILED else 0.3
+    curves = pd.concat([keys.assign(epoch=1, split=of, metric="loss", value=loss) for of in ("train", "validation")])
+    tables = {
+        "predictions": pd.concat(parts),
+        "learning_rates": keys.assign(learning_rate=0.01, validation_loss=loss, chosen=True),
+    }
+    tables["history"] = curves.assign(learning_rate=0.01)
+    how = {"backbone": backbone, "class_weights": "balanced", "patience": None}
+    _finish(profile, f"transfer/{name}", tables, n_train=n_train, **how)
 
 
 def _finish(profile, key, tables, *, n_train=None, **parameters):

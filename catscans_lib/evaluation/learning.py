@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import results
+from catscans_lib.evaluation import tables
 from catscans_lib.evaluation.tables import CELL, KEYS
 
 LEAST, ENOUGH = 0.005, 0.05  # shares of the deviance: below the first it did not learn, from the second on it did
@@ -106,3 +107,17 @@ def without_failures(table: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFram
     """Return the rows of a table (columns source, target, mode) whose networks all learned; gains are computed from these."""
     failed = pd.MultiIndex.from_tuples(failures(verdicts), names=CELL) if failures(verdicts) else []
     return table[~pd.MultiIndex.from_frame(table[CELL]).isin(failed)]
+
+
+def of_backbones(profile: str, predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return `verdicts` by backbone on the networks that made `predictions` (`tables.of_axis`)."""
+    curves = results.chosen_curves(*(results.of_variants(profile, name) for name in ("history", "learning_rates")))
+    curves, settings = curves[curves["axis"].isin(["", "backbone"])], {}
+    for name, source, target, axis in results.variants(profile):
+        if axis in ("", "backbone"):
+            values = results.record(profile, f"transfer/{name}")["parameters"]
+            settings.setdefault(values["backbone"], {})[source, target] = values
+    return {
+        backbone: verdicts(curves[curves["backbone"] == backbone], tables.class_aucs(here), settings[backbone])
+        for backbone, here in predictions.groupby("backbone", sort=False)
+    }

@@ -65,4 +65,6 @@ def test_backbones_ranks_within_networks(project):
     axes_project.ran("backbones", "sample", Backbones(profile="sample", average="weighted"))
     ranks, agreement = table("backbones"), table("backbone_agreement")
     assert set(ranks["backbone"]) == {"squeezenet", "resnet50"} and ranks["rank"].max() == 3
+    gains = ranks[ranks["source"] == "dtd"].set_index(["backbone", "target"])["gain"]
+    assert list(gains[gains.isna()].index) == [("resnet50", "malaria")]  # its random weights did not learn
     assert agreement.groupby("target")["statistic"].agg(list).to_dict() == {name: ["tau", "w"] for name in TARGETS}

@@ -269,8 +269,10 @@ def test_tables_over_the_axes_of_a_grid_replace_those_of_an_earlier_call(project
     with pytest.raises(InputError, match="'sample' has no finished run of sizes, variance, backbones, external"):
         own.main("sample", "axes")
     finish("sizes/all", {})
-    (project / "evidence/more/own_variance.csv").write_text("target\nearlier\n")
-    assert own.write_axes("sample") == ["own_sizes.csv"]
+    kept, gone = (project / f"evidence/more/own_{name}.csv" for name in ("backbones", "variance"))
+    gone.write_text("target,study\nearlier,sample\n")
+    kept.write_text("target,study\nearlier,sample_backbones\n")
+    assert own.write_axes("sample") == ["own_sizes.csv"] and kept.is_file() and not gone.is_file()
     found = of_axis("size_curves")
     assert found.loc[0, ["auc", "study", "commit"]].tolist() == [0.123457, "sample", "0123456789ab"]
     assert of_axis("variance_components", ["sd"]).columns.tolist() == ["sd"]
