@@ -108,11 +108,6 @@ def notes_dir() -> Path:
     return root() / ".snakemake"
 
 
-def lock_path(profile: str, step: str, name: str) -> Path:
-    """Return the lock file of a run; the process that executes the run holds it."""
-    return notes_dir() / "runs" / f"{profile}.{step}.{name}.lock"
-
-
 def checkpoint_dir(profile: str, step: str, name: str) -> Path:
     """Return the folder with the training progress of an unfinished run."""
     return results_dir(profile) / step / f".{name}.checkpoint"

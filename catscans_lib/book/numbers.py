@@ -138,8 +138,7 @@ def _stability(profile: str) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of summary (a verdict per source, target and mode) and seed_spread, with titles."""
     titles, found = profiles.titles(profile), {}
     failed = learning.failures(results.optional(profile, "tables/learning.csv", [*CELL, "verdict"]))
-    for name in ("summary", "seed_spread"):
-        stem = "stability_summary" if name == "summary" else name
+    for name, stem in (("summary", "stability_summary"), ("seed_spread", "seed_spread")):
         path = paths.run_dir(profile, "stability", "all") / f"{stem}.csv"
         table = pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else pd.DataFrame()
         for column, title in (("source", "title"), ("target", "target_title")):

@@ -2,8 +2,8 @@
 
 import re
 import traceback
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Collection, Iterable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ def rendered(name: str, staged: Iterable[str] = (), /, **context: Any) -> str:
 
     InputError with file and line where the template is faulty.
     """
-    figures = Figures(set(staged))
-    given = {"figure": figures.figure, "numbered": figures.numbered, "staged": figures.staged, "demo_note": DEMO_NOTE}
+    there = set(staged)
+    given = {"figure": partial(figure, there), "numbered": partial(numbered, there), "staged": there, "demo_note": DEMO_NOTE}
     try:
         return _environment(paths.root() / "book").get_template(name, globals=given).render(context)
     except jinja2.TemplateSyntaxError as error:  # also of a chapter that includes it
@@ -91,27 +91,22 @@ def figure_label(step: str, name: str, stem: str) -> str:
     return "fig-" + "-".join(parts).replace("_", "-")
 
 
-class Figures:
-    """The figures that exist in the book, for the chapters' templates."""
+def figure(staged: Collection[str], step: str, name: str, stem: str, caption: str, alt: str = "", label: str = "") -> str:
+    """Return a figure with caption, numbers and provenance; "" if the run did not make it."""
+    place = f"figures/{step}/{name}/{stem}"
+    if f"{place}.svg" not in staged:
+        return ""
+    links = [f"numbers: {{download}}`{stem}.csv </{place}.csv>`"] if f"{place}.csv" in staged else []
+    if (page := f"runs/{step}/{name}.ipynb") in staged:
+        links.append(f"made in [this run](/{page})")
+    if (notebook := f"notebooks/{step}.ipynb") in staged:
+        links.append(f"of {{download}}`{step}.ipynb </{notebook}>`")
+    origin = f"{', '.join(links)}.".replace(", of ", " of ") if links else ""
+    options = f":name: {label or figure_label(step, name, stem)}\n:alt: {alt or plain(caption)}"
+    return f":::{{figure}} /{place}.svg\n{options}\n\n{caption}\n\n{origin[:1].upper()}{origin[1:]}\n:::\n"
 
-    def __init__(self, staged: set[str]) -> None:
-        self.staged = staged
 
-    def figure(self, step: str, name: str, stem: str, caption: str, alt: str = "", label: str = "") -> str:
-        """Return a figure with caption, numbers and provenance; "" if the run did not make it."""
-        place = f"figures/{step}/{name}/{stem}"
-        if f"{place}.svg" not in self.staged:
-            return ""
-        links = [f"numbers: {{download}}`{stem}.csv </{place}.csv>`"] if f"{place}.csv" in self.staged else []
-        if (page := f"runs/{step}/{name}.ipynb") in self.staged:
-            links.append(f"made in [this run](/{page})")
-        if (notebook := f"notebooks/{step}.ipynb") in self.staged:
-            links.append(f"of {{download}}`{step}.ipynb </{notebook}>`")
-        origin = f"{', '.join(links)}.".replace(", of ", " of ") if links else ""
-        options = f":name: {label or figure_label(step, name, stem)}\n:alt: {alt or plain(caption)}"
-        return f":::{{figure}} /{place}.svg\n{options}\n\n{caption}\n\n{origin[:1].upper()}{origin[1:]}\n:::\n"
-
-    def numbered(self, step: str, name: str, stem: str) -> str:
-        """Return a link with the number of a figure ("Fig. 3"); "" if the run did not make it."""
-        exists = f"figures/{step}/{name}/{stem}.svg" in self.staged
-        return f"{{numref}}`{figure_label(step, name, stem)}`" if exists else ""
+def numbered(staged: Collection[str], step: str, name: str, stem: str) -> str:
+    """Return a link with the number of a figure ("Fig. 3"); "" if the run did not make it."""
+    exists = f"figures/{step}/{name}/{stem}.svg" in staged
+    return f"{{numref}}`{figure_label(step, name, stem)}`" if exists else ""

@@ -41,7 +41,7 @@ def execute(run: PlannedRun, profile: str) -> Path:
     def waits(holder: str) -> None:
         say(f"{run.key} waits for {holder}, which an earlier sweep started for it")
 
-    with paths.locked(paths.lock_path(profile, run.step, run.name), waits):
+    with paths.locked(paths.notes_dir() / "runs" / f"{profile}.{run.step}.{run.name}.lock", waits):
         if recipe.is_current(run, profile) and run.key not in recipe.without_images(profile, expand.grid(profile)):
             say(f"{run.key} is already up to date")
             return paths.run_dir(profile, run.step, run.name)

@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -226,23 +225,15 @@ def _in_foreground(command: list[str], lock: TextIO, inherited: tuple[int, ...])
     if any((paths.notes_dir() / "locks").glob("*")):
         subprocess.run([*command[: command.index("--")], "--unlock"], capture_output=True, check=False)
     # Snakemake inherits our lock: if this process is killed, the lock holds until Snakemake's runs have ended.
-    with subprocess.Popen(command, pass_fds=[lock.fileno(), *inherited]) as process, _sigterm_passed_to(process):
+    with subprocess.Popen(command, pass_fds=[lock.fileno(), *inherited]) as process:
+        # Passes SIGTERM on: Snakemake then starts nothing more, waits for what runs, and ends.
+        before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
         paths.sign(lock, process.pid)
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:  # Ctrl-C reaches Snakemake too, which ends its runs
-                continue
-
-
-@contextmanager
-def _sigterm_passed_to(process: subprocess.Popen) -> Iterator[None]:
-    """Pass SIGTERM on: Snakemake then starts nothing more, waits for what runs, and ends."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
-    try:
-        yield
-    finally:
+        while process.returncode is None:
+            with suppress(KeyboardInterrupt):  # Ctrl-C reaches Snakemake too, which ends its runs
+                process.wait()
         signal.signal(signal.SIGTERM, before)
+    return process.returncode
 
 
 def one_sweep_at_a_time() -> AbstractContextManager[TextIO]:

@@ -42,10 +42,9 @@ LONG_S = 2 * 86400  # wall time from which on the plan proposes a part of the gr
 
 @dataclass(frozen=True)
 class Cost:
-    """Expected seconds (None: unknown), whether on a GPU, bytes on disk, and the source of the seconds."""
+    """Expected seconds (None: unknown), bytes on disk, and the source of the seconds."""
 
     seconds: float | None
-    on_gpu: bool
     n_bytes: float
     source: str
 
@@ -71,10 +70,9 @@ def text(
     known = "" if all(cost.seconds is not None for cost in costs.values()) else " for the runs with a known time"
     wall_s = wall_seconds(seconds, runs, n_parallel)
     expected = list(costs.values())
-    kinds = {kind: [cost for cost in expected if cost.on_gpu == (kind == "GPU")] for kind in ("GPU", "CPU")}
-    times = " and ".join(f"{_time(part)} on {kind}s" for kind, part in kinds.items() if part)
+    in_turn = f"one after the other: {_time(expected)}"
     lines += [
-        f"  expected: about {duration(wall_s)}{known}, {n_parallel} at a time (one after the other: {times}), {_space(expected)}",
+        f"  expected: about {duration(wall_s)}{known}, {n_parallel} at a time ({in_turn}), {_space(expected)}",
         f"  based on: {'; '.join(dict.fromkeys(cost.source for cost in expected))}",
     ]
     if not profiles.is_demo(profile) and any(runs[key].step == "ingest" for key in waiting):
@@ -141,7 +139,7 @@ def costs_of(profile: str, runs: dict[str, PlannedRun], keys: list[str], *, with
     finished = {step: _finished(profile, step, loaded) for step in steps}
     for run in (runs[key] for key in keys):
         seconds, source = _seconds(run, finished[run.step], loaded, on_gpu[run.step])
-        found[run.key] = Cost(seconds, on_gpu[run.step], _bytes(run, loaded), source)
+        found[run.key] = Cost(seconds, _bytes(run, loaded), source)
     return found
 
 

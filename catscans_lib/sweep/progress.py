@@ -38,7 +38,8 @@ class Progress:
         """Return a line for every run that has started or ended since the last look; the last one counts runs not seen before."""
         active, lines = self._active(), []
         for key in [key for key in (self.costs if is_last else self.started) if key not in {*active, *self.done}]:
-            if self._is_done(key):
+            is_marked = (paths.run_dir(self.profile, *key.split("/")) / MARK).exists()
+            if is_marked or results.finished_at(self.profile, key) >= self.since:
                 self.done.add(key)
                 took = now - self.started.pop(key, now)
                 self.took[key] = took
@@ -63,10 +64,6 @@ class Progress:
                 if log.stat().st_mtime >= self.since:
                     return log.read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
         return ""
-
-    def _is_done(self, key: str) -> bool:
-        is_marked = (paths.run_dir(self.profile, *key.split("/")) / MARK).exists()
-        return is_marked or results.finished_at(self.profile, key) >= self.since
 
     def _active(self) -> list[str]:
         """Return the runs that have a work folder of this sweep."""

@@ -397,16 +397,16 @@ def test_every_explained_word_has_its_entry_in_the_glossary(results):
 def test_a_figure_links_to_its_numbers_run_and_notebook_and_has_an_alternative_text():
     place = "figures/evaluate/all/summary_fine_tune"
     staged = {f"{place}.svg", f"{place}.csv", "runs/evaluate/all.ipynb", "notebooks/evaluate.ipynb"}
-    figures, name = templates.Figures(staged), ("evaluate", "all", "summary_fine_tune")
-    text = figures.figure(*name, "AUC of *every* source {cite}`holm1979`.")
+    name = ("evaluate", "all", "summary_fine_tune")
+    text = templates.figure(staged, *name, "AUC of *every* source {cite}`holm1979`.")
     label = "fig-evaluate-summary-fine-tune"
     assert f":::{{figure}} /{place}.svg\n:name: {label}\n:alt: AUC of every source holm1979." in text
     assert f"Numbers: {{download}}`summary_fine_tune.csv </{place}.csv>`" in text
     notebook = "{download}`evaluate.ipynb </notebooks/evaluate.ipynb>`"
     assert f"made in [this run](/runs/evaluate/all.ipynb) of {notebook}." in text
-    assert figures.numbered(*name) == f"{{numref}}`{label}`"
-    assert figures.figure("evaluate", "all", "other", "Never made.") == ""
-    assert figures.numbered("evaluate", "all", "other") == ""
+    assert templates.numbered(staged, *name) == f"{{numref}}`{label}`"
+    assert templates.figure(staged, "evaluate", "all", "other", "Never made.") == ""
+    assert templates.numbered(staged, "evaluate", "all", "other") == ""
 
 
 def test_every_dataset_has_a_page_with_its_card_and_its_problems(results):

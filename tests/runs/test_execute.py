@@ -192,7 +192,7 @@ def test_a_missing_run_is_reported_with_the_command_that_makes_it(project):
 
 
 def test_a_run_waits_for_another_process_that_executes_it(project, capsys):
-    path = paths.lock_path("demo", "stability", "all")
+    path = paths.notes_dir() / "runs" / "demo.stability.all.lock"
     path.parent.mkdir(parents=True)
     code = (
         f"import fcntl; f = open({str(path)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
