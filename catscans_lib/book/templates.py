@@ -36,7 +36,12 @@ def rendered(name: str, staged: Iterable[str] = (), /, **context: Any) -> str:
     InputError with file and line where the template is faulty.
     """
     there = set(staged)
-    given = {"figure": partial(figure, there), "numbered": partial(numbered, there), "staged": there, "demo_note": DEMO_NOTE}
+    given = {
+        "figure": partial(figure, there),
+        "numbered": partial(numbered, there),
+        "staged": there,
+        "demo_note": DEMO_NOTE,
+    }
     try:
         return _environment(paths.root() / "book").get_template(name, globals=given).render(context)
     except jinja2.TemplateSyntaxError as error:  # also of a chapter that includes it
@@ -91,7 +96,9 @@ def figure_label(step: str, name: str, stem: str) -> str:
     return "fig-" + "-".join(parts).replace("_", "-")
 
 
-def figure(staged: Collection[str], step: str, name: str, stem: str, caption: str, alt: str = "", label: str = "") -> str:
+def figure(
+    staged: Collection[str], step: str, name: str, stem: str, caption: str, alt: str = "", label: str = ""
+) -> str:
     """Return a figure with caption, numbers and provenance; "" if the run did not make it."""
     place = f"figures/{step}/{name}/{stem}"
     if f"{place}.svg" not in staged:
