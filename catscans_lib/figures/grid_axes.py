@@ -51,7 +51,7 @@ def backbone_lines(ranks: pd.DataFrame, *, titles: Titles, networks: Mapping[str
             _line(ax, colours[source], of["backbone"].map(names.index), of["auc"], None)
         ax.set_xticks(range(len(names)), [networks.get(name, name).replace(" ", "\n") for name in names])
         ax.set(title=titles.get(target, target), xlim=(-0.2, len(names) - 0.8))
-        _label_ends(ax, part[part["backbone"] == names[-1]], "auc", titles, colours)
+        _label_ends(ax, part.groupby("source", sort=False).tail(1), "auc", titles, colours)  # of its last network
     return axes
 
 

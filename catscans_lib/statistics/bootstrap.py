@@ -4,7 +4,10 @@ A draw changes how often each group counts, not the order of the scores. So scor
 draws follow from matrix products with the groups' multiplicities and a running sum. Ties count exactly one half.
 """
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,7 +49,8 @@ def auc_draws(
     sorted_problems = [[_sorted(*problem, codes, len(names)) for problem in of_table] for of_table in problems]
     size = max(len(names), *(images.shape[0] // 2 for of_table in sorted_problems for images, _ in of_table))
     blocks = _multiplicities(len(names), n_draws, max(1, CELLS // size), np.random.default_rng(seed))
-    drawn = [[_averaged(of_table, counts, average) for of_table in sorted_problems] for counts in blocks]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # SciPy's and NumPy's loops release Python's lock
+        drawn = [list(pool.map(_averaged, sorted_problems, repeat(counts), repeat(average))) for counts in blocks]
     return np.concatenate(drawn, axis=1)
 
 
