@@ -115,7 +115,9 @@ def _answer(
         return None
     means = wide[mode][sources].mean().sort_values(ascending=False, kind="stable")
     best = means.index[0]
-    runs, tests = wide[mode, best].dropna().index, _tests(found, target, mode, best)
+    runs, table = wide[mode, best].dropna().index, found["comparisons"]
+    compared = table[(table["target"] == target) & (table["mode"] == mode)]
+    tests = _tests(compared, best)
 
     def versus(other: str, way: str = mode) -> dict[str, Any] | None:
         if (way, other) not in wide.columns:
@@ -142,29 +144,26 @@ def _answer(
         "random_features": versus("none", "linear_probe") if mode == "fine_tune" else None,
         "runner_up": versus(means.index[1]) if len(means) > 1 else None,
         "others": [versus(other) for other in means.index[1:]],
-        "pairs": _verdicts(found["comparisons"], target, mode),
+        "pairs": _verdicts(compared),
     }
 
 
-def _tests(found: dict[str, pd.DataFrame], target: str, mode: str, best: str) -> dict[str, dict[str, Any]]:
+def _tests(compared: pd.DataFrame, best: str) -> dict[str, dict[str, Any]]:
     """Return the tests of the best source minus each other one that it was compared with, by the other's name.
 
     low, high, p, p_adjusted and verdict of the primary test; image_low and image_high of the bootstrap over groups of images.
     """
-    table = found["comparisons"]
-    compared = table[(table["target"] == target) & (table["mode"] == mode)]
     rows = inference.oriented(compared, best, first=True)
     facts = rows[rows["role"] == "primary"].set_index("other")[["low", "high", "p", "p_adjusted", "verdict"]]
     of_images = rows[rows["test"] == "bootstrap"].set_index("other")[["low", "high"]].add_prefix("image_")
     return facts.join(of_images).to_dict("index")
 
 
-def _verdicts(comparisons: pd.DataFrame, target: str, mode: str) -> dict[str, int]:
-    """Count the pairs of sources of a target: all, known (one is better), equivalent, open."""
-    here = comparisons[(comparisons["target"] == target) & (comparisons["mode"] == mode)]
+def _verdicts(compared: pd.DataFrame) -> dict[str, int]:
+    """Count the pairs of sources: all, known (one is better), equivalent, open."""
     baselines = ["none", *inference.BASELINES.values()]
-    is_source = ~here[["source_a", "source_b"]].isin(baselines).any(axis=1)
-    verdicts = here.loc[is_source & (here["role"] == "primary"), "verdict"]
+    is_source = ~compared[["source_a", "source_b"]].isin(baselines).any(axis=1)
+    verdicts = compared.loc[is_source & (compared["role"] == "primary"), "verdict"]
     kinds = verdicts.where(verdicts.isin(["equivalent", "open"]), "known").value_counts()
     return {"all": len(verdicts)} | kinds.reindex(["known", "equivalent", "open"], fill_value=0).to_dict()
 

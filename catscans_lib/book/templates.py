@@ -26,6 +26,7 @@ def _environment(folder: Path) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {function.__name__: function for function in (number, code, duration, listed, linked)}
+    environment.globals["demo_note"] = DEMO_NOTE
     environment.filters["signed"] = lambda value, digits=3: number(value, digits, "+")
     return environment
 
@@ -36,12 +37,7 @@ def rendered(name: str, staged: Iterable[str] = (), /, **context: Any) -> str:
     InputError with file and line where the template is faulty.
     """
     there = set(staged)
-    given = {
-        "figure": partial(figure, there),
-        "numbered": partial(numbered, there),
-        "staged": there,
-        "demo_note": DEMO_NOTE,
-    }
+    given = {"figure": partial(figure, there), "numbered": partial(numbered, there), "staged": there}
     try:
         return _environment(paths.root() / "book").get_template(name, globals=given).render(context)
     except jinja2.TemplateSyntaxError as error:  # also of a chapter that includes it

@@ -98,20 +98,16 @@ def resources(profile: str, step: str) -> Resources:
 
 def is_demo(profile: str) -> bool:
     """Return whether results are of generated images, by the profile's file (which `load` may refuse) now or at ingestion."""
-    ingested = (
-        results.record(profile, f"ingest/{name}").get("parameters", {}) for name in results.finished(profile, "ingest")
-    )
-    data = [yaml.safe_load(_text(profile)).get("data"), *(parameters.get("data") for parameters in ingested)]
-    return "demo" in data
+    ingested = [results.record(profile, f"ingest/{name}") for name in results.finished(profile, "ingest")]
+    settings = [yaml.safe_load(_text(profile)), *(record.get("parameters", {}) for record in ingested)]
+    return any(values.get("data") == "demo" for values in settings)
 
 
 def titles(profile: str) -> dict[str, str]:
     """Return `datasets.titles`, with the network of every source that has another one than the profile's."""
     content, found = yaml.safe_load(_text(profile)), datasets.titles()
-    own = {
-        source: (row or {}).get("backbone") for source, row in content.get("pretrain", {}).get("sources", {}).items()
-    }
-    for source, name in own.items():
+    for source, row in content.get("pretrain", {}).get("sources", {}).items():
+        name = (row or {}).get("backbone")
         if source in found and name not in (None, content.get("backbone")):
             role = "as a source: " if source in content["transfer"]["targets"] else ""
             found[source] += f" ({role}{registry.find(name).title})"
@@ -130,16 +126,9 @@ def study(profile: str) -> Study:
     if loaded.similarity is None:
         raise InputError(f"params/{profile}.yaml has no block 'similarity'. Copy it from params/demo.yaml.")
     sizes_px = {name: row.size_px for name, row in loaded.datasets.items()}
-    return Study(
-        profile,
-        loaded.backbone,
-        loaded.similarity["probe"],
-        sizes_px,
-        tuple(loaded.transfer.targets),
-        titles(profile),
-        is_demo(profile),
-        tuple(source for source in loaded.pretrain.sources if results.is_done(profile, f"pretrain/{source}")),
-    )
+    done = tuple(source for source in loaded.pretrain.sources if results.is_done(profile, f"pretrain/{source}"))
+    probe, targets = loaded.similarity["probe"], tuple(loaded.transfer.targets)
+    return Study(profile, loaded.backbone, probe, sizes_px, targets, titles(profile), is_demo(profile), done)
 
 
 def add_dataset(

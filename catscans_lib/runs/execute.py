@@ -78,13 +78,11 @@ def run_notebook(run: PlannedRun, profile: str, work: Path) -> None:
 
     from catscans_lib.runs import forked_kernel
 
-    variables = forks.MEMORY | {results.WORK_DIR: str(work)}
     (work / results.ORIGIN).write_text(json.dumps(recipe.origin(run, profile)._asdict()), encoding="utf-8")
     # Jupyter's folders of the user do not count: a kernel `python3` of another Python, start-up files, a shared history.
-    jupyter = str(paths.notes_dir() / "jupyter")
-    variables |= dict.fromkeys(("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"), jupyter) | {
-        "JUPYTER_PATH": ""
-    }
+    jupyter = ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    variables = forks.MEMORY | dict.fromkeys(jupyter, str(paths.notes_dir() / "jupyter"))
+    variables |= {"JUPYTER_PATH": "", results.WORK_DIR: str(work)}
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no message about how TensorFlow was compiled
     minutes = float(os.environ.get(MINUTES) or 0)
     executed, log = work / f"{run.step}.ipynb", work / "kernel.log"

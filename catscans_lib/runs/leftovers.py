@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError, unknown
@@ -13,8 +13,7 @@ from catscans_lib.runs.records import reading
 UNITS = {"h": 3600, "d": 86400, "w": 604800}
 
 
-@dataclass(frozen=True)
-class Leftover:
+class Leftover(NamedTuple):
     """A file or folder to delete, its size in bytes and when it was last written (seconds since 1970)."""
 
     path: Path

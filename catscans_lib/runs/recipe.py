@@ -174,9 +174,8 @@ def commit() -> str:
     """Return the project's git commit, with `+changes` if tracked files differ or code is untracked; "" outside git."""
     head = _git("rev-parse", "HEAD")
     untracked = ("ls-files", "--others", "--exclude-standard", "--", *CODE)
-    return head + (
-        CHANGES if head and (_git("status", "--porcelain", "--untracked-files=no") or _git(*untracked)) else ""
-    )
+    has_changes = head and (_git("status", "--porcelain", "--untracked-files=no") or _git(*untracked))
+    return head + CHANGES * bool(has_changes)
 
 
 def _git(*arguments: str) -> str:

@@ -80,10 +80,8 @@ def prepare(sweep: Sweep, *, dry_run: bool = False) -> Prepared:
         with one_sweep_at_a_time():
             reuse.take(sweep.profile, runs, shared)
     made = recipe.current(sweep.profile, runs)
-    without_images = [
-        key for key in recipe.without_images(sweep.profile, runs, made) if not (dry_run and key in shared)
-    ]
-    current = {*made, *shared} - set(without_images)
+    without_images = set(recipe.without_images(sweep.profile, runs, made)) - (shared.keys() if dry_run else set())
+    current = {*made, *shared} - without_images
     done = [key for key in runs if key in current]
     used = {variable for key, run in runs.items() if key not in done for variable in run.folders}
     for variable in sorted(used):

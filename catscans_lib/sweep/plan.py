@@ -5,8 +5,7 @@ times epochs, for every fold, seed and learning rate.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from catscans_lib import results
 from catscans_lib.errors import and_more
@@ -40,8 +39,7 @@ WITH_OPTIMISER = 3  # times the size of a network: Adam keeps two numbers per we
 LONG_S = 2 * 86400  # wall time from which on the plan proposes a part of the grid
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """Expected seconds (None: unknown), bytes on disk, and the source of the seconds."""
 
     seconds: float | None
@@ -146,12 +144,10 @@ def costs_of(profile: str, runs: dict[str, PlannedRun], keys: list[str], *, with
 def _counted(profile: str) -> Profile:
     """Return the profile with the numbers of images that ingest found; published ones where it has not run."""
     loaded = profiles.load(profile)
-    n = {
-        name: results.record(profile, f"ingest/{name}").get("n_images") for name in results.finished(profile, "ingest")
-    }
-    rows = {
-        name: row.model_copy(update={"n_images": n.get(name, row.n_images)}) for name, row in loaded.datasets.items()
-    }
+    rows = dict(loaded.datasets)
+    for name in rows.keys() & set(results.finished(profile, "ingest")):
+        if n := results.record(profile, f"ingest/{name}").get("n_images"):
+            rows[name] = rows[name].model_copy(update={"n_images": n})
     return loaded.model_copy(update={"datasets": rows})
 
 

@@ -6,13 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from catscans_lib import paths, results
-from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.runs import recipe
 from catscans_lib.runs.execute import MARK
 from catscans_lib.runs.records import reading
+from catscans_lib.sweep.selection import Runs
 
 LARGE = (".keras", ".h5")
-Runs = dict[str, PlannedRun]
 
 
 def found(profile: str, runs: Runs) -> dict[str, str]:

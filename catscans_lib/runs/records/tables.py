@@ -83,10 +83,7 @@ def _sections(profile: str, record: dict[str, Any]) -> dict[str, dict[str, Any]]
     checksums = {name: place.rpartition("_")[2].partition(".")[0][:12] for name, place in record["sources"].items()}
     code = {"commit": record["commit"], "fingerprint": info.get("code", {}).get("fingerprint")}
     written = {"written": info["data_written"]} if "data_written" in info else {}
-    machine = info.get("machine") or {
-        "cpu": host.get("cpu"),
-        "os": (host.get("os") or [""])[-1],
-    }  # a run that was killed
+    of_killed = {"cpu": host.get("cpu"), "os": (host.get("os") or [""])[-1]}
     return {
         "parameters": flat(record["config"]),
         "code": code | checksums,
@@ -94,7 +91,7 @@ def _sections(profile: str, record: dict[str, Any]) -> dict[str, dict[str, Any]]
         "inputs": info.get("inputs", {}),
         "versions": record["versions"],
         "keras": info.get("keras", {}),
-        "machine": flat(machine),
+        "machine": flat(info.get("machine") or of_killed),
         "results": reading.results(profile, record),
     }
 

@@ -55,6 +55,7 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     authors = [_author(f"#author-{number}", one) for number, one in enumerate(cited["authors"], 1)]
     spdx = f"https://spdx.org/licenses/{cited['license']}"
     rights = {"author": _refs(*(one["@id"] for one in authors)), "license": _refs(spdx)}
+    rights["citation"] = _refs(*(one["@id"] for one in articles))
     described = {name: _file(name, *facts) for name, facts in files.items()}
     commits = sorted({record["code"]["commit"] for record in runs.values()} - {""})
     version = ", ".join(commits) or installed(recipe.PROJECT)
@@ -64,14 +65,7 @@ def describe(profile: str, files: dict[str, tuple[int, str]]) -> dict[str, Any]:
     actions += _sweep(profile, runs, described, version, authors[0]["@id"])
     folders = [entity["@id"] for entity in actions if entity["@type"] == "Dataset"]
     graph = [
-        _root(
-            profile,
-            cited["title"],
-            runs,
-            [*described, *folders],
-            citation=_refs(*(one["@id"] for one in articles)),
-            **rights,
-        ),
+        _root(profile, cited["title"], runs, [*described, *folders], **rights),
         _entity(NAME, "CreativeWork", about=_refs("./"), conformsTo=_refs(CRATE, WORKFLOW_CRATE)),
         _entity(spdx, "CreativeWork", name=f"{cited['license']} License", url=spdx, description="See LICENSE."),
         *(_entity(one, "CreativeWork", name=name, version=one.split("/")[-1]) for one, name in PROFILES.items()),
