@@ -93,7 +93,9 @@ CHANGES = {  # file, text, its replacement, what runs again
     "the sweep": ("catscans_lib/sweep/engine.py", "LATENCY_S = 60", "LATENCY_S = 61", NONE),
     "the book": ("catscans_lib/book/templates.py", "DEMO_NOTE = ", "DEMO_NOTE = '' + ", NONE),
     "what writes records": ("catscans_lib/runs/in_notebook.py", '"completed"', '"finished"', NONE),
-    "the reader of one dataset": ("catscans_lib/datasets/isic.py", "test|validation", "test", {"ingest/isic2018"}),
+    "the reader of one dataset": (
+        "catscans_lib/datasets/isic.py", "drop_duplicates()", "drop_duplicates(keep=False)", {"ingest/isic2018"}
+    ),
     "a reader of other datasets": ("catscans_lib/datasets/stl10.py", "SHAPE = (3, 96, 96)", "SHAPE = (3, 32, 32)", NONE),
     "the reader of own datasets": (
         "catscans_lib/datasets/own.py", "tables.read(place,", "tables.read(place,*", {"ingest/mine", "recommend"}
