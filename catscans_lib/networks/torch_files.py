@@ -88,9 +88,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file:
             if path.suffix == ".safetensors":
                 return _read_safetensors(file)
-            is_archive = file.read(2) == b"PK"
-            file.seek(0)
-            return _read_archive(file) if is_archive else _read(file)
+            return _read_archive(file) if file.peek(2).startswith(b"PK") else _read(file)
     except NOT_READ as error:
         why = f"is not read as a state dict of PyTorch: {error or type(error).__name__}"
         raise InputError(f"Weights file '{path.name}' {why}.") from error

@@ -8,7 +8,6 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,24 +61,16 @@ def read(path: Path) -> Stored:
 
 def _refuse_code(name: str, config: dict) -> None:
     """Refuse a model with its own code: it would not run here, but what it does with the weights is unknown."""
-    for item in _objects({key: value for key, value in config.items() if key != "compile_config"}):
+    objects: list[dict] = []
+    content = json.dumps({key: value for key, value in config.items() if key != "compile_config"})
+    json.loads(content, object_hook=lambda found: objects.append(found) or found)
+    for item in (found for found in reversed(objects) if "class_name" in found):  # the outer ones first
         kind, module = str(item["class_name"]), str(item.get("module") or "keras")
         if kind in CODE:
             raise InputError(f"Weights file '{name}' has a layer '{kind}', which runs its own code; refused.")
         is_known = module.split(".")[0] in ("keras", "tf_keras", "builtins")
         if not is_known or ">" in f"{kind}{item.get('registered_name')}":
             raise InputError(f"Weights file '{name}' has '{kind}', which is not part of Keras; refused.")
-
-
-def _objects(value: object) -> Iterator[dict]:
-    """Yield every object that a configuration describes, at any depth."""
-    if isinstance(value, dict):
-        if "class_name" in value:
-            yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for part in value:
-            yield from _objects(part)
 
 
 def _read(file: h5py.File) -> Stored:

@@ -44,13 +44,12 @@ def soft(depth: Array, size: int) -> Array:
 
 def _edge(kind: str, angle: Array, n: int, rng: Rng, n_corners: int | None) -> Array:
     """Radius of the edge in every direction, relative to a circle of the same area."""
-    if kind == "smooth":
-        return 1 + column(rng.uniform(0.05, 0.2, n)) * np.cos(2 * angle + column(rng.uniform(0, 6.3, n)))
-    if kind == "irregular":
-        waves = [
-            column(rng.uniform(0.08, 0.2, n)) * np.cos(k * angle + column(rng.uniform(0, 6.3, n))) for k in (3, 5, 7)
-        ]
-        return 1 + sum(waves)
+    if kind in ("smooth", "irregular"):
+        least, waves = (0.05, (2,)) if kind == "smooth" else (0.08, (3, 5, 7))
+        heights = (
+            column(rng.uniform(least, 0.2, n)) * np.cos(k * angle + column(rng.uniform(0, 6.3, n))) for k in waves
+        )
+        return 1 + sum(heights)
     if kind == "ring":
         return np.full_like(angle, 1.25)
     corners = column(rng.integers(3, 6, n) if n_corners is None else n_corners, n)
@@ -65,9 +64,8 @@ def _edge(kind: str, angle: Array, n: int, rng: Rng, n_corners: int | None) -> A
 def texture(kind: str, n: int, size: int, rng: Rng, *, scale: float = 1.0) -> Array:
     """Return a texture in a random direction, grain of size `scale`; every pixel is its rank in its image, from -1 to 1."""
     flat = _field(kind, n, size, rng, scale).reshape(n, -1)
-    ranks = np.empty(flat.shape, "float32")
-    np.put_along_axis(ranks, flat.argsort(axis=1), np.linspace(-1, 1, flat.shape[1], dtype="float32")[None], axis=1)
-    return ranks.reshape(n, size, size)
+    ranks = flat.argsort(axis=1).argsort(axis=1)
+    return np.linspace(-1, 1, flat.shape[1], dtype="float32")[ranks].reshape(n, size, size)
 
 
 def _field(kind: str, n: int, size: int, rng: Rng, scale: float) -> Array:
@@ -76,16 +74,18 @@ def _field(kind: str, n: int, size: int, rng: Rng, scale: float) -> Array:
         return noise(0.55 * scale)
     if kind in ("cloud", "plain"):
         return noise(3.5 * scale)
-    if kind == "dots":
-        return spots(n, size, rng, round(36 / scale), 0.09 * scale) + 0.12 * noise(0.7)
-    if kind == "nuclei":
-        return spots(n, size, rng, round(12 / scale), 0.2 * scale) + 0.12 * noise(0.7)
+    if kind in ("dots", "nuclei"):
+        n_spots, radius = (36, 0.09) if kind == "dots" else (12, 0.2)
+        return spots(n, size, rng, round(n_spots / scale), radius * scale) + 0.12 * noise(0.7)
     if kind == "streaks":
         return _streaks(n, size, rng, scale)
     if kind == "rings":
         at = coordinates(n, size, 0.0, tuple(rng.uniform(-0.5, 0.5, (2, n))))
         return np.sin(column(rng.uniform(12, 16, n) / scale) * np.hypot(*at)) + 0.15 * noise(0.7)
-    one, two = _waves(n, size, rng, scale)
+    at = coordinates(n, size, rng.uniform(0, np.pi, n))
+    rate = column(rng.uniform(11, 16, n) / scale)
+    phases = rng.uniform(0, 2 * np.pi, (2, n))
+    one, two = (np.sin(rate * axis + column(phase)) for axis, phase in zip(at, phases, strict=True))
     if kind == "checks":
         return np.sign(one * two) + 0.3 * noise(0.7)
     return (np.maximum(one, two) if kind == "mesh" else one) + 0.15 * noise(0.7)  # mesh or grating
@@ -112,22 +112,13 @@ def spots(
     return drawn
 
 
-def _waves(n: int, size: int, rng: Rng, scale: float) -> tuple[Array, Array]:
-    at = coordinates(n, size, rng.uniform(0, np.pi, n))
-    rate = column(rng.uniform(11, 16, n) / scale)
-    phases = rng.uniform(0, 2 * np.pi, (2, n))
-    return np.sin(rate * at[0] + column(phases[0])), np.sin(rate * at[1] + column(phases[1]))
-
-
 def _streaks(n: int, size: int, rng: Rng, scale: float) -> Array:
     """Lines of noise in a random direction: rotates noise that is blurred down its columns."""
     big = 2 * size
     field = smooth_noise(n, big, rng, (4.0 * scale * 16 / 32, 0.35 * scale * 16 / 32))
-    turned = np.empty((n, size, size), "float32")
     at = (coordinates(n, size, rng.uniform(0, np.pi, n)) + 1.5) / 3 * (big - 1)
-    for number in range(n):
-        turned[number] = ndimage.map_coordinates(field[number], at[::-1, number], order=1, mode="wrap")
-    return turned
+    pairs = zip(field, at[::-1].swapaxes(0, 1), strict=True)
+    return np.stack([ndimage.map_coordinates(image, place, order=1, mode="wrap") for image, place in pairs])
 
 
 def column(values: Array | float, n: int | None = None) -> Array:

@@ -128,10 +128,8 @@ def _finding(factors: tuple[str, ...], n: int, size: int, rng: Rng) -> Array:
 
 def _nuclei(large: bool, n: int, size: int, rng: Rng, *, within: float) -> Array:
     """Few large irregular nuclei, or many small round ones of about the same total area."""
-    more = (within / 0.45) ** 2
-    if large:
-        return draw.spots(n, size, rng, round(4 * more), 0.17, kind="irregular", within=within)
-    return draw.spots(n, size, rng, round(9 * more), 0.113, within=within)
+    n_spots, radius, kind = (4, 0.17, "irregular") if large else (9, 0.113, "smooth")
+    return draw.spots(n, size, rng, round(n_spots * (within / 0.45) ** 2), radius, kind=kind, within=within)
 
 
 def _stained(nuclei: Array, look: Array, rng: Rng) -> Array:
