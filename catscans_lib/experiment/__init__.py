@@ -78,13 +78,9 @@ class Transfer(Network, KeepSource):
         return bool(self.n_images or self.n_per_class)
 
     @model_validator(mode="after")
-    def _has_one_size(self) -> Self:
+    def _has_one_size_and_the_longer_budget(self) -> Self:
         if self.n_images and self.n_per_class:
             raise ValueError("a run has n_images or n_per_class, not both")
-        return self
-
-    @model_validator(mode="after")
-    def _has_the_longer_budget(self) -> Self:
         if "fine_tune_long" in self.modes and (self.long_epochs or 0) <= self.epochs:
             raise ValueError(
                 f"mode fine_tune_long needs long_epochs above epochs ({self.epochs}); long_epochs is {self.long_epochs}. "

@@ -144,7 +144,7 @@ def fine_tune(
             without_optimiser = keras.Model(model.inputs, model.outputs)  # a third of the size
             without_optimiser.save(checkpoint.folder / NETWORKS / f"seed{seed}-fold{fold}.keras")
         keys = {"fold": fold, "seed": seed, "mode": mode}
-        tables = {"predictions": _scored(held_out, scores, store, seed, mode)}
+        tables = {"predictions": _scored(held_out, scores, store, keys)}
         tables |= {"history": curves.assign(**keys)[HISTORY], "learning_rates": rates.assign(**keys)[RATES]}
         if external and mode != "fine_tune_long":
             found = {test: scored(other.images, np.arange(len(other.table))) for test, other in external.items()}
@@ -171,8 +171,7 @@ def linear_probe(
     balance = "balanced" if settings.class_weights == "balanced" else None
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight=balance))
     units, predictions, outside, labels = linked(target), [], [], store.labels[target["row"]]
-    stores = external.values()
-    others = [features.cached(backbone, one, np.arange(len(one.table)), features_dir) for one in stores]
+    others = [features.cached(backbone, one, np.arange(len(one.table)), features_dir) for one in external.values()]
 
     def scored(y: np.ndarray, fold: int, train: pd.Index, new: np.ndarray) -> np.ndarray:
         x, inner = found[train], _inner_folds(y, units[train], seed)
@@ -196,11 +195,12 @@ def linear_probe(
             for number in np.flatnonzero(findings.vary(y)):
                 scores[:, number] = scored(y[:, number].astype(int), *of)[:, 1]
         here, *elsewhere = np.split(scores, np.cumsum([len(held_out), *map(len, others)])[:-1])
-        predictions.append(_scored(held_out, here, store, seed, "linear_probe"))
         keys = {"fold": fold, "seed": seed, "mode": "linear_probe"}
-        outside.append(_outside(dict(zip(external, elsewhere, strict=True)), external, store, keys))
-    tables = {"predictions": predictions} | ({"external": outside} if external else {})
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+        predictions.append(_scored(held_out, here, store, keys))
+        if external:
+            outside.append(_outside(dict(zip(external, elsewhere, strict=True)), external, store, keys))
+    tables = {"predictions": predictions, "external": outside}
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items() if parts}
 
 
 def _inner_folds(y: np.ndarray, units: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -254,23 +254,18 @@ def training_images(target: pd.DataFrame, store: ImageStore, settings: Transfer)
     return pd.concat(parts, names=["fold", "seed"]).reset_index(["fold", "seed"]).reset_index(drop=True)
 
 
-def _scored(held_out: pd.DataFrame, scores: np.ndarray, store: ImageStore, seed: int, mode: str) -> pd.DataFrame:
-    table = held_out[["image_id", "group", "fold"]].assign(seed=seed, mode=mode, label=held_out["label"])
+def _scored(images: pd.DataFrame, scores: np.ndarray, store: ImageStore, keys: dict[str, Any]) -> pd.DataFrame:
+    """Return image_id, group, fold, seed, mode, label, scores; with findings, for the target's own images true_<finding>, too."""
     columns = {f"score_{name}": scores[:, number] for number, name in enumerate(store.classes)}
-    if store.findings is not None:  # true_<finding>: 0 or 1
-        has = store.findings[held_out["row"]].astype(int)
+    if store.findings is not None and "row" in images:
+        has = store.findings[images["row"]].astype(int)
         columns |= {f"true_{name}": has[:, number] for number, name in enumerate(store.classes)}
-    return table.assign(**columns)
+    return images[["image_id", "group"]].assign(**keys, label=images["label"], **columns)
 
 
 def _outside(
     scores: Mapping[str, np.ndarray], external: Stores, store: ImageStore, keys: dict[str, Any]
 ) -> pd.DataFrame:
     """Return the rows of `external.csv` of one network."""
-    parts = []
-    for test, of in scores.items():
-        images = external[test].table
-        columns = {f"score_{name}": of[:, number] for number, name in enumerate(store.classes)}
-        part = images[["image_id", "group"]].assign(test=test, **keys, label=images["label"], **columns)
-        parts.append(part[["test", "image_id", "group", *keys, "label", *columns]])
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    parts = {test: _scored(external[test].table, of, store, keys) for test, of in scores.items()}
+    return pd.concat(parts, names=["test", None]).reset_index("test").reset_index(drop=True)
