@@ -42,9 +42,7 @@ def predict(folder: Path, key: str, profile: str, table: Path, heat_dir: Path | 
         answers, ids = scores.to_numpy().argmax(axis=1), images.table["image_id"]
         names = [ensemble.classes[answer] for answer in answers]
         with paths.atomic_write(table) as part:
-            scores.assign(image_id=ids, most_probable=names)[["image_id", "most_probable", *scores]].to_csv(
-                part, index=False
-            )
+            ids.to_frame().assign(most_probable=names).join(scores).to_csv(part, index=False)
         click.echo(f"Wrote {table}: mean of {len(ensemble.paths)} networks of {key}, profile {profile}.")
         if heat_dir:
             heat = grad_cam.of_ensemble(ensemble.networks(), images.images, answers)

@@ -68,19 +68,16 @@ class ResumableTraining(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(float(value))
         self.epoch = epoch + 1
         if self.patience:
-            self._stop_early(logs["val_loss"])
+            if logs["val_loss"] < self.best_loss:
+                self.best_loss, self.best_epoch = float(logs["val_loss"]), self.epoch
+                self.best = [_value(variable) for variable in self.weights]
+            self.has_ended = self.epoch - self.best_epoch >= self.patience
+            self.model.stop_training = self.has_ended
         is_last = self.has_ended or self.epoch == self.epochs
         if time.monotonic() - self.saved_at >= self.every_s or (is_last and self.keeps_last):
             facts = {name: getattr(self, name) for name in FACTS}
             self.state.save([*map(_value, self.variables), *self.best], facts)
             self.saved_at = time.monotonic()
-
-    def _stop_early(self, loss: float) -> None:
-        if loss < self.best_loss:
-            self.best_loss, self.best_epoch = float(loss), self.epoch
-            self.best = [_value(variable) for variable in self.weights]
-        self.has_ended = self.epoch - self.best_epoch >= self.patience
-        self.model.stop_training = self.has_ended
 
     def restore_best(self) -> None:
         """Give the model the weights of its best epoch, where early stopping kept them."""

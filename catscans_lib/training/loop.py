@@ -170,8 +170,7 @@ def fit_best(
 
     def trained(rate: float) -> pd.DataFrame:
         model.set_weights(start)
-        of = images, labels, rows, validation_rows, settings
-        return fit(model, *of, state=states(rate), start_rate=rate, **how)
+        return fit(model, images, labels, rows, validation_rows, settings, state=states(rate), start_rate=rate, **how)
 
     curves, losses, best = [], [], 0
     for rate in rates:

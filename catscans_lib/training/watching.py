@@ -11,14 +11,11 @@ from catscans_lib.training.checkpoints import State
 
 def callbacks(settings: Training, state: State, n_images: int, epochs: int) -> list[keras.callbacks.Callback]:
     """Return the callbacks that show a training of `n_images` for at most `epochs`: a line per epoch, and `settings.logs`."""
-    log, name, began = state.path.parent / EPOCHS_LOG, state.path.stem, [0.0]
+    log, name, began = state.path.parent / EPOCHS_LOG, state.path.stem, []
     log.parent.mkdir(parents=True, exist_ok=True)
 
-    def start(epoch: int, logs: dict) -> None:
-        began[0] = time.monotonic()
-
     def tell(epoch: int, logs: dict) -> None:
-        seconds = time.monotonic() - began[0]
+        seconds = time.monotonic() - began[-1]
         end = datetime.now() + timedelta(seconds=(epochs - epoch - 1) * seconds)
         auc = f", inner AUC {logs['val_auc']:.3f}" if "val_auc" in logs else ""
         line = (
@@ -29,7 +26,7 @@ def callbacks(settings: Training, state: State, n_images: int, epochs: int) -> l
         with log.open("a", encoding="utf-8") as opened:
             opened.write(f"{line}\n")
 
-    made = [keras.callbacks.LambdaCallback(on_epoch_begin=start, on_epoch_end=tell)]
+    made = [keras.callbacks.LambdaCallback(lambda epoch, logs: began.append(time.monotonic()), on_epoch_end=tell)]
     if "csv" in settings.logs:
         made.append(keras.callbacks.CSVLogger(log.with_name(f"{name}.csv"), append=True))
     if "tensorboard" in settings.logs:
