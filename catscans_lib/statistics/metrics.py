@@ -138,15 +138,14 @@ def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
     return float((np.diff(found[last], prepend=0) * found[last] / (last + 1)).sum() / found[-1])
 
 
-def classification_metrics(
-    labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...], average: str = "weighted"
-) -> dict[str, float]:
+def classification_metrics(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, ...]) -> dict[str, float]:
     """Return what an AUC does not measure: the quality of decisions and of probabilities; arguments as in `auc`.
 
     The class with the highest probability is predicted, the first if several are tied. balanced_accuracy is the mean recall over
-    the classes that occur; average_precision is NaN if only one class occurs; brier is, of two classes, the mean squared error of
-    the positive class's probability, in [0, 1]; of more, summed over classes, in [0, 2]; ece is the expected calibration error of
-    the predicted class over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599). ValueError for scores outside [0, 1].
+    the classes that occur; average_precision (weighted, of more than two classes) is NaN if only one class occurs; brier is, of
+    two classes, the mean squared error of the positive class's probability, in [0, 1]; of more, summed over classes, in [0, 2];
+    ece is the expected calibration error of the predicted class over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599).
+    ValueError for scores outside [0, 1].
     """
     labels, scores = check_predictions(labels, scores, classes)
     if scores.min() < 0 or scores.max() > 1:
@@ -160,7 +159,7 @@ def classification_metrics(
     squared = (scores - is_class) ** 2
     n = is_class.sum(axis=0)
     recall = is_class[correct].sum(axis=0)[n > 0] / n[n > 0]
-    precision = averaged(average_precision, labels, scores, classes, average) if len(recall) > 1 else np.nan
+    precision = averaged(average_precision, labels, scores, classes, "weighted") if len(recall) > 1 else np.nan
     inner_edges, confidence = np.linspace(0, 1, N_ECE_BINS + 1)[1:-1], scores.max(axis=1)
     surplus = np.bincount(np.searchsorted(inner_edges, confidence), weights=correct - confidence)
     return {

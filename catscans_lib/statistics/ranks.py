@@ -42,10 +42,13 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
     `x`, shape (n_sources,), holds the values of the measure, rounding errors merged by `ties`; larger is closer, and a source
     with NaN is left out. pearson, spearman and kendall (tau-b) are in [-1, 1], NaN if all values or all results are equal.
     accuracy is the share of the pairs with different results in which the better source has the larger value (ties one half),
-    in [0, 1]. `regret` is the function of that name. Reference: Kendall (1945), Biometrika 33(3).
+    in [0, 1]. regret is the result lost by taking the source with the largest value, at least 0: the best of all drawn sources'
+    results minus that of the source chosen (mean over ties), among those with a value; if the best has none, the measure loses
+    what it could not see. NaN if no source has a value. Reference: Kendall (1945), Biometrika 33(3).
     """
-    m, lost = drawn.counts * ~np.isnan(x), regret(x, drawn.y, drawn.counts)
-    x, y = np.nan_to_num(x), drawn.y
+    m, x, y = drawn.counts * ~np.isnan(x), np.nan_to_num(x), drawn.y
+    shown = np.where(m > 0, x, -np.inf)
+    chosen = m * (shown == shown.max(axis=1, keepdims=True))
     above_x, above_y = np.sign(x[:, None] - x), drawn.above
     # For each source: pairs in which x and y agree minus disagree, pairs that differ in x, pairs that differ in y.
     rows = _row_sums(above_x * above_y, m), m @ np.abs(above_x), _row_sums(np.abs(above_y), m)
@@ -53,9 +56,13 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
     moments = _products(_centred(np.broadcast_to(x, y.shape), m), _centred(y, m), m)
     ranks = _products(m @ above_x.T, _row_sums(above_y, m), m)  # wins minus losses: twice the centred rank
     sums = np.where((differ_in_x == 0) | (differ_in_y == 0), 0, np.stack([moments, ranks]))
-    with np.errstate(invalid="ignore"):  # 0 / 0: all results are the same
+    with np.errstate(invalid="ignore"):  # 0 / 0: all results are the same, or no drawn source has a value
         accuracy = (1 + agree / differ_in_y) / 2
-    tau = _ratio(agree, differ_in_x, differ_in_y)
+        lost = np.where(drawn.counts > 0, y, -np.inf).max(axis=1) - (chosen * y).sum(axis=1) / chosen.sum(axis=1)
+    tau, lost = (
+        _ratio(agree, differ_in_x, differ_in_y),
+        np.maximum(lost, 0),
+    )  # the mean over copies may differ by rounding
     return Found(np.stack([*_ratio(*sums.swapaxes(0, 1)), tau, lost, accuracy]), sums)
 
 
@@ -71,21 +78,6 @@ def known_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
     known = ~np.isnan(values)
     n = known.sum(axis=axis)
     return np.where(known, values, 0).sum(axis=axis) / np.where(n == 0, np.nan, n)
-
-
-def regret(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the result lost by taking the source with the largest value, in each draw, shape (n_draws,), at least 0.
-
-    It is the best of all drawn sources' results, `y`, minus that of the source chosen (mean over ties), among those with a value:
-    if the best has none, the measure loses what it could not see. NaN if no source has a value.
-    """
-    present = (counts > 0) & ~np.isnan(y)
-    m, y = counts * present * ~np.isnan(x), np.nan_to_num(y)
-    shown = np.where(m > 0, np.nan_to_num(x), -np.inf)
-    chosen = m * (shown == shown.max(axis=1, keepdims=True))
-    with np.errstate(invalid="ignore"):  # 0 / 0: no drawn source has a value
-        lost = np.where(present, y, -np.inf).max(axis=1) - (chosen * y).sum(axis=1) / chosen.sum(axis=1)
-    return np.maximum(lost, 0)  # the mean over copies may differ by rounding
 
 
 def _row_sums(matrices: np.ndarray, m: np.ndarray) -> np.ndarray:

@@ -11,8 +11,6 @@ from catscans_lib.statistics.bootstrap import interval
 from catscans_lib.statistics.ranks import STATISTICS
 from catscans_lib.statistics.ties import TIED
 from catscans_lib.transferability import resampling, similarity_tables
-from catscans_lib.transferability.resampling import Sample, sample
-from catscans_lib.transferability.similarity_tables import closer
 
 LEVEL = 0.95
 ALL = "all"  # all targets together, in column target
@@ -102,7 +100,7 @@ def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
     folds, measures = list(results["fold"].unique()), list(similarity["measure"].unique())
     means = results.groupby(["target", "source", "fold"])["auc"].mean()
     y = means.reindex(pd.MultiIndex.from_product([targets, sources, folds], names=means.index.names)).to_numpy(float)
-    x = closer(similarity)
+    x = similarity_tables.closer(similarity)
     x = x.reindex(pd.MultiIndex.from_product([measures, targets, sources], names=x.index.names)).to_numpy(float)
     shape = len(targets), len(sources)
     return Panel(targets, measures, y.reshape(*shape, len(folds)), x.reshape(len(measures), *shape))
@@ -110,7 +108,7 @@ def panel(results: pd.DataFrame, similarity: pd.DataFrame) -> Panel:
 
 def _of_panel(arranged: Panel, kinds: pd.DataFrame, n_draws: int, seed: int) -> pd.DataFrame:
     """Rows of one mode, without evidence and mode."""
-    drawn, is_measure = sample(arranged.results, n_draws, seed), kinds["kind"].eq("measure").to_numpy()
+    drawn, is_measure = resampling.sample(arranged.results, n_draws, seed), kinds["kind"].eq("measure").to_numpy()
     observed = np.stack([resampling.values(x, drawn.observed) for x in arranged.values])
     limits = [_limits(*one, drawn) for one in zip(arranged.values, observed, strict=True)]
     extreme = _extremity(_permuted(arranged, drawn))
@@ -130,14 +128,14 @@ def _of_panel(arranged: Panel, kinds: pd.DataFrame, n_draws: int, seed: int) -> 
     return table[table["n"] > 1].sort_values("target", key=lambda names: names.map(order.index), kind="stable")
 
 
-def _limits(x: np.ndarray, observed: np.ndarray, drawn: Sample) -> np.ndarray:
+def _limits(x: np.ndarray, observed: np.ndarray, drawn: resampling.Sample) -> np.ndarray:
     """Low and high of every statistic over all targets, (5, 2)."""
     limits = np.apply_along_axis(interval, -1, resampling.values(x, drawn.shared)[-1], LEVEL)
     limits[REGRET] = np.maximum(resampling.mean_interval(observed[:-1, REGRET, 0], LEVEL), 0)
     return limits
 
 
-def _permuted(arranged: Panel, drawn: Sample) -> np.ndarray:
+def _permuted(arranged: Panel, drawn: resampling.Sample) -> np.ndarray:
     """Statistics of every measure over all targets for permuted results, (n_measures, 5, n_draws).
 
     Permuted are sources with a value: others may lack one because they are good, as ImageNet's published weights do.

@@ -117,6 +117,5 @@ def _by_network(networks: SourceFeatures, source: str, target: Side) -> Pair:
     """Inputs of measures that look at the target through the source's network."""
     found = networks.features(source, target.images)
     head, reason = attempt(networks.head, source, found)
-    images = target.images
-    inputs = Inputs(features=found, labels=images.labels, groups=images.groups, source_head=head)
+    inputs = Inputs(features=found, labels=target.images.labels, groups=target.images.groups, source_head=head)
     return Pair(source, inputs, "", {"source_head": reason} if reason else {})

@@ -1,6 +1,6 @@
 """A measure against the rules that it has to beat: intervals of their differences, on the same draws."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from itertools import product
 
 import numpy as np
@@ -10,7 +10,6 @@ from catscans_lib.statistics.bootstrap import interval
 from catscans_lib.statistics.ranks import STATISTICS, known_mean
 from catscans_lib.transferability import resampling
 from catscans_lib.transferability.associations import LEVEL, REGRET, Panel, panels
-from catscans_lib.transferability.resampling import sample
 
 COLUMNS = ["evidence", "mode", "measure", "uses_labels", "rule", "statistic", "value", "low", "high", "n", "verdict"]
 
@@ -30,10 +29,9 @@ def against_rules(
     """
     rows = []
     for mode, arranged, kinds in panels(results, similarity, baselines):
-        compared = _compared(arranged, n_draws, seed)
-        for number, rule in product(*(np.flatnonzero(kinds["kind"] == kind) for kind in ("measure", "baseline"))):
+        pairs = product(*(np.flatnonzero(kinds["kind"] == kind) for kind in ("measure", "baseline")))
+        for number, rule, found, n in _compared(arranged, pairs, n_draws, seed):
             keys = (evidence, mode, arranged.measures[number], kinds["uses_labels"].iloc[number])
-            found, n = compared(number, rule)
             for name, numbers in zip(STATISTICS, found, strict=True):
                 low, high = sorted(numbers[1:] * (-1 if name == "regret" else 1))
                 verdict = "better" if low > 0 else "worse" if high < 0 else "open"
@@ -41,9 +39,9 @@ def against_rules(
     return pd.DataFrame(rows, columns=COLUMNS).dropna(subset="value", ignore_index=True)
 
 
-def _compared(arranged: Panel, n_draws: int, seed: int) -> Callable[[int, int], tuple[np.ndarray, int]]:
-    """Return a function from two measures to value, low and high of the difference of each statistic, (5, 3), and n."""
-    drawn, known = sample(arranged.results, n_draws, seed), {}
+def _compared(arranged: Panel, pairs: Iterable[tuple[int, int]], n_draws: int, seed: int) -> Iterator[tuple]:
+    """Yield every pair of measures with value, low and high of the difference of each statistic, (5, 3), and n."""
+    drawn, known = resampling.sample(arranged.results, n_draws, seed), {}
     masks = ~np.isnan(arranged.values) & ~np.isnan(arranged.results).all(axis=2)
     observed = [resampling.values(x, drawn.observed)[:-1, REGRET, 0] for x in arranged.values]
 
@@ -54,13 +52,11 @@ def _compared(arranged: Panel, n_draws: int, seed: int) -> Callable[[int, int], 
             known[key] = tuple(resampling.values(x, d)[-1] for d in (drawn.observed, drawn.shared))
         return known[key]
 
-    def compared(one: int, other: int) -> tuple[np.ndarray, int]:
+    for one, other in pairs:
         mask = masks[one] & masks[other]
         (value, draws), (value_of_other, draws_of_other) = (statistics(number, mask) for number in (one, other))
         value, draws = (value - value_of_other)[:, 0], draws - draws_of_other
         lost = observed[one] - observed[other]
         limits = np.column_stack(interval(draws, LEVEL))
         value[REGRET], limits[REGRET] = known_mean(lost), resampling.mean_interval(lost, LEVEL)
-        return np.column_stack([value, limits]), int(mask.sum())
-
-    return compared
+        yield one, other, np.column_stack([value, limits]), int(mask.sum())

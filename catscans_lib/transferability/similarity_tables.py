@@ -113,9 +113,7 @@ def uses_labels(measures: Sequence[str], similarity: pd.DataFrame) -> list[bool]
     return [bool(known.get(name, False)) for name in measures]
 
 
-def baselines(
-    aucs: pd.DataFrame, sources: pd.DataFrame | None = None, similarity: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def baselines(aucs: pd.DataFrame, sources: pd.DataFrame, similarity: pd.DataFrame) -> pd.DataFrame:
     """Return simple rules as a table of similarity: they use no image of the target, or little more than a measure does.
 
     `aucs` has columns source, target, mode and auc; the mean AUC of its mode linear_probe, if any, is a rule, too. `sources` is
@@ -125,14 +123,13 @@ def baselines(
     """
     pairs = aucs.loc[aucs["source"] != "none", PAIR].drop_duplicates()
     rules = {"always_imagenet": (pairs["source"] == "imagenet").astype(float)}
-    if sources is not None:
-        facts = sources.set_index("source")
-        columns = {"largest_source": "n_images", "most_classes": "n_classes", "largest_network": "n_parameters"}
-        rules |= {name: pairs["source"].map(facts[column]) for name, column in columns.items() if column in facts}
+    facts = sources.set_index("source")
+    columns = {"largest_source": "n_images", "most_classes": "n_classes", "largest_network": "n_parameters"}
+    rules |= {name: pairs["source"].map(facts[column]) for name, column in columns.items() if column in facts}
     probes = aucs[aucs["mode"] == "linear_probe"].groupby(PAIR)["auc"].mean()
     if len(probes):
         rules["linear_probe"] = pairs.join(probes, on=PAIR)["auc"]
-    if similarity is not None and len(scores := _best_known(similarity)) == 3:
+    if len(scores := _best_known(similarity)) == 3:
         rules["mean_of_three"] = pairs.join(sum(scores.values()).rename("value"), on=PAIR)["value"]
     rules = {name: v for name, v in rules.items() if (v.groupby(pairs["target"]).nunique() > 1).any()}
     rules["random"] = pd.Series(0.0, pairs.index)

@@ -143,7 +143,7 @@ def test_the_largest_source_is_imagenet_although_its_network_came_as_weights(tmp
     pairs = pd.DataFrame({"source": ["imagenet", "dtd"], "target": "chest"})
     facts = similarity_tables.facts_of_sources("demo", pairs)
     aucs = pairs.assign(mode="fine_tune", auc=[0.9, 0.8])
-    rules = similarity_tables.baselines(aucs, facts)
+    rules = similarity_tables.baselines(aucs, facts, pairs.assign(measure="m", value=0.0, larger_is_closer=True))
     best = rules.loc[rules.groupby("measure")["value"].idxmax()].set_index("measure")["source"]
     assert best[["largest_source", "most_classes"]].tolist() == ["imagenet", "imagenet"]
     assert facts.set_index("source").loc["imagenet", ["n_images", "n_classes"]].tolist() == [1281167, 1000]
@@ -230,7 +230,7 @@ def odd(kind):
 )  # fmt: skip
 def test_an_unusual_table_has_a_stated_result(kind, n_all, rho, regret):
     results, similarity = odd(kind)
-    rules = similarity_tables.baselines(results, None, similarity)
+    rules = similarity_tables.baselines(results, pd.DataFrame(columns=["source"]), similarity)
     table = related(results, similarity, rules, n_draws=100)
     against = differences.against_rules(results, similarity, rules, evidence="test", n_draws=100)
     found = limits.limits(results, similarity, "spearman")

@@ -12,6 +12,7 @@ from catscans_lib.statistics.ranks import STATISTICS
 from catscans_lib.transferability import associations, similarity_tables
 
 AUCS = {"imagenet": 0.9, "dtd": 0.8, "stl10": 0.7, "kimia960": 0.6}
+NO_FACTS = pd.DataFrame(columns=["source"])
 
 
 def results(aucs=AUCS, targets=("chest",), folds=(1,), **keys):
@@ -195,7 +196,7 @@ def test_trying_more_measures_raises_p_and_copies_of_one_measure_count_once_for_
 def test_simple_rules_are_not_corrected_for_and_do_not_count_as_tried():
     aucs, similarity = random_tables(n_measures=1)
     alone = related(aucs, similarity)
-    table = related(aucs, similarity, similarity_tables.baselines(aucs))
+    table = related(aucs, similarity, similarity_tables.baselines(aucs, NO_FACTS, similarity))
     assert set(table.loc[table["kind"] == "baseline", "measure"]) == {"best_elsewhere", "random"}
     assert table.loc[table["kind"] == "baseline", "p_max"].isna().all()
     measures = table[table["kind"] == "measure"].reset_index(drop=True)
@@ -267,7 +268,7 @@ def test_a_measure_is_judged_at_each_size_and_the_largest_of_every_target_is_cal
 def test_probes_do_not_predict_the_mode_that_they_are():
     aucs = pd.concat([results(), results(mode="linear_probe")])
     measures = pd.concat([measure(AUCS, name) for name in ("m", "linear_probe_auc")])
-    table = related(aucs, measures, similarity_tables.baselines(aucs))
+    table = related(aucs, measures, similarity_tables.baselines(aucs, NO_FACTS, measures))
     probes = table[table["measure"].str.startswith("linear_probe")].groupby("mode")["measure"].nunique()
     assert probes.to_dict() == {"fine_tune": 2}
     assert set(table.loc[table["mode"] == "linear_probe", "measure"]) == {"m", "always_imagenet", "random"}
@@ -289,7 +290,8 @@ def test_figures_show_every_source_measure_and_rule():
     axes = figures.measure_against_auc(aucs, similarity, "m0", titles={"m0": "My measure"})
     assert [ax.get_title(loc="left") for ax in axes] == ["chest (n = 8)", "isic2018 (n = 8)"]
     assert {text.get_text() for text in axes[0].texts} == {f"s{number}" for number in range(8)}
-    ax = figures.association_forest(related(aucs, similarity, similarity_tables.baselines(aucs)), n_draws=200)
+    table = related(aucs, similarity, similarity_tables.baselines(aucs, NO_FACTS, similarity))
+    ax = figures.association_forest(table, n_draws=200, titles={})
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert set(labels) == {"m0", "m1", "m2", "best_elsewhere"}  # a random choice has no correlation
     assert "n = 16 pairs" in ax.get_xlabel()
@@ -297,7 +299,7 @@ def test_figures_show_every_source_measure_and_rule():
 
 
 def test_a_distance_is_drawn_with_the_close_sources_on_the_right():
-    axes = figures.measure_against_auc(results(), measure(AUCS, larger_is_closer=False), "m")
+    axes = figures.measure_against_auc(results(), measure(AUCS, larger_is_closer=False), "m", titles={})
     assert axes[0].xaxis_inverted()
     plt.close("all")
 
@@ -306,5 +308,5 @@ def test_a_forest_without_any_value_is_drawn_empty():
     table = pd.DataFrame(
         {"statistic": "spearman", "target": "all", "measure": ["m"], "kind": "measure", "value": np.nan, "n": 1}
     ).assign(low=np.nan, high=np.nan)
-    axes = figures.association_forest(table, n_draws=200)
+    axes = figures.association_forest(table, n_draws=200, titles={})
     assert "n = 0 pairs" in axes.get_xlabel()
