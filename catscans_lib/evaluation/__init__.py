@@ -13,10 +13,15 @@ Average = Literal["weighted", "macro"]  # of one-vs-rest AUCs of more than two c
 Test = Literal["nadeau_bengio", "bootstrap"]  # of two sources, see `inference.comparisons`
 
 
-class Backbones(Strict):
-    """Parameters of `backbones.ipynb`."""
+class Stability(Strict):
+    """Parameters of `stability.ipynb`."""
 
     profile: str
+
+
+class Backbones(Stability):
+    """Parameters of `backbones.ipynb`."""
+
     average: Average
 
 
@@ -47,18 +52,11 @@ class Pair(Strict):
     labels_as: dict[str, list[str]]
 
 
-class External(Strict):
+class External(Stability):
     """Parameters of `external.ipynb`; `sources` are those that were trained here, whose images are known."""
 
-    profile: str
     pairs: Annotated[list[Pair], Field(min_length=1)]
     sources: list[str]
     n_draws: Count = 2000
     draw_seed: int = 0
     margin: Annotated[float, Field(ge=0, lt=1)]
-
-
-class Stability(Strict):
-    """Parameters of `stability.ipynb`."""
-
-    profile: str

@@ -81,10 +81,9 @@ def oriented(comparisons: pd.DataFrame, name: str, *, first: bool) -> pd.DataFra
     Column `other` replaces source_a and source_b; the verdict is better, worse, equivalent or open.
     """
     kept, turned = ("source_a", "source_b") if first else ("source_b", "source_a")
-    reverse = comparisons.rename(columns={"source_a": "source_b", "source_b": "source_a"})
-    reverse[["difference", "statistic", "low", "high"]] = -comparisons[
-        ["difference", "statistic", "high", "low"]
-    ].to_numpy()
+    exchanged = {"source_a": "source_b", "source_b": "source_a", "low": "high", "high": "low"}
+    reverse = comparisons.rename(columns=exchanged)
+    reverse[["difference", "statistic", "low", "high"]] *= -1
     reverse["verdict"] = comparisons["verdict"].replace({"a": "b", "b": "a"})
     both = pd.concat([comparisons, reverse]).sort_index()
     here = both[both[kept] == name]

@@ -148,8 +148,7 @@ def by_size(table: pd.DataFrame) -> pd.DataFrame:
         cells = here.groupby([SIZE, "source", "backbone"])["value"]
         means, sds = cells.mean().unstack(SIZE), cells.std().unstack(SIZE)
         for size in sorted(means, key=lambda size: np.inf if size == ALL_IMAGES else float(size)):
-            pairs = means[[size, ALL_IMAGES]].dropna() if size != ALL_IMAGES else means[[]]
-            tau = stats.kendalltau(pairs[size], pairs[ALL_IMAGES]).statistic if size != ALL_IMAGES else np.nan
+            tau = means[size].corr(means[ALL_IMAGES], method="kendall") if size != ALL_IMAGES else np.nan
             n_seeds = int(cells.size().unstack(SIZE)[size].max())
             rows.append((target, size, int(means[size].notna().sum()), n_seeds, sds[size].median(), tau))
     return pd.DataFrame(rows, columns=["target", SIZE, "n_sources", "n_seeds", "sd", "tau"])

@@ -40,10 +40,7 @@ def beside_published(ours: pd.DataFrame, study: str = "medmnist") -> pd.DataFram
     best = published.loc[published.groupby("target")["value"].idxmax()].set_index("target")
     of = published.set_index(["target", "source"])["value"]
     here = ours[ours["target"].isin(best.index) & (ours["mode"] == "fine_tune")]
-    keys = [(row.target, "imagenet" if row.source == "imagenet1k" else row.source) for row in here.itertuples()]
-    targets = [target for target, _ in keys]
-    return here.assign(
-        published=of.reindex(keys).to_numpy(float),
-        best=best["value"].reindex(targets).to_numpy(float),
-        best_source=best["source"].reindex(targets).to_numpy(),
-    )
+    keys = pd.MultiIndex.from_arrays([here["target"], here["source"].replace("imagenet1k", "imagenet")])
+    found = of.reindex(keys).to_numpy(float)
+    best_of = best.loc[here["target"]]
+    return here.assign(published=found, best=best_of["value"].to_numpy(float), best_source=best_of["source"].to_numpy())

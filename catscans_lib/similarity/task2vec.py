@@ -67,11 +67,8 @@ def fisher_information(
     p = softmax(features.astype("float64") @ kernel + bias, axis=1)
     drawn = np.eye(p.shape[1])[(rng.random((n, 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1)]  # one class for each row
     pull = (drawn - p) @ kernel.T  # d log p(y|x) / d features
-    parts = []
-    for start in range(0, n, BATCH):
-        here = slice(start, start + BATCH)
-        parts.append(shares[here] @ squares(images[rows[here]], pull[here]))
-    return np.sum(parts, axis=0)
+    batches = [slice(start, start + BATCH) for start in range(0, n, BATCH)]
+    return np.sum([shares[here] @ squares(images[rows[here]], pull[here]) for here in batches], axis=0)
 
 
 def cosine(fisher: ArrayLike, source_fisher: ArrayLike) -> float:

@@ -15,9 +15,8 @@ from scipy import sparse
 
 from catscans_lib.statistics.metrics import average_of, binary_problems, check_predictions, weights
 
-Steps = tuple[
-    sparse.csr_array, np.ndarray
-]  # (2 * n_steps, n_groups), positives first; the numbers of the steps of ties
+# (2 * n_steps, n_groups), positives first; the numbers of the steps of ties
+Steps = tuple[sparse.csr_array, np.ndarray]
 CELLS = 2**18  # numbers per block of draws, so that a block fits in the processor's cache
 
 

@@ -17,7 +17,8 @@ def estimated(y: ArrayLike, terms: ArrayLike, *, n_draws: int, seed: int) -> tup
     its degrees of freedom and solves the same equations; it is exact for one term and approximate for several or for unequal
     numbers. Reference: Searle, Casella and McCulloch (1992), Variance Components, section 5.5; Weerahandi (1993), JASA 88.
     """
-    y, designs = np.asarray(y, dtype=float), [_design(levels) for levels in np.asarray(terms)]
+    y, terms = np.asarray(y, dtype=float), np.asarray(terms)
+    designs = [(levels[:, None] == np.unique(levels)).astype(float) for levels in terms]  # a column per level
     n, n_terms = len(y), len(designs)
     fitted = np.full((n, 1), n**-0.5)
     squares, expected = np.zeros(n_terms + 1), np.zeros((n_terms + 1, n_terms + 1))
@@ -40,9 +41,3 @@ def estimated(y: ArrayLike, terms: ArrayLike, *, n_draws: int, seed: int) -> tup
     pivots = found[:, None] * n_free[known][:, None] / chi
     draws[known] = np.maximum(np.linalg.solve(system, pivots), 0)
     return values, draws
-
-
-def _design(levels: np.ndarray) -> np.ndarray:
-    """Return one column per level, 1 where a value has it."""
-    names, codes = np.unique(levels, return_inverse=True)
-    return np.eye(len(names))[codes]

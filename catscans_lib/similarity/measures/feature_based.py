@@ -2,6 +2,9 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import lstsq
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from scipy.stats import rankdata
 
 from catscans_lib.similarity import valid_arrays
@@ -41,8 +44,6 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     1e-9; squared errors are at least 1e-10. `features` has shape (n_images, n_features), `labels` (n_images,). In nats per
     image. You et al. (2021), arXiv:2102.11005; You et al. (2022), arXiv:2110.10545.
     """
-    from scipy.optimize import minimize_scalar
-
     x, y = valid_arrays.labelled(features, labels)
     squared, along, rest = projections(x, y)
     if len(squared) == 0:  # all features are 0: the evidence of noise alone
@@ -141,8 +142,6 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> float:
     within-class covariance)``, at least 1e-10. Arguments as in `logme`. In [0, 1]. As in the published program (TencentARC/SFDA),
     it takes no logarithm, and the first posteriors pass through a second softmax. Shao et al. (2022), arXiv:2207.03036.
     """
-    from scipy.special import softmax
-
     x, y = valid_arrays.labelled(features, labels)
     (n, d), x = x.shape, x - x.mean(axis=0)
     if n < d:
@@ -165,9 +164,6 @@ def _posteriors(x: np.ndarray, y: np.ndarray, shrinkage: float, n_features: int)
 
     As scikit-learn's with solver "lsqr", which uses LAPACK's gelsd and sometimes does not converge; gelsy does not iterate.
     """
-    from scipy.linalg import lstsq
-    from scipy.special import softmax
-
     means = _means(x, y)
     within = x - means[y]
     covariance = (1 - shrinkage) * within.T @ within / len(x)
