@@ -11,14 +11,11 @@ from matplotlib.colors import Normalize
 from catscans_lib.figures.style import COLOURS, MARKERS, Titles, heatmap, ordered
 
 
-def measure_against_auc(
-    results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Titles | None = None
-) -> np.ndarray:
+def measure_against_auc(results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Titles) -> np.ndarray:
     """Plot the AUC of the sources against a measure, a panel per target; closer sources are on the right.
 
     `results` are AUCs of one mode; faint points are folds and seeds, strong ones their mean.
     """
-    titles = titles or {}
     here = similarity[similarity["measure"] == measure]
     values = here.groupby(["source", "target"])["value"].mean().rename("value")
     shown = results[results["source"] != "none"].join(values, on=["source", "target"], how="inner")
@@ -41,7 +38,7 @@ def measure_against_auc(
     return axes[0]
 
 
-def association_forest(associations: pd.DataFrame, *, n_draws: int, titles: Titles | None = None) -> Axes:
+def association_forest(associations: pd.DataFrame, *, n_draws: int, titles: Titles) -> Axes:
     """Plot Spearman's correlation of every measure over all targets with its interval, the best on top; rules are orange.
 
     Takes the table of `transferability.associations` for one evidence and mode. Measures without a value are left out.
@@ -50,7 +47,7 @@ def association_forest(associations: pd.DataFrame, *, n_draws: int, titles: Titl
     here = here.dropna(subset="value").sort_values("value", kind="stable")
     of_rule, of_measure = {"color": COLOURS[1], "marker": "D"}, {"color": COLOURS[0], "marker": "o"}
     styles = [of_rule if kind == "baseline" else of_measure for kind in here["kind"]]
-    labels = [(titles or {}).get(name, name) for name in here["measure"]]
+    labels = [titles.get(name, name) for name in here["measure"]]
     ax = _interval_rows(here, "value", labels, styles, 0.27)
     low, high = (here["n"].min(), here["n"].max()) if len(here) else (0, 0)
     count = f"n = {low} pairs" if low == high else f"n = {low} to {high} pairs"
@@ -96,7 +93,6 @@ def rank_map(ranks: pd.DataFrame, *, titles: Titles) -> Axes:
     norm = Normalize(1, max(2, wide.shape[1]))
     ax = heatmap(wide, "cividis_r", norm, "{:.3g}", label="Rank (1: closest)", titles=titles, size=size)
     ax.set(xlabel="Source", ylabel="Measure")
-    ax.tick_params(axis="x", rotation=60)
     return ax
 
 

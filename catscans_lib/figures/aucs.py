@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from catscans_lib.figures.style import COLOURS, Titles, apart, ordered, panels
 
@@ -29,7 +28,16 @@ def auc_panels(
     label = f"AUC on held-out images, {mode.replace('_', '-')}"
     axes = panels(len(targets), 5, 2.3, 1.1 + 0.3 * len(sources), label, sharey=True)
     for ax, target in zip(axes, targets, strict=True):
-        _rows_of_sources(ax, here[here["target"] == target], intervals[intervals["target"] == target], mode, sources)
+        shown, ends = here[here["target"] == target], intervals[intervals["target"] == target]
+        ends = ends[ends["mode"] == mode].set_index("source").reindex(sources)[["low", "high"]].astype(float)
+        means, places = shown.groupby("source")["auc"].mean().reindex(sources), np.arange(len(sources))
+        colours = np.where(means == means.max(), COLOURS[1], COLOURS[0])
+        ax.yaxis.grid(color="#EEEEEE", lw=0.8)
+        ax.set_axisbelow(True)
+        points = {"s": 12, "color": "#333333", "alpha": 0.35, "linewidths": 0}
+        ax.scatter(shown["auc"], means.index.get_indexer(shown["source"]), zorder=2, **points)
+        ax.hlines(places, ends["low"].where(means.notna()), ends["high"], colors=colours, lw=1.8, zorder=3)
+        ax.scatter(means, places, s=42, color=colours, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
         none = aucs[(aucs["target"] == target) & (aucs["source"] == "none")]
         # Random weights are solid with the same budget; beside fine-tuning, dashed with the longer one, dotted without training.
         longer = {"fine_tune_long": "--", "linear_probe": ":"} if mode == "fine_tune" else {}
@@ -39,19 +47,6 @@ def auc_panels(
         ax.set_title(titles[target])
     axes[0].set_yticks(range(len(sources)), [titles[source] for source in sources])
     return axes
-
-
-def _rows_of_sources(ax: Axes, here: pd.DataFrame, intervals: pd.DataFrame, mode: str, sources: list[str]) -> None:
-    ends = intervals[intervals["mode"] == mode].set_index("source").reindex(sources)[["low", "high"]].astype(float)
-    means, places = here.groupby("source")["auc"].mean().reindex(sources), np.arange(len(sources))
-    colours = np.where(means == means.max(), COLOURS[1], COLOURS[0])
-    ax.yaxis.grid(color="#EEEEEE", lw=0.8)
-    ax.set_axisbelow(True)
-    ax.scatter(
-        here["auc"], means.index.get_indexer(here["source"]), s=12, color="#333333", alpha=0.35, linewidths=0, zorder=2
-    )
-    ax.hlines(places, ends["low"].where(means.notna()), ends["high"], colors=colours, lw=1.8, zorder=3)
-    ax.scatter(means, places, s=42, color=colours, edgecolor="black", linewidths=0.8, marker="D", zorder=4)
 
 
 def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> np.ndarray:

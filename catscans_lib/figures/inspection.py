@@ -87,9 +87,8 @@ def _sheet(
                 ax.text(left + pixels / 2, top + 1.03 * pixels, notes[column], fontsize=6.5, **style)
     for column, heading in enumerate(headings):
         ax.text(column * step_x + pixels / 2, -0.06 * pixels, heading, fontsize=7, ha="center", va="bottom")
-    ax.imshow(
-        sheet, interpolation="none"
-    )  # one picture for all, its own pixels in the SVG: an Axes for each takes seconds
+    # one picture for all, its own pixels in the SVG: an Axes for each takes seconds
+    ax.imshow(sheet, interpolation="none")
     ax.set_axis_off()
     return figure
 
@@ -101,6 +100,5 @@ def cka_matrix(table: pd.DataFrame, *, titles: Titles) -> Axes:
     label, norm = f"linear CKA, n = {table['n_images'].iloc[0]} images", Normalize(0, 1, clip=True)
     size = (3.2 + 0.55 * len(sources), 1.9 + 0.26 * len(sources))
     ax = heatmap(wide, "cividis", norm, "{:.2f}", label=label, titles=titles, size=size)
-    ax.tick_params(axis="x", rotation=60)
     ax.set_title(table["layer"].iloc[0])
     return ax

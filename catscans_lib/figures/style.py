@@ -95,6 +95,7 @@ def heatmap(
             is_dark = np.dot(picture.cmap(picture.norm(value))[:3], (0.299, 0.587, 0.114)) < 0.5
             ax.text(column, row, form.format(value), ha="center", va="center", color="white" if is_dark else "black")
     ax.tick_params(length=0)
+    ax.tick_params(axis="x", rotation=60)
     ax.spines[:].set_visible(False)
     ax.set_xticks(range(values.shape[1]), [titles[name] for name in values.columns])
     ax.set_yticks(range(values.shape[0]), [titles[name] for name in values.index])

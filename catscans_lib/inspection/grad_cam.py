@@ -90,8 +90,7 @@ def of_ensemble(networks: Iterable[keras.Model], images: np.ndarray, classes: np
 
 def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the score columns, named by class."""
-    columns = [column for column in predictions if column.startswith("score_")]
-    return predictions[columns].rename(columns=lambda column: column.removeprefix("score_"))
+    return predictions.filter(regex="^score_").rename(columns=lambda column: column.removeprefix("score_"))
 
 
 def _is_right(table: pd.DataFrame) -> list[bool]:  # of several findings, the one with the highest score counts
