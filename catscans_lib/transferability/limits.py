@@ -5,10 +5,9 @@ import pandas as pd
 from scipy import special
 
 from catscans_lib.statistics import ranks
-from catscans_lib.statistics.ranks import STATISTICS, known_mean
 from catscans_lib.transferability.associations import panel, panels
 
-CORRELATIONS = STATISTICS[:3]
+CORRELATIONS = ranks.STATISTICS[:3]
 POWER, LEVEL = 0.8, 0.05
 COLUMNS = [
     "mode", "statistic", "n_sources", "n_targets", "detectable_apart", "detectable_alike", "reliability", "ceiling", "repeats",
@@ -44,7 +43,7 @@ def detectable(n_sources: list[int], statistic: str, *, alike: bool, n_simulated
     """
     if statistic not in CORRELATIONS or not n_sources or max(n_sources) < 3:
         return np.nan
-    rng, place = np.random.default_rng(seed), STATISTICS.index(statistic)
+    rng, place = np.random.default_rng(seed), ranks.STATISTICS.index(statistic)
     sizes = [max(n_sources)] if alike else n_sources
     # expected order statistics (Blom)
     scores = [special.ndtri((np.arange(1, n + 1) - 0.375) / (n + 0.25)) for n in sizes]
@@ -79,10 +78,10 @@ def ceiling(results: np.ndarray, statistic: str, *, n_splits: int = 100, seed: i
     rng, found = np.random.default_rng(seed), []
     for _ in range(n_splits):
         one, other = np.split(rng.permutation(n)[: n // 2 * 2], 2)
-        halves = known_mean(results[:, :, one], axis=2), known_mean(results[:, :, other], axis=2)
+        halves = ranks.known_mean(results[:, :, one], axis=2), ranks.known_mean(results[:, :, other], axis=2)
         pairs = zip(*halves, strict=True)
         on_targets = [ranks.on_target(x, ranks.draws(y[None], np.ones((1, len(y))))) for x, y in pairs]
-        found.append(ranks.over_targets(on_targets).values[STATISTICS.index(statistic), 0])
+        found.append(ranks.over_targets(on_targets).values[ranks.STATISTICS.index(statistic), 0])
     known = np.array(found)[~np.isnan(found)]
     r, longer = max(known.mean(), 0.0) if len(known) else np.nan, n / (n // 2)
     reliability = longer * r / (1 + (longer - 1) * r)

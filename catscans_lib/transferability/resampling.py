@@ -7,15 +7,14 @@ import numpy as np
 from scipy import special
 
 from catscans_lib.statistics import ranks
-from catscans_lib.statistics.ranks import Draws, known_mean
 
 
 @dataclass(frozen=True)
 class Sample:
     """Draws by the seed alone; lists have one entry per target."""
 
-    observed: list[Draws]
-    shared: list[Draws]  # sources drawn once for all targets, and folds
+    observed: list[ranks.Draws]
+    shared: list[ranks.Draws]  # sources drawn once for all targets, and folds
     maps: np.ndarray  # permutations, (n_draws, n_sources)
 
 
@@ -34,7 +33,7 @@ def sample(results: np.ndarray, n_draws: int, seed: int) -> Sample:
     return Sample(observed, shared, maps)
 
 
-def permuted(drawn: Sample, mask: np.ndarray) -> list[Draws]:
+def permuted(drawn: Sample, mask: np.ndarray) -> list[ranks.Draws]:
     """Permute sources, with their results on all targets, among those in `mask` on any; missing pairs stay missing.
 
     A source may get the results of one that lacks this target. Then the mean of that one's results on its other targets, each
@@ -42,8 +41,8 @@ def permuted(drawn: Sample, mask: np.ndarray) -> list[Draws]:
     """
     y = np.stack([np.where(one.counts[0] > 0, one.y[0], np.nan) for one in drawn.observed])
     is_missing, image = np.isnan(y), _restricted(drawn.maps, mask.any(axis=0))
-    centre = known_mean(y, axis=1)[:, None]
-    filled = np.where(is_missing, centre + known_mean(y - centre, axis=0), y)
+    centre = ranks.known_mean(y, axis=1)[:, None]
+    filled = np.where(is_missing, centre + ranks.known_mean(y - centre, axis=0), y)
     rows = zip(filled, is_missing, strict=True)
     return [ranks.draws(np.where(lost, np.nan, row[image]), np.ones(image.shape)) for row, lost in rows]
 
@@ -66,7 +65,7 @@ def mean_interval(values: np.ndarray, level: float) -> tuple[float, float]:
     return known.mean() - half, known.mean() + half
 
 
-def values(x: np.ndarray, drawn: Sequence[Draws]) -> np.ndarray:
+def values(x: np.ndarray, drawn: Sequence[ranks.Draws]) -> np.ndarray:
     """Statistics of one measure, x (n_targets, n_sources), on every target and over all: (n_targets + 1, 5, n_draws)."""
     found = [ranks.on_target(here, one) for here, one in zip(x, drawn, strict=True)]
     return np.stack([one.values for one in (*found, ranks.over_targets(found))])
