@@ -13,10 +13,9 @@ from catscans_lib.images import store
 from catscans_lib.recommend.candidates import Candidate, Say
 from catscans_lib.recommend.own_images import SMALLEST, OwnImages
 from catscans_lib.similarity import registry
-from catscans_lib.similarity.measure import Inputs
+from catscans_lib.similarity.measure import Inputs, attempt
 
 KEYS = ["name", "source", "family", "backbone"]
-FAILURES = (ValueError, ArithmeticError, MemoryError)  # of numbers: the value is missing
 
 
 class Scored(NamedTuple):
@@ -73,11 +72,11 @@ def _scores(
     inputs = Inputs(features=features, labels=store.occurring(labels), groups=groups)
     values, failed = {}, []
     for measure in registry.chosen(measures):
-        try:
-            value = measure.compute(inputs, seed)
+        value, problem = attempt(measure.compute, inputs, seed)
+        if problem:
+            failed.append(f"{measure.title} has no value: {problem}")
+        else:
             values[measure.name] = value if measure.larger_is_closer else -value
-        except FAILURES as error:
-            failed.append(f"{measure.title} has no value: {' '.join(str(error).split()) or type(error).__name__}")
     return values, failed
 
 

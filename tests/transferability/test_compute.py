@@ -182,7 +182,7 @@ def test_a_fault_of_the_program_ends_the_run(project, monkeypatch):
 
 
 def test_advice_says_which_measure_failed_and_ranks_the_other_sources(project, moles, monkeypatch):
-    failing(monkeypatch, "logme", np.linalg.LinAlgError("no convergence"), calls=[2])
+    failing(monkeypatch, "logme", np.linalg.LinAlgError("no convergence"), calls=[3])
     status, output = ask(moles, "--from", "demo", "--json")
     assert status == 0, output
     told = json.loads(output[output.index("{") :])
