@@ -13,15 +13,10 @@ Average = Literal["weighted", "macro"]  # of one-vs-rest AUCs of more than two c
 Test = Literal["nadeau_bengio", "bootstrap"]  # of two sources, see `inference.comparisons`
 
 
-class Stability(Strict):
-    """Parameters of `stability.ipynb`."""
-
-    profile: str
-
-
-class Backbones(Stability):
+class Backbones(Strict):
     """Parameters of `backbones.ipynb`."""
 
+    profile: str
     average: Average
 
 
@@ -52,11 +47,18 @@ class Pair(Strict):
     labels_as: dict[str, list[str]]
 
 
-class External(Stability):
+class External(Strict):
     """Parameters of `external.ipynb`; `sources` are those that were trained here, whose images are known."""
 
+    profile: str
     pairs: Annotated[list[Pair], Field(min_length=1)]
     sources: list[str]
     n_draws: Count = 2000
     draw_seed: int = 0
     margin: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Stability(Strict):
+    """Parameters of `stability.ipynb`."""
+
+    profile: str
