@@ -24,9 +24,9 @@ TEXTS = ("image_id", "group", "label", "source", "target", "class", "split", "sh
 NUMBERS = (  # an empty cell means a missing number, as in every other column whose filled cells are numbers
     "value", "auc", "validation_loss", "difference", "statistic", "p", "p_adjusted", "low", "high", "fold_sd", "n_draws",
     "gain", "rank", "p_max", "regret", "regret_imagenet", "regret_elsewhere", "regret_probe", "training_loss", "constant_loss",
-    "closed", "chance_auc", "sd_draws", "noise", "self_distance", "detectable_apart", "detectable_alike", "reliability", "ceiling",
-    "n_train", "margin", "gain_low", "gain_high", "se_images", "se_seeds", "share_within", "sd", "share", "variance", "tau",
-    "drop", "auc_inside", "auc_outside", "outside_low", "outside_high", "inside", "outside", "change", "covered_pct", "se",
+    "closed", "chance_auc", "sd_draws", "noise", "self_distance", "detectable_apart", "detectable_alike", "reliability",
+    "ceiling", "n_train", "margin", "gain_low", "gain_high", "se_images", "se_seeds", "share_within", "sd", "share", "variance",
+    "tau", "drop", "auc_inside", "auc_outside", "outside_low", "outside_high", "inside", "outside", "change", "covered_pct", "se",
 )  # fmt: skip
 RECORD = "run.json"
 SWEEP = ".venv/bin/catscans sweep --profile"
