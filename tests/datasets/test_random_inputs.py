@@ -170,7 +170,7 @@ def test_random_folder_trees_are_read_right_or_refused(tmp_path):
             with pytest.raises(InputError) as refused:
                 own.card_at(folder).read(folder)
             offered = refused.value.instead
-            assert offered[1].is_dir() if offered else "Give a CSV" in str(refused.value), seed
+            assert offered[1].is_dir() if offered else "labels.csv" in str(refused.value), seed
         else:
             listing = own.card_at(folder).read(folder)
             rows = listing.images
