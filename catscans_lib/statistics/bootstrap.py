@@ -4,10 +4,7 @@ A draw changes how often each group counts, not the order of the scores. So scor
 draws follow from matrix products with the groups' multiplicities and a running sum. Ties count exactly one half.
 """
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +14,7 @@ from catscans_lib.statistics.metrics import average_of, binary_problems, check_p
 
 # (2 * n_steps, n_groups), positives first; the numbers of the steps of ties
 Steps = tuple[sparse.csr_array, np.ndarray]
+EXACT = 2**23  # float32 holds all sums of halves below it exactly, in half the time of float64
 CELLS = 2**18  # numbers per block of draws, so that a block fits in the processor's cache
 
 
@@ -45,11 +43,12 @@ def auc_draws(
     average = average_of(labels, classes, average)
     if not problems[0] or any(positive.all() or not positive.any() for positive, _ in problems[0]):
         raise ValueError("An AUC needs images of two classes; there is only one.")
-    sorted_problems = [[_sorted(*problem, codes, len(names)) for problem in of_table] for of_table in problems]
+    most = len(names) * np.bincount(codes).max()  # images of a draw, so at most most**2 / 4 pairs
+    dtype = np.float32 if most**2 / 4 < EXACT else np.float64
+    sorted_problems = [[_sorted(*problem, codes, len(names), dtype) for problem in of_table] for of_table in problems]
     size = max(len(names), *(images.shape[0] // 2 for of_table in sorted_problems for images, _ in of_table))
-    blocks = _multiplicities(len(names), n_draws, max(1, CELLS // size), np.random.default_rng(seed))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # SciPy's and NumPy's loops release Python's lock
-        drawn = [list(pool.map(_averaged, sorted_problems, repeat(counts), repeat(average))) for counts in blocks]
+    blocks = _multiplicities(len(names), n_draws, max(1, CELLS // size), np.random.default_rng(seed), dtype)
+    drawn = [[_averaged(of_table, counts, average) for of_table in sorted_problems] for counts in blocks]
     return np.concatenate(drawn, axis=1)
 
 
@@ -79,7 +78,7 @@ def p_value(draws: ArrayLike) -> float | np.ndarray:
     return np.where(n == 0, np.nan, np.minimum(1.0, 2 * (1 + smaller) / (1 + n)))[()]
 
 
-def _sorted(positive: np.ndarray, scores: np.ndarray, codes: np.ndarray, n_groups: int) -> Steps:
+def _sorted(positive: np.ndarray, scores: np.ndarray, codes: np.ndarray, n_groups: int, dtype: type) -> Steps:
     """Count the images of each group in steps of ascending scores: negatives and the positives above them, or ties of both."""
     order = np.argsort(scores, kind="stable")
     scores, positive, codes = scores[order], positive[order], codes[order]
@@ -93,16 +92,18 @@ def _sorted(positive: np.ndarray, scores: np.ndarray, codes: np.ndarray, n_group
     columns = np.concatenate([codes[positive], codes[~positive]])
     in_row = np.bincount(np.concatenate([step[positive], step[~positive] + n_steps]), minlength=2 * n_steps)
     ends = np.concatenate([[0], np.cumsum(in_row)])
-    return sparse.csr_array((np.ones(len(columns)), columns, ends), (2 * n_steps, n_groups)), of_score[kind == 2]
+    return sparse.csr_array((np.ones(len(columns), dtype), columns, ends), (2 * n_steps, n_groups)), of_score[kind == 2]
 
 
-def _multiplicities(n_groups: int, n_draws: int, n_block: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _multiplicities(
+    n_groups: int, n_draws: int, n_block: int, rng: np.random.Generator, dtype: type
+) -> Iterator[np.ndarray]:
     """Yield how often each group is drawn, shape (n_groups, up to n_block); the block size does not change the draws."""
     for start in range(0, n_draws, n_block):
         drawn = rng.integers(n_groups, size=(min(n_block, n_draws - start), n_groups))
         drawn += np.arange(len(drawn))[:, None] * n_groups
         counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        yield np.ascontiguousarray(counts.T, dtype=float)
+        yield np.ascontiguousarray(counts.T, dtype=dtype)
 
 
 def _averaged(problems: list[Steps], counts: np.ndarray, average: str) -> np.ndarray:
@@ -116,7 +117,7 @@ def _averaged(problems: list[Steps], counts: np.ndarray, average: str) -> np.nda
         n_negative = below[-1].copy()
         below[with_ties] -= half
         found.append((positive.sum(axis=0), n_negative, np.einsum("sd,sd->d", positive, below)))
-    n_positive, n_negative, won = np.array(found).swapaxes(0, 1)
+    n_positive, n_negative, won = np.array(found, dtype=float).swapaxes(0, 1)
     weight = weights(average, n_positive)
     with np.errstate(invalid="ignore"):  # 0 / 0: the draw lacks a class
         return (weight * (won / (n_positive * n_negative))).sum(axis=0) / weight.sum(axis=0)

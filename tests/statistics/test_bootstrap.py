@@ -122,3 +122,14 @@ def test_invalid_input_raises_an_error_that_names_the_problem(changed, message):
     }
     with pytest.raises(ValueError, match=message):
         bootstrap.auc_draws(**given | {"seed": 0} | changed)
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
+def test_draws_are_the_same_bits_in_both_number_formats(classes, monkeypatch):
+    rng = np.random.default_rng(0)
+    labels, groups = np.array(classes)[np.arange(120) % len(classes)], (np.arange(120) // 3).astype(str)
+    scores = rng.random((4, 120, len(classes))).round(1) + 0.01  # with ties
+    scores /= scores.sum(axis=2, keepdims=True)
+    fast = bootstrap.auc_draws(labels, scores, classes, groups, n_draws=300, seed=1)
+    monkeypatch.setattr(bootstrap, "EXACT", 0)
+    np.testing.assert_array_equal(bootstrap.auc_draws(labels, scores, classes, groups, n_draws=300, seed=1), fast)
