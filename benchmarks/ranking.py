@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/ranking.py [--tables 2000] [--permutations 499]
 
-AUCs are random numbers, of which a share is missing at random; designs in which a target has fewer than two results or targets
-do not connect all sources are drawn again. Rejected: share of the tables in which Skillings and Mack's test has p at most .05,
+AUCs are random numbers. A random share of them is missing. A design is drawn again if a target has fewer than two results, or if
+the targets do not connect all sources. Rejected: share of the tables in which Skillings and Mack's test has p at most .05,
 by permutation and by the chi-squared distribution, and in which a pair of sources has (max-T). In the second table, the first
 half of the sources is better than the second half by 5 standard deviations; counted are tables in which a pair within a half
 differs.
