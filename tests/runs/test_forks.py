@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -69,13 +70,20 @@ def test_a_fork_ends_with_the_status_of_its_command(tmp_path, code, status, said
 
 
 def outputs(notebook):
-    """Return what the cells of an executed notebook show, without the speed of each epoch."""
-    cells = json.loads(notebook.read_text())["cells"]
-    found = [output.get("data", output) for cell in cells for output in cell.get("outputs", [])]
-    return [
-        one | {"text": [line for line in one["text"] if " images/s, " not in line]} if "text" in one else one
-        for one in found
-    ]
+    """Return what the cells of an executed notebook show, without the speed of each epoch.
+
+    Text is joined: a kernel sends what was printed several times a second, and cuts it where it happens to be.
+    """
+    shown = []
+    for cell in json.loads(notebook.read_text())["cells"]:
+        printed = {"stdout": "", "stderr": ""}
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "stream":
+                printed[output["name"]] += "".join(output["text"])
+            else:
+                shown.append(output["data"])
+        shown.append({name: re.sub(r".* images/s, .*\n", "", text) for name, text in printed.items()})
+    return shown
 
 
 @pytest.mark.slow
