@@ -41,12 +41,13 @@ document.addEventListener("DOMContentLoaded", () => {
       found.forEach((row) => {
         const item = document.createElement("li");
         const interval = Number.isNaN(row.low) ? "" : ` (${row.low.toFixed(3)} to ${row.high.toFixed(3)})`;
-        const open = row !== found[0] && row.high >= found[0].low ? "; its interval meets that of the first" : "";
+        const open = row !== found[0] && row.high >= found[0].low ? " ≈" : "";
         item.append(`${row.source}: ${row.auc.toFixed(3)}${interval}${open}`);
         list.append(item);
       });
+      const ties = list.textContent.includes("≈") ? "In brackets: 95 %. ≈: the interval overlaps that of the first, so these numbers do not rank the two. " : "";
       const note = document.createElement("p");
-      note.append(`AUC with ${shown}, the nearest size tried. ${outside ? "Your number is far from it: this is no answer for it." : ""}`);
+      note.append(`AUC with ${shown}, the nearest size tried. ${ties}${outside ? "Your number is far from it: this is no answer for it." : ""}`);
       out.replaceChildren(note, list);
     }
   });

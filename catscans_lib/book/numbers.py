@@ -42,7 +42,7 @@ def numbers(profile: str) -> dict[str, Any]:
         "stability": _stability(profile) if "stability" in runs else None,
         "runs": runs,
         "seconds": sum(run["seconds"] for records in runs.values() for run in records),
-        "factors": demo.shared_factors() if is_demo else None,
+        "factors": demo.shared_factors().replace(datasets.titles()) if is_demo else None,
         "budgets": [_budget(profile, name) for name in pretrained if name in evaluated["sources"]],
         **evaluated,
         **measure_tables.numbers(profile, evaluated["modes"], grid["primary"]),

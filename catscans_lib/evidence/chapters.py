@@ -40,8 +40,8 @@ def numbers(profile: str) -> dict[str, Any] | None:
     found = {name: pd.read_csv(folder / f"{name}.csv", dtype={"n_per_class": str}) for name in TABLES}
     described, titles = studies.described(), studies.titles()
     contrasts = found["contrasts"].assign(title=found["contrasts"]["target"])
-    for table, columns in ((contrasts, ("title", "natural", "medical")), (found["repeatability"], ("target",))):
-        for column in columns:
+    for table, first in ((contrasts, "title"), (found["own_equal"], "target"), (found["repeatability"], "target")):
+        for column in {first, "natural", "medical"} & set(table):
             table[column] = [studies.printed(name, titles) for name in table[column]]
     for name, column in (("by_size", "title"), ("by_backbone", "title"), ("size_values", "target_title")):
         found[name][column] = found[name]["target"].replace(titles)
@@ -90,7 +90,7 @@ def _original(found: dict[str, pd.DataFrame], study: studies.Study) -> dict[str,
         "spread": spread | {"share_below": (r < study.published["r"]).mean()},
         "published": study.published,
         "ranks": found["ranks"].replace({"source": datasets.titles()}).to_dict("records"),
-        "floor": found["noise_floor"].to_dict("records"),
+        "floor": found["noise_floor"].replace(datasets.titles()).to_dict("records"),
     }  # fmt: skip
 
 

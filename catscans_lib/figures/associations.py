@@ -20,7 +20,7 @@ def measure_against_auc(results: pd.DataFrame, similarity: pd.DataFrame, measure
     values = here.groupby(["source", "target"])["value"].mean().rename("value")
     shown = results[results["source"] != "none"].join(values, on=["source", "target"], how="inner")
     targets = list(shown["target"].unique())
-    figure, axes = plt.subplots(1, len(targets), figsize=(3.3 * len(targets), 3.5), squeeze=False)
+    _, axes = plt.subplots(1, len(targets), figsize=(3.3 * len(targets), 3.5), squeeze=False)
     is_distance = not here["larger_is_closer"].iloc[0]
     for number, (ax, target) in enumerate(zip(axes[0], targets, strict=True)):
         part = shown[shown["target"] == target]
@@ -33,7 +33,7 @@ def measure_against_auc(results: pd.DataFrame, similarity: pd.DataFrame, measure
         _label_points(ax, means["value"], means["auc"], [titles.get(name, name) for name in means.index])
         ax.set_title(f"{titles.get(target, target)} (n = {len(means)})", fontsize=10)
     what = titles.get(measure, measure) + (" (a distance: axis reversed)" if is_distance else "")
-    figure.supxlabel(f"{what}, closer to the right", fontsize=10)
+    axes[0, len(targets) // 2].set_xlabel(f"{what}, closer to the right")
     axes[0, 0].set_ylabel("AUC on held-out fold")
     return axes[0]
 

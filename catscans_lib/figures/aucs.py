@@ -25,7 +25,7 @@ def auc_panels(
     here = aucs[(aucs["mode"] == mode) & (aucs["source"] != "none")]
     relative = here["auc"] - here.groupby("target")["auc"].transform("mean")
     sources = relative.groupby(here["source"]).mean().sort_values().index.tolist()
-    label = f"AUC on held-out images, {mode.replace('_', '-')}"
+    label = "AUC on held-out images"
     axes = panels(len(targets), 5, 2.3, 1.1 + 0.3 * len(sources), label, sharey=True)
     for ax, target in zip(axes, targets, strict=True):
         shown, ends = here[here["target"] == target], intervals[intervals["target"] == target]
@@ -98,5 +98,5 @@ def slopes(drops: pd.DataFrame, mode: str, *, titles: Titles) -> np.ndarray:
         ax.set_xticks([0, 1], ["inside", "outside"])
         ax.spines["bottom"].set_bounds(0, 1)
         ax.set_title(f"{titles[train]}\n→ {titles[test]}")
-    axes[0].set_ylabel(f"AUC (macro one-vs-rest), {mode.replace('_', '-')}")
+    axes[0].set_ylabel("AUC of the common classes (macro)")
     return axes

@@ -40,7 +40,7 @@ def size_curves(curves: pd.DataFrame, value: str, *, titles: Titles, margin: flo
 def backbone_lines(ranks: pd.DataFrame, *, titles: Titles, networks: Mapping[str, str]) -> np.ndarray:
     """Plot the AUC of every source with every network, a panel per target; lines that cross change the order of two sources.
 
-    Takes rows of one mode of `backbones.ranks`; `networks` are printed names.
+    Takes rows of one mode of `backbones.ranks`; `networks` are printed names. A line breaks where a network lacks the source.
     """
     colours = _colours(ranks["source"])
     axes, targets = _panels(ranks, "AUC on held-out images")
@@ -48,8 +48,9 @@ def backbone_lines(ranks: pd.DataFrame, *, titles: Titles, networks: Mapping[str
         part = ranks[ranks["target"] == target]
         names = list(part["backbone"].unique())
         for source, of in part.groupby("source", sort=False):
-            _line(ax, colours[source], of["backbone"].map(names.index), of["auc"], None)
-        ax.set_xticks(range(len(names)), [networks.get(name, name).replace(" ", "\n") for name in names])
+            _line(ax, colours[source], range(len(names)), of.set_index("backbone")["auc"].reindex(names), None)
+        labels = [networks.get(name, name).replace(" ", "\n").replace("-", "-\n") for name in names]
+        ax.set_xticks(range(len(names)), labels, fontsize=8)
         ax.set(title=titles.get(target, target), xlim=(-0.2, len(names) - 0.8))
         _label_ends(ax, part.groupby("source", sort=False).tail(1), "auc", titles, colours)  # of its last network
     return axes

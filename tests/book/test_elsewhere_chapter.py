@@ -55,7 +55,7 @@ def test_the_chapter_prints_drops_orders_calibration_and_parts(project):
     page, row = text("sample", demo=False), project["drops"].set_index("source").loc["natural"]
     assert f"| Natural Images | {row['auc_inside']:.3f} | {row['auc_outside']:.3f} (" in page
     assert "2 of them are below .5 for a class" in page
-    assert "best inside is ImageNet, outside Describable Textures" in page
+    assert "the best source is ImageNet inside and Describable Textures" in page
     assert "Chest X-rays → COVID-19 X-rays was not evaluated: no images" in page
     assert "| site | b | " in page and "| overconfidence | " in page and "| near duplicate | 3 |" in page
     assert "fig-external-slopes-fine-tune" in page and "## Our runs on real images" not in page
@@ -63,7 +63,7 @@ def test_the_chapter_prints_drops_orders_calibration_and_parts(project):
 
 def test_a_demo_shows_our_runs_on_real_images_and_says_that_it_has_none_itself(project):
     page = text("demo", demo=True)
-    assert "In our runs on real images:" in page and "fig-evidence-own-elsewhere-fine-tune" in page
+    assert "*Our runs on real images.*" in page and "fig-evidence-own-elsewhere-fine-tune" in page
     assert "This profile evaluates no network on another collection" in page and "## This profile" not in page
 
 

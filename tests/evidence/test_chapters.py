@@ -10,7 +10,7 @@ import pytest
 from evidence_runs import ROOT, ran_notebook, without_own
 from scipy import stats
 
-from catscans_lib import figures
+from catscans_lib import datasets, figures
 from catscans_lib.book import axes, templates
 from catscans_lib.errors import InputError
 from catscans_lib.evidence import chapters, studies
@@ -22,6 +22,7 @@ readme = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(readme)
 CHAPTERS = ("known", "across", "predict", "how_many", "original", "clinicians", "methodologists")
 PAGES = (*CHAPTERS, "backbones")
+FOLDED = 20  # rows from which on a table is folded
 
 
 def executed(project, *, published_only):
@@ -107,7 +108,9 @@ def test_the_front_page_has_one_sentence_three_points_and_a_caveat_linked_to_the
     assert "they were the better source on 19 of 25 published medical targets; and none of the" in answer
     assert "between natural and medical sources is +0.022 (95 % +0.004 to +0.040" in points[0]
     assert "medical sources are ahead on 36 of 41 tasks" in points[1]
-    assert "12 of 74 targets were never repeated" in points[3]
+    assert "12 of 74 targets have no interval, because nothing was repeated" in points[3]
+    assert "Without either of 2 studies, the interval of the mean contains 0" in points[0]
+    assert "3 of 49 scores" not in points[2] and "none after correction for all 4 tables" in points[2]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +122,19 @@ def test_the_answer_in_one_sentence_follows_the_interval(ran, monkeypatch, low, 
     found = chapters.numbers("demo")
     found["summaries"]["alike"]["fine-tuned"] |= {"low": low, "high": high}
     assert words in render("_evidence", found)
+
+
+def test_chapters_print_titles_and_no_keys_and_fold_long_tables(ran_on_all, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(ran_on_all))
+    found, own = chapters.numbers("demo"), axes.numbers("demo")
+    keys = {name for name in datasets.known() if not re.fullmatch("chest|natural|malaria", name)}
+    for name in (*PAGES, "variance", "elsewhere", "conclusion"):
+        text = templates.rendered(f"{name}.md", (), **own, profile="demo", demo=True, demo_part="", evidence=found, answers=[])
+        printed = re.sub(r"\{[\w:]+\}`[^`]*`|`[^`]*`|:name: \S+|<[^>]*>", " ", text)  # without code, citations and labels
+        assert not keys & set(re.findall(r"[a-z]\w+", printed)), name
+        outside = re.sub(r"(?s)^::::\{dropdown\}.*?^::::$|<details>.*?</details>", "", text, flags=re.M)
+        tables = re.findall(r"(?m)(?:^\|.*\n)+", outside)
+        assert all(table.count("\n") <= 2 + FOLDED for table in tables), name
 
 
 def test_without_the_run_the_chapters_say_how_to_compute_it(monkeypatch, tmp_path):

@@ -82,7 +82,7 @@ def panel():
 
 def test_panels_show_every_fold_and_the_bootstrap_interval_of_their_own_mode():
     ax = panel()
-    assert ax.get_xlabel() == "AUC on held-out images, fine-tune"
+    assert ax.get_xlabel() == "AUC on held-out images"
     folds, lines, means = ax.collections
     assert (len(folds.get_offsets()), len(means.get_offsets())) == (2 * 3, 2)
     assert [tuple(segment[:, 0]) for segment in lines.get_segments()] == [(0.70, 0.90), (0.85, 0.97)]

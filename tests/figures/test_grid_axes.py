@@ -51,6 +51,14 @@ def test_lines_of_networks_end_in_the_order_of_their_aucs():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["Net\nA", "b"]
 
 
+def test_a_line_breaks_where_a_network_lacks_the_source():
+    rows = [("chest", network, "dtd", auc) for network, auc in (("a", 0.9), ("b", 0.7), ("c", 0.8))]
+    rows += [("chest", "a", "stl10", 0.6), ("chest", "c", "stl10", 0.5)]
+    table = pd.DataFrame(rows, columns=["target", "backbone", "source", "auc"])
+    (ax,) = figures.backbone_lines(table, titles=TITLES, networks={})
+    assert [np.isfinite(np.asarray(line.get_ydata(), float)).tolist() for line in ax.lines] == [[True] * 3, [True, False, True]]
+
+
 def test_components_have_a_panel_each_and_a_component_of_zero_is_a_ring():
     rows = [
         ("chest", "source", 0.02, 0.01, 0.05),
