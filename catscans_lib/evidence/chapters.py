@@ -104,8 +104,7 @@ def _own(study: str, cells: pd.DataFrame) -> dict[str, Any]:
     said, modes = {source: f" ({registry.find(name).title})" for source, name in others.items()}, {}
     for (mode, target), part in cells.groupby(["mode", "target"]):
         of_mode = cells.loc[cells["mode"] == mode, "source"].to_numpy()
-        titles = datasets.titles().items()
-        sources = {name: title + said.get(name, "") for name, title in titles if name in of_mode}
+        sources = {name: title + said.get(name, "") for name, title in datasets.titles().items() if name in of_mode}
         counts = part.iloc[0][["n_images", "n_groups", "n_seeds"]].to_dict()
         row = vars(datasets.get(target)) | counts | {"cells": part.set_index("source").to_dict("index")}
         modes.setdefault(mode, {"sources": sources, "rows": []})["rows"].append(row)
