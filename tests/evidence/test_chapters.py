@@ -129,8 +129,12 @@ def test_chapters_print_titles_and_no_keys_and_fold_long_tables(ran_on_all, monk
     found, own = chapters.numbers("demo"), axes.numbers("demo")
     keys = {name for name in datasets.known() if not re.fullmatch("chest|natural|malaria", name)}
     for name in (*PAGES, "variance", "elsewhere", "conclusion"):
-        text = templates.rendered(f"{name}.md", (), **own, profile="demo", demo=True, demo_part="", evidence=found, answers=[])
-        printed = re.sub(r"\{[\w:]+\}`[^`]*`|`[^`]*`|:name: \S+|<[^>]*>", " ", text)  # without code, citations and labels
+        text = templates.rendered(
+            f"{name}.md", (), **own, profile="demo", demo=True, demo_part="", evidence=found, answers=[]
+        )
+        printed = re.sub(
+            r"\{[\w:]+\}`[^`]*`|`[^`]*`|:name: \S+|<[^>]*>", " ", text
+        )  # without code, citations and labels
         assert not keys & set(re.findall(r"[a-z]\w+", printed)), name
         outside = re.sub(r"(?s)^::::\{dropdown\}.*?^::::$|<details>.*?</details>", "", text, flags=re.M)
         tables = re.findall(r"(?m)(?:^\|.*\n)+", outside)

@@ -56,7 +56,10 @@ def test_a_line_breaks_where_a_network_lacks_the_source():
     rows += [("chest", "a", "stl10", 0.6), ("chest", "c", "stl10", 0.5)]
     table = pd.DataFrame(rows, columns=["target", "backbone", "source", "auc"])
     (ax,) = figures.backbone_lines(table, titles=TITLES, networks={})
-    assert [np.isfinite(np.asarray(line.get_ydata(), float)).tolist() for line in ax.lines] == [[True] * 3, [True, False, True]]
+    assert [np.isfinite(np.asarray(line.get_ydata(), float)).tolist() for line in ax.lines] == [
+        [True] * 3,
+        [True, False, True],
+    ]
 
 
 def test_components_have_a_panel_each_and_a_component_of_zero_is_a_ring():
