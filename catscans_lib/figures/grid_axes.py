@@ -43,14 +43,13 @@ def backbone_lines(ranks: pd.DataFrame, *, titles: Titles, networks: Mapping[str
     Takes rows of one mode of `backbones.ranks`; `networks` are printed names. A line breaks where a network lacks the source.
     """
     colours = _colours(ranks["source"])
-    axes, targets = _panels(ranks, "AUC on held-out images")
+    axes, targets = _panels(ranks, "AUC on held-out images", height=3.9)
     for ax, target in zip(axes, targets, strict=True):
         part = ranks[ranks["target"] == target]
         names = list(part["backbone"].unique())
         for source, of in part.groupby("source", sort=False):
             _line(ax, colours[source], range(len(names)), of.set_index("backbone")["auc"].reindex(names), None)
-        labels = [networks.get(name, name).replace(" ", "\n").replace("-", "-\n") for name in names]
-        ax.set_xticks(range(len(names)), labels, fontsize=8)
+        ax.set_xticks(range(len(names)), [networks.get(name, name) for name in names], rotation=30, ha="right", size=9)
         ax.set(title=titles.get(target, target), xlim=(-0.2, len(names) - 0.8))
         _label_ends(ax, part.groupby("source", sort=False).tail(1), "auc", titles, colours)  # of its last network
     return axes
@@ -64,22 +63,23 @@ def component_panels(components: pd.DataFrame, *, titles: Titles, words: Mapping
     here, targets = components.dropna(subset="sd"), ordered(components["target"])[::-1]
     names = [name for name in words if name in set(here["component"])]
     label = "Standard deviation of the AUC, 95 % interval"
-    axes = panels(len(names), len(names), 1.9, 0.9 + 0.35 * len(targets), label, sharey=True, sharex=True)
+    axes = panels(len(names), len(names), 1.5, 0.9 + 0.4 * len(targets), label, sharey=True, sharex=True)
     for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
         for row in here[here["component"] == name].itertuples():
             y, colour = targets.index(row.target), COLOURS[number]
             ax.plot([row.low, row.high], [y, y], color=colour, lw=1.8)
-            ax.plot(row.sd, y, "o", ms=6, mec=colour, mfc=colour if row.sd else "white")
-        ax.set_title(words[name], fontsize=9)
+            ax.plot(row.sd, y, "o", ms=6, mec=colour, mfc=colour if row.sd else "white", clip_on=False, zorder=3)
+        ax.set_title(words[name], fontsize=10)
+        ax.locator_params(axis="x", nbins=2)
         ax.set_xlim(0, 2 * here["sd"].max())
         ax.grid(axis="x", color="#EEEEEE")
     axes[0].set_yticks(range(len(targets)), [titles.get(name, name) for name in targets])
     return axes
 
 
-def _panels(table: pd.DataFrame, label: str) -> tuple[np.ndarray, list[str]]:
+def _panels(table: pd.DataFrame, label: str, height: float = 3) -> tuple[np.ndarray, list[str]]:
     targets = ordered(table["target"])
-    axes = panels(len(targets), 2, 4.1, 3)
+    axes = panels(len(targets), 2, 4.1, height)
     for ax in axes[::2]:
         ax.set_ylabel(label)
     return axes, targets
@@ -101,4 +101,4 @@ def _label_ends(ax: Axes, ends: pd.DataFrame, value: str, titles: Titles, colour
     for at, y in apart((ends[value] - bottom) / (top - bottom), GAP).items():
         source = ends.loc[at, "source"]
         text = "random weights" if source == "none" else titles.get(source, source)
-        ax.text(1.02, y, text, transform=ax.transAxes, va="center", fontsize=8, color=colours[source])
+        ax.text(1.02, y, text, transform=ax.transAxes, va="center", fontsize=9, color=colours[source])

@@ -48,7 +48,7 @@ def test_lines_of_networks_end_in_the_order_of_their_aucs():
     (ax,) = figures.backbone_lines(table, titles=TITLES, networks={"a": "Net A"})
     heights = {text.get_text(): text.get_position()[1] for text in ax.texts}
     assert heights["STL-10"] > heights["Textures"]
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["Net\nA", "b"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["Net A", "b"]
 
 
 def test_a_line_breaks_where_a_network_lacks_the_source():
