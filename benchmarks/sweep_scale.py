@@ -152,7 +152,7 @@ def evaluated(shape: Shape, n_draws: int) -> Iterator[dict]:
 
     def read() -> pd.DataFrame:
         nonlocal table, run_ids
-        table, run_ids = results.of_transfers("scale", "predictions"), results.run_ids("scale")
+        table, run_ids = tables.with_categories(results.of_transfers("scale", "predictions")), results.run_ids("scale")
         return table
 
     titles = {f"{kind}{n}": f"{kind}{n}" for kind in "st" for n in range(100)} | {"none": "none"}

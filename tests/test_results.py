@@ -11,6 +11,7 @@ import tiny
 
 from catscans_lib import paths, results
 from catscans_lib.errors import InputError
+from catscans_lib.runs import contents
 
 
 @pytest.fixture
@@ -91,9 +92,9 @@ def test_the_content_of_a_run_is_its_tables_and_networks(run, change):
     for name, text in (("history.csv", "epoch\n1\n"), ("tables/aucs.csv", "auc\n0.5\n")):
         (run / name).write_text(text)
     network().save(run / "model.keras")
-    before = results.content(run)
+    before = contents.of_results(run)
     do(run)
-    assert (results.content(run) == before) is stays
+    assert (contents.of_results(run) == before) is stays
 
 
 def test_a_blank_cell_among_numbers_is_a_missing_number_and_texts_stay_texts(tmp_path):
@@ -142,3 +143,31 @@ def test_tables_of_base_runs_leave_variants_out_and_tables_of_variants_say_what_
         ["dtd", "chest", "squeezenet", 1, 80, "seed", "dtd@1--chest"],
         ["none", "chest", "resnet50", None, 80, "backbone", "none+resnet50--chest"],
     ]
+
+
+FILES = {  # texts of the tables of several runs
+    "plain": ("image_id,fold\n007,1\nb,2\n", "image_id,fold\nc,1\n"),
+    "other columns": ("image_id,score_a\nb,.5\n", "image_id,score_b\nc,.25\n", "image_id,score_a\nd,.75\n"),
+    "a comma, a quote and a line break in a name": ('image_id,fold\n"a,b",1\n"a\nb",2\n', 'image_id,fold\n"""c",3\n'),
+    "a table without rows": ("image_id,fold\n", "image_id,fold\na,1\n", "image_id,fold\n"),
+    "no line break at the end, and two": ("image_id,fold\na,1", "image_id,fold\nb,1\n\n", "image_id,fold\nc,2"),
+    "line ends of Windows": ("image_id,fold\r\na,1\r\nb,1\r\n", "image_id,fold\r\nc,1\r\n"),
+    "missing numbers": ("image_id,auc\na,\nb,.5\n", "image_id,auc\nc,\n"),
+}
+
+
+@pytest.mark.parametrize("texts", FILES.values(), ids=FILES)
+def test_tables_of_many_runs_are_read_as_each_alone_is(texts, tmp_path, monkeypatch):
+    monkeypatch.setenv("CATSCANS_ROOT", str(tmp_path))
+    alone = []
+    for number, text in enumerate(texts):
+        folder = paths.run_dir("demo", "transfer", f"source{number}--chest")
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text('{"status": "completed", "run_id": "r"}')
+        (folder / "history.csv").write_bytes(text.encode())
+        one = results.table("demo", "transfer", folder.name, "history")
+        alone.append(
+            pd.concat([pd.DataFrame({"source": f"source{number}", "target": "chest"}, one.index), one], axis=1)
+        )
+    expected = pd.concat([one for one in alone if len(one)], ignore_index=True)
+    pd.testing.assert_frame_equal(results.of_transfers("demo", "history"), expected, check_dtype=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.evaluation.intervals import LEVEL, interval, mean_over_runs
-from catscans_lib.evaluation.tables import CELL, KEYS, LONGER, shared_modes
+from catscans_lib.evaluation.tables import CELL, LONGER, shared_modes
 from catscans_lib.statistics import bootstrap, delong, paired_tests
 from catscans_lib.statistics.ranks import known_mean
 
@@ -51,12 +51,12 @@ def comparisons(
     one kind, target and mode as a family. Pairs with random weights (`none`), with the longer budget (`none_long`) or without
     training (`none_features`, a linear probe) answer other questions and form families of their own.
     """
-    aucs, draws = _with_baselines(aucs), _with_baselines(draws.reset_index()).set_index(KEYS)
-    parts = []
+    row_of, values, parts = draws.index.to_frame(index=False).assign(row=range(len(draws))), draws.to_numpy(), []
+    aucs, rows = _with_baselines(aucs), _with_baselines(row_of).groupby(["target", "mode"])
     for pairs in _pairs(aucs, folds):
         here, one, other = (pairs.target, pairs.mode), pairs.sources[pairs.first], pairs.sources[pairs.second]
         tests = {"nadeau_bengio": _nadeau_bengio(pairs)} if pairs.difference.shape[1] > 1 else {}
-        tests["bootstrap"] = _bootstrap(draws.xs(here, level=["target", "mode"]), pairs)
+        tests["bootstrap"] = _bootstrap(rows.get_group(here), values, pairs)
         keys = pd.DataFrame(dict(zip(PAIR, (*here, one, other, known_mean(pairs.difference.T)), strict=True)))
         keys = keys.loc[keys.index.repeat(len(tests))].assign(test=list(tests) * len(keys))
         numbers = np.stack(list(tests.values()), axis=-1).reshape(len(NUMBERS), -1)
@@ -184,12 +184,15 @@ def _nadeau_bengio(pairs: Pairs) -> np.ndarray:
     return tests
 
 
-def _bootstrap(draws: pd.DataFrame, pairs: Pairs) -> np.ndarray:
-    """Bootstrap test on the mean over common folds and seeds; a draw is NaN if one of these is NaN."""
-    run, runs = draws.index.droplevel("source").factorize()
-    source = pd.Index(pairs.sources).get_indexer(draws.index.get_level_values("source"))
+def _bootstrap(rows: pd.DataFrame, draws: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """Bootstrap test on the mean over common folds and seeds; a draw is NaN if one of these is NaN.
+
+    `rows` are the target's: source, fold, seed and row of `draws`, shape (n_rows, n_draws).
+    """
+    run, runs = pd.MultiIndex.from_frame(rows[["fold", "seed"]]).factorize()
+    source = pd.Index(pairs.sources).get_indexer(rows["source"])
     of = np.full((len(runs), len(pairs.sources), draws.shape[1]), np.nan)
-    of[run[source >= 0], source[source >= 0]] = draws.to_numpy()[source >= 0]
+    of[run[source >= 0], source[source >= 0]] = draws[rows["row"].to_numpy(int)[source >= 0]]
     seeds, has = np.array([seed for _, seed in runs]), ~np.isnan(of).all(axis=2)
     patterns, pattern = np.unique(has[:, pairs.first] & has[:, pairs.second], axis=1, return_inverse=True)
     found = np.full((len(NUMBERS), len(pairs.first)), np.nan)

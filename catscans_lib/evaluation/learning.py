@@ -65,9 +65,11 @@ def verdicts(
     table["chance_auc"] = 0.5 + (DEVIATES * table["sd"] / table["weight"]).clip(lower=MARGIN)
     # folds are stratified, so their class shares are those in training
     how, constant = {"n_positive": "sum", "n_negative": "sum", "multi_label": "first"}, {}
-    for key, here in class_aucs.groupby([*RUN, "class"]).agg(how).groupby(RUN):
-        each = here[["n_positive", "n_negative"]].to_numpy() if here["multi_label"].iloc[0] else [here["n_positive"]]
-        constant[key] = np.mean([constant_loss(n, settings[key[:2]]["class_weights"] == "balanced") for n in each])
+    counts = class_aucs.groupby([*RUN, "class"]).agg(how)
+    n, multi_label = counts[["n_positive", "n_negative"]].to_numpy(), counts["multi_label"].to_numpy()
+    for key, at in counts.groupby(RUN).indices.items():
+        each = n[at] if multi_label[at[0]] else [n[at, 0]]
+        constant[key] = np.mean([constant_loss(one, settings[key[:2]]["class_weights"] == "balanced") for one in each])
     is_judged = pd.MultiIndex.from_frame(table[KEYS]).isin(losses.index)
     of_runs = [constant[key] for key in table[RUN].itertuples(index=False, name=None)]
     table["constant_loss"] = np.where(is_judged, of_runs, np.nan)

@@ -23,6 +23,11 @@ class Fold(NamedTuple):
     scores: np.ndarray  # shape (n_images, n_classes)
 
 
+def with_categories(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions with their texts as categories: half of the memory, and twice as fast to group."""
+    return predictions.astype(dict.fromkeys(["source", "target", "mode", "image_id", "group", "label"], "category"))
+
+
 def split_folds(predictions: pd.DataFrame, keys: list[str] = KEYS) -> Iterator[Fold]:
     """Yield the folds of predictions (columns `keys`, label, score_<class>, optionally group) in the order of the table.
 

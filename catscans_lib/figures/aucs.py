@@ -61,11 +61,16 @@ def difference_panels(best: pd.DataFrame, margin: float, *, titles: Titles) -> n
         here = best[best["target"] == target].sort_values("difference", ascending=False)
         ax.axvspan(-margin, margin, color="#DDDDDD", zorder=0)
         ax.axvline(0, color="#888888", lw=0.8, zorder=1)
-        for place, row in enumerate(here.itertuples()):
-            colour = "#666666" if row.other.startswith("none") else COLOURS[0]
-            ax.plot([row.low, row.high], [place, place], color=colour, lw=1.6, zorder=2)
-            style = {"marker": "s" if row.verdict == "equivalent" else "o", "edgecolor": colour, "zorder": 3}
-            ax.scatter(row.difference, place, s=34, facecolor="white" if row.verdict == "open" else colour, **style)
+        places, is_open = np.arange(len(here)), (here["verdict"] == "open").to_numpy()
+        colours = np.where(here["other"].str.startswith("none"), "#666666", COLOURS[0])
+        ax.hlines(places, here["low"], here["high"], colors=colours, lw=1.6, zorder=2)
+        for marker, shown in (("s", here["verdict"] == "equivalent"), ("o", here["verdict"] != "equivalent")):
+            style = {
+                "marker": marker,
+                "facecolor": np.where(is_open, "white", colours)[shown],
+                "edgecolor": colours[shown],
+            }
+            ax.scatter(here["difference"][shown], places[shown], s=34, zorder=3, **style)
         ax.set_yticks(range(len(here)), [titles.get(name, NOT_SOURCES.get(name, name)) for name in here["other"]])
         ax.set_title(f"{titles[target]}:\n{titles[here['best'].iloc[0]]} minus ...")
     return axes

@@ -1,12 +1,13 @@
-"""Digests of the files that a run reads and no run has made: images as published, weights and published tables.
+"""Digests of the files that a run reads and no run has made (images as published, weights, published tables), and of results.
 
-A digest depends on what the files contain and on their names below the folder that the user names, not on that folder's path.
+The first depends on what the files contain and on their names below the folder that the user names, not on that folder's path.
 Hashing a large dataset takes minutes, so digests are cached in `.snakemake/files/` by path, size and times of every file.
 """
 
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,6 +32,37 @@ def of_run(run: PlannedRun) -> dict[str, str]:
     if run.step == "evidence":
         found["evidence"] = [("", paths.root() / "evidence")]
     return {name: _digest(list(_files(places))) for name, places in found.items()}
+
+
+def of_results(folder: Path) -> str:
+    """Return the SHA-256 of the tables and networks in a run's folder; equal results give equal digests.
+
+    The notebook and its figures do not count; of a network only its layers and weights do.
+    """
+    files = [path for pattern in ("*.csv", "tables/*.csv", "*.keras") for path in sorted(folder.glob(pattern))]
+    digest = hashlib.sha256()
+    for path in files:
+        for part in (path.name.encode(), *(_network(path) if path.suffix == ".keras" else [path.read_bytes()])):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _network(path: Path) -> Iterator[bytes]:
+    """Give the configuration and the weights of a saved network."""
+    import h5py
+
+    with zipfile.ZipFile(path) as archive:
+        # addresses do not count
+        config = json.loads(archive.read("config.json"), object_hook=lambda part: part | {"shared_object_id": 0})
+        config["config"]["name"], config["compile_config"] = "", None
+        yield json.dumps(config, sort_keys=True).encode()
+        with archive.open("model.weights.h5") as stored, h5py.File(stored, "r") as file:
+            found: dict[str, h5py.Group | h5py.Dataset] = {}
+            file.visititems(found.__setitem__)
+            for name, item in sorted(found.items()):
+                if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+                    yield f"{name} {item.dtype} {item.shape}".encode()
+                    yield item[()].tobytes()
 
 
 def _images(dataset: str, data_dir: Path | None) -> Places:

@@ -22,7 +22,7 @@ from catscans_lib import figures, paths, results
 from catscans_lib.errors import Strict, unknown
 from catscans_lib.grid import expand, profiles, steps
 from catscans_lib.images import store
-from catscans_lib.runs import recipe, records
+from catscans_lib.runs import contents, recipe, records
 from catscans_lib.training import WITHOUT_EFFECT, keras_settings
 from catscans_lib.training.checkpoints import Checkpoint
 from catscans_lib.transferability import Study
@@ -125,7 +125,7 @@ class Run:
         folds = paths.folds_path(self.output, self.name)
         if "data_written" in facts:
             return [facts["data_written"], paths.sha256(folds) if folds.is_file() else ""]
-        return [results.content(self.work), facts, self.settings.model_dump(exclude={"profile", *WITHOUT_EFFECT})]
+        return [contents.of_results(self.work), facts, self.settings.model_dump(exclude={"profile", *WITHOUT_EFFECT})]
 
 
 def start(step: str, **given: Any) -> Run:

@@ -257,3 +257,17 @@ def test_class_aucs_and_metrics_have_the_keys_of_their_fold(study):
     metrics = tables.fold_metrics(table)
     assert {"brier", "balanced_accuracy", "ece"} <= set(metrics["metric"])
     assert len(metrics) == len(aucs) * metrics["metric"].nunique()
+
+
+def test_texts_as_categories_change_no_table(study):
+    table, aucs, draws = study
+    compact, ids = (
+        tables.with_categories(table),
+        dict(zip(zip(aucs["source"], aucs["target"], strict=True), aucs["run_id"], strict=True)),
+    )
+    same = pd.testing.assert_frame_equal
+    same(tables.aucs(compact, ids), aucs)
+    for make in (tables.class_aucs, tables.fold_metrics):
+        same(make(compact), make(table))
+    same(intervals.draws(compact, n_draws=300, seed=0, average="weighted"), draws)
+    same(intervals.auc_intervals(aucs, draws, compact), intervals.auc_intervals(aucs, draws, table))

@@ -63,12 +63,14 @@ def test_differences_show_interval_margin_and_verdict():
     best = best.assign(low=best["difference"] - 0.15, high=best["difference"] + 0.15)
     (ax,) = figures.difference_panels(best, 0.01, titles=TITLES)
     assert [label.get_text() for label in ax.get_yticklabels()][1:] == ["random weights", "random weights, longer"]
-    assert [tuple(line.get_xdata()) for line in ax.lines[1:]] == [
+    lines, *points = (part for part in ax.collections if len(part.get_offsets()) or part.get_paths())
+    assert [tuple(ends[:, 0]) for ends in lines.get_segments()] == [
         tuple(row) for row in best[["low", "high"]].to_numpy()
     ]
-    filled = [
-        tuple(points.get_facecolor()[0][:3]) != (1, 1, 1) for points in ax.collections if len(points.get_offsets()) == 1
-    ]
+    faces = {
+        tuple(at): face for part in points for at, face in zip(part.get_offsets(), part.get_facecolors(), strict=True)
+    }
+    filled = [tuple(faces[row.difference, place][:3]) != (1, 1, 1) for place, row in enumerate(best.itertuples())]
     assert filled == [True, False, True]  # a ring is open
 
 

@@ -109,10 +109,14 @@ def test_a_second_sweep_in_a_folder_is_refused_and_names_the_holder_of_the_lock(
     faulting.edit(swept / "params/demo.yaml", "n_draws: 100", "n_draws: 101")
     first = faulting.started(swept, "sweep", "stability/all", "evaluate/all")
     faulting.wait_for(lambda folder: faulting.processes(folder)["papermill"], swept)
+    holder = faulting.processes(swept)["snakemake"][0]
+    holder.suspend()  # so that it cannot end before the second one has started
     second = faulting.catscans(swept, "sweep")
+    holder.resume()
     assert second.returncode == 2
-    pid = faulting.processes(swept)["snakemake"][0].pid
-    assert re.search(rf"process {pid} on {socket.gethostname()}, since \d{{4}}-\d\d-\d\d \d\d:\d\d", second.stderr)
+    assert re.search(
+        rf"process {holder.pid} on {socket.gethostname()}, since \d{{4}}-\d\d-\d\d \d\d:\d\d", second.stderr
+    )
     assert "stop it with Ctrl-C or `kill`; its lock" in second.stderr
     assert first.wait(faulting.PATIENCE_S) == 0
     assert faulting.catscans(swept, "sweep", "--dry-run").returncode == 0
