@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
-from catscans_lib.figures.style import COLOURS, MARKERS, Titles, heatmap, ordered
+from catscans_lib.figures.style import COLOURS, MARKERS, Titles, heatmap, ordered, panels
 
 
 def measure_against_auc(results: pd.DataFrame, similarity: pd.DataFrame, measure: str, *, titles: Titles) -> np.ndarray:
@@ -20,22 +20,22 @@ def measure_against_auc(results: pd.DataFrame, similarity: pd.DataFrame, measure
     values = here.groupby(["source", "target"])["value"].mean().rename("value")
     shown = results[results["source"] != "none"].join(values, on=["source", "target"], how="inner")
     targets = list(shown["target"].unique())
-    _, axes = plt.subplots(1, len(targets), figsize=(3.3 * len(targets), 3.5), squeeze=False)
     is_distance = not here["larger_is_closer"].iloc[0]
-    for number, (ax, target) in enumerate(zip(axes[0], targets, strict=True)):
+    what = titles.get(measure, measure) + (" (a distance: axis reversed)" if is_distance else "")
+    axes = panels(len(targets), 2, 3.8, 3.2, f"{what}, closer to the right")
+    for number, (ax, target) in enumerate(zip(axes, targets, strict=True)):
         part = shown[shown["target"] == target]
         means = part.groupby("source", sort=False)[["value", "auc"]].mean()
         style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS.get(target, "o")}
         ax.scatter(part["value"], part["auc"], s=12, alpha=0.3, linewidths=0, **style)
         ax.scatter(means["value"], means["auc"], s=42, edgecolor="black", linewidths=0.6, zorder=3, **style)
+        ax.locator_params(axis="x", nbins=5)
         if is_distance:
             ax.invert_xaxis()
         _label_points(ax, means["value"], means["auc"], [titles.get(name, name) for name in means.index])
         ax.set_title(f"{titles.get(target, target)} (n = {len(means)})", fontsize=10)
-    what = titles.get(measure, measure) + (" (a distance: axis reversed)" if is_distance else "")
-    axes[0, len(targets) // 2].set_xlabel(f"{what}, closer to the right")
-    axes[0, 0].set_ylabel("AUC on held-out fold")
-    return axes[0]
+    plt.setp(axes[::2], ylabel="AUC on held-out fold")
+    return axes
 
 
 def association_forest(associations: pd.DataFrame, *, n_draws: int, titles: Titles) -> Axes:
@@ -47,8 +47,7 @@ def association_forest(associations: pd.DataFrame, *, n_draws: int, titles: Titl
     here = here.dropna(subset="value").sort_values("value", kind="stable")
     of_rule, of_measure = {"color": COLOURS[1], "marker": "D"}, {"color": COLOURS[0], "marker": "o"}
     styles = [of_rule if kind == "baseline" else of_measure for kind in here["kind"]]
-    labels = [titles.get(name, name) for name in here["measure"]]
-    ax = _interval_rows(here, "value", labels, styles, 0.27)
+    ax = _interval_rows(here, "value", [titles.get(name, name) for name in here["measure"]], styles, 0.27)
     low, high = (here["n"].min(), here["n"].max()) if len(here) else (0, 0)
     count = f"n = {low} pairs" if low == high else f"n = {low} to {high} pairs"
     line = f"line: 95 % bootstrap over sources and folds, {n_draws:,} draws"
@@ -105,10 +104,11 @@ def _label_points(ax: Axes, x: pd.Series, y: pd.Series, names: list[str]) -> Non
     for (at, height), name in zip(points, names, strict=True):
         outwards = 1 if at > 0.5 else -1
         for lift, side in [*product((0, -0.05, 0.05, -0.1, 0.1), (outwards, -outwards)), (0, outwards)]:
-            left, right = sorted((at + 0.025 * side, at + (0.033 * len(name) + 0.02) * side))
+            left, right = sorted((at + 0.025 * side, at + (0.023 * len(name) + 0.02) * side))
             level = height + lift
-            if not any(left < end and start < right and abs(level - other) < 0.045 for start, end, other in taken):
+            near = [(start, end) for start, end, other in taken if abs(level - other) < 0.045]
+            if -0.05 < left < right < 1.2 and not any(left < end and start < right for start, end in near):
                 break
         taken.append((left, right, level))
-        style = {"fontsize": 7.5, "va": "center", "ha": "left" if side > 0 else "right"}
+        style = {"fontsize": 8, "va": "center", "ha": "left" if side > 0 else "right"}
         ax.annotate(name, (at + 0.03 * side, level), xycoords="axes fraction", **style)

@@ -123,3 +123,13 @@ def test_the_image_grid_shows_every_image():
     sheet = figure.axes[0].images[0].get_array()
     assert (sheet.sum(axis=2) == 0).sum() == 5 * 48**2
     assert [text for text in texts(figure.axes[0]) if text] == list("abcde")
+
+
+def test_the_axis_of_a_measure_is_named_also_in_the_demo(tmp_path):
+    pairs = pd.DataFrame({"source": ["dtd", "imagenet"], "value": [0.1, 0.4]}).assign(
+        target="isic2018", measure="logme", larger_is_closer=True
+    )
+    axes = figures.measure_against_auc(aucs(), pairs, "logme", titles=TITLES | {"logme": "LogME"})
+    figures.save(axes[0].figure, tmp_path, "scatter", pairs, is_demo=True)
+    drawn = (tmp_path / "scatter.svg").read_text()
+    assert "LogME, closer to the right" in drawn and "DEMO" in drawn
