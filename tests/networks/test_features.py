@@ -114,6 +114,16 @@ def test_the_faster_copy_has_no_batch_normalisation(name):
     )
 
 
+@on_tensorflow
+@pytest.mark.parametrize(
+    ("size_px", "sides"), [(16, [16, 16, 8, 8, 8, 8, 8, 8, 8]), (15, [15, 15, 15, 15, 15, 8, 8, 8, 8])]
+)
+def test_the_faster_copy_computes_no_pixel_that_strided_convolutions_skip(size_px, sides):
+    """The first convolution, and the 3x3 and both 1x1 ones at the end of the first block; of odd sides, none is left out."""
+    convs = [layer for layer in features._folded(bottlenecks(size_px)).layers if isinstance(layer, layers.Conv2D)]
+    assert sorted((layer.output.shape[1] for layer in convs), reverse=True) == sides
+
+
 def test_the_faster_copy_does_not_change_while_the_network_trains():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype("float32")
     backbone = network(0)
