@@ -82,8 +82,16 @@ def joined(html: Path, toc: Path) -> BeautifulSoup:
 
 
 def _article(path: Path, name: str, names: list[str]) -> Tag:
-    """Return the text of a page without what only a screen shows, with ids that are unique in the joined page."""
-    article = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").find("article")
+    """Return the text of a page without what only a screen shows, with ids that are unique in the joined page.
+
+    A folded table leaves its caption, to which links lead.
+    """
+    whole = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    article = whole.find("article")
+    for table in article.select("details table:has(.caption-number)"):
+        left = whole.new_tag("p", id=table["id"])
+        left.string = "".join(part.get_text() for part in table.select("caption > span")) + " (Table in the HTML book.)"
+        table.find_parent("details").insert_before(left)
     for node in article.select(SCREEN_ONLY):
         node.decompose()
     for node in article.find_all(id=True):

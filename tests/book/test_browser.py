@@ -167,6 +167,16 @@ def test_the_chapters_are_printed_as_a_pdf(html, printable):
     assert not (html / "paper.html").exists()
 
 
+def test_a_folded_table_leaves_its_caption_in_print_and_links_lead_there(tmp_path):
+    number, text = "<span class='caption-number'>Table 7 </span>", "<span class='caption-text'>Scores.</span>"
+    table = f"<table id='tab-a'><caption>{number}{text}</caption><tr><td>0.5</td></tr></table>"
+    page = f"<article><h1>A</h1><p><a href='#tab-a'>Table 7</a></p><details>{table}</details></article>"
+    (tmp_path / "a.html").write_text(page)
+    article = pdf._article(tmp_path / "a.html", "a", ["a"])
+    assert article.find(id="a--tab-a").get_text() == "Table 7 Scores. (Table in the HTML book.)"
+    assert article.find("a")["href"] == "#a--tab-a" and "0.5" not in article.get_text()
+
+
 def test_the_chapters_are_an_epub_of_well_formed_pages_whose_links_lead_somewhere(printable):
     made = epub.write("demo")
     with zipfile.ZipFile(made) as archive:
