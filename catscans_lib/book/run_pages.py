@@ -6,7 +6,7 @@ from typing import Any
 
 import nbformat
 
-from catscans_lib import paths
+from catscans_lib import datasets, paths
 from catscans_lib.book import templates
 from catscans_lib.grid.steps import STEPS
 from catscans_lib.runs.records import reading
@@ -22,10 +22,9 @@ def pages(context: dict[str, Any]) -> dict[str, bytes]:
     made = {}
     for step, runs in context["runs"].items():
         for run in filter(lambda run: run["page"], runs):
-            path = paths.run_dir(context["profile"], step, run["name"]) / f"{step}.ipynb"
+            text = (paths.run_dir(context["profile"], step, run["name"]) / f"{step}.ipynb").read_text(encoding="utf-8")
             is_demo = context["demo"] and step != "evidence"  # its numbers are published measurements
-            page = run_page(path.read_text(encoding="utf-8"), step, run, profile=context["profile"], demo=is_demo)
-            made[run["page"]] = page.encode()
+            made[run["page"]] = run_page(text, step, run, profile=context["profile"], demo=is_demo).encode()
         if any(run["page"] and run["name"] != "all" for run in runs):
             listing = templates.rendered("_runs.md", **context, step=step, records=runs)
             made[f"runs/{step}.md"] = listing.encode()
@@ -43,7 +42,9 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
     content = nbformat.reads(notebook, as_version=4)
     content.metadata.pop("papermill", None)
     words = step.replace("_", " ").capitalize()
-    title = question = words if run["name"] == "all" else f"{words}: {run['name'].replace('--', ' → ')}"
+    titles = datasets.titles() | {"none": "random weights"}
+    named = [re.sub(r"^\w+", lambda key: titles.get(key[0], key[0]), part) for part in run["name"].split("--")]
+    title = question = words if run["name"] == "all" else f"{words}: {' → '.join(named)}"
     for cell in content.cells:
         headings = re.findall(r"^#+ (.+)$", cell.source, flags=re.M) if cell.cell_type == "markdown" else []
         question = templates.plain(headings[-1]) if headings else question  # describes the figures below it
@@ -59,9 +60,8 @@ def run_page(notebook: str, step: str, run: dict[str, Any], *, profile: str, dem
     paths_of = sorted(folder.glob("*.svg")) if STEPS[step].has_figures else []
     figures = [(f"figures/{step}/{run['name']}/{path.stem}", path.stat().st_size < LARGE) for path in paths_of]
     known = {"title": title, "run": run, "profile": profile, "demo": demo, "place": place, "figures": figures}
-    head = templates.rendered("_run_head.md", **known)
     # The id is fixed: with a random one, every assembly would change the page.
-    content.cells.insert(0, nbformat.v4.new_markdown_cell(head, id="run-head"))
+    content.cells.insert(0, nbformat.v4.new_markdown_cell(templates.rendered("_run_head.md", **known), id="run-head"))
     return nbformat.writes(content)
 
 

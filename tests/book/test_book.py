@@ -117,7 +117,8 @@ def test_a_run_page_has_its_own_title_and_no_log_noise_or_absolute_paths(project
     add_run("sample", "transfer", "dtd--isic2018", cells=cells)
     page = nbformat.read(book.assemble("sample") / "runs/transfer/dtd--isic2018.ipynb", as_version=4)
     head, text, injected, code = page.cells
-    assert head.source.startswith("# Transfer: dtd → isic2018\n")
+    assert head.source.startswith("# Transfer: Describable Textures (DTD) → ISIC 2018\n")
+    assert "| run | `transfer/dtd--isic2018` |" in head.source
     assert text.source == "Does it help?"
     assert "remove-input" in injected.metadata["tags"]
     assert [output.text for output in code.outputs] == ["a real warning\n", "saved results/x.csv in .\n"]
