@@ -15,6 +15,8 @@ from catscans_lib.training.callbacks import NonFiniteLoss, ResumableTraining
 from catscans_lib.training.checkpoints import State
 from catscans_lib.training.kernels import speed_up
 
+STEPS = 8  # training steps in one call of TensorFlow: the same bits, a tenth less time for small networks
+
 
 def learning_rate(settings: Training, epoch: int, *, epochs: int, start: float) -> float:
     """Return the rate of an epoch, from 0: a linear rise over `warmup_epochs`, then constant, halved after 20, or a cosine."""
@@ -70,6 +72,7 @@ def compiled(model: keras.Model, settings: Training | None = None) -> keras.Mode
         weighted_metrics=[],
         metrics=[accuracy("accuracy")],
         jit_compile=keras.backend.backend() == "jax" and backend.has_gpu(),  # on CPUs XLA halves the rate, hides NaN
+        steps_per_execution=STEPS if keras.backend.backend() == "tensorflow" else 1,
     )
     model.optimizer.build(model.trainable_variables)
     speed_up(model)

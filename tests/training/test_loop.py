@@ -287,6 +287,21 @@ def test_the_same_seed_gives_the_same_curve_whatever_was_trained_before(tmp_path
     pd.testing.assert_frame_equal(fitted(state(tmp_path, "c"), model=made(), augmentation=FLIP)[1], one)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Only TensorFlow takes several steps in one call.")
+@pytest.mark.parametrize("n_train", [7, 24, 31])  # 1, 3 and 4 batches an epoch, of which the last may be smaller
+def test_several_steps_in_one_call_are_those_of_one_call_each(tmp_path, n_train):
+    found = []
+    for steps in (1, 2, 3, loop.STEPS):
+        model, _ = shared()
+        model.steps_per_execution, model.train_function = steps, None
+        model, history = fitted(state(tmp_path, f"{steps}"), n_train=n_train, augmentation=MOVE, dropout=0.2)
+        found.append((history, model.get_weights()))
+    for history, weights in found[1:]:
+        pd.testing.assert_frame_equal(history, found[0][0])
+        for one, other in zip(weights, found[0][1], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("patience", [None, 5])
 def test_training_resumes_after_its_last_epoch_with_the_same_bits_and_is_not_repeated(tmp_path, monkeypatch, patience):
     options = {"augmentation": MOVE, "schedule": "constant", "patience": patience}
