@@ -243,14 +243,6 @@ def run_ids(profile: str) -> dict[tuple[str, str], str]:
     return {(source, target): facts(profile, f"transfer/{name}").run_id for name, source, target in transfers(profile)}
 
 
-def run_parameters(profile: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the parameters of every finished base run of transfer, by source and target."""
-    return {
-        (source, target): record(profile, f"transfer/{name}")["parameters"]
-        for name, source, target in transfers(profile)
-    }
-
-
 def of_similarities(profile: str, order: Sequence[str] = (), which: str = "similarity") -> pd.DataFrame:
     """Concatenate one table of all finished similarity runs; targets sorted as in `transfers`."""
     import pandas as pd

@@ -92,7 +92,9 @@ def _kept_losses(curves: pd.DataFrame, settings: Mapping[tuple[str, str], Mappin
 def of_profile(profile: str, class_aucs: pd.DataFrame) -> pd.DataFrame:
     """Return `verdicts` on all finished transfer runs of a profile; `class_aucs` as `tables.class_aucs` returns them."""
     tried, rates = (results.of_transfers(profile, name) for name in ("history", "learning_rates"))
-    return verdicts(results.chosen_curves(tried, rates), class_aucs, results.run_parameters(profile))
+    runs = {(source, target): f"transfer/{name}" for name, source, target in results.transfers(profile)}
+    settings = {pair: results.record(profile, key)["parameters"] for pair, key in runs.items()}
+    return verdicts(results.chosen_curves(tried, rates), class_aucs, settings)
 
 
 def failures(verdicts: pd.DataFrame) -> dict[tuple[str, str, str], str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib.errors import InputError
-from catscans_lib.images import checks, findings, inventory, store
+from catscans_lib.images import checks, duplicates, findings, inventory, store
 from catscans_lib.images.listing import Listing
 from catscans_lib.images.store import Subset
 
@@ -87,5 +87,4 @@ def _stored(listing: Listing, size_px: int, folder: Path) -> tuple[store.ImageSt
 
 
 def _problems(table: pd.DataFrame, problem: str) -> pd.DataFrame:
-    names = table["path"].where(table["path"] != "", table["image_id"])
-    return pd.DataFrame({"path": names, "problem": problem}, columns=["path", "problem"], dtype=str)
+    return pd.DataFrame({"path": duplicates.names(table), "problem": problem}, columns=["path", "problem"], dtype=str)

@@ -1,6 +1,6 @@
 """From a folder of images to advice: which candidate to start from, what that rests on, and when not to trust it."""
 
-import math
+import json
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic_core import to_json
 from threadpoolctl import threadpool_limits
 
 from catscans_lib import paths, results
@@ -38,7 +39,9 @@ def recommend(settings: Recommend, studies: Sequence[Study] = (), say: Say = lam
     """
     with threadpool_limits(1), warnings.catch_warnings():  # on small matrices, waiting threads cost ten times the work
         warnings.simplefilter("ignore")  # scikit-learn's, of many small classes
-        return _plain(_recommend(settings, studies, say))
+        told = _recommend(settings, studies, say)
+    # strict JSON: no NaN, no numbers of NumPy
+    return json.loads(to_json(told, inf_nan_mode="null", fallback=np.generic.item))
 
 
 def _recommend(settings: Recommend, studies: Sequence[Study], say: Say) -> dict[str, Any]:
@@ -148,13 +151,3 @@ def _warnings(told: dict[str, Any]) -> list[str]:
         state = f"State it for narrower intervals: --kind NAME=KIND, one of {', '.join(known.FAMILIES)}."
         found.append(f"Not known: what {and_more(unknown, 5)} was trained on. {state}")
     return found
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with only what strict JSON holds: no NaN, no numbers of NumPy."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,6 +15,7 @@ from catscans_lib import paths, results
 from catscans_lib.grid import expand
 from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.runs import forks, recipe
+from catscans_lib.training import stderr_to
 
 STARTED = "CATSCANS_STARTED"  # set by the sweep: its start (seconds since 1970)
 MINUTES = "CATSCANS_MINUTES"  # set by the sweep: wall time that a cell of a run may take; 0: no limit
@@ -88,7 +89,7 @@ def run_notebook(run: PlannedRun, profile: str, work: Path) -> None:
     executed, log = work / f"{run.step}.ipynb", work / "kernel.log"
     see = f"See {paths.relative(executed)}"
     try:
-        with stderr_to(log), patch.dict(os.environ, variables):
+        with log.open("wb") as messages, stderr_to(messages), patch.dict(os.environ, variables):
             papermill.execute_notebook(
                 str(paths.notebook_path(run.step)), str(executed), parameters=run.parameters,
                 kernel_name="python3", cwd=str(paths.root()), progress_bar=False, start_timeout=START_S,
@@ -116,16 +117,3 @@ def run_notebook(run: PlannedRun, profile: str, work: Path) -> None:
     if not is_complete or not (work / results.RECORD).is_file():
         raise RunFailed(f"{run.key} ended before its last cell. {see}.")
     log.unlink()
-
-
-@contextmanager
-def stderr_to(log: Path) -> Iterator[None]:
-    """Redirect stderr of this process and its children to a file: TensorFlow's messages, the traceback of a crash."""
-    terminal = os.dup(2)
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)

@@ -59,10 +59,8 @@ def on_target(x: np.ndarray, drawn: Draws) -> Found:
     with np.errstate(invalid="ignore"):  # 0 / 0: all results are the same, or no drawn source has a value
         accuracy = (1 + agree / differ_in_y) / 2
         lost = np.where(drawn.counts > 0, y, -np.inf).max(axis=1) - (chosen * y).sum(axis=1) / chosen.sum(axis=1)
-    tau, lost = (
-        _ratio(agree, differ_in_x, differ_in_y),
-        np.maximum(lost, 0),
-    )  # the mean over copies may differ by rounding
+    tau = _ratio(agree, differ_in_x, differ_in_y)
+    lost = np.maximum(lost, 0)  # the mean over copies may differ by rounding
     return Found(np.stack([*_ratio(*sums.swapaxes(0, 1)), tau, lost, accuracy]), sums)
 
 

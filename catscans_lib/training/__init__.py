@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from tempfile import TemporaryFile
-from typing import Annotated, Literal, Self
+from typing import Annotated, BinaryIO, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -34,21 +34,29 @@ def keras_settings() -> dict[str, str]:
 
 
 @contextmanager
+def stderr_to(file: BinaryIO) -> Iterator[None]:
+    """Redirect stderr of this process and its children to a file: TensorFlow's messages, the traceback of a crash."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+
+
+@contextmanager
 def silent_import() -> Iterator[None]:
     """Hide what TensorFlow prints while it is imported, whatever TF_CPP_MIN_LOG_LEVEL says; if the import fails, show it."""
-    sys.stderr.flush()
-    shown = os.dup(2)
     with TemporaryFile() as hidden:
-        os.dup2(hidden.fileno(), 2)
         try:
-            yield
+            with stderr_to(hidden):
+                yield
         except BaseException:
             hidden.seek(0)
-            os.write(shown, hidden.read())
+            os.write(2, hidden.read())
             raise
-        finally:
-            os.dup2(shown, 2)
-            os.close(shown)
 
 
 def import_keras() -> None:

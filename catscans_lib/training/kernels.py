@@ -6,10 +6,8 @@ from keras import layers
 from catscans_lib.networks.weights import leaves
 from catscans_lib.training.backend import has_gpu
 
-MOST_PX, FEWEST_CHANNELS = (
-    7,
-    128,
-)  # beyond them, oneDNN's gradient of a filter is the faster one (benchmarks/RESULTS.md)
+# Beyond these, oneDNN's gradient of a filter is the faster one (benchmarks/RESULTS.md).
+MOST_PX, FEWEST_CHANNELS = 7, 128
 
 
 def speed_up(model: keras.Model) -> None:
@@ -65,10 +63,8 @@ def _multiply_gradient(layer: layers.Conv2D) -> None:
         def gradients(upstream):  # noqa: ANN001, ANN202
             height, width, n_in = inputs.shape[1:]
             of_inputs = tf.nn.conv2d_transpose(upstream, kernel, tf.shape(inputs), 1)
-            padded, rows = (
-                tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]]),
-                tf.reshape(upstream, (-1, kernel.shape[-1])),
-            )
+            padded = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
+            rows = tf.reshape(upstream, (-1, kernel.shape[-1]))
             shifted = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
             products = [tf.matmul(tf.reshape(one, (-1, n_in)), rows, transpose_a=True) for one in shifted]
             return of_inputs, tf.reshape(tf.stack(products), kernel.shape)
