@@ -8,7 +8,7 @@ import click
 
 from catscans_lib import datasets, paths
 from catscans_lib.datasets import own
-from catscans_lib.errors import InputError
+from catscans_lib.errors import InputError, and_more
 from catscans_lib.grid import expand, profiles
 from catscans_lib.images import findings, inventory
 from catscans_lib.images.pixels import Resize
@@ -142,10 +142,10 @@ def add(
         raise
     each = listing.images[["group"]].join(findings.each(listing.images["label"]))
     n_folds, n_groups = profiles.load(profile).folds.n_folds, each.groupby("label")["group"].nunique()
-    for label, n in n_groups[(n_groups < n_folds) & (role != "source")].items():
-        short = f"Class '{label}' has {n} groups, too few for {n_folds} folds."
-        what = "It has no AUC in some" if listing.multi_label else "Lower folds.n_folds or drop the class"
-        click.echo(f"{short} {what}.")
+    if short := [f"'{label}' {n}" for label, n in n_groups[n_groups < n_folds].items() if role != "source"]:
+        what = "They have no AUC in some" if listing.multi_label else "Lower folds.n_folds or drop the classes"
+        n_short = f"{len(short)} of {len(n_groups)} classes: {and_more(short, 10)}"
+        click.echo(f"Too few groups for {n_folds} folds in {n_short}. {what}.")
     click.echo(f"Wrote {paths.relative(card_path)} and a row in {paths.relative(profile_path)}.")
     try:
         expand.grid(profile)

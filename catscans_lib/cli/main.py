@@ -17,7 +17,7 @@ from catscans_lib.errors import InputError
 
 
 class _Group(click.Group):
-    """Prints an InputError as one message and exits with status 2."""
+    """Prints an InputError, or an error of the file system, as one message and exits with status 2."""
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **given: Any) -> Any:
         words = list(sys.argv[1:] if args is None else args)
@@ -32,7 +32,12 @@ class _Group(click.Group):
                 given, better = (Path(path).resolve() for path in error.instead)
                 command = [str(better) if Path(word).resolve() == given else word for word in words]
                 click.echo(f"Try: .venv/bin/catscans {shlex.join(command)}", err=True)
-            sys.exit(2)
+        except OSError as error:  # such as a full disk, or a folder that may not be written
+            place = f" '{error.filename}'" if error.filename else ""
+            click.echo(
+                f"catscans: {error.strerror or error}{place}. Is the disk full, or the folder not writable?", err=True
+            )
+        sys.exit(2)
 
 
 @click.group(cls=_Group)

@@ -1,6 +1,5 @@
 """The commands about run records: list, show and compare them."""
 
-import json
 from typing import Any
 
 import click
@@ -11,7 +10,6 @@ from catscans_lib.errors import InputError, unknown
 from catscans_lib.grid import profiles
 
 profile_option = click.option("--profile", default="demo", show_default=True, help="Profile whose records to read.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 run_option = click.option("--run", help="Only records of this step (STEP) or of this run (STEP/NAME).")
 RECORD = "RECORD is the number of a record, the id of a result, or a run (STEP/NAME): its latest record."
 
@@ -24,29 +22,23 @@ def records() -> None:
 @records.command(epilog="Example: catscans records ls --run transfer")
 @profile_option
 @run_option
-@json_option
-def ls(profile: str, run: str | None, as_json: bool) -> None:
+def ls(profile: str, run: str | None) -> None:
     """List the records, the latest last."""
     from catscans_lib.runs.records import reading, tables
 
     rows = [{name: record[name] for name in reading.SUMMARY} for record in _selected(profile, run)]
-    short = [row | {"commit": row["commit"][:12] + row["commit"][40:]} for row in rows]
-    click.echo(_json(rows) if as_json else tables.aligned(short))
+    click.echo(tables.aligned([row | {"commit": row["commit"][:12] + row["commit"][40:]} for row in rows]))
 
 
 @records.command(epilog=f"{RECORD} Example: catscans records show transfer/dtd--chest")
 @click.argument("name", metavar="RECORD")
 @profile_option
-@json_option
-def show(name: str, profile: str, as_json: bool) -> None:
+def show(name: str, profile: str) -> None:
     """Print one record, as YAML; then the printed output and the error."""
     from catscans_lib.runs.records import reading
 
     record = reading.find(profile, name)
     record["results"] = reading.results(profile, record)
-    if as_json:
-        click.echo(_json(record))
-        return
     texts = {part: text for part in ("output", "error") if (text := record.pop(part).rstrip())}
     click.echo(yaml.safe_dump(record, sort_keys=False, width=120).rstrip())
     for part, text in texts.items():
@@ -57,8 +49,7 @@ def show(name: str, profile: str, as_json: bool) -> None:
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @profile_option
-@json_option
-def diff(a: str, b: str, profile: str, as_json: bool) -> None:
+def diff(a: str, b: str, profile: str) -> None:
     """Compare two records, or two profiles.
 
     Of records A and B: parameters, code, data, versions, machine, results. Of profiles, such as the study and an experiment
@@ -74,13 +65,11 @@ def diff(a: str, b: str, profile: str, as_json: bool) -> None:
         found = tables.compared_profiles(*pair)
         heads = {side: f"AUC {name}" for side, name in zip("ab", pair, strict=True)}
         aucs = tables.aligned(found["aucs"], heads) if found["aucs"] else "AUCs: none yet in either"
-        text = f"{tables.changes({'settings': found['settings']})}\n\n{aucs}"
+        click.echo(f"{tables.changes({'settings': found['settings']})}\n\n{aucs}")
     else:
         both = [reading.find(profile, name) for name in (a, b)]
-        found = tables.differences(profile, *both)
         summaries = tables.aligned([{name: record[name] for name in reading.SUMMARY} for record in both])
-        text = f"{summaries}\n\n{tables.changes(found)}"
-    click.echo(_json(found) if as_json else text)
+        click.echo(f"{summaries}\n\n{tables.changes(tables.differences(profile, *both))}")
 
 
 @records.command(epilog="Example: catscans records table > runs.csv")
@@ -91,10 +80,6 @@ def table(profile: str, run: str | None) -> None:
     from catscans_lib.runs.records import tables
 
     click.echo(tables.table(profile, _selected(profile, run)).to_csv(index=False), nl=False)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, default=str)
 
 
 def _selected(profile: str, run: str | None) -> list[dict[str, Any]]:

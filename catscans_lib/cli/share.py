@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from catscans_lib import paths
-from catscans_lib.errors import and_more
+from catscans_lib.errors import InputError, and_more
 
 
 @click.command(epilog="Example: catscans export crate.zip --profile paper")
@@ -85,6 +85,10 @@ def tables(path: Path, profile: str, parquet: bool) -> None:
     """Write all tables of a profile and the published evidence into one zip, with data dictionary and Croissant metadata."""
     from catscans_lib.book import citation, tables
 
+    if not any(paths.tables_dir(profile).glob("*.csv")):
+        raise InputError(
+            f"Profile '{profile}' has no table yet. Make them: .venv/bin/catscans sweep --profile {profile}"
+        )
     content = tables.packed(profile, citation.cited(), parquet=parquet)
     with paths.atomic_write(path) as part:
         part.write_bytes(content)

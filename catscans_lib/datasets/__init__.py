@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from catscans_lib.datasets import own
 from catscans_lib.datasets.cards import DatasetInfo, published
-from catscans_lib.errors import Count, Strict, unknown
+from catscans_lib.errors import Count, Seed, Strict, unknown
 from catscans_lib.images.listing import Listing
 from catscans_lib.images.pixels import Resize
 
@@ -81,7 +81,7 @@ class Ingest(Strict):
     strict: bool = False
     n_images: Count | None
     n_folds: Annotated[int, Field(ge=2)] | None
-    fold_seed: int
+    fold_seed: Seed
     max_images: Count | None
     split: Literal["drawn", "published"] = "drawn"
 

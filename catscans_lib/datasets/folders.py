@@ -63,24 +63,32 @@ class Tree:
         for folder in self.folders:
             yield from folder.all()
 
+    def other_files(self) -> list[Problem]:
+        """Return the problems at all levels."""
+        below = [problem for folder in (*self.folders, *self.empty) for problem in folder.other_files()]
+        return [*self.problems, *below]
+
     def lose(self, why: str) -> list[Problem]:
         """Return a problem for each image at all levels."""
         return [Problem(path, f"{why}; left out") for path in self.all()]
 
 
-def scan(path: Path, root: Path, lost: list[Problem]) -> Tree:
-    """Return the tree of a folder; images in folders whose names cannot be used are added to `lost`."""
+def scan(path: Path, root: Path, lost: list[Problem], above: tuple[str, ...] = ()) -> Tree:
+    """Return the tree of a folder; images in folders whose names cannot be used are added to `lost`.
+
+    Links are followed, but not to a folder on the way here: `above` has their real paths.
+    """
     tree = Tree(path, "" if path == root else path.relative_to(root).as_posix())
     try:
         tree.images = image_names(path, tree.below, tree.problems, skip_folders=True)
     except OSError as error:
         tree.problems.append(Problem(tree.below or ".", f"folder cannot be read: {error.strerror}"))
         return tree
+    above = (*above, os.path.realpath(path))
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-        is_loop = entry.is_symlink() and path.resolve().is_relative_to(Path(entry.path).resolve())
-        if not entry.is_dir() or is_loop or is_rubbish(entry.name):
+        if not Path(entry.path).is_dir() or is_rubbish(entry.name) or os.path.realpath(entry.path) in above:
             continue
-        folder = scan(Path(entry.path), root, lost)
+        folder = scan(Path(entry.path), root, lost, above)
         if fault := name_fault(entry.name):
             lost += [one._replace(path=ascii(one.path)[1:-1]) for one in folder.lose(f"folder {fault}")]
         else:

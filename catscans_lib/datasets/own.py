@@ -8,13 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
 from catscans_lib import paths
 from catscans_lib.datasets import label_tables, layouts, medmnist
 from catscans_lib.datasets.cards import DatasetInfo
-from catscans_lib.errors import InputError, Strict, and_more, validated
+from catscans_lib.errors import InputError, Strict, and_more, read_yaml, validated, yaml_editor
 from catscans_lib.images import findings, tables
 from catscans_lib.images.listing import Listing, Problem
 
@@ -113,10 +112,11 @@ def card_at(place: Path, /, **given: Any) -> OwnCard:
 def names() -> tuple[str, ...]:
     """Return the sorted names of the user's own datasets; empty outside a project's folder."""
     try:
-        files = [path.name for path in paths.own_cards_dir().iterdir()]
-    except (InputError, FileNotFoundError):
+        return tuple(
+            sorted(path.stem for path in paths.own_cards_dir().glob("*.yaml") if re.fullmatch(NAME, path.stem))
+        )
+    except InputError:
         return ()
-    return tuple(sorted(file.removesuffix(".yaml") for file in files if re.fullmatch(rf"{NAME}\.yaml", file)))
 
 
 def has(name: str) -> bool:
@@ -158,15 +158,12 @@ def reading(name: str) -> dict[str, Any]:
 
 def _own(name: str) -> OwnCard:
     path = paths.own_cards_dir() / f"{name}.yaml"
-    return _parsed(path.read_text(encoding="utf-8"), f"params/datasets/{name}.yaml")
+    return _card(path, path.stat().st_mtime_ns, path.stat().st_size)
 
 
 @lru_cache(maxsize=1024)
-def _parsed(content: str, where: str) -> OwnCard:
-    try:
-        return validated(OwnCard, yaml.safe_load(content), where)
-    except yaml.YAMLError as error:
-        raise InputError(f"{where} is not readable as YAML: {error}") from None
+def _card(path: Path, *version: int) -> OwnCard:
+    return validated(OwnCard, read_yaml(path, f"params/datasets/{path.name}"), f"params/datasets/{path.name}")
 
 
 def add(name: str, own: OwnCard, listing: Listing, *, taken: Collection[str]) -> Path:
@@ -183,8 +180,8 @@ def add(name: str, own: OwnCard, listing: Listing, *, taken: Collection[str]) ->
     if listing.multi_label:
         seen |= {"multi_label": own.multi_label or findings.SEPARATOR, "n_images": len(listing.images)}
     content = own.model_copy(update=seen)
-    written = yaml.safe_dump(content.model_dump(exclude_defaults=True), sort_keys=False, allow_unicode=True)
     path = paths.own_cards_dir() / f"{name}.yaml"
-    with paths.atomic_write(path) as part:
-        part.write_text(f"# An own dataset. n_per_class: images found when it was added.\n{written}", encoding="utf-8")
+    with paths.atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write("# An own dataset. n_per_class: images found when it was added.\n")
+        yaml_editor().dump(content.model_dump(exclude_defaults=True), file)
     return path

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from catscans_lib.errors import Count, Strict
+from catscans_lib.errors import Count, Seed, Strict
 
 Average = Literal["weighted", "macro"]  # of one-vs-rest AUCs of more than two classes
 Test = Literal["nadeau_bengio", "bootstrap"]  # of two sources, see `inference.comparisons`
@@ -24,7 +24,7 @@ class Variance(Backbones):
     """Parameters of `variance.ipynb`."""
 
     n_draws: Count = 2000
-    draw_seed: int = 0
+    draw_seed: Seed = 0
 
 
 class Sizes(Variance):
@@ -54,7 +54,7 @@ class External(Strict):
     pairs: Annotated[list[Pair], Field(min_length=1)]
     sources: list[str]
     n_draws: Count = 2000
-    draw_seed: int = 0
+    draw_seed: Seed = 0
     margin: Annotated[float, Field(ge=0, lt=1)]
 
 

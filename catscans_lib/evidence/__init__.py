@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from catscans_lib.errors import Strict
+from catscans_lib.errors import Seed, Strict
 
 
 class Evidence(Strict):
@@ -16,4 +16,4 @@ class Evidence(Strict):
 
     profile: str
     n_draws: Annotated[int, Field(ge=100)] = 1000
-    draw_seed: int = 0
+    draw_seed: Seed = 0

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from catscans_lib.datasets import Key, Size
-from catscans_lib.errors import Count
+from catscans_lib.errors import Count, Seed
 from catscans_lib.networks import registry
 from catscans_lib.training import KeepSource, Training
 
@@ -38,7 +38,7 @@ class Pretrain(Network):
 
     source: Key
     variant: str = ""  # of the network: "@1": another seed, "+resnet50": another backbone; "": the source's own
-    seed: int
+    seed: Seed
     exclude: list[str]
     weights: str | None
 
@@ -66,7 +66,7 @@ class Transfer(Network, KeepSource):
     n_per_class: Annotated[int, Field(ge=2)] | None = None
     keep_networks: bool = False  # of mode fine_tune, of all folds and seeds, for `catscans predict`
     modes: Annotated[list[Literal["fine_tune", "linear_probe", "fine_tune_long"]], Field(min_length=1)]
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     long_epochs: Count | None
     train_from: str | None = None
     batch_norm: Literal["train", "frozen"] = "train"

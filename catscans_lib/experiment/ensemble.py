@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from catscans_lib import paths, results
+from catscans_lib.datasets import folders
 from catscans_lib.errors import InputError, unknown
 from catscans_lib.experiment import transfer
 from catscans_lib.images import store
-from catscans_lib.images.listing import Problem, Row, image_names, is_rubbish, make_listing
+from catscans_lib.images.listing import Problem, Row, make_listing
 from catscans_lib.images.pixels import Resize
 from catscans_lib.networks import weight_files
 from catscans_lib.training import loop
@@ -74,15 +75,10 @@ class Ensemble:
 
         An image's id is its path below the folder. InputError if there is no image.
         """
-        rows, problems = [], []
-        for place, below, _ in os.walk(folder):
-            below[:] = sorted(name for name in below if not is_rubbish(name))
-            here = Path(place).relative_to(folder).as_posix()
-            for name in image_names(Path(place), here, problems, skip_folders=True):
-                image_id = f"{here}/{name}".removeprefix("./")
-                rows.append(Row(image_id, image_id, "", image_id, ""))
-        problems = [Problem(path.removeprefix("./"), problem) for path, problem in problems]
-        listing = make_listing(rows, problems, folder, root=folder)
+        problems: list[Problem] = []
+        tree = folders.scan(folder, folder, problems)
+        rows = [Row(path, path, "", path, "") for path in tree.all()]
+        listing = make_listing(rows, [*problems, *tree.other_files()], folder, root=folder)
         how = {"size_px": self.size_px, "resize": self.resize, "value_range": self.value_range}
         undecodable = store.write(to, listing, dataset=folder.name, n_processes=os.cpu_count() or 1, **how)
         opened = store.open_store(to)

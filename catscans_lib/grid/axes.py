@@ -81,6 +81,10 @@ def _wrong_networks(profile: Profile) -> Iterator[str]:
 def _wrong_sizes(profile: Profile) -> Iterator[str]:
     k = profile.folds.n_folds
     for target, row in profile.transfer.targets.items():
+        most = (row or {}).get("max_images") or profile.datasets[target].n_images or k
+        if type(most) is not int or most < k:
+            yield f"transfer.targets.{target}.max_images: got {most!r}; a whole number from {k} on is needed, one per fold."
+            return
         n_all, n_classes = n_images(profile, target) * (k - 1) // k, 2
         if profile.data == "native":  # the demo world draws fewer classes
             n_classes = datasets.get(target).count_classes() or 2

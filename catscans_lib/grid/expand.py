@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from catscans_lib import datasets
-from catscans_lib.errors import Strict, unknown, validated
+from catscans_lib.errors import InputError, Strict, unknown, validated
 from catscans_lib.grid import profiles
 from catscans_lib.grid.axes import SIZES
 from catscans_lib.grid.rows import base_transfers
@@ -52,11 +52,14 @@ def grid(profile: str) -> dict[str, PlannedRun]:
 def runs(loaded: Profile, profile: str, where: str) -> dict[str, PlannedRun]:
     """Return the runs of a profile's content, as `grid` does; `where` begins the message of an InputError."""
     found = {}
-    for step in (step for step in STEPS.values() if step.rows):
-        for row in step.rows(loaded):
-            settings = validated(step.settings, {"profile": profile} | row.values, f"{where}: {row.place}")
-            run = PlannedRun(step.name, step.name_of(row.values), settings, tuple(row.needs))
-            found[run.key] = run
+    try:
+        for step in (step for step in STEPS.values() if step.rows):
+            for row in step.rows(loaded):
+                settings = validated(step.settings, {"profile": profile} | row.values, f"{where}: {row.place}")
+                run = PlannedRun(step.name, step.name_of(row.values), settings, tuple(row.needs))
+                found[run.key] = run
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
     for name in {run.step for run in found.values()}:
         STEPS[name].check_notebook()
     return found

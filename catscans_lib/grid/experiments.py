@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import yaml
-
 from catscans_lib import paths
-from catscans_lib.errors import InputError, unknown
+from catscans_lib.errors import InputError, read_yaml, unknown, yaml_editor
 from catscans_lib.grid import expand, profiles
-from catscans_lib.grid.schema import Profile
+from catscans_lib.grid.schema import PretrainBlock, Profile, TransferBlock
 
 Place = tuple[str, ...]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -54,14 +52,15 @@ def _write(study: str, words: tuple[str, ...], profile: str) -> bool:
     changes, path = parsed(words), paths.params_path(profile)
     where = " --set ".join((profiles.where(study), *words))
     profiles.load(study)
-    content = applied(profiles.editor().load(paths.params_path(study).read_text(encoding="utf-8")), changes)
+    content = applied(yaml_editor().load(paths.params_path(study).read_text(encoding="utf-8")), changes)
     content.yaml_set_start_comment(f"An experiment: {where}\nCommand: make book PROFILE={profile}")
     content["title"] = f"{content['title']}, {', '.join(words)}"
     text = io.StringIO()
-    profiles.editor().dump(content, text)
-    expand.runs(profiles.parsed(text.getvalue(), where), profile, where)
+    yaml_editor().dump(content, text)
+    new = read_yaml(text.getvalue(), where)
+    expand.runs(profiles.validate(new, where), profile, where)
     if path.is_file():
-        if yaml.safe_load(path.read_text(encoding="utf-8")) == yaml.safe_load(text.getvalue()):
+        if read_yaml(path, profiles.where(profile)) == new:
             return False
         raise InputError(
             f"{paths.relative(path)} exists with other settings. Choose another name with --as, or delete that file to define "
@@ -83,10 +82,7 @@ def parsed(words: tuple[str, ...]) -> dict[str, Any]:
         name, equals, text = word.partition("=")
         if not (name and equals):
             raise InputError(f"--set got '{word}'; name=value is needed, such as --set epochs=5.")
-        try:
-            found[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"--set {name} got '{text}', which YAML cannot read.") from None
+        found[name] = read_yaml(text, f"--set {name}: '{text}'")
     return found
 
 
@@ -94,7 +90,8 @@ def applied(content: Any, changes: dict[str, Any]) -> Any:
     """Change a profile's content and return it; the values are validated later.
 
     A plain name changes every key of that name. A name with dots is one place, `transfer.targets.chest.epochs`, which the file
-    may lack, or a block and a name that changes only below it, `transfer.epochs`. InputError if the name is unknown.
+    may lack, or a block and a name that changes only below it, `transfer.epochs`; a parameter that the block does not state goes
+    to its defaults. InputError if the name is unknown.
     """
     for name, value in changes.items():
         for *above, last in _places(content, name):
@@ -123,6 +120,9 @@ def _places(content: dict[str, Any], name: str) -> list[Place]:
         raise InputError(
             f"--set {name}: the file states no such parameter; known: {known}. To add one, give its place."
         )
+    fields = {"pretrain": PretrainBlock, "transfer": TransferBlock}
+    if len(path) == 2 and path[0] in fields and last not in fields[path[0]].model_fields:
+        return [(path[0], "defaults", last)]  # a parameter of its runs
     return [path]
 
 

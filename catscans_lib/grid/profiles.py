@@ -6,10 +6,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from catscans_lib import datasets, paths, results
-from catscans_lib.errors import InputError, unknown, validated
+from catscans_lib.errors import InputError, read_yaml, unknown, validated, yaml_editor
 from catscans_lib.grid import axes, steps
 from catscans_lib.grid.schema import Profile, Resources
 from catscans_lib.networks import registry
@@ -28,14 +26,14 @@ def names() -> list[str]:
 
 def load(profile: str) -> Profile:
     """Return a profile; raises InputError for an unknown profile, key, type or dataset."""
-    return parsed(_text(profile), where(profile))
+    return validate(_content(profile), where(profile))
 
 
-def _text(profile: str) -> str:
+def _content(profile: str) -> Any:
     path = paths.params_path(profile)
     if not path.is_file():
         raise unknown("profile", profile, names())
-    return path.read_text(encoding="utf-8")
+    return read_yaml(path, where(profile))
 
 
 def where(profile: str) -> str:
@@ -43,12 +41,8 @@ def where(profile: str) -> str:
     return f"params/{profile}.yaml"
 
 
-def parsed(text: str, where: str) -> Profile:
+def validate(content: Any, where: str) -> Profile:
     """Return the validated content of a profile's file; `where` begins the message of an InputError."""
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{where} is not readable as YAML: {error}") from None
     profile = validated(Profile, content, where)
     rows = {f"transfer.targets.{target}": row for target, row in profile.transfer.targets.items()}
     rows |= {"transfer.defaults": profile.transfer.defaults, "pretrain.defaults": profile.pretrain.defaults}
@@ -82,9 +76,11 @@ def check_measure(profile: str) -> None:
     from catscans_lib.similarity import registry
 
     loaded = load(profile)
-    computed = [measure.name for measure in registry.chosen((loaded.similarity or {}).get("measures"))]
-    if loaded.primary.measure not in computed:
-        raise InputError(f"{where(profile)}: primary: {unknown('measure', loaded.primary.measure, computed)}")
+    stated = (loaded.similarity or {}).get("measures") or list(registry.MEASURES)
+    places = [("similarity.measures", name, registry.MEASURES) for name in stated]
+    for place, name, known in (*places, ("primary", loaded.primary.measure, stated)):
+        if name not in known:
+            raise InputError(f"{where(profile)}: {place}: {unknown('measure', name, known)}")
 
 
 def resources(profile: str, step: str) -> Resources:
@@ -99,13 +95,13 @@ def resources(profile: str, step: str) -> Resources:
 def is_demo(profile: str) -> bool:
     """Return whether results are of generated images, by the profile's file (which `load` may refuse) now or at ingestion."""
     ingested = [results.record(profile, f"ingest/{name}") for name in results.finished(profile, "ingest")]
-    settings = [yaml.safe_load(_text(profile)), *(record.get("parameters", {}) for record in ingested)]
+    settings = [_content(profile), *(record.get("parameters", {}) for record in ingested)]
     return any(values.get("data") == "demo" for values in settings)
 
 
 def titles(profile: str) -> dict[str, str]:
     """Return `datasets.titles`, with the network of every source that has another one than the profile's."""
-    content, found = yaml.safe_load(_text(profile)), datasets.titles()
+    content, found = _content(profile), datasets.titles()
     for source, row in content.get("pretrain", {}).get("sources", {}).items():
         name = (row or {}).get("backbone")
         if source in found and name not in (None, content.get("backbone")):
@@ -147,20 +143,20 @@ def add_dataset(
         raise InputError(
             f"Profile '{profile}' is new, and a profile needs a target. Add the dataset as target or as both."
         )
-    content = _new(like, profile) if is_new else editor().load(path.read_text(encoding="utf-8"))
+    content = _new(like, profile) if is_new else yaml_editor().load(path.read_text(encoding="utf-8"))
     rows = content["datasets"]
     if dataset in rows:
         raise InputError(f"params/{profile}.yaml already has a row for '{dataset}'. Edit it there.")
     sizes = [row["size_px"] for row in rows.values()]
     more = ("" if resize == "squash" else f", resize: {resize}") + (", strict: true" if strict else "")
-    rows[dataset] = editor().load(f"{{size_px: {size_px or max(sizes, key=sizes.count)}{more}}}")
+    rows[dataset] = yaml_editor().load(f"{{size_px: {size_px or max(sizes, key=sizes.count)}{more}}}")
     if "source" in roles:
         content["pretrain"]["sources"][dataset] = None
     if "target" in roles:
         content["transfer"]["targets"][dataset] = None
     text = io.StringIO()
-    editor().dump(content, text)
-    parsed(text.getvalue(), f"params/{profile}.yaml")
+    yaml_editor().dump(content, text)
+    validate(read_yaml(text.getvalue(), where(profile)), where(profile))
     with paths.atomic_write(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
     return path
@@ -169,7 +165,7 @@ def add_dataset(
 def _new(like: str, profile: str) -> "CommentedMap":
     """Return the settings of a profile, without its datasets except those that come as weights."""
     load(like)
-    content = editor().load(paths.params_path(like).read_text(encoding="utf-8"))
+    content = yaml_editor().load(paths.params_path(like).read_text(encoding="utf-8"))
     content.yaml_set_start_comment(
         f"Own data, with the settings of {like}.yaml; the same for all sources of a target.\n"
         f"Command: make book PROFILE={profile}"
@@ -186,12 +182,3 @@ def _new(like: str, profile: str) -> "CommentedMap":
     for key in kept:
         content["datasets"][key].pop("n_images", None)
     return content
-
-
-def editor() -> Any:
-    """Return a reader and writer of YAML that keeps comments (an empty value loses its `null`)."""
-    from ruamel.yaml import YAML
-
-    editor = YAML()
-    editor.width = 130
-    return editor

@@ -171,9 +171,8 @@ def _external_pairs(profile: Profile) -> list[dict[str, Any]]:
     for train, test in ((pair.train, pair.test) for pair in profile.external):
         if train not in profile.transfer.targets:
             raise InputError(f"external.train: {unknown('target', train, profile.transfer.targets)}")
-        if train == test or (train, test) in ((pair["train"], pair["test"]) for pair in found):
-            what = "the same dataset twice" if train == test else "listed twice"
-            raise InputError(f"external: {train} -> {test} is {what}; name another collection, and each pair once.")
+        if train == test:
+            raise InputError(f"external: {train} -> {test} is the same dataset twice; name another collection.")
         sizes = [profile.datasets[name].size_px for name in (train, test)]
         if sizes[0] != sizes[1]:
             raise InputError(

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from catscans_lib.datasets import Size
-from catscans_lib.errors import Count, Strict
+from catscans_lib.errors import Count, Seed, Strict
 from catscans_lib.evaluation import Test
 from catscans_lib.images.pixels import Resize
 from catscans_lib.transferability import Statistic
 
-Seeds = Annotated[list[int], Field(min_length=1)]
+Keys = Annotated[list[str], Field(min_length=1)]
+Seeds = Annotated[list[Seed], Field(min_length=1)]
 Changes = dict[str, dict[str, Any] | None]  # dataset key -> parameters that differ from the defaults
 
 
@@ -24,7 +25,7 @@ class Folds(Strict):
     """
 
     n_folds: Annotated[int, Field(ge=2)]
-    seed: int
+    seed: Seed
     split: Literal["drawn", "published"] = "drawn"
 
 
@@ -58,21 +59,21 @@ class TransferBlock(Strict):
     """
 
     modes: list[str]
-    seeds: list[int]
+    seeds: Seeds
     include_none: bool
     long_epochs: int | None
     defaults: dict[str, Any]
     targets: Changes
-    axes_sources: list[str] | None = None
-    seed_targets: list[str] | None = None
+    axes_sources: Keys | None = None
+    seed_targets: Keys | None = None
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class Backbone(Strict):
     """A further network: its sources and targets (None: all), `weights` by source instead of training, changed parameters."""
 
-    sources: list[str] | None = None
-    targets: list[str] | None = None
+    sources: Keys | None = None
+    targets: Keys | None = None
     weights: dict[str, str] = Field(default_factory=dict)
     pretrain: dict[str, Any] = Field(default_factory=dict)
     transfer: dict[str, Any] = Field(default_factory=dict)

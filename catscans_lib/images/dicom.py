@@ -27,6 +27,8 @@ def read(data: bytes) -> tuple[np.ndarray, dict[str, Any]]:
     except ImportError:
         raise ValueError("a DICOM file needs pydicom; install it: .venv/bin/pip install pydicom") from None
     file = pydicom.dcmread(io.BytesIO(data))
+    if lacking := [name for name in ("Rows", "Columns", "PhotometricInterpretation") if name not in file]:
+        raise ValueError(f"a DICOM file without {' and '.join(lacking)}, so without an image")
     if file.Rows * file.Columns > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
     # files of several frames have rescaling and window in groups, for all frames and for each

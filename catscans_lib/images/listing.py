@@ -70,12 +70,13 @@ def image_names(folder: Path, below: str, problems: list[Problem], *, skip_folde
     """Return the sorted names of the images in a folder; other files, but not hidden ones, and masks become problems."""
     names = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if is_rubbish(entry.name) or entry.name.lower().endswith(".txt") or (skip_folders and entry.is_dir()):
+        is_folder = skip_folders and Path(entry.path).is_dir()  # unlike entry.is_dir(), not an error at a loop of links
+        if is_folder or is_rubbish(entry.name) or entry.name.lower().endswith(".txt"):
             continue
         if fault := name_fault(entry.name):
-            problems.append(Problem(f"{below}/{entry.name!a}", f"{fault}; left out"))
+            problems.append(Problem(f"{below}/{entry.name!a}".lstrip("/"), f"{fault}; left out"))
         elif said := no_image(Path(entry.path)):
-            problems.append(Problem(f"{below}/{entry.name}", said))
+            problems.append(Problem(f"{below}/{entry.name}".lstrip("/"), said))
         else:
             names.append(entry.name)
     stems = set(map(stem, names))
@@ -86,7 +87,9 @@ def image_names(folder: Path, below: str, problems: list[Problem], *, skip_folde
 
 def no_image(file: Path) -> str:
     """Return why a file is no image; "" if it is one, by its suffix or because it begins as DICOM files do."""
-    if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
+    if not file.is_file():  # opening a pipe would wait for ever
+        return "a link to nothing" if file.is_symlink() else "not an ordinary file"
+    if file.suffix.lower() in IMAGE_SUFFIXES:
         return ""
     if file.name.lower().endswith((".nii", ".nii.gz")):
         return NIFTI
@@ -111,11 +114,12 @@ def name_fault(name: str) -> str:
 
 
 def class_key(label: str) -> str:
-    """Return what spellings of one class have in common: not case, spaces, _ and -, or Unicode form.
+    """Return what spellings of one class have in common: not case, spaces, _ and -, Unicode form, or the .0 of a number.
 
-    >>> class_key("Basal_cell  CARCINOMA") == class_key("basal-cell carcinoma")
-    True
+    >>> class_key("Basal_cell  CARCINOMA") == class_key("basal-cell carcinoma"), class_key("1.0")
+    (True, '1')
     """
+    label = re.sub(r"(\d+)\.0+", r"\1", label) if re.fullmatch(r"\s*\d+\.0+\s*", label) else label
     text = unicodedata.normalize("NFC", label.casefold())
     text = "".join(one for one in text if unicodedata.category(one) != "Cf")  # invisible, such as a zero-width space
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", text.strip())

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from catscans_lib.datasets import Key
-from catscans_lib.errors import Count, Strict
+from catscans_lib.errors import Count, Seed, Strict
 
 
 class FeatureMaps(Strict):
@@ -27,4 +27,4 @@ class FeatureMaps(Strict):
     n_maps: Count
     n_examples: Count = 3
     n_cka_images: Annotated[int, Field(ge=4, le=200)] = 200  # four: the estimator's least
-    seed: int = 0
+    seed: Seed = 0

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from catscans_lib.errors import Strict
+from catscans_lib.errors import Seed, Strict
 
 
 class Recommend(Strict):
@@ -30,7 +30,7 @@ class Recommend(Strict):
     mode: Literal["fine_tune", "linear_probe"] | None = None
     n_images: Annotated[int, Field(ge=20)] = 500
     size_px: Annotated[int, Field(ge=8, le=1024)] = 224
-    seed: int = 0
+    seed: Seed = 0
     path_column: str = "path"
     label_column: str = "label"
     image_dir: list[str] = Field(default_factory=list)

@@ -76,14 +76,21 @@ def _images(dataset: str, data_dir: Path | None) -> Places:
 
 
 def _files(places: Places) -> Iterator[tuple[str, Path]]:
-    """Give the files among places and in their folders, without hidden ones; each once, in a fixed order."""
+    """Give the files among places and in their folders, without hidden ones and pipes; in a fixed order, each folder once.
+
+    Links are followed: one to nothing gives no file, and one to a folder that was given already adds nothing.
+    """
     for name, place in places:
         if place.is_file():
             yield name, place
+        seen: set[str] = set()
         for folder, below, files in os.walk(place, followlinks=True):
-            below[:] = sorted(one for one in below if not one.startswith("."))
+            is_new = (real := os.path.realpath(folder)) not in seen
+            seen.add(real)
+            below[:] = sorted(one for one in below if is_new and not one.startswith("."))
+            found = (Path(folder, file) for file in sorted(files) if is_new and not file.startswith("."))
             inside = Path(folder).relative_to(place).as_posix()
-            yield from ((f"{name}/{inside}/{file}", Path(folder, file)) for file in sorted(files) if file[0] != ".")
+            yield from ((f"{name}/{inside}/{file.name}", file) for file in found if file.is_file())
 
 
 def _digest(files: Places) -> str:

@@ -25,7 +25,7 @@ Paired = namedtuple("Paired", "difference variance z p low high")  # of two AUCs
 def delong(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the AUCs of several models on the same images, shape (n_models,), and their covariance matrix.
 
-    `labels`, shape (n,), are True where the image is positive. `scores`, shape (n,) or (n_models, n), may have any scale; higher
+    `labels`, shape (n,), are True (1) if positive. `scores`, shape (n,) or (n_models, n), may have any scale; higher
     means positive, and ties count one half. `groups`, shape (n,), are patients, lesions or slides; None: images are independent.
     A variance is exactly 0 if a model separates the classes perfectly or all scores are equal. The formula then cannot estimate
     the uncertainty, which is not 0 (`interval` returns NaN). It is NaN if all positives, or all negatives, are in one group.
@@ -73,6 +73,15 @@ def _deviations(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) 
     Deviations are summed by group, shape (n_models, n_groups), so that a variance is a sum of squares.
     """
     labels, scores = np.asarray(labels), np.atleast_2d(np.asarray(scores, dtype=float))
+    if (
+        not np.isin(labels, (0, 1)).all()
+        or len({len(labels), scores.shape[-1], len(labels if groups is None else groups)}) > 1
+    ):
+        got = f"labels {np.unique(labels)[:3].tolist()} of {len(labels)} images, scores {scores.shape}"
+        raise ValueError(
+            f"DeLong needs labels True or 1 and False or 0, scores and groups of the same images; got {got}."
+        )
+    labels = labels.astype(bool)  # 0 and 1 would select the first two images
     # A rank among all images minus that among images of its class is the number of others below, ties as one half.
     below = stats.rankdata(scores, axis=1)
     for of in (labels, ~labels):

@@ -63,8 +63,8 @@ def transfer_score(auc: ArrayLike, baseline_auc: ArrayLike) -> np.ndarray:
     if auc.shape != baseline.shape:
         said = f"transfer_score pairs folds: got {auc.shape} scores and {baseline.shape} baselines."
         raise ValueError(f"{said} Pass both from the same fold table.")
-    if not ((baseline > 0) & (baseline <= 1)).all():
-        raise ValueError(f"A baseline AUC lies in (0, 1]; got {baseline.tolist()}.")
+    if not ((baseline > 0) & (baseline <= 1)).all() or ((auc < 0) | (auc > 1)).any():
+        raise ValueError(f"An AUC lies in [0, 1], a baseline above 0; got {auc.tolist()} and {baseline.tolist()}.")
     return 100 * (auc - baseline) / baseline
 
 
@@ -126,7 +126,7 @@ def check_predictions(labels: ArrayLike, scores: ArrayLike, classes: tuple[str, 
         said = f"The probabilities of an image must be finite and sum to 1; {off.sum()} of {len(off)} rows do not."
         raise ValueError(f"{said} The worst is row {worst} (from 0) with sum {scores[worst].sum():.3f}.")
     if unknown := set(labels.tolist()) - set(classes):
-        raise ValueError(f"Unknown labels {', '.join(sorted(unknown))}; known classes: {', '.join(classes)}.")
+        raise ValueError(f"Unknown labels {', '.join(sorted(unknown))}; known classes: {', '.join(map(str, classes))}.")
     return labels, scores
 
 

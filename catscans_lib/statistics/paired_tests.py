@@ -26,6 +26,8 @@ def nadeau_bengio(difference: ArrayLike, test_train_ratio: float, level: float =
     are 0, otherwise both are NaN. Reference: Nadeau and Bengio (2003), Machine Learning 52(3), equation 9.
     """
     difference = np.where(np.abs(difference) <= FLAT, 0, difference)
+    if difference.shape[-1:] < (2,):
+        raise ValueError(f"nadeau_bengio needs differences on at least two folds; got shape {difference.shape}.")
     n, mean = difference.shape[-1], difference.mean(axis=-1)
     sd = np.where(np.ptp(difference, axis=-1) <= FLAT, np.nan, difference.std(axis=-1, ddof=1))[()]
     error = np.sqrt(1 / n + test_train_ratio) * sd
@@ -48,6 +50,10 @@ def skillings_mack(matrix: ArrayLike, *, n_draws: int = 20_000, seed: int = 0) -
     (1981), Technometrics 23(2). Westfall and Young (1993), Resampling-Based Multiple Testing. Phipson and Smyth (2010), SAGMB 9.
     """
     known = ~np.isnan(matrix := np.asarray(matrix, dtype=float))
+    if known.ndim != 2 or not known.size or known.sum(axis=1).min() < 2:
+        raise ValueError(
+            f"skillings_mack needs two results in each block (row) of {known.shape}; drop the blocks with fewer."
+        )
     n, k = known.sum(axis=1), matrix.shape[1]
     n_parts, parts = csgraph.connected_components(known.T.astype(int) @ known)
     if n_parts > 1:
@@ -84,6 +90,8 @@ def holm(p: ArrayLike) -> np.ndarray:
     array([0.03, 0.06, 0.06,  nan])
     """
     p = np.asarray(p, dtype=float)
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise ValueError(f"holm needs p values in [0, 1], shape (n,); got {p.tolist()}.")
     adjusted = np.full(p.shape, np.nan)
     tests = np.flatnonzero(~np.isnan(p))
     order = tests[np.argsort(p[tests], kind="stable")]

@@ -1,10 +1,6 @@
-"""The report on runs that failed: the error, the last lines of its traceback, and the notebook to open."""
+"""The report on runs that failed: the error, and the notebook to open, which has its traceback."""
 
-import re
 from contextlib import suppress
-from pathlib import Path
-
-import nbformat
 
 from catscans_lib import paths
 from catscans_lib.errors import and_more
@@ -12,8 +8,7 @@ from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.sweep.selection import with_needs
 
 ERROR = "error.txt"  # in the work folder of a run that failed
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-MAX_LINES, MAX_REPORTS = 8, 20
+MAX_REPORTS = 20
 
 
 def note(profile: str, key: str, message: str) -> None:
@@ -40,27 +35,13 @@ def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since
 
 
 def report(profile: str, key: str, since: float = 0) -> str:
-    """Return the message and traceback of a run that has failed since `since`; "" if it has not."""
+    """Return the message of a run that has failed since `since`; "" if it has not."""
     if not has_failed(profile, key, since):
         return ""
-    step, name = key.split("/")
-    work = paths.work_dir(profile, step, name)
-    first, *rest = (work / ERROR).read_text(encoding="utf-8").splitlines()
-    return "\n".join([first, *(f"    {line}" for line in _traceback(work / f"{step}.ipynb")), *rest])
+    return (paths.work_dir(profile, *key.split("/")) / ERROR).read_text(encoding="utf-8").rstrip()
 
 
 def has_failed(profile: str, key: str, since: float = 0) -> bool:
     """Return whether a run has failed since `since`."""
     path = paths.work_dir(profile, *key.split("/")) / ERROR
     return path.is_file() and path.stat().st_mtime >= since
-
-
-def _traceback(notebook: Path) -> list[str]:
-    """Return the last lines of the error that a notebook shows, without colours."""
-    try:
-        cells = nbformat.read(notebook, as_version=4).cells
-    except (OSError, ValueError, nbformat.ValidationError):  # truncated by a kill, or never written
-        return []
-    errors = [out for cell in cells for out in cell.get("outputs", []) if out.output_type == "error"]
-    lines = COLOUR.sub("", "\n".join(errors[0].traceback)).splitlines() if errors else []
-    return [line.rstrip() for line in lines if line.strip()][-MAX_LINES:]

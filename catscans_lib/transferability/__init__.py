@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from catscans_lib.datasets import Key
-from catscans_lib.errors import Strict
+from catscans_lib.errors import Seed, Strict
 from catscans_lib.evaluation import Average
 
 Statistic = Literal["pearson", "spearman", "kendall", "regret", "accuracy"]  # see `statistics.ranks`
@@ -29,7 +29,7 @@ class Similarity(Strict):
     sources: Annotated[list[str], Field(min_length=1)]
     probe: str
     n_images: Annotated[int, Field(ge=20)]
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     measures: Annotated[list[str], Field(min_length=1)] | None = None
     primary: str
 
@@ -43,7 +43,7 @@ class Transferability(Strict):
     statistic: Statistic
     average: Average
     n_draws: Annotated[int, Field(ge=100)] = 2000
-    draw_seed: int = 0
+    draw_seed: Seed = 0
 
 
 @dataclass(frozen=True)

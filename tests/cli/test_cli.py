@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -10,7 +12,8 @@ import pytest
 import tiny
 from click.testing import CliRunner
 
-from catscans_lib.cli import main
+from catscans_lib.cli import main, sweep
+from catscans_lib.grid import expand
 from catscans_lib.recommend import report, texts
 
 
@@ -84,9 +87,9 @@ def test_a_missing_or_empty_folder_is_reported_before_anything_runs(folder, tmp_
 def test_unknown_clusters_and_experiments_and_selections_without_match_are_refused(folder):
     assert "Unknown cluster 'moon'" in answers(folder, "sweep", "--cluster", "moon")
     assert "Unknown run '*--cats'; known: ingest/" in answers(folder, "sweep", "*--cats")
-    message = answers(folder, "sweep", "--set", "learning_rate=1e-5")
-    assert "demo.yaml --set learning_rate=1e-5: " in message and "got the text '1e-5'" in message
-    assert "Unknown experiment of demo 'short'; known: ." in answers(folder, "book", "--as", "short")
+    message = answers(folder, "sweep", "--set", "learning_rate=fast")
+    assert "demo.yaml --set learning_rate=fast: " in message and "learning_rate got 'fast'" in message
+    assert "Unknown experiment of demo 'short'; known: none." in answers(folder, "book", "--as", "short")
     assert "--as got '../up'; a name of letters" in answers(folder, "sweep", "--set", "epochs=1", "--as", "../up")
     assert not list((folder / "params").glob("*+*"))
 
@@ -115,6 +118,50 @@ def test_a_backend_of_keras_that_is_not_supported_is_refused_before_anything_sta
 def test_an_empty_value_of_an_option_is_refused(words):
     result = CliRunner().invoke(main.main, ["recommend", "x", *words])
     assert result.exit_code == 2 and "--group-column got an empty value. Leave it out" in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device. Is the disk full"),
+        (PermissionError(13, "Permission denied", "/x"), "Permission denied '/x'. Is the disk full, or the folder not writable?"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_written_is_one_message_of_any_command(folder, monkeypatch, error, message):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(report, "recommend", fail)
+    assert message in answers(folder, "recommend", "x")
+
+
+def test_tables_of_a_profile_without_any_are_refused(folder, tmp_path):
+    assert "Profile 'nope' has no table yet" in answers(folder, "tables", str(tmp_path / "t.zip"), "--profile", "nope")
+    said = answers(folder, "tables", str(tmp_path / "t.zip"))
+    assert "Profile 'demo' has no table yet. Make them: .venv/bin/catscans sweep --profile demo" in said
+    assert not (tmp_path / "t.zip").exists()
+
+
+def written_commands():
+    """Give the sweeps that README and book tell to type, and every --set that help and messages name."""
+    for path in [*tiny.ROOT.glob("book/*.md"), tiny.ROOT / "README.md"]:
+        text = path.read_text().replace("{{ profile }}", "demo").replace("{{ key }}", "transfer/dtd--chest")
+        for line in re.findall(r"\.venv/bin/catscans ((?:sweep|book|check) [^`#\n]*)", text):
+            yield pytest.param(
+                shlex.split(line.split("--cluster")[0].split(" -- ")[0]), id=f"{path.name}: {line.strip()}"
+            )
+    for path in tiny.ROOT.glob("catscans_lib/**/*.py"):
+        for change in set(re.findall(r"--set ([a-z][a-z_.]*=[a-z0-9]\w*)", path.read_text())):
+            yield pytest.param(["sweep", "--set", change], id=f"{path.name}: {change}")
+
+
+@pytest.mark.parametrize("words", list(written_commands()))
+def test_the_commands_for_sweeps_that_texts_and_messages_tell_are_accepted(words, monkeypatch):
+    monkeypatch.setattr(sweep, "_run", lambda profile, *_, **__: expand.grid(profile) and 3)
+    monkeypatch.setenv("CATSCANS_ROOT", str(tiny.ROOT))
+    dry = [] if words[0] == "check" or "--dry-run" in words else ["--dry-run"]
+    result = CliRunner().invoke(main.main, [*words, *dry])
+    assert result.exit_code == (0 if words[0] == "check" or "--no-sweep" in words else 3), result.output
 
 
 def test_recommend_with_strict_fails_if_images_were_left_out(monkeypatch):

@@ -124,7 +124,7 @@ def test_an_own_table_joins_an_existing_grid_as_source_and_target(project, tmp_p
         "--group", "owner", "--profile", "sample", "--as", "both",
     )  # fmt: skip
     assert "\nRead: 2 images in 2 classes (a 1, b 1).\nGroups (owner): 2; the largest has 1 images.\n" in said
-    assert "Class 'a' has 1 groups, too few for 5 folds. Lower folds.n_folds" in said
+    assert "Too few groups for 5 folds in 2 of 2 classes: 'a' 1, 'b' 1. Lower folds.n_folds" in said
     assert "DATA=" in said  # the card names a place below it
     after = (project / "params/sample.yaml").read_text().splitlines()
     size = next(line for line in before if line.startswith("  chest: {size_px")).partition(": ")[2]
@@ -192,7 +192,7 @@ def test_a_table_of_findings_is_added_with_its_counts(project, tmp_path):
     add = ("dataset", "add", "lungs", tmp_path / "a.csv", "--group-column", "who")
     said = catscans(*add, "--multi-label", "|")
     assert "Read: 3 images in 3 classes (Edema 2, Mass 1, No finding 1)." in said
-    assert "Class 'Mass' has 1 groups, too few for 5 folds. It has no AUC in some." in said
+    assert "Too few groups for 5 folds in " in said and "'Mass' 1" in said and "They have no AUC in some." in said
     card = yaml.safe_load((project / "params/datasets/lungs.yaml").read_text())
     assert card["multi_label"] == "|" and card["n_per_class"] == {"Edema": 2, "Mass": 1}
     assert "lungs: 3 images in 2 classes" in catscans("dataset", "check", "lungs")

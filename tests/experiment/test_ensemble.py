@@ -1,6 +1,8 @@
 """`catscans predict`: the networks that a transfer kept of all folds predict a user's images."""
 
 import json
+import os
+import shutil
 
 import keras
 import numpy as np
@@ -110,6 +112,22 @@ def test_a_folder_without_images_and_a_damaged_network_are_named(called, kept, t
         file.write_bytes(whole)
     assert done.exit_code == 2 and "'seed0-fold2.keras' is not a weights file of Keras" in done.output
     assert not (tmp_path / "predictions.csv").exists()
+
+
+def test_links_pipes_and_names_that_cannot_be_written_cost_no_other_image(called, kept, tmp_path):
+    folder = tmp_path / "odd"
+    shutil.copytree(kept[1] / "b", folder / "b")
+    (folder / "self").symlink_to(folder / "self")
+    (folder / "b/up").symlink_to("..")
+    (folder / "gone.png").symlink_to("/nowhere.png")
+    os.mkfifo(folder / "pipe.png")
+    (bad := folder / os.fsdecode(b"bad\xff")).mkdir()
+    shutil.copy(folder / "b/a.png", bad / "a.png")
+    done = called(folder, *FROM)
+    assert done.exit_code == 0, done.output
+    assert list(pd.read_csv("predictions.csv")["image_id"]) == ["b/a.png", "b/wide.png"]
+    for why in ("1 x folder name is not UTF-8; rename it", "a link to nothing", "not an ordinary file"):
+        assert why in done.output
 
 
 def test_findings_keep_their_own_probabilities_which_need_not_sum_to_one(tmp_path):

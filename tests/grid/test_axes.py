@@ -2,7 +2,6 @@
 
 import pytest
 import tiny
-import yaml
 
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, profiles
@@ -19,7 +18,7 @@ def grid(monkeypatch):
         content["datasets"]["chest"]["size_px"] = content["datasets"]["dtd"]["size_px"] = 32
         content["pretrain"]["sources"]["stl10"] = None
         change(content)
-        monkeypatch.setattr(profiles, "_text", lambda profile: yaml.safe_dump(content))
+        monkeypatch.setattr(profiles, "_content", lambda profile: content)
         return expand.grid("demo")
 
     return read

@@ -5,7 +5,6 @@ from itertools import combinations
 
 import pytest
 import tiny
-import yaml
 
 from catscans_lib.errors import InputError
 from catscans_lib.grid import expand, fraction, profiles
@@ -54,9 +53,9 @@ def test_the_grid_of_a_part_keeps_the_baseline_and_reads_no_pair_that_it_leaves_
     content["datasets"] |= {name: {"size_px": 24, "n_images": 180} for name in ("stl10", "sti10", "isic2018")}
     content["pretrain"]["sources"] |= {"stl10": None, "sti10": None, "chest": None}
     content["transfer"]["targets"]["isic2018"] = {"n_images": [20]}
-    whole = expand.runs(profiles.parsed(yaml.safe_dump(content), "a file"), "demo", "a file")
+    whole = expand.runs(profiles.validate(content, "a file"), "demo", "a file")
     content["transfer"]["fraction"] = 0.57
-    part = expand.runs(profiles.parsed(yaml.safe_dump(content), "a file"), "demo", "a file")
+    part = expand.runs(profiles.validate(content, "a file"), "demo", "a file")
     assert part.keys() < whole.keys()
     base = [run.settings for run in part.values() if run.step == "transfer" and not run.settings.n_images]
     pairs = {(one.source, one.target) for one in base}

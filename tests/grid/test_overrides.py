@@ -68,13 +68,14 @@ def test_the_size_of_a_dataset_changes_in_all_its_runs(changed):
     [
         ("epochs=five", r"demo.yaml --set epochs=five: .*: epochs got 'five'"),
         ("epochs=0", "epochs got 0"),
-        ("learning_rate=1e-5", "YAML reads 1e-5 as text: write 1.0e-05"),
+        ("learning_rate='1e-5'", "a number is needed. Write it without quotes: 1e-5"),
         ("epoch=5", "--set epoch: the file states no such parameter; known: .*epochs"),
         ("transfr.epochs=5", "--set transfr.epochs: unknown key 'transfr'; known: .*transfer"),
         ("transfer.defaults.epoch=5", "unknown key 'epoch'"),
         ("title.words=5", "title has no keys below it"),
+        ("transfer.keep_network=true", "unknown key 'keep_network'; known: .*keep_networks"),
         ("epochs", "--set got 'epochs'; name=value is needed"),
-        ("epochs=[1", "which YAML cannot read"),
+        ("epochs=[1", r"--set epochs: '\[1' is not readable as YAML"),
     ],
 )
 def test_an_invalid_change_is_refused(changed, word, message):

@@ -102,7 +102,7 @@ def test_transfer_score_reproduces_the_published_imagenet_to_isic_fold():
 def test_transfer_score_rejects_folds_that_do_not_pair_and_a_baseline_of_0():
     with pytest.raises(ValueError, match=r"got \(2,\) scores and \(1,\) baselines"):
         transfer_score([0.9, 0.8], [0.7])
-    with pytest.raises(ValueError, match=r"lies in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"lies in \[0, 1\], a baseline above 0"):
         transfer_score([0.9], [0.0])
 
 

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from catscans_lib import paths, results
+from catscans_lib.errors import read_yaml
 from catscans_lib.runs.records import reading
 
 Sections = dict[str, dict[str, list[Any]]]  # section -> name -> the two values; a section without differences is empty
@@ -37,7 +37,7 @@ def _differing(left: dict[str, Any], right: dict[str, Any]) -> dict[str, list[An
 
 def compared_profiles(a: str, b: str) -> dict[str, Any]:
     """Return the settings that differ between two profiles, and their mean AUCs by target, mode and source, with b minus a."""
-    grids = [flat(yaml.safe_load(paths.params_path(name).read_text(encoding="utf-8"))) for name in (a, b)]
+    grids = [flat(read_yaml(paths.params_path(name), name)) for name in (a, b)]
     columns = ["target", "mode", "source"]
     tables = [results.optional(name, "tables/aucs.csv", [*columns, "auc"]) for name in (a, b)]
     means = [table.groupby(columns, sort=False)["auc"].mean() for table in tables]
