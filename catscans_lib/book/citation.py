@@ -9,7 +9,7 @@ import yaml
 from packaging import licenses
 
 from catscans_lib import paths
-from catscans_lib.errors import InputError
+from catscans_lib.errors import InputError, read_yaml
 from catscans_lib.runs import recipe
 
 RULES = {  # what is stated -> its key in CITATION.cff, the form that it must have, and an example
@@ -53,10 +53,7 @@ def cited(commit: str | None = None, built: datetime | None = None) -> dict[str,
 
 
 def _stated(path: Path) -> dict[str, Any]:
-    try:
-        stated = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path.name} is no YAML: {error}. Correct it, or restore it from git.") from None
+    stated = read_yaml(path, path.name) if path.is_file() else {}
     if not isinstance(stated, dict):
         raise InputError(f"{path.name} got {stated!r}; needed are title and authors. Restore it from git.")
     return stated

@@ -33,18 +33,14 @@ def defined(study: str, words: tuple[str, ...], name: str | None, *, keep: bool)
     profile = f"{study}+{name}"
     path = paths.params_path(profile)
     if not words and not path.is_file():
-        raise unknown(f"experiment of {study}", name, names(study))
+        known = [profile.partition("+")[2] for profile in profiles.names() if profile.startswith(f"{study}+")]
+        raise unknown(f"experiment of {study}", name, known)
     is_new = bool(words) and _write(study, words, profile)
     try:
         yield profile
     finally:
         if is_new and not keep:
             path.unlink()
-
-
-def names(study: str) -> list[str]:
-    """Return the names of a study's experiments."""
-    return [profile.partition("+")[2] for profile in profiles.names() if profile.startswith(f"{study}+")]
 
 
 def _write(study: str, words: tuple[str, ...], profile: str) -> bool:

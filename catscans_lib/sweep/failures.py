@@ -36,12 +36,5 @@ def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since
 
 def report(profile: str, key: str, since: float = 0) -> str:
     """Return the message of a run that has failed since `since`; "" if it has not."""
-    if not has_failed(profile, key, since):
-        return ""
-    return (paths.work_dir(profile, *key.split("/")) / ERROR).read_text(encoding="utf-8").rstrip()
-
-
-def has_failed(profile: str, key: str, since: float = 0) -> bool:
-    """Return whether a run has failed since `since`."""
     path = paths.work_dir(profile, *key.split("/")) / ERROR
-    return path.is_file() and path.stat().st_mtime >= since
+    return path.read_text(encoding="utf-8").rstrip() if path.is_file() and path.stat().st_mtime >= since else ""

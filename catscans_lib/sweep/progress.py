@@ -44,7 +44,7 @@ class Progress:
                 took = now - self.started.pop(key, now)
                 self.took[key] = took
                 lines.append(f"{key} done in {took:.0f} s: {self._counts(now)}")
-            elif key in self.started and failures.has_failed(self.profile, key, self.since):
+            elif key in self.started and failures.report(self.profile, key, self.since):
                 del self.started[key]
                 lines.append(f"{key} failed: {self._counts(now)}")
         for key in active:
@@ -75,7 +75,7 @@ class Progress:
                     is_new = folder.stat().st_mtime >= self.since
                     if is_new and key in self.costs and key not in self.done:
                         found.append(key)
-        return [key for key in found if not failures.has_failed(self.profile, key, self.since)]
+        return [key for key in found if not failures.report(self.profile, key, self.since)]
 
     def _counts(self, now: float) -> str:
         left = self.seconds_left(now)
