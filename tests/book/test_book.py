@@ -385,7 +385,9 @@ def test_a_book_without_version_commit_and_address_says_so_on_its_front_page(res
 @pytest.mark.parametrize("text", ["a: [", "- a\n"])
 def test_a_damaged_citation_file_is_named(results, text):
     (results / "CITATION.cff").write_text(text)
-    with pytest.raises(InputError, match=r"(?s)^CITATION\.cff (is not readable as YAML in line|.* Restore it from git\.$)"):
+    with pytest.raises(
+        InputError, match=r"(?s)^CITATION\.cff (is not readable as YAML in line|.* Restore it from git\.$)"
+    ):
         chapter("index")
 
 
