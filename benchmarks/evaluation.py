@@ -1,4 +1,4 @@
-"""Measure the speed of DeLong's variance and of the bootstrap of an AUC, against scikit-learn in a loop; print one table.
+"""Measure the speed of the bootstrap of an AUC, against scikit-learn in a loop; print one table.
 
     .venv/bin/python benchmarks/evaluation.py [--rounds 5] [--loop-draws 60]
 
@@ -21,10 +21,7 @@ import sklearn
 from sklearn.metrics import roc_auc_score
 
 from catscans_lib.statistics.bootstrap import auc_draws
-from catscans_lib.statistics.delong import delong
 
-N_DELONG = (81_920, 163_840, 327_680, 655_360, 1_310_720)
-N_PCAM = 327_680  # patches of PatchCamelyon
 N_IMAGES, N_DRAWS = 10_000, 2_000
 SHARES = (0.11, 0.67, 0.05, 0.03, 0.11, 0.01, 0.02)  # of the seven classes of ISIC 2018
 
@@ -83,21 +80,6 @@ def row(what: str, values: list[float], unit: str, target: str = "") -> dict:
     }
 
 
-def delong_rows(rounds: int) -> list[dict]:
-    """Return the seconds for growing n, and seconds per n log n relative to the smallest n."""
-    rng = np.random.default_rng(0)
-    labels = rng.random(max(N_DELONG)) < 0.5
-    scores = labels + rng.normal(size=max(N_DELONG))
-    taken = take_turns({str(n): lambda n=n: delong(labels[:n], scores[:n]) for n in N_DELONG}, rounds)
-    cost = {n: [one / (n * np.log(n)) for one in taken[str(n)]] for n in N_DELONG}
-    rows = []
-    for n in N_DELONG:
-        ratios = [one / first for one, first in zip(cost[n], cost[N_DELONG[0]], strict=True)]
-        rows.append(row(f"DeLong, {n:,} predictions", taken[str(n)], "s", "< 1" if n == N_PCAM else ""))
-        rows.append(row(f"  per n log n, over that of {N_DELONG[0]:,}", ratios, "x", "flat"))
-    return rows
-
-
 def bootstrap_rows(n_classes: int, per_group: int, rounds: int, n_loop: int) -> list[dict]:
     """Return the seconds of our bootstrap and of the loop, and their ratio."""
     given = predictions(n_classes, per_group)
@@ -121,7 +103,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--loop-draws", type=int, default=60)
     given = parser.parse_args()
-    rows = delong_rows(given.rounds)
+    rows = []
     for n_classes in (2, len(SHARES)):
         for per_group in (1, 3):
             rows += bootstrap_rows(n_classes, per_group, given.rounds, given.loop_draws)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from catscans_lib.evaluation.intervals import LEVEL, interval, mean_over_runs
 from catscans_lib.evaluation.tables import CELL, LONGER, shared_modes
-from catscans_lib.statistics import bootstrap, delong, paired_tests
+from catscans_lib.statistics import bootstrap, paired_tests
 from catscans_lib.statistics.ranks import known_mean
 
 ALPHA = 1 - LEVEL
@@ -204,6 +204,6 @@ def _bootstrap(rows: pd.DataFrame, draws: np.ndarray, pairs: Pairs) -> np.ndarra
             drawn = means[one] - means[pairs.second[here]]
             low, high = interval(drawn)
             # Equal draws, all different from 0, have no spread to test with.
-            is_flat = np.isnan(low) & (np.abs(drawn) > delong.ROUNDING).all(axis=1)
+            is_flat = np.isnan(low) & (np.abs(drawn) > bootstrap.ROUNDING).all(axis=1)
             found[1:, here] = np.where(is_flat, np.nan, bootstrap.p_value(drawn)), low, high
     return found

@@ -7,7 +7,7 @@ import pandas as pd
 
 from catscans_lib.evaluation import tables
 from catscans_lib.evaluation.tables import CELL, KEYS, split_folds
-from catscans_lib.statistics import bootstrap, delong
+from catscans_lib.statistics import bootstrap
 
 LEVEL = 0.95
 FEW_GROUPS = 10  # in a fold: with fewer, 95 % intervals cover about 90 % or less (simulated, see *Decisions*)
@@ -100,5 +100,5 @@ def interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Equal draws do not show that there is no uncertainty, only that these images cannot tell.
     """
     low, high = bootstrap.interval(np.atleast_2d(drawn), LEVEL)
-    is_flat = high - low <= delong.ROUNDING
+    is_flat = high - low <= bootstrap.ROUNDING
     return np.where(is_flat, np.nan, low), np.where(is_flat, np.nan, high)

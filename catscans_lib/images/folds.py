@@ -108,7 +108,7 @@ def part(label: np.ndarray, units: np.ndarray, share: float, seed: int) -> np.nd
         return marked
     label, n_units = pd.factorize(label)[0], len(np.unique(units))  # numbers, as np.isin is quadratic for text
     totals = np.bincount(label)
-    n_parts = min(MAX_PARTS, n_units, totals.max())
+    n_parts = min(MAX_PARTS, n_units, int(totals.max()))  # of NumPy's integers, fractions overflow in Python 3.11
     if n_parts < 2:
         raise InputError(f"{len(label)} images in {n_units} group(s) cannot be split. Use more images or groups.")
     wanted = Fraction(share).limit_denominator(n_parts)

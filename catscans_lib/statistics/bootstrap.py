@@ -14,6 +14,7 @@ from catscans_lib.statistics.metrics import average_of, binary_problems, check_p
 
 # (2 * n_steps, n_groups), positives first; the numbers of the steps of ties
 Steps = tuple[sparse.csr_array, np.ndarray]
+ROUNDING = 1e-12  # differences of AUCs up to this are rounding
 EXACT = 2**23  # float32 holds all sums of halves below it exactly, in half the time of float64
 CELLS = 2**20  # numbers per block of draws: 4 MB, which fit in a cache; larger blocks are no faster
 

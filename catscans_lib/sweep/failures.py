@@ -1,6 +1,10 @@
-"""The report on runs that failed: the error, and the notebook to open, which has its traceback."""
+"""The report on runs that failed: the error, the last lines of its traceback, and the notebook to open."""
 
+import re
 from contextlib import suppress
+from pathlib import Path
+
+import nbformat
 
 from catscans_lib import paths
 from catscans_lib.errors import and_more
@@ -8,7 +12,8 @@ from catscans_lib.grid.expand import PlannedRun
 from catscans_lib.sweep.selection import with_needs
 
 ERROR = "error.txt"  # in the work folder of a run that failed
-MAX_REPORTS = 20
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+MAX_LINES, MAX_REPORTS = 8, 20
 
 
 def note(profile: str, key: str, message: str) -> None:
@@ -35,6 +40,27 @@ def summary(profile: str, runs: dict[str, PlannedRun], missing: list[str], since
 
 
 def report(profile: str, key: str, since: float = 0) -> str:
-    """Return the message of a run that has failed since `since`; "" if it has not."""
+    """Return the message and traceback of a run that has failed since `since`; "" if it has not."""
+    if not has_failed(profile, key, since):
+        return ""
+    step, name = key.split("/")
+    work = paths.work_dir(profile, step, name)
+    first, *rest = (work / ERROR).read_text(encoding="utf-8").splitlines()
+    return "\n".join([first, *(f"    {line}" for line in _traceback(work / f"{step}.ipynb")), *rest])
+
+
+def has_failed(profile: str, key: str, since: float = 0) -> bool:
+    """Return whether a run has failed since `since`."""
     path = paths.work_dir(profile, *key.split("/")) / ERROR
-    return path.read_text(encoding="utf-8").rstrip() if path.is_file() and path.stat().st_mtime >= since else ""
+    return path.is_file() and path.stat().st_mtime >= since
+
+
+def _traceback(notebook: Path) -> list[str]:
+    """Return the last lines of the error that a notebook shows, without colours."""
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+    except (OSError, ValueError, nbformat.ValidationError):  # truncated by a kill, or never written
+        return []
+    errors = [out for cell in cells for out in cell.get("outputs", []) if out.output_type == "error"]
+    lines = COLOUR.sub("", "\n".join(errors[0].traceback)).splitlines() if errors else []
+    return [line.rstrip() for line in lines if line.strip()][-MAX_LINES:]

@@ -244,7 +244,7 @@ def test_fewer_images_are_trained_on_with_as_many_updates_and_none_held_back(
         checkpoint = Checkpoint.of(tmp_path / str(number), "recipe")
         transfer.all_modes(settings, saved[0], brightness, target[target["fold"] < 3], checkpoint=checkpoint)
     sizes = [(len(rows), len(inner), n) for rows, inner, n in seen]
-    assert sizes[0] == (14, 6, 14) and sizes[2] == (10, 0, 20) and sizes[6] == (12, 0, 20)
+    assert sizes[0] == (16, 4, 16) and sizes[2] == (10, 0, 20) and sizes[6] == (12, 0, 20)
     n_kept, n_inner, n_per_epoch = sizes[4]
     assert n_kept + n_inner == 10 and n_inner > 0 and n_per_epoch == 2 * n_kept
 

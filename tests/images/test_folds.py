@@ -1,4 +1,5 @@
 import re
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -95,6 +96,17 @@ def test_a_part_has_whole_units_and_leaves_every_class(rows, share, seed):
     assert set(table["label"][~marked]) == set(table["label"])
     for column in ("group", "sha256"):
         assert not set(table[column][marked]) & set(table[column][~marked])
+
+
+@pytest.mark.parametrize("n_per_class", [5, 8, 10, 19])
+@pytest.mark.parametrize("share", [0.1, 0.15, 0.2, 0.3])
+def test_a_part_of_few_images_a_class_is_the_nearest_fraction_of_a_class_on_every_python(share, n_per_class):
+    label = pd.Series(np.repeat(list("abcdefghij"), n_per_class))
+    marked = folds.part(label, np.arange(len(label)), share, seed=0)
+    nearest = min(
+        (Fraction(k, n) for n in range(2, n_per_class + 1) for k in range(1, n)), key=lambda of: abs(of - share)
+    )
+    assert marked.mean() == pytest.approx(float(nearest), abs=0.02)
 
 
 @pytest.mark.parametrize("n_per_group", [1, 4])

@@ -1,8 +1,14 @@
+import re
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
+import reference
+from reference import needs_reference
+from scipy import special
 
 from catscans_lib.statistics import bootstrap
-from catscans_lib.statistics.delong import delong
 from catscans_lib.statistics.metrics import AVERAGES, auc
 
 TWO, THREE = ("no", "yes"), ("a", "b", "c")
@@ -54,12 +60,33 @@ def test_draws_depend_neither_on_other_tables_nor_on_block_size_nor_on_the_order
     np.testing.assert_array_equal(bootstrap.auc_draws(labels, tables, THREE, groups, **given), alone)
 
 
-def test_the_spread_of_draws_of_single_images_agrees_with_delong():
-    labels, scores, _ = two_classes(n=400)
-    draws = bootstrap.auc_draws(labels, [scores], TWO, np.arange(400), n_draws=4000, seed=0)
-    variance = delong(labels == "yes", scores[:, 1])[1][0, 0]
-    assert draws.var() == pytest.approx(variance, rel=0.1)
-    assert draws.mean() == pytest.approx(auc(labels, scores, TWO), abs=3e-3)
+@needs_reference
+def test_draws_of_single_images_spread_and_correlate_as_delong_s_covariance_of_three_models_says():
+    data = reference.vectors()
+    given, names = data["binary"], ("score_1", "score_2", "score_3_with_ties")
+    scores = special.expit([given[name] for name in names])  # keeps the order, so the AUCs
+    tables, labels = np.stack([1 - scores, scores], axis=2), np.where(given["y"], "yes", "no")
+    draws = bootstrap.auc_draws(labels, tables, TWO, np.arange(len(labels)), n_draws=8000, seed=0)
+    want = np.array(data["delong"]["covariance"])
+    np.testing.assert_allclose(np.cov(draws), want, rtol=0, atol=0.1 * want.max())
+    np.testing.assert_allclose(draws.mean(axis=1), [given["auc"][name] for name in names], rtol=0, atol=3e-3)
+
+
+def test_the_example_of_the_chapter_of_methods_prints_the_intervals_and_the_test_of_a_table_of_predictions(
+    tmp_path, monkeypatch, capsys
+):
+    chapter = (Path(__file__).parents[2] / "book/methods.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", chapter, flags=re.M | re.S)
+    labels, scores, patients = two_classes()
+    table = pd.DataFrame({"y": labels, "patient": patients, "score": scores[:, 1], "other": scores[::-1, 1]})
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    better, other = bootstrap.auc_draws(labels, [scores, scores[::-1]], TWO, patients, n_draws=2000, seed=0)
+    low, high = bootstrap.interval(better - other)
+    assert 0 < low < high
+    want = f"{bootstrap.interval(better)}\n({low}, {high}) {bootstrap.p_value(better - other)}\n"
+    assert capsys.readouterr().out == want
 
 
 def test_a_draw_without_a_class_is_nan_as_often_as_it_should_be():

@@ -4,11 +4,18 @@ import os
 import re
 from dataclasses import replace
 
+import nbformat
 import pytest
 
 from catscans_lib import paths
 from catscans_lib.grid import expand
 from catscans_lib.sweep import engine, failures
+
+TRACEBACK = [
+    "\x1b[0;31mValueError\x1b[0m  Traceback",
+    *(f"line {n}" for n in range(20)),
+    "\x1b[31mValueError\x1b[0m: no such thing",
+]
 
 
 @pytest.fixture
@@ -16,19 +23,27 @@ def runs(project):
     return expand.grid("demo")
 
 
-def failed(key, message="failed: ValueError: no such thing"):
+def failed(key, message="failed: ValueError: no such thing", traceback=TRACEBACK):
     """Leave the files of a failed run."""
     step, name = key.split("/")
     work = paths.work_dir("demo", step, name)
     work.mkdir(parents=True)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x")])
+    if traceback:
+        notebook.cells[0].outputs = [
+            nbformat.v4.new_output("error", ename="ValueError", evalue="", traceback=traceback)
+        ]
+    nbformat.write(notebook, work / f"{step}.ipynb")
     failures.note("demo", key, f"{key} {message}\nSee {paths.relative(work / step)}.ipynb.")
     return work
 
 
-def test_a_report_has_the_error_and_the_notebook_to_open(runs):
+def test_a_report_shows_the_last_lines_of_the_traceback_without_colours_and_the_notebook_to_open(runs):
     failed("ingest/dtd")
-    lines = ["ingest/dtd failed: ValueError: no such thing", "See results/demo/ingest/.dtd.work/ingest.ipynb."]
-    assert failures.report("demo", "ingest/dtd").splitlines() == lines
+    lines = failures.report("demo", "ingest/dtd").splitlines()
+    assert lines[0] == "ingest/dtd failed: ValueError: no such thing"
+    assert lines[1:-1] == [*(f"    line {n}" for n in range(13, 20)), "    ValueError: no such thing"]
+    assert lines[-1] == "See results/demo/ingest/.dtd.work/ingest.ipynb."
 
 
 def test_the_summary_separates_failed_runs_runs_that_need_them_and_unfinished_runs(runs):
@@ -58,3 +73,11 @@ def test_a_failure_of_an_earlier_sweep_is_not_reported_again(runs):
     os.utime(work / failures.ERROR, (100, 100))
     assert failures.report("demo", "ingest/dtd", since=200) == ""
     assert failures.summary("demo", runs, ["ingest/dtd"], since=200) == "Not finished: ingest/dtd"
+
+
+def test_a_dead_kernel_or_a_truncated_notebook_still_has_its_message_reported(runs):
+    failed("ingest/dtd", "the kernel died", traceback=None)
+    work = failed("ingest/chest", "the kernel died")
+    (work / "ingest.ipynb").write_text('{"cells": [')
+    for name in ("dtd", "chest"):
+        assert failures.report("demo", f"ingest/{name}").startswith(f"ingest/{name} the kernel died\nSee results")
