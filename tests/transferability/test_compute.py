@@ -325,8 +325,12 @@ def test_other_weights_are_ranked_under_the_name_of_their_file(project, moles, t
     assert status == 2 and "'other.h5' does not tell its network. State it: --weights NETWORK=" in output
     status, output = ask(moles, "--weights", f"vgg16={tmp_path / 'other.h5'}")
     assert status == 2 and "'other.h5' is not a weights file of Keras" in output
+    (tmp_path / "again").mkdir()
+    again = shutil.copy(file, tmp_path / "again")
+    status, output = ask(moles, *(word for one in (file, again) for word in ("--weights", f"small_resnet={one}")))
+    assert status == 2 and "Two candidates are called 'mine'" in output
     status, output = ask(moles, "--from", "demo", "--from", "demo")
-    assert status == 2 and "Two candidates are called 'demo:dtd'" in output
+    assert status == 2 and "'demo' is listed twice; name it once." in output
 
 
 def test_the_notebook_ranks_as_the_command_does(project, moles, advice, capsys):
