@@ -50,7 +50,7 @@ def execute(run: PlannedRun, profile: str) -> Path:
         try:
             recorded(profile, run.key, run.parameters, work, lambda: run_notebook(run, profile, work))
         except OSError as error:
-            raise RunFailed(f"{run.key} failed: cannot write its record: {error} {NO_SPACE}") from None
+            raise RunFailed(f"{run.key} failed: cannot write its record: {error}. {NO_SPACE}") from None
         return results.publish(profile, run.step, run.name)
 
 
@@ -98,7 +98,7 @@ def run_notebook(run: PlannedRun, profile: str, work: Path) -> None:
                 stdout_file=sys.stdout, stderr_file=sys.stdout, **forked_kernel.options(),  # the record captures it
             )  # fmt: skip
     except PapermillExecutionError as error:
-        advice = f" {ADVICE[error.ename]}" if error.ename in ADVICE else ""
+        advice = f"{'' if error.evalue.endswith('.') else '.'} {ADVICE[error.ename]}" if error.ename in ADVICE else ""
         raise RunFailed(f"{run.key} failed: {error.ename}: {error.evalue}{advice}\n{see}.") from error
     except CellTimeoutError:
         raise RunFailed(
@@ -106,7 +106,7 @@ def run_notebook(run: PlannedRun, profile: str, work: Path) -> None:
             f"resources: {{{run.step}: {{minutes: ...}}}} in params/{profile}.yaml. Training resumes at its last checkpoint."
         ) from None
     except OSError as error:
-        raise RunFailed(f"{run.key} failed: cannot write its notebook: {error} {NO_SPACE}") from None
+        raise RunFailed(f"{run.key} failed: cannot write its notebook: {error}. {NO_SPACE}") from None
     except RuntimeError as error:  # of nbclient, or of jupyter_client where a kernel does not start
         raise RunFailed(
             f"{run.key}: the kernel did not start, or ended: {error}. {NO_MEMORY} {see} and {log.name} in the same folder."

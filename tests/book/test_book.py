@@ -148,6 +148,15 @@ def test_assembling_again_writes_only_changed_files_and_deletes_old_ones(results
     assert not (source / "runs/transfer/none--isic2018.ipynb").exists()
 
 
+@pytest.mark.parametrize("name", ["data", "methods", "results", "similarity", "feature_maps"])
+def test_chapters_of_the_study_begin_with_their_key_message(results, name):
+    add_similarity("sample")
+    page = chapter(name)
+    assert "{admonition} Key message" in page.partition("\n## ")[0]
+    message = page.partition("{admonition} Key message")[2].partition("\n:::")[0]
+    assert len(message.split()) > 20 and "nan" not in message
+
+
 def test_the_data_chapter_counts_shared_images_only_with_an_overlaps_run(results):
     folder = paths.run_dir("sample", "overlaps", "all")
     dtd, isic2018, chest = (datasets.get(name).title for name in ("dtd", "isic2018", "chest"))
@@ -429,7 +438,7 @@ def test_measures_are_cited(results):
     assert logme in similarity
     assert "| LogME | larger | size | 0.25 | – | – |" in similarity  # the spread over draws; it compares no images
     assert "| Kernel distance | larger | size | 1.00 | 0.010 | 0.400 |" in similarity
-    assert "primary measure is **LogME**" in similarity and "it puts Describable Textures (DTD) closest" in similarity
+    assert "measure declared before any result is **LogME**" in similarity and "it puts Describable Textures (DTD) closest" in similarity
     assert similarity.index("tab-leading") < similarity.index("tab-measures")
     assert r"`LogME of stl10 and isic2018 has no value (seed 0): no \| convergence`" in similarity
 
