@@ -78,7 +78,7 @@ def project(folder: Path, shape: Shape) -> None:
     grid = yaml.safe_load((ROOT / "params/paper.yaml").read_text())
     grid["datasets"] = {name: {"size_px": 96} for name in [*sources, *targets]}
     grid["pretrain"]["sources"] = dict.fromkeys(sources)
-    grid["transfer"] |= {"targets": dict.fromkeys(targets), "seeds": list(range(shape.seeds)), "axes_sources": []}
+    grid["transfer"] |= {"targets": dict.fromkeys(targets), "seeds": list(range(shape.seeds)), "axes_sources": None}
     grid["pretrain"]["seeds"] = [0]
     grid["folds"]["n_folds"], grid["similarity"]["probe"] = shape.folds, sources[0]
     (folder / "params/scale.yaml").write_text(yaml.safe_dump(grid))

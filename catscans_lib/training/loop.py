@@ -15,7 +15,7 @@ from catscans_lib.training.callbacks import NonFiniteLoss, ResumableTraining
 from catscans_lib.training.checkpoints import State
 from catscans_lib.training.kernels import speed_up
 
-STEPS = 8  # training steps in one call of TensorFlow: the same bits, a tenth less time for small networks
+STEPS = 8  # training steps in one call of TensorFlow: the same bits, a tenth less time for small networks once traced
 
 
 def learning_rate(settings: Training, epoch: int, *, epochs: int, start: float) -> float:
