@@ -5,7 +5,6 @@ from typing import Any
 import pandas as pd
 
 from catscans_lib import datasets, paths, results
-from catscans_lib.errors import read_yaml
 from catscans_lib.evaluation import inference, learning
 from catscans_lib.evaluation.tables import CELL, KEYS
 from catscans_lib.grid import profiles
@@ -45,7 +44,7 @@ def numbers(profile: str) -> dict[str, Any]:
     failed = learning.failures(found["learning"])
     aucs, titles = found["aucs"], profiles.titles(profile)
     targets = [target for target in datasets.known() if target in set(aucs["target"])]
-    primary = Primary(**read_yaml(paths.params_path(profile), profile)["primary"])
+    primary = Primary(**profiles.read(profile)["primary"])
     in_order = sorted(MODES, key=lambda mode: mode != primary.mode)
     modes = {mode: MODES[mode] for mode in in_order if mode in set(aucs["mode"])}
     ranked = {name: found[name] for name in ("ranks", "rank_pairs")}

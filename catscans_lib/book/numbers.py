@@ -8,7 +8,6 @@ import pandas as pd
 from catscans_lib import datasets, paths, results
 from catscans_lib.book import auc_tables, axes, measure_tables
 from catscans_lib.datasets import demo
-from catscans_lib.errors import read_yaml
 from catscans_lib.evaluation import learning
 from catscans_lib.evaluation.tables import CELL
 from catscans_lib.evidence import chapters
@@ -27,7 +26,7 @@ def numbers(profile: str) -> dict[str, Any]:
     of the first mode. The others come from `auc_tables`, `measure_tables`, `evidence` and `axes`.
     """
     runs = {step: records for step in STEPS if (records := _records(profile, step))}
-    grid = read_yaml(paths.params_path(profile), profile)
+    grid = profiles.read(profile)
     evaluated = auc_tables.numbers(profile)
     named = {run["name"] for step in ("ingest", "pretrain") for run in runs.get(step, [])} | evaluated["sources"]
     shown = [name for name in datasets.known() if name in named]

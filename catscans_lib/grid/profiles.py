@@ -26,10 +26,11 @@ def names() -> list[str]:
 
 def load(profile: str) -> Profile:
     """Return a profile; raises InputError for an unknown profile, key, type or dataset."""
-    return validate(_content(profile), where(profile))
+    return validate(read(profile), where(profile))
 
 
-def _content(profile: str) -> Any:
+def read(profile: str) -> Any:
+    """Return what a profile's file states, unchecked (a book is built from results whose file `load` may refuse)."""
     path = paths.params_path(profile)
     if not path.is_file():
         raise unknown("profile", profile, names())
@@ -95,13 +96,13 @@ def resources(profile: str, step: str) -> Resources:
 def is_demo(profile: str) -> bool:
     """Return whether results are of generated images, by the profile's file (which `load` may refuse) now or at ingestion."""
     ingested = [results.record(profile, f"ingest/{name}") for name in results.finished(profile, "ingest")]
-    settings = [_content(profile), *(record.get("parameters", {}) for record in ingested)]
+    settings = [read(profile), *(record.get("parameters", {}) for record in ingested)]
     return any(values.get("data") == "demo" for values in settings)
 
 
 def titles(profile: str) -> dict[str, str]:
     """Return `datasets.titles`, with the network of every source that has another one than the profile's."""
-    content, found = _content(profile), datasets.titles()
+    content, found = read(profile), datasets.titles()
     for source, row in content.get("pretrain", {}).get("sources", {}).items():
         name = (row or {}).get("backbone")
         if source in found and name not in (None, content.get("backbone")):

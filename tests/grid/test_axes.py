@@ -18,7 +18,7 @@ def grid(monkeypatch):
         content["datasets"]["chest"]["size_px"] = content["datasets"]["dtd"]["size_px"] = 32
         content["pretrain"]["sources"]["stl10"] = None
         change(content)
-        monkeypatch.setattr(profiles, "_content", lambda profile: content)
+        monkeypatch.setattr(profiles, "read", lambda profile: content)
         return expand.grid("demo")
 
     return read

@@ -21,7 +21,7 @@ def changed(monkeypatch):
 
     def grid(dotted, value):
         content = experiments.applied(yaml.safe_load(text), {dotted: value})
-        monkeypatch.setattr(profiles, "_content", lambda profile: content)
+        monkeypatch.setattr(profiles, "read", lambda profile: content)
         return expand.grid("demo")
 
     return grid
